@@ -1,0 +1,17 @@
+"""The errors that a caller is meant to see: one line each, with what to do next."""
+
+
+class InputError(ValueError):
+    """Something that the user gave is wrong; nothing was done.
+
+    The message is one line: what is wrong, where, both numbers, what to do.
+    The command line prints it and exits with status 2.
+    """
+
+
+class DataError(InputError):
+    """Stored data cannot be used: a chunk that does not decode, a value that is not finite."""
+
+
+class DivergedError(ArithmeticError):
+    """Loss or parameters stopped being finite although the data are: the step was too long."""

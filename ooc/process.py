@@ -1,0 +1,73 @@
+"""What this process uses and what it may use, as the kernel counts it."""
+
+import os
+import time
+from pathlib import Path
+
+
+def peak_bytes() -> int:
+    """Return the largest resident memory of this process so far, in bytes.
+
+    It is ``VmHWM`` of ``/proc/self/status``: unlike ``ru_maxrss`` it does not inherit the peak
+    of the parent process.
+    """
+    return _status_bytes("VmHWM")
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process now, in bytes."""
+    return _status_bytes("VmRSS")
+
+
+def age_seconds() -> float:
+    """Return the seconds since this process was started, the interpreter's own start included."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started
+
+
+def allowed_bytes(proc: Path = Path("/proc"), control_groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the memory that this process may use, in bytes.
+
+    The smallest of the machine's memory and the limits of the process's memory control group and
+    every ancestor of it, version 1 and version 2.
+
+    Parameters
+    ----------
+    proc, control_groups
+        Where the two kernel file systems are mounted.
+    """
+    limits = [_meminfo_total(proc)]
+    for line in (proc / "self" / "cgroup").read_text().splitlines():
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":
+            roots, limit_file = [control_groups, control_groups / "unified"], "memory.max"
+        elif "memory" in controllers.split(","):
+            roots, limit_file = [control_groups / "memory"], "memory.limit_in_bytes"
+        else:
+            continue
+        for root in roots:
+            folder = root / group.lstrip("/")
+            for ancestor in (folder, *folder.parents):
+                if ancestor.is_relative_to(root):
+                    limits += _read_limit(ancestor / limit_file)
+    return min(limits)
+
+
+def _status_bytes(key: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(key + ":"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no line {key}")
+
+
+def _meminfo_total(proc: Path) -> int:
+    return int((proc / "meminfo").read_text().split()[1]) * 1024
+
+
+def _read_limit(file: Path) -> list[int]:
+    try:
+        text = file.read_text().strip()
+    except OSError:
+        return []
+    return [] if text == "max" else [int(text)]
