@@ -1,0 +1,235 @@
+"""Does it fit? A dataset, a batch size and a budget become a frozen plan, or an error, before I/O.
+
+The window is a function of the data's layout, the model and the budget, never of how many
+readers serve it: one half of what is free goes to slabs, and the readers get what the other half
+holds.
+"""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ooc.blockio import DECODE_COPIES
+from ooc.dataset import ArraySpec, Dataset
+from ooc.errors import InputError
+from ooc.memory import format_size, parse_size
+from ooc.order import Order
+from ooc.process import allowed_bytes
+
+MIB = 2**20
+# The imports, the compiler at work on one kernel, thread stacks and the allocator's slack, as
+# measured in a fresh process by tests/test_memory_bound.py.
+RESERVED_BYTES = 272 * MIB
+SLABS = 2
+# A larger window mixes better and gathers slower: beyond the caches a random row costs more.
+LARGEST_WINDOW = 256 * MIB
+SMALLEST_BLOCK = 256 * 2**10
+MOST_AMPLIFICATION = 1.25
+FEWEST_BLOCKS = 64
+MOST_READERS = 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an epoch runs within its budget.
+
+    Attributes
+    ----------
+    order
+        The order of blocks and rows.
+    batch_size
+        B, rows of a step.
+    readers
+        Threads that read and decode.
+    terms
+        What the process will hold, in bytes, by what it is for.
+    budget
+        Bytes that it may hold.
+    amplification
+        Decoded bytes over used bytes: above 1 where chunks are larger than blocks.
+    row_bytes
+        Decoded bytes of one row of all arrays used.
+    """
+
+    order: Order
+    batch_size: int
+    readers: int
+    terms: Mapping[str, int]
+    budget: int
+    amplification: float
+    row_bytes: int
+
+    @property
+    def projected(self) -> int:
+        """Bytes that the process will hold at most."""
+        return sum(self.terms.values())
+
+    @property
+    def steps(self) -> int:
+        """m, steps of an epoch: every batch is full but the last."""
+        return -(-self.order.rows // self.batch_size)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the plan's numbers under the keys of the command line's JSON."""
+        return {
+            "rows": self.order.rows,
+            "batch_size": self.batch_size,
+            "steps": self.steps,
+            "shuffle": self.order.shuffle,
+            "seed": self.order.seed,
+            "blocks": self.order.blocks,
+            "block_rows": self.order.block_rows,
+            "blocks_per_window": self.order.blocks_per_window,
+            "window_rows": self.order.window_rows,
+            "windows": self.order.windows,
+            "readers": self.readers,
+            "read_amplification": round(self.amplification, 3),
+            "memory_budget_bytes": self.budget,
+            "memory_projected_bytes": self.projected,
+            "memory_terms": dict(self.terms),
+        }
+
+
+def budget_of(memory: str | int) -> int:
+    """Read a budget and hold it against what this process may use.
+
+    Raises
+    ------
+    InputError
+        If it is no size, or more than the machine or a memory control group allows.
+    """
+    budget, allowed = parse_size(memory), allowed_bytes()
+    if budget > allowed:
+        raise InputError(
+            f"the budget of {format_size(budget)} is more than the {format_size(allowed)} that "
+            f"this process may use; set the memory to {format_size(allowed)} or less"
+        )
+    return budget
+
+
+def make_plan(
+    dataset: Dataset,
+    batch_size: int,
+    budget: int,
+    names: Sequence[str],
+    shuffle: str = "blocks",
+    seed: int = 0,
+    readers: int | None = None,
+    model_bytes: int = 0,
+    batch_copies: int = 2,
+    transfers: bool = False,
+) -> Plan:
+    """Plan an epoch: pure arithmetic, nothing is read.
+
+    Parameters
+    ----------
+    dataset
+        What to read.
+    batch_size
+        B, rows of a step.
+    budget
+        Bytes that the whole process may use.
+    names
+        Arrays that travel in the batches.
+    shuffle, seed
+        See `ooc.order.Order`.
+    readers
+        Threads that read; by default one for each core, at most 4. Fewer if they do not fit.
+    model_bytes
+        Parameters, optimizer state and scratch of the model.
+    batch_copies
+        Copies of a batch that are alive at once; 0 where a kernel reads the window itself.
+    transfers
+        Whether blocks are read by other processes, so that one more window is on its way.
+
+    Raises
+    ------
+    InputError
+        If the batch is larger than the dataset, or nothing fits the budget: with both numbers.
+    """
+    specs = dataset.specs(tuple(names))
+    rows = dataset.rows
+    _check_batch_size(batch_size, rows)
+    row_bytes = sum(spec.row_bytes for spec in specs)
+    slab_row_bytes = row_bytes + 4  # and the row's place in the order
+    fixed = {
+        "reserved": RESERVED_BYTES,
+        "batch": batch_copies * batch_size * row_bytes,
+        "model": model_bytes,
+    }
+    free = budget - sum(fixed.values())
+    window_bytes = min(max(free, 0) // 2 // SLABS, LARGEST_WINDOW)
+    chunk_rows = dataset.arrays[dataset.features].chunks[0]
+    block_rows = min(_block_rows(specs, rows, chunk_rows, row_bytes, window_bytes), rows)
+    blocks = -(-rows // block_rows)
+    fewest = min(blocks, 1 if shuffle == "none" else 2)
+    most = max(window_bytes // (block_rows * slab_row_bytes), fewest)
+    windows = -(-blocks // most)
+    order = Order(rows, block_rows, -(-blocks // windows), shuffle, seed)
+
+    window_total = order.blocks_per_window * block_rows * slab_row_bytes
+    scratch = DECODE_COPIES * max(spec.most_decoded_bytes(block_rows) for spec in specs)
+    taken = {**fixed, "slabs": SLABS * window_total}
+    if transfers:
+        taken["transfer"] = window_total
+    fitting = (budget - sum(taken.values())) // scratch
+    if fitting < 1:
+        needed = sum(taken.values()) + scratch
+        raise InputError(
+            f"the budget of {format_size(budget)} is below the {format_size(needed)} that this "
+            f"run needs ({_terms({**taken, 'readers': scratch})}); raise the memory to "
+            f"{math.ceil(needed / MIB)}MiB, lower the batch size, or store smaller chunks"
+        )
+    wanted = readers or min(MOST_READERS, os.cpu_count() or 1)
+    used = min(wanted, fitting)
+    terms = {**taken, "readers": used * scratch}
+    sampled = range(0, min(blocks, 64))
+    spans = [(i * block_rows, min((i + 1) * block_rows, rows)) for i in sampled]
+    amplification = _amplification(specs, spans, row_bytes)
+    return Plan(order, batch_size, used, terms, budget, amplification, row_bytes)
+
+
+def _check_batch_size(batch_size: int, rows: int) -> None:
+    if batch_size < 1:
+        raise InputError(f"the batch size must be at least 1, not {batch_size}")
+    if batch_size > rows:
+        raise InputError(
+            f"a batch of {batch_size} rows is larger than the dataset of {rows} rows; "
+            f"lower the batch size to {rows} or less"
+        )
+
+
+def _block_rows(
+    specs: Sequence[ArraySpec], rows: int, chunk_rows: int, row_bytes: int, window_bytes: int
+) -> int:
+    """Choose the rows of a block: one chunk of the features, or a few.
+
+    A block is doubled while it is too small to be read well, or while other arrays with longer
+    chunks make reading it decode much that is not used, and as long as a window still holds
+    many blocks.
+    """
+    block_rows = chunk_rows
+    while block_rows < rows:
+        spans = [
+            (start, min(start + block_rows, rows))
+            for start in range(0, min(64 * block_rows, rows), block_rows)
+        ]
+        small = block_rows * row_bytes < SMALLEST_BLOCK
+        wasteful = _amplification(specs, spans, row_bytes) > MOST_AMPLIFICATION
+        room = window_bytes // (2 * block_rows * row_bytes) >= FEWEST_BLOCKS
+        if not ((small or wasteful) and room):
+            break
+        block_rows *= 2
+    return block_rows
+
+
+def _amplification(
+    specs: Sequence[ArraySpec], spans: Sequence[tuple[int, int]], row_bytes: int
+) -> float:
+    decoded = sum(spec.decoded_bytes(start, stop) for spec in specs for start, stop in spans)
+    return decoded / (row_bytes * sum(stop - start for start, stop in spans))
+
+
+def _terms(terms: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {format_size(size)}" for name, size in terms.items() if size)
