@@ -1,0 +1,37 @@
+"""Models by name. A new model is one file and one entry here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ooc.errors import InputError
+from ooc.models.base import Layout, Model
+from ooc.models.linear import Linear, Logistic, Softmax
+
+MODELS: dict[str, type] = {"linear": Linear, "logistic": Logistic, "softmax": Softmax}
+
+
+def from_config(config: Mapping[str, Any]) -> Model:
+    """Make a model from what its `to_config` returned.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or it has no such setting.
+
+    Examples
+    --------
+    >>> from_config({"name": "softmax", "classes": 3})
+    Softmax(intercept=True, scale=1.0, classes=3)
+    """
+    settings = dict(config)
+    name = settings.pop("name", None)
+    if name not in MODELS:
+        raise InputError(f"no model is called {name!r}; choose one of: {', '.join(MODELS)}")
+    try:
+        model: Model = MODELS[name](**settings)
+    except TypeError as error:
+        raise InputError(f"model {name} cannot be made from {settings}: {error}") from None
+    return model
+
+
+__all__ = ["MODELS", "Layout", "Linear", "Logistic", "Model", "Softmax", "from_config"]

@@ -1,0 +1,133 @@
+"""The contract of a model: a layout of one flat vector, and functions of it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from ooc.errors import InputError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names and shapes of the parts of one flat parameter vector.
+
+    Attributes
+    ----------
+    shapes
+        Shape of each part, in the order in which they lie in the vector.
+
+    Examples
+    --------
+    >>> layout = Layout({"coefficients": (2, 3), "intercept": (2,)})
+    >>> layout.size
+    8
+    >>> layout.views(np.arange(8.0))["intercept"]
+    array([6., 7.])
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @property
+    def size(self) -> int:
+        """Parameters in all."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+    def views(self, parameters: np.ndarray) -> dict[str, np.ndarray]:
+        """Return named views, no copies, of a flat vector.
+
+        Raises
+        ------
+        InputError
+            If the vector has another length.
+        """
+        if parameters.shape != (self.size,):
+            raise InputError(
+                f"a parameter vector of {self.size} entries is needed, not of {parameters.shape}"
+            )
+        views, start = {}, 0
+        for name, shape in self.shapes.items():
+            stop = start + math.prod(shape)
+            views[name] = parameters[start:stop].reshape(shape)
+            start = stop
+        return views
+
+
+class BatchLike(Protocol):
+    """The rows of one step, as `ooc.loader.Batch` holds them."""
+
+    @property
+    def features(self) -> np.ndarray:
+        """(rows, ...) of any numeric dtype."""
+
+    @property
+    def target(self) -> np.ndarray | None:
+        """(rows,), or None where the dataset has none."""
+
+    @property
+    def weight(self) -> np.ndarray | None:
+        """(rows,), or None where the dataset has none."""
+
+    @property
+    def rows(self) -> np.ndarray:
+        """(rows,) int64, the rows' places in the dataset."""
+
+    @property
+    def step(self) -> int:
+        """The step's number in the run."""
+
+    @property
+    def seed(self) -> int:
+        """A seed of the step's own, for models that sample."""
+
+
+@dataclass
+class Measured:
+    """Sums over rows from which metrics follow; `correct` is NaN where there are no classes."""
+
+    loss: float = 0.0
+    weight: float = 0.0
+    correct: float = 0.0
+    rows: int = 0
+
+    def add(self, other: "Measured") -> None:
+        """Add the sums of more rows."""
+        self.loss += other.loss
+        self.weight += other.weight
+        self.correct += other.correct
+        self.rows += other.rows
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What a trainer asks of a model. All parameters lie in one flat float32 vector."""
+
+    @property
+    def name(self) -> str:
+        """Its entry in `ooc.models.MODELS`."""
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether its batches carry targets."""
+
+    def layout(self, row_shape: tuple[int, ...]) -> Layout:
+        """Return the parts of the vector for rows of this shape."""
+
+    def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
+        """Return the first parameters, float32."""
+
+    def loss_and_grad(
+        self, parameters: np.ndarray, batch: BatchLike, out_grad: np.ndarray
+    ) -> float:
+        """Return the mean loss of a batch and fill `out_grad` (float64) with its gradient."""
+
+    def measure(self, parameters: np.ndarray, batch: BatchLike) -> Measured:
+        """Return the sums of loss and correct answers over a batch."""
+
+    def predict(self, parameters: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
+        """Return named predictions, one entry a row."""
+
+    def to_config(self) -> dict[str, Any]:
+        """Return what `ooc.models.from_config` makes the same model from, JSON-ready."""
