@@ -1,0 +1,243 @@
+"""Batches from windows, and a position that is enough to go on from."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ooc.dataset import Dataset
+from ooc.errors import InputError
+from ooc.plan import Plan, budget_of, make_plan
+from ooc.reader import Window, WindowReader, transfers_rows
+from ooc.rng import Purpose, key
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The rows of one step.
+
+    Attributes
+    ----------
+    arrays
+        For each array (rows, ...), in its own dtype; ``batch["X"]`` is short for it.
+    rows
+        (rows,) int64, the rows' places in the dataset.
+    step, seed
+        The step's number in the run, and a seed that is a function of it and the run's seed.
+    roles
+        Names of the arrays that are features, target and weight.
+    """
+
+    arrays: dict[str, np.ndarray]
+    rows: np.ndarray
+    step: int
+    seed: int
+    roles: tuple[str, str | None, str | None]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Return the rows of one array."""
+        return self.arrays[name]
+
+    @property
+    def features(self) -> np.ndarray:
+        """The rows of the features array."""
+        return self.arrays[self.roles[0]]
+
+    @property
+    def target(self) -> np.ndarray | None:
+        """The rows of the target array, if it travels."""
+        return self.arrays.get(self.roles[1] or "")
+
+    @property
+    def weight(self) -> np.ndarray | None:
+        """The rows of the weight array, if it travels."""
+        return self.arrays.get(self.roles[2] or "")
+
+
+class Loader:
+    """Mini-batches of a dataset larger than memory, blockwise shuffled.
+
+    Iterating gives the rest of the current epoch, one epoch if it has just begun: every row once,
+    every batch full but the last. The stream is a function of (seed, epoch, layout, window).
+
+    Parameters
+    ----------
+    dataset
+        What `ooc.open` returned.
+    batch_size
+        B, rows of a batch.
+    memory
+        Bytes that the whole process may use, such as "1GiB".
+    seed
+        Seed of the order.
+    shuffle
+        "blocks" or "none".
+    arrays
+        Names of the arrays that travel; by default features, target and weight.
+    readers
+        Threads that read; the stream does not depend on them.
+    model_bytes, batch_copies
+        What a trainer adds to the plan, see `ooc.plan.make_plan`.
+
+    Raises
+    ------
+    InputError
+        If an array is missing or nothing fits the budget.
+
+    Examples
+    --------
+    >>> import ooc
+    >>> loader = Loader(ooc.open(example_dataset), batch_size=300, memory="512MiB")
+    >>> [batch["X"].shape for batch in loader]
+    [(300, 3), (300, 3), (300, 3), (100, 3)]
+    >>> loader.state_dict()["epoch"]
+    1
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        memory: str | int = "1GiB",
+        seed: int = 0,
+        shuffle: str = "blocks",
+        arrays: Sequence[str] | None = None,
+        readers: int | None = None,
+        model_bytes: int = 0,
+        batch_copies: int = 2,
+    ) -> None:
+        self.dataset = dataset
+        roles = (dataset.features, dataset.target, dataset.weight)
+        self._names = tuple(arrays or (name for name in roles if name is not None))
+        self.plan: Plan = make_plan(
+            dataset,
+            batch_size,
+            budget_of(memory),
+            self._names,
+            shuffle=shuffle,
+            seed=seed,
+            readers=readers,
+            model_bytes=model_bytes,
+            batch_copies=batch_copies,
+            transfers=transfers_rows(),
+        )
+        self.epoch = 0
+        self.batch = 0
+
+    @property
+    def step(self) -> int:
+        """Steps before the current position, since the first epoch."""
+        return self.epoch * self.plan.steps + self.batch
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self.epoch, self.batch = divmod(step, self.plan.steps)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches from the current position to the end of its epoch."""
+        assembler = BatchAssembler(self)
+        with WindowReader(self.dataset, self._names, self.plan) as reader:
+            for window in reader.windows(self._places(self.epoch + 1)):
+                for batch in assembler.add(window):
+                    self.step = batch.step + 1
+                    yield batch
+
+    def windows(self, epochs: int) -> Iterator[Window]:
+        """Yield windows from the current position until `epochs` epochs are over.
+
+        The position is left to the caller, who knows how many steps were completed.
+        """
+        with WindowReader(self.dataset, self._names, self.plan) as reader:
+            yield from reader.windows(self._places(epochs))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position and what it is a position of: a few integers."""
+        order = self.plan.order
+        return {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "rows": order.rows,
+            "batch_size": self.plan.batch_size,
+            "block_rows": order.block_rows,
+            "blocks_per_window": order.blocks_per_window,
+            "shuffle": order.shuffle,
+            "seed": order.seed,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on at a saved position.
+
+        Raises
+        ------
+        InputError
+            If it is a position of another stream; what differs is named.
+        """
+        here = self.state_dict()
+        for name, value in here.items():
+            if name not in state:
+                raise InputError(f"the saved position has no entry {name!r}; it is not one")
+            if name not in ("epoch", "batch") and state[name] != value:
+                raise InputError(
+                    f"the saved position is of another stream: {name} was {state[name]}, "
+                    f"here it is {value}; use the same data, batch size, memory and seed"
+                )
+        if not 0 <= state["batch"] < self.plan.steps or state["epoch"] < 0:
+            raise InputError(
+                f"the saved position is batch {state['batch']} of epoch {state['epoch']}, "
+                f"but an epoch has {self.plan.steps} batches"
+            )
+        self.epoch, self.batch = state["epoch"], state["batch"]
+
+    def _places(self, epochs: int) -> Iterator[tuple[int, int, int]]:
+        """Yield (epoch, window, first unused row) from the current position on."""
+        epoch, batch, order = self.epoch, self.batch, self.plan.order
+        if epoch >= epochs:
+            return
+        window, start = order.locate(epoch, batch * self.plan.batch_size)
+        yield epoch, window, start
+        rest = itertools.product([epoch], range(window + 1, order.windows))
+        later = itertools.product(range(epoch + 1, epochs), range(order.windows))
+        for next_epoch, next_window in itertools.chain(rest, later):
+            yield next_epoch, next_window, 0
+
+
+class BatchAssembler:
+    """Cuts windows into batches; a batch may begin in one window and end in the next."""
+
+    def __init__(self, loader: Loader) -> None:
+        dataset, self._plan = loader.dataset, loader.plan
+        self._roles = (dataset.features, dataset.target, dataset.weight)
+        self._step = loader.step
+        self._parts: list[tuple[dict[str, np.ndarray], np.ndarray]] = []
+        self._have = 0
+
+    def add(self, window: Window) -> Iterator[Batch]:
+        """Yield the batches that the rows of a window complete; their arrays are copies."""
+        place = window.start
+        while place < len(window.order):
+            taken = window.order[place : place + self._plan.batch_size - self._have]
+            picked = {name: array.take(taken, axis=0) for name, array in window.arrays.items()}
+            self._parts.append((picked, window.rows(taken)))
+            place += len(taken)
+            self._have += len(taken)
+            if self._have == self._plan.batch_size:
+                yield self._finish()
+        if window.last and self._have:
+            yield self._finish()
+
+    def _finish(self) -> Batch:
+        arrays = {
+            name: _joined([picked[name] for picked, _ in self._parts]) for name in self._parts[0][0]
+        }
+        rows = _joined([rows for _, rows in self._parts])
+        seed = key(self._plan.order.seed, Purpose.BATCH, index=self._step)
+        batch = Batch(arrays, rows, self._step, seed, self._roles)
+        self._parts, self._have = [], 0
+        self._step += 1
+        return batch
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

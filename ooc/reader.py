@@ -1,0 +1,206 @@
+"""Windows into slabs: one small Dask graph for each, the next while the last is used.
+
+The only file that imports dask. On the embedded scheduler a task decodes straight into the slab;
+on a scheduler of other processes it returns its rows, which are copied into the slab here. Tasks
+are delivered in plan order, whoever ran them.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import dask.base
+import dask.local
+import dask.threaded
+import numpy as np
+
+from ooc.blockio import RowReader
+from ooc.dataset import Dataset
+from ooc.plan import SLABS, Plan
+
+# A task costs Dask tens of microseconds here and milliseconds on a cluster.
+TASK_BYTES = 32 * 2**20
+_IN_PROCESS = (dask.threaded.get, dask.local.get_sync)
+
+Scheduler = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Decoded blocks from all over the dataset, and the order in which their rows are visited.
+
+    Attributes
+    ----------
+    arrays
+        For each array (rows, ...), views of a slab: valid until the next window is asked for.
+    order
+        (rows,) int32 places in the arrays.
+    start
+        First place in `order` that is not used yet.
+    block_starts, block_rows
+        Row of the dataset at which each block starts, and rows of a block.
+    epoch, index
+        Where the window stands.
+    last
+        Whether the epoch ends with it.
+    wait_seconds
+        How long its reading kept the caller waiting.
+    """
+
+    arrays: dict[str, np.ndarray]
+    order: np.ndarray
+    start: int
+    block_starts: np.ndarray
+    block_rows: int
+    epoch: int
+    index: int
+    last: bool
+    wait_seconds: float = 0.0
+
+    def rows(self, places: np.ndarray) -> np.ndarray:
+        """Return the rows of the dataset (int64) at places in the arrays."""
+        block, inside = np.divmod(places, self.block_rows)
+        return self.block_starts[block] + inside
+
+
+def scheduler_in_use() -> Scheduler | None:
+    """Return the scheduler that the user has set through Dask, or None for the embedded one."""
+    found: Scheduler | None = dask.base.get_scheduler()
+    return found
+
+
+def transfers_rows() -> bool:
+    """Tell whether the scheduler in use runs tasks in other processes."""
+    scheduler = scheduler_in_use()
+    return scheduler is not None and scheduler not in _IN_PROCESS
+
+
+class WindowReader:
+    """Reads windows ahead of their use; a context manager.
+
+    Parameters
+    ----------
+    dataset
+        What to read.
+    names
+        Arrays to read.
+    plan
+        Order, budget and readers.
+    """
+
+    def __init__(self, dataset: Dataset, names: Sequence[str], plan: Plan) -> None:
+        self._order = plan.order
+        self._sources = {name: RowReader(dataset.path, name) for name in names}
+        self._specs = dict(zip(names, dataset.specs(tuple(names)), strict=True))
+        self._tasks = max(
+            min(plan.readers, self._order.blocks_per_window),
+            -(-self._order.window_rows * plan.row_bytes // TASK_BYTES),
+        )
+        self._in_process = not transfers_rows()
+        self._pool = ThreadPoolExecutor(plan.readers, thread_name_prefix="ooc-reader")
+        self._coordinator = ThreadPoolExecutor(1, thread_name_prefix="ooc-coordinator")
+        self._scheduler = scheduler_in_use() or partial(dask.threaded.get, pool=self._pool)
+        self._slabs: list[dict[str, np.ndarray]] = []
+
+    def __enter__(self) -> "WindowReader":
+        rows = self._order.window_rows
+        for _ in range(SLABS):
+            arrays = {
+                name: np.empty((rows, *spec.shape[1:]), spec.dtype)
+                for name, spec in self._specs.items()
+            }
+            self._slabs.append({**arrays, "": np.empty(rows, np.int32)})
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # A reader that still runs writes into a slab: wait for it before the memory goes.
+        self._coordinator.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._slabs.clear()
+
+    def windows(self, places: Iterable[tuple[int, int, int]]) -> Iterator[Window]:
+        """Yield the windows at these places (epoch, window, first unused row).
+
+        While one is used, the next one is read into the other slab.
+        """
+        upcoming = iter(places)
+        reading: deque[tuple[Future[Window], dict[str, np.ndarray]]] = deque()
+
+        def start_next(slab: dict[str, np.ndarray]) -> None:
+            place = next(upcoming, None)
+            if place is not None:
+                reading.append((self._coordinator.submit(self._read, place, slab), slab))
+
+        for slab in self._slabs:
+            start_next(slab)
+        while reading:
+            future, slab = reading.popleft()
+            begun = time.perf_counter()
+            window = future.result()
+            yield replace(window, wait_seconds=time.perf_counter() - begun)
+            start_next(slab)
+
+    def _read(self, place: tuple[int, int, int], slab: dict[str, np.ndarray]) -> Window:
+        epoch, index, start = place
+        blocks = self._order.window_blocks(epoch, index)
+        rows = self._order.rows_in(blocks)
+        arrays = {name: slab[name][:rows] for name in self._specs}
+        graph = {}
+        parts = [part for part in np.array_split(np.arange(len(blocks)), self._tasks) if len(part)]
+        for number, part in enumerate(parts):
+            first, last = part[0] * self._order.block_rows, (part[-1] + 1) * self._order.block_rows
+            outs = {name: array[first:last] for name, array in arrays.items()}
+            spans = [self._span(block) for block in blocks[part].tolist()]
+            task = partial(_read_blocks, self._sources, spans, outs if self._in_process else None)
+            graph[(f"ooc-read-{os.getpid()}-{epoch}-{index}", number)] = (task,)
+        keys = list(graph)
+        for part, returned in zip(parts, self._scheduler(graph, keys), strict=True):
+            if returned is not None:
+                first = part[0] * self._order.block_rows
+                for name, values in returned.items():
+                    arrays[name][first : first + len(values)] = values
+        order = slab[""][:rows]
+        self._order.permute_rows(epoch, index, order)
+        return Window(
+            arrays,
+            order,
+            start,
+            blocks * self._order.block_rows,
+            self._order.block_rows,
+            epoch,
+            index,
+            last=index == self._order.windows - 1,
+        )
+
+    def _span(self, block: int) -> tuple[int, int]:
+        start = block * self._order.block_rows
+        return start, min(start + self._order.block_rows, self._order.rows)
+
+
+def _read_blocks(
+    sources: dict[str, RowReader],
+    spans: list[tuple[int, int]],
+    outs: dict[str, np.ndarray] | None,
+) -> dict[str, np.ndarray] | None:
+    """Read runs of rows, one after another, into `outs`, or into new arrays to be sent back."""
+    sent = None
+    if outs is None:
+        rows = sum(stop - start for start, stop in spans)
+        sent = outs = {name: source.allocate(rows) for name, source in sources.items()}
+    place = 0
+    for start, stop in spans:
+        for name, source in sources.items():
+            source.read_into(start, stop, outs[name][place : place + stop - start])
+        place += stop - start
+    return sent
