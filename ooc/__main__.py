@@ -1,0 +1,5 @@
+"""Run the command line as ``python -m ooc``."""
+
+from ooc.cli import run
+
+run()
