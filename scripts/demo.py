@@ -1,0 +1,73 @@
+"""Generate data, train within a memory budget, evaluate on other rows, and print what came out."""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import zarr
+
+from ooc.memory import format_size
+
+FOLDER = Path("demo-data")
+MEMORY = "512MiB"
+
+
+def ooc(*arguments: str) -> dict[str, Any]:
+    """Run one command of the shell's door in a process of its own and return its JSON."""
+    print("$ ooc", *arguments, flush=True)
+    command = [sys.executable, "-m", "ooc", *arguments, "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(done.returncode)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def main() -> None:
+    """Run the demonstration."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", default="7750k", help="rows to train on; 516 bytes each")
+    rows = parser.parse_args().rows
+    data, held_out = FOLDER / f"logistic-{rows}.zarr", FOLDER / "held-out.zarr"
+    if not data.exists():
+        ooc("make", "logistic", str(data), "--rows", rows)
+    if not held_out.exists():
+        ooc("make", "logistic", str(held_out), "--rows", "400k", "--held-out")
+    run = FOLDER / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    settings = ["--model", "logistic", "--memory", MEMORY, "--lr", "0.01", "--run", str(run)]
+    trained = ooc("train", str(data), *settings)
+    evaluated = ooc("evaluate", str(run), str(held_out), "--memory", MEMORY)
+    best = zarr.open_group(held_out, mode="r").attrs["generator"]["best"]
+    _print_table(data, trained, evaluated, best)
+
+
+def _print_table(
+    data: Path, trained: dict[str, Any], evaluated: dict[str, Any], best: dict[str, float]
+) -> None:
+    decoded = trained["bytes_per_second"] * trained["seconds"]
+    lines = [
+        ("data, decoded", f"{decoded / 1e9:.2f} GB in {data}"),
+        ("rows trained on", f"{trained['rows']:,}"),
+        ("steps", f"{trained['steps']:,}"),
+        ("seconds", f"{trained['seconds']:.1f}"),
+        ("rows/s", f"{trained['rows_per_second']:,.0f}"),
+        ("GB/s, decoded", f"{trained['bytes_per_second'] / 1e9:.2f}"),
+        ("rows held out", f"{evaluated['rows']:,}"),
+        ("loss on them", f"{evaluated['loss']:.4f}   best possible {best['loss']:.4f}"),
+        ("accuracy on them", f"{evaluated['accuracy']:.4f}   best possible {best['accuracy']:.4f}"),
+        ("memory budget", format_size(trained["memory_budget_bytes"])),
+        ("memory projected", format_size(trained["memory_projected_bytes"])),
+        ("memory peak", format_size(trained["memory_peak_bytes"])),
+    ]
+    print()
+    for name, value in lines:
+        print(f"{name:>18}  {value}")
+
+
+if __name__ == "__main__":
+    main()
