@@ -21,11 +21,14 @@ class RowReader:
         Folder or URL of the dataset.
     name
         The array to read.
+    missing
+        Whether a file that is not there is an error ("raise") or the fill value ("fill").
     """
 
-    def __init__(self, path: str, name: str) -> None:
+    def __init__(self, path: str, name: str, missing: str = "raise") -> None:
         self.path = path
         self.name = name
+        self.missing = missing
         self._array = open_zarr_array(path, name)
 
     def allocate(self, rows: int) -> np.ndarray:
@@ -54,7 +57,7 @@ class RowReader:
     def _check_stored(self, start: int, stop: int) -> None:
         """Refuse files that are not there, which zarr-python would read as the fill value."""
         root = getattr(self._array.store, "root", None)
-        if root is None:
+        if root is None or self.missing == "fill":
             return
         grid = self._array.shards or self._array.chunks
         for row in range(start // grid[0], -(-stop // grid[0])):
@@ -64,7 +67,8 @@ class RowReader:
                 if not file.exists():
                     raise DataError(
                         f"array {self.name} of {self.path} has no chunk {key}, which holds rows "
-                        f"from {row * grid[0]} on: {file} is missing; restore it from its source"
+                        f"from {row * grid[0]} on: {file} is missing; restore it from its source, "
+                        'or open with missing="fill" if it was left out as the fill value'
                     )
 
 

@@ -52,6 +52,9 @@ Shuffle = Annotated[str, typer.Option(help="blocks or none.")]
 Readers = Annotated[
     int | None, typer.Option(help="Threads that read.", show_default="one a core, at most 4")
 ]
+Missing = Annotated[
+    str, typer.Option(help="What a chunk that is not stored means: raise (an error) or fill.")
+]
 DataPath = Annotated[Path, typer.Argument(metavar="DATA", help="A Zarr group.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="What train --run wrote.")]
 
@@ -93,13 +96,14 @@ def info(
     features: Features = "X",
     target: Target = None,
     weight: Weight = None,
+    missing: Missing = "raise",
     json_: Json = False,
 ) -> None:
     """Describe a dataset from its metadata.
 
     Example: ooc info big.zarr
     """
-    dataset = _open(data, features, target, weight)
+    dataset = _open(data, features, target, weight, missing)
     roles = {"features": dataset.features, "target": dataset.target, "weight": dataset.weight}
     if json_:
         arrays = {spec.name: spec.to_json() for spec in dataset.arrays.values()}
@@ -127,13 +131,14 @@ def plan(
     features: Features = "X",
     target: Target = None,
     weight: Weight = None,
+    missing: Missing = "raise",
     json_: Json = False,
 ) -> None:
     """Show how a run would fit its memory; nothing is read.
 
     Example: ooc plan big.zarr --memory 1GiB --batch-size 256
     """
-    dataset = _open(data, features, target, weight)
+    dataset = _open(data, features, target, weight, missing)
     settings = {"classes": classes}
     trainer = _trainer(
         dataset, model, settings, optimizer, 0.1, batch_size, memory, seed, shuffle, readers
@@ -178,6 +183,7 @@ def train(
     features: Features = "X",
     target: Target = None,
     weight: Weight = None,
+    missing: Missing = "raise",
     json_: Json = False,
 ) -> None:
     """Train a model within a memory budget and save it.
@@ -186,7 +192,7 @@ def train(
     """
     from ooc.progress import ProgressDisplay
 
-    dataset = _open(data, features, target, weight)
+    dataset = _open(data, features, target, weight, missing)
     settings = {"classes": classes, "scale": _factor(feature_scale), "intercept": intercept}
     trainer = _trainer(
         dataset, model, settings, optimizer, lr, batch_size, memory, seed, shuffle, readers
@@ -207,6 +213,7 @@ def evaluate(
     features: Features = "X",
     target: Target = None,
     weight: Weight = None,
+    missing: Missing = "raise",
     json_: Json = False,
 ) -> None:
     """Measure loss and accuracy of a saved run on a dataset.
@@ -216,7 +223,7 @@ def evaluate(
     from ooc.progress import ProgressDisplay
     from ooc.run import load
 
-    dataset = _open(data, features, target, weight)
+    dataset = _open(data, features, target, weight, missing)
     with ProgressDisplay(f"evaluate {data.name}") as report:
         result = load(run).evaluate(dataset, memory, report)
     _show({**result, "run": str(run)}, json_)
@@ -229,6 +236,7 @@ def predict(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Dataset to write.")],
     memory: Memory = "1GiB",
     features: Features = "X",
+    missing: Missing = "raise",
     json_: Json = False,
 ) -> None:
     """Write a saved run's predictions for every row to a new dataset.
@@ -238,7 +246,7 @@ def predict(
     from ooc.progress import ProgressDisplay
     from ooc.run import load
 
-    dataset = _open(data, features, None, None)
+    dataset = _open(data, features, None, None, missing)
     with ProgressDisplay(f"predict {data.name}") as report:
         result = load(run).predict_to(dataset, out, memory, report)
     _show({**result, "run": str(run), "path": str(out)}, json_)
@@ -272,10 +280,12 @@ def _refuse(message: str) -> int:
     return BAD_INPUT
 
 
-def _open(data: Path, features: str, target: str | None, weight: str | None) -> "Dataset":
+def _open(
+    data: Path, features: str, target: str | None, weight: str | None, missing: str
+) -> "Dataset":
     from ooc.dataset import open as open_dataset
 
-    return open_dataset(str(data), features, target, weight)
+    return open_dataset(str(data), features, target, weight, missing)
 
 
 def _trainer(

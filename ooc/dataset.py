@@ -13,6 +13,7 @@ from ooc.errors import InputError
 from ooc.memory import format_size
 
 NUMERIC_KINDS = "biuf"
+MISSING_CHUNKS = ("raise", "fill")
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ class Dataset:
         Names of the arrays in these roles; target and weight may be absent.
     attributes
         What the dataset's writer noted, from the group's attributes.
+    missing
+        Whether a chunk that is not stored is an error ("raise") or the fill value ("fill").
     """
 
     path: str
@@ -114,6 +117,7 @@ class Dataset:
     target: str | None
     weight: str | None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    missing: str = "raise"
 
     @property
     def rows(self) -> int:
@@ -140,6 +144,7 @@ def open(
     features: str = "X",
     target: str | None = None,
     weight: str | None = None,
+    missing: str = "raise",
 ) -> Dataset:
     """Open a Zarr group, version 2 or 3, as a dataset; only metadata are read.
 
@@ -152,6 +157,9 @@ def open(
     target, weight
         Names of the targets and sample weights, one number a row. By default "y" and "weight"
         where the group has them.
+    missing
+        "raise" or "fill". Zarr leaves out chunks that hold nothing but the fill value; one that
+        was lost looks the same, so that only you can say which it is.
 
     Raises
     ------
@@ -166,6 +174,8 @@ def open(
     (1000, (1000, 3), 'y')
     """
     path = str(path)
+    if missing not in MISSING_CHUNKS:
+        raise InputError(f"missing is one of {', '.join(MISSING_CHUNKS)}, not {missing!r}")
     members = {name: spec_of(name, array) for name, array in sorted(_open_group(path).arrays())}
     named = {"features": features, "target": target, "weight": weight}
     for role, name in named.items():
@@ -188,7 +198,7 @@ def open(
         if spec.shape and spec.shape[0] == rows and spec.dtype.kind in NUMERIC_KINDS
     }
     attributes = dict(_open_group(path).attrs)
-    return Dataset(path, aligned, features, roles["target"], roles["weight"], attributes)
+    return Dataset(path, aligned, features, roles["target"], roles["weight"], attributes, missing)
 
 
 def open_zarr_array(path: str, name: str) -> zarr.Array:

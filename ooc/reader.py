@@ -96,7 +96,7 @@ class WindowReader:
 
     def __init__(self, dataset: Dataset, names: Sequence[str], plan: Plan) -> None:
         self._order = plan.order
-        self._sources = {name: RowReader(dataset.path, name) for name in names}
+        self._sources = {name: RowReader(dataset.path, name, dataset.missing) for name in names}
         self._specs = dict(zip(names, dataset.specs(tuple(names)), strict=True))
         self._tasks = max(
             min(plan.readers, self._order.blocks_per_window),
