@@ -1,0 +1,33 @@
+"""Fixtures that several tests share, and a compile cache that never goes stale."""
+
+import hashlib
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Numba looks at the file of a kernel, not at those of the kernels that it calls. Naming the cache
+# by the sources' hash keeps an edited callee from being served from an old cache.
+_sources = b"".join(path.read_bytes() for path in sorted((ROOT / "ooc").rglob("*.py")))
+os.environ.setdefault(
+    "NUMBA_CACHE_DIR", str(ROOT / ".cache" / f"numba-{hashlib.sha256(_sources).hexdigest()[:12]}")
+)
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from datasets import write_dataset  # noqa: E402
+
+from ooc.dataset import Dataset  # noqa: E402
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, rng: np.random.Generator) -> Dataset:
+    """1003 rows of 3 features in blocks of 10; feature 0 is the row's number."""
+    features = rng.standard_normal((1003, 3)).astype(np.float32)
+    features[:, 0] = np.arange(1003)
+    return write_dataset(tmp_path / "small.zarr", X=features, y=np.arange(1003, dtype=np.int64) % 2)

@@ -1,0 +1,253 @@
+"""The shell's door: its JSON, its statuses, its one-line refusals."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from datasets import foreign, write_dataset
+
+import ooc
+from ooc.cli import main
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+    status = main([*arguments, "--json"])
+    printed = capsys.readouterr()
+    assert status == 0, printed.err
+    lines = printed.out.splitlines()
+    assert len(lines) == 1, "--json keeps standard output clean"
+    return json.loads(lines[0])
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    status = main(list(arguments))
+    printed = capsys.readouterr()
+    assert status == 2
+    assert printed.out == ""
+    lines = printed.err.splitlines()
+    assert len(lines) == 1, printed.err
+    assert lines[0].startswith("ooc: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize("kind", ["linear", "logistic", "softmax"])
+def test_make_train_evaluate_predict(
+    here: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    size = ["--features", "16", "--classes", "4"]
+    made = called(capsys, "make", kind, "big.zarr", "--rows", "40k", *size)
+    assert made["rows"] == 40_000
+    called(capsys, "make", kind, "held.zarr", "--rows", "5k", "--held-out", *size)
+    info = called(capsys, "info", "big.zarr")
+    assert info["roles"] == {"features": "X", "target": "y", "weight": None}
+    options = ["--model", kind, "--memory", "512MiB", "--batch-size", "100"]
+    plan = called(capsys, "plan", "big.zarr", *options)
+    trained = called(capsys, "train", "big.zarr", *options, "--lr", "0.05", "--run", "runs/a")
+    assert trained["run"] == "runs/a"
+    for key in ("window_rows", "block_rows", "blocks_per_window", "memory_projected_bytes"):
+        assert plan[key] == trained[key]
+    assert trained["steps"] == plan["steps"] == 400
+    assert trained["seconds_to_first_batch"] > 0
+    evaluated = called(capsys, "evaluate", "runs/a", "held.zarr", "--memory", "512MiB")
+    best = ooc.open("held.zarr").attributes["generator"]["best"]
+    assert best["loss"] * 0.98 < evaluated["loss"] < best["loss"] * 1.1
+    if kind != "linear":
+        assert evaluated["accuracy"] > best["accuracy"] - 0.02
+    called(capsys, "predict", "runs/a", "held.zarr", "out.zarr", "--memory", "512MiB")
+    assert zarr.open_group("out.zarr", mode="r")["prediction"].shape == (5000,)
+
+
+def test_without_json_people_get_tables(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["make", "logistic", "a.zarr", "--rows", "2k", "--features", "4"]) == 0
+    assert main(["info", "a.zarr"]) == 0
+    assert main(["plan", "a.zarr"]) == 0
+    assert main(["train", "a.zarr"]) == 0
+    assert main(["evaluate", "runs/a", "a.zarr"]) == 0
+    out = capsys.readouterr().out
+    for word in ("2,000 rows", "float32 (2000, 4)", "projected", "parameters sha256", "accuracy"):
+        assert word in out
+
+
+@pytest.mark.parametrize("command", ["make", "info", "plan", "train", "evaluate", "predict"])
+def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    assert f"Example: ooc {command}" in capsys.readouterr().out
+
+
+def test_bad_usage(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "No such command" in refused(capsys, "trian")
+    assert "DATA" in refused(capsys, "train")
+    assert "--batch-size" in refused(capsys, "train", "a.zarr", "--batch-size", "many")
+    assert "does not exist" in refused(capsys, "info", "a.zarr")
+    assert "not a positive count" in refused(capsys, "make", "linear", "a.zarr", "--rows", "lots")
+    assert "choose one of" in refused(capsys, "make", "cubic", "a.zarr", "--rows", "10")
+    assert "is missing" in refused(capsys, "evaluate", "runs/none", str(make_small(here)))
+    assert not Path("a.zarr").exists()
+
+
+def make_small(folder: Path, **changes: np.ndarray) -> Path:
+    columns = {"X": np.ones((500, 2), np.float32), "y": np.arange(500) % 2, **changes}
+    write_dataset(folder / "small.zarr", **columns)
+    return folder / "small.zarr"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--batch-size", "501"], "a batch of 501 rows is larger than the dataset of 500 rows"),
+        (["--batch-size", "0"], "batch size must be at least 1, not 0"),
+        (["--memory", "100MiB"], r"budget of 100 MiB is below the \d+ MiB"),
+        (["--memory", "9999TiB"], r"is more than the .* that this process may use"),
+        (["--memory", "much"], "not a size"),
+        (["--model", "forest"], "no model is called 'forest'"),
+        (["--model", "softmax"], "give them with --classes"),
+        (["--optimizer", "magic"], "no optimizer is called 'magic'"),
+        (["--shuffle", "perfect"], "no shuffle is called 'perfect'"),
+        (["--lr", "0"], "lr must be a positive finite number"),
+        (["--epochs", "0"], "epochs must be at least 1"),
+        (["--features", "images"], "no array 'images' for features"),
+        (["--target", "labels"], "no array 'labels' for target"),
+        (["--feature-scale", "half"], "'half' is not a factor"),
+        (["--missing", "zero"], "missing is one of raise, fill"),
+        (["--run", "small.zarr/X/zarr.json/run"], "cannot write to"),
+    ],
+)
+def test_bad_options_are_refused_before_work(
+    here: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    make_small(here)
+    assert re.search(message, refused(capsys, "train", "small.zarr", *options))
+    assert not Path("runs").exists()
+
+
+def test_a_run_directory_that_holds_a_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_small(here)
+    called(capsys, "train", "small.zarr")
+    assert "already holds a run" in refused(capsys, "train", "small.zarr")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y": np.arange(500)}, "row .* has target .*, but logistic takes labels 0 and 1"),
+        ({"y": np.full(500, 0.5)}, "has target 0.5"),
+        ({"X": np.full((500, 2), np.nan)}, r"row \d+ has nan in feature 0"),
+    ],
+)
+def test_bad_rows_are_named(
+    here: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, np.ndarray], message: str
+) -> None:
+    make_small(here, **changes)
+    assert re.search(message, refused(capsys, "train", "small.zarr"))
+
+
+def test_bad_datasets(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("plain").mkdir()
+    assert "not a Zarr group" in refused(capsys, "train", "plain")
+    ones = {"data": np.ones((4, 1)), "chunks": (4, 1)}
+    foreign(here / "a.zarr", 3, X=dict(ones), y={"data": np.ones(5), "chunks": (5,)})
+    assert "differ along axis 0" in refused(capsys, "train", "a.zarr")
+    foreign(here / "b.zarr", 2, X={"data": np.zeros((3, 2), "U3"), "chunks": (3, 2)})
+    assert "not a real number" in refused(capsys, "train", "b.zarr")
+
+
+def test_a_disk_too_small_for_make(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    message = refused(capsys, "make", "logistic", "a.zarr", "--rows", "1000G")
+    assert re.search(r"will take about .* but .* free", message)
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_ends_with_its_status(here: Path, number: signal.Signals) -> None:
+    write_dataset(
+        here / "a.zarr", chunk_rows=500, X=np.ones((50_000, 8), "f4"), y=np.arange(50_000) % 2
+    )
+    command = [sys.executable, "-m", "ooc", "train", "a.zarr", "--epochs", "100000", "--json"]
+    process = subprocess.Popen(
+        [*command, "--run", "run"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not (here / "run" / "run.json").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in err
+    result = json.loads(out.splitlines()[-1])
+    saved = json.loads((here / "run" / "run.json").read_text())
+    assert result["parameters_sha256"] == saved["parameters_sha256"]
+    position = saved["position"]
+    assert position["epoch"] * 196 + position["batch"] == result["steps"]
+    assert ooc.load(here / "run").results["steps"] == result["steps"]
+
+
+def test_lines_instead_of_a_bar_where_there_is_no_terminal(here: Path) -> None:
+    write_dataset(here / "a.zarr", X=np.ones((500, 8), "f4"), y=np.arange(500) % 2)
+    code = (
+        "import ooc.progress, sys; ooc.progress.LINE_SECONDS = 0.0\n"
+        "from ooc.cli import run; run(['train', 'a.zarr', '--epochs', '3', '--json'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["steps"] == 6
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3
+    for part in ("100%", "rows/s", "GB/s", "loss", "memory", "of 1.00 GiB", "waits for", "left"):
+        assert part in lines[-1]
+
+
+def test_a_live_bar_on_a_terminal(here: Path) -> None:
+    """A real pseudo-terminal: the bar is drawn on standard error, the JSON stays alone."""
+    write_dataset(here / "a.zarr", X=np.ones((500, 8), "f4"), y=np.arange(500) % 2)
+    master, slave = os.openpty()
+    command = [sys.executable, "-m", "ooc", "train", "a.zarr", "--epochs", "100", "--json"]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "150"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave, env=environment)
+    os.close(slave)
+    drawn = b""
+    while True:
+        try:
+            part = os.read(master, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        drawn += part
+    os.close(master)
+    assert json.loads(process.communicate()[0])["steps"] == 200
+    assert "train a.zarr" in drawn.decode()
+    assert "rows/s" in drawn.decode()
+
+
+def test_help_does_not_load_what_it_does_not_need() -> None:
+    code = (
+        "import sys\nfrom ooc.cli import main\nmain(['--help'])\n"
+        "heavy = {'numba', 'zarr', 'dask', 'numpy', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, ooc\n"
+        "assert not {'numba', 'zarr', 'dask', 'numpy'} & set(sys.modules)\n"
+        "assert ooc.Loader and ooc.Trainer and ooc.open and ooc.create and ooc.load\n"
+        "assert ooc.models.Softmax and ooc.optim.adam\n"
+        "assert 'matplotlib' not in sys.modules and 'sklearn' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

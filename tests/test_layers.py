@@ -1,0 +1,67 @@
+"""The house: imports go one way, there are no cycles, nothing imports the package's root."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Top of the page is the bottom of the house: a file imports only from lines above its own.
+FLOORS = [
+    {"errors"},
+    {"memory", "process", "rng", "compiled", "metrics"},
+    {"losses", "optim"},
+    {"dataset", "order", "writer", "kernels", "kernels.rows"},
+    {"blockio", "kernels.linear", "models.base"},
+    {"plan", "models.linear"},
+    {"models", "synthetic"},
+    {"reader"},
+    {"loader"},
+    {"checkpoint", "engines"},
+    {"recorder", "run"},
+    {"trainer"},
+    {"progress"},
+    {"cli"},
+    {"__main__"},
+]
+FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
+FILES = {
+    ".".join(path.relative_to(ROOT / "ooc").with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((ROOT / "ooc").rglob("*.py"))
+    if path != ROOT / "ooc" / "__init__.py"
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return the modules of this package that a file imports, wherever it does so."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                is_module = inner.removeprefix("ooc.") in FILES
+                found.add(inner if is_module else str(node.module))
+    return {name for name in found if name == "ooc" or name.startswith("ooc.")}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_imports_only_from_floors_below(name: str) -> None:
+    assert name in FLOOR_OF, f"{name} has no floor yet; give it one"
+    for imported in imports_of(FILES[name]):
+        assert imported != "ooc", f"{name} imports the package's root"
+        below = FLOOR_OF[imported.removeprefix("ooc.")]
+        assert below < FLOOR_OF[name], f"{name} imports {imported}, which is not below it"
+
+
+def test_only_the_reader_imports_dask() -> None:
+    users = {name for name, path in FILES.items() if "import dask" in path.read_text()}
+    assert users == {"reader"}
+
+
+def test_only_dataset_and_its_writer_know_zarr_groups() -> None:
+    users = {name for name, path in FILES.items() if "\nimport zarr\n" in path.read_text()}
+    assert users == {"dataset", "writer"}

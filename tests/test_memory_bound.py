@@ -1,0 +1,93 @@
+"""Promise: peak resident memory <= projected <= budget, in real processes on real data."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ooc.plan import MIB
+from ooc.synthetic import Recipe, make
+
+BUDGET_MIB = 320
+
+
+@pytest.fixture(scope="module")
+def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of eight budgets: 2.7 GB decoded."""
+    path = tmp_path_factory.mktemp("big") / "big.zarr"
+    rows = 8 * BUDGET_MIB * MIB // 516 + 1
+    make(path, Recipe("logistic", rows))
+    return path
+
+
+def run(arguments: list[str], **environment: str) -> dict:
+    done = subprocess.run(
+        [sys.executable, "-m", "ooc", *arguments, "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env={**os.environ, **environment},
+    )
+    return json.loads(done.stdout)
+
+
+def exceeds(result: dict) -> bool:
+    """Tell whether a run broke the promise."""
+    peak, projected = result["memory_peak_bytes"], result["memory_projected_bytes"]
+    return not peak <= projected <= result["memory_budget_bytes"]
+
+
+def test_training_on_eight_budgets_stays_inside_one(big: Path, tmp_path: Path) -> None:
+    """With a cold compile cache, too: the compiler works inside the same budget."""
+    options = ["--memory", f"{BUDGET_MIB}MiB", "--batch-size", "1024", "--lr", "0.05"]
+    cold = {"NUMBA_CACHE_DIR": str(tmp_path / "cold")}
+    result = run(["train", str(big), *options, "--run", str(tmp_path / "run")], **cold)
+    decoded = result["bytes_per_second"] * result["seconds"]
+    assert decoded >= 8 * result["memory_budget_bytes"]
+    assert not exceeds(result)
+    assert result["blocks_per_window"] >= 20
+    assert result["loss"] < 0.4
+
+
+@pytest.mark.parametrize(
+    ("kind", "model"), [("linear", "linear"), ("logistic", "logistic"), ("softmax", "softmax")]
+)
+def test_every_model_stays_inside(tmp_path: Path, kind: str, model: str) -> None:
+    path, run_dir = tmp_path / "a.zarr", tmp_path / "run"
+    make(path, Recipe(kind, 400_000, 128))
+    options = ["--memory", f"{BUDGET_MIB}MiB", "--batch-size", "512", "--lr", "0.01"]
+    arguments = ["train", str(path), "--model", model, "--optimizer", "adam", *options]
+    assert not exceeds(run([*arguments, "--run", str(run_dir)]))
+    memory = ["--memory", f"{BUDGET_MIB}MiB"]
+    assert not exceeds(run(["evaluate", str(run_dir), str(path), *memory]))
+    assert not exceeds(run(["predict", str(run_dir), str(path), str(tmp_path / "p.zarr"), *memory]))
+
+
+def test_the_check_can_fail(big: Path, tmp_path: Path) -> None:
+    """A process that holds what the plan does not know of is seen to break the promise."""
+    code = (
+        "import json, numpy as np, ooc\n"
+        "hoard = np.ones(256 * 2**20, np.uint8)\n"
+        f"dataset = ooc.open({str(big)!r})\n"
+        "trainer = ooc.Trainer(ooc.models.Logistic(), ooc.optim.sgd(0.05), 1024, '320MiB')\n"
+        "import threading; stop = threading.Event(); stop.set()\n"
+        "print(json.dumps(dict(trainer.fit(dataset, stop=stop).results)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert exceeds(json.loads(done.stdout))
+
+
+def test_making_data_holds_a_few_chunks_and_not_the_data(tmp_path: Path) -> None:
+    code = (
+        "from ooc.synthetic import Recipe, make\n"
+        "from ooc.process import peak_bytes\n"
+        f"make({str(tmp_path)!r} + '/small', Recipe('logistic', 20_000), threads=2)\n"
+        "before = peak_bytes()\n"
+        f"make({str(tmp_path)!r} + '/large', Recipe('logistic', 600_000), threads=2)\n"
+        "print(peak_bytes() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 24 * MIB
