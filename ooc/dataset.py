@@ -58,6 +58,11 @@ class ArraySpec:
             for length, chunk in zip(self.shape[1:], self.chunks[1:], strict=True)
         )
 
+    @property
+    def stored_chunks(self) -> int:
+        """Chunks of the whole array."""
+        return -(-self.shape[0] // self.chunks[0]) * self.chunks_across
+
     def describe(self) -> str:
         """Say in one line what the array is and how it is stored.
 
@@ -211,7 +216,8 @@ def open_zarr_array(path: str, name: str) -> zarr.Array:
 
 def spec_of(name: str, array: zarr.Array) -> ArraySpec:
     """Read the metadata of one array."""
-    return ArraySpec(name, array.shape, np.dtype(array.dtype), array.chunks, array.shards)
+    dtype = np.dtype(array.dtype).newbyteorder("=")
+    return ArraySpec(name, array.shape, dtype, array.chunks, array.shards)
 
 
 def _open_group(path: str) -> zarr.Group:

@@ -10,7 +10,7 @@ import numpy as np
 from ooc.dataset import Dataset
 from ooc.errors import InputError
 from ooc.plan import Plan, budget_of, make_plan
-from ooc.reader import Window, WindowReader, transfers_rows
+from ooc.reader import Window, WindowReader, check_bad_chunk_choice, transfers_rows
 from ooc.rng import Purpose, key
 
 
@@ -28,6 +28,8 @@ class Batch:
         The step's number in the run, and a seed that is a function of it and the run's seed.
     roles
         Names of the arrays that are features, target and weight.
+    ends_epoch
+        Whether the epoch ends with it.
     """
 
     arrays: dict[str, np.ndarray]
@@ -35,6 +37,7 @@ class Batch:
     step: int
     seed: int
     roles: tuple[str, str | None, str | None]
+    ends_epoch: bool = False
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Return the rows of one array."""
@@ -54,6 +57,9 @@ class Batch:
     def weight(self) -> np.ndarray | None:
         """The rows of the weight array, if it travels."""
         return self.arrays.get(self.roles[2] or "")
+
+
+_POSITION = ("epoch", "batch", "step", "skipped")
 
 
 class Loader:
@@ -78,6 +84,10 @@ class Loader:
         Names of the arrays that travel; by default features, target and weight.
     readers
         Threads that read; the stream does not depend on them.
+    io
+        "auto", "direct" (past the page cache) or "buffered" (dropped from it behind).
+    on_bad_chunk
+        "raise", or "skip": leave out the rows of chunks that cannot be read, and count them.
     model_bytes, batch_copies
         What a trainer adds to the plan, see `ooc.plan.make_plan`.
 
@@ -105,10 +115,14 @@ class Loader:
         shuffle: str = "blocks",
         arrays: Sequence[str] | None = None,
         readers: int | None = None,
+        io: str = "auto",
+        on_bad_chunk: str = "raise",
         model_bytes: int = 0,
         batch_copies: int = 2,
     ) -> None:
+        check_bad_chunk_choice(on_bad_chunk)
         self.dataset = dataset
+        self.io, self.on_bad_chunk = io, on_bad_chunk
         roles = (dataset.features, dataset.target, dataset.weight)
         self._names = tuple(arrays or (name for name in roles if name is not None))
         self.plan: Plan = make_plan(
@@ -125,32 +139,48 @@ class Loader:
         )
         self.epoch = 0
         self.batch = 0
+        self.step = 0
+        self.skipped_chunks = 0
+        self.skipped_rows = 0
+        self.retries = 0
+        # Rows left out of each window of the epoch at hand: a position counts the rows used.
+        self._skipped: dict[int, int] = {}
 
-    @property
-    def step(self) -> int:
-        """Steps before the current position, since the first epoch."""
-        return self.epoch * self.plan.steps + self.batch
-
-    @step.setter
-    def step(self, step: int) -> None:
-        self.epoch, self.batch = divmod(step, self.plan.steps)
+    def advance(self, steps: int, ends_epoch: bool) -> None:
+        """Move the position on by a number of steps."""
+        self.step += steps
+        self.batch += steps
+        if ends_epoch:
+            self.epoch, self.batch = self.epoch + 1, 0
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches from the current position to the end of its epoch."""
         assembler = BatchAssembler(self)
-        with WindowReader(self.dataset, self._names, self.plan) as reader:
-            for window in reader.windows(self._places(self.epoch + 1)):
-                for batch in assembler.add(window):
-                    self.step = batch.step + 1
-                    yield batch
+        for window in self.windows(self.epoch + 1):
+            for batch in assembler.add(window):
+                self.advance(1, batch.ends_epoch)
+                yield batch
 
     def windows(self, epochs: int) -> Iterator[Window]:
         """Yield windows from the current position until `epochs` epochs are over.
 
         The position is left to the caller, who knows how many steps were completed.
         """
-        with WindowReader(self.dataset, self._names, self.plan) as reader:
-            yield from reader.windows(self._places(epochs))
+        with WindowReader(
+            self.dataset, self._names, self.plan, self.io, self.on_bad_chunk
+        ) as reader:
+            for window in reader.windows(self._places(epochs)):
+                self._count_skipped(window)
+                self.retries = reader.retries
+                yield window
+
+    def _count_skipped(self, window: Window) -> None:
+        if window.index == 0:
+            self._skipped = {}
+        if window.skipped_rows:
+            self._skipped[window.index] = window.skipped_rows
+            self.skipped_chunks += window.skipped_chunks
+            self.skipped_rows += window.skipped_rows
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position and what it is a position of: a few integers."""
@@ -158,6 +188,8 @@ class Loader:
         return {
             "epoch": self.epoch,
             "batch": self.batch,
+            "step": self.step,
+            "skipped": sorted(self._skipped.items()),
             "rows": order.rows,
             "batch_size": self.plan.batch_size,
             "block_rows": order.block_rows,
@@ -178,7 +210,7 @@ class Loader:
         for name, value in here.items():
             if name not in state:
                 raise InputError(f"the saved position has no entry {name!r}; it is not one")
-            if name not in ("epoch", "batch") and state[name] != value:
+            if name not in _POSITION and state[name] != value:
                 raise InputError(
                     f"the saved position is of another stream: {name} was {state[name]}, "
                     f"here it is {value}; use the same data, batch size, memory and seed"
@@ -188,19 +220,32 @@ class Loader:
                 f"the saved position is batch {state['batch']} of epoch {state['epoch']}, "
                 f"but an epoch has {self.plan.steps} batches"
             )
-        self.epoch, self.batch = state["epoch"], state["batch"]
+        self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
+        self._skipped = dict(state["skipped"])
 
     def _places(self, epochs: int) -> Iterator[tuple[int, int, int]]:
         """Yield (epoch, window, first unused row) from the current position on."""
         epoch, batch, order = self.epoch, self.batch, self.plan.order
         if epoch >= epochs:
             return
-        window, start = order.locate(epoch, batch * self.plan.batch_size)
+        window, start = self._locate(epoch, batch * self.plan.batch_size)
         yield epoch, window, start
         rest = itertools.product([epoch], range(window + 1, order.windows))
         later = itertools.product(range(epoch + 1, epochs), range(order.windows))
         for next_epoch, next_window in itertools.chain(rest, later):
             yield next_epoch, next_window, 0
+
+    def _locate(self, epoch: int, row: int) -> tuple[int, int]:
+        """Return (window, row in it) of a place in the epoch's stream of rows that were read."""
+        order = self.plan.order
+        if not self._skipped:
+            return order.locate(epoch, row)
+        for window in range(order.windows):
+            rows = order.rows_in(order.window_blocks(epoch, window)) - self._skipped.get(window, 0)
+            if row < rows:
+                return window, row
+            row -= rows
+        return order.windows - 1, row
 
 
 class BatchAssembler:
@@ -222,18 +267,20 @@ class BatchAssembler:
             self._parts.append((picked, window.rows(taken)))
             place += len(taken)
             self._have += len(taken)
-            if self._have == self._plan.batch_size:
-                yield self._finish()
+            ends_epoch = window.last and place == len(window.order)
+            if self._have == self._plan.batch_size or ends_epoch:
+                yield self._finish(ends_epoch)
         if window.last and self._have:
-            yield self._finish()
+            # Nothing of the last window could be read.
+            yield self._finish(ends_epoch=True)
 
-    def _finish(self) -> Batch:
+    def _finish(self, ends_epoch: bool) -> Batch:
         arrays = {
             name: _joined([picked[name] for picked, _ in self._parts]) for name in self._parts[0][0]
         }
         rows = _joined([rows for _, rows in self._parts])
         seed = key(self._plan.order.seed, Purpose.BATCH, index=self._step)
-        batch = Batch(arrays, rows, self._step, seed, self._roles)
+        batch = Batch(arrays, rows, self._step, seed, self._roles, ends_epoch)
         self._parts, self._have = [], 0
         self._step += 1
         return batch

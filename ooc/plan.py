@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ooc.blockio import DECODE_COPIES
+from ooc.blockio import scratch_bytes
 from ooc.dataset import ArraySpec, Dataset
 from ooc.errors import InputError
 from ooc.memory import format_size, parse_size
@@ -157,10 +157,12 @@ def make_plan(
         "reserved": RESERVED_BYTES,
         "batch": batch_copies * batch_size * row_bytes,
         "model": model_bytes,
+        "index": sum(16 * spec.stored_chunks for spec in specs if spec.shards),
     }
-    free = budget - sum(fixed.values())
-    window_bytes = min(max(free, 0) // 2 // SLABS, LARGEST_WINDOW)
     chunk_rows = dataset.arrays[dataset.features].chunks[0]
+    one_reader = max(scratch_bytes(spec, chunk_rows) for spec in specs)
+    free = budget - sum(fixed.values()) - one_reader
+    window_bytes = min(max(free, 0) // 2 // SLABS, LARGEST_WINDOW)
     block_rows = min(_block_rows(specs, rows, chunk_rows, row_bytes, window_bytes), rows)
     blocks = -(-rows // block_rows)
     fewest = min(blocks, 1 if shuffle == "none" else 2)
@@ -169,7 +171,7 @@ def make_plan(
     order = Order(rows, block_rows, -(-blocks // windows), shuffle, seed)
 
     window_total = order.blocks_per_window * block_rows * slab_row_bytes
-    scratch = DECODE_COPIES * max(spec.most_decoded_bytes(block_rows) for spec in specs)
+    scratch = max(scratch_bytes(spec, block_rows) for spec in specs)
     taken = {**fixed, "slabs": SLABS * window_total}
     if transfers:
         taken["transfer"] = window_total

@@ -8,7 +8,7 @@ are delivered in plan order, whoever ran them.
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,12 +20,14 @@ import dask.local
 import dask.threaded
 import numpy as np
 
-from ooc.blockio import RowReader
-from ooc.dataset import Dataset
+from ooc.blockio import BadChunkError, RowReader, open_reader
+from ooc.dataset import ArraySpec, Dataset
+from ooc.errors import InputError
 from ooc.plan import SLABS, Plan
 
 # A task costs Dask tens of microseconds here and milliseconds on a cluster.
 TASK_BYTES = 32 * 2**20
+ON_BAD_CHUNK = ("raise", "skip")
 _IN_PROCESS = (dask.threaded.get, dask.local.get_sync)
 
 Scheduler = Callable[..., Any]
@@ -49,6 +51,8 @@ class Window:
         Where the window stands.
     last
         Whether the epoch ends with it.
+    skipped_chunks, skipped_rows
+        What could not be read, and the rows that are left out of `order` for it.
     wait_seconds
         How long its reading kept the caller waiting.
     """
@@ -61,6 +65,8 @@ class Window:
     epoch: int
     index: int
     last: bool
+    skipped_chunks: int = 0
+    skipped_rows: int = 0
     wait_seconds: float = 0.0
 
     def rows(self, places: np.ndarray) -> np.ndarray:
@@ -81,6 +87,12 @@ def transfers_rows() -> bool:
     return scheduler is not None and scheduler not in _IN_PROCESS
 
 
+def check_bad_chunk_choice(on_bad_chunk: str) -> None:
+    """Refuse a choice that there is not."""
+    if on_bad_chunk not in ON_BAD_CHUNK:
+        raise InputError(f"on_bad_chunk is one of {', '.join(ON_BAD_CHUNK)}, not {on_bad_chunk!r}")
+
+
 class WindowReader:
     """Reads windows ahead of their use; a context manager.
 
@@ -92,11 +104,30 @@ class WindowReader:
         Arrays to read.
     plan
         Order, budget and readers.
+    io
+        How files are read, see `ooc.blockio.files.choose_mode`.
+    on_bad_chunk
+        "raise", or "skip": leave out the rows of chunks that cannot be read.
+
+    Attributes
+    ----------
+    bad_chunks
+        What was skipped.
     """
 
-    def __init__(self, dataset: Dataset, names: Sequence[str], plan: Plan) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        names: Sequence[str],
+        plan: Plan,
+        io: str = "auto",
+        on_bad_chunk: str = "raise",
+    ) -> None:
+        check_bad_chunk_choice(on_bad_chunk)
+        self.bad_chunks: list[BadChunkError] = []
+        self._on_bad_chunk = on_bad_chunk
         self._order = plan.order
-        self._sources = {name: RowReader(dataset.path, name, dataset.missing) for name in names}
+        self._sources = {name: open_reader(dataset, name, io) for name in names}
         self._specs = dict(zip(names, dataset.specs(tuple(names)), strict=True))
         self._tasks = max(
             min(plan.readers, self._order.blocks_per_window),
@@ -107,6 +138,11 @@ class WindowReader:
         self._coordinator = ThreadPoolExecutor(1, thread_name_prefix="ooc-coordinator")
         self._scheduler = scheduler_in_use() or partial(dask.threaded.get, pool=self._pool)
         self._slabs: list[dict[str, np.ndarray]] = []
+
+    @property
+    def retries(self) -> int:
+        """Transient errors that were retried so far, by readers of this process."""
+        return sum(source.retries for source in self._sources.values())
 
     def __enter__(self) -> "WindowReader":
         rows = self._order.window_rows
@@ -154,34 +190,56 @@ class WindowReader:
     def _read(self, place: tuple[int, int, int], slab: dict[str, np.ndarray]) -> Window:
         epoch, index, start = place
         blocks = self._order.window_blocks(epoch, index)
-        rows = self._order.rows_in(blocks)
+        rows, block_rows = self._order.rows_in(blocks), self._order.block_rows
         arrays = {name: slab[name][:rows] for name in self._specs}
-        graph = {}
         parts = [part for part in np.array_split(np.arange(len(blocks)), self._tasks) if len(part)]
+        graph = {}
         for number, part in enumerate(parts):
-            first, last = part[0] * self._order.block_rows, (part[-1] + 1) * self._order.block_rows
-            outs = {name: array[first:last] for name, array in arrays.items()}
+            outs = {
+                name: array[part[0] * block_rows : (part[-1] + 1) * block_rows]
+                for name, array in arrays.items()
+            }
             spans = [self._span(block) for block in blocks[part].tolist()]
-            task = partial(_read_blocks, self._sources, spans, outs if self._in_process else None)
+            task = partial(
+                _read_blocks,
+                self._sources,
+                spans,
+                outs if self._in_process else self._specs,
+                self._on_bad_chunk == "skip",
+            )
             graph[(f"ooc-read-{os.getpid()}-{epoch}-{index}", number)] = (task,)
-        keys = list(graph)
-        for part, returned in zip(parts, self._scheduler(graph, keys), strict=True):
-            if returned is not None:
-                first = part[0] * self._order.block_rows
-                for name, values in returned.items():
-                    arrays[name][first : first + len(values)] = values
+        readable = np.ones(rows if self._on_bad_chunk == "skip" else 0, bool)
+        bad_before = len(self.bad_chunks)
+        for part, (sent, bad) in zip(parts, self._scheduler(graph, list(graph)), strict=True):
+            self.bad_chunks += bad
+            for chunk in bad:
+                readable[self._slab_rows(chunk, blocks, int(part[chunk.run]))] = False
+            first = part[0] * block_rows
+            for name, values in sent.items():
+                arrays[name][first : first + len(values)] = values
         order = slab[""][:rows]
         self._order.permute_rows(epoch, index, order)
+        skipped_chunks = len(self.bad_chunks) - bad_before
+        if skipped_chunks:
+            order = order[readable[order]]
         return Window(
             arrays,
             order,
             start,
-            blocks * self._order.block_rows,
-            self._order.block_rows,
+            blocks * block_rows,
+            block_rows,
             epoch,
             index,
             last=index == self._order.windows - 1,
+            skipped_chunks=skipped_chunks,
+            skipped_rows=rows - len(order),
         )
+
+    def _slab_rows(self, chunk: BadChunkError, blocks: np.ndarray, slot: int) -> slice:
+        """Return the rows of a slab that hold a chunk's part of the block in this slot."""
+        first, stop = self._span(int(blocks[slot]))
+        offset = slot * self._order.block_rows - first
+        return slice(max(first, chunk.rows[0]) + offset, min(stop, chunk.rows[1] + 1) + offset)
 
     def _span(self, block: int) -> tuple[int, int]:
         start = block * self._order.block_rows
@@ -191,16 +249,16 @@ class WindowReader:
 def _read_blocks(
     sources: dict[str, RowReader],
     spans: list[tuple[int, int]],
-    outs: dict[str, np.ndarray] | None,
-) -> dict[str, np.ndarray] | None:
-    """Read runs of rows, one after another, into `outs`, or into new arrays to be sent back."""
-    sent = None
-    if outs is None:
-        rows = sum(stop - start for start, stop in spans)
-        sent = outs = {name: source.allocate(rows) for name, source in sources.items()}
-    place = 0
-    for start, stop in spans:
-        for name, source in sources.items():
-            source.read_into(start, stop, outs[name][place : place + stop - start])
-        place += stop - start
-    return sent
+    outs: Mapping[str, np.ndarray | ArraySpec],
+    skip: bool,
+) -> tuple[dict[str, np.ndarray], list[BadChunkError]]:
+    """Read blocks into the slab, or, where only specs are given, into new arrays to be sent."""
+    rows = sum(stop - start for start, stop in spans)
+    bad: list[BadChunkError] = []
+    sent = {}
+    for name, source in sources.items():
+        out = outs[name]
+        if isinstance(out, ArraySpec):
+            out = sent[name] = np.empty((rows, *out.shape[1:]), out.dtype)
+        source.read_runs(spans, out, bad if skip else None)
+    return sent, bad

@@ -69,7 +69,7 @@ class Recorder:
         return {
             "rows": engine.rows,
             "steps": engine.step,
-            "epochs": engine.step // plan.steps,
+            "epochs": self._loader.epoch,
             "seconds": seconds,
             "rows_per_second": engine.rows / seconds,
             "bytes_per_second": engine.rows * plan.row_bytes / seconds,
@@ -82,6 +82,9 @@ class Recorder:
             "window_rows": plan.order.window_rows,
             "block_rows": plan.order.block_rows,
             "blocks_per_window": plan.order.blocks_per_window,
+            "skipped_chunks": self._loader.skipped_chunks,
+            "skipped_rows": self._loader.skipped_rows,
+            "read_retries": self._loader.retries,
             "parameters_sha256": parameters_sha256(engine.parameters),
         }
 

@@ -37,6 +37,8 @@ class Trainer:
         "blocks" or "none".
     readers
         Threads that read; the result does not depend on them.
+    io, on_bad_chunk
+        How files are read, and what a chunk that cannot be read means, see `ooc.Loader`.
 
     Examples
     --------
@@ -54,6 +56,8 @@ class Trainer:
     seed: int = 0
     shuffle: str = "blocks"
     readers: int | None = None
+    io: str = "auto"
+    on_bad_chunk: str = "raise"
 
     def fit(
         self,
@@ -98,7 +102,7 @@ class Trainer:
         for window in loader.windows(epochs):
             recorder.begin_window(window)
             engine.advance(window)
-            loader.step = engine.step
+            loader.advance(engine.step - loader.step, window.last)
             recorder.end_window(window)
             stopping = stop is not None and stop.is_set()
             if run_dir is not None and (window.last or stopping):
@@ -123,6 +127,8 @@ class Trainer:
             self.seed,
             self.shuffle,
             readers=self.readers,
+            io=self.io,
+            on_bad_chunk=self.on_bad_chunk,
             model_bytes=engine_bytes(self.model, self.layout(dataset), self.optimizer),
             batch_copies=batch_copies(self.model),
         )

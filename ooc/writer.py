@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import google_crc32c
+import crc32c
 import numpy as np
 import zarr
 from numcodecs.blosc import Blosc
@@ -266,7 +266,7 @@ def encode_chunk(chunk: np.ndarray) -> bytes:
     """
     codec = Blosc("lz4", clevel=COMPRESSION_LEVEL, shuffle=Blosc.BITSHUFFLE)
     encoded = bytes(codec.encode(chunk))
-    return encoded + struct.pack("<I", google_crc32c.value(encoded))
+    return encoded + struct.pack("<I", crc32c.crc32c(encoded))
 
 
 def _padded(values: np.ndarray, rows: int, dtype: str) -> np.ndarray:
@@ -295,7 +295,7 @@ class _ShardFile:
 
     def write_index(self) -> None:
         index = self._index.tobytes()
-        self._stream.write(index + struct.pack("<I", google_crc32c.value(index)))
+        self._stream.write(index + struct.pack("<I", crc32c.crc32c(index)))
 
 
 @contextmanager

@@ -265,7 +265,8 @@ def train_window(
     carried = in_tile
     weighted = weights.size > 0
     position = start
-    while position < order.size:
+    # Where nothing of the last window could be read, what was carried over is still a batch.
+    while position < order.size or (flush and in_batch + in_tile > 0):
         count = min(order.size - position, batch_size - in_batch - in_tile, tile.shape[0] - in_tile)
         gather(features, half, order, position, count, scale, tile, in_tile)
         for r in range(count):

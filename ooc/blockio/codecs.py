@@ -1,0 +1,166 @@
+"""Decode one stored chunk into memory that the caller owns.
+
+A decoder takes stored bytes and, if it is the last of its chain, the memory to fill. Sizes that
+the formats note in their headers are checked before a codec is trusted with a buffer: a codec
+reads as far as the header says, not as far as the bytes go.
+"""
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import crc32c
+import numcodecs
+import numpy as np
+
+# (stored bytes, memory to fill or None) -> decoded bytes, which are that memory if it was filled.
+Buffer = memoryview
+Decoder = Callable[[Buffer, np.ndarray | None], Buffer]
+
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+class DecodeError(ValueError):
+    """Stored bytes that are not what their codec wrote."""
+
+
+def decode_chunk(decoders: Sequence[Decoder], stored: Buffer, out: np.ndarray) -> None:
+    """Decode stored bytes into `out`, a contiguous uint8 array of exactly the chunk's bytes.
+
+    Raises
+    ------
+    DecodeError
+        If a checksum or a size does not match, or a codec fails.
+
+    Examples
+    --------
+    >>> out = np.zeros(3, np.uint8)
+    >>> decode_chunk([], memoryview(b"abc"), out)
+    >>> out.tobytes()
+    b'abc'
+    """
+    data: Buffer = stored
+    last = len(decoders) - 1
+    filled = False
+    try:
+        for number, decoder in enumerate(decoders):
+            target = out if number == last else None
+            data = decoder(data, target)
+            filled = data.obj is out
+    except DecodeError:
+        raise
+    except Exception as error:  # codecs raise errors of many unrelated kinds
+        raise DecodeError(f"{type(error).__name__}: {error}") from error
+    if filled:
+        return
+    if data.nbytes != out.nbytes:
+        raise DecodeError(f"it decodes to {data.nbytes:,} bytes, not to {out.nbytes:,}")
+    out[:] = np.frombuffer(data, np.uint8)
+
+
+def verify_crc32c(stored: Buffer, out: np.ndarray | None = None) -> Buffer:
+    """Check the CRC-32C in the last four bytes and return the bytes before it."""
+    if stored.nbytes < 4:
+        raise DecodeError(f"it has {stored.nbytes} bytes, too few for a checksum")
+    body = stored[:-4]
+    found, noted = crc32c.crc32c(body), struct.unpack("<I", stored[-4:])[0]
+    if found != noted:
+        raise DecodeError(f"its CRC-32C is {found:08x}, but {noted:08x} was stored with it")
+    return body
+
+
+def blosc_decoder(settings: Mapping[str, Any]) -> Decoder:
+    """Decode blosc, whatever its inner codec and shuffle: the bytes themselves tell."""
+    codec = numcodecs.Blosc()
+
+    def decode(stored: Buffer, out: np.ndarray | None) -> Buffer:
+        if stored.nbytes < 16:
+            raise DecodeError(f"it has {stored.nbytes} bytes, too few for a blosc header")
+        decoded, _, packed = struct.unpack("<III", stored[4:16])
+        if packed != stored.nbytes:
+            raise DecodeError(f"its blosc header notes {packed:,} bytes, it has {stored.nbytes:,}")
+        return _into(codec, stored, decoded, out)
+
+    return decode
+
+
+def zstd_decoder(settings: Mapping[str, Any]) -> Decoder:
+    """Decode one Zstandard frame (RFC 8878)."""
+    codec = numcodecs.Zstd()
+
+    def decode(stored: Buffer, out: np.ndarray | None) -> Buffer:
+        return _into(codec, stored, zstd_content_size(stored), out)
+
+    return decode
+
+
+def lz4_decoder(settings: Mapping[str, Any]) -> Decoder:
+    """Decode an LZ4 block behind its size, as numcodecs writes it."""
+    codec = numcodecs.LZ4()
+
+    def decode(stored: Buffer, out: np.ndarray | None) -> Buffer:
+        if stored.nbytes < 4:
+            raise DecodeError(f"it has {stored.nbytes} bytes, too few for an LZ4 header")
+        return _into(codec, stored, struct.unpack("<I", stored[:4])[0], out)
+
+    return decode
+
+
+def gzip_decoder(settings: Mapping[str, Any]) -> Decoder:
+    """Decode gzip; its checksum is part of the format."""
+    codec = numcodecs.GZip()
+    return lambda stored, out: memoryview(codec.decode(stored))
+
+
+def zlib_decoder(settings: Mapping[str, Any]) -> Decoder:
+    """Decode zlib; its checksum is part of the format."""
+    codec = numcodecs.Zlib()
+    return lambda stored, out: memoryview(codec.decode(stored))
+
+
+def crc32c_decoder(settings: Mapping[str, Any]) -> Decoder:
+    """Check and cut off a CRC-32C."""
+    return verify_crc32c
+
+
+# By the names of Zarr v3's codecs, of v2's compressors, and of numcodecs' codecs in v3.
+DECODERS: dict[str, Callable[[Mapping[str, Any]], Decoder]] = {
+    "blosc": blosc_decoder,
+    "zstd": zstd_decoder,
+    "gzip": gzip_decoder,
+    "crc32c": crc32c_decoder,
+    "lz4": lz4_decoder,
+    "zlib": zlib_decoder,
+    "numcodecs.lz4": lz4_decoder,
+    "numcodecs.zlib": zlib_decoder,
+}
+
+
+def zstd_content_size(stored: Buffer) -> int | None:
+    """Return the decoded size that a Zstandard frame notes, or None if it notes none.
+
+    Examples
+    --------
+    >>> zstd_content_size(memoryview(numcodecs.Zstd().encode(bytes(1000))))
+    1000
+    """
+    if bytes(stored[:4]) != _ZSTD_MAGIC or stored.nbytes < 6:
+        raise DecodeError("it does not begin as a Zstandard frame")
+    descriptor = stored[4]
+    single_segment = descriptor >> 5 & 1
+    size_bytes = (single_segment, 2, 4, 8)[descriptor >> 6]
+    if size_bytes == 0:
+        return None
+    start = 5 + (0 if single_segment else 1) + (0, 1, 2, 4)[descriptor & 3]
+    size = int.from_bytes(stored[start : start + size_bytes], "little")
+    return size + 256 if size_bytes == 2 else size
+
+
+def _into(codec: Any, stored: Buffer, decoded: int | None, out: np.ndarray | None) -> Buffer:
+    """Decode into `out` if the header's size is its size; else into new memory."""
+    if out is None or decoded is None:
+        return memoryview(codec.decode(stored)).cast("B")
+    if decoded != out.nbytes:
+        raise DecodeError(f"it decodes to {decoded:,} bytes, not to {out.nbytes:,}")
+    codec.decode(stored, out=out)
+    return memoryview(out)  # type: ignore[arg-type]
