@@ -1,0 +1,56 @@
+"""The shell's door: options in, tables or one JSON object out. No logic of its own.
+
+Heavy modules are imported by the command that uses them, so that help comes at once.
+"""
+
+import signal
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from ooc.cli.data import info, make
+from ooc.cli.training import evaluate, plan, predict, train
+from ooc.errors import DivergedError, InputError
+
+BAD_INPUT = 2
+
+app = typer.Typer(
+    help="Train on datasets larger than memory.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (make, info, plan, train, evaluate, predict):
+    app.command()(command)
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit status."""
+    sys.exit(main(arguments))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status.
+
+    Bad usage and bad input end in one line on standard error and status 2.
+    """
+    try:
+        status = app(args=arguments, prog_name="ooc", standalone_mode=False)
+    except typer.TyperException as error:
+        return _refuse(error.format_message() if hasattr(error, "format_message") else str(error))
+    except (InputError, DivergedError) as error:
+        return _refuse(str(error))
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        return _refuse(f"{error.strerror or error}{where}; nothing half-written is left")
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return status or 0
+
+
+def _refuse(message: str) -> int:
+    line = " ".join(message.split())
+    if line:
+        print(f"ooc: {line}", file=sys.stderr)
+    return BAD_INPUT

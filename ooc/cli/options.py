@@ -1,0 +1,112 @@
+"""Options that several commands share, and what they make."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ooc.errors import InputError
+
+if TYPE_CHECKING:
+    from ooc.dataset import Dataset
+    from ooc.trainer import Trainer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Memory = Annotated[str, typer.Option(help="Bytes that the process may use, such as 512MiB.")]
+Seed = Annotated[int, typer.Option(help="Everything random is a function of it.")]
+Features = Annotated[str, typer.Option(help="Name of the features array.")]
+Target = Annotated[str | None, typer.Option(help="Name of the targets array.", show_default="y")]
+Weight = Annotated[
+    str | None, typer.Option(help="Name of the sample weights.", show_default="weight")
+]
+ModelName = Annotated[str, typer.Option(help="linear, logistic or softmax.")]
+Classes = Annotated[
+    int | None, typer.Option(help="Classes of softmax; known for data that ooc made.")
+]
+Scale = Annotated[str, typer.Option(help="Factor for every feature, such as 1/255 for bytes.")]
+Intercept = Annotated[bool, typer.Option(help="Give scores an intercept.")]
+OptimizerName = Annotated[str, typer.Option(help="sgd, momentum or adam.")]
+Rate = Annotated[float, typer.Option("--lr", help="Learning rate.")]
+BatchSize = Annotated[int, typer.Option(help="Rows of a step.")]
+Shuffle = Annotated[str, typer.Option(help="blocks or none.")]
+Readers = Annotated[
+    int | None, typer.Option(help="Threads that read.", show_default="one a core, at most 4")
+]
+Missing = Annotated[
+    str, typer.Option(help="What a chunk that is not stored means: raise (an error) or fill.")
+]
+Io = Annotated[
+    str, typer.Option(help="auto, direct (past the page cache) or buffered (dropped behind).")
+]
+OnBadChunk = Annotated[
+    str, typer.Option(help="raise, or skip: leave out rows that cannot be read, and count them.")
+]
+DataPath = Annotated[Path, typer.Argument(metavar="DATA", help="A Zarr group.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="What train --run wrote.")]
+
+
+def open_dataset(
+    data: Path, features: str, target: str | None, weight: str | None, missing: str
+) -> "Dataset":
+    """Open the dataset that the options name."""
+    from ooc.dataset import open as open_
+
+    return open_(str(data), features, target, weight, missing)
+
+
+def make_trainer(
+    dataset: "Dataset",
+    model: str,
+    settings: Mapping[str, Any],
+    optimizer: str,
+    lr: float,
+    batch_size: int,
+    memory: str,
+    seed: int,
+    shuffle: str,
+    readers: int | None,
+    io: str,
+    on_bad_chunk: str,
+) -> "Trainer":
+    """Make the trainer that the options name."""
+    from ooc.models import from_config
+    from ooc.optim import OPTIMIZERS
+    from ooc.trainer import Trainer
+
+    if optimizer not in OPTIMIZERS:
+        known = ", ".join(OPTIMIZERS)
+        raise InputError(f"no optimizer is called {optimizer!r}; choose one of: {known}")
+    config = {"name": model, **settings}
+    classes = config.pop("classes", None)
+    if model == "softmax":
+        config["classes"] = classes or _noted_classes(dataset)
+    return Trainer(
+        from_config(config),
+        OPTIMIZERS[optimizer](lr),
+        batch_size,
+        memory,
+        seed,
+        shuffle,
+        readers,
+        io,
+        on_bad_chunk,
+    )
+
+
+def _noted_classes(dataset: "Dataset") -> int:
+    noted = dataset.attributes.get("classes")
+    if not isinstance(noted, int):
+        raise InputError(
+            f"{dataset.path} does not note how many classes it has; give them with --classes"
+        )
+    return noted
+
+
+def factor(text: str) -> float:
+    """Read a factor such as 0.5 or 1/255."""
+    try:
+        return float(Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        raise InputError(f"{text!r} is not a factor; write it as 0.5 or 1/255") from None

@@ -1,0 +1,39 @@
+"""Results for people, as tables, and for programs, as one JSON object."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ooc.memory import format_size
+
+
+def show(result: Mapping[str, Any], as_json: bool) -> None:
+    """Print a result: as one line of JSON, or as a table without what is None."""
+    if as_json:
+        print(json.dumps(result))
+        return
+    table("", {key: _readable(key, value) for key, value in result.items() if value is not None})
+
+
+def _readable(key: str, value: Any) -> str:
+    if key.endswith("bytes_per_second"):
+        return f"{value / 1e9:.3f} GB/s"
+    if key.endswith("_bytes"):
+        return format_size(value)
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def table(title: str, rows: Mapping[str, Any]) -> None:
+    """Print names and values as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if title:
+        console.print(title, highlight=False)
+    drawn = Table(show_header=False)
+    for key, value in rows.items():
+        drawn.add_row(key.replace("_", " "), "" if value is None else str(value))
+    console.print(drawn)
