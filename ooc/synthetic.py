@@ -8,11 +8,7 @@ whose exact posterior is logistic or softmax regression.
 Features lie on a grid of 1/256, as those of an instrument do: stored, they take half the space.
 """
 
-import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,11 +16,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from ooc.errors import InputError
+from ooc.generate import fill
 from ooc.losses import logistic, squared
-from ooc.memory import format_size
-from ooc.metrics import Progress, Report, silent
+from ooc.metrics import Report, silent
 from ooc.rng import Purpose, generator
-from ooc.writer import Columns, Field, Writer, create, encode_chunk
+from ooc.writer import Columns, Field, create
 
 GRID = 256
 NOISE = 0.5
@@ -238,70 +234,21 @@ def make(
     if recipe.kind == "softmax":
         attributes["classes"] = recipe.classes
     begun = time.perf_counter()
+    purpose = Purpose.HELD_OUT_DATA if recipe.held_out else Purpose.DATA
     with create(path, fields, attributes) as writer:
-        purpose = Purpose.HELD_OUT_DATA if recipe.held_out else Purpose.DATA
+        best = np.zeros((-(-recipe.rows // writer.chunk_rows), 2))
 
-        def chunk(number: int) -> Columns:
-            first = number * writer.chunk_rows
-            rows = min(writer.chunk_rows, recipe.rows - first)
-            return kind.draw(generator(recipe.seed, purpose, index=number), first, rows)
+        def draw(number: int, first: int, rows: int) -> Columns:
+            columns = kind.draw(generator(recipe.seed, purpose, index=number), first, rows)
+            best[number] = kind.best(columns)
+            return columns
 
-        _check_free_space(writer, chunk(0), recipe.rows)
-        best = _write_shards(writer, kind, chunk, recipe.rows, threads, report)
-        loss, correct = (np.sum(best, axis=0) / recipe.rows).tolist()
+        fill(writer, recipe.rows, draw, threads, report)
+        loss, correct = (best.sum(axis=0) / recipe.rows).tolist()
         truth = {"loss": loss, "accuracy": None if np.isnan(correct) else correct}
         writer.attributes["generator"]["best"] = truth
     seconds = time.perf_counter() - begun
     return {"rows": recipe.rows, "seconds": seconds, **truth}
-
-
-def _write_shards(
-    writer: Writer,
-    kind: Kind,
-    chunk: Callable[[int], Columns],
-    rows: int,
-    threads: int | None,
-    report: Report,
-) -> list[tuple[float, float]]:
-    """Write every shard; return the truth's sums for each chunk, in the order of chunks."""
-    chunks = -(-rows // writer.chunk_rows)
-    chunks_per_shard = writer.shard_rows // writer.chunk_rows
-    best: list[tuple[float, float]] = [(0.0, 0.0)] * chunks
-    begun, row_bytes = time.perf_counter(), sum(f.row_bytes for f in writer.fields.values())
-
-    def drawn(numbers: range) -> Iterator[Columns]:
-        for number in numbers:
-            columns = chunk(number)
-            best[number] = kind.best(columns)
-            yield columns
-            done, seconds = writer.rows, time.perf_counter() - begun
-            report(Progress(done, rows, done * row_bytes, seconds))
-
-    def write(shard: int) -> None:
-        first = shard * chunks_per_shard
-        writer.write_shard(shard, drawn(range(first, min(first + chunks_per_shard, chunks))))
-
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        written = [pool.submit(write, shard) for shard in range(-(-chunks // chunks_per_shard))]
-        try:
-            for future in written:
-                future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return best
-
-
-def _check_free_space(writer: Writer, sample: Columns, rows: int) -> None:
-    """Compare the disk with what the dataset will take, judged by its first chunk."""
-    stored = sum(len(encode_chunk(values)) for values in sample.values())
-    needed = int(1.02 * stored * rows / len(sample["y"])) + 2**20
-    free = shutil.disk_usage(writer.path.parent).free
-    if needed > free:
-        raise InputError(
-            f"{writer.path} will take about {format_size(needed)}, but {writer.path.parent} has "
-            f"{format_size(free)} free; make fewer rows or choose another disk"
-        )
 
 
 def _products(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
