@@ -14,14 +14,18 @@ import ooc
 from ooc.dataset import Dataset
 from ooc.errors import InputError
 from ooc.loader import Loader
-from ooc.plan import MIB, RESERVED_BYTES
 
-# Leaves so little for windows that a small dataset needs several.
-TIGHT = RESERVED_BYTES + 12 * 2**10
+MEMORY = "512MiB"
+
+
+@pytest.fixture(autouse=True)
+def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep windows so small that a small dataset needs several."""
+    monkeypatch.setattr("ooc.plan.LARGEST_WINDOW", 3 * 2**10)
 
 
 def loader_of(dataset: Dataset, batch_size: int = 64, **options: object) -> Loader:
-    return Loader(dataset, batch_size, **{"memory": TIGHT, **options})  # type: ignore[arg-type]
+    return Loader(dataset, batch_size, **{"memory": MEMORY, **options})  # type: ignore[arg-type]
 
 
 def rows_of(loader: Loader) -> list[list[int]]:
@@ -31,7 +35,7 @@ def rows_of(loader: Loader) -> list[list[int]]:
 @pytest.mark.parametrize("shuffle", ["blocks", "none"])
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 1003])
 def test_every_row_once_in_full_batches(dataset: Dataset, shuffle: str, batch_size: int) -> None:
-    loader = loader_of(dataset, batch_size, shuffle=shuffle, memory=TIGHT + 50_000)
+    loader = loader_of(dataset, batch_size, shuffle=shuffle, memory=MEMORY)
     sizes, seen = [], []
     everything = zarr.open_array(Path(dataset.path) / "X", mode="r")[...]
     for batch in loader:
@@ -152,9 +156,7 @@ def test_any_layout_gives_every_row_with_its_target(
     ).reshape(rows, 2)
     group.create_array("y", shape=(rows,), chunks=(y_chunk,), dtype="i4")[...] = np.arange(rows)
     seen = []
-    loader = Loader(
-        ooc.open(path, missing="fill"), min(batch_size, rows), RESERVED_BYTES + MIB, seed=seed
-    )
+    loader = Loader(ooc.open(path, missing="fill"), min(batch_size, rows), MEMORY, seed=seed)
     for batch in loader:
         assert np.array_equal(batch["y"], batch.rows)
         assert np.array_equal(batch["X"][:, 0], 2 * batch.rows)

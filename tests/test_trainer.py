@@ -18,10 +18,15 @@ from ooc.engines import BatchEngine, LinearEngine
 from ooc.errors import DataError, DivergedError, InputError
 from ooc.models import Linear, Logistic, Model, Softmax
 from ooc.optim import Optimizer, adam, momentum, sgd
-from ooc.plan import RESERVED_BYTES
 from ooc.trainer import Trainer
 
-TIGHT = RESERVED_BYTES + 64 * 2**10
+MEMORY = "512MiB"
+
+
+@pytest.fixture(autouse=True)
+def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep windows so small that a small dataset needs several."""
+    monkeypatch.setattr("ooc.plan.LARGEST_WINDOW", 16 * 2**10)
 
 
 @pytest.fixture
@@ -32,7 +37,7 @@ def labelled(tmp_path: Path, rng: np.random.Generator) -> Dataset:
 
 
 def fitted(dataset: Dataset, **options: object) -> ooc.Trainer:
-    settings = {"batch_size": 64, "memory": TIGHT, **options}
+    settings = {"batch_size": 64, "memory": MEMORY, **options}
     return Trainer(Logistic(), sgd(0.1), **settings)  # type: ignore[arg-type]
 
 
@@ -58,7 +63,7 @@ def test_both_engines_take_the_same_steps(
     """Several windows, batches that cross them, two epochs: not one bit differs."""
     found = []
     for engine_type in (LinearEngine, BatchEngine):
-        trainer = Trainer(model, optimizer, batch_size, TIGHT + 100_000)
+        trainer = Trainer(model, optimizer, batch_size, MEMORY)
         loader, layout = trainer.loader(labelled), trainer.layout(labelled)
         assert loader.plan.order.windows > 1
         parameters = np.zeros(layout.size, np.float32)
@@ -210,7 +215,7 @@ def test_a_bad_row_is_named(
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=y)
     for batch_size in (1, 64, 2000):
         with pytest.raises(DataError, match=message):
-            Trainer(Logistic(), sgd(0.1), batch_size, TIGHT).fit(dataset)
+            Trainer(Logistic(), sgd(0.1), batch_size, MEMORY).fit(dataset)
 
 
 def test_steps_that_are_too_long_are_told_from_bad_data(
