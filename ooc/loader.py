@@ -124,12 +124,12 @@ class Loader:
         self.dataset = dataset
         self.io, self.on_bad_chunk = io, on_bad_chunk
         roles = (dataset.features, dataset.target, dataset.weight)
-        self._names = tuple(arrays or (name for name in roles if name is not None))
+        self.names = tuple(arrays or (name for name in roles if name is not None))
         self.plan: Plan = make_plan(
             dataset,
             batch_size,
             budget_of(memory),
-            self._names,
+            self.names,
             shuffle=shuffle,
             seed=seed,
             readers=readers,
@@ -167,7 +167,7 @@ class Loader:
         The position is left to the caller, who knows how many steps were completed.
         """
         with WindowReader(
-            self.dataset, self._names, self.plan, self.io, self.on_bad_chunk
+            self.dataset, self.names, self.plan, self.io, self.on_bad_chunk
         ) as reader:
             for window in reader.windows(self._places(epochs)):
                 self._count_skipped(window)

@@ -27,7 +27,8 @@ LARGEST_WINDOW = 256 * MIB
 SMALLEST_BLOCK = 256 * 2**10
 MOST_AMPLIFICATION = 1.25
 FEWEST_BLOCKS = 64
-MOST_READERS = 4
+# Reading blocks in the kernel, not on a core: a few threads more than cores keep the disk busy.
+FEWEST_READERS, MOST_READERS = 4, 16
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def make_plan(
     shuffle, seed
         See `ooc.order.Order`.
     readers
-        Threads that read; by default one for each core, at most 4. Fewer if they do not fit.
+        Threads that read; by default one for each core, 4 to 16. Fewer if they do not fit.
     model_bytes
         Parameters, optimizer state and scratch of the model.
     batch_copies
@@ -183,7 +184,7 @@ def make_plan(
             f"run needs ({_terms({**taken, 'readers': scratch})}); raise the memory to "
             f"{math.ceil(needed / MIB)}MiB, lower the batch size, or store smaller chunks"
         )
-    wanted = readers or min(MOST_READERS, os.cpu_count() or 1)
+    wanted = readers or min(MOST_READERS, max(FEWEST_READERS, os.cpu_count() or 1))
     used = min(wanted, fitting)
     terms = {**taken, "readers": used * scratch}
     sampled = range(0, min(blocks, 64))

@@ -1,30 +1,17 @@
 """Generate data, train within a memory budget, evaluate on other rows, and print what came out."""
 
 import argparse
-import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import zarr
+from commands import machine, ooc, print_table
 
 from ooc.memory import format_size
 
 FOLDER = Path("demo-data")
 MEMORY = "512MiB"
-
-
-def ooc(*arguments: str) -> dict[str, Any]:
-    """Run one command of the shell's door in a process of its own and return its JSON."""
-    print("$ ooc", *arguments, flush=True)
-    command = [sys.executable, "-m", "ooc", *arguments, "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit(done.returncode)
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
 
 
 def main() -> None:
@@ -60,13 +47,12 @@ def _print_table(
         ("rows held out", f"{evaluated['rows']:,}"),
         ("loss on them", f"{evaluated['loss']:.4f}   best possible {best['loss']:.4f}"),
         ("accuracy on them", f"{evaluated['accuracy']:.4f}   best possible {best['accuracy']:.4f}"),
+        ("machine", machine()),
         ("memory budget", format_size(trained["memory_budget_bytes"])),
         ("memory projected", format_size(trained["memory_projected_bytes"])),
         ("memory peak", format_size(trained["memory_peak_bytes"])),
     ]
-    print()
-    for name, value in lines:
-        print(f"{name:>18}  {value}")
+    print_table(lines)
 
 
 if __name__ == "__main__":

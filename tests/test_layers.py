@@ -23,6 +23,7 @@ FLOORS = [
     {"checkpoint", "engines"},
     {"recorder", "run"},
     {"trainer"},
+    {"bench"},
     {"progress"},
     {"cli.options", "cli.show"},
     {"cli.data", "cli.training", "cli.bench"},

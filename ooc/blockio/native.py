@@ -90,7 +90,7 @@ class NativeReader:
     def __init__(self, name: str, where: str, layout: ChunkLayout, mode: str, missing: str) -> None:
         self.name, self.where, self.layout, self.missing = name, where, layout, missing
         self.files = FileReader(mode)
-        self._chunk_bytes = layout.dtype.itemsize * math.prod(layout.chunks)
+        self.chunk_bytes = layout.dtype.itemsize * math.prod(layout.chunks)
         self._across = [
             range(-(-length // chunk))
             for length, chunk in zip(layout.shape[1:], layout.chunks[1:], strict=True)
@@ -142,6 +142,14 @@ class NativeReader:
             for job in group:
                 self._decode(job, data[job.start - first.start : job.stop - first.start], bad)
 
+    def stored_groups(self, runs: Sequence[tuple[int, int]], out: np.ndarray) -> list[list[Job]]:
+        """Return the requests that `read_runs` would make, for measuring their parts alone."""
+        return list(_merged(self._jobs(runs, out, None)))
+
+    def read_stored(self, group: list[Job]) -> memoryview:
+        """Return the stored bytes of one request, valid until this thread's next one."""
+        return self.files.read(group[0].path, group[0].start, group[-1].stop, self._memory.stored)
+
     def _read_singly(self, group: list[Job], bad: list[BadChunkError] | None) -> None:
         """Read the jobs of a failed request one by one, so that only the bad one is blamed."""
         for job in group:
@@ -155,12 +163,12 @@ class NativeReader:
     def _decode(self, job: Job, stored: memoryview, bad: list[BadChunkError] | None) -> None:
         decoders, memory = self.layout.decoders, self._memory
         try:
-            if self._row_wide and job.out.nbytes == self._chunk_bytes:
+            if self._row_wide and job.out.nbytes == self.chunk_bytes:
                 decode_chunk(decoders, stored, job.out.reshape(-1).view(np.uint8))
                 return
             if memory.cell != job.cell:
-                if memory.decoded.nbytes != self._chunk_bytes:
-                    memory.decoded = np.empty(self._chunk_bytes, np.uint8)
+                if memory.decoded.nbytes != self.chunk_bytes:
+                    memory.decoded = np.empty(self.chunk_bytes, np.uint8)
                 memory.cell = None
                 decode_chunk(decoders, stored, memory.decoded)
                 memory.cell = job.cell
@@ -223,8 +231,8 @@ class NativeReader:
             reason = f"its index names bytes {start:,} to {stop:,} of a file of {file_bytes:,}"
             self._note(bad, unplaced, reason)
             return None
-        if stop - start > most_stored_bytes(self._chunk_bytes):
-            reason = f"{stop - start:,} bytes are too many for a chunk of {self._chunk_bytes:,}"
+        if stop - start > most_stored_bytes(self.chunk_bytes):
+            reason = f"{stop - start:,} bytes are too many for a chunk of {self.chunk_bytes:,}"
             self._note(bad, unplaced, reason)
             return None
         return Job(path, start, stop, part, out, cell, run)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
+from ooc.cli.bench import bench
 from ooc.cli.data import info, make
 from ooc.cli.training import evaluate, plan, predict, train
 from ooc.errors import DivergedError, InputError
@@ -21,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (make, info, plan, train, evaluate, predict):
+for command in (make, info, plan, train, evaluate, predict, bench):
     app.command()(command)
 
 

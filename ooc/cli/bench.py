@@ -1,0 +1,78 @@
+"""The bench command: the hardware's limit and the trainer beside it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ooc.cli.options import (
+    BatchSize,
+    DataPath,
+    Features,
+    Io,
+    Json,
+    Memory,
+    ModelName,
+    Readers,
+    Shuffle,
+    Target,
+    Weight,
+    make_trainer,
+    open_dataset,
+)
+from ooc.cli.show import show, table
+
+
+def bench(
+    data: DataPath,
+    memory: Memory = "1GiB",
+    model: ModelName = "logistic",
+    batch_size: BatchSize = 256,
+    rounds: Annotated[int, typer.Option(min=1, help="How often all is measured.")] = 3,
+    picture: Annotated[Path | None, typer.Option(help="PNG to draw the bars to.")] = None,
+    shuffle: Shuffle = "blocks",
+    readers: Readers = None,
+    io: Io = "auto",
+    features: Features = "X",
+    target: Target = None,
+    weight: Weight = None,
+    json_: Json = False,
+) -> None:
+    """Measure disk, decoding and kernels on this data, and how near to them training comes.
+
+    Example: ooc bench big.zarr --memory 1GiB --picture bench.png
+    """
+    from ooc.bench import bench as measure
+    from ooc.bench import draw_bars
+    from ooc.progress import ProgressDisplay
+
+    dataset = open_dataset(data, features, target, weight, "raise")
+    trainer = make_trainer(
+        dataset, model, {}, "sgd", 0.01, batch_size, memory, 0, shuffle, readers, io, "raise"
+    )
+    with ProgressDisplay(f"bench {data.name}") as report:
+        result = measure(dataset, trainer, rounds, report)
+    if picture is not None:
+        draw_bars(result, picture)
+    if json_:
+        show(result, True)
+        return
+    _print_tables(result)
+
+
+def _print_tables(result: dict[str, Any]) -> None:
+    rates = {key: result[key] for key in result if key.endswith("bytes_per_second")}
+    low, high = result["fraction_spread"]
+    fraction = f"{result['fraction_of_roofline']:.2f} ({low:.2f} to {high:.2f})"
+    show({**rates, "fraction_of_roofline": fraction, "rounds": result["rounds"]}, False)
+    spent = result["core_seconds"]
+    total = sum(spent.values())
+    table(
+        f"where the time of {result['cores']} cores went",
+        {
+            part: f"{seconds:6.2f} s  {100 * seconds / total:3.0f}%  "
+            + "#" * round(40 * seconds / total)
+            for part, seconds in spent.items()
+        },
+    )
+    print(f"the trainer waited {result['wait_seconds']:.2f} of {result['seconds']:.2f} s for data")

@@ -1,0 +1,55 @@
+"""What the scripts share: commands run in processes of their own, and the machine's description."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def ooc(*arguments: str, before: Callable[[], None] | None = None) -> dict[str, Any]:
+    """Run one command of the shell's door in a process of its own and return its JSON.
+
+    Parameters
+    ----------
+    arguments
+        The command and its options, without ``--json``.
+    before
+        Called in the new process before the command starts.
+    """
+    print("$ ooc", *arguments, flush=True)
+    command = [sys.executable, "-m", "ooc", *arguments, "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, preexec_fn=before)
+    if done.returncode:
+        sys.exit(done.returncode)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def machine() -> str:
+    """Describe the machine in one line: processor, cores, memory, system, Python."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    cores = len(os.sched_getaffinity(0))
+    return (
+        f"{model}, {cores} cores, {memory:.0f} GiB, Linux {platform.release().split('-')[0]}, "
+        f"Python {platform.python_version()}"
+    )
+
+
+def print_table(lines: list[tuple[str, str]]) -> None:
+    """Print names and values in two columns."""
+    width = max(len(name) for name, _ in lines)
+    print()
+    for name, value in lines:
+        print(f"{name:>{width}}  {value}")
