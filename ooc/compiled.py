@@ -26,6 +26,11 @@ def exact_kernel(function: Function) -> Function:
     return _compiled(function, fastmath=False)
 
 
+def parallel_kernel(function: Function) -> Function:
+    """Compile like `exact_kernel`, with the iterations of `numba.prange` shared among threads."""
+    return _compiled(function, fastmath=False, parallel=True)
+
+
 def _compiled(function: Function, **options: Any) -> Function:
     compile_ = numba.njit(cache=True, nogil=True, error_model="numpy", **options)
     return cast(Function, compile_(function))

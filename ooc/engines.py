@@ -8,11 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
-from ooc.kernels import linear as kernels
-from ooc.kernels.rows import as_rows, tile_rows
+from ooc.linear_engine import LinearEngine, scratch_bytes
 from ooc.loader import BatchAssembler, Loader
 from ooc.models.base import Layout, Model
-from ooc.models.linear import LinearFamily, as_float32
+from ooc.models.linear import LinearFamily
 from ooc.optim import Optimizer
 from ooc.reader import Window
 
@@ -52,9 +51,7 @@ def engine_bytes(model: Model, layout: Layout, optimizer: Optimizer) -> int:
     vectors = (4 + 8) * layout.size + optimizer.state_bytes(layout.size)
     if not isinstance(model, LinearFamily):
         return vectors
-    features = layout.shapes["coefficients"][1]
-    tile = tile_rows(features) * (4 * features + 4 * model.outputs + 16)
-    return vectors + tile + 4 * features
+    return vectors + scratch_bytes(model, layout.shapes["coefficients"][1], layout.size)
 
 
 def batch_copies(model: Model) -> int:
@@ -72,95 +69,6 @@ def make_engine(
     """Choose the engine for a model."""
     kind = LinearEngine if isinstance(model, LinearFamily) else BatchEngine
     return kind(model, optimizer, loader, parameters, state)  # type: ignore[arg-type]
-
-
-class LinearEngine:
-    """The linear family: one compiled call a window, Python is not entered for a batch."""
-
-    def __init__(
-        self,
-        model: LinearFamily,
-        optimizer: Optimizer,
-        loader: Loader,
-        parameters: np.ndarray,
-        state: np.ndarray,
-    ) -> None:
-        self.parameters, self.state = parameters, state
-        self._model, self._optimizer, self._dataset = model, optimizer, loader.dataset
-        self._batch_size = loader.plan.batch_size
-        self._first_step = loader.step
-        shape = loader.dataset.arrays[loader.dataset.features].shape[1:]
-        features = int(np.prod(shape, dtype=np.int64))
-        rows = tile_rows(features)
-        self._tile = np.empty((rows, features), np.float32)
-        self._tile_targets = np.empty(rows, np.float32)
-        self._tile_weights = np.empty(rows if loader.dataset.weight else 0, np.float32)
-        self._tile_ids = np.empty(rows, np.int64)
-        self._scores = np.empty((rows, model.outputs), np.float32)
-        self._partial = np.empty(features, np.float32)
-        self._gradient = np.zeros(parameters.size)
-        self._counters = np.zeros(kernels.COUNTERS, np.int64)
-        self._counters[kernels.STEP] = self._first_step
-        self._totals = np.zeros(kernels.TOTALS)
-
-    @property
-    def step(self) -> int:
-        """Steps taken since the run began."""
-        return int(self._counters[kernels.STEP])
-
-    @property
-    def rows(self) -> int:
-        """Rows used by the steps of this engine."""
-        return int(self._counters[kernels.ROWS])
-
-    @property
-    def loss_sum(self) -> float:
-        """Sum of the loss over those rows."""
-        return float(self._totals[kernels.LOSS_SUM])
-
-    def advance(self, window: Window) -> None:
-        """Take the steps that a window completes.
-
-        Raises
-        ------
-        DataError, DivergedError
-            If a row cannot be used; the parameters are those before its batch.
-        """
-        dataset, model = self._dataset, self._model
-        features, half = as_rows(window.arrays[dataset.features])
-        status = kernels.train_window(
-            features,
-            half,
-            as_float32(window.arrays.get(dataset.target or "")),
-            as_float32(window.arrays.get(dataset.weight or "")),
-            window.order,
-            window.start,
-            window.block_starts,
-            window.block_rows,
-            window.last,
-            self._batch_size,
-            model.scale,
-            model.loss_code,
-            model.intercept,
-            self.parameters,
-            self._optimizer.code,
-            np.array(self._optimizer.constants),
-            self.state,
-            self._tile,
-            self._tile_targets,
-            self._tile_weights,
-            self._tile_ids,
-            self._scores,
-            self._partial,
-            self._gradient,
-            self._counters,
-            self._totals,
-        )
-        if status != kernels.OK:
-            row = int(self._counters[kernels.BAD_ROW])
-            place = int(np.flatnonzero(self._tile_ids == row)[0])
-            values = self._tile[place]
-            raise model.explain(status, row, values, float(self._tile_targets[place]))
 
 
 class BatchEngine:

@@ -14,8 +14,9 @@ from sklearn.linear_model import LogisticRegression
 
 import ooc
 from ooc.dataset import Dataset
-from ooc.engines import BatchEngine, LinearEngine
+from ooc.engines import BatchEngine
 from ooc.errors import DataError, DivergedError, InputError
+from ooc.linear_engine import LinearEngine
 from ooc.models import Linear, Logistic, Model, Softmax
 from ooc.optim import Optimizer, adam, momentum, sgd
 from ooc.trainer import Trainer
@@ -239,3 +240,51 @@ def test_what_cannot_be_is_refused_before_work(labelled: Dataset, tmp_path: Path
         run.predict(bare)
     with pytest.raises(InputError, match="no output 'odds'; it has: prediction, probability"):
         run.predict(labelled, "odds")
+
+
+@pytest.mark.parametrize("model", [Linear(), Logistic(), Softmax(classes=3)], ids=lambda m: m.name)
+@pytest.mark.parametrize(("batch_size", "group"), [(512, 16), (700, 2), (1300, 2)])
+def test_the_parallel_loop_gives_the_bits_of_the_serial_one(
+    tmp_path: Path,
+    rng: np.random.Generator,
+    model: Model,
+    batch_size: int,
+    group: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Weighted rows, batches that cross windows, tiles in several groups, any threads."""
+    monkeypatch.setattr("ooc.plan.LARGEST_WINDOW", 2**17)
+    x = rng.standard_normal((9000, 12)).astype(np.float32)
+    y = (x[:, 0] > 0).astype(np.int64)
+    weight = rng.random(9000).astype(np.float32)
+    dataset = write_dataset(tmp_path / "a.zarr", chunk_rows=100, X=x, y=y, weight=weight)
+    trainer = Trainer(model, adam(0.01), batch_size, MEMORY)
+    found = []
+    for parallel, threads in ((False, 1), (True, 1), (True, 2)):
+        loader, layout = trainer.loader(dataset), trainer.layout(dataset)
+        assert loader.plan.order.windows > 2
+        parameters = np.zeros(layout.size, np.float32)
+        monkeypatch.setattr("ooc.linear_engine.MOST_THREADS", threads)
+        monkeypatch.setattr("ooc.linear_engine.TILES_PER_THREAD", group)
+        engine = LinearEngine(
+            model, trainer.optimizer, loader, parameters, np.zeros((2, layout.size))
+        )
+        monkeypatch.setattr("ooc.linear_engine.ParallelChoice.parallel", parallel)
+        for window in loader.windows(2):
+            engine.advance(window)
+        assert engine.rows == 18_000
+        found.append((parameters, engine.loss_sum, engine.step))
+    assert np.array_equal(found[0][0], found[1][0])
+    assert np.array_equal(found[0][0], found[2][0])
+    assert found[0][1:] == found[1][1:] == found[2][1:]
+
+
+def test_the_parallel_loop_names_a_bad_row(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = rng.standard_normal((2000, 5)).astype("f4"), rng.integers(0, 2, 2000).astype("f4")
+    x[1234, 3] = np.nan
+    dataset = write_dataset(tmp_path / "a.zarr", X=x, y=y)
+    monkeypatch.setattr("ooc.linear_engine.ParallelChoice.parallel", True)
+    with pytest.raises(DataError, match="row 1234 has nan in feature 3"):
+        Trainer(Logistic(), sgd(0.1), 1000, MEMORY).fit(dataset)
