@@ -21,25 +21,21 @@ def parameters_sha256(parameters: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(parameters).tobytes()).hexdigest()
 
 
-def prepare_run_dir(run_dir: Path) -> None:
-    """Make a run directory, before any work.
+def check_run_dir(run_dir: Path) -> None:
+    """Check, before any work, that a run can be saved here; nothing is made yet.
 
     Raises
     ------
     InputError
-        If it already holds a run or cannot be written to.
+        If the directory already holds a run or cannot be written to.
     """
     if (run_dir / DESCRIPTION).exists() or (run_dir / ARRAYS).exists():
         raise InputError(f"{run_dir} already holds a run; choose another directory or remove it")
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        probe = run_dir / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(
-            f"cannot write to {run_dir}: {error.strerror}; choose another run directory"
-        ) from None
+    folder = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
+    if not folder.is_dir():
+        raise InputError(f"cannot write to {run_dir}: {folder} is a file; choose another directory")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {folder}: no permission; choose another directory")
 
 
 def save(
@@ -53,6 +49,7 @@ def save(
     The description names the parameters' hash, so that the two files are known to belong
     together.
     """
+    run_dir.mkdir(parents=True, exist_ok=True)
     packed = io.BytesIO()
     np.savez(packed, parameters=parameters, optimizer_state=state)
     _replace(run_dir / ARRAYS, packed.getvalue())

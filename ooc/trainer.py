@@ -93,7 +93,7 @@ class Trainer:
             raise InputError(f"epochs must be at least 1, not {epochs}")
         loader, layout = self.loader(dataset), self.layout(dataset)
         if run_dir is not None:
-            checkpoint.prepare_run_dir(Path(run_dir))
+            checkpoint.check_run_dir(Path(run_dir))
         parameters = self.model.init(layout, generator(self.seed, Purpose.PARAMETERS))
         state = self.optimizer.init(layout.size)
         engine = make_engine(self.model, self.optimizer, loader, parameters, state)

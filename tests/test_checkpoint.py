@@ -73,13 +73,14 @@ def test_a_pickle_is_never_read(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_holds_a_run_is_refused(tmp_path: Path) -> None:
-    checkpoint.prepare_run_dir(tmp_path / "new" / "run")
+    checkpoint.check_run_dir(tmp_path / "new" / "run")
+    assert not (tmp_path / "new").exists()
     saved(tmp_path / "new" / "run")
     with pytest.raises(InputError, match="already holds a run"):
-        checkpoint.prepare_run_dir(tmp_path / "new" / "run")
+        checkpoint.check_run_dir(tmp_path / "new" / "run")
 
 
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write to"):
-        checkpoint.prepare_run_dir(tmp_path / "file" / "run")
+    with pytest.raises(InputError, match="cannot write to .*file is a file"):
+        checkpoint.check_run_dir(tmp_path / "file" / "run")

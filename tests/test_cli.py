@@ -153,6 +153,7 @@ def test_bad_rows_are_named(
 ) -> None:
     make_small(here, **changes)
     assert re.search(message, refused(capsys, "train", "small.zarr"))
+    assert not Path("runs").exists()
 
 
 def test_bad_datasets(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,3 +252,34 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         "assert 'matplotlib' not in sys.modules and 'sklearn' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_info_says_how_each_array_is_read_and_verifies(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_small(here)
+    x = {"data": np.ones((20, 2)), "chunks": (10, 2), "order": "F"}
+    foreign(here / "other.zarr", 2, X=x)
+    info = called(capsys, "info", "small.zarr", "--io", "buffered", "--verify")
+    assert info["arrays"]["X"]["read_path"].startswith("native, buffered")
+    assert info["bad_chunks"] == []
+    info = called(capsys, "info", "other.zarr")
+    assert info["arrays"]["X"]["read_path"] == "zarr-python: its chunks are in Fortran order"
+    plan = called(capsys, "plan", "small.zarr", "--io", "direct")
+    assert plan["read_paths"]["X"].split(":")[0] in ("native, direct", "native, buffered")
+    file = next(file for file in Path("small.zarr/X/c").rglob("0") if file.is_file())
+    file.write_bytes(file.read_bytes()[:-3])
+    assert main(["info", "small.zarr", "--verify", "--json"]) == 2
+    printed = capsys.readouterr()
+    assert "chunks of small.zarr cannot be read" in printed.err
+    assert len(json.loads(printed.out)["bad_chunks"]) > 0
+
+
+def test_bad_chunks_are_skipped_on_request(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_small(here)
+    file = next(file for file in Path("small.zarr/X/c").rglob("0") if file.is_file())
+    file.write_bytes(b"")
+    assert "cannot be read from" in refused(capsys, "train", "small.zarr")
+    result = called(capsys, "train", "small.zarr", "--on-bad-chunk", "skip", "--run", "skipped")
+    assert result["skipped_rows"] == 500 - result["rows"] > 0
+    assert "io is one of" in refused(capsys, "train", "small.zarr", "--io", "fast", "--run", "b")
