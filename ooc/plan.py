@@ -28,7 +28,7 @@ SMALLEST_BLOCK = 256 * 2**10
 MOST_AMPLIFICATION = 1.25
 FEWEST_BLOCKS = 64
 # Reading blocks in the kernel, not on a core: a few threads more than cores keep the disk busy.
-FEWEST_READERS, MOST_READERS = 4, 16
+FEWEST_READERS, MOST_READERS = 6, 16
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def make_plan(
     shuffle, seed
         See `ooc.order.Order`.
     readers
-        Threads that read; by default one for each core, 4 to 16. Fewer if they do not fit.
+        Threads that read; by default one for each core, 6 to 16. Fewer if they do not fit.
     model_bytes
         Parameters, optimizer state and scratch of the model.
     batch_copies

@@ -82,5 +82,5 @@ def test_a_directory_that_holds_a_run_is_refused(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write to .*file is a file"):
+    with pytest.raises(InputError, match=r"cannot write to .*file is a file"):
         checkpoint.check_run_dir(tmp_path / "file" / "run")

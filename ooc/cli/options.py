@@ -32,7 +32,7 @@ Rate = Annotated[float, typer.Option("--lr", help="Learning rate.")]
 BatchSize = Annotated[int, typer.Option(help="Rows of a step.")]
 Shuffle = Annotated[str, typer.Option(help="blocks or none.")]
 Readers = Annotated[
-    int | None, typer.Option(help="Threads that read.", show_default="one a core, 4 to 16")
+    int | None, typer.Option(help="Threads that read.", show_default="one a core, 6 to 16")
 ]
 Missing = Annotated[
     str, typer.Option(help="What a chunk that is not stored means: raise (an error) or fill.")
