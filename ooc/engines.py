@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ooc.linear_engine import LinearEngine, scratch_bytes
+from ooc.linear_engine import LinearEngine, parallel_bytes, scratch_bytes
 from ooc.loader import BatchAssembler, Loader
 from ooc.models.base import Layout, Model
 from ooc.models.linear import LinearFamily
@@ -51,7 +51,14 @@ def engine_bytes(model: Model, layout: Layout, optimizer: Optimizer) -> int:
     vectors = (4 + 8) * layout.size + optimizer.state_bytes(layout.size)
     if not isinstance(model, LinearFamily):
         return vectors
-    return vectors + scratch_bytes(model, layout.shapes["coefficients"][1], layout.size)
+    return vectors + scratch_bytes(model, layout.shapes["coefficients"][1])
+
+
+def optional_bytes(model: Model, layout: Layout, batch_size: int) -> int:
+    """Return the bytes with which the model's engine could go faster; 0 where it could not."""
+    if not isinstance(model, LinearFamily):
+        return 0
+    return parallel_bytes(model, layout.shapes["coefficients"][1], layout.size, batch_size)
 
 
 def batch_copies(model: Model) -> int:

@@ -16,26 +16,29 @@ from ooc.models.linear import LinearFamily, as_float32
 from ooc.optim import Optimizer
 from ooc.reader import Window
 
-# Counted in every plan, so that a window does not depend on how many threads compute.
 MOST_THREADS = 8
 TILES_PER_THREAD = 4
 MOST_PARALLEL_SCRATCH = 16 * 2**20
+# What compiling the parallel loop takes beyond the serial one, with its threads.
+COMPILER_BYTES = 64 * 2**20
 
 
-def scratch_bytes(model: LinearFamily, features: int, parameters: int) -> int:
-    """Return the bytes of the engine's scratch, for the most threads that it may use."""
-    return _tile_bytes(model, features) + _parallel_bytes(model, features, parameters)
-
-
-def _tile_bytes(model: LinearFamily, features: int) -> int:
+def scratch_bytes(model: LinearFamily, features: int) -> int:
+    """Return the bytes of the serial loop's scratch."""
     return tile_rows(features) * (4 * features + 4 * model.outputs + 16) + 4 * features
 
 
-def _parallel_bytes(model: LinearFamily, features: int, parameters: int) -> int:
-    """Return what the parallel loop adds, or 0 for models so large that it is not used."""
-    tiles = MOST_THREADS * _tile_bytes(model, features)
-    total = tiles + MOST_THREADS * TILES_PER_THREAD * (8 * parameters + 24)
-    return total if total <= MOST_PARALLEL_SCRATCH else 0
+def parallel_bytes(model: LinearFamily, features: int, parameters: int, batch_size: int) -> int:
+    """Return what the parallel loop adds, its compilation included; 0 where it cannot be used.
+
+    It needs batches of several tiles, and models of moderate size. It is counted for the most
+    threads, so that the plan does not depend on how many there are.
+    """
+    tiles = MOST_THREADS * scratch_bytes(model, features)
+    scratch = tiles + MOST_THREADS * TILES_PER_THREAD * (8 * parameters + 24)
+    if batch_size < 2 * tile_rows(features) or scratch > MOST_PARALLEL_SCRATCH:
+        return 0
+    return scratch + COMPILER_BYTES
 
 
 class ParallelChoice:
@@ -93,11 +96,7 @@ class LinearEngine:
         shape = loader.dataset.arrays[loader.dataset.features].shape[1:]
         features = int(np.prod(shape, dtype=np.int64))
         rows, cores = tile_rows(features), len(os.sched_getaffinity(0))
-        possible = (
-            cores > 1
-            and self._batch_size >= 2 * rows
-            and _parallel_bytes(model, features, parameters.size) > 0
-        )
+        possible = cores > 1 and "parallel" in loader.plan.terms
         self.choice = ParallelChoice(possible)
         self._threads = min(cores, MOST_THREADS, numba.get_num_threads()) if possible else 1
         weighted = rows if loader.dataset.weight else 0

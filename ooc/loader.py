@@ -88,7 +88,7 @@ class Loader:
         "auto", "direct" (past the page cache) or "buffered" (dropped from it behind).
     on_bad_chunk
         "raise", or "skip": leave out the rows of chunks that cannot be read, and count them.
-    model_bytes, batch_copies
+    model_bytes, batch_copies, optional_bytes
         What a trainer adds to the plan, see `ooc.plan.make_plan`.
 
     Raises
@@ -119,6 +119,7 @@ class Loader:
         on_bad_chunk: str = "raise",
         model_bytes: int = 0,
         batch_copies: int = 2,
+        optional_bytes: int = 0,
     ) -> None:
         check_bad_chunk_choice(on_bad_chunk)
         self.dataset = dataset
@@ -136,6 +137,7 @@ class Loader:
             model_bytes=model_bytes,
             batch_copies=batch_copies,
             transfers=transfers_rows(),
+            optional_bytes=optional_bytes,
         )
         self.epoch = 0
         self.batch = 0

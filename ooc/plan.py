@@ -20,7 +20,7 @@ from ooc.process import allowed_bytes
 MIB = 2**20
 # The imports, the compiler at work on one kernel, thread stacks and the allocator's slack, as
 # measured in a fresh process by tests/test_memory_bound.py.
-RESERVED_BYTES = 272 * MIB
+RESERVED_BYTES = 288 * MIB
 SLABS = 2
 # A larger window mixes better and gathers slower: beyond the caches a random row costs more.
 LARGEST_WINDOW = 256 * MIB
@@ -120,6 +120,7 @@ def make_plan(
     model_bytes: int = 0,
     batch_copies: int = 2,
     transfers: bool = False,
+    optional_bytes: int = 0,
 ) -> Plan:
     """Plan an epoch: pure arithmetic, nothing is read.
 
@@ -143,6 +144,9 @@ def make_plan(
         Copies of a batch that are alive at once; 0 where a kernel reads the window itself.
     transfers
         Whether blocks are read by other processes, so that one more window is on its way.
+    optional_bytes
+        What the model could use to go faster; it is a term of the plan, "parallel", where the
+        budget has room for it beside all else.
 
     Raises
     ------
@@ -187,6 +191,8 @@ def make_plan(
     wanted = readers or min(MOST_READERS, max(FEWEST_READERS, os.cpu_count() or 1))
     used = min(wanted, fitting)
     terms = {**taken, "readers": used * scratch}
+    if 0 < optional_bytes <= budget - sum(terms.values()):
+        terms["parallel"] = optional_bytes
     sampled = range(0, min(blocks, 64))
     spans = [(i * block_rows, min((i + 1) * block_rows, rows)) for i in sampled]
     amplification = _amplification(specs, spans, row_bytes)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ooc import checkpoint
 from ooc.dataset import Dataset
-from ooc.engines import batch_copies, engine_bytes, make_engine
+from ooc.engines import batch_copies, engine_bytes, make_engine, optional_bytes
 from ooc.errors import InputError
 from ooc.loader import Loader
 from ooc.metrics import Report, silent
@@ -131,6 +131,7 @@ class Trainer:
             on_bad_chunk=self.on_bad_chunk,
             model_bytes=engine_bytes(self.model, self.layout(dataset), self.optimizer),
             batch_copies=batch_copies(self.model),
+            optional_bytes=optional_bytes(self.model, self.layout(dataset), self.batch_size),
         )
 
     def layout(self, dataset: Dataset) -> Layout:

@@ -10,7 +10,7 @@ from ooc.optim import sgd
 from ooc.plan import Plan, make_plan
 
 ROWS, FEATURES, CHUNK_ROWS = 155_000_000, 128, 1024
-BUDGETS = ("320MiB", "512MiB", "1GiB", "4GiB")
+BUDGETS = ("384MiB", "512MiB", "1GiB", "4GiB")
 TERMS = ("reserved", "slabs", "readers", "model")
 
 

@@ -11,7 +11,7 @@ import pytest
 from ooc.plan import MIB
 from ooc.synthetic import Recipe, make
 
-BUDGET_MIB = 320
+BUDGET_MIB = 352
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_the_check_can_fail(big: Path, tmp_path: Path) -> None:
         "import json, numpy as np, ooc\n"
         "hoard = np.ones(256 * 2**20, np.uint8)\n"
         f"dataset = ooc.open({str(big)!r})\n"
-        "trainer = ooc.Trainer(ooc.models.Logistic(), ooc.optim.sgd(0.05), 1024, '320MiB')\n"
+        "trainer = ooc.Trainer(ooc.models.Logistic(), ooc.optim.sgd(0.05), 1024, '352MiB')\n"
         "import threading; stop = threading.Event(); stop.set()\n"
         "print(json.dumps(dict(trainer.fit(dataset, stop=stop).results)))"
     )
