@@ -1,0 +1,86 @@
+"""One epoch with PyTorch: an `IterableDataset` over the store, and its `DataLoader`.
+
+Blocks of rows are read in random order and each is shuffled, as is usual. With ``batches=row``
+the dataset yields rows and the loader collates them into batches, as PyTorch's documentation
+shows it; with ``batches=whole`` the dataset yields whole batches, and the loader passes them on.
+"""
+
+from collections.abc import Iterator
+
+import harness
+import numpy as np
+import torch
+import zarr
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+# Chunks of one block; from 16 to 64 take the same time, and more take longer.
+BLOCK_CHUNKS = 64
+SEED = 0
+
+
+class Blocks(IterableDataset):
+    """Rows, or whole batches, of blocks in random order, each block shuffled."""
+
+    def __init__(self, job: harness.Job, whole_batches: bool) -> None:
+        group = zarr.open_group(job.store, mode="r")
+        self._features, self._targets = group["X"], group["y"]
+        self._block_rows = BLOCK_CHUNKS * self._features.chunks[0]
+        self._job, self._whole_batches = job, whole_batches
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield (features, target) of this worker's share of the blocks."""
+        worker = get_worker_info()
+        first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        starts = np.arange(0, self._job.rows, self._block_rows)
+        np.random.default_rng(SEED).shuffle(starts)
+        generator = torch.Generator().manual_seed(SEED + first)
+        size = self._job.batch_size if self._whole_batches else 1
+        for start in starts[first::step].tolist():
+            rows = slice(start, start + self._block_rows)
+            features = torch.from_numpy(self._features[rows])
+            targets = torch.from_numpy(self._targets[rows]).float()
+            order = torch.randperm(len(targets), generator=generator)
+            if self._whole_batches:
+                for batch in order.split(size):
+                    yield features[batch], targets[batch]
+            else:
+                for row in order.tolist():
+                    yield features[row], targets[row]
+
+
+def prepare(job: harness.Job) -> harness.Train:
+    """Open the store, and take one step so that nothing is loaded late.
+
+    One thread takes steps this small at least as fast as two.
+    """
+    torch.set_num_threads(1)
+    whole_batches = job.settings["batches"] == "whole"
+    loader = DataLoader(
+        Blocks(job, whole_batches),
+        batch_size=None if whole_batches else job.batch_size,
+        num_workers=int(job.settings["workers"]),
+    )
+    model = torch.nn.Linear(job.features, 1)
+    loss = torch.nn.BCEWithLogitsLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=job.learning_rate)
+
+    def step(features: torch.Tensor, targets: torch.Tensor) -> int:
+        optimizer.zero_grad()
+        loss(model(features)[:, 0], targets).backward()
+        optimizer.step()
+        return len(targets)
+
+    step(torch.zeros(job.batch_size, job.features), torch.zeros(job.batch_size))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+
+    def train() -> harness.Trained:
+        rows = sum(step(features, targets) for features, targets in loader)
+        return harness.Trained(model.weight[0].tolist(), model.bias.item(), rows)
+
+    return train
+
+
+if __name__ == "__main__":
+    harness.main(prepare, ["torch", "zarr", "numpy"])

@@ -1,0 +1,136 @@
+"""One pass of Vowpal Wabbit over its cache, in the order of the store.
+
+With the setting ``build=yes`` the cache is built instead: the rows are piped as text to Vowpal
+Wabbit, which writes the cache. That is not part of the epoch, and its time counts for nothing.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import harness
+import numba
+import numpy as np
+import zarr
+from vowpalwabbit import Workspace
+
+# Vowpal Wabbit's own number for the feature that is always 1.
+INTERCEPT = 11650396
+TEXT_CHUNKS = 16
+MOST_VALUE_BYTES = 48
+DECIMALS = 8
+
+
+def prepare(job: harness.Job) -> harness.Train:
+    """Build the cache if asked to; otherwise return the pass over it."""
+    cache = Path(job.settings["cache"])
+    if job.settings.get("build") == "yes":
+        _build(job, cache)
+        return lambda: harness.Trained([0.0] * job.features, 0.0, job.rows)
+    # Plain steps, one a row, of a constant size: no slower than the adaptive ones of the default,
+    # and with a lower loss in the end.
+    rate = job.learning_rate / job.batch_size
+    steps = ["--sgd", "--learning_rate", f"{rate:.9f}", "--power_t", "0"]
+
+    def train() -> harness.Trained:
+        workspace = Workspace(arg_list=[*_options(cache), *steps, "--passes", "1"])
+        coefficients = [workspace.get_weight(feature) for feature in range(job.features)]
+        intercept = workspace.get_weight(INTERCEPT % workspace.num_weights())
+        rows = round(workspace.get_weighted_examples())
+        workspace.finish()
+        return harness.Trained(coefficients, intercept, rows)
+
+    return train
+
+
+def _options(cache: Path) -> list[str]:
+    return ["--quiet", "--loss_function", "logistic", "--cache_file", str(cache)]
+
+
+def _build(job: harness.Job, cache: Path) -> None:
+    partial = cache.with_name(f"{cache.name}.partial")
+    partial.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "vowpalwabbit", *_options(partial)]
+    command += ["--noop", "--data", "/dev/stdin"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as maker:
+        assert maker.stdin is not None
+        try:
+            for text in _texts(job):
+                maker.stdin.write(text)
+        except BrokenPipeError:
+            pass  # its own message and status say more
+    if maker.returncode:
+        raise SystemExit(f"Vowpal Wabbit ended with status {maker.returncode}")
+    partial.rename(cache)
+
+
+def _texts(job: harness.Job) -> Iterator[memoryview]:
+    group = zarr.open_group(job.store, mode="r")
+    features, targets = group["X"], group["y"]
+    slice_rows = TEXT_CHUNKS * features.chunks[0]
+    text = np.empty(slice_rows * (job.features + 1) * MOST_VALUE_BYTES, np.uint8)
+    for start in range(0, job.rows, slice_rows):
+        rows = slice(start, start + slice_rows)
+        length = write_rows(features[rows], targets[rows], text)
+        yield memoryview(text)[:length]
+
+
+@numba.njit(cache=True)
+def write_rows(features: np.ndarray, targets: np.ndarray, text: np.ndarray) -> int:
+    """Write rows as Vowpal Wabbit's text; return the bytes written.
+
+    A row is ``1 | 0:0.5 1:-0.25`` or begins with -1. Eight decimals are exact for features on a
+    grid of 1/256. The caller's buffer must hold the longest text.
+    """
+    place = 0
+    for row in range(features.shape[0]):
+        if targets[row] == 0:
+            text[place] = 45  # "-"
+            place += 1
+        text[place], text[place + 1], text[place + 2] = 49, 32, 124  # "1 |"
+        place += 3
+        for column in range(features.shape[1]):
+            text[place] = 32  # " "
+            place = _write_whole(column, text, place + 1)
+            text[place] = 58  # ":"
+            place = _write_value(features[row, column], text, place + 1)
+        text[place] = 10
+        place += 1
+    return place
+
+
+@numba.njit(cache=True)
+def _write_value(value: float, text: np.ndarray, place: int) -> int:
+    scaled = np.int64(round(abs(np.float64(value)) * 10**DECIMALS))
+    if value < 0:
+        text[place] = 45  # "-"
+        place += 1
+    place = _write_whole(scaled // 10**DECIMALS, text, place)
+    rest = scaled % 10**DECIMALS
+    if rest:
+        text[place] = 46  # "."
+        place += 1
+        unit = 10 ** (DECIMALS - 1)
+        while rest:
+            text[place] = 48 + rest // unit
+            rest %= unit
+            unit //= 10
+            place += 1
+    return place
+
+
+@numba.njit(cache=True)
+def _write_whole(number: int, text: np.ndarray, place: int) -> int:
+    unit = 1
+    while number // unit >= 10:
+        unit *= 10
+    while unit:
+        text[place] = 48 + number // unit % 10
+        unit //= 10
+        place += 1
+    return place
+
+
+if __name__ == "__main__":
+    harness.main(prepare, ["vowpalwabbit"])
