@@ -187,11 +187,12 @@ def draw_bars(result: Mapping[str, object], path: Path) -> None:
     total, start = sum(spent.values()), 0.0
     for part in PARTS:
         share = 100 * spent[part] / total
-        below.barh([""], [share], left=start, label=f"{part} {share:.0f}%")
+        colour = "lightgrey" if part == "idle" else None
+        below.barh([""], [share], left=start, label=f"{part} {share:.0f}%", color=colour)
         start += share
     below.set_xlim(0, 100)
     below.set_xlabel("percent of the cores' time in the trainer's epoch")
-    below.legend(ncols=len(PARTS), loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
+    figure.legend(ncols=len(PARTS), loc="outside lower center", frameon=False, fontsize="small")
     figure.savefig(path, dpi=120)
 
 
