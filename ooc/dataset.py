@@ -1,19 +1,53 @@
 """Datasets: Zarr groups whose arrays share axis 0. The only file that reads Zarr metadata."""
 
+import asyncio
+import errno
+import logging
 import math
-from collections.abc import Mapping
+import re
+import textwrap
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import zarr
+from zarr.abc.store import ByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.buffer import cpu
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.core.sync import sync
+from zarr.storage import FsspecStore
 
 from ooc.errors import InputError
 from ooc.memory import format_size
 
 NUMERIC_KINDS = "biuf"
 MISSING_CHUNKS = ("raise", "fill")
+# Requests of one array that are on their way at once, whatever the number of reader threads.
+MOST_REQUESTS = 16
+HTTP_RETRIES = 3
+# A shorter one is part of many words, and no secret.
+SHORTEST_SECRET = 6
+# Their packages come with the extra "remote".
+REMOTE_SCHEMES = ("s3", "s3a", "gs", "gcs", "http", "https")
+# Errors of packages that need not be installed are told by their names.
+_NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
+_UNREACHABLE = {"ConnectionError", "HTTPClientError", "ClientConnectionError", "TimeoutError"}
+# pathlib folds the two slashes of a URL into one.
+_FOLDED_URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
+
+StorageOptions = Mapping[str, Any]
+
+# With more than one request an object, s3fs asks for its size before it asks for the object; and
+# a listing that is kept does not show what was added since.
+_S3 = {"max_concurrency": 1, "use_listings_cache": False}
+_GS = {"use_listings_cache": False}
+_LAYER_OPTIONS: dict[str, StorageOptions] = {"s3": _S3, "s3a": _S3, "gs": _GS, "gcs": _GS}
+# gcsfs also logs what it raises, with a traceback, which Python prints if nobody handles it.
+logging.getLogger("gcsfs").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
@@ -114,6 +148,8 @@ class Dataset:
         What the dataset's writer noted, from the group's attributes.
     missing
         Whether a chunk that is not stored is an error ("raise") or the fill value ("fill").
+    storage_options
+        What opens the store behind a URL again; it may hold keys, so that it is never shown.
     """
 
     path: str
@@ -123,6 +159,7 @@ class Dataset:
     weight: str | None
     attributes: Mapping[str, Any] = field(default_factory=dict)
     missing: str = "raise"
+    storage_options: StorageOptions | None = field(default=None, repr=False)
 
     @property
     def rows(self) -> int:
@@ -150,13 +187,20 @@ def open(
     target: str | None = None,
     weight: str | None = None,
     missing: str = "raise",
+    storage_options: StorageOptions | None = None,
 ) -> Dataset:
     """Open a Zarr group, version 2 or 3, as a dataset; only metadata are read.
+
+    A URL is read through fsspec, with the packages of ``pip install 'ooc[remote]'``. Errors that
+    pass (5xx, throttling, a lost connection) are retried with growing pauses by the store layer:
+    s3fs and gcsfs do it themselves, for plain HTTP `RemoteStore` does. Each reader thread waits
+    for one run of rows at a time, so that on a far store more ``readers`` hide its latency.
 
     Parameters
     ----------
     path
-        Folder or URL of the group.
+        Folder of the group, or its URL: ``s3://``, ``gs://``, ``https://``, ``memory://``, or any
+        other that fsspec knows.
     features
         Name of the features array; one row is one sample, of any number of axes.
     target, weight
@@ -165,12 +209,17 @@ def open(
     missing
         "raise" or "fill". Zarr leaves out chunks that hold nothing but the fill value; one that
         was lost looks the same, so that only you can say which it is.
+    storage_options
+        For a URL, what fsspec's file system of its scheme takes, such as ``endpoint_url``,
+        ``key``, ``secret`` and ``anon`` for ``s3://``. Without it, keys come from where that
+        file system looks for them: its environment variables and files.
 
     Raises
     ------
     InputError
         If there is no Zarr group, a named array is missing or is not numeric, lengths along
-        axis 0 differ, or there are no rows.
+        axis 0 differ, or there are no rows; for a URL also if its scheme is unknown, its package
+        is not installed, the server does not answer, or it gives no permission.
 
     Examples
     --------
@@ -178,10 +227,14 @@ def open(
     >>> dataset.rows, dataset.arrays["X"].shape, dataset.target
     (1000, (1000, 3), 'y')
     """
-    path = str(path)
+    path = _checked_path(path, storage_options)
     if missing not in MISSING_CHUNKS:
         raise InputError(f"missing is one of {', '.join(MISSING_CHUNKS)}, not {missing!r}")
-    members = {name: spec_of(name, array) for name, array in sorted(_open_group(path).arrays())}
+    wanted = {features, target or "y", weight or "weight"}
+    with _explained(path, storage_options):
+        group = _open_group(path, storage_options)
+        arrays = _arrays_of(group, wanted, may_refuse_listing="://" in path)
+        members = {name: spec_of(name, array) for name, array in sorted(arrays.items())}
     named = {"features": features, "target": target, "weight": weight}
     for role, name in named.items():
         if name is not None and name not in members:
@@ -202,15 +255,24 @@ def open(
         for name, spec in members.items()
         if spec.shape and spec.shape[0] == rows and spec.dtype.kind in NUMERIC_KINDS
     }
-    attributes = dict(_open_group(path).attrs)
-    return Dataset(path, aligned, features, roles["target"], roles["weight"], attributes, missing)
+    return Dataset(
+        path,
+        aligned,
+        features,
+        roles["target"],
+        roles["weight"],
+        dict(group.attrs),
+        missing,
+        storage_options,
+    )
 
 
-def open_zarr_array(path: str, name: str) -> zarr.Array:
+def open_zarr_array(dataset: Dataset, name: str) -> zarr.Array:
     """Open one array of a dataset for reading."""
-    array = _open_group(path)[name]
+    with _explained(dataset.path, dataset.storage_options):
+        array = _open_group(dataset.path, dataset.storage_options)[name]
     if not isinstance(array, zarr.Array):
-        raise InputError(f"{path}/{name} is a Zarr group, not an array; name an array")
+        raise InputError(f"{dataset.path}/{name} is a Zarr group, not an array; name an array")
     return array
 
 
@@ -220,16 +282,217 @@ def spec_of(name: str, array: zarr.Array) -> ArraySpec:
     return ArraySpec(name, array.shape, dtype, array.chunks, array.shards)
 
 
-def _open_group(path: str) -> zarr.Group:
-    if "://" not in path and not Path(path).exists():
+class RemoteStore(FsspecStore):
+    """The store behind a URL.
+
+    It is fsspec's and not obstore's because fsspec finds credentials where its users' other tools
+    find them, takes the options that pandas and Dask take, and is installed wherever Dask is.
+
+    The requests on their way at once are bounded here: zarr's ``async.concurrency`` is one setting
+    of the whole process, which reader threads cannot set and restore without undoing each other.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._turns = asyncio.Semaphore(MOST_REQUESTS)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Return an object, or exactly the part of it that was asked for."""
+        async with self._turns:
+            found = await self._get(key, prototype, byte_range)
+        if found is None:
+            return None
+        if isinstance(byte_range, RangeByteRequest):
+            expected = byte_range.end - byte_range.start
+        elif isinstance(byte_range, SuffixByteRequest):
+            # An object may be shorter than that.
+            expected = min(byte_range.suffix, len(found))
+        else:
+            return found
+        if len(found) != expected:
+            raise OSError(
+                f"{expected:,} bytes were asked for, {len(found):,} came; it is cut short, or its "
+                "server does not answer range requests"
+            )
+        return found
+
+    async def _get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None
+    ) -> Buffer | None:
+        for attempt in range(HTTP_RETRIES):
+            try:
+                return await super().get(key, prototype, byte_range)
+            except Exception as error:
+                if "http" not in self.fs.protocol or not _passes(error):
+                    raise
+                await asyncio.sleep(0.1 * 4**attempt)
+        return await super().get(key, prototype, byte_range)
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """Yield the names in a folder; web servers write those of folders with a slash."""
+        async for name in super().list_dir(prefix):
+            yield name.rstrip("/")
+
+
+def reason_of(error: BaseException, storage_options: StorageOptions | None = None) -> str:
+    """Return what an error says, on one line and without what the options keep secret.
+
+    Examples
+    --------
+    >>> reason_of(OSError("no such key: KEY123"), {"key": "KEY123", "endpoint_url": "http://a"})
+    'no such key: ...'
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    for secret in _secrets(storage_options or {}):
+        said = said.replace(secret, "...")
+    return textwrap.shorten(said, 400) or type(error).__name__
+
+
+def is_outage(error: BaseException) -> bool:
+    """Tell whether an error is that a server does not answer, whatever it is asked for."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, OSError) and error.errno in (errno.EBUSY, errno.EREMOTEIO):
+        return True  # what s3fs makes of 503 and 500
+    status = _status_of(error)
+    if status is not None and status >= 500:
+        return True
+    return bool(_UNREACHABLE & {kind.__name__ for kind in type(error).__mro__})
+
+
+def _status_of(error: BaseException) -> int | None:
+    """Return the HTTP status that an error of aiohttp (status) or gcsfs (code) came with."""
+    status = error.status if hasattr(error, "status") else getattr(error, "code", None)
+    return status if isinstance(status, int) else None
+
+
+def _secrets(options: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _secrets(value)
+        elif isinstance(value, str) and len(value) >= SHORTEST_SECRET and "url" not in name:
+            yield value
+
+
+def _passes(error: Exception) -> bool:
+    """Tell whether an error of plain HTTP may be gone when it is asked again."""
+    import aiohttp
+
+    if isinstance(error, aiohttp.ClientResponseError):
+        return error.status == 429 or error.status >= 500
+    lost = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)
+    return isinstance(error, lost)
+
+
+def _checked_path(path: str | Path, storage_options: StorageOptions | None) -> str:
+    """Return a folder as it is, a URL in one form; refuse secrets in it, as paths are shown."""
+    text = _FOLDED_URL.sub(r"\1://", str(path))
+    if "://" not in text:
+        if storage_options:
+            raise InputError(f"storage_options are for URLs, and {text} is a local folder")
+        return text
+    try:
+        url = urlsplit(text)
+    except ValueError:  # brackets that hold no IPv6 address
+        url = urlsplit("")
+    if not url.scheme or not (url.netloc + url.path).strip("/"):
+        shown = text.rpartition("@")[2]
+        raise InputError(f"{shown} is no URL of a Zarr group; write it like s3://bucket/name.zarr")
+    where = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
+    if url.password is not None:
+        raise InputError(f"the URL of {where} holds a password; give it in storage_options")
+    if url.query and url.scheme in ("http", "https"):
+        raise InputError(
+            f"the URL of {where} has a query, and a group is many objects below one address; "
+            "give tokens in storage_options"
+        )
+    return text.rstrip("/")
+
+
+@contextmanager
+def _explained(path: str, storage_options: StorageOptions | None) -> Iterator[None]:
+    """Turn what the layers below a URL raise, of many unrelated kinds, into one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if "://" not in path:
+            raise
+        # The cause may show keys in its own arguments.
+        raise InputError(_explanation(path, error, storage_options)) from None
+
+
+def _explanation(path: str, error: Exception, storage_options: StorageOptions | None) -> str:
+    scheme, reason = path.split("://")[0], reason_of(error, storage_options)
+    if isinstance(error, ImportError):
+        todo = "run: pip install 'ooc[remote]'" if scheme in REMOTE_SCHEMES else "install it"
+        return f"{path} needs a package that is not installed ({reason}); {todo}"
+    if isinstance(error, ValueError) and str(error).startswith("Protocol not known"):
+        return f"{path} has the unknown scheme {scheme!r}; use s3, gs, https, memory or a folder"
+    if (
+        isinstance(error, PermissionError)
+        or _status_of(error) in (401, 403)
+        or reason.startswith("Forbidden")
+        or type(error).__name__ in _NO_CREDENTIALS
+    ):
+        return (
+            f"no permission to read {path}: {reason}; give keys in storage_options or the "
+            'environment, or {"anon": True} where the data are public'
+        )
+    if is_outage(error):
+        return (
+            f"the server of {path} does not answer: {reason}; check the network, the URL and "
+            "storage_options"
+        )
+    return f"{path} cannot be read: {reason}; check the URL and storage_options"
+
+
+def _open_group(path: str, storage_options: StorageOptions | None) -> zarr.Group:
+    remote = "://" in path
+    if not remote and not Path(path).exists():
         raise InputError(f"{path} does not exist; check the path, or make it with `ooc make`")
     try:
-        return zarr.open_group(path, mode="r")
+        if not remote:
+            return zarr.open_group(path, mode="r")
+        options = {**_LAYER_OPTIONS.get(path.split("://")[0], {}), **(storage_options or {})}
+        store = RemoteStore.from_url(path, options, read_only=True)
+        # zarr sends several requests at once, and those that an outage leaves under way would
+        # be reported when the process ends: ask for one object alone first.
+        sync(store.get("zarr.json", cpu.buffer_prototype))
+        return zarr.open_group(store, mode="r")
     except (FileNotFoundError, zarr.errors.GroupNotFoundError, zarr.errors.ContainsArrayError):
+        if remote:
+            raise InputError(
+                f"{path} holds no Zarr group: there is no such bucket or key, or it is not a "
+                "group; check the URL"
+            ) from None
         raise InputError(
             f"{path} is not a Zarr group: it holds no zarr.json or .zgroup of a group; "
             "name the folder of the group"
         ) from None
+
+
+def _arrays_of(
+    group: zarr.Group, wanted: set[str], may_refuse_listing: bool
+) -> dict[str, zarr.Array]:
+    """Return the arrays of a group; where it cannot be listed, those that are wanted."""
+    try:
+        found = dict(group.arrays())
+    except Exception:
+        if not may_refuse_listing:
+            raise
+        found = {}
+    if may_refuse_listing:
+        for name in wanted - found.keys():
+            member = group.get(name)
+            if isinstance(member, zarr.Array):
+                found[name] = member
+    return found
 
 
 def _check_usable(path: str, used: list[ArraySpec]) -> None:

@@ -87,7 +87,7 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
     spec = dataset.arrays[name]
     path, layout = _resolve(dataset, spec, io)
     if layout is None:
-        return ZarrReader(dataset.path, spec, dataset.missing)
+        return ZarrReader(dataset, name)
     return NativeReader(name, dataset.path, layout, path.mode, dataset.missing)
 
 
@@ -103,7 +103,7 @@ def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
 
 
 def _resolve(dataset: Dataset, spec: ArraySpec, io: str) -> tuple[ReadPath, ChunkLayout | None]:
-    array = open_zarr_array(dataset.path, spec.name)
+    array = open_zarr_array(dataset, spec.name)
     total = spec.row_bytes * dataset.rows
     try:
         layout = native_layout(array)
