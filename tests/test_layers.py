@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"errors"},
     {"memory", "process", "rng", "compiled", "metrics"},
-    {"losses", "optim"},
+    {"losses", "optim", "remote"},
     {"dataset", "order", "writer", "kernels", "kernels.rows"},
     {"kernels.linear", "models.base", "blockio.codecs", "blockio.errors", "blockio.files"},
     {"blockio.layout", "blockio.generic", "models.linear", "kernels.linear_parallel"},

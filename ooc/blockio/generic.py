@@ -15,7 +15,8 @@ from zarr.core.sync import sync
 from zarr.storage import WrapperStore
 
 from ooc.blockio.errors import BadChunkError
-from ooc.dataset import Dataset, is_outage, open_zarr_array, reason_of
+from ooc.dataset import Dataset, open_zarr_array
+from ooc.remote import is_outage, reason_of
 
 # Decoding one block through zarr-python holds the stored chunk, the decoded chunk and a copy.
 DECODE_COPIES = 3

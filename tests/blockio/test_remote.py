@@ -370,7 +370,7 @@ def test_no_permission(tmp_path: Path, to_s3: Place) -> None:
 
 
 def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ooc.dataset.HTTP_RETRIES", 1)
+    monkeypatch.setattr("ooc.remote.HTTP_RETRIES", 1)
     nobody = f"127.0.0.1:{free_port()}"
     retries = {"config_kwargs": {"retries": {"max_attempts": 0}}}
     options = {"endpoint_url": f"http://{nobody}", "key": "somebody", "secret": SECRET, **retries}
@@ -418,7 +418,7 @@ def test_errors_that_pass_are_retried(tmp_path: Path, web: WebServer, scheme: st
 def test_an_outage_is_no_bad_chunk_to_be_skipped(
     tmp_path: Path, web: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ooc.dataset.HTTP_RETRIES", 0)
+    monkeypatch.setattr("ooc.remote.HTTP_RETRIES", 0)
     dataset = ooc.open(f"{web.url}/{sharded(tmp_path).name}")
     reader = open_reader(dataset, "X")
     web.failures = 100
@@ -442,7 +442,7 @@ def test_a_server_that_lists_nothing_is_asked_by_name(tmp_path: Path, web: WebSe
 def test_requests_under_way_are_bounded(
     tmp_path: Path, web: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ooc.dataset.MOST_REQUESTS", 3)
+    monkeypatch.setattr("ooc.remote.MOST_REQUESTS", 3)
     folder = version_2(tmp_path)
     reader = open_reader(ooc.open(f"{web.url}/{folder.name}"), "X")
     web.delay, web.most_under_way = 0.01, 0
