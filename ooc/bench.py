@@ -17,7 +17,8 @@ import numpy as np
 
 from ooc.blockio import open_reader
 from ooc.blockio.codecs import decode_chunk
-from ooc.blockio.native import Job, NativeReader
+from ooc.blockio.files import Request
+from ooc.blockio.native import NativeReader
 from ooc.dataset import Dataset
 from ooc.engines import Engine, make_engine
 from ooc.errors import InputError
@@ -266,22 +267,23 @@ def _read_costs(
 ) -> tuple[float, float]:
     """Read stored bytes only, several requests in flight: seconds and core-seconds a byte."""
     parts = [spans[number :: 2 * DISK_THREADS] for number in range(2 * DISK_THREADS)]
-    groups: list[tuple[NativeReader, list[list[Job]]]] = []
+    tasks: list[tuple[NativeReader, list[Request]]] = []
     for name, reader in readers.items():
         spec = dataset.arrays[name]
         for part in parts:
             rows = sum(stop - start for start, stop in part)
             # Only the addresses of this memory are used: no page of it is ever touched.
             out = np.empty((rows, *spec.shape[1:]), spec.dtype)
-            groups.append((reader, reader.stored_groups(part, out)))
+            tasks.append((reader, reader.requests(part, out)))
 
-    def read(task: tuple[NativeReader, list[list[Job]]]) -> None:
-        for group in task[1]:
-            task[0].read_stored(group)
+    def read(task: tuple[NativeReader, list[Request]]) -> None:
+        for request, data in task[0].files.read_all(task[1]):
+            if data is None:
+                task[0].files.read(request)
 
     begun, processor = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(DISK_THREADS) as pool:
-        list(pool.map(read, groups))
+        list(pool.map(read, tasks))
     seconds, processor = time.perf_counter() - begun, time.process_time() - processor
     return seconds / sampled, processor / sampled
 
@@ -296,10 +298,10 @@ def _decode_cost(
     out[...] = 0
     stored = []
     for span in spans[:64]:
-        for group in reader.stored_groups([span], out[: span[1] - span[0]]):
-            data = reader.read_stored(group)
-            first = group[0].start
-            stored += [bytes(data[job.start - first : job.stop - first]) for job in group]
+        for request in reader.requests([span], out[: span[1] - span[0]]):
+            data = reader.files.read(request)
+            first = request.start
+            stored += [bytes(data[j.start - first : j.stop - first]) for j in request.wanted_for]
     chunk = np.empty(reader.chunk_bytes, np.uint8)
     chunk[:] = 0
     repeats = max(1, 256 // len(stored))

@@ -21,7 +21,8 @@ MIB = 2**20
 # The imports, the compiler at work on one kernel, thread stacks and the allocator's slack, as
 # measured in a fresh process by tests/test_memory_bound.py.
 RESERVED_BYTES = 288 * MIB
-SLABS = 2
+# One window in use and two on their way keep disk and cores busy; two slabs are enough to run.
+MOST_SLABS, FEWEST_SLABS = 3, 2
 # A larger window mixes better and gathers slower: beyond the caches a random row costs more.
 LARGEST_WINDOW = 256 * MIB
 SMALLEST_BLOCK = 256 * 2**10
@@ -43,6 +44,8 @@ class Plan:
         B, rows of a step.
     readers
         Threads that read and decode.
+    slabs
+        Windows in memory at once: the one in use, and those that are read.
     terms
         What the process will hold, in bytes, by what it is for.
     budget
@@ -56,6 +59,7 @@ class Plan:
     order: Order
     batch_size: int
     readers: int
+    slabs: int
     terms: Mapping[str, int]
     budget: int
     amplification: float
@@ -167,7 +171,7 @@ def make_plan(
     chunk_rows = dataset.arrays[dataset.features].chunks[0]
     one_reader = max(scratch_bytes(spec, chunk_rows) for spec in specs)
     free = budget - sum(fixed.values()) - one_reader
-    window_bytes = min(max(free, 0) // 2 // SLABS, LARGEST_WINDOW)
+    window_bytes = min(max(free, 0) // 2 // MOST_SLABS, LARGEST_WINDOW)
     block_rows = min(_block_rows(specs, rows, chunk_rows, row_bytes, window_bytes), rows)
     blocks = -(-rows // block_rows)
     fewest = min(blocks, 1 if shuffle == "none" else 2)
@@ -177,7 +181,9 @@ def make_plan(
 
     window_total = order.blocks_per_window * block_rows * slab_row_bytes
     scratch = max(scratch_bytes(spec, block_rows) for spec in specs)
-    taken = {**fixed, "slabs": SLABS * window_total}
+    roomy = MOST_SLABS * window_total + scratch <= budget - sum(fixed.values())
+    slabs = MOST_SLABS if roomy else FEWEST_SLABS
+    taken = {**fixed, "slabs": slabs * window_total}
     if transfers:
         taken["transfer"] = window_total
     fitting = (budget - sum(taken.values())) // scratch
@@ -196,7 +202,7 @@ def make_plan(
     sampled = range(0, min(blocks, 64))
     spans = [(i * block_rows, min((i + 1) * block_rows, rows)) for i in sampled]
     amplification = _amplification(specs, spans, row_bytes)
-    return Plan(order, batch_size, used, terms, budget, amplification, row_bytes)
+    return Plan(order, batch_size, used, slabs, terms, budget, amplification, row_bytes)
 
 
 def _check_batch_size(batch_size: int, rows: int) -> None:

@@ -1,4 +1,4 @@
-"""Windows into slabs: one small Dask graph for each, the next while the last is used.
+"""Windows into slabs: one small Dask graph for each, the next ones while the last is used.
 
 The only file that imports dask. On the embedded scheduler a task decodes straight into the slab;
 on a scheduler of other processes it returns its rows, which are copied into the slab here. Tasks
@@ -23,7 +23,7 @@ import numpy as np
 from ooc.blockio import BadChunkError, RowReader, open_reader
 from ooc.dataset import ArraySpec, Dataset
 from ooc.errors import InputError
-from ooc.plan import SLABS, Plan
+from ooc.plan import Plan
 
 # A task costs Dask tens of microseconds here and milliseconds on a cluster.
 TASK_BYTES = 32 * 2**20
@@ -73,6 +73,9 @@ class Window:
         """Return the rows of the dataset (int64) at places in the arrays."""
         block, inside = np.divmod(places, self.block_rows)
         return self.block_starts[block] + inside
+
+
+_Read = tuple[Window, list[BadChunkError]]
 
 
 def scheduler_in_use() -> Scheduler | None:
@@ -135,8 +138,13 @@ class WindowReader:
         )
         self._in_process = not transfers_rows()
         self._pool = ThreadPoolExecutor(plan.readers, thread_name_prefix="ooc-reader")
-        self._coordinator = ThreadPoolExecutor(1, thread_name_prefix="ooc-coordinator")
-        self._scheduler = scheduler_in_use() or partial(dask.threaded.get, pool=self._pool)
+        # While a window's last tasks run, the next window's first ones begin, so that no reader
+        # waits for another one. A scheduler of the user's gets one window at a time.
+        scheduler = scheduler_in_use()
+        ahead = plan.slabs if scheduler is None else 1
+        self._coordinators = ThreadPoolExecutor(ahead, thread_name_prefix="ooc-coordinator")
+        self._scheduler = scheduler or partial(dask.threaded.get, pool=self._pool)
+        self._count = plan.slabs
         self._slabs: list[dict[str, np.ndarray]] = []
 
     @property
@@ -146,7 +154,7 @@ class WindowReader:
 
     def __enter__(self) -> "WindowReader":
         rows = self._order.window_rows
-        for _ in range(SLABS):
+        for _ in range(self._count):
             arrays = {
                 name: np.empty((rows, *spec.shape[1:]), spec.dtype)
                 for name, spec in self._specs.items()
@@ -161,37 +169,40 @@ class WindowReader:
         traceback: TracebackType | None,
     ) -> None:
         # A reader that still runs writes into a slab: wait for it before the memory goes.
-        self._coordinator.shutdown(wait=True, cancel_futures=True)
+        self._coordinators.shutdown(wait=True, cancel_futures=True)
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._slabs.clear()
 
     def windows(self, places: Iterable[tuple[int, int, int]]) -> Iterator[Window]:
         """Yield the windows at these places (epoch, window, first unused row).
 
-        While one is used, the next one is read into the other slab.
+        While one is used, the next ones are read into the other slabs.
         """
         upcoming = iter(places)
-        reading: deque[tuple[Future[Window], dict[str, np.ndarray]]] = deque()
+        reading: deque[tuple[Future[_Read], dict[str, np.ndarray]]] = deque()
 
         def start_next(slab: dict[str, np.ndarray]) -> None:
             place = next(upcoming, None)
             if place is not None:
-                reading.append((self._coordinator.submit(self._read, place, slab), slab))
+                reading.append((self._coordinators.submit(self._read, place, slab), slab))
 
         for slab in self._slabs:
             start_next(slab)
         while reading:
             future, slab = reading.popleft()
             begun = time.perf_counter()
-            window = future.result()
+            window, bad = future.result()
+            self.bad_chunks += bad
             yield replace(window, wait_seconds=time.perf_counter() - begun)
             start_next(slab)
 
-    def _read(self, place: tuple[int, int, int], slab: dict[str, np.ndarray]) -> Window:
+    def _read(self, place: tuple[int, int, int], slab: dict[str, np.ndarray]) -> _Read:
         epoch, index, start = place
         blocks = self._order.window_blocks(epoch, index)
         rows, block_rows = self._order.rows_in(blocks), self._order.block_rows
         arrays = {name: slab[name][:rows] for name in self._specs}
+        order = slab[""][:rows]
+        self._order.permute_rows(epoch, index, order)
         parts = [part for part in np.array_split(np.arange(len(blocks)), self._tasks) if len(part)]
         graph = {}
         for number, part in enumerate(parts):
@@ -209,20 +220,17 @@ class WindowReader:
             )
             graph[(f"ooc-read-{os.getpid()}-{epoch}-{index}", number)] = (task,)
         readable = np.ones(rows if self._on_bad_chunk == "skip" else 0, bool)
-        bad_before = len(self.bad_chunks)
+        unreadable: list[BadChunkError] = []
         for part, (sent, bad) in zip(parts, self._scheduler(graph, list(graph)), strict=True):
-            self.bad_chunks += bad
+            unreadable += bad
             for chunk in bad:
                 readable[self._slab_rows(chunk, blocks, int(part[chunk.run]))] = False
             first = part[0] * block_rows
             for name, values in sent.items():
                 arrays[name][first : first + len(values)] = values
-        order = slab[""][:rows]
-        self._order.permute_rows(epoch, index, order)
-        skipped_chunks = len(self.bad_chunks) - bad_before
-        if skipped_chunks:
+        if unreadable:
             order = order[readable[order]]
-        return Window(
+        window = Window(
             arrays,
             order,
             start,
@@ -231,9 +239,10 @@ class WindowReader:
             epoch,
             index,
             last=index == self._order.windows - 1,
-            skipped_chunks=skipped_chunks,
+            skipped_chunks=len(unreadable),
             skipped_rows=rows - len(order),
         )
+        return window, unreadable
 
     def _slab_rows(self, chunk: BadChunkError, blocks: np.ndarray, slot: int) -> slice:
         """Return the rows of a slab that hold a chunk's part of the block in this slot."""

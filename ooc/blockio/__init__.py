@@ -8,10 +8,10 @@ from typing import Protocol
 import numpy as np
 
 from ooc.blockio.errors import BadChunkError
-from ooc.blockio.files import choose_mode
+from ooc.blockio.files import BATCH_BYTES, choose_mode
 from ooc.blockio.generic import DECODE_COPIES, ZarrReader
 from ooc.blockio.layout import ChunkLayout, NotNativeError, native_layout
-from ooc.blockio.native import LARGEST_REQUEST, NativeReader, most_stored_bytes
+from ooc.blockio.native import NativeReader, most_stored_bytes
 from ooc.dataset import ArraySpec, Dataset, open_zarr_array
 
 __all__ = ["BadChunkError", "ReadPath", "RowReader", "open_reader", "read_path", "scratch_bytes"]
@@ -94,10 +94,11 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
 def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
     """Return the most memory that one thread needs to read blocks of one array.
 
-    On either path: a request and one decoded chunk aside, or what zarr-python holds.
+    On either path: requests and one decoded chunk aside, or what zarr-python holds.
     """
-    request = max(2 * LARGEST_REQUEST, 2 * most_stored_bytes(spec.chunk_bytes))
-    native = request + spec.chunk_bytes
+    # Two batches in flight, and single requests, whose memory is replaced as it grows.
+    requests = 2 * BATCH_BYTES + 2 * most_stored_bytes(spec.chunk_bytes)
+    native = requests + spec.chunk_bytes
     through_zarr = DECODE_COPIES * spec.most_decoded_bytes(block_rows)
     return max(native, through_zarr)
 

@@ -9,6 +9,7 @@ import itertools
 import math
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +17,12 @@ import numpy as np
 
 from ooc.blockio.codecs import DecodeError, decode_chunk, verify_crc32c
 from ooc.blockio.errors import BadChunkError
-from ooc.blockio.files import FileReader, ScratchMemory, TruncatedError
+from ooc.blockio.files import ALIGNMENT, BATCH_BYTES, FileReader, Request, TruncatedError
 from ooc.blockio.layout import ChunkLayout
 
 NOT_STORED = 2**64 - 1
 # Neighbours in a file share a request up to this size, and across gaps up to that one.
-LARGEST_REQUEST = 2 * 2**20
+LARGEST_REQUEST = BATCH_BYTES - 2 * ALIGNMENT
 LARGEST_GAP = 64 * 2**10
 # Codecs may need more room than they save, on data that do not compress.
 CODEC_OVERHEAD = 64 * 2**10
@@ -64,10 +65,9 @@ class Job:
 
 
 class _ThreadMemory(threading.local):
-    """Scratch of one thread: stored bytes, one decoded chunk, and which one that is."""
+    """Scratch of one thread: one decoded chunk, and which one that is."""
 
     def __init__(self) -> None:
-        self.stored = ScratchMemory()
         self.decoded = np.empty(0, np.uint8)
         self.cell: Cell | None = None
 
@@ -129,36 +129,27 @@ class NativeReader:
         BadChunkError
             Naming array, chunk, file and rows.
         """
-        for group in _merged(self._jobs(runs, out, bad)):
-            try:
-                first = group[0]
-                data = self.files.read(first.path, first.start, group[-1].stop, self._memory.stored)
-            except (OSError, TruncatedError) as error:
-                if len(group) == 1:
-                    self._note(bad, group[0], _reason(error))
-                else:
-                    self._read_singly(group, bad)
-                continue
-            for job in group:
-                self._decode(job, data[job.start - first.start : job.stop - first.start], bad)
+        with closing(self.files.read_all(_merged(self._jobs(runs, out, bad)))) as answers:
+            for request, data in answers:
+                for job in request.wanted_for:
+                    if data is None:
+                        self._read_singly(job, bad)
+                    else:
+                        stored = data[job.start - request.start : job.stop - request.start]
+                        self._decode(job, stored, bad)
 
-    def stored_groups(self, runs: Sequence[tuple[int, int]], out: np.ndarray) -> list[list[Job]]:
+    def requests(self, runs: Sequence[tuple[int, int]], out: np.ndarray) -> list[Request]:
         """Return the requests that `read_runs` would make, for measuring their parts alone."""
         return list(_merged(self._jobs(runs, out, None)))
 
-    def read_stored(self, group: list[Job]) -> memoryview:
-        """Return the stored bytes of one request, valid until this thread's next one."""
-        return self.files.read(group[0].path, group[0].start, group[-1].stop, self._memory.stored)
-
-    def _read_singly(self, group: list[Job], bad: list[BadChunkError] | None) -> None:
-        """Read the jobs of a failed request one by one, so that only the bad one is blamed."""
-        for job in group:
-            try:
-                data = self.files.read(job.path, job.start, job.stop, self._memory.stored)
-            except (OSError, TruncatedError) as error:
-                self._note(bad, job, _reason(error))
-            else:
-                self._decode(job, data, bad)
+    def _read_singly(self, job: Job, bad: list[BadChunkError] | None) -> None:
+        """Read a job of a failed request by itself, so that only a bad one is blamed."""
+        try:
+            data = self.files.read(Request(job.path, job.start, job.stop))
+        except OSError as error:
+            self._note(bad, job, _reason(error))
+        else:
+            self._decode(job, data, bad)
 
     def _decode(self, job: Job, stored: memoryview, bad: list[BadChunkError] | None) -> None:
         decoders, memory = self.layout.decoders, self._memory
@@ -212,7 +203,7 @@ class NativeReader:
         unplaced = Job(path, 0, 0, part, out, cell, run)
         try:
             found = self._place(cell, path)
-        except (OSError, TruncatedError, DecodeError) as error:
+        except (OSError, DecodeError) as error:
             self._note(bad, unplaced, _reason(error))
             return None
         if found is None:
@@ -274,7 +265,7 @@ class NativeReader:
         if size < length:
             raise TruncatedError(f"the file has {size:,} bytes, its index alone takes {length:,}")
         start = size - length if shard.index_at_end else 0
-        stored = self.files.read(path, start, start + length, self._memory.stored)
+        stored = self.files.read(Request(path, start, start + length))
         try:
             body = verify_crc32c(stored) if shard.index_has_checksum else stored
         except DecodeError as error:
@@ -307,7 +298,7 @@ class NativeReader:
         return NativeReader, (self.name, self.where, self.layout, self.files.mode, self.missing)
 
 
-def _merged(jobs: Iterator[Job]) -> Iterator[list[Job]]:
+def _merged(jobs: Iterator[Job]) -> Iterator[Request]:
     """Group jobs that one request can serve: neighbours in one file, in order."""
     group: list[Job] = []
     for job in jobs:
@@ -316,11 +307,11 @@ def _merged(jobs: Iterator[Job]) -> Iterator[list[Job]]:
             and 0 <= job.start - group[-1].stop <= LARGEST_GAP
             and job.stop - group[0].start <= LARGEST_REQUEST
         ):
-            yield group
+            yield Request(group[0].path, group[0].start, group[-1].stop, group)
             group = []
         group.append(job)
     if group:
-        yield group
+        yield Request(group[0].path, group[0].start, group[-1].stop, group)
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,138 @@
+"""Linux's asynchronous direct I/O: a batch of requests in flight, from one call of one thread.
+
+A thread that blocks in a read costs two switches of context and a wait for the interpreter's lock
+with each request. Here a whole batch is handed to the kernel at once (io_submit(2)) and collected
+at once (io_getevents(2)). It is an accelerator and no more: whatever does not go well is said to
+the caller, who reads that range in the plain way.
+"""
+
+import ctypes
+import errno
+import mmap
+import platform
+import sys
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+# Requests of one batch.
+DEPTH = 128
+
+# Numbers of io_setup, io_destroy, io_submit and io_getevents, see syscalls(2).
+_CALLS = {"x86_64": (206, 207, 209, 208), "aarch64": (0, 1, 2, 4), "riscv64": (0, 1, 2, 4)}
+_SETUP, _DESTROY, _SUBMIT, _GET_EVENTS = range(4)
+# struct iocb and struct io_event of linux/aio_abi.h on little-endian machines.
+_CONTROL_BLOCK = np.dtype(
+    [
+        ("number", "<u8"),
+        ("key", "<u4"),
+        ("rw_flags", "<u4"),
+        ("operation", "<u2"),
+        ("priority", "<i2"),
+        ("descriptor", "<u4"),
+        ("address", "<u8"),
+        ("length", "<u8"),
+        ("offset", "<i8"),
+        ("reserved", "<u8"),
+        ("flags", "<u4"),
+        ("event_descriptor", "<u4"),
+    ]
+)
+_EVENT = np.dtype([("number", "<u8"), ("block", "<u8"), ("result", "<i8"), ("more", "<i8")])
+
+
+class Placed(NamedTuple):
+    """A range of an open file, and where in a batch's memory it goes; all aligned."""
+
+    descriptor: int
+    offset: int
+    length: int
+    place: int
+
+
+class RefusedError(OSError):
+    """The kernel has no asynchronous I/O for this process."""
+
+
+class Batch:
+    """Memory of fixed size, and the requests in flight into it.
+
+    Parameters
+    ----------
+    size
+        Bytes of its memory, a multiple of the page.
+
+    Raises
+    ------
+    RefusedError
+        If the machine or the kernel does not offer it.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._context = ctypes.c_ulong(0)
+        self._pending = 0
+        if _call(_SETUP, DEPTH, ctypes.byref(self._context)) != 0:
+            raise RefusedError(ctypes.get_errno(), "io_setup was refused")
+        self.memory = memoryview(mmap.mmap(-1, size))
+        self._address = np.frombuffer(self.memory, np.uint8).ctypes.data
+        self._blocks = np.zeros(DEPTH, _CONTROL_BLOCK)
+        self._blocks["number"] = np.arange(DEPTH)
+        first = self._blocks.ctypes.data
+        self._pointers = first + _CONTROL_BLOCK.itemsize * np.arange(DEPTH, dtype=np.uint64)
+        self._events = np.zeros(DEPTH, _EVENT)
+        self._results = np.zeros(DEPTH, np.int64)
+
+    def submit(self, requests: Sequence[Placed]) -> None:
+        """Put requests in flight, `DEPTH` at most; those before must have been collected."""
+        count = len(requests)
+        self._results[:count] = -errno.EAGAIN
+        blocks = self._blocks[:count]
+        descriptors, offsets, lengths, places = np.array(requests, np.int64).reshape(-1, 4).T
+        blocks["descriptor"], blocks["offset"] = descriptors, offsets
+        blocks["length"], blocks["address"] = lengths, self._address + places
+        while self._pending < count:
+            done = _call(
+                _SUBMIT,
+                self._context,
+                count - self._pending,
+                ctypes.c_void_p(self._pointers.ctypes.data + 8 * self._pending),
+            )
+            if done <= 0:
+                break
+            self._pending += done
+
+    def collect(self) -> list[int]:
+        """Wait for all requests; return for each the bytes that were read, or minus an errno."""
+        while self._pending:
+            events = ctypes.c_void_p(self._events.ctypes.data)
+            done = _call(_GET_EVENTS, self._context, self._pending, self._pending, events, None)
+            if done < 0 and ctypes.get_errno() != errno.EINTR:
+                raise OSError(ctypes.get_errno(), "io_getevents failed")
+            for event in self._events[: max(done, 0)]:
+                self._results[event["number"]] = event["result"]
+            self._pending -= max(done, 0)
+        return self._results.tolist()
+
+    def __del__(self) -> None:
+        # The kernel ends what is in flight before it returns; then the memory may go.
+        if self._context:
+            _call(_DESTROY, self._context)
+
+
+@cache
+def _libc() -> ctypes.CDLL | None:
+    known = sys.platform == "linux" and sys.byteorder == "little" and sys.maxsize > 2**32
+    return ctypes.CDLL(None, use_errno=True) if known and platform.machine() in _CALLS else None
+
+
+def _call(number: int, *arguments: object) -> int:
+    libc = _libc()
+    if libc is None:
+        ctypes.set_errno(errno.ENOSYS)
+        return -1
+    number = _CALLS[platform.machine()][number]
+    wide = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
+    result: int = libc.syscall(ctypes.c_long(number), *wide)
+    return result
