@@ -11,7 +11,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from operator import floordiv
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,6 +65,13 @@ class Job:
     run: int
 
 
+class _ShardIndex(NamedTuple):
+    """Offset and size of each chunk of a shard (n, 2) uint64, and the bytes of its file."""
+
+    entries: np.ndarray
+    file_bytes: int
+
+
 class _ThreadMemory(threading.local):
     """Scratch of one thread: one decoded chunk, and which one that is."""
 
@@ -98,7 +106,8 @@ class NativeReader:
         self._row_wide = all(len(cells) == 1 for cells in self._across) and (
             layout.chunks[1:] == layout.shape[1:]
         )
-        self._indices: dict[Cell, np.ndarray | None] = {}
+        self._folder = str(layout.folder)
+        self._indices: dict[str, _ShardIndex | None] = {}
         self._memory = _ThreadMemory()
 
     @property
@@ -199,10 +208,10 @@ class NativeReader:
             ]
             part = (source, *(slice(0, stop - start) for start, stop in spans))
             out = rows[(slice(None), *(slice(*span) for span in spans))]
-        path = self._path(cell)
+        path, number = self._file(cell)
         unplaced = Job(path, 0, 0, part, out, cell, run)
         try:
-            found = self._place(cell, path)
+            found = self._place(path, number)
         except (OSError, DecodeError) as error:
             self._note(bad, unplaced, _reason(error))
             return None
@@ -228,10 +237,19 @@ class NativeReader:
             return None
         return Job(path, start, stop, part, out, cell, run)
 
-    def _place(self, cell: Cell, path: str) -> tuple[int, int, int] | None:
-        """Return a chunk's first and last byte and its file's size; None if it is not stored."""
+    def _file(self, cell: Cell) -> tuple[str, int]:
+        """Return the file that holds a chunk, and the chunk's number in it."""
         shard = self.layout.shard
-        if shard is None:
+        outer, number = cell, 0
+        if shard is not None:
+            outer = tuple(map(floordiv, cell, shard.chunks))
+            for coordinate, count in zip(cell, shard.chunks, strict=True):
+                number = number * count + coordinate % count
+        return f"{self._folder}/{self.layout.key(outer)}", number
+
+    def _place(self, path: str, number: int) -> tuple[int, int, int] | None:
+        """Return a chunk's first and last byte and its file's size; None if it is not stored."""
+        if self.layout.shard is None:
             try:
                 size = self.files.size(path)
             except FileNotFoundError:
@@ -239,22 +257,18 @@ class NativeReader:
             if size == 0:
                 raise TruncatedError("the file is empty")
             return 0, size, size
-        outer = tuple(c // n for c, n in zip(cell, shard.chunks, strict=True))
-        if outer not in self._indices:
-            self._indices[outer] = self._read_index(path)
-        index = self._indices[outer]
+        if path not in self._indices:
+            self._indices[path] = self._read_index(path)
+        index = self._indices[path]
         if index is None:
             return None
-        number = 0
-        for coordinate, count in zip(cell, shard.chunks, strict=True):
-            number = number * count + coordinate % count
-        offset, size = int(index[number, 0]), int(index[number, 1])
+        offset, size = index.entries[number].tolist()
         if offset == size == NOT_STORED:
             return None
-        return offset, offset + size, int(index[-1, 0])
+        return offset, offset + size, index.file_bytes
 
-    def _read_index(self, path: str) -> np.ndarray | None:
-        """Return offsets and sizes of a shard's chunks, and its file's size in a last line."""
+    def _read_index(self, path: str) -> _ShardIndex | None:
+        """Return the index of a shard, or None if there is no such file."""
         shard = self.layout.shard
         assert shard is not None
         try:
@@ -270,17 +284,8 @@ class NativeReader:
             body = verify_crc32c(stored) if shard.index_has_checksum else stored
         except DecodeError as error:
             raise DecodeError(f"the shard's index is damaged: {error}") from None
-        entries = np.frombuffer(body, "<u8").reshape(-1, 2)
-        return np.concatenate([entries, np.array([[size, 0]], "<u8")])
-
-    def _path(self, cell: Cell) -> str:
-        shard = self.layout.shard
-        outer = (
-            cell
-            if shard is None
-            else tuple(c // n for c, n in zip(cell, shard.chunks, strict=True))
-        )
-        return f"{self.layout.folder}/{self.layout.key(outer)}"
+        # A copy: the bytes are those of the thread's memory.
+        return _ShardIndex(np.frombuffer(body, "<u8").reshape(-1, 2).copy(), size)
 
     def _note(self, bad: list[BadChunkError] | None, job: Job, reason: str) -> None:
         chunk_rows = self.layout.chunks[0]
