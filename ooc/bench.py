@@ -2,7 +2,7 @@
 
 The roofline is the larger of two times for the same bytes: the disk's, and the processors' total
 for reading, decoding, gathering and gradients, divided among the cores. All parts are measured
-on the very data, in the same run, one after the other.
+on the very data, in the same run, right before and right after an epoch.
 """
 
 import os
@@ -10,8 +10,9 @@ import statistics
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,11 @@ class Costs:
     decode: float
     gather: float
     gradient: float
+
+    def mean_with(self, other: "Costs") -> "Costs":
+        """Return the mean of two measurements."""
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Costs(*((mine + its) / 2 for mine, its in pairs))
 
     def roofline(self, cores: int) -> float:
         """Return the most decoded bytes a second that disk and cores allow."""
@@ -130,7 +136,13 @@ def bench(
     loader = trainer.loader(dataset)
     # The first epoch compiles and touches all that later ones find ready.
     _one_window(trainer, dataset)
-    measured = [_round(dataset, trainer, cores, report) for _ in range(rounds)]
+    before, measured = _costs(dataset, trainer), []
+    for _ in range(rounds):
+        results, processor = _epoch(dataset, trainer, report)
+        after = _costs(dataset, trainer)
+        # The mean of what was measured right before and after: the machine drifts.
+        measured.append(_round(before.mean_with(after), results, processor, cores))
+        before = after
     middle = sorted(measured, key=lambda each: each.fraction)[len(measured) // 2]
     fractions = [each.fraction for each in measured]
     return {
@@ -211,12 +223,15 @@ def _engine(trainer: Trainer, dataset: Dataset, loader: Loader) -> Engine:
     return make_engine(trainer.model, trainer.optimizer, loader, np.zeros(size, np.float32), state)
 
 
-def _round(dataset: Dataset, trainer: Trainer, cores: int, report: Report) -> Round:
-    costs = _costs(dataset, trainer)
+def _epoch(dataset: Dataset, trainer: Trainer, report: Report) -> tuple[Mapping[str, Any], float]:
+    """Train for one cold epoch; return its results and the processor seconds that it took."""
     drop_from_cache(dataset)
-    processor = time.process_time()
+    begun = time.process_time()
     results = trainer.fit(dataset, report=report).results
-    processor = time.process_time() - processor
+    return results, time.process_time() - begun
+
+
+def _round(costs: Costs, results: Mapping[str, Any], processor: float, cores: int) -> Round:
     total = int(results["bytes_per_second"] * results["seconds"])
     return Round(
         costs,

@@ -23,8 +23,9 @@ MIB = 2**20
 RESERVED_BYTES = 288 * MIB
 # One window in use and two on their way keep disk and cores busy; two slabs are enough to run.
 MOST_SLABS, FEWEST_SLABS = 3, 2
-# A larger window mixes better and gathers slower: beyond the caches a random row costs more.
-LARGEST_WINDOW = 256 * MIB
+# A larger window mixes better and gathers slower: beyond the caches a random row costs more, and
+# memory that is touched for the first time costs most of all.
+LARGEST_WINDOW = 96 * MIB
 SMALLEST_BLOCK = 256 * 2**10
 MOST_AMPLIFICATION = 1.25
 FEWEST_BLOCKS = 64

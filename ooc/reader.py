@@ -132,8 +132,9 @@ class WindowReader:
         self._order = plan.order
         self._sources = {name: open_reader(dataset, name, io) for name in names}
         self._specs = dict(zip(names, dataset.specs(tuple(names)), strict=True))
+        # All readers are busy while the windows that are on their way are read.
         self._tasks = max(
-            min(plan.readers, self._order.blocks_per_window),
+            -(-plan.readers // (plan.slabs - 1)),
             -(-self._order.window_rows * plan.row_bytes // TASK_BYTES),
         )
         self._in_process = not transfers_rows()

@@ -1,6 +1,7 @@
 """Train logistic regression on 80 GB inside 1 GiB, and on a tenth of it for comparison."""
 
 import argparse
+import os
 import shutil
 import statistics
 from pathlib import Path
@@ -41,6 +42,8 @@ def main() -> None:
     ):
         if not path.exists():
             ooc("make", "logistic", str(path), "--rows", str(count), *more)
+    # What was just written must not be on its way to the disk while it is read.
+    os.sync()
     # Small runs around the large ones, so that a machine that drifts is seen to.
     small_runs = [train(small, folder / "run-small") for _ in range(2)]
     large_runs = [train(large, folder / "run-large") for _ in range(options.rounds)]
