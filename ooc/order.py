@@ -11,26 +11,19 @@ import numpy as np
 
 from ooc.compiled import exact_kernel
 from ooc.errors import InputError
+from ooc.hashing import GOLDEN, mix
 from ooc.rng import Purpose, key
 
 # Swap-or-not mixes N items in a few times log2(N) rounds; 96 serve up to 2**32 blocks.
 ROUNDS = 96
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-@exact_kernel
-def _mix(value):  # type: ignore[no-untyped-def]
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
 
 
 @exact_kernel
 def _swap_or_not(x, count, key, round_number):  # type: ignore[no-untyped-def]
-    round_key = _mix(key + np.uint64(2 * round_number + 1) * _GOLDEN)
+    round_key = mix(key + np.uint64(2 * round_number + 1) * GOLDEN)
     partner = (round_key % count + count - x) % count
     larger = max(x, partner)
-    bit = _mix(_mix(key + np.uint64(2 * round_number + 2) * _GOLDEN) + larger) & np.uint64(1)
+    bit = mix(mix(key + np.uint64(2 * round_number + 2) * GOLDEN) + larger) & np.uint64(1)
     return partner if bit else x
 
 
@@ -86,13 +79,13 @@ def permute(out: np.ndarray, key: int) -> None:
         out[i] = i
     for i in range(out.size - 1, 0, -1):
         bound = np.uint64(i + 1)
-        state += _GOLDEN
-        product = (_mix(state) >> np.uint64(32)) * bound
+        state += GOLDEN
+        product = (mix(state) >> np.uint64(32)) * bound
         if (product & low_half) < bound:
             threshold = (np.uint64(1 << 32) - bound) % bound
             while (product & low_half) < threshold:
-                state += _GOLDEN
-                product = (_mix(state) >> np.uint64(32)) * bound
+                state += GOLDEN
+                product = (mix(state) >> np.uint64(32)) * bound
         j = np.int64(product >> np.uint64(32))
         out[i], out[j] = out[j], out[i]
 

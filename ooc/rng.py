@@ -17,6 +17,10 @@ class Purpose(IntEnum):
     DATA = 5
     HELD_OUT_DATA = 6
     BATCH = 7
+    EXACT_ORDER = 20
+    BLOCK_SAMPLE = 21
+    SPLIT = 22
+    DRAWS = 23
 
 
 def key(seed: int, purpose: Purpose, epoch: int = 0, index: int = 0) -> int:

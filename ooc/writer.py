@@ -7,7 +7,7 @@ chunk of each array in memory and never a shard.
 import shutil
 import struct
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,8 @@ def create(
     attributes: Mapping[str, Any] | None = None,
     chunk_bytes: int = CHUNK_BYTES,
     shard_bytes: int = SHARD_BYTES,
+    resume: bool = False,
+    check: Callable[[Path], None] | None = None,
 ) -> "Writer":
     """Create a dataset; use the result as a context manager and append rows to it.
 
@@ -66,6 +68,12 @@ def create(
     chunk_bytes, shard_bytes
         Decoded bytes of one chunk and of one shard of the largest array. All arrays have the
         same rows in a chunk, so that one block is one chunk of each.
+    resume
+        Keep the hidden folder after an error, and go on with the one that is there: whoever
+        writes shards tells by `Writer.keep_shard` which of them need not be written again.
+    check
+        Called with the whole dataset's hidden folder before it gets its name; if it raises,
+        there is no dataset.
 
     Raises
     ------
@@ -85,7 +93,8 @@ def create(
     described = {
         name: value if isinstance(value, Field) else Field(*value) for name, value in fields.items()
     }
-    return Writer(Path(path), described, dict(attributes or {}), chunk_bytes, shard_bytes)
+    notes = dict(attributes or {})
+    return Writer(Path(path), described, notes, chunk_bytes, shard_bytes, resume, check)
 
 
 class Writer:
@@ -106,7 +115,10 @@ class Writer:
         attributes: dict[str, Any],
         chunk_bytes: int,
         shard_bytes: int,
+        resume: bool = False,
+        check: Callable[[Path], None] | None = None,
     ) -> None:
+        self._resume, self._check = resume, check
         self.path = path
         self.fields = fields
         self.attributes = attributes
@@ -126,8 +138,9 @@ class Writer:
         if self.path.exists():
             raise InputError(f"{self.path} already exists; choose another path or remove it first")
         try:
-            shutil.rmtree(self._partial, ignore_errors=True)
-            self._partial.mkdir(parents=True)
+            if not self._resume:
+                shutil.rmtree(self._partial, ignore_errors=True)
+            self._partial.mkdir(parents=True, exist_ok=self._resume)
         except OSError as error:
             raise InputError(
                 f"cannot write to {self.path.parent}: {error.strerror}; choose another folder"
@@ -144,7 +157,8 @@ class Writer:
             if kind is None:
                 self._finish()
         finally:
-            shutil.rmtree(self._partial, ignore_errors=True)
+            if not self._resume or kind is None:
+                shutil.rmtree(self._partial, ignore_errors=True)
 
     def append(self, columns: Columns) -> None:
         """Append rows: for each array its values, cast to its dtype.
@@ -179,6 +193,14 @@ class Writer:
         with self._shard_files(shard) as append_chunk:
             for columns in chunks:
                 append_chunk(columns, self._checked_length(columns))
+
+    def keep_shard(self, shard: int, rows: int) -> bool:
+        """Tell whether a shard of this many rows is whole already, and count its rows if so."""
+        if not all(self._shard_path(name, shard).exists() for name in self.fields):
+            return False
+        with self._lock:
+            self.rows += rows
+        return True
 
     def _flush_chunk(self) -> None:
         if self._append_chunk is None:
@@ -237,7 +259,9 @@ class Writer:
         self._close_shard()
         if self.rows == 0:
             raise InputError(f"{self.path} got no rows; append some before closing it")
-        group = zarr.create_group(self._partial, zarr_format=3, attributes=self.attributes)
+        group = zarr.create_group(
+            self._partial, zarr_format=3, attributes=self.attributes, overwrite=False
+        )
         for name, field in self.fields.items():
             group.create_array(
                 name,
@@ -255,6 +279,8 @@ class Writer:
                     Crc32cCodec(),
                 ],
             )
+        if self._check is not None:
+            self._check(self._partial)
         self._partial.rename(self.path)
 
 
@@ -300,8 +326,11 @@ class _ShardFile:
 
 @contextmanager
 def _shard_file(path: Path, chunks: int) -> Iterator[_ShardFile]:
+    """Write a shard aside; it takes its name when it is whole and on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:
+    aside = path.with_name(f".{path.name}.part")
+    with aside.open("wb") as stream:
         file = _ShardFile(stream, chunks)
         yield file
         file.write_index()
+    aside.rename(path)

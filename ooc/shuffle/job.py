@@ -1,0 +1,181 @@
+"""What an exact shuffle will do and hold: pure arithmetic, and checks before any work."""
+
+import math
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ooc.blockio import scratch_bytes
+from ooc.blockio.native import most_stored_bytes
+from ooc.dataset import ArraySpec, Dataset
+from ooc.errors import InputError
+from ooc.memory import format_size
+from ooc.plan import MIB, RESERVED_BYTES
+from ooc.shuffle.records import RecordLayout
+from ooc.writer import CHUNK_BYTES, SHARD_BYTES
+
+# Segments of this size are read at random as fast as in order.
+SEGMENT_BYTES = 256 * 2**10
+SMALLEST_PIECE = 32 * MIB
+MOST_THREADS = 4
+REQUEST_BYTES = 4 * MIB
+# A row's key, its place in the order, and what the sort holds.
+SORT_BYTES = 24
+
+
+@dataclass(frozen=True)
+class Job:
+    """How rows travel: sorted pieces to scratch files, then key ranges of them to shards.
+
+    Attributes
+    ----------
+    rows, seed
+        N, and what the permutation is a function of, with N.
+    layout
+        How a row's bytes are kept in scratch files.
+    piece_rows
+        Rows that are read, sorted by key and written to one scratch file.
+    chunk_rows, unit_rows, shard_rows
+        Rows of a chunk of the new store, of what is sorted at once, and of a shard; each is a
+        multiple of the one before, the last unit of a shard may be shorter.
+    threads
+        Pieces, later units, that are in memory at once.
+    terms, budget
+        What the process will hold, in bytes, and what it may.
+    """
+
+    rows: int
+    seed: int
+    layout: RecordLayout
+    piece_rows: int
+    chunk_rows: int
+    unit_rows: int
+    shard_rows: int
+    threads: int
+    terms: dict[str, int]
+    budget: int
+
+    @property
+    def pieces(self) -> int:
+        """Scratch files."""
+        return -(-self.rows // self.piece_rows)
+
+    @property
+    def shards(self) -> int:
+        """Shards of the new store."""
+        return -(-self.rows // self.shard_rows)
+
+    @property
+    def unit_starts(self) -> list[int]:
+        """First row of each unit in the new order, and N."""
+        starts = [
+            start
+            for shard in range(self.shards)
+            for start in range(
+                shard * self.shard_rows,
+                min((shard + 1) * self.shard_rows, self.rows),
+                self.unit_rows,
+            )
+        ]
+        return [*starts, self.rows]
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes of all scratch files."""
+        return self.rows * self.layout.record_bytes + self.pieces * (
+            8 * len(self.unit_starts) + 4096
+        )
+
+    @property
+    def projected(self) -> int:
+        """Bytes that the process will hold at most."""
+        return sum(self.terms.values())
+
+    def identity(self, dataset: Dataset) -> dict[str, Any]:
+        """Return what must be the same for a job to be gone on with, JSON-ready."""
+        files = [file.stat() for file in Path(dataset.path).rglob("*") if file.is_file()]
+        return {
+            "source": str(Path(dataset.path).resolve()),
+            "source_bytes": sum(file.st_size for file in files),
+            "source_changed": max((file.st_mtime_ns for file in files), default=0),
+            "rows": self.rows,
+            "seed": self.seed,
+            "layout": {name: list(v) if isinstance(v, tuple) else v for name, v in
+                       asdict(self.layout).items()},
+            "piece_rows": self.piece_rows,
+            "unit_rows": self.unit_rows,
+        }
+
+
+def plan_job(dataset: Dataset, budget: int, seed: int, threads: int | None = None) -> Job:
+    """Fit an exact shuffle into a budget.
+
+    Raises
+    ------
+    InputError
+        If not even one chunk at a time fits: with both numbers.
+    """
+    specs = tuple(dataset.arrays[name] for name in sorted(dataset.arrays))
+    layout = RecordLayout.of(specs)
+    widest = max(spec.row_bytes for spec in specs)
+    row_bytes = sum(spec.row_bytes for spec in specs)
+    chunk_rows = max(1, CHUNK_BYTES // widest)
+    chunks_per_shard = max(1, SHARD_BYTES // (chunk_rows * widest))
+    shard_rows = chunks_per_shard * chunk_rows
+    record = layout.record_bytes + SORT_BYTES
+    reading = max(scratch_bytes(spec, spec.chunks[0]) for spec in specs)
+    writing = chunk_rows * row_bytes + 2 * most_stored_bytes(chunk_rows * widest)
+    per_thread = REQUEST_BYTES + max(reading, writing)
+    fixed = {"reserved": RESERVED_BYTES, "key counts": 16 * MIB}
+    wanted = threads or min(MOST_THREADS, (os.cpu_count() or 1) + 1)
+    least = chunk_rows * max(record, record + row_bytes)
+    for used in range(min(wanted, MOST_THREADS), 0, -1):
+        room = (budget - sum(fixed.values())) // used - per_thread
+        most_unit = room // record
+        if most_unit >= (min(shard_rows, dataset.rows) if used > 1 else chunk_rows):
+            break
+    if most_unit < chunk_rows or room < least:
+        needed = sum(fixed.values()) + per_thread + least
+        raise InputError(
+            f"the budget of {format_size(budget)} is below the {format_size(needed)} that an "
+            f"exact shuffle of {dataset.path} needs; raise the memory to "
+            f"{math.ceil(needed / MIB)}MiB"
+        )
+    parts = next(n for n in range(1, chunks_per_shard + 1)
+                 if -(-chunks_per_shard // n) * chunk_rows <= most_unit)
+    unit_rows = -(-chunks_per_shard // parts) * chunk_rows
+    units = -(-dataset.rows // unit_rows)
+    wanted_piece = max(SMALLEST_PIECE, SEGMENT_BYTES * units) // layout.record_bytes
+    most_piece = room // (record + row_bytes)
+    piece_rows = _whole_chunks(min(wanted_piece, most_piece), most_piece, specs)
+    piece_rows = min(piece_rows, dataset.rows)
+    held = max(piece_rows * (record + row_bytes), min(unit_rows, dataset.rows) * record)
+    table = 8 * (units + dataset.rows // shard_rows + 2) * -(-dataset.rows // piece_rows)
+    terms = {
+        **fixed,
+        "rows in memory": used * held,
+        "requests and chunks": used * per_thread,
+        "table of segments": table,
+    }
+    job = Job(dataset.rows, seed, layout, piece_rows, chunk_rows, unit_rows, shard_rows, used,
+              terms, budget)
+    if job.projected > budget and used > 1:
+        return plan_job(dataset, budget, seed, used - 1)
+    if job.projected > budget:
+        raise InputError(
+            f"the budget of {format_size(budget)} is below the {format_size(job.projected)} that "
+            f"an exact shuffle of {dataset.path} needs; raise the memory to "
+            f"{math.ceil(job.projected / MIB)}MiB"
+        )
+    return job
+
+
+def _whole_chunks(rows: int, most: int, specs: tuple[ArraySpec, ...]) -> int:
+    """Round to whole chunks of every array where there is room, so that none is decoded twice."""
+    step = math.lcm(*(spec.chunks[0] for spec in specs))
+    if step > most:
+        step = max(spec.chunks[0] for spec in specs)
+    if step > most:
+        return max(1, rows)
+    return max(step, rows // step * step)

@@ -1,0 +1,126 @@
+"""Rows of all arrays as records, in one piece of memory: packed, unpacked and summed up.
+
+A record is the row's key, then its bytes of each array, then zeros up to a multiple of 8. Records
+move through scratch files as they are, so that one request moves a row of every array.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ooc.compiled import exact_kernel
+from ooc.dataset import ArraySpec
+from ooc.hashing import GOLDEN, mix
+
+WORD = 8
+
+
+@dataclass(frozen=True)
+class RecordLayout:
+    """Where each array's bytes are in a record.
+
+    Attributes
+    ----------
+    names, offsets, widths
+        Arrays, and first byte and bytes of each.
+    words
+        Words of 8 bytes of a record, the key among them.
+    """
+
+    names: tuple[str, ...]
+    offsets: tuple[int, ...]
+    widths: tuple[int, ...]
+    words: int
+
+    @property
+    def record_bytes(self) -> int:
+        """Bytes of a record."""
+        return WORD * self.words
+
+    @classmethod
+    def of(cls, specs: Sequence[ArraySpec]) -> "RecordLayout":
+        """Lay out the arrays one after the other.
+
+        Examples
+        --------
+        >>> x = ArraySpec("X", (9, 3), np.dtype("f4"), (9, 3), None)
+        >>> y = ArraySpec("y", (9,), np.dtype("u1"), (9,), None)
+        >>> layout = RecordLayout.of([x, y])
+        >>> layout.offsets, layout.record_bytes
+        ((8, 20), 24)
+        """
+        widths = tuple(spec.row_bytes for spec in specs)
+        ends = np.cumsum([WORD, *widths]).tolist()
+        names = tuple(spec.name for spec in specs)
+        return cls(names, tuple(ends[:-1]), widths, -(-ends[-1] // WORD))
+
+    def pack(
+        self, arrays: Mapping[str, np.ndarray], keys: np.ndarray, order: np.ndarray, out: np.ndarray
+    ) -> None:
+        """Fill `out` (rows, record bytes; uint8) with rows in this order.
+
+        Parameters
+        ----------
+        arrays
+            For each array (rows, ...).
+        keys
+            (rows,) uint64, of the rows as they are in the arrays.
+        order
+            (rows,) int64 places in the arrays.
+        """
+        out[:, self.offsets[-1] + self.widths[-1] :] = 0
+        out.view(np.uint64)[:, 0] = keys[order]
+        for name, offset in zip(self.names, self.offsets, strict=True):
+            _gather_into(as_bytes(arrays[name]), order, out, offset)
+
+    def unpack(
+        self, records: np.ndarray, order: np.ndarray, out: Mapping[str, np.ndarray]
+    ) -> None:
+        """Fill arrays with the records at these places (int64)."""
+        for name, offset in zip(self.names, self.offsets, strict=True):
+            _gather_from(records, order, offset, as_bytes(out[name][: len(order)]))
+
+
+def as_bytes(array: np.ndarray) -> np.ndarray:
+    """View a contiguous array as (rows, bytes of a row)."""
+    return array.reshape(len(array), -1).view(np.uint8)
+
+
+@exact_kernel
+def checksum(records: np.ndarray) -> int:
+    """Return a sum over records that does not depend on their order, modulo 2**64.
+
+    Each record's hash is over its words and their places, the key left out. Two different
+    multisets of rows have the same sum with a probability of about 2**-64.
+
+    Parameters
+    ----------
+    records
+        (rows, words) uint64.
+    """
+    total = np.uint64(0)
+    for i in range(records.shape[0]):
+        row = np.uint64(records.shape[1])
+        for j in range(1, records.shape[1]):
+            word = records[i, j] + np.uint64(j) * GOLDEN
+            word = (word ^ (word >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+            row += word ^ (word >> np.uint64(32))
+        total += mix(row)
+    return total  # type: ignore[return-value]
+
+
+@exact_kernel
+def _gather_into(source: np.ndarray, order: np.ndarray, out: np.ndarray, offset: int) -> None:
+    for i in range(order.size):
+        row = order[i]
+        for j in range(source.shape[1]):
+            out[i, offset + j] = source[row, j]
+
+
+@exact_kernel
+def _gather_from(records: np.ndarray, order: np.ndarray, offset: int, out: np.ndarray) -> None:
+    for i in range(order.size):
+        row = order[i]
+        for j in range(out.shape[1]):
+            out[i, j] = records[row, offset + j]

@@ -1,0 +1,110 @@
+"""Scratch files of an exact shuffle: sorted pieces, each whole or absent.
+
+A piece is records in ascending order of their keys, then a table of where each unit's records
+start. It is written aside, synced and renamed, so that a file that is there need not be written
+again after a kill.
+"""
+
+import mmap
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ooc.blockio.files import ALIGNMENT, FileReader, ScratchMemory, takes_direct_io
+
+WRITE_BYTES = 8 * 2**20
+
+
+class Scratch:
+    """A folder of pieces.
+
+    Parameters
+    ----------
+    folder
+        Where the pieces are; it exists.
+    pieces, units
+        How many there are; each unit has a segment in each piece.
+    record_bytes
+        Bytes of a record.
+    """
+
+    def __init__(self, folder: Path, pieces: int, units: int, record_bytes: int) -> None:
+        self.folder, self.record_bytes = folder, record_bytes
+        self._table = np.zeros((pieces, units + 1), np.int64)
+        probe = folder / "probe"
+        probe.write_bytes(bytes(ALIGNMENT))
+        self.direct = takes_direct_io(probe)
+        self._reader = FileReader("direct" if self.direct else "buffered")
+
+    def buffer(self, rows: int) -> np.ndarray:
+        """Return memory for a piece: aligned, and with room for its table."""
+        size = rows * self.record_bytes + 8 * self._table.shape[1] + 8
+        whole = -(-size // ALIGNMENT) * ALIGNMENT
+        return np.frombuffer(mmap.mmap(-1, whole), np.uint8)
+
+    def has(self, piece: int) -> bool:
+        """Tell whether a piece is there already; if so, its table and checksum are read."""
+        path = self._path(piece)
+        if not path.exists():
+            return False
+        size = 8 * self._table.shape[1]
+        with path.open("rb") as stream:
+            stream.seek(-size - 8, os.SEEK_END)
+            footer = np.frombuffer(stream.read(), np.int64)
+        self._table[piece] = footer[:-1]
+        return True
+
+    def checksum(self, piece: int) -> int:
+        """Return the checksum that was written with a piece."""
+        with self._path(piece).open("rb") as stream:
+            stream.seek(-8, os.SEEK_END)
+            return int(np.frombuffer(stream.read(), np.uint64)[0])
+
+    def write(
+        self, piece: int, memory: np.ndarray, rows: int, starts: np.ndarray, checksum: int
+    ) -> None:
+        """Write a piece that lies at the start of `memory`, made by `buffer`."""
+        end = rows * self.record_bytes
+        footer = memory[end : end + 8 * len(starts) + 8]
+        footer[:-8] = starts.astype(np.int64).view(np.uint8)
+        footer[-8:] = np.array([checksum], np.uint64).view(np.uint8)
+        size = end + footer.size
+        path = self._path(piece)
+        aside = path.with_suffix(".part")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        descriptor = os.open(aside, flags | (os.O_DIRECT if self.direct else 0), 0o644)
+        try:
+            whole, done = -(-size // ALIGNMENT) * ALIGNMENT, 0
+            while done < whole:
+                part = memory[done : min(done + WRITE_BYTES, whole)]
+                done += os.pwrite(descriptor, part, done)  # type: ignore[arg-type]
+            os.ftruncate(descriptor, size)
+            os.fsync(descriptor)
+            if not self.direct:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+        aside.rename(path)
+        self._table[piece] = starts
+
+    def unit_rows(self, unit: int) -> int:
+        """Return the records of a unit in all pieces."""
+        return int((self._table[:, unit + 1] - self._table[:, unit]).sum())
+
+    def read_unit(self, unit: int, out: np.ndarray, request: ScratchMemory, most: int) -> int:
+        """Fill `out` (rows, record bytes) with a unit's records of all pieces; return how many."""
+        flat, place = out.reshape(-1), 0
+        for piece in range(len(self._table)):
+            start, stop = (self._table[piece, unit : unit + 2] * self.record_bytes).tolist()
+            path = str(self._path(piece))
+            for first in range(start, stop, most):
+                last = min(first + most, stop)
+                flat[place : place + last - first] = np.frombuffer(
+                    self._reader.read(path, first, last, request), np.uint8
+                )
+                place += last - first
+        return place // self.record_bytes
+
+    def _path(self, piece: int) -> Path:
+        return self.folder / f"piece-{piece:06d}"
