@@ -12,6 +12,7 @@ import zarr
 from ooc.errors import InputError
 from ooc.memory import format_size
 from ooc.remote import StorageOptions, checked_path, explained, open_store
+from ooc.selection import Selection
 
 NUMERIC_KINDS = "biuf"
 MISSING_CHUNKS = ("raise", "fill")
@@ -117,6 +118,8 @@ class Dataset:
         Whether a chunk that is not stored is an error ("raise") or the fill value ("fill").
     storage_options
         What opens the store behind a URL again; it may hold keys, so that it is never shown.
+    selection
+        Which rows are used, where it is one side of a split; by default all.
     """
 
     path: str
@@ -127,10 +130,16 @@ class Dataset:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     missing: str = "raise"
     storage_options: StorageOptions | None = field(default=None, repr=False)
+    selection: Selection | None = None
 
     @property
     def rows(self) -> int:
-        """N, rows of every array."""
+        """N, rows of the dataset: of every array, or of this side of a split."""
+        return self.stored_rows if self.selection is None else self.selection.rows
+
+    @property
+    def stored_rows(self) -> int:
+        """Rows of every array, on whichever side of a split they are."""
         return self.arrays[self.features].shape[0]
 
     def specs(self, names: tuple[str, ...]) -> tuple[ArraySpec, ...]:

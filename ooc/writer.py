@@ -259,9 +259,9 @@ class Writer:
         self._close_shard()
         if self.rows == 0:
             raise InputError(f"{self.path} got no rows; append some before closing it")
-        group = zarr.create_group(
-            self._partial, zarr_format=3, attributes=self.attributes, overwrite=False
-        )
+        for left_behind in (self._partial, *(self._partial / name for name in self.fields)):
+            (left_behind / "zarr.json").unlink(missing_ok=True)
+        group = zarr.create_group(self._partial, zarr_format=3, attributes=self.attributes)
         for name, field in self.fields.items():
             group.create_array(
                 name,

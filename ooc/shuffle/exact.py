@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 
 from ooc.blockio import RowReader, open_reader
-from ooc.blockio.files import ScratchMemory
 from ooc.dataset import Dataset
 from ooc.dataset import open as open_dataset
 from ooc.errors import DataError, InputError
@@ -34,7 +33,7 @@ from ooc.metrics import Progress, Report, silent
 from ooc.plan import MIB, budget_of
 from ooc.process import peak_bytes
 from ooc.rng import Purpose, key
-from ooc.shuffle.job import REQUEST_BYTES, Job, plan_job
+from ooc.shuffle.job import Job, plan_job
 from ooc.shuffle.records import RecordLayout, checksum
 from ooc.shuffle.scratch import Scratch
 from ooc.writer import Field, Writer, create, encode_chunk
@@ -234,7 +233,7 @@ class _Run:
             for unit in range(np.searchsorted(self._starts, first), len(self._starts) - 1):
                 if self._starts[unit] >= stop:
                     return
-                rows = self._scratch.read_unit(unit, memory.records, memory.request, REQUEST_BYTES)
+                rows = self._scratch.read_unit(unit, memory.records)
                 records = memory.records[:rows]
                 order = np.argsort(records.view(np.uint64)[:, 0].copy())
                 for start in range(0, rows, job.chunk_rows):
@@ -251,7 +250,6 @@ class _Run:
                 return
             if not hasattr(memory, "records"):
                 memory.records = np.empty((largest, job.layout.record_bytes), np.uint8)
-                memory.request = ScratchMemory()
                 memory.arrays = self._empty_arrays(job.chunk_rows)
             writer.write_shard(shard, chunks(first, stop))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ooc.blockio import scratch_bytes
+from ooc.blockio.files import BATCH_BYTES
 from ooc.blockio.native import most_stored_bytes
 from ooc.dataset import ArraySpec, Dataset
 from ooc.errors import InputError
@@ -19,7 +20,6 @@ from ooc.writer import CHUNK_BYTES, SHARD_BYTES
 SEGMENT_BYTES = 256 * 2**10
 SMALLEST_PIECE = 32 * MIB
 MOST_THREADS = 4
-REQUEST_BYTES = 4 * MIB
 # A row's key, its place in the order, and what the sort holds.
 SORT_BYTES = 24
 
@@ -126,7 +126,7 @@ def plan_job(dataset: Dataset, budget: int, seed: int, threads: int | None = Non
     record = layout.record_bytes + SORT_BYTES
     reading = max(scratch_bytes(spec, spec.chunks[0]) for spec in specs)
     writing = chunk_rows * row_bytes + 2 * most_stored_bytes(chunk_rows * widest)
-    per_thread = REQUEST_BYTES + max(reading, writing)
+    per_thread = 2 * BATCH_BYTES + max(reading, writing)
     fixed = {"reserved": RESERVED_BYTES, "key counts": 16 * MIB}
     wanted = threads or min(MOST_THREADS, (os.cpu_count() or 1) + 1)
     least = chunk_rows * max(record, record + row_bytes)

@@ -7,12 +7,15 @@ again after a kill.
 
 import mmap
 import os
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
-from ooc.blockio.files import ALIGNMENT, FileReader, ScratchMemory, takes_direct_io
+from ooc.blockio.files import ALIGNMENT, FileReader, Request, takes_direct_io
 
+READ_BYTES = 2**20
 WRITE_BYTES = 8 * 2**20
 
 
@@ -92,19 +95,22 @@ class Scratch:
         """Return the records of a unit in all pieces."""
         return int((self._table[:, unit + 1] - self._table[:, unit]).sum())
 
-    def read_unit(self, unit: int, out: np.ndarray, request: ScratchMemory, most: int) -> int:
+    def read_unit(self, unit: int, out: np.ndarray) -> int:
         """Fill `out` (rows, record bytes) with a unit's records of all pieces; return how many."""
         flat, place = out.reshape(-1), 0
+        with closing(self._reader.read_all(self._requests(unit))) as found:
+            for request, data in found:
+                part = self._reader.read(request) if data is None else data
+                flat[place : place + len(part)] = np.frombuffer(part, np.uint8)
+                place += len(part)
+        return place // self.record_bytes
+
+    def _requests(self, unit: int) -> Iterator[Request]:
         for piece in range(len(self._table)):
             start, stop = (self._table[piece, unit : unit + 2] * self.record_bytes).tolist()
             path = str(self._path(piece))
-            for first in range(start, stop, most):
-                last = min(first + most, stop)
-                flat[place : place + last - first] = np.frombuffer(
-                    self._reader.read(path, first, last, request), np.uint8
-                )
-                place += last - first
-        return place // self.record_bytes
+            for first in range(start, stop, READ_BYTES):
+                yield Request(path, first, min(first + READ_BYTES, stop))
 
     def _path(self, piece: int) -> Path:
         return self.folder / f"piece-{piece:06d}"
