@@ -8,15 +8,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ooc import models, optim
+    from ooc import models, optim, shuffle
     from ooc.dataset import open
     from ooc.loader import Loader
     from ooc.run import load
+    from ooc.split import split
     from ooc.trainer import Trainer
     from ooc.writer import create
 
 __version__ = "0.1.0"
-__all__ = ["Loader", "Trainer", "create", "load", "models", "open", "optim"]
+__all__ = ["Loader", "Trainer", "create", "load", "models", "open", "optim", "shuffle", "split"]
 
 _HOMES = {
     "Loader": "ooc.loader",
@@ -24,8 +25,9 @@ _HOMES = {
     "create": "ooc.writer",
     "load": "ooc.run",
     "open": "ooc.dataset",
+    "split": "ooc.split",
 }
-_MODULES = ("models", "optim")
+_MODULES = ("models", "optim", "shuffle")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from ooc.errors import InputError
 from ooc.plan import Plan, budget_of, make_plan
 from ooc.reader import Window, WindowReader, check_bad_chunk_choice, transfers_rows
 from ooc.rng import Purpose, key
+from ooc.sampling import check_sampling, make_draws, sampled_array
+from ooc.split import make_subset
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class Batch:
         Names of the arrays that are features, target and weight.
     ends_epoch
         Whether the epoch ends with it.
+    importance
+        (rows,) float64 where rows are drawn by weight: what makes a mean over the batch an
+        unbiased estimate of the mean over all rows. None where each row is visited once.
     """
 
     arrays: dict[str, np.ndarray]
@@ -38,6 +43,7 @@ class Batch:
     seed: int
     roles: tuple[str, str | None, str | None]
     ends_epoch: bool = False
+    importance: np.ndarray | None = None
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Return the rows of one array."""
@@ -66,7 +72,8 @@ class Loader:
     """Mini-batches of a dataset larger than memory, blockwise shuffled.
 
     Iterating gives the rest of the current epoch, one epoch if it has just begun: every row once,
-    every batch full but the last. The stream is a function of (seed, epoch, layout, window).
+    every batch full but the last. The stream is a function of (seed, epoch, layout, window,
+    lanes).
 
     Parameters
     ----------
@@ -80,6 +87,19 @@ class Loader:
         Seed of the order.
     shuffle
         "blocks" or "none".
+    sampling
+        "once": each row once an epoch. Or an epoch of N independent draws with replacement, in
+        which row i comes up, on average and exactly:
+
+        - "replacement": once;
+        - "weight": N w_i / W times, w_i being its entry in the weight array;
+        - "balanced": N / (C n_c) times, for each of the n_c rows of class c of C.
+
+        `Batch.importance` then holds W / (N w_i), by which any mean is unbiased again.
+    lanes
+        L, fixed shares of the blocks, of which each batch takes B/L rows, see `ooc.order.Order`.
+    window
+        Most blocks of a window; by default as many as the plan finds room for.
     arrays
         Names of the arrays that travel; by default features, target and weight.
     readers
@@ -120,13 +140,21 @@ class Loader:
         model_bytes: int = 0,
         batch_copies: int = 2,
         optional_bytes: int = 0,
+        sampling: str = "once",
+        lanes: int = 1,
+        window: int | None = None,
     ) -> None:
         check_bad_chunk_choice(on_bad_chunk)
+        check_sampling(sampling, shuffle, lanes, on_bad_chunk)
         self.dataset = dataset
         self.io, self.on_bad_chunk = io, on_bad_chunk
         roles = (dataset.features, dataset.target, dataset.weight)
-        self.names = tuple(arrays or (name for name in roles if name is not None))
-        self.plan: Plan = make_plan(
+        self.sampling = sampling
+        wanted = tuple(arrays or (name for name in roles if name is not None))
+        needed = sampled_array(dataset, sampling)
+        deciding = () if dataset.selection is None else dataset.selection.arrays
+        self.names = tuple(dict.fromkeys((*wanted, *((needed,) if needed else ()), *deciding)))
+        planned = make_plan(
             dataset,
             batch_size,
             budget_of(memory),
@@ -138,7 +166,16 @@ class Loader:
             batch_copies=batch_copies,
             transfers=transfers_rows(),
             optional_bytes=optional_bytes,
+            sampled=sampling != "once",
+            lanes=lanes,
+            most_blocks=window,
         )
+        order = replace(
+            planned.order,
+            subset=make_subset(dataset, planned.order.block_rows) if sampling == "once" else None,
+            draws=make_draws(dataset, sampling, planned.order.block_rows),
+        )
+        self.plan: Plan = replace(planned, order=order)
         self.epoch = 0
         self.batch = 0
         self.step = 0
@@ -186,7 +223,7 @@ class Loader:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position and what it is a position of: a few integers."""
-        order = self.plan.order
+        order, selection = self.plan.order, self.dataset.selection
         return {
             "epoch": self.epoch,
             "batch": self.batch,
@@ -198,6 +235,9 @@ class Loader:
             "blocks_per_window": order.blocks_per_window,
             "shuffle": order.shuffle,
             "seed": order.seed,
+            "lanes": order.lanes,
+            "sampling": self.sampling,
+            "selection": None if selection is None else selection.to_json(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -243,7 +283,7 @@ class Loader:
         if not self._skipped:
             return order.locate(epoch, row)
         for window in range(order.windows):
-            rows = order.rows_in(order.window_blocks(epoch, window)) - self._skipped.get(window, 0)
+            rows = order.window_stream_rows(epoch, window) - self._skipped.get(window, 0)
             if row < rows:
                 return window, row
             row -= rows
@@ -257,7 +297,8 @@ class BatchAssembler:
         dataset, self._plan = loader.dataset, loader.plan
         self._roles = (dataset.features, dataset.target, dataset.weight)
         self._step = loader.step
-        self._parts: list[tuple[dict[str, np.ndarray], np.ndarray]] = []
+        self._draws = loader.plan.order.draws
+        self._parts: list[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray | None]] = []
         self._have = 0
 
     def add(self, window: Window) -> Iterator[Batch]:
@@ -266,7 +307,10 @@ class BatchAssembler:
         while place < len(window.order):
             taken = window.order[place : place + self._plan.batch_size - self._have]
             picked = {name: array.take(taken, axis=0) for name, array in window.arrays.items()}
-            self._parts.append((picked, window.rows(taken)))
+            importance = None
+            if self._draws is not None and window.weights is not None:
+                importance = self._draws.importance(window.weights[taken])
+            self._parts.append((picked, window.rows(taken), importance))
             place += len(taken)
             self._have += len(taken)
             ends_epoch = window.last and place == len(window.order)
@@ -278,11 +322,13 @@ class BatchAssembler:
 
     def _finish(self, ends_epoch: bool) -> Batch:
         arrays = {
-            name: _joined([picked[name] for picked, _ in self._parts]) for name in self._parts[0][0]
+            name: _joined([part[0][name] for part in self._parts]) for name in self._parts[0][0]
         }
-        rows = _joined([rows for _, rows in self._parts])
+        rows = _joined([part[1] for part in self._parts])
+        weighed = [part[2] for part in self._parts if part[2] is not None]
+        importance = _joined(weighed) if weighed else None
         seed = key(self._plan.order.seed, Purpose.BATCH, index=self._step)
-        batch = Batch(arrays, rows, self._step, seed, self._roles, ends_epoch)
+        batch = Batch(arrays, rows, self._step, seed, self._roles, ends_epoch, importance)
         self._parts, self._have = [], 0
         self._step += 1
         return batch

@@ -74,12 +74,12 @@ class Plan:
     @property
     def steps(self) -> int:
         """m, steps of an epoch: every batch is full but the last."""
-        return -(-self.order.rows // self.batch_size)
+        return -(-self.order.epoch_rows // self.batch_size)
 
     def to_json(self) -> dict[str, object]:
         """Return the plan's numbers under the keys of the command line's JSON."""
         return {
-            "rows": self.order.rows,
+            "rows": self.order.epoch_rows,
             "batch_size": self.batch_size,
             "steps": self.steps,
             "shuffle": self.order.shuffle,
@@ -126,6 +126,9 @@ def make_plan(
     batch_copies: int = 2,
     transfers: bool = False,
     optional_bytes: int = 0,
+    sampled: bool = False,
+    lanes: int = 1,
+    most_blocks: int | None = None,
 ) -> Plan:
     """Plan an epoch: pure arithmetic, nothing is read.
 
@@ -152,6 +155,12 @@ def make_plan(
     optional_bytes
         What the model could use to go faster; it is a term of the plan, "parallel", where the
         budget has room for it beside all else.
+    sampled
+        Whether rows are drawn by weight, for which a window's weights are summed up.
+    lanes
+        See `ooc.order.Order`.
+    most_blocks
+        Blocks of a window at most; by default as many as there is room for.
 
     Raises
     ------
@@ -159,10 +168,10 @@ def make_plan(
         If the batch is larger than the dataset, or nothing fits the budget: with both numbers.
     """
     specs = dataset.specs(tuple(names))
-    rows = dataset.rows
-    _check_batch_size(batch_size, rows)
+    rows = dataset.stored_rows
+    _check_batch_size(batch_size, dataset.rows)
     row_bytes = sum(spec.row_bytes for spec in specs)
-    slab_row_bytes = row_bytes + 4  # and the row's place in the order
+    slab_row_bytes = row_bytes + _chosen_bytes(dataset, sampled)
     fixed = {
         "reserved": RESERVED_BYTES,
         "batch": batch_copies * batch_size * row_bytes,
@@ -175,16 +184,23 @@ def make_plan(
     window_bytes = min(max(free, 0) // 2 // MOST_SLABS, LARGEST_WINDOW)
     block_rows = min(_block_rows(specs, rows, chunk_rows, row_bytes, window_bytes), rows)
     blocks = -(-rows // block_rows)
-    fewest = min(blocks, 1 if shuffle == "none" else 2)
+    _check_window(most_blocks, lanes, shuffle, blocks)
+    fewest = max(min(blocks, 1 if shuffle == "none" else 2), lanes)
     most = max(window_bytes // (block_rows * slab_row_bytes), fewest)
-    windows = -(-blocks // most)
-    order = Order(rows, block_rows, -(-blocks // windows), shuffle, seed)
+    windows = -(-blocks // min(most, most_blocks or most))
+    even = -(-blocks // windows)
+    per_window = -(-even // lanes) * lanes
+    if per_window > max(most, fewest):
+        per_window -= lanes
+    order = Order(rows, block_rows, max(per_window, lanes), shuffle, seed, lanes)
 
     window_total = order.blocks_per_window * block_rows * slab_row_bytes
     scratch = max(scratch_bytes(spec, block_rows) for spec in specs)
     roomy = MOST_SLABS * window_total + scratch <= budget - sum(fixed.values())
     slabs = MOST_SLABS if roomy else FEWEST_SLABS
     taken = {**fixed, "slabs": slabs * window_total}
+    if sampled or dataset.selection is not None:
+        taken["table of blocks"] = 32 * blocks
     if transfers:
         taken["transfer"] = window_total
     fitting = (budget - sum(taken.values())) // scratch
@@ -200,10 +216,39 @@ def make_plan(
     terms = {**taken, "readers": used * scratch}
     if 0 < optional_bytes <= budget - sum(terms.values()):
         terms["parallel"] = optional_bytes
-    sampled = range(0, min(blocks, 64))
-    spans = [(i * block_rows, min((i + 1) * block_rows, rows)) for i in sampled]
+    first_blocks = range(0, min(blocks, 64))
+    spans = [(i * block_rows, min((i + 1) * block_rows, rows)) for i in first_blocks]
     amplification = _amplification(specs, spans, row_bytes)
     return Plan(order, batch_size, used, slabs, terms, budget, amplification, row_bytes)
+
+
+def _chosen_bytes(dataset: Dataset, sampled: bool) -> int:
+    """Return the bytes a row takes beside its values: its place in the order, and who it is for.
+
+    Sides of a split keep a flag and, for a moment, a key of each row; draws a weight, its sum and
+    a place.
+    """
+    return 4 + (10 if dataset.selection is not None else 0) + (24 if sampled else 0)
+
+
+def _check_window(most_blocks: int | None, lanes: int, shuffle: str, blocks: int) -> None:
+    if lanes < 1 or lanes > blocks:
+        raise InputError(
+            f"lanes must be at least 1 and at most the {blocks} blocks of the data, not {lanes}"
+        )
+    if lanes > 1 and shuffle == "none":
+        raise InputError(f"{lanes} lanes take turns, so that rows do not come as stored; use one")
+    if most_blocks is None:
+        return
+    if shuffle != "none" and most_blocks < min(2, blocks):
+        raise InputError(
+            f"a window of {most_blocks} blocks mixes nothing; it needs at least 2 blocks"
+        )
+    if most_blocks < lanes:
+        raise InputError(
+            f"a window of {most_blocks} blocks is too small for {lanes} lanes; "
+            f"take {lanes} blocks or more"
+        )
 
 
 def _check_batch_size(batch_size: int, rows: int) -> None:

@@ -55,6 +55,8 @@ class Window:
         What could not be read, and the rows that are left out of `order` for it.
     wait_seconds
         How long its reading kept the caller waiting.
+    weights
+        (stored rows,) float64, what the rows were drawn by; None where each is visited once.
     """
 
     arrays: dict[str, np.ndarray]
@@ -68,6 +70,7 @@ class Window:
     skipped_chunks: int = 0
     skipped_rows: int = 0
     wait_seconds: float = 0.0
+    weights: np.ndarray | None = None
 
     def rows(self, places: np.ndarray) -> np.ndarray:
         """Return the rows of the dataset (int64) at places in the arrays."""
@@ -130,6 +133,8 @@ class WindowReader:
         self.bad_chunks: list[BadChunkError] = []
         self._on_bad_chunk = on_bad_chunk
         self._order = plan.order
+        self._selection = dataset.selection
+        self._deciding = () if self._selection is None else self._selection.arrays
         self._sources = {name: open_reader(dataset, name, io) for name in names}
         self._specs = dict(zip(names, dataset.specs(tuple(names)), strict=True))
         # All readers are busy while the windows that are on their way are read.
@@ -202,8 +207,10 @@ class WindowReader:
         blocks = self._order.window_blocks(epoch, index)
         rows, block_rows = self._order.rows_in(blocks), self._order.block_rows
         arrays = {name: slab[name][:rows] for name in self._specs}
-        order = slab[""][:rows]
-        self._order.permute_rows(epoch, index, order)
+        order = slab[""]
+        if self._order.draws is None:
+            order = order[:rows]
+            self._order.permute_rows(epoch, index, order)
         parts = [part for part in np.array_split(np.arange(len(blocks)), self._tasks) if len(part)]
         graph = {}
         for number, part in enumerate(parts):
@@ -229,6 +236,10 @@ class WindowReader:
             first = part[0] * block_rows
             for name, values in sent.items():
                 arrays[name][first : first + len(values)] = values
+        weights = None
+        if self._order.subset is not None or self._order.draws is not None:
+            order, weights = self._chosen(epoch, index, blocks, arrays, order)
+        expected = self._order.window_stream_rows(epoch, index)
         if unreadable:
             order = order[readable[order]]
         window = Window(
@@ -241,9 +252,33 @@ class WindowReader:
             index,
             last=index == self._order.windows - 1,
             skipped_chunks=len(unreadable),
-            skipped_rows=rows - len(order),
+            skipped_rows=expected - len(order),
+            weights=weights,
         )
         return window, unreadable
+
+    def _chosen(
+        self,
+        epoch: int,
+        index: int,
+        blocks: np.ndarray,
+        arrays: Mapping[str, np.ndarray],
+        order: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the places of the rows of this side of a split, or those that are drawn."""
+        used = np.ones(self._order.rows_in(blocks), bool)
+        if self._selection is not None:
+            for slot, block in enumerate(blocks.tolist()):
+                start, stop = self._span(block)
+                place = slice(slot * self._order.block_rows, None)
+                part = {name: arrays[name][place][: stop - start] for name in self._deciding}
+                used[place][: stop - start] = self._selection.contains(start, stop, part)
+        draws = self._order.draws
+        if draws is None:
+            return order[used[order]], None
+        values = arrays[draws.array] if draws.array is not None else None
+        weights = draws.weights_of(values, len(used)) * used
+        return self._order.draw_rows(epoch, index, weights, order), weights
 
     def _slab_rows(self, chunk: BadChunkError, blocks: np.ndarray, slot: int) -> slice:
         """Return the rows of a slab that hold a chunk's part of the block in this slot."""

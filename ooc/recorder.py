@@ -43,7 +43,7 @@ class Recorder:
         now = (engine.rows, engine.loss_sum)
         progress = Progress(
             rows=engine.rows,
-            total_rows=self._epochs * plan.order.rows,
+            total_rows=self._epochs * plan.order.epoch_rows,
             bytes=engine.rows * plan.row_bytes,
             seconds=time.perf_counter() - self._begun,
             wait_seconds=self._waited,

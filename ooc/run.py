@@ -212,11 +212,11 @@ def _reported(loader: Loader, report: Report) -> Iterator[Batch]:
     for number, batch in enumerate(loader):
         yield batch
         rows += len(batch.rows)
-        if number % 50 == 0 or rows == loader.plan.order.rows:
+        if number % 50 == 0 or rows == loader.plan.order.epoch_rows:
             report(
                 Progress(
                     rows=rows,
-                    total_rows=loader.plan.order.rows,
+                    total_rows=loader.plan.order.epoch_rows,
                     bytes=rows * loader.plan.row_bytes,
                     seconds=time.perf_counter() - begun,
                     memory_budget_bytes=loader.plan.budget,

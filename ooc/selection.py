@@ -1,12 +1,13 @@
 """Which rows of a store a dataset uses: one side of a split, decided row by row, without a list."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ooc.errors import InputError
-from ooc.hashing import ALL_BITS, fill_row_keys, keys_of
+from ooc.hashing import fill_row_keys, keys_of
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,13 @@ class Selection:
             return (self.stratify,)
         return () if self.by in ("row", "block") else (self.by,)
 
-    def contains(self, first: int, stop: int, values: np.ndarray | None = None) -> np.ndarray:
+    def contains(self, first: int, stop: int, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         """Tell of rows first to stop - 1 whether they are on this side: (rows,) bool.
 
         Parameters
         ----------
-        values
-            Those rows of the array that decides, if there is one.
+        arrays
+            Those rows of the arrays that decide, by name.
         """
         limits: Any = np.uint64(self.limits[0])
         if self.by == "row":
@@ -66,11 +67,10 @@ class Selection:
             which = np.arange(first, stop) // self.block_rows - blocks[0]
             keys = keys_of(blocks, self.key)[which]
         else:
-            assert values is not None
-            keys = keys_of(as_labels(values), self.key)
+            keys = keys_of(as_labels(arrays[self.by]), self.key)
         if self.stratify is not None:
-            assert values is not None
-            group = np.searchsorted(np.array(self.classes), as_labels(values))
+            labels = as_labels(arrays[self.stratify])
+            group = np.searchsorted(np.array(self.classes), labels)
             limits = np.array(self.limits, np.uint64)[group]
         is_below: np.ndarray = keys < limits
         return is_below if self.below else ~is_below
@@ -106,6 +106,3 @@ def as_labels(values: np.ndarray) -> np.ndarray:
         raise InputError("a value is not finite; groups and classes need a number in every row")
     whole = np.rint(numbers)
     return np.where(whole == numbers, whole, numbers.view(np.int64)).astype(np.int64)
-
-
-NOTHING_BELOW, ALL_BELOW = 0, int(ALL_BITS)

@@ -32,7 +32,7 @@ def verify(
         Called as pieces are done.
     """
     begun, done = time.perf_counter(), 0
-    total = sum(spec.row_bytes for spec in dataset.arrays.values()) * dataset.rows
+    total = sum(spec.row_bytes for spec in dataset.arrays.values()) * dataset.stored_rows
     found: list[BadChunkError] = []
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         for spec in dataset.arrays.values():
@@ -40,8 +40,8 @@ def verify(
             for rows, bad in pool.map(read, _pieces(spec)):
                 found += bad
                 done += rows * spec.row_bytes
-                share = done * dataset.rows // total
-                report(Progress(share, dataset.rows, done, time.perf_counter() - begun))
+                share = done * dataset.stored_rows // total
+                report(Progress(share, dataset.stored_rows, done, time.perf_counter() - begun))
     return found
 
 

@@ -16,8 +16,13 @@ os.environ.setdefault(
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from datasets import write_dataset  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 from ooc.dataset import Dataset  # noqa: E402
+
+# The first example of a test may compile a kernel.
+settings.register_profile("any-time", deadline=None)
+settings.load_profile("any-time")
 
 
 @pytest.fixture

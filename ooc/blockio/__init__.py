@@ -105,7 +105,7 @@ def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
 
 def _resolve(dataset: Dataset, spec: ArraySpec, io: str) -> tuple[ReadPath, ChunkLayout | None]:
     array = open_zarr_array(dataset, spec.name)
-    total = spec.row_bytes * dataset.rows
+    total = spec.row_bytes * dataset.stored_rows
     try:
         layout = native_layout(array)
     except NotNativeError as reason:

@@ -179,9 +179,7 @@ class _Run:
                 )
             self._stored = _file_bytes(folder)
 
-        with create(
-            self._destination, fields, attributes, resume=True, check=prove
-        ) as writer:
+        with create(self._destination, fields, attributes, resume=True, check=prove) as writer:
             self._write_shards(writer)
         moved = job.rows * job.layout.record_bytes
         return {

@@ -101,8 +101,10 @@ class Job:
             "source_changed": max((file.st_mtime_ns for file in files), default=0),
             "rows": self.rows,
             "seed": self.seed,
-            "layout": {name: list(v) if isinstance(v, tuple) else v for name, v in
-                       asdict(self.layout).items()},
+            "layout": {
+                name: list(v) if isinstance(v, tuple) else v
+                for name, v in asdict(self.layout).items()
+            },
             "piece_rows": self.piece_rows,
             "unit_rows": self.unit_rows,
         }
@@ -142,8 +144,11 @@ def plan_job(dataset: Dataset, budget: int, seed: int, threads: int | None = Non
             f"exact shuffle of {dataset.path} needs; raise the memory to "
             f"{math.ceil(needed / MIB)}MiB"
         )
-    parts = next(n for n in range(1, chunks_per_shard + 1)
-                 if -(-chunks_per_shard // n) * chunk_rows <= most_unit)
+    parts = next(
+        n
+        for n in range(1, chunks_per_shard + 1)
+        if -(-chunks_per_shard // n) * chunk_rows <= most_unit
+    )
     unit_rows = -(-chunks_per_shard // parts) * chunk_rows
     units = -(-dataset.rows // unit_rows)
     wanted_piece = max(SMALLEST_PIECE, SEGMENT_BYTES * units) // layout.record_bytes
@@ -158,8 +163,18 @@ def plan_job(dataset: Dataset, budget: int, seed: int, threads: int | None = Non
         "requests and chunks": used * per_thread,
         "table of segments": table,
     }
-    job = Job(dataset.rows, seed, layout, piece_rows, chunk_rows, unit_rows, shard_rows, used,
-              terms, budget)
+    job = Job(
+        dataset.rows,
+        seed,
+        layout,
+        piece_rows,
+        chunk_rows,
+        unit_rows,
+        shard_rows,
+        used,
+        terms,
+        budget,
+    )
     if job.projected > budget and used > 1:
         return plan_job(dataset, budget, seed, used - 1)
     if job.projected > budget:

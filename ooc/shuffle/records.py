@@ -74,9 +74,7 @@ class RecordLayout:
         for name, offset in zip(self.names, self.offsets, strict=True):
             _gather_into(as_bytes(arrays[name]), order, out, offset)
 
-    def unpack(
-        self, records: np.ndarray, order: np.ndarray, out: Mapping[str, np.ndarray]
-    ) -> None:
+    def unpack(self, records: np.ndarray, order: np.ndarray, out: Mapping[str, np.ndarray]) -> None:
         """Fill arrays with the records at these places (int64)."""
         for name, offset in zip(self.names, self.offsets, strict=True):
             _gather_from(records, order, offset, as_bytes(out[name][: len(order)]))
