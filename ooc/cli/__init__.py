@@ -11,6 +11,7 @@ import typer
 
 from ooc.cli.bench import bench
 from ooc.cli.data import info, make
+from ooc.cli.shuffle import shuffle
 from ooc.cli.training import evaluate, plan, predict, train
 from ooc.errors import DivergedError, InputError
 
@@ -22,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (make, info, plan, train, evaluate, predict, bench):
+for command in (make, info, plan, train, evaluate, predict, shuffle, bench):
     app.command()(command)
 
 

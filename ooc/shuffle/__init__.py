@@ -1,5 +1,24 @@
 """Shuffles: measured, predicted, and, where blocks are not enough, exact."""
 
-from ooc.shuffle.exact import exact, exact_order
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["exact", "exact_order"]
+if TYPE_CHECKING:
+    from ooc.shuffle.external_sort import exact, exact_order
+    from ooc.shuffle.picture import draw_mixing
+    from ooc.shuffle.report import measure
+
+__all__ = ["draw_mixing", "exact", "exact_order", "measure"]
+
+_HOMES = {
+    "draw_mixing": "ooc.shuffle.picture",
+    "exact": "ooc.shuffle.external_sort",
+    "exact_order": "ooc.shuffle.external_sort",
+    "measure": "ooc.shuffle.report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'ooc.shuffle' has no attribute {name!r}")

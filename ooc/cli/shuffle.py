@@ -1,0 +1,117 @@
+"""The shuffle command: a new store in exact order, or a report on how good a shuffle is."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ooc.cli.options import (
+    BatchSize,
+    DataPath,
+    Features,
+    Json,
+    Memory,
+    Seed,
+    Target,
+    Weight,
+    open_dataset,
+)
+from ooc.cli.show import show, table
+from ooc.errors import InputError
+
+
+def shuffle(
+    data: DataPath,
+    destination: Annotated[
+        Path | None, typer.Argument(metavar="[DST]", help="Dataset to write.", show_default=False)
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Write nothing; report how well rows are mixed.")
+    ] = False,
+    memory: Memory = "1GiB",
+    seed: Seed = 0,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads.", show_default="one more than cores, at most 4")
+    ] = None,
+    order: Annotated[
+        str, typer.Option(help="With --measure: blocks, none, exact, or a .npy file of rows.")
+    ] = "blocks",
+    batch_size: BatchSize = 256,
+    window: Annotated[
+        int | None, typer.Option(help="With --measure: blocks of a window.", show_default="fits")
+    ] = None,
+    sample: Annotated[
+        str, typer.Option(help="With --measure: blocks to estimate from, or all.")
+    ] = "256",
+    picture: Annotated[
+        Path | None, typer.Option(help="With --measure: PNG of original against new places.")
+    ] = None,
+    features: Features = "X",
+    target: Target = None,
+    weight: Weight = None,
+    json_: Json = False,
+) -> None:
+    """Write a dataset's rows in one uniformly random order, or measure a shuffle.
+
+    Example: ooc shuffle sorted.zarr shuffled.zarr --memory 1GiB --seed 0
+
+    Example: ooc shuffle --measure sorted.zarr --batch-size 256 --picture mixing.png
+    """
+    from ooc.progress import ProgressDisplay
+
+    dataset = open_dataset(data, features, target, weight, "raise")
+    if measure:
+        if destination is not None:
+            raise InputError(f"--measure writes nothing; leave out {destination}")
+        from ooc.shuffle.picture import draw_mixing
+        from ooc.shuffle.report import measure as measure_
+
+        with ProgressDisplay(f"measure {data.name}") as report:
+            found = measure_(
+                dataset,
+                order_named(order),
+                batch_size,
+                memory,
+                seed,
+                window=window,
+                sample_blocks=sample_size(sample),
+                report=report,
+            )
+        if picture is not None:
+            draw_mixing(found, picture)
+        if json_:
+            show(found.to_json(), True)
+        else:
+            for title, rows in found.tables().items():
+                table(title, rows)
+        return
+    if destination is None:
+        raise InputError("name the dataset to write, or give --measure for a report")
+    if picture is not None:
+        raise InputError("--picture goes with --measure")
+    from ooc.shuffle.external_sort import exact
+
+    with ProgressDisplay(f"shuffle {data.name}") as report:
+        result: dict[str, Any] = exact(dataset, destination, memory, seed, threads, report)
+    show({**result, "path": str(destination)}, json_)
+
+
+def order_named(order: str) -> Any:
+    """Return an order's name, or the list of rows in a .npy file."""
+    if not order.endswith(".npy"):
+        return order
+    import numpy as np
+
+    try:
+        return np.load(order, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{order} cannot be read as a list of rows: {error}") from None
+
+
+def sample_size(text: str) -> int | None:
+    """Read how many blocks are sampled; None for all."""
+    if text == "all":
+        return None
+    if not text.isdigit() or int(text) < 2:
+        raise InputError(f"--sample is a number of blocks, at least 2, or all, not {text!r}")
+    return int(text)

@@ -1,0 +1,180 @@
+"""Orders to be measured, as streams: parts of (rows, their arrays, places in the arrays)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ooc.columns import pieces_of
+from ooc.dataset import Dataset
+from ooc.errors import InputError
+from ooc.loader import Loader
+from ooc.memory import format_size
+from ooc.order import Order
+from ooc.plan import budget_of
+from ooc.shuffle.external_sort import exact_order
+from ooc.shuffle.theory import PairCount, pairs_expected
+
+PART_ROWS = 2**18
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the stream with its data: rows of arrays, and their order."""
+
+    features: np.ndarray
+    labels: np.ndarray
+    order: np.ndarray
+
+
+class Stream(Protocol):
+    """An order of all rows.
+
+    Attributes
+    ----------
+    name
+        What reports call it.
+    block_rows, blocks_per_window
+        b and n; n is 0 where there are no windows.
+    """
+
+    name: str
+    block_rows: int
+    blocks_per_window: int
+
+    def rows(self, epoch: int) -> Iterator[np.ndarray]:
+        """Yield the rows (int64) of an epoch, part by part."""
+
+    def parts(self, features: np.ndarray) -> Iterator[Part]:
+        """Yield the first epoch's data, part by part; `features` says which are followed."""
+
+    def expected_pairs(self, batch_size: int) -> PairCount | None:
+        """Return the closed form of same-block pairs, if there is one."""
+
+
+class LoaderStream:
+    """What a loader yields, with or without a shuffle of blocks."""
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader, self._order = loader, loader.plan.order
+        self.name = self._order.shuffle
+        self.block_rows = self._order.block_rows
+        self.blocks_per_window = self._order.blocks_per_window
+
+    def rows(self, epoch: int) -> Iterator[np.ndarray]:
+        """Compute the rows of each window; nothing is read."""
+        order = self._order
+        places = np.empty(order.window_rows, np.int32)
+        for window in range(order.windows):
+            blocks = order.window_blocks(epoch, window)
+            part = places[: order.rows_in(blocks)]
+            order.permute_rows(epoch, window, part)
+            yield blocks[part // order.block_rows] * order.block_rows + part % order.block_rows
+
+    def parts(self, features: np.ndarray) -> Iterator[Part]:
+        """Read the windows as training does."""
+        dataset = self.loader.dataset
+        for window in self.loader.windows(1):
+            labels = window.arrays.get(dataset.target or "", np.empty(0))
+            values = window.arrays[dataset.features]
+            yield Part(
+                values.reshape(len(values), -1),
+                labels.reshape(-1).astype(np.float64),
+                window.order,
+            )
+
+    def expected_pairs(self, batch_size: int) -> PairCount | None:
+        """Return the closed form for this epoch's windows."""
+        order = self._order
+        if order.shuffle == "none":
+            return None
+        sizes = []
+        for window in range(order.windows):
+            blocks = order.window_blocks(0, window)
+            sizes.append(_block_sizes(order, blocks))
+        return pairs_expected(sizes, batch_size)
+
+
+class ListStream:
+    """Rows in an order that is in memory: the exact shuffle's, or a user's own list."""
+
+    def __init__(self, name: str, rows: np.ndarray, dataset: Dataset, block_rows: int) -> None:
+        self.name, self._rows, self._dataset = name, rows, dataset
+        self.block_rows, self.blocks_per_window = block_rows, 0
+
+    def rows(self, epoch: int) -> Iterator[np.ndarray]:
+        """Yield the list; it is the same in every epoch."""
+        for first in range(0, len(self._rows), PART_ROWS):
+            yield self._rows[first : first + PART_ROWS]
+
+    def parts(self, features: np.ndarray) -> Iterator[Part]:
+        """Yield the list with the followed columns, which are read in order and kept."""
+        dataset = self._dataset
+        rows, names = dataset.stored_rows, [dataset.features]
+        if dataset.target is not None:
+            names.append(dataset.target)
+        columns = np.empty((rows, len(features)), np.float32)
+        labels = np.empty(rows if dataset.target is not None else 0)
+        for first, stop, arrays in pieces_of(dataset, names):
+            values = arrays[dataset.features]
+            columns[first:stop] = values.reshape(stop - first, -1)[:, features]
+            if dataset.target is not None:
+                labels[first:stop] = arrays[dataset.target].reshape(-1)
+        for part in self.rows(0):
+            yield Part(columns, labels, part)
+
+    def expected_pairs(self, batch_size: int) -> PairCount | None:
+        """Return the full shuffle's closed form; of a user's list there is none."""
+        if self.name != "exact":
+            return None
+        return full_shuffle_pairs(self._dataset.stored_rows, self.block_rows, batch_size)
+
+
+def full_shuffle_pairs(rows: int, block_rows: int, batch_size: int) -> PairCount:
+    """Return the closed form of same-block pairs where all rows are one window."""
+    order = Order(rows, block_rows, 1)
+    return pairs_expected([_block_sizes(order, np.arange(order.blocks))], batch_size)
+
+
+def check_list(rows: np.ndarray, total: int, followed: int, memory: str | int) -> np.ndarray:
+    """Return a user's list as int64.
+
+    Raises
+    ------
+    InputError
+        If it is no list of whole numbers, names rows that are not there, or is too much to hold.
+    """
+    listed = np.asarray(rows)
+    if listed.ndim != 1 or listed.dtype.kind not in "iu" or len(listed) == 0:
+        raise InputError(
+            f"an order is a list of row numbers, not {listed.dtype} of shape {listed.shape}"
+        )
+    if listed.min() < 0 or listed.max() >= total:
+        raise InputError(
+            f"the order names rows {listed.min()} to {listed.max()}, but the dataset has rows 0 "
+            f"to {total - 1}"
+        )
+    _check_room(total, followed, memory)
+    return listed.astype(np.int64)
+
+
+def exact_rows(total: int, seed: int, followed: int, memory: str | int) -> np.ndarray:
+    """Return the exact shuffle's order, if memory can hold it and the followed columns."""
+    _check_room(total, followed, memory)
+    return exact_order(total, seed)
+
+
+def _check_room(total: int, followed: int, memory: str | int) -> None:
+    needed, budget = total * (24 + 8 + 4 * followed), budget_of(memory)
+    if needed > budget:
+        raise InputError(
+            f"an order that is a list is measured in memory, which takes {format_size(needed)} "
+            f"for {total} rows; the budget is {format_size(budget)}: raise it"
+        )
+
+
+def _block_sizes(order: Order, blocks: np.ndarray) -> list[int]:
+    sizes = np.full(len(blocks), order.block_rows)
+    sizes[-1] = order.rows_in(blocks) - (len(blocks) - 1) * order.block_rows
+    return list(map(int, sizes))
