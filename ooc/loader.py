@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from ooc.blockio import BadChunkError
 from ooc.dataset import Dataset
 from ooc.errors import InputError
 from ooc.plan import Plan, budget_of, make_plan
 from ooc.reader import Window, WindowReader, check_bad_chunk_choice, transfers_rows
 from ooc.rng import Purpose, key
 from ooc.sampling import check_sampling, make_draws, sampled_array
+from ooc.shuffle.advice import advise
 from ooc.split import make_subset
 
 
@@ -99,7 +101,11 @@ class Loader:
     lanes
         L, fixed shares of the blocks, of which each batch takes B/L rows, see `ooc.order.Order`.
     window
-        Most blocks of a window; by default as many as the plan finds room for.
+        Blocks of a window; by default as many as the plan finds room for. "auto" reads a
+        sample of blocks and takes the fewest by which the variance of batch means is at most
+        1.05 times that of a full shuffle, see `ooc.shuffle.advice`.
+    block_rows
+        Rows of a block; by default a chunk of the features, or a few small ones.
     arrays
         Names of the arrays that travel; by default features, target and weight.
     readers
@@ -142,10 +148,13 @@ class Loader:
         optional_bytes: int = 0,
         sampling: str = "once",
         lanes: int = 1,
-        window: int | None = None,
+        window: int | str | None = None,
+        block_rows: int | None = None,
     ) -> None:
         check_bad_chunk_choice(on_bad_chunk)
         check_sampling(sampling, shuffle, lanes, on_bad_chunk)
+        if isinstance(window, str) and window != "auto":
+            raise InputError(f'window is a number of blocks, or "auto", not {window!r}')
         self.dataset = dataset
         self.io, self.on_bad_chunk = io, on_bad_chunk
         roles = (dataset.features, dataset.target, dataset.weight)
@@ -154,22 +163,29 @@ class Loader:
         needed = sampled_array(dataset, sampling)
         deciding = () if dataset.selection is None else dataset.selection.arrays
         self.names = tuple(dict.fromkeys((*wanted, *((needed,) if needed else ()), *deciding)))
-        planned = make_plan(
-            dataset,
-            batch_size,
-            budget_of(memory),
-            self.names,
-            shuffle=shuffle,
-            seed=seed,
-            readers=readers,
-            model_bytes=model_bytes,
-            batch_copies=batch_copies,
-            transfers=transfers_rows(),
-            optional_bytes=optional_bytes,
-            sampled=sampling != "once",
-            lanes=lanes,
-            most_blocks=window,
-        )
+
+        def planned_with(most_blocks: int | None) -> Plan:
+            return make_plan(
+                dataset,
+                batch_size,
+                budget_of(memory),
+                self.names,
+                shuffle=shuffle,
+                seed=seed,
+                readers=readers,
+                model_bytes=model_bytes,
+                batch_copies=batch_copies,
+                transfers=transfers_rows(),
+                optional_bytes=optional_bytes,
+                sampled=sampling != "once",
+                lanes=lanes,
+                most_blocks=most_blocks,
+                fixed_block_rows=block_rows,
+            )
+
+        planned = planned_with(window if isinstance(window, int) else None)
+        if window == "auto" and shuffle != "none":
+            planned = planned_with(max(lanes, self._enough_blocks(planned)))
         order = replace(
             planned.order,
             subset=make_subset(dataset, planned.order.block_rows) if sampling == "once" else None,
@@ -184,6 +200,15 @@ class Loader:
         self.retries = 0
         # Rows left out of each window of the epoch at hand: a position counts the rows used.
         self._skipped: dict[int, int] = {}
+
+    def _enough_blocks(self, planned: Plan) -> int:
+        """Return how many blocks of a window mix well enough, judged by a sample."""
+        try:
+            return advise(self.dataset, planned).needed_blocks
+        except BadChunkError:
+            if self.on_bad_chunk == "raise":
+                raise
+            return planned.order.blocks_per_window
 
     def advance(self, steps: int, ends_epoch: bool) -> None:
         """Move the position on by a number of steps."""

@@ -129,6 +129,7 @@ def make_plan(
     sampled: bool = False,
     lanes: int = 1,
     most_blocks: int | None = None,
+    fixed_block_rows: int | None = None,
 ) -> Plan:
     """Plan an epoch: pure arithmetic, nothing is read.
 
@@ -160,7 +161,9 @@ def make_plan(
     lanes
         See `ooc.order.Order`.
     most_blocks
-        Blocks of a window at most; by default as many as there is room for.
+        Blocks of a window, fewer where they do not fit; by default as many as there is room for.
+    fixed_block_rows
+        Rows of a block, whatever is fast; by default a chunk of the features, or a few.
 
     Raises
     ------
@@ -181,17 +184,18 @@ def make_plan(
     chunk_rows = dataset.arrays[dataset.features].chunks[0]
     one_reader = max(scratch_bytes(spec, chunk_rows) for spec in specs)
     free = budget - sum(fixed.values()) - one_reader
-    window_bytes = min(max(free, 0) // 2 // MOST_SLABS, LARGEST_WINDOW)
-    block_rows = min(_block_rows(specs, rows, chunk_rows, row_bytes, window_bytes), rows)
+    room = max(free, 0) // 2 // MOST_SLABS
+    usual = min(room, LARGEST_WINDOW)
+    if fixed_block_rows is not None and fixed_block_rows < 1:
+        raise InputError(f"a block has at least 1 row, not {fixed_block_rows}")
+    chosen = fixed_block_rows or _block_rows(specs, rows, chunk_rows, row_bytes, usual)
+    block_rows = min(chosen, rows)
     blocks = -(-rows // block_rows)
     _check_window(most_blocks, lanes, shuffle, blocks)
     fewest = max(min(blocks, 1 if shuffle == "none" else 2), lanes)
-    most = max(window_bytes // (block_rows * slab_row_bytes), fewest)
-    windows = -(-blocks // min(most, most_blocks or most))
-    even = -(-blocks // windows)
-    per_window = -(-even // lanes) * lanes
-    if per_window > max(most, fewest):
-        per_window -= lanes
+    # A window that was asked for may be larger than usual, if there is room for it.
+    most = max((room if most_blocks else usual) // (block_rows * slab_row_bytes), fewest)
+    per_window = _blocks_per_window(blocks, most, most_blocks, lanes)
     order = Order(rows, block_rows, max(per_window, lanes), shuffle, seed, lanes)
 
     window_total = order.blocks_per_window * block_rows * slab_row_bytes
@@ -222,6 +226,22 @@ def make_plan(
     return Plan(order, batch_size, used, slabs, terms, budget, amplification, row_bytes)
 
 
+def window_bytes(plan: Plan, blocks: int) -> int:
+    """Return the bytes of a window of this many blocks."""
+    order = plan.order
+    each = plan.terms["slabs"] // plan.slabs // order.blocks_per_window
+    return blocks * each
+
+
+def memory_for_window(plan: Plan, blocks: int) -> int:
+    """Return a budget, in whole MiB, in which a window of this many blocks fits."""
+    slabs, readers = plan.terms["slabs"], plan.terms["readers"]
+    rest = plan.projected - slabs - readers - plan.terms.get("parallel", 0)
+    each = readers // plan.readers
+    needed = rest + each + 2 * MOST_SLABS * window_bytes(plan, blocks)
+    return -(-needed // MIB) * MIB
+
+
 def _chosen_bytes(dataset: Dataset, sampled: bool) -> int:
     """Return the bytes a row takes beside its values: its place in the order, and who it is for.
 
@@ -229,6 +249,15 @@ def _chosen_bytes(dataset: Dataset, sampled: bool) -> int:
     a place.
     """
     return 4 + (10 if dataset.selection is not None else 0) + (24 if sampled else 0)
+
+
+def _blocks_per_window(blocks: int, most: int, wanted: int | None, lanes: int) -> int:
+    """Return the blocks of a window, a multiple of the lanes: as wanted, or windows of one size."""
+    if wanted is not None:
+        return min(most, wanted, blocks) // lanes * lanes
+    even = -(-blocks // -(-blocks // most))
+    shared = -(-even // lanes) * lanes
+    return shared if shared <= most else shared - lanes
 
 
 def _check_window(most_blocks: int | None, lanes: int, shuffle: str, blocks: int) -> None:

@@ -39,6 +39,9 @@ class Trainer:
         Threads that read; the result does not depend on them.
     io, on_bad_chunk
         How files are read, and what a chunk that cannot be read means, see `ooc.Loader`.
+    sampling, lanes, window
+        Which rows an epoch uses, and how blocks are shared and put together, see `ooc.Loader`.
+        A model learns from drawn rows as they come: importance weights are for estimates.
 
     Examples
     --------
@@ -58,6 +61,9 @@ class Trainer:
     readers: int | None = None
     io: str = "auto"
     on_bad_chunk: str = "raise"
+    sampling: str = "once"
+    lanes: int = 1
+    window: int | str | None = None
 
     def fit(
         self,
@@ -132,6 +138,9 @@ class Trainer:
             model_bytes=engine_bytes(self.model, self.layout(dataset), self.optimizer),
             batch_copies=batch_copies(self.model),
             optional_bytes=optional_bytes(self.model, self.layout(dataset), self.batch_size),
+            sampling=self.sampling,
+            lanes=self.lanes,
+            window=self.window,
         )
 
     def layout(self, dataset: Dataset) -> Layout:

@@ -22,6 +22,7 @@ FLOORS = [
     {"reader", "sampling", "split", "shuffle.blocks", "shuffle.records", "shuffle.scratch"},
     {"shuffle.job"},
     {"shuffle.external_sort"},
+    {"shuffle.advice"},
     {"loader"},
     {"shuffle.streams"},
     {"shuffle.report"},

@@ -31,6 +31,17 @@ OptimizerName = Annotated[str, typer.Option(help="sgd, momentum or adam.")]
 Rate = Annotated[float, typer.Option("--lr", help="Learning rate.")]
 BatchSize = Annotated[int, typer.Option(help="Rows of a step.")]
 Shuffle = Annotated[str, typer.Option(help="blocks or none.")]
+Window = Annotated[
+    str,
+    typer.Option(
+        help="Blocks of a window: a number, fit (as many as there is room for), or auto "
+        "(the fewest that a sample of blocks says mix well)."
+    ),
+]
+Lanes = Annotated[int, typer.Option(help="Fixed shares of the blocks that each batch takes from.")]
+SamplingName = Annotated[
+    str, typer.Option(help="once, replacement, weight or balanced: which rows an epoch uses.")
+]
 Readers = Annotated[
     int | None, typer.Option(help="Threads that read.", show_default="one a core, 6 to 16")
 ]
@@ -69,6 +80,9 @@ def make_trainer(
     readers: int | None,
     io: str,
     on_bad_chunk: str,
+    window: str = "fit",
+    lanes: int = 1,
+    sampling: str = "once",
 ) -> "Trainer":
     """Make the trainer that the options name."""
     from ooc.models import from_config
@@ -92,7 +106,21 @@ def make_trainer(
         readers,
         io,
         on_bad_chunk,
+        sampling,
+        lanes,
+        window_named(window),
     )
+
+
+def window_named(text: str) -> int | str | None:
+    """Read the window's option: a number, "auto", or None for "fit"."""
+    if text == "fit":
+        return None
+    if text == "auto":
+        return text
+    if not text.isdigit():
+        raise InputError(f"--window is a number of blocks, fit or auto, not {text!r}")
+    return int(text)
 
 
 def _noted_classes(dataset: "Dataset") -> int:

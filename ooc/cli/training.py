@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from ooc.cli.options import (
     Intercept,
     Io,
     Json,
+    Lanes,
     Memory,
     Missing,
     ModelName,
@@ -25,17 +26,24 @@ from ooc.cli.options import (
     Rate,
     Readers,
     RunPath,
+    SamplingName,
     Scale,
     Seed,
     Shuffle,
     Target,
     Weight,
+    Window,
     factor,
     make_trainer,
     open_dataset,
 )
 from ooc.cli.show import show, table
 from ooc.memory import format_size
+
+if TYPE_CHECKING:
+    from ooc.dataset import Dataset
+    from ooc.plan import Plan
+    from ooc.shuffle.advice import Advice
 
 
 def plan(
@@ -54,13 +62,17 @@ def plan(
     target: Target = None,
     weight: Weight = None,
     missing: Missing = "raise",
+    window: Window = "auto",
+    lanes: Lanes = 1,
+    sampling: SamplingName = "once",
     json_: Json = False,
 ) -> None:
-    """Show how a run would fit its memory; nothing is read.
+    """Show how a run would fit its memory, and how well it would mix; a sample is read.
 
     Example: ooc plan big.zarr --memory 1GiB --batch-size 256
     """
     from ooc.blockio import read_path
+    from ooc.shuffle.advice import advise, measured_trade, trade_table
 
     dataset = open_dataset(data, features, target, weight, missing)
     settings = {"classes": classes}
@@ -77,13 +89,18 @@ def plan(
         readers,
         io,
         on_bad_chunk,
+        window,
+        lanes,
+        sampling,
     )
     planned = trainer.loader(dataset).plan
+    advice = advise(dataset, planned) if shuffle != "none" else None
     used = [name for name in (dataset.features, dataset.target, dataset.weight) if name]
     reads = {name: read_path(dataset, name, io).describe() for name in used}
     numbers = planned.to_json()
     if json_:
-        show({**numbers, "read_paths": reads}, True)
+        predicted = {} if advice is None else advice.to_json()
+        show({**numbers, "read_paths": reads, **predicted}, True)
         return
     terms = {name: format_size(size) for name, size in planned.terms.items()}
     for key in ("memory_terms", "memory_budget_bytes", "memory_projected_bytes"):
@@ -95,6 +112,37 @@ def plan(
         "budget": format_size(planned.budget),
     }
     table("memory", {**terms, **sums})
+    if advice is not None:
+        table("mixing", mixing_lines(dataset, planned, advice))
+        table("windows", trade_table(measured_trade(dataset, planned, advice)))
+
+
+def mixing_lines(dataset: "Dataset", planned: "Plan", advice: "Advice") -> dict[str, str]:
+    """Say how well a plan mixes, and where that is not well enough, what would."""
+    worst = advice.worst
+    lines = {
+        "predicted inflation": f"{advice.inflation:.3f} of the variance of batch means, by "
+        f"{worst.name}: Vb/s2 {worst.between_share:.4f} +- {worst.error:.4f}"
+    }
+    if advice.enough:
+        return lines
+    lines["more memory"] = (
+        f"a window of {advice.needed_blocks:,} blocks would bring it to {advice.limit}: "
+        f"--memory {advice.memory // 2**20}MiB"
+    )
+    chunks = (
+        "not even chunks of one row would be enough in this window"
+        if advice.chunk_rows is None
+        else f"chunks of {advice.chunk_rows:,} rows, now {planned.order.block_rows:,}, would do "
+        "so in this window if they differ as much"
+    )
+    lines["smaller chunks"] = chunks
+    scratch = dataset.stored_rows * sum(spec.row_bytes for spec in dataset.arrays.values())
+    lines["an exact shuffle"] = (
+        f"brings it to 1.000 for good: ooc shuffle {dataset.path} NEW, with "
+        f"{format_size(scratch)} of scratch space"
+    )
+    return lines
 
 
 def train(
@@ -120,6 +168,9 @@ def train(
     target: Target = None,
     weight: Weight = None,
     missing: Missing = "raise",
+    window: Window = "auto",
+    lanes: Lanes = 1,
+    sampling: SamplingName = "once",
     json_: Json = False,
 ) -> None:
     """Train a model within a memory budget and save it.
@@ -143,6 +194,9 @@ def train(
         readers,
         io,
         on_bad_chunk,
+        window,
+        lanes,
+        sampling,
     )
     run_dir = run or Path("runs", data.stem)
     with stopping_signals() as (stop, caught), ProgressDisplay(f"train {data.name}") as report:

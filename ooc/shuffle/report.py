@@ -347,7 +347,7 @@ def _scan_values(
     counts, batch = np.zeros(2, np.int64), np.zeros(len(everything))
     moments = np.zeros((4, len(everything)))
     class_batch, class_sums = np.zeros(groups, np.int64), np.zeros((2, groups))
-    at_ends, begun, done = [(0, np.zeros(len(everything)), np.zeros(groups))], 0.0, 0
+    at_ends, begun, done = [(0, np.zeros(len(everything)), np.zeros((2, groups)))], 0.0, 0
     begun = time.perf_counter()
     listed = isinstance(stream, ListStream)
     which = np.arange(len(followed)) if listed else followed
@@ -368,7 +368,7 @@ def _scan_values(
             class_batch,
             class_sums,
         )
-        at_ends.append((int(counts[1]), moments[3].copy(), class_sums[1].copy()))
+        at_ends.append((int(counts[1]), moments[3].copy(), class_sums.copy()))
         done += len(part.order)
         spent = time.perf_counter() - begun
         report(Progress(done, dataset.stored_rows, done * row_bytes, spent))
@@ -391,7 +391,12 @@ def _scan_values(
             whole = float((share * (1 - share)).sum()) * finite * batch_size**2
             if whole > 0:
                 ratio[-1] = float(spread.sum()) / whole
-                error[-1] = _errors([(end[0], end[2]) for end in at_ends]).sum() / whole
+                middle = class_sums[0] / batches
+                centred = [
+                    (end[0], np.array([(end[2][1] - 2 * middle * end[2][0]).sum()]))
+                    for end in at_ends
+                ]
+                error[-1] = float(_errors(centred)[0]) / whole
     found = [
         ColumnMixing(
             column,
