@@ -169,3 +169,34 @@ def test_global_random_state_is_not_touched(dataset: Dataset) -> None:
     rows_of(loader_of(dataset))
     after = np.random.get_state(legacy=True)
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_lanes_give_every_row_once_whoever_reads(dataset: Dataset, lanes: int) -> None:
+    streams = [rows_of(loader_of(dataset, lanes=lanes, readers=readers)) for readers in (1, 4)]
+    assert streams[0] == streams[1]
+    assert sorted(row for batch in streams[0] for row in batch) == list(range(1003))
+    assert loader_of(dataset, lanes=lanes).plan.order.blocks_per_window % lanes == 0
+
+
+def test_a_position_of_other_lanes_is_refused(dataset: Dataset) -> None:
+    state = loader_of(dataset, lanes=2, window=6).state_dict()
+    with pytest.raises(InputError, match="lanes was 2, here it is 3"):
+        loader_of(dataset, lanes=3, window=6).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"window": 1}, "a window of 1 blocks mixes nothing; it needs at least 2"),
+        ({"window": 3, "lanes": 4}, "too small for 4 lanes"),
+        ({"lanes": 0}, "lanes must be at least 1"),
+        ({"lanes": 2, "shuffle": "none"}, "use one"),
+        ({"window": "large"}, "not 'large'"),
+    ],
+)
+def test_a_window_that_cannot_be(
+    dataset: Dataset, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        loader_of(dataset, **options)

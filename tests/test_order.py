@@ -119,3 +119,52 @@ def test_blocks_land_anywhere_and_far_from_their_neighbours() -> None:
 def test_an_unknown_shuffle_is_refused() -> None:
     with pytest.raises(InputError, match="choose one of: blocks, none"):
         Order(10, 1, 1, "perfect")
+
+
+@given(
+    st.integers(1, 5), st.integers(1, 4), st.integers(2, 300), st.integers(1, 9), st.integers(0, 9)
+)
+def test_lanes_visit_every_row_once_from_any_position(
+    lanes: int, share: int, rows: int, block_rows: int, seed: int
+) -> None:
+    order = Order(rows, block_rows, lanes * share, seed=seed, lanes=lanes)
+    visited = stream(order, 1)
+    assert np.array_equal(np.sort(visited), np.arange(rows))
+    row = 0
+    for window in range(order.windows):
+        for inside in range(order.rows_in(order.window_blocks(1, window))):
+            assert order.locate(1, row) == (window, inside)
+            row += 1
+
+
+def test_a_batch_has_rows_of_every_lane_alike() -> None:
+    order = Order(10_000, 10, 40, lanes=4)
+    lane_of = stream(order, 0)[: 24 * 400] // 10 % 4
+    for batch in lane_of.reshape(-1, 80):
+        assert np.bincount(batch).tolist() == [20, 20, 20, 20]
+
+
+def test_the_stream_is_made_of_lanes_whoever_serves_them() -> None:
+    """Each lane is served by itself, in any order; put together they are the loader's stream."""
+    order = Order(1003, 7, 12, seed=3, lanes=3)
+    whole = []
+    for window in range(order.windows):
+        served = {}
+        for lane in (2, 0, 1):
+            blocks = order.lane_blocks(0, window, lane)
+            rows = (blocks[:, None] * 7 + np.arange(7)).reshape(-1)
+            served[lane] = order.lane_rows(0, window, lane, rows[rows < 1003])
+        parts = [served[lane].tolist() for lane in range(3)]
+        while any(parts):
+            whole += [part.pop(0) for part in parts if part]
+    assert whole == stream(order, 0).tolist()
+
+
+def test_other_lanes_are_another_stream() -> None:
+    assert not np.array_equal(stream(Order(500, 5, 12, lanes=2), 0), stream(Order(500, 5, 12), 0))
+
+
+@pytest.mark.parametrize("lanes", [0, 5])
+def test_lanes_that_do_not_share_a_window_are_refused(lanes: int) -> None:
+    with pytest.raises(InputError, match=f"12 blocks cannot be shared by {lanes} lanes"):
+        Order(500, 5, 12, lanes=lanes)

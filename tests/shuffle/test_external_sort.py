@@ -1,0 +1,321 @@
+"""The exact shuffle: uniform, the same bits always, whole or absent, and able to go on."""
+
+import hashlib
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from datasets import foreign, write_dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_order import chi_square_p
+
+import ooc
+from ooc.dataset import Dataset
+from ooc.errors import DataError, InputError
+from ooc.plan import MIB
+from ooc.shuffle import exact, exact_order
+from ooc.shuffle.job import plan_job
+from ooc.shuffle.records import RecordLayout, checksum
+
+MEMORY = "512MiB"
+
+
+def content(path: Path) -> str:
+    """Hash every file of a store, with its name."""
+    found = hashlib.sha256()
+    for file in sorted(path.rglob("*")):
+        if file.is_file():
+            found.update(str(file.relative_to(path)).encode() + file.read_bytes())
+    return found.hexdigest()
+
+
+@pytest.fixture
+def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep pieces, chunks and shards so small that a small dataset needs many of each."""
+    monkeypatch.setattr("ooc.shuffle.job.SMALLEST_PIECE", 4 * 2**10)
+    monkeypatch.setattr("ooc.shuffle.job.SEGMENT_BYTES", 256)
+    for module in ("ooc.shuffle.job", "ooc.writer"):
+        monkeypatch.setattr(f"{module}.CHUNK_BYTES", 2**10)
+        monkeypatch.setattr(f"{module}.SHARD_BYTES", 4 * 2**10)
+    monkeypatch.setattr(
+        "ooc.shuffle.external_sort.create",
+        lambda *a, **k: ooc.create(*a, **k, chunk_bytes=2**10, shard_bytes=4 * 2**10),
+    )
+
+
+@pytest.fixture
+def sorted_rows(tmp_path: Path) -> Dataset:
+    """3001 rows of three arrays of different kinds; feature 0 is the row's number."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3001, 5)).astype(np.float32)
+    x[:, 0] = np.arange(3001)
+    return write_dataset(
+        tmp_path / "sorted.zarr",
+        chunk_rows=64,
+        X=x,
+        y=np.arange(3001, dtype=np.uint8) // 100,
+        pose=np.arange(3001 * 3, dtype=np.int16).reshape(3001, 3),
+    )
+
+
+@pytest.mark.parametrize("size", [3, 4, 5])
+def test_every_permutation_is_equally_likely(size: int) -> None:
+    counts = Counter(tuple(exact_order(size, seed).tolist()) for seed in range(12_000))
+    cells = len(list(itertools.permutations(range(size))))
+    assert chi_square_p(list(counts.values()), cells) > 1e-4
+
+
+def test_every_pair_of_places_is_equally_likely() -> None:
+    """Where two neighbouring rows go, of 12 and of 1000 rows."""
+    counts: Counter[tuple[int, int]] = Counter()
+    cells: Counter[tuple[int, int]] = Counter()
+    for seed in range(8000):
+        order = exact_order(12, seed)
+        place = np.argsort(order)
+        counts[int(place[4]), int(place[5])] += 1
+        places = np.argsort(exact_order(1000, seed))[[500, 501]] // 100
+        cells[int(places[0]), int(places[1])] += 1
+    assert chi_square_p(list(counts.values()), 12 * 11) > 1e-4
+    # Cells on the diagonal are a little less likely: 99/999 instead of 100/999.
+    expected = {
+        (i, j): 8000 * 0.1 * (99 if i == j else 100) / 999 for i in range(10) for j in range(10)
+    }
+    statistic = sum((cells[cell] - e) ** 2 / e for cell, e in expected.items())
+    assert statistic < 99 + 4 * np.sqrt(2 * 99)
+
+
+@pytest.mark.usefixtures("small_units")
+def test_all_arrays_move_together_in_the_order_of_the_keys(
+    sorted_rows: Dataset, tmp_path: Path
+) -> None:
+    job = plan_job(sorted_rows, 512 * MIB, seed=5)
+    assert job.pieces > 5
+    assert job.shards > 5
+    result = exact(sorted_rows, tmp_path / "new.zarr", MEMORY, seed=5)
+    group, order = zarr.open_group(tmp_path / "new.zarr", mode="r"), exact_order(3001, 5)
+    assert result["rows"] == 3001
+    assert np.array_equal(group["X"][:, 0], order)
+    assert np.array_equal(group["y"][:], order // 100)
+    assert np.array_equal(group["pose"][:, 2], 3 * order + 2)
+    old = zarr.open_group(sorted_rows.path, mode="r")
+    assert np.array_equal(group["X"][...], old["X"][...][order])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.zarr", "sorted.zarr"]
+
+
+@pytest.mark.usefixtures("small_units")
+def test_same_seed_same_bits_whatever_budget_threads_and_pieces(
+    sorted_rows: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = set()
+    for number, (memory, threads, piece) in enumerate(
+        [("512MiB", 1, 4 * 2**10), ("1GiB", 4, 4 * 2**10), ("512MiB", 3, 2**14), ("2GiB", 2, 999)]
+    ):
+        monkeypatch.setattr("ooc.shuffle.job.SMALLEST_PIECE", piece)
+        exact(sorted_rows, tmp_path / f"{number}.zarr", memory, seed=1, threads=threads)
+        found.add(content(tmp_path / f"{number}.zarr"))
+    assert len(found) == 1
+    exact(sorted_rows, tmp_path / "other.zarr", MEMORY, seed=2)
+    assert content(tmp_path / "other.zarr") not in found
+
+
+def test_units_smaller_than_shards_give_the_same_bits(tmp_path: Path) -> None:
+    """A budget in which no shard fits sorts a part of it at a time."""
+    rows = 300_000
+    x = np.arange(rows * 60, dtype=np.float32).reshape(rows, 60)
+    dataset = write_dataset(tmp_path / "a.zarr", chunk_rows=4000, X=x)
+    small, large = (plan_job(dataset, size * MIB, 0, threads=1) for size in (352, 1024))
+    assert small.unit_rows < small.shard_rows == large.unit_rows
+    assert small.projected <= 352 * MIB
+    exact(dataset, tmp_path / "small.zarr", "352MiB", threads=1)
+    exact(dataset, tmp_path / "large.zarr", "1GiB")
+    assert content(tmp_path / "small.zarr") == content(tmp_path / "large.zarr")
+
+
+@settings(max_examples=20)
+@given(
+    rows=st.integers(1, 200),
+    width=st.integers(1, 5),
+    chunk=st.integers(1, 60),
+    dtype=st.sampled_from(["f4", "f8", "u1", "i2", "f2", "?"]),
+)
+def test_any_layout_is_shuffled(
+    tmp_path_factory: pytest.TempPathFactory, rows: int, width: int, chunk: int, dtype: str
+) -> None:
+    folder = tmp_path_factory.mktemp("layout")
+    x = np.random.default_rng(0).integers(0, 2, (rows, width)).astype(dtype)
+    path = foreign(folder / "a.zarr", 2, X={"data": x, "chunks": (chunk, 1)})
+    exact(ooc.open(path, missing="fill"), folder / "b.zarr", MEMORY, seed=8)
+    found = zarr.open_group(folder / "b.zarr", mode="r")["X"][...]
+    assert np.array_equal(found, x[exact_order(rows, 8)])
+    assert found.dtype == x.dtype
+
+
+@given(st.integers(1, 50), st.integers(0, 2**30))
+def test_the_checksum_is_of_the_multiset(rows: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    records = rng.integers(0, 3, (rows, 4)).astype(np.uint64)
+    total = checksum(records)
+    assert checksum(records[rng.permutation(rows)]) == total
+    keyed = records.copy()
+    keyed[:, 0] += np.uint64(1)
+    assert checksum(keyed) == total, "keys are no data"
+    row, column = rng.integers(0, rows), rng.integers(1, 4)
+    records[row, column] ^= np.uint64(1) << np.uint64(rng.integers(0, 64))
+    assert checksum(records) != total
+
+
+def test_the_checksum_sees_rows_that_trade_a_value() -> None:
+    a = np.array([[0, 1, 2], [0, 3, 4]], np.uint64)
+    b = np.array([[0, 1, 4], [0, 3, 2]], np.uint64)
+    assert checksum(a) != checksum(b)
+    assert checksum(a) != checksum(a[:, [0, 2, 1]])
+
+
+def test_packing_and_unpacking_are_inverse() -> None:
+    specs = [
+        ooc.dataset.ArraySpec("X", (7, 3), np.dtype("f4"), (7, 3), None),
+        ooc.dataset.ArraySpec("y", (7,), np.dtype("u1"), (7,), None),
+    ]
+    layout = RecordLayout.of(specs)
+    arrays = {"X": np.arange(21, dtype=np.float32).reshape(7, 3), "y": np.arange(7, dtype=np.uint8)}
+    order = np.array([3, 1, 6, 0, 2, 5, 4])
+    records = np.full((7, layout.record_bytes), 255, np.uint8)
+    layout.pack(arrays, np.arange(7, dtype=np.uint64), order, records)
+    assert np.array_equal(records.view(np.uint64)[:, 0], order)
+    out = {name: np.zeros_like(values) for name, values in arrays.items()}
+    layout.unpack(records, np.argsort(order), out)
+    assert all(np.array_equal(out[name], arrays[name]) for name in arrays)
+
+
+KILLED = """
+import os, sys
+import ooc.shuffle.external_sort as sort
+from ooc.dataset import open
+source, destination, moment = sys.argv[1:]
+count = 0
+def die(progress):
+    global count
+    count += 1
+    if count == int(moment):
+        os.kill(os.getpid(), 9)
+sort.exact(open(source), destination, "600MiB", seed=3, report=die)
+"""
+
+
+@pytest.fixture(scope="module")
+def several_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """260,000 rows of 1.3 KB: 3 shards, 10 pieces."""
+    path = tmp_path_factory.mktemp("kill") / "big.zarr"
+    rng = np.random.default_rng(0)
+    with ooc.create(path, {"X": ("float32", (320,)), "y": ("int64", ())}) as writer:
+        for first in range(0, 260_000, 26_000):
+            part = np.repeat(rng.standard_normal((26_000, 1), np.float32), 320, axis=1)
+            writer.append({"X": part, "y": first + np.arange(26_000)})
+    return path
+
+
+def test_killed_at_any_instant_it_goes_on_to_the_same_bits(
+    several_shards: Path, tmp_path: Path
+) -> None:
+    """Kills in the first pass, in the second and in the proof, one after the other."""
+    exact(ooc.open(several_shards), tmp_path / "whole.zarr", "600MiB", seed=3)
+    destination, pieces = tmp_path / "new.zarr", []
+    for moment in (4, 9, 200, 420, 800):
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, str(several_shards), str(destination), str(moment)]
+        )
+        assert done.returncode == -signal.SIGKILL
+        assert not destination.exists()
+        pieces.append(len(list((tmp_path / ".new.zarr.shuffle").glob("piece-??????"))))
+    assert pieces == sorted(pieces)
+    assert pieces[0] >= 1
+    kept = {p: p.stat().st_mtime_ns for p in (tmp_path / ".new.zarr.partial").rglob("c/*/*")}
+    assert kept
+    exact(ooc.open(several_shards), destination, "600MiB", seed=3)
+    assert content(destination) == content(tmp_path / "whole.zarr")
+    # Every file is replaced by a rename, so that one that was written again is a new one.
+    for path, changed in kept.items():
+        now = destination / path.relative_to(tmp_path / ".new.zarr.partial")
+        assert now.stat().st_mtime_ns == changed, "a shard that was whole is written once"
+    assert not list(tmp_path.glob(".new*"))
+
+
+@pytest.mark.usefixtures("small_units")
+def test_another_job_does_not_go_on_with_what_is_there(
+    sorted_rows: Dataset, tmp_path: Path
+) -> None:
+    def stop(progress: object) -> None:
+        raise KeyboardInterrupt
+
+    destination = tmp_path / "new.zarr"
+    with pytest.raises(KeyboardInterrupt):
+        exact(sorted_rows, destination, MEMORY, seed=1, report=stop)
+    assert (tmp_path / ".new.zarr.shuffle").exists()
+    exact(sorted_rows, destination, MEMORY, seed=2)
+    found = zarr.open_group(destination, mode="r")["X"][:, 0]
+    assert np.array_equal(found, exact_order(3001, 2))
+
+
+@pytest.mark.usefixtures("small_units")
+def test_rows_that_are_not_those_that_were_read_are_found(
+    sorted_rows: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpack = RecordLayout.unpack
+
+    def damaged(self: RecordLayout, records: np.ndarray, order: np.ndarray, out: dict) -> None:
+        unpack(self, records, order, out)
+        out["X"][0, 1] += 1.0
+
+    monkeypatch.setattr(RecordLayout, "unpack", damaged)
+    with pytest.raises(DataError, match="are not those of"):
+        exact(sorted_rows, tmp_path / "new.zarr", MEMORY)
+    assert not (tmp_path / "new.zarr").exists()
+
+
+def test_memory_stays_inside_the_budget(several_shards: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, ooc; from ooc.shuffle import exact\n"
+        "r = exact(ooc.open(sys.argv[1]), sys.argv[2], '448MiB')\n"
+        "assert r['memory_peak_bytes'] <= r['memory_projected_bytes'] <= 448 * 2**20, r"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cold")}
+    arguments = [sys.executable, "-c", code, str(several_shards), str(tmp_path / "new.zarr")]
+    subprocess.run(arguments, check=True, env=environment)
+
+
+def test_a_second_process_is_refused(sorted_rows: Dataset, tmp_path: Path) -> None:
+    def again(progress: object) -> None:
+        exact(sorted_rows, tmp_path / "new.zarr", MEMORY)
+
+    with pytest.raises(InputError, match="another process is shuffling to"):
+        exact(sorted_rows, tmp_path / "new.zarr", MEMORY, report=again)
+
+
+def test_a_disk_that_is_too_small_is_refused(
+    sorted_rows: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"free": 1000})()
+    monkeypatch.setattr("ooc.shuffle.external_sort.shutil.disk_usage", lambda path: usage)
+    with pytest.raises(InputError, match=r"of scratch and .* to stay, but .* has 1000 B free"):
+        exact(sorted_rows, tmp_path / "new.zarr", MEMORY)
+    assert [path.name for path in tmp_path.iterdir()] == ["sorted.zarr"]
+
+
+def test_destinations_that_cannot_be(sorted_rows: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="already exists"):
+        exact(sorted_rows, sorted_rows.path, MEMORY)
+    with pytest.raises(InputError, match="lies inside the source"):
+        exact(sorted_rows, Path(sorted_rows.path) / "new.zarr", MEMORY)
+    with pytest.raises(InputError, match=r"is below the .* raise the memory to \d+MiB"):
+        exact(sorted_rows, tmp_path / "new.zarr", "200MiB")
+    with pytest.raises(InputError, match="one side of a split"):
+        exact(ooc.split(sorted_rows)[0], tmp_path / "new.zarr", MEMORY)
+    assert [path.name for path in tmp_path.iterdir()] == ["sorted.zarr"]
