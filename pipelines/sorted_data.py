@@ -187,7 +187,7 @@ def compare(dataset: Dataset, held_out: Columns, folder: Path, memory: str) -> l
     def add(name: str, data: Dataset, shuffle: str, window: int, order: str) -> None:
         steps, losses = train(data, held_out, memory, shuffle, window)
         mixing = ooc.shuffle.measure(
-            dataset, order, BATCH_SIZE, memory, window=window, sample_blocks=None
+            dataset, order, BATCH_SIZE, memory, window=window, sample_blocks=512
         )
         print(f"  {name}: held-out loss {losses[-1]:.5f}", flush=True)
         outcomes.append(Outcome(name, steps, losses, mixing))

@@ -283,3 +283,62 @@ def test_bad_chunks_are_skipped_on_request(here: Path, capsys: pytest.CaptureFix
     result = called(capsys, "train", "small.zarr", "--on-bad-chunk", "skip", "--run", "skipped")
     assert result["skipped_rows"] == 500 - result["rows"] > 0
     assert "io is one of" in refused(capsys, "train", "small.zarr", "--io", "fast", "--run", "b")
+
+
+def test_shuffle_a_store_and_measure_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    called(capsys, "make", "logistic", "a.zarr", "--rows", "40k", "--order", "sorted")
+    memory = ["--memory", "512MiB"]
+    options = [*memory, "--batch-size", "100", "--window", "4"]
+    before = called(capsys, "shuffle", "a.zarr", "--measure", "--picture", "a.png", *options)
+    assert Path("a.png").stat().st_size > 10_000
+    assert before["every_row_once"]
+    assert before["columns"][0]["column"]["name"] == "y"
+    assert before["columns"][0]["observed"] > 2
+    result = called(capsys, "shuffle", "a.zarr", "b.zarr", "--seed", "3", *memory)
+    assert result["rows"] == 40_000
+    assert result["path"] == "b.zarr"
+    after = called(capsys, "shuffle", "b.zarr", "--measure", *options)
+    assert after["columns"][0]["observed"] < 1.5
+    np.save("order.npy", np.arange(40_000)[::-1])
+    listed = called(capsys, "shuffle", "a.zarr", "--measure", "--order", "order.npy", *options)
+    assert listed["order"] == "list"
+    assert main(["shuffle", "a.zarr", "--measure", *options]) == 0
+    assert "same-block pairs" in capsys.readouterr().out
+
+
+def test_a_plan_predicts_and_advises(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    called(capsys, "make", "logistic", "a.zarr", "--rows", "400k", "--order", "sorted")
+    options = ["--memory", "400MiB", "--batch-size", "100"]
+    found = called(capsys, "plan", "a.zarr", *options)
+    assert found["worst_column"] == "y"
+    assert found["predicted_inflation"] > 1.05
+    assert found["needed_blocks_per_window"] > found["blocks_per_window"]
+    assert main(["plan", "a.zarr", *options]) == 0
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for advice in ("more memory", "smaller chunks", "an exact shuffle", "rows gathered at"):
+        assert advice in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["shuffle", "a.zarr"], "name the dataset to write, or give --measure"),
+        (["shuffle", "a.zarr", "a.zarr"], "a.zarr already exists"),
+        (["shuffle", "a.zarr", "a.zarr/b.zarr"], "lies inside the source"),
+        (["shuffle", "a.zarr", "b.zarr", "--measure"], "--measure writes nothing"),
+        (["shuffle", "a.zarr", "b.zarr", "--picture", "p.png"], "--picture goes with --measure"),
+        (["shuffle", "a.zarr", "--measure", "--order", "best"], "no order is called 'best'"),
+        (["shuffle", "a.zarr", "--measure", "--order", "no.npy"], "no.npy cannot be read"),
+        (["shuffle", "a.zarr", "--measure", "--sample", "1"], "at least 2, or all"),
+        (["shuffle", "a.zarr", "--measure", "--window", "1"], "needs at least 2 blocks"),
+        (["train", "a.zarr", "--window", "big"], "--window is a number of blocks, fit or auto"),
+        (["train", "a.zarr", "--sampling", "weight"], "has no array of weights"),
+        (["plan", "a.zarr", "--lanes", "0"], "lanes must be at least 1"),
+    ],
+)
+def test_shuffles_that_are_refused(
+    here: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    write_dataset(here / "a.zarr", X=np.ones((40, 3), np.float32), y=np.zeros(40))
+    writes = arguments[0] == "shuffle" and "--measure" not in arguments
+    assert message in refused(capsys, *arguments, *([] if writes else ["--batch-size", "10"]))

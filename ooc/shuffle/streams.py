@@ -16,7 +16,7 @@ from ooc.plan import budget_of
 from ooc.shuffle.external_sort import exact_order
 from ooc.shuffle.theory import PairCount, pairs_expected
 
-PART_ROWS = 2**18
+PART_ROWS = 2**14
 
 
 @dataclass(frozen=True)
