@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ooc.dataset import open
     from ooc.loader import Loader
     from ooc.run import load
-    from ooc.split import split
+    from ooc.splits import split
     from ooc.trainer import Trainer
     from ooc.writer import create
 
@@ -25,7 +25,7 @@ _HOMES = {
     "create": "ooc.writer",
     "load": "ooc.run",
     "open": "ooc.dataset",
-    "split": "ooc.split",
+    "split": "ooc.splits",
 }
 _MODULES = ("models", "optim", "shuffle")
 

@@ -1,8 +1,8 @@
 """Rows drawn in proportion to weights, at block speed: first blocks, then rows in them.
 
-An epoch draws as many blocks as there are, by systematic sampling over the cumulative sums of
-their weights (Madow, 1949): block k comes up every W/K of weight, so that it is drawn K W_k / W
-times on average. For each time, as many rows as a block has are drawn from it with replacement,
+An epoch draws D = N/b blocks by systematic sampling over the cumulative sums of their weights
+(Madow, 1949): one at every W/D of weight, so that block k is drawn D W_k / W times on average.
+For each time, as many rows as a block has are drawn from it with replacement,
 row i with the probability w_i / W_k. Every single draw is thus row i with the probability
 w_i / W exactly. Blocks that weigh nothing are never read; heavy ones are drawn more than once,
 and read once for each window that they are in.
@@ -47,11 +47,10 @@ class Draws:
         """W, weight of all rows."""
         return float(self.cumulative[-1])
 
-    def blocks_at(self, positions: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-        """Return the blocks (int64) of these draws of an epoch, each in 0..K-1."""
-        blocks = len(self.cumulative) - 1
+    def blocks_at(self, positions: np.ndarray, count: int, seed: int, epoch: int) -> np.ndarray:
+        """Return the blocks (int64) of these draws of an epoch, each in 0..count-1."""
         start = np.float64(key(seed, Purpose.DRAWS, epoch)) / 2.0**63
-        points = (positions + start) * (self.total / blocks)
+        points = (positions + start) * (self.total / count)
         found = np.searchsorted(self.cumulative, points, side="right") - 1
         # Rounding may push the last point onto the end, beyond blocks that weigh nothing.
         last = int(np.searchsorted(self.cumulative, self.total, side="left")) - 1

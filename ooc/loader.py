@@ -9,13 +9,13 @@ import numpy as np
 
 from ooc.blockio import BadChunkError
 from ooc.dataset import Dataset
-from ooc.errors import InputError
+from ooc.errors import DataError, InputError
 from ooc.plan import Plan, budget_of, make_plan
 from ooc.reader import Window, WindowReader, check_bad_chunk_choice, transfers_rows
 from ooc.rng import Purpose, key
 from ooc.sampling import check_sampling, make_draws, sampled_array
 from ooc.shuffle.advice import advise
-from ooc.split import make_subset
+from ooc.splits import make_subset
 
 
 @dataclass(frozen=True)
@@ -205,8 +205,9 @@ class Loader:
         """Return how many blocks of a window mix well enough, judged by a sample."""
         try:
             return advise(self.dataset, planned).needed_blocks
-        except BadChunkError:
-            if self.on_bad_chunk == "raise":
+        except DataError as error:
+            # Training tells which row is not finite; what cannot be read may be left out.
+            if isinstance(error, BadChunkError) and self.on_bad_chunk == "raise":
                 raise
             return planned.order.blocks_per_window
 
@@ -256,12 +257,12 @@ class Loader:
             "skipped": sorted(self._skipped.items()),
             "rows": order.rows,
             "batch_size": self.plan.batch_size,
+            "sampling": self.sampling,
             "block_rows": order.block_rows,
             "blocks_per_window": order.blocks_per_window,
             "shuffle": order.shuffle,
             "seed": order.seed,
             "lanes": order.lanes,
-            "sampling": self.sampling,
             "selection": None if selection is None else selection.to_json(),
         }
 

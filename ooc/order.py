@@ -159,7 +159,9 @@ class Order:
 
     @property
     def blocks(self) -> int:
-        """K, blocks of an epoch."""
+        """K, blocks of an epoch; where rows are drawn, how often one is drawn."""
+        if self.draws is not None:
+            return -(-self.draws.rows // self.block_rows)
         return self.stored_blocks if self.subset is None else len(self.subset.blocks)
 
     @property
@@ -187,14 +189,9 @@ class Order:
         return np.unique(self._drawn_blocks(epoch, window))
 
     def lane_blocks(self, epoch: int, window: int, lane: int) -> np.ndarray:
-        """Return one lane's part of a window's blocks; it needs no other lane."""
-        count = (self.blocks - lane + self.lanes - 1) // self.lanes
-        share = self.blocks_per_window // self.lanes
-        positions = np.arange(window * share, min((window + 1) * share, count))
-        if len(positions) == 0:
-            return positions
-        items = SHUFFLES[self.shuffle].items(positions, count, self._key(epoch, lane))
-        return np.sort(items) * self.lanes + lane
+        """Return one lane's part of a window's blocks, ascending; it needs no other lane."""
+        found = self._lane_positions(epoch, window, lane)
+        return found if self.subset is None else self.subset.blocks[found]
 
     def rows_in(self, blocks: np.ndarray) -> int:
         """Return the stored rows that these ascending blocks hold."""
@@ -289,12 +286,21 @@ class Order:
         start = window * full - (missing if window > window_of_last else 0)
         return window, row - start
 
+    def _lane_positions(self, epoch: int, window: int, lane: int) -> np.ndarray:
+        count = (self.blocks - lane + self.lanes - 1) // self.lanes
+        share = self.blocks_per_window // self.lanes
+        positions = np.arange(window * share, min((window + 1) * share, count))
+        if len(positions) == 0:
+            return positions
+        items = SHUFFLES[self.shuffle].items(positions, count, self._key(epoch, lane))
+        return np.sort(items) * self.lanes + lane
+
     def _drawn_blocks(self, epoch: int, window: int) -> np.ndarray:
-        lanes = [self.lane_blocks(epoch, window, lane) for lane in range(self.lanes)]
-        found = np.concatenate(lanes)
         if self.draws is not None:
-            return self.draws.blocks_at(found, self.seed, epoch)
-        return found if self.subset is None else self.subset.blocks[found]
+            positions = self._lane_positions(epoch, window, 0)
+            return self.draws.blocks_at(positions, self.blocks, self.seed, epoch)
+        lanes = [self.lane_blocks(epoch, window, lane) for lane in range(self.lanes)]
+        return np.concatenate(lanes)
 
     def _permute(self, epoch: int, window: int, lane: int, out: np.ndarray) -> None:
         number = (lane << 32) + window

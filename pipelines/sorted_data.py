@@ -25,7 +25,7 @@ from ooc.memory import parse_count
 from ooc.order import permute
 from ooc.progress import ProgressDisplay
 from ooc.rng import Purpose, generator, key
-from ooc.shuffle.report import Mixing
+from ooc.shuffle.mixing import Mixing
 from ooc.shuffle.scan import same_pairs
 from ooc.shuffle.theory import pairs_expected
 from ooc.writer import Columns, Field, create
@@ -38,6 +38,7 @@ WINDOW_SHARES = (0.002, 0.02, 0.1)
 HELD_OUT = 200_000
 TARGET_SHARE, TARGET = 0.02, 0.005
 DRIFT = 1.5
+CURVE = 0.75
 FIELDS = {"X": Field("float32", (FEATURES,)), "y": Field("uint8")}
 PAIR_ROWS, PAIR_BLOCK, PAIR_WINDOW, PAIR_BATCH = 16_000_057, 400, 400, 400
 
@@ -68,7 +69,11 @@ class Outcome:
 
 
 class Truth:
-    """Logistic data: y is 1 with the probability 1 / (1 + exp(-w x - b))."""
+    """Data that are logistic but for a curve along the first feature, which a linear model lacks.
+
+    The best line through a curve is another one in each part of it: what is learned from the last
+    part of drifting data is wrong for the whole.
+    """
 
     def __init__(self, seed: int) -> None:
         rng = generator(seed, Purpose.TRUTH)
@@ -78,7 +83,7 @@ class Truth:
 
     def labels(self, rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
         """Draw the labels of rows."""
-        odds = np.einsum("nf,f->n", x, self.weights) + 0.25
+        odds = np.einsum("nf,f->n", x, self.weights) + CURVE * (x[:, 0] ** 2 - 0.8)
         return (rng.random(len(x)) < 1 / (1 + np.exp(-odds))).astype(np.uint8)
 
 

@@ -64,7 +64,8 @@ def test_expectations_are_exact_and_estimates_unbiased(weighted: Dataset, sampli
         assert sum(sizes) == ROWS
         assert set(sizes[:-1]) == {50}
     expected = expected_counts(weighted, sampling)
-    error = counts.std(axis=0, ddof=1) / np.sqrt(EPOCHS)
+    # Rows that are hardly ever drawn have a spread that is seen too seldom to be measured.
+    error = np.maximum(counts.std(axis=0, ddof=1), np.sqrt(expected)) / np.sqrt(EPOCHS)
     assert np.all(np.abs(counts.mean(axis=0) - expected) <= 5 * error + 1e-9)
     # Rows that weigh nothing cannot be drawn, so that no weight can stand for them.
     used = expected > 0
@@ -81,7 +82,7 @@ def test_blocks_are_drawn_within_one_of_their_share(weights: list[float], seed: 
         return
     cumulative = np.concatenate([[0], np.cumsum(weights)])
     draws = Draws("weight", "weight", cumulative, 10)
-    blocks = draws.blocks_at(np.arange(len(weights)), seed, 0)
+    blocks = draws.blocks_at(np.arange(len(weights)), len(weights), seed, 0)
     counts = np.bincount(blocks, minlength=len(weights))
     share = len(weights) * np.array(weights) / total
     assert np.all(np.abs(counts - share) <= 1 + 1e-6)
@@ -134,7 +135,7 @@ def test_sampling_one_side_of_a_split(weighted: Dataset) -> None:
 
 def test_training_on_balanced_classes(weighted: Dataset) -> None:
     trainer = ooc.Trainer(
-        ooc.models.Softmax(3), ooc.optim.sgd(1e-4), 20, MEMORY, sampling="balanced"
+        ooc.models.Softmax(classes=3), ooc.optim.sgd(1e-4), 20, MEMORY, sampling="balanced"
     )
     assert trainer.fit(weighted, epochs=2).results["rows"] == 2 * ROWS
 

@@ -9,6 +9,7 @@ rows, their number and the seed, and never of pieces, threads or budget.
 (Rao, 1961, and Sandelius, 1962, shuffle by random keys; Knuth, vol. 3, section 5.4, sorts so.)
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -52,6 +53,7 @@ def exact(
 ) -> dict[str, Any]:
     """Write all arrays of a dataset to a new store, their rows in one uniformly random order.
 
+    The arrays are the numeric ones that share axis 0; the group's attributes come along.
     The same seed gives the same bits, whatever the budget or the number of threads. A call that
     was killed leaves hidden folders beside `destination`; the same call again goes on from there.
     At the end the new store is read back, and the sum over its rows compared with the source's.
@@ -101,8 +103,15 @@ def exact(
     _check_free_space(destination, sizes, folder)
     with _locked(folder, destination):
         _go_on_or_start(folder, destination, job.identity(source))
-        run = _Run(source, destination, folder, job, report)
-        result = run.all()
+        try:
+            result = _Run(source, destination, folder, job, report).all()
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise InputError(
+                f"the disk of {destination} filled up; free some space and give the same command "
+                f"again to go on, or remove {folder} and {folder.with_suffix('.partial')}"
+            ) from None
     shutil.rmtree(folder, ignore_errors=True)
     return {
         "rows": job.rows,

@@ -118,6 +118,8 @@ def plan_job(dataset: Dataset, budget: int, seed: int, threads: int | None = Non
     InputError
         If not even one chunk at a time fits: with both numbers.
     """
+    if threads is not None and threads < 1:
+        raise InputError(f"threads must be at least 1, not {threads}")
     specs = tuple(dataset.arrays[name] for name in sorted(dataset.arrays))
     layout = RecordLayout.of(specs)
     widest = max(spec.row_bytes for spec in specs)

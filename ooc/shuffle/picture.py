@@ -6,7 +6,7 @@ import numpy as np
 
 from ooc.order import permute
 from ooc.rng import Purpose, key
-from ooc.shuffle.report import Mixing
+from ooc.shuffle.mixing import Mixing
 
 PICTURE_ROWS = 2**22
 

@@ -68,7 +68,7 @@ def test_shares_by_row_are_exact(share: float, rows: int, seed: int) -> None:
     from fractions import Fraction
 
     from ooc.hashing import keys_of
-    from ooc.split import _by_row
+    from ooc.splits import _by_row
 
     fake = type("Fake", (), {"rows": min(rows, 20_000)})()
     side = _by_row(fake, Fraction(str(share)), seed)  # type: ignore[arg-type]

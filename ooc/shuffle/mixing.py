@@ -1,0 +1,155 @@
+"""What measuring a shuffle found: numbers for programs, tables for people."""
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ooc.memory import format_size
+from ooc.shuffle.blocks import Column
+
+
+@dataclass(frozen=True)
+class ColumnMixing:
+    """How a label or feature is mixed.
+
+    Attributes
+    ----------
+    column
+        Its variance between and within blocks.
+    predicted, observed
+        Variance of its batch means over that of a full shuffle: from the closed form, None where
+        there is none, and as it was in the stream.
+    observed_error
+        Standard error of the latter.
+    """
+
+    column: Column
+    predicted: float | None
+    observed: float
+    observed_error: float
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """A report on one order of one dataset.
+
+    Attributes
+    ----------
+    order
+        Its name.
+    rows, batch_size, block_rows, blocks, blocks_per_window
+        N, B, b, K and n; n is 0 for an order without windows.
+    sampled_blocks
+        Blocks that the shares of variance are estimated from.
+    every_row_once
+        Whether the stream holds each row exactly once.
+    pairs, pairs_expected, pairs_deviation, pairs_score
+        Pairs of rows that share a block and a batch, in an epoch: counted, the closed form's
+        mean and standard deviation, and how many of these the count is off; None without a form.
+    pairs_per_batch, pairs_per_batch_deviation
+        Mean and standard deviation over batches.
+    pairs_full_shuffle
+        The closed form for a full shuffle.
+    columns
+        The label, if there is one, and the features that were followed.
+    chi_square, chi_square_degrees, chi_square_score
+        Mean over batches of the chi-square of label counts; a full shuffle's mean is the degrees
+        of freedom, and the score is how many standard errors it is above that.
+    displacement, neighbour_distance
+        Mean of |row - place| and of |row - next row|, as shares of N; a full shuffle gives 1/3.
+    epoch_correlation
+        Correlation of a row's places in two epochs; 1 where the order is the same.
+    bytes_decoded, bytes_stored, requests
+        What an epoch decodes, reads, and asks of the disk for; None where that is not known.
+    picture
+        (bins, bins) counts by place in the stream and by row.
+    seconds
+        Time that measuring took.
+    """
+
+    order: str
+    rows: int
+    batch_size: int
+    block_rows: int
+    blocks: int
+    blocks_per_window: int
+    sampled_blocks: int
+    every_row_once: bool
+    pairs: int
+    pairs_expected: float | None
+    pairs_deviation: float | None
+    pairs_score: float | None
+    pairs_per_batch: float
+    pairs_per_batch_deviation: float
+    pairs_full_shuffle: float
+    columns: tuple[ColumnMixing, ...]
+    chi_square: float | None
+    chi_square_degrees: int | None
+    chi_square_score: float | None
+    displacement: float
+    neighbour_distance: float
+    epoch_correlation: float
+    bytes_decoded: int
+    bytes_stored: int | None
+    requests: int | None
+    seconds: float
+    picture: np.ndarray = field(repr=False, compare=False)
+
+    @property
+    def pairs_excess(self) -> float:
+        """Same-block pairs over those of a full shuffle."""
+        return self.pairs / self.pairs_full_shuffle if self.pairs_full_shuffle else 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all numbers, JSON-ready, without the picture."""
+        numbers = asdict(replace(self, picture=np.empty(0)))
+        del numbers["picture"]
+        return {**numbers, "pairs_excess": self.pairs_excess}
+
+    def tables(self) -> dict[str, dict[str, str]]:
+        """Return the report for people, table by table."""
+        windows = f", {self.blocks_per_window} to a window" if self.blocks_per_window else ""
+        score = "" if self.pairs_score is None else f", z = {self.pairs_score:+.1f}"
+        expected = (
+            "no closed form"
+            if self.pairs_expected is None
+            else f"{self.pairs_expected:,.0f} +- {self.pairs_deviation:,.0f} expected{score}"
+        )
+        mixing = {
+            "order": f"{self.order}: {self.blocks:,} blocks of {self.block_rows:,} rows{windows}",
+            "every row once": "yes" if self.every_row_once else "NO",
+            "same-block pairs in a batch": f"{self.pairs:,} ({expected})",
+            "of a full shuffle": f"{self.pairs_full_shuffle:,.0f}: {self.pairs_excess:.2f} times",
+            "pairs in one batch": f"{self.pairs_per_batch:,.1f} +- "
+            f"{self.pairs_per_batch_deviation:,.1f}",
+            "displacement": f"{self.displacement:.4f} of the rows; full shuffle 0.3333",
+            "distance of neighbours": f"{self.neighbour_distance:.4f} of the rows; full shuffle "
+            "0.3333",
+            "correlation of two epochs": f"{self.epoch_correlation:+.4f}; full shuffle 0",
+        }
+        if self.chi_square is not None:
+            mixing["label chi-square of a batch"] = (
+                f"{self.chi_square:.2f}; full shuffle {self.chi_square_degrees} "
+                f"(z = {self.chi_square_score:+.1f})"
+            )
+        mixing["decoded in an epoch"] = format_size(self.bytes_decoded)
+        if self.bytes_stored is not None and self.requests is not None:
+            mixing["read in an epoch"] = f"{format_size(self.bytes_stored)} in " + (
+                f"{self.requests:,} requests"
+            )
+        variance = {}
+        for each in self.columns:
+            error = f" +- {each.column.error:.4f}" if each.column.error else ""
+            predicted = "none" if each.predicted is None else f"{each.predicted:.3f}"
+            variance[each.column.name] = (
+                f"Vb/s2 {each.column.between_share:.4f}{error}, "
+                f"h_D {each.column.block_factor:.1f}; "
+                f"inflation {each.observed:.3f} +- {each.observed_error:.3f}, "
+                f"predicted {predicted}"
+            )
+        source = "all" if self.sampled_blocks == self.blocks else f"{self.sampled_blocks} sampled"
+        return {
+            f"mixing, batches of {self.batch_size}": mixing,
+            f"variance of batch means (shares from {source} blocks)": variance,
+        }
