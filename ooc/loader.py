@@ -101,7 +101,7 @@ class Loader:
     lanes
         L, fixed shares of the blocks, of which each batch takes B/L rows, see `ooc.order.Order`.
     window
-        Blocks of a window; by default as many as the plan finds room for. "auto" reads a
+        Most blocks of a window; by default as many as the plan finds room for. "auto" reads a
         sample of blocks and takes the fewest by which the variance of batch means is at most
         1.05 times that of a full shuffle, see `ooc.shuffle.advice`.
     block_rows

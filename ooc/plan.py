@@ -161,7 +161,7 @@ def make_plan(
     lanes
         See `ooc.order.Order`.
     most_blocks
-        Blocks of a window, fewer where they do not fit; by default as many as there is room for.
+        Most blocks of a window; by default as many as there is room for.
     fixed_block_rows
         Rows of a block, whatever is fast; by default a chunk of the features, or a few.
 
@@ -252,9 +252,11 @@ def _chosen_bytes(dataset: Dataset, sampled: bool) -> int:
 
 
 def _blocks_per_window(blocks: int, most: int, wanted: int | None, lanes: int) -> int:
-    """Return the blocks of a window, a multiple of the lanes: as wanted, or windows of one size."""
-    if wanted is not None:
-        return min(most, wanted, blocks) // lanes * lanes
+    """Return the blocks of a window, a multiple of the lanes.
+
+    Windows are made of one size: a small last one would mix badly, just before the epoch's end.
+    """
+    most = min(most, wanted or most)
     even = -(-blocks // -(-blocks // most))
     shared = -(-even // lanes) * lanes
     return shared if shared <= most else shared - lanes

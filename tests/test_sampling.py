@@ -47,22 +47,41 @@ def expected_counts(dataset: Dataset, sampling: str) -> np.ndarray:
     return ROWS / (3 * counts[columns["y"]])
 
 
+def drawn(loader: Loader, weights: np.ndarray, epoch: int) -> np.ndarray:
+    """Return the rows of an epoch as a naive reader would draw them, without reading."""
+    order, parts = loader.plan.order, []
+    for window in range(order.windows):
+        blocks = order.window_blocks(epoch, window)
+        rows = (blocks[:, None] * order.block_rows + np.arange(order.block_rows)).reshape(-1)
+        rows = rows[rows < ROWS]
+        out = np.empty(order.window_rows, np.int32)
+        parts.append(rows[order.draw_rows(epoch, window, weights[rows], out)])
+    return np.concatenate(parts)
+
+
 @pytest.mark.parametrize("sampling", ["replacement", "weight", "balanced"])
 def test_expectations_are_exact_and_estimates_unbiased(weighted: Dataset, sampling: str) -> None:
     """Counts over many epochs within 5 standard errors of their expectation, row by row."""
     loader = Loader(weighted, 50, MEMORY, seed=3, sampling=sampling)
+    draws = loader.plan.order.draws
     assert loader.plan.order.windows > 2
+    assert draws is not None
+    columns = next(iter(Loader(weighted, ROWS, MEMORY, shuffle="none")))
+    weights = draws.weights_of(columns[draws.array] if draws.array else None, ROWS)
+    for epoch in range(2):
+        batches = list(loader)
+        rows = np.concatenate([batch.rows for batch in batches])
+        assert np.array_equal(rows, drawn(loader, weights, epoch))
+        assert [len(batch.rows) for batch in batches] == [50, 50, 50, 50, 3]
+        for batch in batches:
+            assert np.array_equal(batch["X"][:, 0], batch.rows)
+            assert np.array_equal(batch.importance, draws.importance(weights[batch.rows]))
     counts, estimates = np.zeros((EPOCHS, ROWS)), []
     for epoch in range(EPOCHS):
-        sizes = []
-        for batch in loader:
-            np.add.at(counts[epoch], batch.rows, 1)
-            sizes.append(len(batch.rows))
-            assert np.array_equal(batch["X"][:, 0], batch.rows)
-            if len(batch.rows) == 50:
-                estimates.append(float((batch.importance * batch.rows).mean()))
-        assert sum(sizes) == ROWS
-        assert set(sizes[:-1]) == {50}
+        rows = drawn(loader, weights, epoch)
+        np.add.at(counts[epoch], rows, 1)
+        batch_rows = rows[:200].reshape(-1, 50)
+        estimates += (draws.importance(weights[batch_rows]) * batch_rows).mean(axis=1).tolist()
     expected = expected_counts(weighted, sampling)
     # Rows that are hardly ever drawn have a spread that is seen too seldom to be measured.
     error = np.maximum(counts.std(axis=0, ddof=1), np.sqrt(expected)) / np.sqrt(EPOCHS)
@@ -128,9 +147,9 @@ def test_sampling_one_side_of_a_split(weighted: Dataset) -> None:
     train, validation = ooc.split(weighted, 0.3, by="row")
     held_out = {int(row) for batch in Loader(validation, 10, MEMORY) for row in batch.rows}
     loader = Loader(train, 20, MEMORY, sampling="balanced")
-    drawn = [int(row) for _ in range(5) for batch in loader for row in batch.rows]
-    assert len(drawn) == 5 * train.rows
-    assert not held_out & set(drawn)
+    rows = [int(row) for _ in range(5) for batch in loader for row in batch.rows]
+    assert len(rows) == 5 * train.rows
+    assert not held_out & set(rows)
 
 
 def test_training_on_balanced_classes(weighted: Dataset) -> None:
