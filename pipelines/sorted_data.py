@@ -275,7 +275,9 @@ def count_pairs(folder: Path, memory: str) -> tuple[int, float, float]:
                 rows = min(2**20, PAIR_ROWS - first)
                 writer.append({"X": ((first + np.arange(rows)) % 251).astype(np.uint8)[:, None]})
     loader = Loader(ooc.open(path), PAIR_BATCH, memory, block_rows=PAIR_BLOCK, window=PAIR_WINDOW)
-    order = loader.plan.order
+    # The table's windows are of 400 blocks, with a rest of one; a plan makes them of one size.
+    order = replace(loader.plan.order, blocks_per_window=PAIR_WINDOW)
+    loader.plan = replace(loader.plan, order=order)
     counted = sum(int(same_pairs(batch.rows // PAIR_BLOCK)) for batch in loader)
     sizes = []
     for window in range(order.windows):
