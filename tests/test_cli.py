@@ -330,7 +330,6 @@ def test_a_plan_predicts_and_advises(here: Path, capsys: pytest.CaptureFixture[s
         (["shuffle", "a.zarr", "--measure", "--order", "best"], "no order is called 'best'"),
         (["shuffle", "a.zarr", "--measure", "--order", "no.npy"], "no.npy cannot be read"),
         (["shuffle", "a.zarr", "--measure", "--sample", "1"], "at least 2, or all"),
-        (["shuffle", "a.zarr", "--measure", "--window", "1"], "needs at least 2 blocks"),
         (["train", "a.zarr", "--window", "big"], "--window is a number of blocks, fit or auto"),
         (["train", "a.zarr", "--sampling", "weight"], "has no array of weights"),
         (["plan", "a.zarr", "--lanes", "0"], "lanes must be at least 1"),

@@ -188,7 +188,16 @@ class _Run:
                 )
             self._stored = _file_bytes(folder)
 
-        with create(self._destination, fields, attributes, resume=True, check=prove) as writer:
+        widest = max(job.layout.widths)
+        with create(
+            self._destination,
+            fields,
+            attributes,
+            chunk_bytes=job.chunk_rows * widest,
+            shard_bytes=job.shard_rows * widest,
+            resume=True,
+            check=prove,
+        ) as writer:
             self._write_shards(writer)
         moved = job.rows * job.layout.record_bytes
         return {

@@ -42,13 +42,8 @@ def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep pieces, chunks and shards so small that a small dataset needs many of each."""
     monkeypatch.setattr("ooc.shuffle.job.SMALLEST_PIECE", 4 * 2**10)
     monkeypatch.setattr("ooc.shuffle.job.SEGMENT_BYTES", 256)
-    for module in ("ooc.shuffle.job", "ooc.writer"):
-        monkeypatch.setattr(f"{module}.CHUNK_BYTES", 2**10)
-        monkeypatch.setattr(f"{module}.SHARD_BYTES", 4 * 2**10)
-    monkeypatch.setattr(
-        "ooc.shuffle.external_sort.create",
-        lambda *a, **k: ooc.create(*a, **k, chunk_bytes=2**10, shard_bytes=4 * 2**10),
-    )
+    monkeypatch.setattr("ooc.shuffle.job.CHUNK_BYTES", 2**10)
+    monkeypatch.setattr("ooc.shuffle.job.SHARD_BYTES", 4 * 2**10)
 
 
 @pytest.fixture
@@ -198,36 +193,28 @@ def test_packing_and_unpacking_are_inverse() -> None:
 KILLED = """
 import os, sys
 import ooc.shuffle.external_sort as sort
+import ooc.shuffle.job as job
 from ooc.dataset import open
+job.SMALLEST_PIECE, job.SEGMENT_BYTES = 4 * 2**10, 256
+job.CHUNK_BYTES, job.SHARD_BYTES = 2**10, 4 * 2**10
 source, destination, moment = sys.argv[1:]
 def die(progress):
     if progress.rows >= float(moment) * progress.total_rows:
         os.kill(os.getpid(), 9)
-sort.exact(open(source), destination, "600MiB", seed=3, report=die)
+sort.exact(open(source), destination, "512MiB", seed=3, report=die)
 """
 
 
-@pytest.fixture(scope="module")
-def several_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """260,000 rows of 1.3 KB: 3 shards, 10 pieces."""
-    path = tmp_path_factory.mktemp("kill") / "big.zarr"
-    rng = np.random.default_rng(0)
-    with ooc.create(path, {"X": ("float32", (320,)), "y": ("int64", ())}) as writer:
-        for first in range(0, 260_000, 26_000):
-            part = np.repeat(rng.standard_normal((26_000, 1), np.float32), 320, axis=1)
-            writer.append({"X": part, "y": first + np.arange(26_000)})
-    return path
-
-
+@pytest.mark.usefixtures("small_units")
 def test_killed_at_any_instant_it_goes_on_to_the_same_bits(
-    several_shards: Path, tmp_path: Path
+    sorted_rows: Dataset, tmp_path: Path
 ) -> None:
     """Kills in the first pass, in the second and in the proof, one after the other."""
-    exact(ooc.open(several_shards), tmp_path / "whole.zarr", "600MiB", seed=3)
+    exact(sorted_rows, tmp_path / "whole.zarr", MEMORY, seed=3)
     destination, pieces = tmp_path / "new.zarr", []
-    for moment in (0.1, 0.25, 0.5, 0.63, 0.9):
+    for moment in (0.1, 0.25, 0.5, 0.62, 0.9):
         done = subprocess.run(
-            [sys.executable, "-c", KILLED, str(several_shards), str(destination), str(moment)]
+            [sys.executable, "-c", KILLED, sorted_rows.path, str(destination), str(moment)]
         )
         assert done.returncode == -signal.SIGKILL
         assert not destination.exists()
@@ -236,13 +223,25 @@ def test_killed_at_any_instant_it_goes_on_to_the_same_bits(
     assert pieces[0] >= 1
     kept = {p: p.stat().st_mtime_ns for p in (tmp_path / ".new.zarr.partial").rglob("c/*/*")}
     assert kept
-    exact(ooc.open(several_shards), destination, "600MiB", seed=3)
+    exact(sorted_rows, destination, MEMORY, seed=3)
     assert content(destination) == content(tmp_path / "whole.zarr")
     # Every file is replaced by a rename, so that one that was written again is a new one.
     for path, changed in kept.items():
         now = destination / path.relative_to(tmp_path / ".new.zarr.partial")
         assert now.stat().st_mtime_ns == changed, "a shard that was whole is written once"
     assert not list(tmp_path.glob(".new*"))
+
+
+@pytest.fixture(scope="module")
+def two_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """150,000 rows of 1.3 KB."""
+    path = tmp_path_factory.mktemp("large") / "big.zarr"
+    rng = np.random.default_rng(0)
+    with ooc.create(path, {"X": ("float32", (320,)), "y": ("int64", ())}) as writer:
+        for first in range(0, 150_000, 15_000):
+            part = np.repeat(rng.standard_normal((15_000, 1), np.float32), 320, axis=1)
+            writer.append({"X": part, "y": first + np.arange(15_000)})
+    return path
 
 
 @pytest.mark.usefixtures("small_units")
@@ -277,14 +276,14 @@ def test_rows_that_are_not_those_that_were_read_are_found(
     assert not (tmp_path / "new.zarr").exists()
 
 
-def test_memory_stays_inside_the_budget(several_shards: Path, tmp_path: Path) -> None:
+def test_memory_stays_inside_the_budget(two_shards: Path, tmp_path: Path) -> None:
     code = (
         "import sys, ooc; from ooc.shuffle import exact\n"
         "r = exact(ooc.open(sys.argv[1]), sys.argv[2], '448MiB')\n"
         "assert r['memory_peak_bytes'] <= r['memory_projected_bytes'] <= 448 * 2**20, r"
     )
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cold")}
-    arguments = [sys.executable, "-c", code, str(several_shards), str(tmp_path / "new.zarr")]
+    arguments = [sys.executable, "-c", code, str(two_shards), str(tmp_path / "new.zarr")]
     subprocess.run(arguments, check=True, env=environment)
 
 
