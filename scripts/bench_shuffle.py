@@ -16,6 +16,9 @@ from pathlib import Path
 
 from commands import machine, ooc, print_table
 
+from ooc.bench import drop_from_cache
+from ooc.dataset import open as open_dataset
+
 MIB = 2**20
 PROBE_BYTES = 2048 * MIB
 PROBE_REQUEST = 8 * MIB
@@ -86,6 +89,7 @@ def exact(data: str, memory: str, rounds: int) -> list[tuple[str, str]]:
     moved, plain, weighed, seconds, peaks, reads, writes = ([] for _ in range(7))
     for _ in range(rounds):
         shutil.rmtree(target, ignore_errors=True)
+        drop_from_cache(open_dataset(data))
         before = disk_rates(target.parent)
         result = ooc("shuffle", data, str(target), "--memory", memory, "--seed", "0")
         after = disk_rates(target.parent)

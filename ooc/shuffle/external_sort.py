@@ -41,6 +41,8 @@ from ooc.writer import Field, Writer, create, encode_chunk
 
 SAMPLED_BLOCKS = 16
 PROOF_BYTES = 8 * MIB
+# Everything is read once, and the proof is to be of what the disk holds, not the page cache.
+IO = "direct"
 
 
 def exact(
@@ -212,7 +214,7 @@ class _Run:
     def _sort_pieces(self, inner: np.ndarray) -> int:
         """First pass: return the checksum of all rows."""
         job, memory = self._job, threading.local()
-        readers = {name: open_reader(self._source, name) for name in self._specs}
+        readers = {name: open_reader(self._source, name, IO) for name in self._specs}
 
         def sort(piece: int) -> int:
             first = piece * job.piece_rows
@@ -274,7 +276,7 @@ class _Run:
     def _sum_up(self, written: Dataset) -> int:
         """Read what was written, checksums of chunks and all, and sum its rows up."""
         job, memory = self._job, threading.local()
-        readers = {name: open_reader(written, name) for name in self._specs}
+        readers = {name: open_reader(written, name, IO) for name in self._specs}
         step = max(1, PROOF_BYTES // job.layout.record_bytes // job.chunk_rows) * job.chunk_rows
 
         def add(first: int) -> int:
