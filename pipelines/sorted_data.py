@@ -3,7 +3,8 @@
 8 million rows, sorted by label, and sorted by a feature that drifts. Logistic regression passes
 over them once: without a shuffle, with windows of blocks of three sizes, in the exact shuffle's
 order, and in an order that was shuffled in memory. The held-out loss is drawn against the steps.
-Then the design's count of same-block pairs is made with a real loader, at 16,000,057 rows.
+Then pairs of rows that share a block and a batch are counted in the batches of a real loader, of
+16,000,057 rows, beside their closed form.
 """
 
 import argparse
@@ -275,7 +276,7 @@ def count_pairs(folder: Path, memory: str) -> tuple[int, float, float]:
                 rows = min(2**20, PAIR_ROWS - first)
                 writer.append({"X": ((first + np.arange(rows)) % 251).astype(np.uint8)[:, None]})
     loader = Loader(ooc.open(path), PAIR_BATCH, memory, block_rows=PAIR_BLOCK, window=PAIR_WINDOW)
-    # The table's windows are of 400 blocks, with a rest of one; a plan makes them of one size.
+    # A plan would make windows of one size; here they are of 400 blocks, and a rest of one.
     order = replace(loader.plan.order, blocks_per_window=PAIR_WINDOW)
     loader.plan = replace(loader.plan, order=order)
     counted = sum(int(same_pairs(batch.rows // PAIR_BLOCK)) for batch in loader)

@@ -12,7 +12,7 @@ from ooc.shuffle.theory import inflation, pairs_expected, pairs_in_window, small
 
 
 def test_inflation_of_a_batch_mean_is_that_of_a_simulation() -> None:
-    """Row 3 of the closed forms, for sorted data, over thousands of epochs."""
+    """For sorted data, over thousands of epochs."""
     rows, block_rows, window, batch = 120, 4, 6, 12
     x = np.sort(np.random.default_rng(0).standard_normal(rows))
     blocks = x.reshape(-1, block_rows)
@@ -80,7 +80,7 @@ def test_moments_of_pairs_are_those_of_all_permutations(
     assert found.deviation == pytest.approx(np.std(counts), abs=1e-9)
 
 
-def test_row_ten_of_the_table() -> None:
+def test_same_block_pairs_of_sixteen_million_rows() -> None:
     """16,000,057 rows, blocks of 400, 400 of them to a window, batches of 400."""
     rows, order = 16_000_057, Order(16_000_057, 400, 400)
     blocks = [400] * 40_000 + [57]
