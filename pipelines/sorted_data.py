@@ -251,17 +251,18 @@ def draw(found: dict[str, list[Outcome]], path: Path) -> None:
                 linestyle="--" if is_full else "-",
                 linewidth=1.2,
             )
-        axis.axhline(100 * TARGET, color="grey", linewidth=0.8, linestyle=":")
+        axis.axhline(
+            100 * TARGET, color="grey", linewidth=0.9, linestyle=":", label="target at the end"
+        )
         axis.set_title(f"{title}; full shuffle ends at {full:.4f}", fontsize="medium")
         axis.set_xlabel("steps")
         axis.set_yscale("log")
         axis.set_ylim(bottom=LOWEST_SHOWN)
         axis.grid(alpha=0.3)
-    axes[0].text(0, 100 * TARGET, " target at the end", va="bottom", fontsize="small", color="grey")
     axes[0].set_ylabel("held-out loss above the full shuffle's final one, percent")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=6, frameon=False, fontsize="small"
+        handles, labels, loc="outside lower center", ncols=7, frameon=False, fontsize="small"
     )
     figure.savefig(path, dpi=120)
 
