@@ -78,8 +78,8 @@ def exact(
     Returns
     -------
     dict
-        "rows", "seconds", "checksum", "bytes_read" and "bytes_written" (of files), and the
-        memory keys.
+        "rows", "seconds", "rows_per_second", "bytes_per_second" (decoded), "checksum",
+        "bytes_read" and "bytes_written" (of files), and the memory keys.
 
     Raises
     ------
@@ -115,9 +115,13 @@ def exact(
                 f"again to go on, or remove {folder} and {folder.with_suffix('.partial')}"
             ) from None
     shutil.rmtree(folder, ignore_errors=True)
+    seconds = time.perf_counter() - begun
+    decoded = job.rows * sum(job.layout.widths)
     return {
         "rows": job.rows,
-        "seconds": time.perf_counter() - begun,
+        "seconds": seconds,
+        "rows_per_second": job.rows / seconds,
+        "bytes_per_second": decoded / seconds,
         **result,
         "seed": seed,
         "memory_budget_bytes": job.budget,
