@@ -204,7 +204,7 @@ class Loader:
     def _enough_blocks(self, planned: Plan) -> int:
         """Return how many blocks of a window mix well enough, judged by a sample."""
         try:
-            return advise(self.dataset, planned).needed_blocks
+            return advise(self.dataset, planned, io=self.io).needed_blocks
         except DataError as error:
             # Training tells which row is not finite; what cannot be read may be left out.
             if isinstance(error, BadChunkError) and self.on_bad_chunk == "raise":

@@ -96,7 +96,7 @@ def plan(
     used = [name for name in (dataset.features, dataset.target, dataset.weight) if name]
     reads = {name: read_path(dataset, name, io).describe() for name in used}
     planned = trainer.loader(dataset).plan
-    advice = advise(dataset, planned) if shuffle != "none" else None
+    advice = advise(dataset, planned, io=io) if shuffle != "none" else None
     numbers = planned.to_json()
     if json_:
         predicted = {} if advice is None else advice.to_json()

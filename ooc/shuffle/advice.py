@@ -71,10 +71,15 @@ class Advice:
 
 
 def needed_blocks(worst: Column, plan: Plan, limit: float = LIMIT) -> int:
-    """Return the smallest window, in blocks, that keeps the worst column within the limit."""
+    """Return the smallest window, in blocks, that keeps the worst column within the limit.
+
+    It is one of those that divide the epoch into windows of one size.
+    """
     order = plan.order
     fewest = smallest_window(cautious(worst), order.rows, order.block_rows, plan.batch_size, limit)
-    return max(fewest, min(SMALLEST_WINDOW, order.blocks))
+    fewest = max(fewest, min(SMALLEST_WINDOW, order.blocks))
+    # Windows are of one size: as many of them as there can be that are not smaller than this.
+    return -(-order.blocks // (order.blocks // fewest))
 
 
 def cautious(column: Column) -> float:
@@ -82,7 +87,7 @@ def cautious(column: Column) -> float:
     return min(1.0, column.between_share + CAUTION * column.error)
 
 
-def advise(dataset: Dataset, plan: Plan, limit: float = LIMIT) -> Advice:
+def advise(dataset: Dataset, plan: Plan, limit: float = LIMIT, io: str = "auto") -> Advice:
     """Read a sample of blocks and hold the plan's window against what it says.
 
     Parameters
@@ -91,6 +96,8 @@ def advise(dataset: Dataset, plan: Plan, limit: float = LIMIT) -> Advice:
         What will be run.
     limit
         Inflation of the variance of batch means that is good enough.
+    io
+        How files are read, see `ooc.blockio.files.choose_mode`.
 
     Examples
     --------
@@ -101,7 +108,7 @@ def advise(dataset: Dataset, plan: Plan, limit: float = LIMIT) -> Advice:
     (True, 1)
     """
     order = plan.order
-    worst = block_statistics(dataset, order.block_rows, SAMPLED_BLOCKS).worst()
+    worst = block_statistics(dataset, order.block_rows, SAMPLED_BLOCKS, io=io).worst()
     share = cautious(worst)
     predicted = inflation(
         share, order.rows, order.block_rows, order.blocks_per_window, plan.batch_size

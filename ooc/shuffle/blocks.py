@@ -69,7 +69,11 @@ class BlockStatistics:
 
 
 def block_statistics(
-    dataset: Dataset, block_rows: int, sample_blocks: int | None = 256, seed: int = 0
+    dataset: Dataset,
+    block_rows: int,
+    sample_blocks: int | None = 256,
+    seed: int = 0,
+    io: str = "auto",
 ) -> BlockStatistics:
     """Estimate how variance is shared between and within blocks.
 
@@ -83,6 +87,8 @@ def block_statistics(
         Blocks to read, drawn without replacement; None for all, which is exact.
     seed
         The sample is a function of it.
+    io
+        How files are read, see `ooc.blockio.files.choose_mode`.
 
     Raises
     ------
@@ -106,9 +112,9 @@ def block_statistics(
         chosen = np.sort(shuffled(np.arange(min(sample_blocks, full)), full, _key(seed)))
     spans = [(int(k) * block_rows, min((int(k) + 1) * block_rows, rows)) for k in chosen]
     weights = np.array([stop - start for start, stop in spans], np.float64)
-    label, classes = _label(dataset, spans, weights, blocks, block_rows)
+    label, classes = _label(dataset, spans, weights, blocks, block_rows, io)
     spec = dataset.arrays[dataset.features]
-    means, variances = _moments(dataset, spec, spans)
+    means, variances = _moments(dataset, spec, spans, io)
     names = [f"{spec.name}[{j}]" for j in range(means.shape[1])]
     features = _columns(names, means, variances, weights, blocks, block_rows)
     return BlockStatistics(block_rows, blocks, len(chosen), label, tuple(features), classes)
@@ -124,12 +130,13 @@ def _label(
     weights: np.ndarray,
     blocks: int,
     block_rows: int,
+    io: str,
 ) -> tuple[Column | None, tuple[float, ...]]:
     if dataset.target is None:
         return None, ()
     spec = dataset.arrays[dataset.target]
     labels = np.empty((int(weights.sum()), *spec.shape[1:]), spec.dtype)
-    open_reader(dataset, spec.name).read_runs(spans, labels)
+    open_reader(dataset, spec.name, io).read_runs(spans, labels)
     flat = labels.reshape(-1).astype(np.float64)
     _check_finite(dataset, spec, flat)
     values = np.unique(flat)
@@ -150,10 +157,10 @@ def _label(
 
 
 def _moments(
-    dataset: Dataset, spec: ArraySpec, spans: Sequence[tuple[int, int]]
+    dataset: Dataset, spec: ArraySpec, spans: Sequence[tuple[int, int]], io: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each block's mean and variance of each value of a row, (blocks, values) float64."""
-    reader = open_reader(dataset, spec.name)
+    reader = open_reader(dataset, spec.name, io)
     longest = max(stop - start for start, stop in spans)
     memory = np.empty((longest, *spec.shape[1:]), spec.dtype)
     means, variances = [], []

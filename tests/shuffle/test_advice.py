@@ -41,7 +41,8 @@ def test_sorted_rows_need_a_large_one_and_get_it(sorted_labels: Dataset) -> None
     assert advice.worst.name == "y"
     assert order.blocks_per_window == advice.needed_blocks > 500
     assert advice.enough
-    assert inflation(1.0, 20_000, 10, order.blocks_per_window - 1, 64) > 1.05
+    smaller = -(-order.blocks // (order.windows + 1))
+    assert inflation(1.0, 20_000, 10, smaller, 64) > 1.05
 
 
 def test_where_a_window_does_not_fit_the_named_memory_is_enough(
