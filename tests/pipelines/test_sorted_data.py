@@ -21,7 +21,7 @@ def test_it_compares_draws_and_cleans_up(
     assert sorted_data.main() == 0
     printed = capsys.readouterr().out
     for title in ("sorted by label", "sorted by a drifting feature"):
-        table = printed.split(f"\n{title}\n", 1)[1].splitlines()
+        table = printed.rsplit(f"\n{title}\n", 1)[1].splitlines()
         excess = {
             line[:22].strip(): float(line[22:].split("%")[0].split()[-1]) for line in table[1:7]
         }
