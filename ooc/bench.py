@@ -26,6 +26,7 @@ from ooc.errors import InputError
 from ooc.kernels.rows import as_rows, gather, tile_rows
 from ooc.loader import Loader
 from ooc.metrics import Report, silent
+from ooc.models.linear import LinearFamily
 from ooc.reader import Window
 from ooc.trainer import Trainer
 
@@ -130,8 +131,14 @@ def bench(
     Raises
     ------
     InputError
-        If an array is not read by the native path: there is no limit to compare with.
+        If an array is not read by the native path, or the model is not linear: there is no limit
+        to compare with.
     """
+    if not isinstance(trainer.model, LinearFamily):
+        raise InputError(
+            f"the limit is known for linear models only, not for {trainer.model.name}; choose "
+            "--model linear, logistic or softmax"
+        )
     cores = len(os.sched_getaffinity(0))
     loader = trainer.loader(dataset)
     # The first epoch compiles and touches all that later ones find ready.

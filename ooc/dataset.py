@@ -180,8 +180,8 @@ def open(
     features
         Name of the features array; one row is one sample, of any number of axes.
     target, weight
-        Names of the targets and sample weights, one number a row. By default "y" and "weight"
-        where the group has them.
+        Names of the targets and of the sample weights, one number a row. By default "y" and
+        "weight" where the group has them. How many numbers a target has, the model checks.
     missing
         "raise" or "fill". Zarr leaves out chunks that hold nothing but the fill value; one that
         was lost looks the same, so that only you can say which it is.
@@ -223,7 +223,7 @@ def open(
         "target": target or ("y" if "y" in members else None),
         "weight": weight or ("weight" if "weight" in members else None),
     }
-    used = [members[name] for name in roles.values() if name is not None]
+    used = {role: members[name] for role, name in roles.items() if name is not None}
     _check_usable(path, used)
     rows = members[features].shape[0]
     aligned = {
@@ -296,9 +296,9 @@ def _arrays_of(
     return found
 
 
-def _check_usable(path: str, used: list[ArraySpec]) -> None:
-    first = used[0]
-    for spec in used:
+def _check_usable(path: str, used: Mapping[str, ArraySpec]) -> None:
+    first = used["features"]
+    for spec in used.values():
         if spec.dtype.kind not in NUMERIC_KINDS:
             raise InputError(
                 f"array {spec.name} of {path} has dtype {spec.dtype}, which is not a real number; "
@@ -313,8 +313,8 @@ def _check_usable(path: str, used: list[ArraySpec]) -> None:
             )
     if first.shape[0] == 0 or math.prod(first.shape[1:]) == 0:
         raise InputError(f"array {first.name} of {path} is empty: its shape is {first.shape}")
-    for spec in used[1:]:
-        if math.prod(spec.shape[1:]) != 1:
-            raise InputError(
-                f"array {spec.name} of {path} has shape {spec.shape}; it needs one number a row"
-            )
+    weight = used.get("weight")
+    if weight is not None and math.prod(weight.shape[1:]) != 1:
+        raise InputError(
+            f"array {weight.name} of {path} has shape {weight.shape}; it needs one number a row"
+        )

@@ -12,6 +12,8 @@ from ooc.linear_engine import LinearEngine, parallel_bytes, scratch_bytes
 from ooc.loader import BatchAssembler, Loader
 from ooc.models.base import Layout, Model
 from ooc.models.linear import LinearFamily
+from ooc.models.network import DenseNetwork
+from ooc.network_engine import NetworkEngine, network_bytes
 from ooc.optim import Optimizer
 from ooc.reader import Window
 
@@ -46,12 +48,14 @@ class Engine(Protocol):
     def advance(self, window: Window) -> None: ...  # noqa: D102
 
 
-def engine_bytes(model: Model, layout: Layout, optimizer: Optimizer) -> int:
+def engine_bytes(model: Model, layout: Layout, optimizer: Optimizer, batch_size: int) -> int:
     """Return the bytes of parameters, gradient, optimizer state and kernel scratch."""
     vectors = (4 + 8) * layout.size + optimizer.state_bytes(layout.size)
-    if not isinstance(model, LinearFamily):
-        return vectors
-    return vectors + scratch_bytes(model, layout.shapes["coefficients"][1])
+    if isinstance(model, LinearFamily):
+        return vectors + scratch_bytes(model, layout.shapes["coefficients"][1])
+    if isinstance(model, DenseNetwork):
+        return vectors + network_bytes(model, layout, batch_size)
+    return vectors
 
 
 def optional_bytes(model: Model, layout: Layout, batch_size: int) -> int:
@@ -63,7 +67,7 @@ def optional_bytes(model: Model, layout: Layout, batch_size: int) -> int:
 
 def batch_copies(model: Model) -> int:
     """Return how many copies of a batch the model's engine holds at once."""
-    return 0 if isinstance(model, LinearFamily) else 2
+    return 0 if isinstance(model, LinearFamily | DenseNetwork) else 2
 
 
 def make_engine(
@@ -74,8 +78,11 @@ def make_engine(
     state: np.ndarray,
 ) -> Engine:
     """Choose the engine for a model."""
-    kind = LinearEngine if isinstance(model, LinearFamily) else BatchEngine
-    return kind(model, optimizer, loader, parameters, state)  # type: ignore[arg-type]
+    if isinstance(model, LinearFamily):
+        return LinearEngine(model, optimizer, loader, parameters, state)
+    if isinstance(model, DenseNetwork):
+        return NetworkEngine(model, optimizer, loader, parameters, state)
+    return BatchEngine(model, optimizer, loader, parameters, state)
 
 
 class BatchEngine:

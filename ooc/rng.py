@@ -5,6 +5,7 @@ from enum import IntEnum
 import numpy as np
 
 _MASK = (1 << 64) - 1
+_GOLDEN = 0x9E3779B97F4A7C15
 
 
 class Purpose(IntEnum):
@@ -33,10 +34,15 @@ def key(seed: int, purpose: Purpose, epoch: int = 0, index: int = 0) -> int:
     >>> key(0, Purpose.ROW_ORDER, 3, 7) == key(0, Purpose.ROW_ORDER, 7, 3)
     False
     """
+    return _splitmix((prefix(seed, purpose, epoch) ^ (index & _MASK)) + _GOLDEN) >> 1
+
+
+def prefix(seed: int, purpose: Purpose, epoch: int = 0) -> int:
+    """Return the 64 bits from which a kernel makes the keys of all indices on its own."""
     mixed = 0
-    for part in (seed, int(purpose), epoch, index):
-        mixed = _splitmix((mixed ^ (part & _MASK)) + 0x9E3779B97F4A7C15)
-    return mixed >> 1
+    for part in (seed, int(purpose), epoch):
+        mixed = _splitmix((mixed ^ (part & _MASK)) + _GOLDEN)
+    return mixed
 
 
 def generator(seed: int, purpose: Purpose, epoch: int = 0, index: int = 0) -> np.random.Generator:

@@ -72,6 +72,8 @@ class Run:
             raise InputError(
                 f"{dataset.path} has no targets to compare with; name them with target="
             )
+        if self.model.needs_target:
+            self.model.check_target(dataset.arrays[str(dataset.target)].shape[1:])
         totals = Measured()
         loader = self._loader(dataset, memory, with_target=True)
         begun = time.perf_counter()
@@ -196,13 +198,17 @@ def load(run_dir: str | Path) -> Run:
     Raises
     ------
     InputError
-        If there is none, or it is damaged.
+        If there is none, it is damaged, or its parameters are not those of its model.
     """
     parameters, _, description = checkpoint.load(Path(run_dir))
     model = from_config(description["model"])
     row_shape = tuple(description["row_shape"])
     layout = model.layout(row_shape)
-    layout.views(parameters)
+    if parameters.shape != (layout.size,):
+        raise InputError(
+            f"the run in {run_dir} holds {parameters.size} parameters, but its {model.name} for "
+            f"rows of shape {row_shape} has {layout.size}; its run.json was changed, train it again"
+        )
     return Run(model, layout, parameters, row_shape, description["history"], description["results"])
 
 

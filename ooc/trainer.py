@@ -126,16 +126,22 @@ class Trainer:
                 f"{dataset.path} has no array 'y', and the model needs targets; "
                 "name the array that holds them with target="
             )
+        if self.model.needs_target:
+            self.model.check_target(dataset.arrays[str(dataset.target)].shape[1:])
+        target = dataset.target if self.model.needs_target else None
         return Loader(
             dataset,
             self.batch_size,
             self.memory,
             self.seed,
             self.shuffle,
+            [name for name in (dataset.features, target, dataset.weight) if name is not None],
             readers=self.readers,
             io=self.io,
             on_bad_chunk=self.on_bad_chunk,
-            model_bytes=engine_bytes(self.model, self.layout(dataset), self.optimizer),
+            model_bytes=engine_bytes(
+                self.model, self.layout(dataset), self.optimizer, self.batch_size
+            ),
             batch_copies=batch_copies(self.model),
             optional_bytes=optional_bytes(self.model, self.layout(dataset), self.batch_size),
             sampling=self.sampling,

@@ -9,6 +9,7 @@ from ooc.models import Logistic
 from ooc.optim import sgd
 from ooc.plan import Plan, make_plan
 
+BATCH_SIZE = 256
 ROWS, FEATURES, CHUNK_ROWS = 155_000_000, 128, 1024
 BUDGETS = ("384MiB", "512MiB", "1GiB", "4GiB")
 TERMS = ("reserved", "slabs", "readers", "model")
@@ -22,11 +23,11 @@ def plan_of(memory: str) -> Plan:
     model, optimizer = Logistic(), sgd(0.1)
     return make_plan(
         dataset,
-        256,
+        BATCH_SIZE,
         parse_size(memory),
         ("X", "y"),
         readers=2,
-        model_bytes=engine_bytes(model, model.layout((FEATURES,)), optimizer),
+        model_bytes=engine_bytes(model, model.layout((FEATURES,)), optimizer, BATCH_SIZE),
         batch_copies=batch_copies(model),
     )
 

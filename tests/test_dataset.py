@@ -123,11 +123,11 @@ def test_a_dtype_that_is_no_real_number(tmp_path: Path, dtype: str) -> None:
     assert "not a real number" in refused(path)
 
 
-def test_targets_of_several_numbers_a_row(tmp_path: Path) -> None:
+def test_weights_of_several_numbers_a_row(tmp_path: Path) -> None:
     path = foreign(
         tmp_path / "a.zarr",
         3,
         X={"data": np.ones((4, 2)), "chunks": (2, 2)},
-        y={"data": np.ones((4, 3)), "chunks": (4, 3)},
+        weight={"data": np.ones((4, 3)), "chunks": (4, 3)},
     )
     assert "needs one number a row" in refused(path)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ooc.cli.models import ModelName, model_config
 from ooc.cli.options import (
     BatchSize,
     DataPath,
@@ -12,7 +13,6 @@ from ooc.cli.options import (
     Io,
     Json,
     Memory,
-    ModelName,
     Readers,
     Shuffle,
     Target,
@@ -47,8 +47,9 @@ def bench(
     from ooc.progress import ProgressDisplay
 
     dataset = open_dataset(data, features, target, weight, "raise")
+    config = model_config(model, dataset)
     trainer = make_trainer(
-        dataset, model, {}, "sgd", 0.01, batch_size, memory, 0, shuffle, readers, io, "raise"
+        config, "sgd", 0.01, batch_size, memory, 0, shuffle, readers, io, "raise"
     )
     with ProgressDisplay(f"bench {data.name}") as report:
         result = measure(dataset, trainer, rounds, report)

@@ -1,7 +1,6 @@
 """Options that several commands share, and what they make."""
 
 from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,12 +20,6 @@ Target = Annotated[str | None, typer.Option(help="Name of the targets array.", s
 Weight = Annotated[
     str | None, typer.Option(help="Name of the sample weights.", show_default="weight")
 ]
-ModelName = Annotated[str, typer.Option(help="linear, logistic or softmax.")]
-Classes = Annotated[
-    int | None, typer.Option(help="Classes of softmax; known for data that ooc made.")
-]
-Scale = Annotated[str, typer.Option(help="Factor for every feature, such as 1/255 for bytes.")]
-Intercept = Annotated[bool, typer.Option(help="Give scores an intercept.")]
 OptimizerName = Annotated[str, typer.Option(help="sgd, momentum or adam.")]
 Rate = Annotated[float, typer.Option("--lr", help="Learning rate.")]
 BatchSize = Annotated[int, typer.Option(help="Rows of a step.")]
@@ -68,9 +61,7 @@ def open_dataset(
 
 
 def make_trainer(
-    dataset: "Dataset",
-    model: str,
-    settings: Mapping[str, Any],
+    model: Mapping[str, Any],
     optimizer: str,
     lr: float,
     batch_size: int,
@@ -84,7 +75,7 @@ def make_trainer(
     lanes: int = 1,
     sampling: str = "once",
 ) -> "Trainer":
-    """Make the trainer that the options name."""
+    """Make the trainer that the options name; `model` is a model's config."""
     from ooc.models import from_config
     from ooc.optim import OPTIMIZERS
     from ooc.trainer import Trainer
@@ -92,12 +83,8 @@ def make_trainer(
     if optimizer not in OPTIMIZERS:
         known = ", ".join(OPTIMIZERS)
         raise InputError(f"no optimizer is called {optimizer!r}; choose one of: {known}")
-    config = {"name": model, **settings}
-    classes = config.pop("classes", None)
-    if model == "softmax":
-        config["classes"] = classes or _noted_classes(dataset)
     return Trainer(
-        from_config(config),
+        from_config(model),
         OPTIMIZERS[optimizer](lr),
         batch_size,
         memory,
@@ -121,20 +108,3 @@ def window_named(text: str) -> int | str | None:
     if not text.isdigit():
         raise InputError(f"--window is a number of blocks, fit or auto, not {text!r}")
     return int(text)
-
-
-def _noted_classes(dataset: "Dataset") -> int:
-    noted = dataset.attributes.get("classes")
-    if not isinstance(noted, int):
-        raise InputError(
-            f"{dataset.path} does not note how many classes it has; give them with --classes"
-        )
-    return noted
-
-
-def factor(text: str) -> float:
-    """Read a factor such as 0.5 or 1/255."""
-    try:
-        return float(Fraction(text))
-    except (ValueError, ZeroDivisionError):
-        raise InputError(f"{text!r} is not a factor; write it as 0.5 or 1/255") from None

@@ -9,31 +9,40 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ooc.cli.models import (
+    Activation,
+    Classes,
+    Code,
+    Dropout,
+    Head,
+    Hidden,
+    Initialisation,
+    Intercept,
+    ModelName,
+    Scale,
+    WeightDecay,
+    model_config,
+)
 from ooc.cli.options import (
     BatchSize,
-    Classes,
     DataPath,
     Features,
-    Intercept,
     Io,
     Json,
     Lanes,
     Memory,
     Missing,
-    ModelName,
     OnBadChunk,
     OptimizerName,
     Rate,
     Readers,
     RunPath,
     SamplingName,
-    Scale,
     Seed,
     Shuffle,
     Target,
     Weight,
     Window,
-    factor,
     make_trainer,
     open_dataset,
 )
@@ -55,6 +64,9 @@ def plan(
     shuffle: Shuffle = "blocks",
     seed: Seed = 0,
     classes: Classes = None,
+    hidden: Hidden = None,
+    head: Head = None,
+    code: Code = None,
     readers: Readers = None,
     io: Io = "auto",
     on_bad_chunk: OnBadChunk = "raise",
@@ -75,11 +87,9 @@ def plan(
     from ooc.shuffle.advice import advise, measured_trade, trade_table
 
     dataset = open_dataset(data, features, target, weight, missing)
-    settings = {"classes": classes}
+    config = model_config(model, dataset, classes=classes, hidden=hidden, head=head, code=code)
     trainer = make_trainer(
-        dataset,
-        model,
-        settings,
+        config,
         optimizer,
         0.1,
         batch_size,
@@ -159,6 +169,13 @@ def train(
         Path | None, typer.Option(help="Where to save.", show_default="runs/NAME")
     ] = None,
     classes: Classes = None,
+    hidden: Hidden = None,
+    activation: Activation = None,
+    initialisation: Initialisation = None,
+    dropout: Dropout = None,
+    weight_decay: WeightDecay = None,
+    head: Head = None,
+    code: Code = None,
     feature_scale: Scale = "1",
     intercept: Intercept = True,
     readers: Readers = None,
@@ -176,15 +193,28 @@ def train(
     """Train a model within a memory budget and save it.
 
     Example: ooc train big.zarr --model logistic --memory 1GiB --lr 0.5 --run runs/big
+
+    Example: ooc train big.zarr --model mlp --hidden 256,256 --optimizer adam --lr 0.001
     """
     from ooc.progress import ProgressDisplay
 
     dataset = open_dataset(data, features, target, weight, missing)
-    settings = {"classes": classes, "scale": factor(feature_scale), "intercept": intercept}
-    trainer = make_trainer(
-        dataset,
+    config = model_config(
         model,
-        settings,
+        dataset,
+        feature_scale,
+        intercept=intercept,
+        classes=classes,
+        hidden=hidden,
+        activation=activation,
+        initialisation=initialisation,
+        dropout=dropout,
+        weight_decay=weight_decay,
+        head=head,
+        code=code,
+    )
+    trainer = make_trainer(
+        config,
         optimizer,
         lr,
         batch_size,

@@ -4,10 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from ooc.errors import InputError
+from ooc.models.autoencoder import Autoencoder
 from ooc.models.base import Layout, Model
 from ooc.models.linear import Linear, Logistic, Softmax
+from ooc.models.mlp import MLP
 
-MODELS: dict[str, type] = {"linear": Linear, "logistic": Logistic, "softmax": Softmax}
+MODELS: dict[str, type] = {
+    "linear": Linear,
+    "logistic": Logistic,
+    "softmax": Softmax,
+    "mlp": MLP,
+    "autoencoder": Autoencoder,
+}
 
 
 def from_config(config: Mapping[str, Any]) -> Model:
@@ -34,4 +42,14 @@ def from_config(config: Mapping[str, Any]) -> Model:
     return model
 
 
-__all__ = ["MODELS", "Layout", "Linear", "Logistic", "Model", "Softmax", "from_config"]
+__all__ = [
+    "MLP",
+    "MODELS",
+    "Autoencoder",
+    "Layout",
+    "Linear",
+    "Logistic",
+    "Model",
+    "Softmax",
+    "from_config",
+]

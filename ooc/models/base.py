@@ -118,6 +118,9 @@ class Model(Protocol):
     def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
         """Return the first parameters, float32."""
 
+    def check_target(self, shape: tuple[int, ...]) -> None:
+        """Raise an `InputError` if targets of this shape a row do not fit."""
+
     def loss_and_grad(
         self, parameters: np.ndarray, batch: BatchLike, out_grad: np.ndarray
     ) -> float:
@@ -131,3 +134,20 @@ class Model(Protocol):
 
     def to_config(self) -> dict[str, Any]:
         """Return what `ooc.models.from_config` makes the same model from, JSON-ready."""
+
+
+def check_target_size(model: str, shape: tuple[int, ...], expected: int) -> None:
+    """Refuse targets with another count of numbers a row.
+
+    Raises
+    ------
+    InputError
+        With both counts.
+    """
+    found = math.prod(shape)
+    if found != expected:
+        raise InputError(
+            f"{model} takes {expected} target value{'s' if expected > 1 else ''} a row, but the "
+            f"targets have {found} a row (shape {shape}); name another target, or give the model "
+            f"as many outputs"
+        )

@@ -9,7 +9,8 @@ from ooc.errors import DataError, DivergedError, InputError
 from ooc.kernels import linear as kernels
 from ooc.kernels.rows import as_rows, tile_rows
 from ooc.losses import LOSSES
-from ooc.models.base import BatchLike, Layout, Measured
+from ooc.models.bad_rows import explain
+from ooc.models.base import BatchLike, Layout, Measured, check_target_size
 
 _NO_WEIGHTS = np.empty(0, np.float32)
 
@@ -50,6 +51,10 @@ class LinearFamily:
     def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
         """Return zeros: the loss is convex, no start is better."""
         return np.zeros(layout.size, np.float32)
+
+    def check_target(self, shape: tuple[int, ...]) -> None:
+        """Refuse targets that are not one number a row."""
+        check_target_size(self.name, shape, 1)
 
     def loss_and_grad(
         self, parameters: np.ndarray, batch: BatchLike, out_grad: np.ndarray
@@ -129,22 +134,7 @@ class LinearFamily:
         self, status: int, row: int, values: np.ndarray, target: float | None
     ) -> DataError | DivergedError:
         """Say why a kernel refused a row: its target, its features, or a step that was too long."""
-        if status == kernels.BAD_TARGET:
-            return DataError(
-                f"row {row} has target {target}, but {self.name} takes {self.targets}; "
-                "correct the row, name another target, or choose another model"
-            )
-        finite = np.isfinite(np.asarray(values, np.float64)).reshape(-1)
-        if not finite.all():
-            column = int(np.argmin(finite))
-            value = np.asarray(values).reshape(-1)[column]
-            return DataError(
-                f"row {row} has {value} in feature {column}; remove or fill such rows first"
-            )
-        return DivergedError(
-            f"the loss is not finite at row {row}, whose data are finite: the steps are too long; "
-            "lower the learning rate, or scale the features"
-        )
+        return explain(self.name, self.targets, status, row, values, target)
 
     def _correct(self, scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Return 1 for each right label; NaN for a model without labels."""

@@ -7,6 +7,17 @@ from ooc.errors import DataError, InputError
 from ooc.loader import Batch
 from ooc.models import MODELS, Layout, Logistic, Model, Softmax, from_config
 
+# Small and smooth, so that a slope can be measured.
+SETTINGS = {
+    "mlp": {"hidden": (5,), "activation": "tanh"},
+    "autoencoder": {"hidden": (3,), "code": 2, "activation": "tanh"},
+}
+WITH_TARGETS = [name for name in MODELS if MODELS[name]().needs_target]
+
+
+def make(name: str, **settings: object) -> Model:
+    return MODELS[name](**SETTINGS.get(name, {}), **settings)
+
 
 def batch_of(model: Model, rng: np.random.Generator, rows: int = 50) -> Batch:
     x = rng.standard_normal((rows, 4)).astype(np.float32)
@@ -17,7 +28,7 @@ def batch_of(model: Model, rng: np.random.Generator, rows: int = 50) -> Batch:
 @pytest.mark.parametrize("name", MODELS)
 class TestContract:
     def test_it_is_a_model_and_comes_back_from_its_config(self, name: str) -> None:
-        model = MODELS[name]()
+        model = make(name)
         assert isinstance(model, Model)
         assert model.name == name
         assert from_config(model.to_config()) == model
@@ -25,7 +36,7 @@ class TestContract:
     def test_its_gradient_is_the_slope_of_its_loss(
         self, name: str, rng: np.random.Generator
     ) -> None:
-        model, gradient = MODELS[name](), None
+        model, gradient = make(name), None
         layout, batch = model.layout((4,)), batch_of(model, rng)
         parameters = rng.standard_normal(layout.size).astype(np.float32)
         gradient = np.empty(layout.size)
@@ -39,7 +50,7 @@ class TestContract:
             assert gradient[i] == pytest.approx(slope * 64, rel=2e-3, abs=2e-4)
 
     def test_measured_loss_is_the_training_loss(self, name: str, rng: np.random.Generator) -> None:
-        model = MODELS[name]()
+        model = make(name)
         layout, batch = model.layout((4,)), batch_of(model, rng)
         parameters = rng.standard_normal(layout.size).astype(np.float32)
         loss = model.loss_and_grad(parameters, batch, np.empty(layout.size))
@@ -48,7 +59,7 @@ class TestContract:
         assert measured.loss / 50 == pytest.approx(loss, rel=1e-6)
 
     def test_predictions_are_named_and_one_a_row(self, name: str, rng: np.random.Generator) -> None:
-        model = MODELS[name]()
+        model = make(name)
         layout, batch = model.layout((4,)), batch_of(model, rng)
         parameters = rng.standard_normal(layout.size).astype(np.float32)
         outputs = model.predict(parameters, batch.features)
@@ -63,23 +74,35 @@ class TestContract:
                 assert np.array_equal(probability[:, 0] > 0.5, chosen == 1)
 
     def test_a_bad_value_is_named_by_its_row(self, name: str, rng: np.random.Generator) -> None:
-        model = MODELS[name]()
+        model = make(name)
         layout, batch = model.layout((4,)), batch_of(model, rng)
         parameters, gradient = np.zeros(layout.size, np.float32), np.empty(layout.size)
         batch.arrays["X"][33, 2] = np.inf
         with pytest.raises(DataError, match="row 1033 has inf in feature 2"):
             model.loss_and_grad(parameters, batch, gradient)
+        if not model.needs_target:
+            return
+        batch.arrays["X"][33, 2] = 0
         batch.arrays["y"][7] = np.nan
         with pytest.raises(DataError, match="row 1007 has target nan"):
             model.loss_and_grad(parameters, batch, gradient)
 
     def test_scale_multiplies_every_feature(self, name: str, rng: np.random.Generator) -> None:
-        model, scaled = MODELS[name](), MODELS[name](scale=0.25)
+        model, scaled = make(name), make(name, scale=0.25)
         layout = model.layout((4,))
         parameters = rng.standard_normal(layout.size).astype(np.float32)
         x = rng.standard_normal((20, 4)).astype(np.float32)
         for output, values in model.predict(parameters, x).items():
-            assert np.array_equal(values, scaled.predict(parameters, x * 4)[output])
+            factor = 4 if name == "autoencoder" and output == "prediction" else 1
+            assert np.array_equal(values * factor, scaled.predict(parameters, x * 4)[output])
+
+
+@pytest.mark.parametrize("name", WITH_TARGETS)
+def test_targets_of_another_shape_are_refused(name: str) -> None:
+    make(name).check_target(())
+    make(name).check_target((1,))
+    with pytest.raises(InputError, match=r"takes 1 target value a row, but the targets have 3"):
+        make(name).check_target((3,))
 
 
 def test_weights_multiply_losses_and_gradients(rng: np.random.Generator) -> None:
@@ -119,7 +142,7 @@ def test_views_share_the_vector() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"name": "forest"}, "choose one of: linear, logistic, softmax"),
+        ({"name": "forest"}, "choose one of: linear, logistic, softmax, mlp"),
         ({"name": "linear", "depth": 3}, "cannot be made"),
         ({"name": "softmax", "classes": 1}, "at least 2 classes, not 1"),
     ],

@@ -1,0 +1,142 @@
+"""From the options about a model to the model: which options it has, and what is left out."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from ooc.errors import InputError
+
+if TYPE_CHECKING:
+    from ooc.dataset import Dataset
+
+ModelName = Annotated[
+    str, typer.Option(help="linear, logistic, softmax, mlp or autoencoder.", show_default=True)
+]
+Classes = Annotated[
+    int | None,
+    typer.Option(help="Classes of softmax and the multiclass head; known for data that ooc made."),
+]
+Scale = Annotated[str, typer.Option(help="Factor for every feature, such as 1/255 for bytes.")]
+Intercept = Annotated[bool, typer.Option(help="Give scores of a linear model an intercept.")]
+Hidden = Annotated[
+    str | None,
+    typer.Option(help="Units of the hidden layers of a network.", show_default="64,64"),
+]
+Code = Annotated[
+    int | None, typer.Option(help="Units of an autoencoder's code.", show_default="16")
+]
+Activation = Annotated[
+    str | None,
+    typer.Option(
+        help="relu, leaky_relu, tanh, sigmoid, gelu, softplus or identity.", show_default="relu"
+    ),
+]
+Initialisation = Annotated[
+    str | None, typer.Option(help="he, glorot, or auto: by the activation.", show_default="auto")
+]
+Dropout = Annotated[
+    float | None, typer.Option(help="Share of hidden outputs to drop.", show_default="0")
+]
+WeightDecay = Annotated[
+    float | None, typer.Option(help="Half of it times |weights|^2 is added.", show_default="0")
+]
+Head = Annotated[
+    str | None,
+    typer.Option(
+        help="regression, binary or multiclass, for mlp.", show_default="by the target's type"
+    ),
+]
+
+# The options that each model has, besides --feature-scale.
+_NETWORK = ("hidden", "activation", "initialisation", "dropout", "weight_decay")
+_SETTINGS: dict[str, tuple[str, ...]] = {
+    "linear": ("intercept",),
+    "logistic": ("intercept",),
+    "softmax": ("intercept", "classes"),
+    "mlp": (*_NETWORK, "head", "classes"),
+    "autoencoder": (*_NETWORK, "code"),
+}
+
+
+def model_config(
+    name: str, dataset: "Dataset", scale: str = "1", **given: object
+) -> Mapping[str, Any]:
+    """Return what `ooc.models.from_config` makes the model from.
+
+    Parameters
+    ----------
+    name
+        An entry of `ooc.models.MODELS`.
+    dataset
+        Tells classes and head where they are not given.
+    scale
+        Factor for every feature.
+    given
+        Options by name; None where the user gave none. ``intercept`` is for linear models alone.
+
+    Raises
+    ------
+    InputError
+        If an option was given that the model does not have.
+    """
+    config: dict[str, Any] = {"name": name, "scale": factor(scale)}
+    known = _SETTINGS.get(name, ())
+    for option, value in given.items():
+        if option in known and value is not None:
+            config[option] = value
+        elif value is not None and name in _SETTINGS and option not in ("intercept", "classes"):
+            raise InputError(
+                f"{name} has no --{option.replace('_', '-')}; leave it out, or choose --model "
+                f"{' or '.join(model for model, names in _SETTINGS.items() if option in names)}"
+            )
+    if isinstance(config.get("hidden"), str):
+        config["hidden"] = widths(config["hidden"])
+    classes = config.pop("classes", None)
+    if name == "softmax":
+        config["classes"] = classes or _noted_classes(dataset)
+    if name == "mlp":
+        head = config.setdefault("head", _fitting_head(dataset, classes))
+        if head == "multiclass":
+            config["outputs"] = classes or _noted_classes(dataset)
+        elif head == "regression" and dataset.target is not None:
+            shape = dataset.arrays[dataset.target].shape[1:]
+            config["outputs"] = int(np.prod(shape, dtype=np.int64))
+    return config
+
+
+def _fitting_head(dataset: "Dataset", classes: int | None) -> str:
+    """Choose a head: fractions are for regression, whole numbers are labels."""
+    if classes or isinstance(dataset.attributes.get("classes"), int):
+        return "multiclass"
+    if dataset.target is None:
+        return "binary"
+    whole = np.dtype(dataset.arrays[dataset.target].dtype).kind in "iub"
+    return "binary" if whole else "regression"
+
+
+def _noted_classes(dataset: "Dataset") -> int:
+    noted = dataset.attributes.get("classes")
+    if not isinstance(noted, int):
+        raise InputError(
+            f"{dataset.path} does not note how many classes it has; give them with --classes"
+        )
+    return noted
+
+
+def factor(text: str) -> float:
+    """Read a factor such as 0.5 or 1/255."""
+    try:
+        return float(Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        raise InputError(f"{text!r} is not a factor; write it as 0.5 or 1/255") from None
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """Read the units of layers, such as 256,256."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{text!r} are no widths; write them as 256,256") from None

@@ -1,0 +1,38 @@
+"""Why a kernel refused a row, in words that say what to do."""
+
+import numpy as np
+
+from ooc.errors import DataError, DivergedError
+from ooc.kernels.linear import BAD_TARGET
+
+
+def explain(
+    model: str, targets: str, status: int, row: int, values: np.ndarray, target: float | None
+) -> DataError | DivergedError:
+    """Tell a bad target from a bad feature from a step that was too long.
+
+    Parameters
+    ----------
+    model, targets
+        The model's name, and what targets it takes.
+    status
+        What the kernel returned.
+    row, values, target
+        The row's place in the dataset, its features and its target.
+    """
+    if status == BAD_TARGET:
+        return DataError(
+            f"row {row} has target {target}, but {model} takes {targets}; "
+            "correct the row, name another target, or choose another model"
+        )
+    finite = np.isfinite(np.asarray(values, np.float64)).reshape(-1)
+    if not finite.all():
+        column = int(np.argmin(finite))
+        value = np.asarray(values).reshape(-1)[column]
+        return DataError(
+            f"row {row} has {value} in feature {column}; remove or fill such rows first"
+        )
+    return DivergedError(
+        f"the loss is not finite at row {row}, whose data are finite: the steps are too long; "
+        "lower the learning rate, or scale the features"
+    )

@@ -1,0 +1,115 @@
+"""The engine of dense networks: one compiled call a window, its threads and BLAS' in step."""
+
+import os
+
+import numba
+import numpy as np
+
+from ooc.blas import one_thread
+from ooc.kernels import linear as progress
+from ooc.kernels import network as kernels
+from ooc.kernels.rows import as_rows
+from ooc.loader import Loader
+from ooc.models.base import Layout
+from ooc.models.linear import as_float32
+from ooc.models.network import DenseNetwork
+from ooc.optim import Optimizer
+from ooc.reader import Window
+from ooc.rng import Purpose, prefix
+
+# SciPy's BLAS with its buffers, and compiling the network's kernels, as measured in a fresh
+# process by tests/test_network_memory.py.
+LIBRARY_BYTES = 128 * 2**20
+
+
+def network_bytes(model: DenseNetwork, layout: Layout, batch_size: int) -> int:
+    """Return the bytes of the engine's scratch, and of the libraries that it brings."""
+    features = layout.shapes["layer1.weights"][1]
+    network = model.network(features)
+    return LIBRARY_BYTES + kernels.scratch_bytes(network, batch_size, model.target_width)
+
+
+class NetworkEngine:
+    """Takes the steps of a window in one compiled call; see `ooc.engines.Engine`.
+
+    Shares of a batch go to at most `ooc.kernels.network.MOST_SHARES` threads, as many as there
+    are cores; BLAS has one thread meanwhile. Readers wait in the kernel for the disk, or decode.
+    """
+
+    def __init__(
+        self,
+        model: DenseNetwork,
+        optimizer: Optimizer,
+        loader: Loader,
+        parameters: np.ndarray,
+        state: np.ndarray,
+    ) -> None:
+        self.parameters, self.state = parameters, state
+        self._model, self._optimizer, self._dataset = model, optimizer, loader.dataset
+        shape = loader.dataset.arrays[loader.dataset.features].shape[1:]
+        self._network = model.network(int(np.prod(shape, dtype=np.int64)))
+        self._scratch = kernels.make_scratch(
+            self._network,
+            loader.plan.batch_size,
+            model.target_width,
+            weighted=loader.dataset.weight is not None,
+        )
+        cores = len(os.sched_getaffinity(0))
+        self._threads = min(cores, kernels.MOST_SHARES, numba.get_num_threads())
+        self._gradient = np.zeros(parameters.size)
+        self._run_key = np.uint64(prefix(loader.plan.order.seed, Purpose.BATCH))
+        self._counters = np.zeros(progress.COUNTERS, np.int64)
+        self._counters[progress.STEP] = loader.step
+        self._totals = np.zeros(progress.TOTALS)
+
+    @property
+    def step(self) -> int:
+        """Steps taken since the run began."""
+        return int(self._counters[progress.STEP])
+
+    @property
+    def rows(self) -> int:
+        """Rows used by the steps of this engine."""
+        return int(self._counters[progress.ROWS])
+
+    @property
+    def loss_sum(self) -> float:
+        """Sum of the loss over those rows."""
+        return float(self._totals[progress.LOSS_SUM])
+
+    def advance(self, window: Window) -> None:
+        """Take the steps that a window completes.
+
+        Raises
+        ------
+        DataError, DivergedError
+            If a row cannot be used; the parameters are those before its batch.
+        """
+        dataset, model = self._dataset, self._model
+        features, half = as_rows(window.arrays[dataset.features])
+        numba.set_num_threads(self._threads)
+        with one_thread():
+            status = kernels.train_window(
+                self._network,
+                self._scratch,
+                features,
+                half,
+                model.target_rows(window.arrays.get(dataset.target or ""), len(features)),
+                as_float32(window.arrays.get(dataset.weight or "")),
+                window.order,
+                window.start,
+                window.block_starts,
+                window.block_rows,
+                window.last,
+                self._run_key,
+                self.parameters,
+                self._gradient,
+                self._optimizer.code,
+                np.array(self._optimizer.constants),
+                self.state,
+                self._counters,
+                self._totals,
+            )
+        if status != kernels.OK:
+            place = int(self._counters[progress.BAD_ROW])
+            raise model.explain(status, int(self._scratch.ids[place]), self._scratch, place)

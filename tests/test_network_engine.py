@@ -1,0 +1,199 @@
+"""Promises of training a network: the same numbers both ways, the same bits on any threads."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import write_dataset
+from threadpoolctl import threadpool_info
+
+import ooc
+from ooc.dataset import Dataset
+from ooc.engines import BatchEngine, make_engine
+from ooc.errors import DataError, DivergedError, InputError
+from ooc.kernels import network as kernels
+from ooc.models import MLP, Autoencoder
+from ooc.models.network import DenseNetwork
+from ooc.network_engine import NetworkEngine
+from ooc.optim import Optimizer, adam, momentum, sgd
+from ooc.rng import Purpose, generator
+from ooc.trainer import Trainer
+
+MEMORY = "768MiB"
+MODELS = [
+    MLP(hidden=(300, 50), dropout=0.2, weight_decay=0.01),
+    MLP(hidden=(8,), activation="gelu", head="multiclass", outputs=2),
+    Autoencoder(hidden=(9,), code=4, activation="tanh"),
+]
+
+
+@pytest.fixture
+def weighted(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """9,000 weighted rows in several windows, of a length that no batch divides."""
+    monkeypatch.setattr("ooc.plan.LARGEST_WINDOW", 2**17)
+    x = rng.standard_normal((9007, 12)).astype(np.float32)
+    y, weight = (x[:, 0] * x[:, 1] > 0).astype(np.int64), rng.random(9007).astype(np.float32)
+    return write_dataset(tmp_path / "a.zarr", chunk_rows=100, X=x, y=y, weight=weight)
+
+
+def trained(
+    engine_of: type, model: DenseNetwork, optimizer: Optimizer, batch_size: int, dataset: Dataset
+) -> tuple[np.ndarray, float, int, int]:
+    trainer = Trainer(model, optimizer, batch_size, MEMORY)
+    loader, layout = trainer.loader(dataset), trainer.layout(dataset)
+    assert loader.plan.order.windows > 2
+    parameters = model.init(layout, generator(0, Purpose.PARAMETERS))
+    engine = engine_of(model, optimizer, loader, parameters, optimizer.init(layout.size))
+    for window in loader.windows(2):
+        engine.advance(window)
+    return parameters, engine.loss_sum, engine.step, engine.rows
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda m: f"{m.name}-{len(m.hidden)}")
+@pytest.mark.parametrize(("optimizer", "batch_size"), [(adam(0.01), 700), (momentum(0.01), 64)])
+def test_a_window_in_one_call_gives_the_numbers_of_a_loop_over_batches(
+    weighted: Dataset, model: DenseNetwork, optimizer: Optimizer, batch_size: int
+) -> None:
+    """To the last bit: shares, masks and the order of sums are the same."""
+    engines = [
+        trained(kind, model, optimizer, batch_size, weighted)
+        for kind in (NetworkEngine, BatchEngine)
+    ]
+    assert np.array_equal(engines[0][0], engines[1][0])
+    assert engines[0][1] == pytest.approx(engines[1][1], rel=1e-12)
+    assert engines[0][2:] == engines[1][2:]
+    assert engines[0][3] == 2 * 9007
+
+
+def test_a_network_gets_the_engine_that_runs_windows(weighted: Dataset) -> None:
+    trainer = Trainer(MODELS[0], sgd(0.1), 64, MEMORY)
+    layout = trainer.layout(weighted)
+    state, parameters = np.zeros((0, layout.size)), np.zeros(layout.size, np.float32)
+    engine = make_engine(MODELS[0], trainer.optimizer, trainer.loader(weighted), parameters, state)
+    assert isinstance(engine, NetworkEngine)
+
+
+def test_bits_do_not_depend_on_threads(weighted: Dataset) -> None:
+    """Kernel threads, BLAS' threads and readers, each in a process of its own."""
+    code = (
+        "import ooc, sys\n"
+        "model = ooc.models.MLP(hidden=(300, 50), dropout=0.2)\n"
+        f"trainer = ooc.Trainer(model, ooc.optim.adam(0.01), 1024, {MEMORY!r}, "
+        "readers=int(sys.argv[1]))\n"
+        f"print(trainer.fit(ooc.open({weighted.path!r})).results['parameters_sha256'])"
+    )
+    hashes = set()
+    for threads, readers in (("1", "1"), ("2", "5")):
+        environment = {**os.environ, "NUMBA_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        command = [sys.executable, "-c", code, readers]
+        hashes.add(subprocess.check_output(command, env=environment, text=True))
+    assert len(hashes) == 1
+
+
+def test_blas_has_its_threads_back_after_training(weighted: Dataset) -> None:
+    Trainer(MODELS[1], sgd(0.1), 64, MEMORY).fit(weighted)
+    before = [pool["num_threads"] for pool in threadpool_info()]
+    Trainer(MODELS[1], sgd(0.1), 64, MEMORY).fit(weighted)
+    assert [pool["num_threads"] for pool in threadpool_info()] == before
+
+
+def test_widths_compile_nothing(weighted: Dataset) -> None:
+    Trainer(MODELS[0], adam(0.1), 64, MEMORY).fit(weighted)
+    compiled = len(kernels.train_window.signatures)  # type: ignore[attr-defined]
+    for model in (MODELS[1], MLP(hidden=()), MLP(hidden=(3, 4, 5, 6), activation="softplus")):
+        Trainer(model, sgd(0.01), 100, MEMORY).fit(weighted)
+    assert len(kernels.train_window.signatures) == compiled  # type: ignore[attr-defined]
+
+
+def test_a_network_learns_what_no_linear_model_can(weighted: Dataset) -> None:
+    """The label is the sign of a product of two features."""
+    run = Trainer(MLP(hidden=(32, 32)), adam(0.005), 64, MEMORY).fit(weighted, epochs=8)
+    assert run.evaluate(weighted)["accuracy"] > 0.95
+
+
+def test_an_autoencoder_finds_the_plane_that_rows_lie_in(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Rows on a plane of 2 dimensions in 6: a code of 2 suffices, one of 1 does not."""
+    x = (rng.standard_normal((5000, 2)) @ rng.standard_normal((2, 6))).astype(np.float32)
+    dataset = write_dataset(tmp_path / "plane.zarr", chunk_rows=100, X=x)
+    found = {}
+    for code in (1, 2):
+        model = Autoencoder(hidden=(), code=code, activation="identity")
+        run = Trainer(model, adam(0.02), 50, MEMORY).fit(
+            dataset, epochs=6, run_dir=tmp_path / str(code)
+        )
+        found[code] = run.evaluate(dataset)["loss"]
+        assert run.predict(dataset, "error").mean() == pytest.approx(found[code], rel=1e-4)
+    smallest = np.linalg.svd(x - x.mean(0), compute_uv=False)[1] ** 2 / (2 * len(x))
+    assert found[1] > 0.99 * smallest
+    assert found[2] < 0.01 * smallest
+
+
+@pytest.mark.parametrize("batch_size", [1, 64, 2000])
+def test_a_bad_row_is_named_and_nothing_is_learned_from_its_batch(
+    tmp_path: Path, rng: np.random.Generator, batch_size: int
+) -> None:
+    x, y = rng.standard_normal((2000, 5)).astype("f4"), rng.integers(0, 2, 2000)
+    x[1234, 3] = np.nan
+    dataset = write_dataset(tmp_path / "a.zarr", X=x, y=y)
+    with pytest.raises(DataError, match="row 1234 has nan in feature 3"):
+        Trainer(MODELS[0], sgd(0.1), batch_size, MEMORY).fit(dataset)
+    labels = write_dataset(tmp_path / "b.zarr", X=np.nan_to_num(x), y=y + 1)
+    with pytest.raises(DataError, match=r"has target 2\.0, but mlp takes labels 0 and 1"):
+        Trainer(MODELS[0], sgd(0.1), batch_size, MEMORY).fit(labels)
+
+
+def test_steps_that_are_too_long_are_told(weighted: Dataset) -> None:
+    with pytest.raises(DivergedError, match="lower the learning rate"):
+        Trainer(MLP(hidden=(50,), head="regression"), sgd(1e12), 64, MEMORY).fit(weighted, 3)
+
+
+def test_a_head_that_does_not_fit_is_refused_before_training(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    x = rng.standard_normal((100, 3)).astype("f4")
+    dataset = write_dataset(tmp_path / "a.zarr", X=x, y=x)
+    with pytest.raises(InputError, match=r"binary head takes 1 target value a row.* have 3 a row"):
+        Trainer(MLP(), sgd(0.1), 10, MEMORY).fit(dataset, run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    run = Trainer(MLP(head="regression", outputs=3), sgd(0.1), 10, MEMORY).fit(dataset)
+    assert run.predict(dataset).shape == (100, 3)
+
+
+def test_a_saved_network_is_the_network_and_another_layout_is_refused(
+    weighted: Dataset, tmp_path: Path
+) -> None:
+    run = Trainer(MODELS[1], adam(0.01), 64, MEMORY).fit(weighted, run_dir=tmp_path / "run")
+    loaded = ooc.load(tmp_path / "run")
+    assert loaded.model == run.model
+    assert np.array_equal(loaded.predict(weighted), run.predict(weighted))
+    description = tmp_path / "run" / "run.json"
+    edited = json.loads(description.read_text())
+    edited["model"]["hidden"] = [9]
+    description.write_text(json.dumps(edited))
+    with pytest.raises(InputError, match=r"run holds 122 parameters, but its mlp .* has 137"):
+        ooc.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize("cold", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_network_stays_inside_its_memory(tmp_path: Path, cold: bool) -> None:
+    """In a fresh process, and with a cold compile cache, too."""
+    data = tmp_path / "a.zarr"
+    subprocess.check_call(
+        [sys.executable, "-m", "ooc", "make", "logistic", str(data), "--rows", "400k", "--json"],
+        stdout=subprocess.DEVNULL,
+    )
+    command = [sys.executable, "-m", "ooc", "train", str(data), "--model", "mlp", "--json"]
+    command += ["--hidden", "512,512", "--batch-size", "1024", "--memory", "640MiB"]
+    command += ["--optimizer", "adam", "--lr", "0.001", "--run", str(tmp_path / "run")]
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cold")} if cold else {}
+    printed = subprocess.check_output(command, text=True, env={**os.environ, **cache})
+    result = json.loads(printed)
+    budget = result["memory_budget_bytes"]
+    assert result["memory_peak_bytes"] <= result["memory_projected_bytes"] <= budget
+    assert result["loss"] < 0.45
