@@ -38,9 +38,8 @@ def train_and_score(
     network = _same_network(torch, model, trainer.layout(training), trainer.seed)
     optimizer = torch.optim.Adam(network.parameters(), lr=trainer.optimizer.learning_rate)
     scale = float(model.scale)
-    loader = ooc.Loader(
-        training, trainer.batch_size, trainer.memory, trainer.seed, arrays=_arrays(training)
-    )
+    names = [training.features, str(training.target)]
+    loader = ooc.Loader(training, trainer.batch_size, trainer.memory, trainer.seed, arrays=names)
     begun = time.perf_counter()
     for _ in range(epochs):
         for batch in loader:

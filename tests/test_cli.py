@@ -71,6 +71,60 @@ def test_make_train_evaluate_predict(
     assert zarr.open_group("out.zarr", mode="r")["prediction"].shape == (5000,)
 
 
+def test_networks_from_the_shell(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The head follows from the targets: labels, classes that the data note, or fractions."""
+    memory = ["--memory", "768MiB"]
+    for kind, head, outputs in (
+        ("logistic", "binary", 1),
+        ("softmax", "multiclass", 4),
+        ("linear", "regression", 1),
+    ):
+        data = f"{kind}.zarr"
+        called(capsys, "make", kind, data, "--rows", "20k", "--features", "6", "--classes", "4")
+        options = ["--model", "mlp", "--hidden", "24,12", *memory, "--batch-size", "100"]
+        called(capsys, "plan", data, *options)
+        more = ["--activation", "tanh", "--dropout", "0.05", "--weight-decay", "1e-5"]
+        more += ["--optimizer", "adam", "--lr", "0.01", "--epochs", "2", "--run", f"runs/{kind}"]
+        called(capsys, "train", data, *options, *more)
+        saved = json.loads(Path("runs", kind, "run.json").read_text())["model"]
+        assert (saved["head"], saved["outputs"], saved["hidden"]) == (head, outputs, [24, 12])
+        assert (saved["activation"], saved["dropout"]) == ("tanh", 0.05)
+        found = called(capsys, "evaluate", f"runs/{kind}", data, *memory)
+        best = ooc.open(data).attributes["generator"]["best"]
+        assert found["loss"] < 1.15 * best["loss"]
+    called(
+        capsys, "train", "linear.zarr", "--model", "autoencoder", "--hidden", "", "--code", "6",
+        *memory, "--optimizer", "adam", "--run", "runs/a",
+    )  # fmt: skip
+    called(capsys, "predict", "runs/a", "linear.zarr", "out.zarr", *memory)
+    assert zarr.open_group("out.zarr", mode="r")["prediction"].shape == (20_000, 6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--hidden", "8,0"], "hidden width must be a whole number of at least 1, not 0"),
+        (["--hidden", "8;8"], "'8;8' are no widths; write them as 256,256"),
+        (["--activation", "swish"], "no activation is called 'swish'; choose one of: relu"),
+        (["--head", "multiclass"], "give them with --classes"),
+        (["--head", "multiclass", "--classes", "1"], "at least 2 classes, not 1"),
+        (["--code", "3"], "mlp has no --code; leave it out, or choose --model autoencoder"),
+        (["--model", "logistic", "--hidden", "8"], "logistic has no --hidden; leave it out"),
+        (["--dropout", "1.5"], "dropout must be at least 0 and below 1, not 1.5"),
+        (["--feature-scale", "1e30"], "standardise the features"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused(
+    here: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    called(capsys, "make", "logistic", "a.zarr", "--rows", "2k", "--features", "4")
+    found = refused(
+        capsys, "train", "a.zarr", "--model", "mlp", "--memory", "768MiB", *options, "--run", "r"
+    )
+    assert message in found
+    assert not Path("r").exists()
+
+
 def test_without_json_people_get_tables(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["make", "logistic", "a.zarr", "--rows", "2k", "--features", "4"]) == 0
     assert main(["info", "a.zarr"]) == 0

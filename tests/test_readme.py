@@ -6,13 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from datasets import write_dataset
+
+import ooc
+from ooc.loader import Batch
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", README, re.S)
 SETUP, SHELL = (code for language, code in BLOCKS if language == "bash")
-[SCRIPT] = [code for language, code in BLOCKS if language == "python"]
+SCRIPT, MODEL = [code for language, code in BLOCKS if language == "python"]
 
 
 def environment() -> dict[str, str]:
@@ -38,6 +43,33 @@ def test_shell_commands_and_the_script_work_as_pasted(tmp_path: Path) -> None:
 
 def test_the_script_has_about_ten_lines() -> None:
     assert len([line for line in SCRIPT.splitlines() if line]) <= 10
+
+
+def test_the_model_of_ones_own_is_short_and_keeps_the_contract(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Its gradient is the slope of its loss, and it learns what its branches can tell."""
+    assert len(MODEL.splitlines()) <= 60
+    names: dict = {"__name__": "branches"}
+    exec(compile(MODEL, "README.md", "exec"), names)
+    model = names["Branches"](units=8)
+    assert isinstance(model, ooc.models.Model)
+    x = rng.standard_normal((3000, 5)).astype(np.float32)
+    y = np.tanh(x[:, 0] - x[:, 1]) + np.tanh(2 * x[:, 2] + x[:, 4])
+    batch = Batch({"X": x[:200], "y": y[:200]}, np.arange(200), 0, 0, ("X", "y", None))
+    layout = model.layout((5,))
+    parameters = model.init(layout, rng)
+    gradient, other = np.empty(layout.size), np.empty(layout.size)
+    model.loss_and_grad(parameters, batch, gradient)
+    for i in range(layout.size):
+        up, down = parameters.copy(), parameters.copy()
+        up[i] += 2**-6
+        down[i] -= 2**-6
+        slope = model.loss_and_grad(up, batch, other) - model.loss_and_grad(down, batch, other)
+        assert gradient[i] == pytest.approx(32 * slope, rel=1e-2, abs=1e-3)
+    dataset = write_dataset(tmp_path / "a.zarr", chunk_rows=100, X=x, y=y.astype(np.float32))
+    run = ooc.Trainer(model, ooc.optim.adam(0.01), 50, "512MiB").fit(dataset, epochs=10)
+    assert run.evaluate(dataset)["loss"] < 0.02 * y.var()
 
 
 def test_ci_runs_the_test_command() -> None:

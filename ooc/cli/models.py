@@ -135,8 +135,8 @@ def factor(text: str) -> float:
 
 
 def widths(text: str) -> tuple[int, ...]:
-    """Read the units of layers, such as 256,256."""
+    """Read the units of layers, such as 256,256; an empty text is no layers."""
     try:
-        return tuple(int(part) for part in text.split(","))
+        return tuple(int(part) for part in text.split(",")) if text.strip() else ()
     except ValueError:
         raise InputError(f"{text!r} are no widths; write them as 256,256") from None

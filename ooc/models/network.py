@@ -242,10 +242,11 @@ class DenseNetwork:
         if status == kernels.NOT_FINITE and np.isfinite(values).all():
             largest = int(np.argmax(np.abs(values)))
             if abs(float(values[largest])) > LARGEST_FEATURE:
+                scaled = "" if self.scale == 1 else f" times the scale of {self.scale:g}"
                 value = float(values[largest]) / self.scale
                 return DataError(
-                    f"row {row} has {value:g} in feature {largest}, whose square overflows "
-                    "float32; standardise the features (subtract the mean, divide by the standard "
+                    f"row {row} has {value:g}{scaled} in feature {largest}, whose square "
+                    "overflows float32; standardise the features (subtract the mean, divide by the standard "
                     "deviation), scale them, or remove the row"
                 )
         return explain(self.name, self.targets, status, row, values, target)
