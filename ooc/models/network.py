@@ -246,8 +246,8 @@ class DenseNetwork:
                 value = float(values[largest]) / self.scale
                 return DataError(
                     f"row {row} has {value:g}{scaled} in feature {largest}, whose square "
-                    "overflows float32; standardise the features (subtract the mean, divide by the standard "
-                    "deviation), scale them, or remove the row"
+                    "overflows float32; standardise the features (subtract the mean, divide by "
+                    "the standard deviation), scale them, or remove the row"
                 )
         return explain(self.name, self.targets, status, row, values, target)
 
