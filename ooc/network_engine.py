@@ -7,7 +7,8 @@ import numpy as np
 
 from ooc.blas import one_thread
 from ooc.kernels import linear as progress
-from ooc.kernels import network as kernels
+from ooc.kernels.network_memory import MOST_SHARES, make_scratch, scratch_bytes
+from ooc.kernels.network_window import train_window
 from ooc.kernels.rows import as_rows
 from ooc.loader import Loader
 from ooc.models.base import Layout
@@ -18,7 +19,7 @@ from ooc.reader import Window
 from ooc.rng import Purpose, prefix
 
 # SciPy's BLAS with its buffers, and compiling the network's kernels, as measured in a fresh
-# process by tests/test_network_memory.py.
+# process by tests/test_network_engine.py.
 LIBRARY_BYTES = 128 * 2**20
 
 
@@ -26,13 +27,13 @@ def network_bytes(model: DenseNetwork, layout: Layout, batch_size: int) -> int:
     """Return the bytes of the engine's scratch, and of the libraries that it brings."""
     features = layout.shapes["layer1.weights"][1]
     network = model.network(features)
-    return LIBRARY_BYTES + kernels.scratch_bytes(network, batch_size, model.target_width)
+    return LIBRARY_BYTES + scratch_bytes(network, batch_size, model.target_width)
 
 
 class NetworkEngine:
     """Takes the steps of a window in one compiled call; see `ooc.engines.Engine`.
 
-    Shares of a batch go to at most `ooc.kernels.network.MOST_SHARES` threads, as many as there
+    Shares of a batch go to at most `MOST_SHARES` threads, as many as there
     are cores; BLAS has one thread meanwhile. Readers wait in the kernel for the disk, or decode.
     """
 
@@ -48,14 +49,14 @@ class NetworkEngine:
         self._model, self._optimizer, self._dataset = model, optimizer, loader.dataset
         shape = loader.dataset.arrays[loader.dataset.features].shape[1:]
         self._network = model.network(int(np.prod(shape, dtype=np.int64)))
-        self._scratch = kernels.make_scratch(
+        self._scratch = make_scratch(
             self._network,
             loader.plan.batch_size,
             model.target_width,
             weighted=loader.dataset.weight is not None,
         )
         cores = len(os.sched_getaffinity(0))
-        self._threads = min(cores, kernels.MOST_SHARES, numba.get_num_threads())
+        self._threads = min(cores, MOST_SHARES, numba.get_num_threads())
         self._gradient = np.zeros(parameters.size)
         self._run_key = np.uint64(prefix(loader.plan.order.seed, Purpose.BATCH))
         self._counters = np.zeros(progress.COUNTERS, np.int64)
@@ -89,7 +90,7 @@ class NetworkEngine:
         features, half = as_rows(window.arrays[dataset.features])
         numba.set_num_threads(self._threads)
         with one_thread():
-            status = kernels.train_window(
+            status = train_window(
                 self._network,
                 self._scratch,
                 features,
@@ -110,6 +111,6 @@ class NetworkEngine:
                 self._counters,
                 self._totals,
             )
-        if status != kernels.OK:
+        if status != progress.OK:
             place = int(self._counters[progress.BAD_ROW])
             raise model.explain(status, int(self._scratch.ids[place]), self._scratch, place)

@@ -25,7 +25,8 @@ from peers.environments import ROOT, Environment, UnavailableError, run_checked
 
 from ooc.blas import one_thread
 from ooc.kernels import linear as progress
-from ooc.kernels import network as kernels
+from ooc.kernels.network_memory import make_scratch
+from ooc.kernels.network_window import train_window
 from ooc.models import MLP
 from ooc.optim import adam
 from ooc.rng import Purpose, generator, prefix
@@ -85,7 +86,7 @@ class Steps:
     def __init__(self, case: Case, x: np.ndarray, y: np.ndarray, start: np.ndarray) -> None:
         model = MLP(hidden=case.widths[1:-1])
         self._network, self._start = model.network(case.widths[0]), start
-        self._scratch = kernels.make_scratch(self._network, case.batch_size, 1, False)
+        self._scratch = make_scratch(self._network, case.batch_size, 1, False)
         self._x, self._y, self._case = x, y, case
 
     def run(self, rows: int, window: int | None = None) -> tuple[float, np.ndarray]:
@@ -102,7 +103,7 @@ class Steps:
         with one_thread():
             for first in range(0, rows, window):
                 part = slice(first, first + window)
-                status = kernels.train_window(
+                status = train_window(
                     self._network,
                     self._scratch,
                     self._x[part],
@@ -123,7 +124,7 @@ class Steps:
                     counters,
                     totals,
                 )
-                assert status == kernels.OK
+                assert status == progress.OK
                 sums.append(float(totals[progress.LOSS_SUM]))
         seconds = time.perf_counter() - begun
         return seconds, np.diff(sums) / window

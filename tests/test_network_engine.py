@@ -15,7 +15,7 @@ import ooc
 from ooc.dataset import Dataset
 from ooc.engines import BatchEngine, make_engine
 from ooc.errors import DataError, DivergedError, InputError
-from ooc.kernels import network as kernels
+from ooc.kernels.network_window import train_window
 from ooc.models import MLP, Autoencoder
 from ooc.models.network import DenseNetwork
 from ooc.network_engine import NetworkEngine
@@ -103,10 +103,10 @@ def test_blas_has_its_threads_back_after_training(weighted: Dataset) -> None:
 
 def test_widths_compile_nothing(weighted: Dataset) -> None:
     Trainer(MODELS[0], adam(0.1), 64, MEMORY).fit(weighted)
-    compiled = len(kernels.train_window.signatures)  # type: ignore[attr-defined]
+    compiled = len(train_window.signatures)  # type: ignore[attr-defined]
     for model in (MODELS[1], MLP(hidden=()), MLP(hidden=(3, 4, 5, 6), activation="softplus")):
         Trainer(model, sgd(0.01), 100, MEMORY).fit(weighted)
-    assert len(kernels.train_window.signatures) == compiled  # type: ignore[attr-defined]
+    assert len(train_window.signatures) == compiled  # type: ignore[attr-defined]
 
 
 def test_a_network_learns_what_no_linear_model_can(weighted: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""Dense networks: a whole window of mini-batch steps in one compiled call.
+"""Dense networks: layers composed, forward and backward, and the gradient of a batch.
 
 A batch is divided into shares of rows. Each share goes forward and backward on its own, with a
 gradient of its own, and the gradients are added up in the order of the shares, in float64. What
@@ -9,145 +9,45 @@ Widths, activations, dropout and heads are data: another network compiles nothin
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from numba import prange
 
 from ooc.compiled import exact_kernel, kernel, parallel_kernel
 from ooc.kernels import dense
-from ooc.kernels.dropout import drop, step_seed
+from ooc.kernels.dropout import drop
 from ooc.kernels.heads import head_loss
-from ooc.kernels.linear import (
-    BAD_ROW,
-    IN_BATCH,
-    LOSS_SUM,
-    NOT_FINITE,
-    OK,
-    ROWS,
-    STEP,
-)
+from ooc.kernels.linear import NOT_FINITE, OK
+from ooc.kernels.network_memory import MOST_SHARES, SHARE_ROWS, SHARE_WORK, Network, Scratch
 from ooc.kernels.rows import gather
-from ooc.optim import update
 
-SHARE_ROWS = 128
-MOST_SHARES = 8
-# Fewer multiplications than this in a share, and two threads take longer than one.
-SHARE_WORK = 4_000_000
 LARGEST_SQUARE = np.finfo(np.float32).max
-# Parameters that are updated as one piece.
-PIECE = 16_384
 
 
-class Network(NamedTuple):
-    """What a network computes, as the kernels want it.
-
-    Attributes
-    ----------
-    widths
-        (layers + 1,) int64: inputs, units of each layer.
-    activations
-        (layers,) int64 codes of `ooc.kernels.activations`.
-    dropout
-        (layers,) float64, the share of each layer's outputs that is dropped in training.
-    loss_code
-        Of `ooc.losses`, or `SOFTMAX`.
-    reconstructs
-        Whether the inputs are the targets.
-    weight_decay
-        Half of it times the sum of squared weights is added to the loss.
-    scale
-        Factor for every feature.
-    """
-
-    widths: np.ndarray
-    activations: np.ndarray
-    dropout: np.ndarray
-    loss_code: int
-    reconstructs: bool
-    weight_decay: float
-    scale: float
-
-
-class Scratch(NamedTuple):
-    """Memory that lives as long as a run; `make_scratch` makes it.
-
-    Attributes
-    ----------
-    inputs, targets, weights, ids
-        The batch: (B, F), (B, T), (B,) or (0,) float32, and (B,) int64 places in the window.
-    outputs, slopes
-        Of all layers one after the other, each (B, units), flat float32.
-    gradients
-        (shares, parameters) float32.
-    losses, failures
-        (shares,) float64, and (shares, 2) int64: a status and its row in the batch.
-    pieces
-        (pieces, 3) int64: start and stop of parameters, and whether they decay.
-    penalties
-        (pieces,) float64: what each piece adds to the loss; NaN if its gradient is not finite.
-    """
-
-    inputs: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray
-    ids: np.ndarray
-    outputs: np.ndarray
-    slopes: np.ndarray
-    gradients: np.ndarray
-    losses: np.ndarray
-    failures: np.ndarray
-    pieces: np.ndarray
-    penalties: np.ndarray
-
-
-def parameter_count(widths: np.ndarray) -> int:
-    """Return the weights and biases of all layers."""
-    return int(((widths[:-1] + 1) * widths[1:]).sum())
-
-
-def scratch_bytes(network: Network, batch_size: int, targets: int) -> int:
-    """Return the bytes of `make_scratch`."""
-    widths, parameters = network.widths, parameter_count(network.widths)
-    row = 4 * (int(widths[0]) + targets + 1 + 2 * int(widths[1:].sum())) + 8
-    pieces = len(_pieces(widths))
-    return batch_size * row + 4 * _most_shares(batch_size, parameters) * parameters + 32 * pieces
-
-
-def make_scratch(network: Network, batch_size: int, targets: int, weighted: bool) -> Scratch:
-    """Allocate all that steps of up to `batch_size` rows need."""
-    widths, parameters = network.widths, parameter_count(network.widths)
-    shares, units = _most_shares(batch_size, parameters), int(widths[1:].sum())
-    pieces = _pieces(widths)
-    return Scratch(
-        inputs=np.empty((batch_size, int(widths[0])), np.float32),
-        targets=np.empty((batch_size, targets), np.float32),
-        weights=np.empty(batch_size if weighted else 0, np.float32),
-        ids=np.empty(batch_size, np.int64),
-        outputs=np.empty(batch_size * units, np.float32),
-        slopes=np.empty(batch_size * units, np.float32),
-        gradients=np.empty((shares, parameters), np.float32),
-        losses=np.empty(shares),
-        failures=np.empty((shares, 2), np.int64),
-        pieces=pieces,
-        penalties=np.empty(len(pieces)),
-    )
-
-
-def _pieces(widths: np.ndarray) -> np.ndarray:
-    """Cut the parameters into pieces that are updated on their own: start, stop, decays."""
-    pieces, start = [], 0
-    for inputs, units in zip(widths[:-1].tolist(), widths[1:].tolist(), strict=True):
-        for size, decays in ((inputs * units, 1), (units, 0)):
-            stop = start + size
-            pieces += [[a, min(a + PIECE, stop), decays] for a in range(start, stop, PIECE)]
-            start = stop
-    return np.array(pieces, np.int64)
-
-
-def _most_shares(batch_size: int, parameters: int) -> int:
-    """Return the most shares of batches up to this size."""
-    return max(1, min(MOST_SHARES, -(-batch_size // SHARE_ROWS)))
+@exact_kernel
+def load_rows(
+    scratch: Scratch,
+    features: np.ndarray,
+    half: bool,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    order: np.ndarray,
+    position: int,
+    count: int,
+    block_starts: np.ndarray,
+    block_rows: int,
+    scale: float,
+    filled: int,
+) -> None:
+    """Copy rows ``order[position : position + count]`` into the batch, after `filled` others."""
+    gather(features, half, order, position, count, scale, scratch.inputs, filled)
+    for r in range(count):
+        row = order[position + r]
+        scratch.ids[filled + r] = block_starts[row // block_rows] + row % block_rows
+        for k in range(targets.shape[1]):
+            scratch.targets[filled + r, k] = targets[row, k]
+        if weights.size:
+            scratch.weights[filled + r] = weights[row]
 
 
 @exact_kernel
@@ -364,68 +264,6 @@ def gradient_of_shares(
 
 
 @exact_kernel
-def update_pieces(
-    network: Network,
-    scratch: Scratch,
-    parameters: np.ndarray,
-    first: int,
-    last: int,
-    shares: int,
-    rows: int,
-    gradient: np.ndarray,
-    optimizer_code: int,
-    constants: np.ndarray,
-    state: np.ndarray,
-    step: int,
-) -> None:
-    """Add up pieces `first` to `last` of the gradient, and take the optimizer's step with each."""
-    for piece in range(first, last):
-        add_piece(network, scratch, parameters, piece, shares, rows, gradient)
-        start, stop, _ = scratch.pieces[piece]
-        update(
-            optimizer_code,
-            parameters[start:stop],
-            gradient[start:stop],
-            state[:, start:stop],
-            constants,
-            step,
-        )
-
-
-@parallel_kernel
-def update_pieces_in_parallel(
-    network: Network,
-    scratch: Scratch,
-    parameters: np.ndarray,
-    pieces: int,
-    shares: int,
-    rows: int,
-    gradient: np.ndarray,
-    optimizer_code: int,
-    constants: np.ndarray,
-    state: np.ndarray,
-    step: int,
-) -> None:
-    """Run `update_pieces`, the pieces shared among Numba's threads."""
-    for place in prange(pieces):
-        piece = int(np.int64(place))
-        update_pieces(
-            network,
-            scratch,
-            parameters,
-            piece,
-            piece + 1,
-            shares,
-            rows,
-            gradient,
-            optimizer_code,
-            constants,
-            state,
-            step,
-        )
-
-
-@exact_kernel
 def run_shares(
     network: Network, scratch: Scratch, parameters: np.ndarray, rows: int, seed: np.int64
 ) -> tuple[int, int, int, float]:
@@ -474,176 +312,3 @@ def batch_gradient(
         add_piece(network, scratch, parameters, piece, shares, rows, gradient)
     total += rows * scratch.penalties.sum()
     return (OK, -1, total) if math.isfinite(total) else (NOT_FINITE, 0, total)
-
-
-@exact_kernel
-def take_step(
-    network: Network,
-    scratch: Scratch,
-    parameters: np.ndarray,
-    rows: int,
-    seed: np.int64,
-    gradient: np.ndarray,
-    optimizer_code: int,
-    constants: np.ndarray,
-    state: np.ndarray,
-    step: int,
-) -> tuple[int, int, float]:
-    """Do as `batch_gradient`, and take the optimizer's step with each piece of the gradient."""
-    shares, status, row, total = run_shares(network, scratch, parameters, rows, seed)
-    if status != OK:
-        return status, row, total
-    pieces = scratch.pieces.shape[0]
-    if shares == 1:
-        update_pieces(
-            network,
-            scratch,
-            parameters,
-            0,
-            pieces,
-            shares,
-            rows,
-            gradient,
-            optimizer_code,
-            constants,
-            state,
-            step,
-        )
-    else:
-        update_pieces_in_parallel(
-            network,
-            scratch,
-            parameters,
-            pieces,
-            shares,
-            rows,
-            gradient,
-            optimizer_code,
-            constants,
-            state,
-            step,
-        )
-    total += rows * scratch.penalties.sum()
-    return (OK, -1, total) if math.isfinite(total) else (NOT_FINITE, 0, total)
-
-
-@exact_kernel
-def load_rows(
-    scratch: Scratch,
-    features: np.ndarray,
-    half: bool,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    order: np.ndarray,
-    position: int,
-    count: int,
-    block_starts: np.ndarray,
-    block_rows: int,
-    scale: float,
-    filled: int,
-) -> None:
-    """Copy rows ``order[position : position + count]`` into the batch, after `filled` others."""
-    gather(features, half, order, position, count, scale, scratch.inputs, filled)
-    for r in range(count):
-        row = order[position + r]
-        scratch.ids[filled + r] = block_starts[row // block_rows] + row % block_rows
-        for k in range(targets.shape[1]):
-            scratch.targets[filled + r, k] = targets[row, k]
-        if weights.size:
-            scratch.weights[filled + r] = weights[row]
-
-
-@exact_kernel
-def train_window(
-    network: Network,
-    scratch: Scratch,
-    features: np.ndarray,
-    half: bool,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    order: np.ndarray,
-    start: int,
-    block_starts: np.ndarray,
-    block_rows: int,
-    flush: bool,
-    run_key: np.uint64,
-    parameters: np.ndarray,
-    gradient: np.ndarray,
-    optimizer_code: int,
-    constants: np.ndarray,
-    state: np.ndarray,
-    counters: np.ndarray,
-    totals: np.ndarray,
-) -> int:
-    """Take every step that the rows of one window complete.
-
-    A batch may begin in one window and end in the next: its rows so far lie in the scratch. With
-    `flush` the epoch's last, shorter batch is taken.
-
-    Parameters
-    ----------
-    features, half
-        (rows, F) of any real dtype, see `ooc.kernels.rows.as_rows`.
-    targets, weights
-        (rows, T) and (rows,) float32; either may be empty.
-    order, start, block_starts, block_rows
-        Order of the rows, the first place in it, and the row of the dataset at which each block
-        of the window starts.
-    run_key
-        ``ooc.rng.prefix(seed, Purpose.BATCH)``, from which each step has its seed.
-    gradient
-        (parameters,) float64 scratch.
-    counters, totals
-        Progress that lives as long as the run, as in `ooc.kernels.linear`.
-
-    Returns
-    -------
-    int
-        `OK`, or why the row in place ``counters[BAD_ROW]`` of the batch cannot be used; the
-        parameters are then those before its batch.
-    """
-    in_batch, position, batch_size = counters[IN_BATCH], start, scratch.inputs.shape[0]
-    # Where nothing of the last window could be read, what was carried over is still a batch.
-    while position < order.size or (flush and in_batch > 0):
-        count = min(order.size - position, batch_size - in_batch)
-        load_rows(
-            scratch,
-            features,
-            half,
-            targets,
-            weights,
-            order,
-            position,
-            count,
-            block_starts,
-            block_rows,
-            network.scale,
-            in_batch,
-        )
-        position += count
-        in_batch += count
-        if in_batch < batch_size and not (flush and position == order.size):
-            continue
-        step = counters[STEP]
-        seed = step_seed(run_key, step)
-        status, row, loss = take_step(
-            network,
-            scratch,
-            parameters,
-            in_batch,
-            seed,
-            gradient,
-            optimizer_code,
-            constants,
-            state,
-            step,
-        )
-        if status != OK:
-            counters[BAD_ROW] = row
-            return status
-        totals[LOSS_SUM] += loss
-        counters[STEP] += 1
-        counters[ROWS] += in_batch
-        in_batch = 0
-    counters[IN_BATCH] = in_batch
-    return OK

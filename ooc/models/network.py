@@ -12,7 +12,8 @@ from ooc.errors import DataError, DivergedError, InputError
 from ooc.kernels import network as kernels
 from ooc.kernels.activations import ACTIVATIONS, IDENTITY
 from ooc.kernels.heads import head_loss
-from ooc.kernels.linear import OK
+from ooc.kernels.linear import NOT_FINITE, OK
+from ooc.kernels.network_memory import SHARE_ROWS, Network, Scratch, make_scratch
 from ooc.kernels.rows import as_rows, gather
 from ooc.models.bad_rows import explain
 from ooc.models.base import BatchLike, Layout, Measured
@@ -129,7 +130,7 @@ class DenseNetwork:
                 view[...] = generator.uniform(-bound, bound, view.shape)
         return parameters
 
-    def network(self, features: int) -> kernels.Network:
+    def network(self, features: int) -> Network:
         """Return what the kernels are to compute for rows of this many features."""
         widths = (features, *self.units(features))
         layers = len(widths) - 1
@@ -137,7 +138,7 @@ class DenseNetwork:
         activations[-1] = IDENTITY
         dropout = np.full(layers, float(self.dropout))
         dropout[-1] = 0.0
-        return kernels.Network(
+        return Network(
             widths=np.array(widths, np.int64),
             activations=activations,
             dropout=dropout,
@@ -162,7 +163,7 @@ class DenseNetwork:
         features, half = as_rows(batch.features)
         count, network = len(features), self.network(features.shape[1])
         weights = as_float32(batch.weight)
-        scratch = kernels.make_scratch(network, count, self.target_width, weights.size > 0)
+        scratch = make_scratch(network, count, self.target_width, weights.size > 0)
         order, starts = np.arange(count, dtype=np.int32), np.zeros(1, np.int64)
         targets = self.target_rows(batch.target, count)
         kernels.load_rows(
@@ -203,7 +204,7 @@ class DenseNetwork:
         inputs = np.empty((rows, flat.shape[1]), np.float32)
         gather(flat, half, np.arange(rows, dtype=np.int32), 0, rows, self.scale, inputs, 0)
         scores = np.empty((rows, units), np.float32)
-        step = min(rows, kernels.SHARE_ROWS)
+        step = min(rows, SHARE_ROWS)
         outputs, slopes = np.empty((2, step * int(network.widths[1:].sum())), np.float32)
         last, seed = outputs[-step * units :].reshape(step, units), np.int64(0)
         with one_thread():
@@ -234,12 +235,12 @@ class DenseNetwork:
         return flat.reshape(rows, self.target_width)
 
     def explain(
-        self, status: int, row: int, scratch: kernels.Scratch, place: int
+        self, status: int, row: int, scratch: Scratch, place: int
     ) -> DataError | DivergedError:
         """Say why the kernels refused the row of the dataset at this place of the batch."""
         values = scratch.inputs[place]
         target = float(scratch.targets[place, 0]) if scratch.targets.size else None
-        if status == kernels.NOT_FINITE and np.isfinite(values).all():
+        if status == NOT_FINITE and np.isfinite(values).all():
             largest = int(np.argmax(np.abs(values)))
             if abs(float(values[largest])) > LARGEST_FEATURE:
                 scaled = "" if self.scale == 1 else f" times the scale of {self.scale:g}"

@@ -322,3 +322,34 @@ def test_softmax_learns_the_real_digits(
     assert "used again" in capsys.readouterr().out
     assert expanded.stat().st_mtime_ns == first
     assert parameters() == before
+
+
+@pytest.mark.skipif(
+    not os.environ.get("OOC_REAL_DATA"),
+    reason="OOC_REAL_DATA is not set; it names the folder that holds the MNIST digits",
+)
+def test_a_network_reads_the_real_digits_better(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside the same network in PyTorch where that is installed."""
+    monkeypatch.setattr(
+        mnist, "learn_in_memory", lambda *digits: mnist.Score("none", "nothing", 0, 0, 0)
+    )
+    arguments = ["--model", "mlp", "--hidden", "64", "--rows", "40k", "--folder", str(tmp_path)]
+    assert mnist.main(arguments) == 0
+    shown = capsys.readouterr()
+    accuracy = {line[:22].strip(): float(line.split()[-1]) for line in shown.out.splitlines()[1:4]}
+    assert accuracy["ooc mlp"] > 0.9
+    if "PyTorch mlp" in accuracy:
+        assert accuracy["PyTorch mlp"] == pytest.approx(accuracy["ooc mlp"], abs=0.01)
+    else:
+        assert "pip install '.[torch]'" in shown.err
+
+
+def test_a_network_that_cannot_be_is_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--model", "mlp", "--hidden", "8,0", "--folder", str(tmp_path / "out")]
+    assert mnist.main(arguments) == 2
+    assert "hidden width must be a whole number of at least 1" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
