@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ooc.kernels.network_memory import SHARE_ROWS
 from ooc.linear_engine import LinearEngine, parallel_bytes, scratch_bytes
 from ooc.loader import BatchAssembler, Loader
 from ooc.models.base import Layout, Model
@@ -56,6 +57,11 @@ def engine_bytes(model: Model, layout: Layout, optimizer: Optimizer, batch_size:
     if isinstance(model, DenseNetwork):
         return vectors + network_bytes(model, layout, batch_size)
     return vectors
+
+
+def scoring_bytes(model: Model, layout: Layout) -> int:
+    """Return the bytes that evaluation and prediction hold beside batches and parameters."""
+    return network_bytes(model, layout, SHARE_ROWS) if isinstance(model, DenseNetwork) else 0
 
 
 def optional_bytes(model: Model, layout: Layout, batch_size: int) -> int:

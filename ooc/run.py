@@ -10,6 +10,7 @@ import numpy as np
 
 from ooc import checkpoint
 from ooc.dataset import Dataset
+from ooc.engines import scoring_bytes
 from ooc.errors import InputError
 from ooc.loader import Batch, Loader
 from ooc.memory import format_size
@@ -187,7 +188,7 @@ class Run:
             memory,
             shuffle="none",
             arrays=[name for name in roles if name is not None],
-            model_bytes=2 * self.parameters.nbytes,
+            model_bytes=2 * self.parameters.nbytes + scoring_bytes(self.model, self.layout),
             batch_copies=8,
         )
 

@@ -1,10 +1,10 @@
 """From the options about a model to the model: which options it has, and what is left out."""
 
+import math
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from ooc.errors import InputError
@@ -103,7 +103,7 @@ def model_config(
             config["outputs"] = classes or _noted_classes(dataset)
         elif head == "regression" and dataset.target is not None:
             shape = dataset.arrays[dataset.target].shape[1:]
-            config["outputs"] = int(np.prod(shape, dtype=np.int64))
+            config["outputs"] = math.prod(shape)
     return config
 
 
@@ -113,7 +113,7 @@ def _fitting_head(dataset: "Dataset", classes: int | None) -> str:
         return "multiclass"
     if dataset.target is None:
         return "binary"
-    whole = np.dtype(dataset.arrays[dataset.target].dtype).kind in "iub"
+    whole = dataset.arrays[dataset.target].dtype.kind in "iub"
     return "binary" if whole else "regression"
 
 
