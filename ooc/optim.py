@@ -1,7 +1,7 @@
 """Optimizers: (init, update) pairs over one flat parameter vector.
 
 A new optimizer is one constructor, one compiled update, one entry of `OPTIMIZERS` and one branch
-of `update`. An update never knows a model: it sees vectors.
+of `update_piece`. An update never knows a model: it sees vectors.
 """
 
 import math
@@ -97,6 +97,7 @@ def sgd_update(
     state: np.ndarray,
     constants: np.ndarray,
     step: int,
+    first: int,
 ) -> None:
     """Update `parameters` (float32) in place from the mean gradient (float64)."""
     rate = constants[0]
@@ -111,12 +112,14 @@ def momentum_update(
     state: np.ndarray,
     constants: np.ndarray,
     step: int,
+    first: int,
 ) -> None:
-    """Update `parameters` (float32) and the velocity ``state[0]`` in place."""
+    """Update `parameters` (float32) and their velocity in ``state[0]`` in place."""
     rate, memory = constants[0], constants[1]
+    velocity = state[0][first : first + parameters.size]
     for i in range(parameters.size):
-        state[0, i] = memory * state[0, i] + gradient[i]
-        parameters[i] -= rate * state[0, i]
+        velocity[i] = memory * velocity[i] + gradient[i]
+        parameters[i] -= rate * velocity[i]
 
 
 @exact_kernel
@@ -126,17 +129,20 @@ def adam_update(
     state: np.ndarray,
     constants: np.ndarray,
     step: int,
+    first: int,
 ) -> None:
     """Update `parameters` (float32) and both moments in ``state`` in place."""
     rate, beta1, beta2, epsilon = constants[0], constants[1], constants[2], constants[3]
     mean_scale = 1.0 / (1.0 - beta1 ** (step + 1))
     square_scale = 1.0 / (1.0 - beta2 ** (step + 1))
+    mean = state[0][first : first + parameters.size]
+    square = state[1][first : first + parameters.size]
     for i in range(parameters.size):
         g = gradient[i]
-        state[0, i] = beta1 * state[0, i] + (1.0 - beta1) * g
-        state[1, i] = beta2 * state[1, i] + (1.0 - beta2) * g * g
+        mean[i] = beta1 * mean[i] + (1.0 - beta1) * g
+        square[i] = beta2 * square[i] + (1.0 - beta2) * g * g
         parameters[i] -= (
-            rate * (state[0, i] * mean_scale) / (math.sqrt(state[1, i] * square_scale) + epsilon)
+            rate * (mean[i] * mean_scale) / (math.sqrt(square[i] * square_scale) + epsilon)
         )
 
 
@@ -150,12 +156,35 @@ def update(
     step: int,
 ) -> None:
     """Take one step of the optimizer that has this code."""
+    update_piece(code, parameters, gradient, state, constants, step, 0)
+
+
+@exact_kernel
+def update_piece(
+    code: int,
+    parameters: np.ndarray,
+    gradient: np.ndarray,
+    state: np.ndarray,
+    constants: np.ndarray,
+    step: int,
+    first: int,
+) -> None:
+    """Take one step for the piece of the parameters that begins at `first` of the whole vector.
+
+    Parameters
+    ----------
+    parameters, gradient
+        Of the piece alone.
+    state
+        (slots, parameters) of the whole vector: a piece of it would not be contiguous, and half
+        as fast.
+    """
     if code == ADAM:
-        adam_update(parameters, gradient, state, constants, step)
+        adam_update(parameters, gradient, state, constants, step, first)
     elif code == MOMENTUM:
-        momentum_update(parameters, gradient, state, constants, step)
+        momentum_update(parameters, gradient, state, constants, step, first)
     else:
-        sgd_update(parameters, gradient, state, constants, step)
+        sgd_update(parameters, gradient, state, constants, step, first)
 
 
 def _positive(name: str, value: float) -> float:

@@ -14,7 +14,7 @@ from ooc.kernels.dropout import step_seed
 from ooc.kernels.linear import BAD_ROW, IN_BATCH, LOSS_SUM, NOT_FINITE, OK, ROWS, STEP
 from ooc.kernels.network import add_piece, load_rows, run_shares
 from ooc.kernels.network_memory import Network, Scratch
-from ooc.optim import update
+from ooc.optim import update_piece
 
 
 @exact_kernel
@@ -36,13 +36,14 @@ def update_pieces(
     for piece in range(first, last):
         add_piece(network, scratch, parameters, piece, shares, rows, gradient)
         start, stop, _ = scratch.pieces[piece]
-        update(
+        update_piece(
             optimizer_code,
             parameters[start:stop],
             gradient[start:stop],
-            state[:, start:stop],
+            state,
             constants,
             step,
+            start,
         )
 
 
