@@ -22,6 +22,8 @@ from ooc.rng import Purpose, prefix
 # process by tests/test_network_engine.py.
 LIBRARY_BYTES = 128 * 2**20
 
+SPIN_COUNT = "3000"  # some tens of microseconds
+
 
 def network_bytes(model: DenseNetwork, layout: Layout, batch_size: int) -> int:
     """Return the bytes of the engine's scratch, and of the libraries that it brings."""
@@ -56,6 +58,9 @@ class NetworkEngine:
             weighted=loader.dataset.weight is not None,
         )
         cores = len(os.sched_getaffinity(0))
+        # A thread that has no share left is to sleep, not to spin for milliseconds: readers, and
+        # others on this machine, need its core. OpenMP reads it as it is loaded, at the first step.
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
         self._threads = min(cores, MOST_SHARES, numba.get_num_threads())
         self._gradient = np.zeros(parameters.size)
         self._run_key = np.uint64(prefix(loader.plan.order.seed, Purpose.BATCH))

@@ -9,6 +9,7 @@ the median over rounds of the ratio to the default is. Losses of both are compar
 import argparse
 import functools
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from ooc.kernels import linear as progress
 from ooc.kernels.network_memory import make_scratch
 from ooc.kernels.network_window import train_window
 from ooc.models import MLP
+from ooc.network_engine import SPIN_COUNT
 from ooc.optim import adam
 from ooc.rng import Purpose, generator, prefix
 
@@ -141,6 +143,7 @@ def measure(case: Case, rounds: int, seconds: float, python: Path) -> Measured:
     x, y = make_rows(case, steps)
     model = MLP(hidden=case.widths[1:-1])
     start = model.init(model.layout((case.widths[0],)), generator(0, Purpose.PARAMETERS))
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # as the engine does
     own, found = Steps(case, x, y, start), Measured()
     own.run(50 * case.batch_size)
     with tempfile.TemporaryDirectory() as folder:

@@ -4,12 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+# Fewer rows than this, or fewer multiplications than SHARE_WORK, make a share that two threads are
+# no faster with than one. More shares than this, and adding up their gradients takes long.
 SHARE_ROWS = 128
-MOST_SHARES = 8
-# Fewer multiplications than this in a share, and two threads take longer than one.
 SHARE_WORK = 4_000_000
-# Parameters that are updated as one piece.
-PIECE = 16_384
+MOST_SHARES = 4
+# Parameters that are updated as one piece: with their moments they stay in a core's cache.
+PIECE = 4096
 
 
 class Network(NamedTuple):
