@@ -8,6 +8,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from ooc.counted import Counted
 from ooc.errors import DataError, DivergedError
 from ooc.kernels import linear as kernels
 from ooc.kernels.rows import as_rows, tile_rows
@@ -79,7 +80,7 @@ class ParallelChoice:
             self._rates.append(rows / max(seconds, 1e-9))
 
 
-class LinearEngine:
+class LinearEngine(Counted):
     """Takes the steps of a window in one compiled call; see `ooc.engines.Engine`."""
 
     def __init__(
@@ -90,6 +91,7 @@ class LinearEngine:
         parameters: np.ndarray,
         state: np.ndarray,
     ) -> None:
+        super().__init__(loader.step)
         self.parameters, self.state = parameters, state
         self._model, self._optimizer, self._dataset = model, optimizer, loader.dataset
         self._batch_size = loader.plan.batch_size
@@ -111,24 +113,6 @@ class LinearEngine:
         self._losses = np.empty(group)
         self._failures = np.empty((group, 2), np.int64)
         self._gradient = np.zeros(parameters.size)
-        self._counters = np.zeros(kernels.COUNTERS, np.int64)
-        self._counters[kernels.STEP] = loader.step
-        self._totals = np.zeros(kernels.TOTALS)
-
-    @property
-    def step(self) -> int:
-        """Steps taken since the run began."""
-        return int(self._counters[kernels.STEP])
-
-    @property
-    def rows(self) -> int:
-        """Rows used by the steps of this engine."""
-        return int(self._counters[kernels.ROWS])
-
-    @property
-    def loss_sum(self) -> float:
-        """Sum of the loss over those rows."""
-        return float(self._totals[kernels.LOSS_SUM])
 
     def advance(self, window: Window) -> None:
         """Take the steps that a window completes.

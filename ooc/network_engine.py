@@ -6,6 +6,7 @@ import numba
 import numpy as np
 
 from ooc.blas import one_thread
+from ooc.counted import Counted
 from ooc.kernels import linear as progress
 from ooc.kernels.network_memory import MOST_SHARES, make_scratch, scratch_bytes
 from ooc.kernels.network_window import train_window
@@ -32,7 +33,7 @@ def network_bytes(model: DenseNetwork, layout: Layout, batch_size: int) -> int:
     return LIBRARY_BYTES + scratch_bytes(network, batch_size, model.target_width)
 
 
-class NetworkEngine:
+class NetworkEngine(Counted):
     """Takes the steps of a window in one compiled call; see `ooc.engines.Engine`.
 
     Shares of a batch go to at most `MOST_SHARES` threads, as many as there
@@ -47,6 +48,7 @@ class NetworkEngine:
         parameters: np.ndarray,
         state: np.ndarray,
     ) -> None:
+        super().__init__(loader.step)
         self.parameters, self.state = parameters, state
         self._model, self._optimizer, self._dataset = model, optimizer, loader.dataset
         shape = loader.dataset.arrays[loader.dataset.features].shape[1:]
@@ -64,24 +66,6 @@ class NetworkEngine:
         self._threads = min(cores, MOST_SHARES, numba.get_num_threads())
         self._gradient = np.zeros(parameters.size)
         self._run_key = np.uint64(prefix(loader.plan.order.seed, Purpose.BATCH))
-        self._counters = np.zeros(progress.COUNTERS, np.int64)
-        self._counters[progress.STEP] = loader.step
-        self._totals = np.zeros(progress.TOTALS)
-
-    @property
-    def step(self) -> int:
-        """Steps taken since the run began."""
-        return int(self._counters[progress.STEP])
-
-    @property
-    def rows(self) -> int:
-        """Rows used by the steps of this engine."""
-        return int(self._counters[progress.ROWS])
-
-    @property
-    def loss_sum(self) -> float:
-        """Sum of the loss over those rows."""
-        return float(self._totals[progress.LOSS_SUM])
 
     def advance(self, window: Window) -> None:
         """Take the steps that a window completes.
