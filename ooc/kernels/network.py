@@ -18,7 +18,7 @@ from ooc.kernels import dense
 from ooc.kernels.dropout import drop
 from ooc.kernels.heads import head_loss
 from ooc.kernels.linear import NOT_FINITE, OK
-from ooc.kernels.network_memory import MOST_SHARES, SHARE_ROWS, SHARE_WORK, Network, Scratch
+from ooc.kernels.network_memory import Network, Scratch
 from ooc.kernels.rows import gather
 
 LARGEST_SQUARE = np.finfo(np.float32).max
@@ -51,10 +51,9 @@ def load_rows(
 
 
 @exact_kernel
-def share_rows(rows: int, parameters: int) -> int:
+def share_rows(network: Network, rows: int) -> int:
     """Return the rows of a share, a function of the batch's rows and the network alone."""
-    least = max(SHARE_ROWS, SHARE_WORK // parameters)
-    return max(least, -(-rows // MOST_SHARES))
+    return max(network.least_share, -(-rows // network.most_shares))
 
 
 @exact_kernel
@@ -275,7 +274,7 @@ def run_shares(
         How many shares there are; then `OK` and the loss summed over the rows, or the place in
         the batch of the first row that cannot be used.
     """
-    size = share_rows(rows, parameters.size)
+    size = share_rows(network, rows)
     shares = -(-rows // size)
     if shares == 1:
         share_gradient(network, scratch, parameters, 0, 0, rows, seed)

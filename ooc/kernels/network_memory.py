@@ -32,6 +32,9 @@ class Network(NamedTuple):
         Half of it times the sum of squared weights is added to the loss.
     scale
         Factor for every feature.
+    least_share, most_shares
+        Rows of a share at least, and shares of a batch at most. They are data, so that kernels
+        and scratch never disagree about them.
     """
 
     widths: np.ndarray
@@ -41,6 +44,8 @@ class Network(NamedTuple):
     reconstructs: bool
     weight_decay: float
     scale: float
+    least_share: int
+    most_shares: int
 
 
 class Scratch(NamedTuple):
@@ -80,18 +85,23 @@ def parameter_count(widths: np.ndarray) -> int:
     return int(((widths[:-1] + 1) * widths[1:]).sum())
 
 
+def least_share(widths: np.ndarray) -> int:
+    """Return the rows that a share has at least: more in a small network."""
+    return max(SHARE_ROWS, SHARE_WORK // parameter_count(widths))
+
+
 def scratch_bytes(network: Network, batch_size: int, targets: int) -> int:
     """Return the bytes of `make_scratch`."""
     widths, parameters = network.widths, parameter_count(network.widths)
     row = 4 * (int(widths[0]) + targets + 1 + 2 * int(widths[1:].sum())) + 8
     pieces = len(_pieces(widths))
-    return batch_size * row + 4 * _most_shares(batch_size, parameters) * parameters + 32 * pieces
+    return batch_size * row + 4 * shares_of(network, batch_size) * parameters + 32 * pieces
 
 
 def make_scratch(network: Network, batch_size: int, targets: int, weighted: bool) -> Scratch:
     """Allocate all that steps of up to `batch_size` rows need."""
     widths, parameters = network.widths, parameter_count(network.widths)
-    shares, units = _most_shares(batch_size, parameters), int(widths[1:].sum())
+    shares, units = shares_of(network, batch_size), int(widths[1:].sum())
     pieces = _pieces(widths)
     return Scratch(
         inputs=np.empty((batch_size, int(widths[0])), np.float32),
@@ -119,6 +129,6 @@ def _pieces(widths: np.ndarray) -> np.ndarray:
     return np.array(pieces, np.int64)
 
 
-def _most_shares(batch_size: int, parameters: int) -> int:
+def shares_of(network: Network, batch_size: int) -> int:
     """Return the most shares of batches up to this size."""
-    return min(MOST_SHARES, -(-batch_size // max(SHARE_ROWS, SHARE_WORK // parameters)))
+    return min(network.most_shares, -(-batch_size // network.least_share))

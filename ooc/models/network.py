@@ -13,7 +13,14 @@ from ooc.kernels import network as kernels
 from ooc.kernels.activations import ACTIVATIONS, IDENTITY
 from ooc.kernels.heads import head_loss
 from ooc.kernels.linear import NOT_FINITE, OK
-from ooc.kernels.network_memory import SHARE_ROWS, Network, Scratch, make_scratch
+from ooc.kernels.network_memory import (
+    MOST_SHARES,
+    SHARE_ROWS,
+    Network,
+    Scratch,
+    least_share,
+    make_scratch,
+)
 from ooc.kernels.rows import as_rows, gather
 from ooc.models.bad_rows import explain
 from ooc.models.base import BatchLike, Layout, Measured
@@ -146,6 +153,8 @@ class DenseNetwork:
             reconstructs=not self.needs_target,
             weight_decay=float(self.weight_decay),
             scale=float(self.scale),
+            least_share=least_share(np.array(widths)),
+            most_shares=MOST_SHARES,
         )
 
     def loss_and_grad(
