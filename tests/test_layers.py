@@ -13,7 +13,7 @@ FLOORS = [
     {"memory", "process", "rng", "compiled", "metrics", "blas", "blockio.asynchronous"},
     {"losses", "optim", "remote", "hashing"},
     {"selection", "draws"},
-    {"dataset", "order", "writer", "kernels", "kernels.rows"},
+    {"dataset", "order", "writer", "kernels", "kernels.rows", "kernels.network_memory"},
     {"kernels.activations", "kernels.dropout"},
     {"kernels.linear", "models.base", "blockio.codecs", "blockio.errors", "blockio.files"},
     {"counted", "kernels.dense", "kernels.heads", "kernels.linear_parallel", "models.bad_rows"},
