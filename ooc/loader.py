@@ -14,7 +14,7 @@ from ooc.plan import Plan, budget_of, make_plan
 from ooc.reader import Window, WindowReader, check_bad_chunk_choice, transfers_rows
 from ooc.rng import Purpose, key
 from ooc.sampling import check_sampling, make_draws, sampled_array
-from ooc.shuffle.advice import advise
+from ooc.shuffle.advice import advise, chosen_blocks
 from ooc.splits import make_subset
 
 
@@ -103,7 +103,7 @@ class Loader:
     window
         Most blocks of a window; by default as many as the plan finds room for. "auto" reads a
         sample of blocks and takes the fewest by which the variance of batch means is at most
-        1.05 times that of a full shuffle, see `ooc.shuffle.advice`.
+        1.05 times that of a full shuffle, and 64 MiB at least, see `ooc.shuffle.advice`.
     block_rows
         Rows of a block; by default a chunk of the features, or a few small ones.
     arrays
@@ -204,7 +204,7 @@ class Loader:
     def _enough_blocks(self, planned: Plan) -> int:
         """Return how many blocks of a window mix well enough, judged by a sample."""
         try:
-            return advise(self.dataset, planned, io=self.io).needed_blocks
+            return chosen_blocks(advise(self.dataset, planned, io=self.io), planned)
         except DataError as error:
             # Training tells which row is not finite; what cannot be read may be left out.
             if isinstance(error, BadChunkError) and self.on_bad_chunk == "raise":

@@ -16,8 +16,9 @@ from ooc.shuffle.theory import inflation, smallest_window
 
 LIMIT = 1.05
 SAMPLED_BLOCKS = 64
+FEWEST_BLOCKS = 64
 # Below this a window's own costs are felt: its graph, its permutation, its first requests.
-SMALLEST_WINDOW = 64
+SMALLEST_WINDOW = 64 * 2**20
 # The share is taken to be this many standard errors larger than estimated.
 CAUTION = 2.0
 MEASURED_SECONDS = 0.1
@@ -77,9 +78,14 @@ def needed_blocks(worst: Column, plan: Plan, limit: float = LIMIT) -> int:
     """
     order = plan.order
     fewest = smallest_window(cautious(worst), order.rows, order.block_rows, plan.batch_size, limit)
-    fewest = max(fewest, min(SMALLEST_WINDOW, order.blocks))
+    fewest = max(fewest, min(FEWEST_BLOCKS, order.blocks))
     # Windows are of one size: as many of them as there can be that are not smaller than this.
     return -(-order.blocks // (order.blocks // fewest))
+
+
+def chosen_blocks(advice: Advice, plan: Plan) -> int:
+    """Return the blocks of the window to take: as few as mix well, but not so few as to be slow."""
+    return max(advice.needed_blocks, -(-SMALLEST_WINDOW // window_bytes(plan, 1)))
 
 
 def cautious(column: Column) -> float:

@@ -12,6 +12,12 @@ from ooc.shuffle.advice import advise, measured_trade
 from ooc.shuffle.theory import inflation
 
 
+@pytest.fixture(autouse=True)
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let windows of a small dataset be small, too."""
+    monkeypatch.setattr("ooc.shuffle.advice.SMALLEST_WINDOW", 0)
+
+
 @pytest.fixture
 def sorted_labels(tmp_path: Path) -> Dataset:
     rng = np.random.default_rng(0)
@@ -32,6 +38,14 @@ def test_rows_in_random_order_need_the_smallest_window(in_random_order: Dataset)
     loader = Loader(in_random_order, 64, "1GiB", window="auto", block_rows=10)
     assert 64 <= loader.plan.order.blocks_per_window < 200
     assert advise(in_random_order, loader.plan).enough
+
+
+def test_a_window_is_not_so_small_as_to_be_slow(
+    in_random_order: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ooc.shuffle.advice.SMALLEST_WINDOW", 2**20)
+    plan = Loader(in_random_order, 64, "1GiB", window="auto", block_rows=10).plan
+    assert 0.7 * 2**20 < plan.terms["slabs"] / plan.slabs <= 2**20 * 1.01
 
 
 def test_sorted_rows_need_a_large_one_and_get_it(sorted_labels: Dataset) -> None:
