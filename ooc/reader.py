@@ -150,7 +150,7 @@ class WindowReader:
         ahead = plan.slabs if scheduler is None else 1
         self._coordinators = ThreadPoolExecutor(ahead, thread_name_prefix="ooc-coordinator")
         self._scheduler = scheduler or partial(dask.threaded.get, pool=self._pool)
-        self._count = plan.slabs
+        self._slab_count = plan.slabs
         self._slabs: list[dict[str, np.ndarray]] = []
 
     @property
@@ -160,7 +160,7 @@ class WindowReader:
 
     def __enter__(self) -> "WindowReader":
         rows = self._order.window_rows
-        for _ in range(self._count):
+        for _ in range(self._slab_count):
             arrays = {
                 name: np.empty((rows, *spec.shape[1:]), spec.dtype)
                 for name, spec in self._specs.items()

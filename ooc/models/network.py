@@ -1,6 +1,7 @@
 """What models made of dense layers share: layout, first parameters, gradient, scores."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -32,7 +33,7 @@ LARGEST_FEATURE = 1e18
 
 
 @dataclass(frozen=True)
-class DenseNetwork:
+class DenseNetwork(ABC):
     """Layers f(X W^T + b) one after the other, the last one without an activation.
 
     Attributes
@@ -86,27 +87,27 @@ class DenseNetwork:
         return True
 
     @property
+    @abstractmethod
     def loss_code(self) -> int:
         """Code of the head's loss."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def targets(self) -> str:
         """What targets it takes, in words."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def target_width(self) -> int:
         """T, target values of a row; 0 where the features are the targets."""
-        raise NotImplementedError
 
+    @abstractmethod
     def units(self, features: int) -> tuple[int, ...]:
         """Return the units of every layer for rows of this many features."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answers(self, scores: np.ndarray, inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Turn scores, and inputs times scale, into named predictions."""
-        raise NotImplementedError
 
     def layout(self, row_shape: tuple[int, ...]) -> Layout:
         """Return weights (units, inputs) and biases (units,) of each layer, from 1 on."""
