@@ -108,12 +108,16 @@ class BatchEngine:
         self._model, self._optimizer = model, optimizer
         self._assembler = BatchAssembler(loader)
         self._gradient = np.zeros(parameters.size)
+        features = loader.dataset.arrays[loader.dataset.features]
+        self._penalised = model.layout(features.shape[1:]).penalised()
 
     def advance(self, window: Window) -> None:
         """Take the steps that a window completes."""
         for batch in self._assembler.add(window):
             loss = self._model.loss_and_grad(self.parameters, batch, self._gradient)
-            self._optimizer.update(self.parameters, self._gradient, self.state, self.step)
+            self._optimizer.update(
+                self.parameters, self._gradient, self.state, self.step, self._penalised
+            )
             self.step += 1
             self.rows += len(batch.rows)
             self.loss_sum += loss * len(batch.rows)

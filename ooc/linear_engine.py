@@ -113,6 +113,8 @@ class LinearEngine(Counted):
         self._losses = np.empty(group)
         self._failures = np.empty((group, 2), np.int64)
         self._gradient = np.zeros(parameters.size)
+        self._settings = optimizer.settings()
+        self._penalised = model.layout(shape).penalised()
 
     def advance(self, window: Window) -> None:
         """Take the steps that a window completes.
@@ -171,8 +173,8 @@ class LinearEngine(Counted):
             model.loss_code,
             model.intercept,
             self.parameters,
-            self._optimizer.code,
-            np.array(self._optimizer.constants),
+            self._settings,
+            self._penalised,
             self.state,
             *scratch,
             self._gradient,

@@ -44,8 +44,13 @@ def logistic(prediction: float, target: float) -> tuple[float, float]:
 
 
 @exact_kernel
-def value_and_derivative(code: int, prediction: float, target: float) -> tuple[float, float]:
-    """Evaluate the loss that has this code; kernels choose a loss by it without recompiling."""
+def value_and_derivative(
+    code: int, prediction: float, target: float, constant: float
+) -> tuple[float, float]:
+    """Evaluate the loss that has this code; kernels choose a loss by it without recompiling.
+
+    `constant` is what some losses call their own.
+    """
     if code == LOGISTIC:
         return logistic(prediction, target)
     return squared(prediction, target)

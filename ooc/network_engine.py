@@ -65,6 +65,8 @@ class NetworkEngine(Counted):
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
         self._threads = min(cores, MOST_SHARES, numba.get_num_threads())
         self._gradient = np.zeros(parameters.size)
+        self._settings = optimizer.settings()
+        self._penalised = model.layout(shape).penalised()
         self._run_key = np.uint64(prefix(loader.plan.order.seed, Purpose.BATCH))
 
     def advance(self, window: Window) -> None:
@@ -94,8 +96,8 @@ class NetworkEngine(Counted):
                 self._run_key,
                 self.parameters,
                 self._gradient,
-                self._optimizer.code,
-                np.array(self._optimizer.constants),
+                self._settings,
+                self._penalised,
                 self.state,
                 self._counters,
                 self._totals,

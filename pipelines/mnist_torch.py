@@ -36,7 +36,7 @@ def train_and_score(
     model = trainer.model
     assert isinstance(model, MLP)
     network = _same_network(torch, model, trainer.layout(training), trainer.seed)
-    optimizer = torch.optim.Adam(network.parameters(), lr=trainer.optimizer.learning_rate)
+    optimizer = torch.optim.Adam(network.parameters(), lr=trainer.optimizer.rate)
     scale = float(model.scale)
     names = [training.features, str(training.target)]
     loader = ooc.Loader(training, trainer.batch_size, trainer.memory, trainer.seed, arrays=names)

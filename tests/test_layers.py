@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"errors"},
     {"memory", "process", "rng", "compiled", "metrics", "blas", "blockio.asynchronous"},
-    {"losses", "optim", "remote", "hashing"},
+    {"losses", "schedules", "remote", "hashing"},
+    {"optim"},
     {"selection", "draws"},
     {"dataset", "order", "writer", "kernels", "kernels.rows", "kernels.network_memory"},
     {"kernels.activations", "kernels.dropout"},

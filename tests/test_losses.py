@@ -45,7 +45,7 @@ def test_the_value_is_that_of_a_naive_twin(name: str, data: st.DataObject) -> No
 def test_its_code_chooses_it(name: str) -> None:
     loss = LOSSES[name]
     for prediction in np.linspace(-3, 3, 7):
-        assert value_and_derivative(loss.code, prediction, 1.0) == loss.pair(prediction, 1.0)
+        assert value_and_derivative(loss.code, prediction, 1.0, 0.0) == loss.pair(prediction, 1.0)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -49,7 +49,7 @@ def head_loss(
                 if not target_is_valid(loss_code, targets[r, k]):
                     return BAD_TARGET, r, total
                 one, derivative = value_and_derivative(
-                    loss_code, np.float64(outputs[r, k]), np.float64(targets[r, k])
+                    loss_code, np.float64(outputs[r, k]), np.float64(targets[r, k]), 0.0
                 )
                 value += one
                 outputs[r, k] = weight * derivative

@@ -87,7 +87,7 @@ def loss_tile(
             if not target_is_valid(loss_code, targets[r]):
                 return BAD_TARGET, r, total
             value, derivative = value_and_derivative(
-                loss_code, np.float64(scores[r, 0]), targets[r]
+                loss_code, np.float64(scores[r, 0]), targets[r], 0.0
             )
             scores[r, 0] = weight * derivative
         value *= weight
@@ -220,8 +220,8 @@ def train_window(
     loss_code: int,
     intercept: bool,
     parameters: np.ndarray,
-    optimizer_code: int,
-    constants: np.ndarray,
+    settings: np.ndarray,
+    penalised: np.ndarray,
     state: np.ndarray,
     tile: np.ndarray,
     tile_targets: np.ndarray,
@@ -293,7 +293,7 @@ def train_window(
         if ends_batch:
             for i in range(gradient.size):
                 gradient[i] /= in_batch
-            update(optimizer_code, parameters, gradient, state, constants, counters[STEP])
+            update(parameters, gradient, state, settings, counters[STEP], penalised)
             gradient[:] = 0.0
             counters[STEP] += 1
             counters[ROWS] += in_batch

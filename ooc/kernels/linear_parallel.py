@@ -98,8 +98,8 @@ def train_window_parallel(
     loss_code: int,
     intercept: bool,
     parameters: np.ndarray,
-    optimizer_code: int,
-    constants: np.ndarray,
+    settings: np.ndarray,
+    penalised: np.ndarray,
     state: np.ndarray,
     tiles: np.ndarray,
     tiles_targets: np.ndarray,
@@ -166,7 +166,7 @@ def train_window_parallel(
                         loss_sum += losses[number]
                 for i in range(gradient.size):
                     gradient[i] /= batch_size
-                update(optimizer_code, parameters, gradient, state, constants, counters[STEP])
+                update(parameters, gradient, state, settings, counters[STEP], penalised)
                 gradient[:] = 0.0
                 counters[STEP] += 1
                 counters[ROWS] += batch_size
@@ -190,8 +190,8 @@ def train_window_parallel(
                 loss_code,
                 intercept,
                 parameters,
-                optimizer_code,
-                constants,
+                settings,
+                penalised,
                 state,
                 tiles[0],
                 tiles_targets[0],

@@ -27,8 +27,8 @@ def update_pieces(
     shares: int,
     rows: int,
     gradient: np.ndarray,
-    optimizer_code: int,
-    constants: np.ndarray,
+    settings: np.ndarray,
+    penalised: np.ndarray,
     state: np.ndarray,
     step: int,
 ) -> None:
@@ -37,13 +37,14 @@ def update_pieces(
         add_piece(network, scratch, parameters, piece, shares, rows, gradient)
         start, stop, _ = scratch.pieces[piece]
         update_piece(
-            optimizer_code,
             parameters[start:stop],
             gradient[start:stop],
             state,
-            constants,
+            settings,
             step,
+            penalised,
             start,
+            1.0,
         )
 
 
@@ -56,8 +57,8 @@ def update_pieces_in_parallel(
     shares: int,
     rows: int,
     gradient: np.ndarray,
-    optimizer_code: int,
-    constants: np.ndarray,
+    settings: np.ndarray,
+    penalised: np.ndarray,
     state: np.ndarray,
     step: int,
 ) -> None:
@@ -73,8 +74,8 @@ def update_pieces_in_parallel(
             shares,
             rows,
             gradient,
-            optimizer_code,
-            constants,
+            settings,
+            penalised,
             state,
             step,
         )
@@ -88,8 +89,8 @@ def take_step(
     rows: int,
     seed: np.int64,
     gradient: np.ndarray,
-    optimizer_code: int,
-    constants: np.ndarray,
+    settings: np.ndarray,
+    penalised: np.ndarray,
     state: np.ndarray,
     step: int,
 ) -> tuple[int, int, float]:
@@ -108,8 +109,8 @@ def take_step(
             shares,
             rows,
             gradient,
-            optimizer_code,
-            constants,
+            settings,
+            penalised,
             state,
             step,
         )
@@ -122,8 +123,8 @@ def take_step(
             shares,
             rows,
             gradient,
-            optimizer_code,
-            constants,
+            settings,
+            penalised,
             state,
             step,
         )
@@ -147,8 +148,8 @@ def train_window(
     run_key: np.uint64,
     parameters: np.ndarray,
     gradient: np.ndarray,
-    optimizer_code: int,
-    constants: np.ndarray,
+    settings: np.ndarray,
+    penalised: np.ndarray,
     state: np.ndarray,
     counters: np.ndarray,
     totals: np.ndarray,
@@ -211,8 +212,8 @@ def train_window(
             in_batch,
             seed,
             gradient,
-            optimizer_code,
-            constants,
+            settings,
+            penalised,
             state,
             step,
         )

@@ -18,6 +18,8 @@ class Layout:
     ----------
     shapes
         Shape of each part, in the order in which they lie in the vector.
+    unpenalised
+        Names of the parts that penalties leave alone, such as intercepts.
 
     Examples
     --------
@@ -29,11 +31,20 @@ class Layout:
     """
 
     shapes: Mapping[str, tuple[int, ...]]
+    unpenalised: frozenset[str] = frozenset()
 
     @property
     def size(self) -> int:
         """Parameters in all."""
         return sum(math.prod(shape) for shape in self.shapes.values())
+
+    def penalised(self) -> np.ndarray:
+        """Return for each entry of the vector whether penalties are for it: (size,) bool."""
+        parts = [
+            np.full(math.prod(shape), name not in self.unpenalised)
+            for name, shape in self.shapes.items()
+        ]
+        return np.concatenate(parts)
 
     def views(self, parameters: np.ndarray) -> dict[str, np.ndarray]:
         """Return named views, no copies, of a flat vector.

@@ -46,7 +46,7 @@ class LinearFamily:
         shapes: dict[str, tuple[int, ...]] = {"coefficients": (self.outputs, features)}
         if self.intercept:
             shapes["intercept"] = (self.outputs,)
-        return Layout(shapes)
+        return Layout(shapes, frozenset({"intercept"}))
 
     def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
         """Return zeros: the loss is convex, no start is better."""

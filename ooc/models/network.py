@@ -117,7 +117,8 @@ class DenseNetwork(ABC):
             shapes[f"layer{number}.weights"] = (units, fan)
             shapes[f"layer{number}.biases"] = (units,)
             fan = units
-        return Layout(shapes)
+        biases = frozenset(name for name, shape in shapes.items() if len(shape) == 1)
+        return Layout(shapes, biases)
 
     def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
         """Return random weights and zero biases, float32.
