@@ -1,0 +1,185 @@
+"""What an optimizer is: its constants, its state, what a run keeps of it."""
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import TypedDict
+
+import numpy as np
+
+from ooc.errors import InputError
+from ooc.optim.settings import (
+    AVERAGED,
+    CLIP,
+    CODE,
+    FACTOR,
+    FIRST,
+    L1,
+    L2,
+    OWN,
+    RATE,
+    SCHEDULE,
+    SETTINGS,
+    WARMUP,
+)
+from ooc.optim.step import update
+from ooc.schedules import UNCHANGED, Schedule
+
+
+class Common(TypedDict, total=False):
+    """What every optimizer takes beside its own constants.
+
+    Attributes
+    ----------
+    l2, l1
+        Penalties ``l2/2 |w|^2`` and ``l1 |w|_1`` of the coefficients; both make an elastic net.
+        The loss that a run reports is that of the data, without them.
+    clip_norm
+        Largest norm of a gradient, without penalties; a longer one is scaled down to it.
+    schedule
+        How the learning rate changes with the step.
+    """
+
+    l2: float
+    l1: float
+    clip_norm: float | None
+    schedule: Schedule
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """One optimizer with its constants.
+
+    Attributes
+    ----------
+    name
+        Its entry in `ooc.optim.OPTIMIZERS`.
+    code
+        What the compiled `update` chooses by.
+    rate
+        The learning rate; None where a run is to find it.
+    constants
+        What the optimizer calls its own, in the order in which its constructor takes them, at
+        most 4.
+    slots
+        Vectors of state for each parameter.
+    l2, l1, clip_norm, schedule
+        See `Common`.
+
+    Raises
+    ------
+    InputError
+        If a penalty, a norm or the schedule cannot be used.
+
+    Examples
+    --------
+    >>> from ooc.optim import momentum
+    >>> optimizer, w = momentum(0.5), np.array([1.0], np.float32)
+    >>> state = optimizer.init(w.size)
+    >>> for step in range(2):
+    ...     optimizer.update(w, np.array([1.0]), state, step)
+    >>> w, state
+    (array([-0.45], dtype=float32), array([[1.9]]))
+    """
+
+    name: str
+    code: int
+    rate: float | None
+    constants: tuple[float, ...]
+    slots: int
+    l2: float = 0.0
+    l1: float = 0.0
+    clip_norm: float | None = None
+    schedule: Schedule = UNCHANGED
+
+    def __post_init__(self) -> None:
+        for name, value in (("l2", self.l2), ("l1", self.l1)):
+            if not 0 <= value < math.inf:
+                raise InputError(
+                    f"{name} must be a finite number of at least 0, not {value}; {name}=0 is no "
+                    "penalty"
+                )
+        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
+            raise InputError(
+                f"clip_norm must be a positive finite number, not {self.clip_norm}; "
+                "clip_norm=None does not clip"
+            )
+        if not isinstance(self.schedule, Schedule):
+            raise InputError(
+                f"schedule must be made by ooc.schedules, not {self.schedule!r}; "
+                "try schedule=ooc.schedules.cosine()"
+            )
+
+    def init(self, parameters: int) -> np.ndarray:
+        """Return the zeroed float64 state, shape (slots, parameters)."""
+        return np.zeros((self.state_rows(parameters), parameters))
+
+    def state_rows(self, parameters: int) -> int:
+        """Return how many vectors of state there are for this many parameters."""
+        return self.slots
+
+    def state_bytes(self, parameters: int) -> int:
+        """Return the bytes of the state for this many parameters."""
+        return 8 * self.state_rows(parameters) * parameters
+
+    def settings(self) -> np.ndarray:
+        """Return the vector that the compiled `update` reads, float64 (SETTINGS,).
+
+        Raises
+        ------
+        InputError
+            If the learning rate, or the steps of its schedule, are not known yet.
+        """
+        if self.rate is None:
+            raise InputError(f"{self.name} has no learning rate yet; give one with lr=")
+        settings = np.zeros(SETTINGS)
+        settings[CODE], settings[RATE], settings[FACTOR] = self.code, self.rate, 1.0
+        settings[SCHEDULE], settings[WARMUP] = self.schedule.code, self.schedule.warmup
+        schedule = self.schedule.known_constants()
+        settings[FIRST : FIRST + len(schedule)] = schedule
+        settings[L2], settings[L1], settings[CLIP] = self.l2, self.l1, self.clip_norm or 0.0
+        settings[OWN : OWN + len(self.constants)] = self.constants
+        return settings
+
+    def with_rate(self, rate: float) -> "Optimizer":
+        """Return the same optimizer with another learning rate."""
+        return replace(self, rate=positive("lr", rate))
+
+    def update(
+        self,
+        parameters: np.ndarray,
+        gradient: np.ndarray,
+        state: np.ndarray,
+        step: int,
+        penalised: np.ndarray | None = None,
+    ) -> None:
+        """Take one step in place; `step` counts from 0, and by default all is penalised."""
+        if penalised is None:
+            penalised = np.ones(parameters.size, np.bool_)
+        update(parameters, gradient, state, self.settings(), step, penalised)
+
+    def solution(self, parameters: np.ndarray, state: np.ndarray) -> np.ndarray:
+        """Return what a run keeps, float32: the average of iterates where the optimizer has one.
+
+        For all other optimizers it is `parameters` itself, no copy.
+        """
+        if self.code != AVERAGED:
+            return parameters
+        average: np.ndarray = (parameters + state[0]).astype(np.float32)
+        return average
+
+    def to_config(self) -> dict[str, object]:
+        """Return what `ooc.optim.optimizer_from_config` makes it from again, JSON-ready."""
+        return asdict(self)
+
+
+def positive(name: str, value: float) -> float:
+    """Return the value as a float.
+
+    Raises
+    ------
+    InputError
+        If it is not a positive finite number.
+    """
+    if not 0 < value < math.inf:
+        raise InputError(f"{name} must be a positive finite number, not {value}; try {name}=0.1")
+    return float(value)

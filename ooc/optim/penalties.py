@@ -1,0 +1,147 @@
+"""Clipping and penalties: what happens to a gradient before a step, and to parameters after it.
+
+The order is that of PyTorch: the gradient of the data is clipped, then the gradient of the L2
+penalty is added, then the optimizer takes its step. The L1 penalty has no gradient at zero, so
+it is not added: its proximal map, the soft threshold, follows the step (Parikh and Boyd 2014,
+section 4.2), and what it sets to zero is exactly zero.
+"""
+
+import math
+
+import numpy as np
+
+from ooc.compiled import exact_kernel
+from ooc.optim.settings import CLIP
+
+
+@exact_kernel
+def clip_scale(gradient: np.ndarray, settings: np.ndarray) -> float:
+    """Return what a gradient is to be multiplied with, so that its norm is at most the limit.
+
+    1 where it is short enough or there is no limit; NaN where its norm is not finite.
+
+    Examples
+    --------
+    >>> from ooc.optim import sgd
+    >>> clip_scale(np.array([3.0, 4.0]), sgd(0.1, clip_norm=1.0).settings())
+    0.2
+    """
+    limit = settings[CLIP]
+    if limit <= 0:
+        return 1.0
+    # Four sums in a fixed order: a compiler that may choose the order itself could choose
+    # another one in each loop that this is compiled into.
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    whole = gradient.size - gradient.size % 4
+    for i in range(0, whole, 4):
+        a += gradient[i] * gradient[i]
+        b += gradient[i + 1] * gradient[i + 1]
+        c += gradient[i + 2] * gradient[i + 2]
+        d += gradient[i + 3] * gradient[i + 3]
+    for i in range(whole, gradient.size):
+        a += gradient[i] * gradient[i]
+    norm = math.sqrt((a + b) + (c + d))
+    if norm <= limit:
+        return 1.0
+    return limit / norm if math.isfinite(norm) else math.nan
+
+
+@exact_kernel
+def add_l2(
+    gradient: np.ndarray, parameters: np.ndarray, penalised: np.ndarray, first: int, l2: float
+) -> None:
+    """Add the gradient of ``l2/2 |w|^2`` over the penalised entries to a piece's gradient."""
+    mask = penalised[first : first + parameters.size]
+    for i in range(parameters.size):
+        if mask[i]:
+            gradient[i] += l2 * np.float64(parameters[i])
+
+
+@exact_kernel
+def decay(parameters: np.ndarray, penalised: np.ndarray, first: int, share: float) -> None:
+    """Take this share of every penalised entry of a piece away."""
+    mask = penalised[first : first + parameters.size]
+    for i in range(parameters.size):
+        if mask[i]:
+            parameters[i] *= 1.0 - share
+
+
+@exact_kernel
+def soft_threshold(value: float, threshold: float) -> float:
+    """Return the value moved towards zero by the threshold, and zero if it gets there.
+
+    Examples
+    --------
+    >>> soft_threshold(3.0, 1.0), soft_threshold(-0.5, 1.0)
+    (2.0, 0.0)
+    """
+    # NaN is not below the threshold and stays NaN.
+    if abs(value) <= threshold:
+        return 0.0
+    return value - math.copysign(threshold, value)
+
+
+@exact_kernel
+def shrink(parameters: np.ndarray, penalised: np.ndarray, first: int, threshold: float) -> None:
+    """Threshold every penalised entry of a piece alike: after steps that keep no memory."""
+    mask = penalised[first : first + parameters.size]
+    for i in range(parameters.size):
+        if mask[i]:
+            parameters[i] = soft_threshold(np.float64(parameters[i]), threshold)
+
+
+@exact_kernel
+def shrink_with_velocity(
+    parameters: np.ndarray,
+    velocity: np.ndarray,
+    penalised: np.ndarray,
+    first: int,
+    length: float,
+    l1: float,
+) -> None:
+    """Threshold penalised entries of a piece, and tell the velocity what was taken away.
+
+    The threshold takes what a subgradient of the penalty at the new point would have taken. That
+    goes into the velocity like any gradient (iPiano: Ochs, Chen, Brox and Pock 2014): without
+    it, a memory mu would weaken the penalty by a factor of 1 - mu.
+
+    Parameters
+    ----------
+    velocity
+        Of the whole vector, float64.
+    length
+        How far the step goes for a gradient of 1.
+    """
+    if length <= 0:
+        return
+    mask = penalised[first : first + parameters.size]
+    piece = velocity[first : first + parameters.size]
+    for i in range(parameters.size):
+        if mask[i]:
+            moved = np.float64(parameters[i])
+            shrunk = soft_threshold(moved, length * l1)
+            parameters[i] = shrunk
+            piece[i] += (moved - shrunk) / length
+
+
+@exact_kernel
+def shrink_scaled(
+    parameters: np.ndarray,
+    square: np.ndarray,
+    penalised: np.ndarray,
+    first: int,
+    square_scale: float,
+    epsilon: float,
+    threshold: float,
+) -> None:
+    """Threshold penalised entries of a piece, each by its own length of step.
+
+    That is ``threshold / (sqrt(square * square_scale) + epsilon)`` (Yun, Lozano and Yang 2021,
+    algorithm 1); `square` is of the whole vector. An entry without any gradient is set to zero.
+    """
+    mask = penalised[first : first + parameters.size]
+    piece = square[first : first + parameters.size]
+    for i in range(parameters.size):
+        if mask[i]:
+            own = threshold / (math.sqrt(piece[i] * square_scale) + epsilon)
+            parameters[i] = soft_threshold(np.float64(parameters[i]), own)

@@ -1,0 +1,36 @@
+"""What every compiled update reads: one vector of settings, and the learning rate in it."""
+
+import numpy as np
+
+from ooc.compiled import exact_kernel
+from ooc.schedules import rate_factor
+
+# The codes by which the compiled `update_piece` chooses.
+SGD, MOMENTUM, ADAM, NESTEROV, ADAGRAD, RMSPROP, ADAMW, AVERAGED = range(8)
+# Those that are told the gradient over all rows, whose steps SciPy takes.
+LBFGS, CG, HYBRID = range(100, 103)
+# Those whose step is the gradient times the rate.
+PLAIN = (SGD, AVERAGED)
+
+# Entries of the float64 settings: which update, its learning rate, a factor that a run may lower
+# as it goes on, the schedule's code and constants, penalties, the largest norm of a gradient
+# (0: any), and from OWN on the constants that the optimizer calls its own.
+CODE, RATE, FACTOR, SCHEDULE, WARMUP, FIRST, SECOND, L2, L1, CLIP, OWN = range(11)
+OWN_CONSTANTS = 4
+SETTINGS = OWN + OWN_CONSTANTS
+
+
+@exact_kernel
+def rate_at(settings: np.ndarray, step: int) -> float:
+    """Return the learning rate of a step, counted from 0.
+
+    Examples
+    --------
+    >>> settings = np.zeros(SETTINGS)
+    >>> settings[RATE], settings[FACTOR], settings[WARMUP] = 0.5, 1.0, 4
+    >>> rate_at(settings, 0), rate_at(settings, 9)
+    (0.125, 0.5)
+    """
+    schedule, warmup = int(settings[SCHEDULE]), int(settings[WARMUP])
+    factor = rate_factor(schedule, warmup, settings[FIRST], settings[SECOND], step)
+    return settings[RATE] * settings[FACTOR] * factor

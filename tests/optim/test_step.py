@@ -1,0 +1,225 @@
+"""Every optimizer of the table against a naive twin, whole and in pieces, and what it leaves."""
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ooc.optim import OPTIMIZERS, Optimizer, clip_scale, sgd, update_piece
+from ooc.schedules import cosine, inverse_scaling
+
+SIZE, STEPS = 17, 100
+EXTRAS = {
+    "plain": {},
+    "l2": {"l2": 0.3},
+    "l1": {"l1": 0.4},
+    "clip": {"clip_norm": 2.0},
+    "all": {"l2": 0.3, "l1": 0.4, "clip_norm": 2.0, "schedule": cosine(80, 0.1, warmup=5)},
+}
+MASK = np.arange(SIZE) % 3 != 0
+
+# (parameters, gradient, memory, step, rate, threshold of a step of length 1) -> parameters
+Step = Callable[[np.ndarray, np.ndarray, dict, int, float, np.ndarray], np.ndarray]
+
+
+def soft(w: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+    return np.sign(w) * np.maximum(np.abs(w) - threshold, 0)
+
+
+def naive_sgd(
+    w: np.ndarray, g: np.ndarray, memory: dict, step: int, rate: float, l1: np.ndarray
+) -> np.ndarray:
+    return soft(w - rate * g, rate * l1)
+
+
+def naive_momentum(
+    w: np.ndarray, g: np.ndarray, memory: dict, step: int, rate: float, l1: np.ndarray
+) -> np.ndarray:
+    """The velocity is what the last step was, thresholds and all."""
+    velocity = (memory["w"] - w) / memory["rate"] if step else 0
+    memory["w"], memory["rate"] = w, rate
+    return soft(w - rate * (0.9 * velocity + g), rate * l1)
+
+
+def naive_nesterov(
+    w: np.ndarray, g: np.ndarray, memory: dict, step: int, rate: float, l1: np.ndarray
+) -> np.ndarray:
+    """The threshold is an implicit subgradient: one of the penalty at the new point."""
+    v = memory.get("v", 0 * w)
+    found = soft(w - rate * (g + 0.9 * (0.9 * v + g)), rate * 1.9 * l1)
+    total = ((w - found) / rate - 0.81 * v) / 1.9
+    memory["v"] = 0.9 * v + total
+    assert np.all(np.abs(total - g) <= l1 + 1e-9)
+    np.testing.assert_allclose(((total - g) * found), l1 * np.abs(found), atol=1e-9)
+    return found
+
+
+def naive_adagrad(
+    w: np.ndarray, g: np.ndarray, memory: dict, step: int, rate: float, l1: np.ndarray
+) -> np.ndarray:
+    memory["s"] = memory.get("s", 0) + g * g
+    length = rate / (np.sqrt(memory["s"]) + 1e-10)
+    return soft(w - length * g, length * l1)
+
+
+def naive_rmsprop(
+    w: np.ndarray, g: np.ndarray, memory: dict, step: int, rate: float, l1: np.ndarray
+) -> np.ndarray:
+    memory["s"] = 0.99 * memory.get("s", 0) + 0.01 * g * g
+    length = rate / (np.sqrt(memory["s"]) + 1e-8)
+    return soft(w - length * g, length * l1)
+
+
+def naive_adam(
+    w: np.ndarray, g: np.ndarray, memory: dict, step: int, rate: float, l1: np.ndarray
+) -> np.ndarray:
+    memory["m"] = 0.9 * memory.get("m", 0) + 0.1 * g
+    memory["s"] = 0.999 * memory.get("s", 0) + 0.001 * g * g
+    mean, square = memory["m"] / (1 - 0.9 ** (step + 1)), memory["s"] / (1 - 0.999 ** (step + 1))
+    length = rate / (np.sqrt(square) + 1e-8)
+    return soft(w - length * mean, length * l1)
+
+
+def naive_adamw(
+    w: np.ndarray, g: np.ndarray, memory: dict, step: int, rate: float, l1: np.ndarray
+) -> np.ndarray:
+    return naive_adam(np.where(MASK, w * (1 - rate * 0.01), w), g, memory, step, rate, l1)
+
+
+TWINS: dict[str, Step] = {
+    "sgd": naive_sgd,
+    "momentum": naive_momentum,
+    "nesterov": naive_nesterov,
+    "adagrad": naive_adagrad,
+    "rmsprop": naive_rmsprop,
+    "adam": naive_adam,
+    "adamw": naive_adamw,
+    "averaged": naive_sgd,
+}
+
+
+def naive_rate(step: int, schedule: bool) -> float:
+    if not schedule:
+        return 0.1
+    if step < 5:
+        return 0.1 * (step + 1) / 5
+    return 0.1 * (0.1 + 0.45 * (1 + math.cos(math.pi * min(step - 5, 80) / 80)))
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_hundred_steps_are_those_of_a_naive_twin(
+    name: str, extra: str, rng: np.random.Generator
+) -> None:
+    kinds = EXTRAS[extra]
+    optimizer, memory = OPTIMIZERS[name](0.1, **kinds), {}
+    parameters = rng.standard_normal(SIZE).astype(np.float32)
+    expected = parameters.astype(np.float64)
+    state, iterates, zeros = optimizer.init(SIZE), [], 0
+    for step in range(STEPS):
+        # Each at its own point: a curvature is needed, or roundings would grow without bound where
+        # thresholds and velocities meet.
+        noise = rng.standard_normal(SIZE)
+        gradient, clipped = noise + parameters, noise + expected
+        if "clip_norm" in kinds:
+            clipped *= min(1, kinds["clip_norm"] / np.linalg.norm(clipped))
+        clipped += kinds.get("l2", 0) * MASK * expected
+        optimizer.update(parameters, gradient, state, step, MASK)
+        rate, l1 = naive_rate(step, "schedule" in kinds), kinds.get("l1", 0) * MASK
+        expected = TWINS[name](expected, clipped, memory, step, rate, l1)
+        iterates.append(expected)
+        zeros += np.count_nonzero(parameters == 0)
+    np.testing.assert_allclose(parameters, expected, rtol=1e-5, atol=1e-5)
+    solution = np.mean(iterates, axis=0) if name == "averaged" else expected
+    np.testing.assert_allclose(
+        optimizer.solution(parameters, state), solution, rtol=1e-5, atol=1e-5
+    )
+    assert (zeros > 0) == ("l1" in kinds)
+
+
+def everything(name: str) -> Optimizer:
+    schedule = inverse_scaling(10, warmup=3)
+    return OPTIMIZERS[name](0.3, l2=0.1, l1=0.2, clip_norm=0.5, schedule=schedule)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@settings(max_examples=20)
+@given(cuts=st.sets(st.integers(1, SIZE - 1)), seed=st.integers(0, 1000))
+def test_pieces_take_the_step_of_the_whole_to_the_last_bit(
+    name: str, cuts: set[int], seed: int
+) -> None:
+    rng, optimizer = np.random.default_rng(seed), everything(name)
+    whole = rng.standard_normal(SIZE).astype(np.float32)
+    pieces, states = whole.copy(), (optimizer.init(SIZE), optimizer.init(SIZE))
+    own, edges = optimizer.settings(), [0, *sorted(cuts), SIZE]
+    for step in range(6):
+        gradient = rng.standard_normal(SIZE)
+        scale = clip_scale(gradient, own)
+        for first, last in pairwise(edges):
+            piece = slice(first, last)
+            part = gradient[piece].copy()
+            update_piece(pieces[piece], part, states[1], own, step, MASK, first, scale)
+        optimizer.update(whole, gradient, states[0], step, MASK)
+    assert np.array_equal(whole, pieces)
+    assert np.array_equal(*states)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_entry_without_gradient_and_penalty_never_changes(
+    name: str, rng: np.random.Generator
+) -> None:
+    optimizer = everything(name)
+    parameters = rng.standard_normal(SIZE).astype(np.float32)
+    before, state = parameters.copy(), optimizer.init(SIZE)
+    for step in range(STEPS):
+        optimizer.update(parameters, rng.standard_normal(SIZE) * MASK, state, step, MASK)
+    kept = optimizer.solution(parameters, state)
+    for found in (parameters, kept):
+        assert np.array_equal(found[~MASK], before[~MASK])
+    assert np.all(parameters[MASK] != before[MASK])
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_gradient_that_is_not_finite_is_not_lost(name: str, extra: str, value: float) -> None:
+    optimizer = OPTIMIZERS[name](0.1, **EXTRAS[extra])
+    parameters, state = np.ones(SIZE, np.float32), optimizer.init(SIZE)
+    gradient = np.zeros(SIZE)
+    gradient[4] = value
+    optimizer.update(parameters, gradient, state, 0, MASK)
+    assert not np.isfinite(parameters[4])
+
+
+@pytest.mark.parametrize("start", [0, 7, 99, 1000])
+def test_the_average_begins_where_it_is_told_to(start: int, rng: np.random.Generator) -> None:
+    """Before it, and before the first step, it is the iterate; the iterates are those of SGD."""
+    optimizer = OPTIMIZERS["averaged"](0.5, start=start)
+    parameters = rng.standard_normal(SIZE).astype(np.float32)
+    plain, state, iterates = parameters.copy(), optimizer.init(SIZE), []
+    assert np.array_equal(optimizer.solution(parameters, state), parameters)
+    for step in range(STEPS):
+        gradient = rng.standard_normal(SIZE)
+        optimizer.update(parameters, gradient.copy(), state, step)
+        sgd(0.5).update(plain, gradient, state, step)
+        assert np.array_equal(parameters, plain)
+        iterates.append(parameters.astype(np.float64))
+        expected = np.mean(iterates[start:] or iterates[-1:], axis=0)
+        found = optimizer.solution(parameters, state)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+        assert found.dtype == np.float32
+
+
+def test_the_average_is_nearer_to_the_minimum_than_its_iterates(rng: np.random.Generator) -> None:
+    """On a noisy parabola, averaged over n steps: variance 1/n, which no other estimate beats."""
+    optimizer, runs, steps = OPTIMIZERS["averaged"](0.1, start=100), 2000, 900
+    parameters, state = np.zeros(runs, np.float32), optimizer.init(runs)
+    for step in range(steps):
+        optimizer.update(parameters, parameters - rng.standard_normal(runs), state, step)
+    spread = np.var(optimizer.solution(parameters, state)) * (steps - 100)
+    assert spread == pytest.approx(1.0, rel=0.15)
+    assert np.var(parameters) == pytest.approx(0.1 / 1.9, rel=0.15)
