@@ -1,0 +1,166 @@
+"""Area under the ROC curve from a histogram of the log-odds, with a proved bound on its error.
+
+The area is the share of pairs of a row of label 1 and one of label 0 in which the first has the
+higher score, ties counted half (Hanley and McNeil 1982). The bits of a float32, read as an integer
+whose order is that of the numbers, fall into `BINS` bins by their leading bits: sign, exponent and
+nine bits of the fraction. Pairs in different bins are counted as they are, and so are those in a
+bin that has seen one score only: they are ties. Of the pairs in any other bin the sketch knows
+nothing and counts one half each, where the truth is between none and all of them. With p_b and n_b
+the weights of labels 1 and 0 in bin b, P and N their sums, it is thus off by at most
+
+    sum_b p_b n_b / (2 P N), over the bins with several scores,
+
+which the sketch itself knows: it is reported beside the area, with what rounding can add to it.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ooc.compiled import exact_kernel
+from ooc.errors import DataError
+from ooc.metrics.base import Metric
+from ooc.metrics.measured import Labels, Measured
+
+BIN_BITS = 18
+BINS = 2**BIN_BITS
+# In front of the bins: rows of a weight that is not allowed, and rows that had weights.
+HEAD = 2
+# Of each bin: the weights of labels 0 and 1, and which score it has seen.
+EACH = 3
+SIZE = HEAD + EACH * BINS
+# No score is 0, several are -1, a single one is its place among all float32, from 1 on.
+NO_SCORE, SEVERAL = 0.0, -1.0
+_SHIFT = np.uint32(32 - BIN_BITS)
+_SIGN, _ALL = np.uint32(0x80000000), np.uint32(0xFFFFFFFF)
+
+
+@exact_kernel
+def rank_of(bits):  # type: ignore[no-untyped-def]
+    """Return a uint32 in the order of the float32 whose bits these are; zero has one, not two.
+
+    Examples
+    --------
+    >>> numbers = np.float32([-np.inf, -1.5, -1e-40, -0.0, 0.0, 1e-45, 2.0, np.inf])
+    >>> [int(rank_of(bits)) - 2**31 for bits in numbers.view(np.uint32)]
+    [-2139095041, -1069547521, -71363, 0, 0, 1, 1073741824, 2139095040]
+    """
+    if bits == _SIGN:
+        return _SIGN
+    return np.uint32(bits ^ _ALL) if bits & _SIGN else np.uint32(bits | _SIGN)
+
+
+@exact_kernel
+def common_score(a: float, b: float) -> float:
+    """Return what a bin has seen of two marks, each none, several, or a single score.
+
+    Examples
+    --------
+    >>> common_score(5.0, 5.0), common_score(NO_SCORE, 5.0), common_score(5.0, 6.0)
+    (5.0, 5.0, -1.0)
+    """
+    if a == b or b == NO_SCORE:
+        return a
+    return b if a == NO_SCORE else SEVERAL
+
+
+@exact_kernel
+def merge_bins(state: np.ndarray, other: np.ndarray) -> None:
+    """Add the state of other rows to a state."""
+    for i in range(state.size):
+        marks = i >= HEAD and (i - HEAD) % EACH == EACH - 1
+        state[i] = common_score(state[i], other[i]) if marks else state[i] + other[i]
+
+
+@exact_kernel
+def add_scores(
+    state: np.ndarray, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray
+) -> int:
+    """Add rows to a state.
+
+    Parameters
+    ----------
+    state
+        (SIZE,) float64: the head, then `EACH` entries for each bin.
+    scores, labels
+        (rows,) float32.
+    weights
+        (rows,) float32, or empty.
+
+    Returns
+    -------
+    int
+        -1, or the first row whose score is NaN or whose label is neither 0 nor 1.
+    """
+    bits = scores.view(np.uint32)
+    weighted = weights.size > 0
+    for r in range(scores.size):
+        if np.isnan(scores[r]) or not (labels[r] == 0 or labels[r] == 1):
+            return r
+        weight = np.float64(weights[r]) if weighted else 1.0
+        if not weight >= 0.0:
+            state[0] += 1.0
+        rank = rank_of(bits[r])
+        at = HEAD + EACH * np.int64(rank >> _SHIFT)
+        state[at + (1 if labels[r] == 1 else 0)] += weight
+        state[at + 2] = common_score(state[at + 2], np.float64(rank) + 1.0)
+    if weighted:
+        state[1] += scores.size
+    return -1
+
+
+@exact_kernel
+def count_pairs(bins: np.ndarray) -> tuple[float, float, float]:
+    """Return weights of pairs: right ones and half of those in one bin, unknown ones, all.
+
+    Examples
+    --------
+    >>> count_pairs(np.array([[2.0, 1.0, SEVERAL], [0.0, 0.0, NO_SCORE], [1.0, 3.0, 77.0]]))
+    (8.5, 2.0, 12.0)
+    """
+    below, above, right, unknown = 0.0, 0.0, 0.0, 0.0
+    for b in range(bins.shape[0]):
+        same = bins[b, 1] * bins[b, 0]
+        right += bins[b, 1] * below + 0.5 * same
+        unknown += same if bins[b, 2] == SEVERAL else 0.0
+        below += bins[b, 0]
+        above += bins[b, 1]
+    return right, unknown, below * above
+
+
+def _size(batch: Measured) -> int:
+    known = isinstance(batch.answers, Labels) and batch.answers.log_odds is not None
+    return SIZE if known else 0
+
+
+def _update(state: np.ndarray, batch: Measured) -> None:
+    answers = batch.answers
+    assert isinstance(answers, Labels) and answers.log_odds is not None
+    scores = np.ascontiguousarray(answers.log_odds, np.float32)
+    labels = np.ascontiguousarray(answers.labels, np.float32)
+    row = add_scores(state, scores, labels, np.ascontiguousarray(answers.weights, np.float32))
+    if row >= 0:
+        raise DataError(
+            f"row {row} of a batch has label {labels[row]} and log-odds {scores[row]}, but the "
+            "area under the ROC curve takes labels 0 and 1 and numbers; correct the model's "
+            "measure, or leave out its answers"
+        )
+
+
+def _values(state: np.ndarray) -> dict[str, Any]:
+    """Return the area and the most by which it is off; None if a label or a rule is missing.
+
+    In units of the last bit, sums of R weights are off by at most R and those over the bins by at
+    most BINS, each in the order of the pairs and in their number; counts of rows are exact.
+    """
+    right, unknown, pairs = count_pairs(state[HEAD:].reshape(BINS, EACH))
+    if state[0] > 0 or not pairs > 0:
+        return {"auc": None, "auc_error": None}
+    rounding = 4 * (state[1] + BINS) * np.finfo(np.float64).eps
+    return {
+        "auc": float(right / pairs),
+        "auc_error": float(0.5 * unknown / pairs + rounding),
+    }
+
+
+AUC = Metric(("auc", "auc_error"), _size, _update, merge_bins, _values, lambda outputs: 8 * SIZE)

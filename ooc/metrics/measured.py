@@ -1,0 +1,124 @@
+"""What a model tells of one batch, for metrics to add up."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ooc.errors import InputError
+
+
+@dataclass(frozen=True)
+class Labels:
+    """True and predicted labels of a batch.
+
+    Attributes
+    ----------
+    classes
+        K; labels are whole numbers from 0 to K - 1.
+    labels, predicted
+        (rows,) float32 and int64.
+    log_odds
+        (rows,) float32, of label 1 against label 0; None where there are more than two classes.
+    weights
+        (rows,) float32, or empty where every row counts as one.
+    """
+
+    classes: int
+    labels: np.ndarray
+    predicted: np.ndarray
+    log_odds: np.ndarray | None
+    weights: np.ndarray
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """True and predicted numbers of a batch.
+
+    Attributes
+    ----------
+    predictions, targets
+        (rows, T) float32 and float64.
+    weights
+        (rows,) float32, or empty where every row counts as one.
+    """
+
+    predictions: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Sums over the rows of a batch, and the answers from which further metrics follow.
+
+    Attributes
+    ----------
+    loss
+        Sum of the weighted losses.
+    weight
+        Sum of the weights; the rows where there are none.
+    correct
+        Sum of the weights of right answers; NaN where there are no classes.
+    rows
+        Rows of the batch.
+    answers
+        None leaves out all metrics but loss and accuracy.
+    """
+
+    loss: float = 0.0
+    weight: float = 0.0
+    correct: float = 0.0
+    rows: int = 0
+    answers: Labels | Numbers | None = None
+
+
+def measured(
+    loss: float, rows: int, weights: np.ndarray, answers: Labels | Numbers | None
+) -> Measured:
+    """Add up weights and right answers beside a summed loss.
+
+    Examples
+    --------
+    >>> labels, none = np.float32([0, 1, 1]), np.empty(0, np.float32)
+    >>> found = label_answers(np.float32([[-2], [1], [-1]]), labels, none)
+    >>> measured(1.7, 3, none, found).correct
+    2.0
+    """
+    weight = float(weights.sum(dtype=np.float64)) if weights.size else float(rows)
+    correct = float("nan")
+    if isinstance(answers, Labels):
+        right = answers.predicted == answers.labels
+        chosen = weights[right] if weights.size else right
+        correct = float(chosen.sum(dtype=np.float64))
+    return Measured(loss, weight, correct, rows, answers)
+
+
+def label_answers(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Labels:
+    """Return the likeliest labels of scores, as copies: a kernel may use the scores up.
+
+    Parameters
+    ----------
+    scores
+        (rows, 1) log-odds of label 1, or (rows, K) one score for each class.
+    labels, weights
+        See `Labels`.
+    """
+    if scores.shape[1] == 1:
+        log_odds = scores[:, 0].copy()
+        return Labels(2, labels, (log_odds > 0).astype(np.int64), log_odds, weights)
+    difference = scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else None
+    return Labels(scores.shape[1], labels, scores.argmax(axis=1), difference, weights)
+
+
+def number_answers(scores: np.ndarray, targets: np.ndarray | None, weights: np.ndarray) -> Numbers:
+    """Return scores (rows, T) as predictions, a copy, and targets of any shape beside them.
+
+    Raises
+    ------
+    InputError
+        If there are no targets.
+    """
+    if targets is None:
+        raise InputError("the batch has no targets to compare predictions with; name them")
+    wanted = np.asarray(targets, np.float64).reshape(scores.shape)
+    return Numbers(scores.copy(), wanted, weights)

@@ -1,0 +1,141 @@
+"""R2, mean absolute error and root mean squared error, in one pass and in float64.
+
+The variance of the targets is kept as mean and sum of squared deviations from it. Those of a batch
+are computed in two passes over it and merged with those of the rows before (Chan, Golub and
+LeVeque 1983), so that a mean far from zero costs no digits. Of several outputs the plain mean is
+reported, which is scikit-learn's default, too.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ooc.compiled import exact_kernel
+from ooc.errors import DataError
+from ooc.metrics.base import Metric
+from ooc.metrics.measured import Measured, Numbers
+
+# In front of the outputs: the sum of weights. For each output: mean of the targets, squared
+# deviations from it, squared errors, absolute errors.
+HEAD, EACH = 1, 4
+
+
+@exact_kernel
+def merge_sums(state: np.ndarray, other: np.ndarray) -> None:
+    """Add the sums of other rows to a state, (1 + 4 T,) float64.
+
+    Examples
+    --------
+    >>> state, one_row = np.array([1, 1, 0, 0.5, 0.5]), np.array([1, 3, 0, 1, 1.0])
+    >>> merge_sums(state, one_row)
+    >>> state.tolist()
+    [2.0, 2.0, 2.0, 1.5, 1.5]
+    """
+    before, more = state[0], other[0]
+    if more == 0.0:
+        return
+    total = before + more
+    state[0] = total
+    for i in range(1, state.size, 4):
+        apart = other[i] - state[i] if before != 0.0 else 0.0
+        start = state[i] if before != 0.0 else other[i]
+        state[i] = start + apart * (more / total)
+        state[i + 1] += other[i + 1] + apart * apart * (before * more / total)
+        state[i + 2] += other[i + 2]
+        state[i + 3] += other[i + 3]
+
+
+@exact_kernel
+def batch_sums(
+    sums: np.ndarray, predictions: np.ndarray, targets: np.ndarray, weights: np.ndarray
+) -> int:
+    """Replace `sums`, (1 + 4 T,) float64, by those of a batch.
+
+    Parameters
+    ----------
+    predictions, targets
+        (rows, T) float32 and float64.
+    weights
+        (rows,) float32, or empty. A negative one makes the sum of weights NaN.
+
+    Returns
+    -------
+    int
+        -1, or the first row with a number that is not finite.
+    """
+    rows, outputs = targets.shape
+    total = 0.0
+    for r in range(rows):
+        weight = np.float64(weights[r]) if weights.size else 1.0
+        total += weight if weight >= 0.0 else np.nan
+    sums[0] = total
+    for k in range(outputs):
+        # Sums of distances from one target: exactly zero where all targets are the same.
+        origin = targets[0, k] if rows else 0.0
+        drift, squares, absolutes = 0.0, 0.0, 0.0
+        for r in range(rows):
+            error = np.float64(predictions[r, k]) - targets[r, k]
+            if not math.isfinite(error):
+                return r
+            weight = np.float64(weights[r]) if weights.size else 1.0
+            drift += weight * (targets[r, k] - origin)
+            squares += weight * error * error
+            absolutes += weight * abs(error)
+        mean = origin + drift / total if total > 0.0 else origin
+        deviations, rest = 0.0, 0.0
+        for r in range(rows):
+            weight = np.float64(weights[r]) if weights.size else 1.0
+            away = targets[r, k] - mean
+            deviations += weight * away * away
+            rest += weight * away
+        if total > 0.0:
+            deviations -= rest * rest / total
+        at = 1 + 4 * k
+        sums[at], sums[at + 1], sums[at + 2], sums[at + 3] = mean, deviations, squares, absolutes
+    return -1
+
+
+def _size(batch: Measured) -> int:
+    answers = batch.answers
+    return HEAD + EACH * answers.targets.shape[1] if isinstance(answers, Numbers) else 0
+
+
+def _update(state: np.ndarray, batch: Measured) -> None:
+    answers = batch.answers
+    assert isinstance(answers, Numbers)
+    sums = np.zeros_like(state)
+    predictions = np.ascontiguousarray(answers.predictions, np.float32)
+    targets = np.ascontiguousarray(answers.targets, np.float64)
+    weights = np.ascontiguousarray(answers.weights, np.float32)
+    row = batch_sums(sums, predictions, targets, weights)
+    if row >= 0:
+        raise DataError(
+            f"row {row} of a batch has target {targets[row].tolist()} and prediction "
+            f"{predictions[row].tolist()}; all of them must be finite: remove or fill such rows"
+        )
+    merge_sums(state, sums)
+
+
+def _values(state: np.ndarray) -> dict[str, Any]:
+    """Return the three; R2 is None where the targets of an output are all the same."""
+    weight = float(state[0])
+    if not weight > 0:
+        return dict.fromkeys(REGRESSION.keys)
+    _, deviations, squares, absolutes = state[HEAD:].reshape(-1, EACH).T
+    defined = bool((deviations > 0).all())
+    return {
+        "r2": float(np.mean(1 - squares / deviations)) if defined else None,
+        "mean_absolute_error": float(np.mean(absolutes / weight)),
+        "root_mean_squared_error": float(np.mean(np.sqrt(squares / weight))),
+    }
+
+
+REGRESSION = Metric(
+    ("r2", "mean_absolute_error", "root_mean_squared_error"),
+    _size,
+    _update,
+    merge_sums,
+    _values,
+    lambda outputs: 2 * 8 * (HEAD + EACH * outputs),
+)
