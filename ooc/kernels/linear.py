@@ -1,32 +1,70 @@
-"""The linear family: a whole window of mini-batch steps in one compiled call.
+"""The linear family: scores, losses and gradients of tiles, and the gradient of a whole batch.
 
 A batch is worked off in tiles. A tile is gathered into cache as float32, then scored, then its
 gradient is added up in float32 and carried on in float64, so that the error does not grow with
-the batch. Loss and optimizer are chosen by their codes inside: nothing is compiled again for
-another choice. All sums have a fixed order.
+the batch. The loss is chosen by its code inside: nothing is compiled again for another choice.
+All sums have a fixed order.
 """
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
+import numba
 import numpy as np
 
 from ooc.compiled import exact_kernel, kernel
-from ooc.kernels.rows import gather
+from ooc.kernels.counters import BAD_TARGET, NOT_FINITE, OK
+from ooc.kernels.rows import gather, standardise
 from ooc.losses import target_is_valid, value_and_derivative
-from ooc.optim import update
 
 SOFTMAX = 100
+# A loss of the user's own; see `ooc.models.own_loss`.
+OWN = 101
 
-OK = 0
-BAD_TARGET = 1
-NOT_FINITE = 2
 
-# Entries of the int64 counters that a run carries from window to window.
-STEP, IN_BATCH, IN_TILE, ROWS, BAD_ROW = range(5)
-COUNTERS = 5
-# Entries of the float64 totals.
-LOSS_SUM, BATCH_LOSS = range(2)
-TOTALS = 2
+class Problem(NamedTuple):
+    """What a model of the linear family computes.
+
+    Attributes
+    ----------
+    loss_code, constant
+        The loss, an entry of `ooc.losses.LOSSES` or one of the codes above, and its constant.
+    scale, intercept
+        Factor of every feature; whether scores have an intercept.
+    class_weights
+        (classes,) float32, what the losses of each label are multiplied with; empty for ones.
+    mean, inverse
+        (F,) float32, what is subtracted from features, and what they are then multiplied with;
+        both empty where features are taken as they are.
+    """
+
+    loss_code: int
+    constant: float
+    scale: float
+    intercept: bool
+    class_weights: np.ndarray
+    mean: np.ndarray
+    inverse: np.ndarray
+
+
+# A function over a tile, called by its address: (scores, targets, weights, count, out), where
+# `out` receives a status, a row and the summed loss.
+OWN_LOSS = numba.types.FunctionType(
+    numba.types.void(
+        numba.float32[:, ::1],
+        numba.float32[::1],
+        numba.float32[::1],
+        numba.int64,
+        numba.float64[::1],
+    )
+)
+
+
+@numba.cfunc(OWN_LOSS.signature, cache=True)
+def no_own_loss(scores, targets, weights, count, out):  # type: ignore[no-untyped-def]
+    """Stand in where a loss of the table is used."""
+    out[0] = NOT_FINITE
 
 
 @kernel
@@ -66,7 +104,7 @@ def loss_tile(
     targets: np.ndarray,
     weights: np.ndarray,
     count: int,
-    loss_code: int,
+    problem: Problem,
 ) -> tuple[int, int, float]:
     """Replace scores by the derivatives of the weighted losses; return what they add up to.
 
@@ -76,9 +114,14 @@ def loss_tile(
         `OK` and the summed loss, or the first row whose target or score cannot be used.
     """
     total = 0.0
-    weighted = weights.size > 0
+    weighted, balanced = weights.size > 0, problem.class_weights.size > 0
+    loss_code = problem.loss_code
     for r in range(count):
-        weight = weights[r] if weighted else 1.0
+        weight = np.float64(weights[r]) if weighted else 1.0
+        if balanced:
+            if not label_is_valid(targets[r], problem.class_weights.size):
+                return BAD_TARGET, r, total
+            weight *= problem.class_weights[int(targets[r])]
         if loss_code == SOFTMAX:
             if not label_is_valid(targets[r], scores.shape[1]):
                 return BAD_TARGET, r, total
@@ -87,7 +130,7 @@ def loss_tile(
             if not target_is_valid(loss_code, targets[r]):
                 return BAD_TARGET, r, total
             value, derivative = value_and_derivative(
-                loss_code, np.float64(scores[r, 0]), targets[r], 0.0
+                loss_code, np.float64(scores[r, 0]), targets[r], problem.constant
             )
             scores[r, 0] = weight * derivative
         value *= weight
@@ -119,27 +162,63 @@ def softmax_row(scores: np.ndarray, label: int, weight: float) -> float:
     return value
 
 
+@exact_kernel
+def weighted_loss(
+    scores: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    count: int,
+    problem: Problem,
+    own_loss: Callable[..., None],
+    told: np.ndarray,
+) -> tuple[int, int, float]:
+    """Do as `loss_tile`, with a loss of the table or the user's own; `told` (3,) is scratch."""
+    if problem.loss_code != OWN:
+        return loss_tile(scores, targets, weights, count, problem)
+    own_loss(scores, targets, weights, count, told)
+    return int(told[0]), int(told[1]), told[2]
+
+
 @kernel
 def add_gradient(
     tile: np.ndarray,
     derivatives: np.ndarray,
     count: int,
+    before: int,
     intercept: bool,
-    partial: np.ndarray,
-    gradient: np.ndarray,
+    partials: np.ndarray,
+    halves: np.ndarray,
 ) -> None:
-    """Add the tile's gradient to `gradient` (float64); `partial` (float32) is scratch.
+    """Add the tile's gradient to that of the batch, in two halves.
 
     Four rows are added at a time, so that the partial sums are loaded and stored once for four.
+    Such groups go to the halves in turn, so that their difference tells the gradient's noise.
+
+    Parameters
+    ----------
+    tile, derivatives
+        (tile rows, F) and (tile rows, K) float32.
+    count, before
+        Rows of the tile, and rows of the batch before it, a multiple of 4.
+    partials
+        (2, F) float32 scratch.
+    halves
+        (2, parameters) float64, sums over the rows of each half.
     """
     outputs, features = derivatives.shape[1], tile.shape[1]
     for k in range(outputs):
-        for j in range(features):
-            partial[j] = np.float32(0.0)
+        partials[:, :features] = np.float32(0.0)
+        first, second = 0.0, 0.0
         r = 0
         while r + 4 <= count:
+            which = ((before + r) // 4) % 2
+            partial = partials[which]
             d0, d1 = derivatives[r, k], derivatives[r + 1, k]
             d2, d3 = derivatives[r + 2, k], derivatives[r + 3, k]
+            if which == 0:
+                first += np.float64(d0) + d1 + d2 + d3
+            else:
+                second += np.float64(d0) + d1 + d2 + d3
             for j in range(features):
                 partial[j] += (
                     d0 * tile[r, j]
@@ -149,17 +228,37 @@ def add_gradient(
                 )
             r += 4
         while r < count:
+            which = half_of(before + r, before + count)
+            partial = partials[which]
             d0 = derivatives[r, k]
+            if which == 0:
+                first += d0
+            else:
+                second += d0
             for j in range(features):
                 partial[j] += d0 * tile[r, j]
             r += 1
-        for j in range(features):
-            gradient[k * features + j] += partial[j]
+        for h in range(2):
+            for j in range(features):
+                halves[h, k * features + j] += partials[h, j]
         if intercept:
-            total = 0.0
-            for r in range(count):
-                total += derivatives[r, k]
-            gradient[outputs * features + k] += total
+            halves[0, outputs * features + k] += first
+            halves[1, outputs * features + k] += second
+
+
+@exact_kernel
+def half_of(row: int, rows: int) -> int:
+    """Tell to which half of a batch its row belongs: groups of four in turn, then single rows."""
+    whole = rows // 4 * 4
+    return (row // 4) % 2 if row < whole else (whole // 4 + row) % 2
+
+
+@exact_kernel
+def rows_of_first_half(rows: int) -> int:
+    """Return how many of a batch's rows belong to its first half."""
+    groups, rest = rows // 4, rows % 4
+    singles = (rest + 1) // 2 if groups % 2 == 0 else rest // 2
+    return 4 * ((groups + 1) // 2) + singles
 
 
 @exact_kernel
@@ -169,13 +268,13 @@ def batch_gradient(
     targets: np.ndarray,
     weights: np.ndarray,
     order: np.ndarray,
-    scale: float,
-    loss_code: int,
-    intercept: bool,
+    problem: Problem,
+    own_loss: Callable[..., None],
     parameters: np.ndarray,
     tile: np.ndarray,
     scores: np.ndarray,
-    partial: np.ndarray,
+    partials: np.ndarray,
+    halves: np.ndarray,
     gradient: np.ndarray,
 ) -> tuple[int, int, float]:
     """Compute the mean gradient of one batch, whose rows are given in `order`.
@@ -185,133 +284,24 @@ def batch_gradient(
     status, row, loss
         As `loss_tile`; the loss is the sum over the batch.
     """
-    gradient[:] = 0.0
-    total = 0.0
+    halves[:] = 0.0
+    total, told = 0.0, np.zeros(3)
     for start in range(0, order.size, tile.shape[0]):
         count = min(tile.shape[0], order.size - start)
-        gather(features, half, order, start, count, scale, tile, 0)
-        score_tile(tile, count, parameters, intercept, scores)
+        gather(features, half, order, start, count, problem.scale, tile, 0)
+        standardise(tile, 0, count, problem.mean, problem.inverse)
+        score_tile(tile, count, parameters, problem.intercept, scores)
         rows = weights[start : start + count] if weights.size else weights
-        status, row, value = loss_tile(
-            scores, targets[start : start + count], rows, count, loss_code
+        status, row, value = weighted_loss(
+            scores, targets[start : start + count], rows, count, problem, own_loss, told
         )
         if status != OK:
             return status, start + row, total
-        add_gradient(tile, scores, count, intercept, partial, gradient)
+        add_gradient(tile, scores, count, start, problem.intercept, partials, halves)
         total += value
     for i in range(gradient.size):
-        gradient[i] /= order.size
+        gradient[i] = (halves[0, i] + halves[1, i]) / order.size
     return OK, -1, total
-
-
-@exact_kernel
-def train_window(
-    features: np.ndarray,
-    half: bool,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    order: np.ndarray,
-    start: int,
-    block_starts: np.ndarray,
-    block_rows: int,
-    flush: bool,
-    batch_size: int,
-    scale: float,
-    loss_code: int,
-    intercept: bool,
-    parameters: np.ndarray,
-    settings: np.ndarray,
-    penalised: np.ndarray,
-    state: np.ndarray,
-    tile: np.ndarray,
-    tile_targets: np.ndarray,
-    tile_weights: np.ndarray,
-    tile_ids: np.ndarray,
-    scores: np.ndarray,
-    partial: np.ndarray,
-    gradient: np.ndarray,
-    counters: np.ndarray,
-    totals: np.ndarray,
-) -> int:
-    """Take every step that the rows of one window complete.
-
-    A batch may begin in one window and end in the next: its rows so far are in `gradient` and
-    in the tile, and are carried over. With `flush` the epoch's last, shorter batch is taken.
-
-    Parameters
-    ----------
-    features
-        (rows, F) of any real dtype, see `ooc.kernels.rows.as_rows`.
-    targets, weights
-        (rows,) float32; `weights` may be empty.
-    order, start
-        Order of the rows, and the first place in it.
-    block_starts, block_rows
-        Row of the dataset at which each block of the window starts, to name a bad row.
-    parameters
-        Flat float32 vector, updated in place.
-    tile, tile_targets, tile_weights, tile_ids, scores, partial, gradient
-        Scratch that lives as long as the run; `tile_weights` is empty where `weights` is.
-    counters, totals
-        Progress that lives as long as the run.
-
-    Returns
-    -------
-    int
-        `OK`, or why the row ``counters[BAD_ROW]`` cannot be used; the parameters are then those
-        before its batch.
-    """
-    in_batch, in_tile = counters[IN_BATCH], counters[IN_TILE]
-    carried = in_tile
-    weighted = weights.size > 0
-    position = start
-    # Where nothing of the last window could be read, what was carried over is still a batch.
-    while position < order.size or (flush and in_batch + in_tile > 0):
-        count = min(order.size - position, batch_size - in_batch - in_tile, tile.shape[0] - in_tile)
-        gather(features, half, order, position, count, scale, tile, in_tile)
-        for r in range(count):
-            row = order[position + r]
-            tile_targets[in_tile + r] = targets[row]
-            tile_ids[in_tile + r] = row
-            if weighted:
-                tile_weights[in_tile + r] = weights[row]
-        position += count
-        in_tile += count
-        ends_batch = in_batch + in_tile == batch_size or (flush and position == order.size)
-        if in_tile == tile.shape[0] or ends_batch:
-            score_tile(tile, in_tile, parameters, intercept, scores)
-            status, row, value = loss_tile(scores, tile_targets, tile_weights, in_tile, loss_code)
-            if status != OK:
-                _number_rows(tile_ids, carried, in_tile, block_starts, block_rows)
-                counters[BAD_ROW] = tile_ids[row]
-                return status
-            add_gradient(tile, scores, in_tile, intercept, partial, gradient)
-            totals[BATCH_LOSS] += value
-            in_batch += in_tile
-            in_tile = 0
-            carried = 0
-        if ends_batch:
-            for i in range(gradient.size):
-                gradient[i] /= in_batch
-            update(parameters, gradient, state, settings, counters[STEP], penalised)
-            gradient[:] = 0.0
-            counters[STEP] += 1
-            counters[ROWS] += in_batch
-            totals[LOSS_SUM] += totals[BATCH_LOSS]
-            totals[BATCH_LOSS] = 0.0
-            in_batch = 0
-    _number_rows(tile_ids, carried, in_tile, block_starts, block_rows)
-    counters[IN_BATCH], counters[IN_TILE] = in_batch, in_tile
-    return OK
-
-
-@exact_kernel
-def _number_rows(
-    ids: np.ndarray, first: int, last: int, block_starts: np.ndarray, block_rows: int
-) -> None:
-    """Turn positions in the window into rows of the dataset."""
-    for r in range(first, last):
-        ids[r] = block_starts[ids[r] // block_rows] + ids[r] % block_rows
 
 
 @exact_kernel
@@ -319,8 +309,7 @@ def score_rows(
     features: np.ndarray,
     half: bool,
     order: np.ndarray,
-    scale: float,
-    intercept: bool,
+    problem: Problem,
     parameters: np.ndarray,
     tile: np.ndarray,
     scores: np.ndarray,
@@ -329,6 +318,7 @@ def score_rows(
     """Fill `out` (rows, K) float32 with the scores of the rows in `order`."""
     for start in range(0, order.size, tile.shape[0]):
         count = min(tile.shape[0], order.size - start)
-        gather(features, half, order, start, count, scale, tile, 0)
-        score_tile(tile, count, parameters, intercept, scores)
+        gather(features, half, order, start, count, problem.scale, tile, 0)
+        standardise(tile, 0, count, problem.mean, problem.inverse)
+        score_tile(tile, count, parameters, problem.intercept, scores)
         out[start : start + count] = scores[:count]

@@ -15,9 +15,9 @@ from numba import prange
 
 from ooc.compiled import exact_kernel, kernel, parallel_kernel
 from ooc.kernels import dense
+from ooc.kernels.counters import NOT_FINITE, OK
 from ooc.kernels.dropout import drop
 from ooc.kernels.heads import head_loss
-from ooc.kernels.linear import NOT_FINITE, OK
 from ooc.kernels.network_memory import Network, Scratch
 from ooc.kernels.rows import gather
 

@@ -1,7 +1,8 @@
 """Dense networks: a whole window of mini-batch steps in one compiled call.
 
 The pieces of the parameters are updated side by side where the batch has several shares. An
-optimizer sees one entry at a time, so that no bit depends on the pieces.
+optimizer sees one entry at a time, so that no bit depends on the pieces. Where gradients are
+clipped, their norm is needed first: the pieces are then gone through twice.
 """
 
 import math
@@ -10,11 +11,20 @@ import numpy as np
 from numba import prange
 
 from ooc.compiled import exact_kernel, parallel_kernel
+from ooc.kernels.counters import (
+    BAD_ROW,
+    IN_BATCH,
+    LOSS_SUM,
+    NOT_FINITE,
+    OK,
+    PLACE,
+    ROWS,
+    STEP,
+)
 from ooc.kernels.dropout import step_seed
-from ooc.kernels.linear import BAD_ROW, IN_BATCH, LOSS_SUM, NOT_FINITE, OK, ROWS, STEP
 from ooc.kernels.network import add_piece, load_rows, run_shares
 from ooc.kernels.network_memory import Network, Scratch
-from ooc.optim import update_piece
+from ooc.optim import CLIP, clip_scale, update_piece
 
 
 @exact_kernel
@@ -31,21 +41,34 @@ def update_pieces(
     penalised: np.ndarray,
     state: np.ndarray,
     step: int,
+    adds: bool,
+    steps: bool,
+    scale: float,
 ) -> None:
-    """Add up pieces `first` to `last` of the gradient, and take the optimizer's step with each."""
+    """Go through pieces `first` to `last` of the gradient.
+
+    Parameters
+    ----------
+    adds, steps
+        Whether each piece is added up, and whether the optimizer's step is taken with it.
+    scale
+        See `ooc.optim.clip_scale`.
+    """
     for piece in range(first, last):
-        add_piece(network, scratch, parameters, piece, shares, rows, gradient)
-        start, stop, _ = scratch.pieces[piece]
-        update_piece(
-            parameters[start:stop],
-            gradient[start:stop],
-            state,
-            settings,
-            step,
-            penalised,
-            start,
-            1.0,
-        )
+        if adds:
+            add_piece(network, scratch, parameters, piece, shares, rows, gradient)
+        if steps:
+            start, stop, _ = scratch.pieces[piece]
+            update_piece(
+                parameters[start:stop],
+                gradient[start:stop],
+                state,
+                settings,
+                step,
+                penalised,
+                start,
+                scale,
+            )
 
 
 @parallel_kernel
@@ -61,6 +84,9 @@ def update_pieces_in_parallel(
     penalised: np.ndarray,
     state: np.ndarray,
     step: int,
+    adds: bool,
+    steps: bool,
+    scale: float,
 ) -> None:
     """Run `update_pieces`, the pieces shared among Numba's threads."""
     for place in prange(pieces):
@@ -78,6 +104,64 @@ def update_pieces_in_parallel(
             penalised,
             state,
             step,
+            adds,
+            steps,
+            scale,
+        )
+
+
+@exact_kernel
+def update_all_pieces(
+    network: Network,
+    scratch: Scratch,
+    parameters: np.ndarray,
+    shares: int,
+    rows: int,
+    gradient: np.ndarray,
+    settings: np.ndarray,
+    penalised: np.ndarray,
+    state: np.ndarray,
+    step: int,
+    adds: bool,
+    steps: bool,
+    scale: float,
+) -> None:
+    """Run `update_pieces` for all pieces, side by side where the batch has several shares."""
+    pieces = scratch.pieces.shape[0]
+    if shares == 1:
+        update_pieces(
+            network,
+            scratch,
+            parameters,
+            0,
+            pieces,
+            shares,
+            rows,
+            gradient,
+            settings,
+            penalised,
+            state,
+            step,
+            adds,
+            steps,
+            scale,
+        )
+    else:
+        update_pieces_in_parallel(
+            network,
+            scratch,
+            parameters,
+            pieces,
+            shares,
+            rows,
+            gradient,
+            settings,
+            penalised,
+            state,
+            step,
+            adds,
+            steps,
+            scale,
         )
 
 
@@ -98,14 +182,13 @@ def take_step(
     shares, status, row, total = run_shares(network, scratch, parameters, rows, seed)
     if status != OK:
         return status, row, total
-    pieces = scratch.pieces.shape[0]
-    if shares == 1:
-        update_pieces(
+    scale, added = 1.0, settings[CLIP] > 0
+    # One call in a loop, not two: each would be compiled with all that it calls.
+    for phase in range(2 if added else 1):
+        update_all_pieces(
             network,
             scratch,
             parameters,
-            0,
-            pieces,
             shares,
             rows,
             gradient,
@@ -113,21 +196,12 @@ def take_step(
             penalised,
             state,
             step,
+            phase == 0,
+            phase == 1 or not added,
+            scale,
         )
-    else:
-        update_pieces_in_parallel(
-            network,
-            scratch,
-            parameters,
-            pieces,
-            shares,
-            rows,
-            gradient,
-            settings,
-            penalised,
-            state,
-            step,
-        )
+        if added and phase == 0:
+            scale = clip_scale(gradient, settings)
     total += rows * scratch.penalties.sum()
     return (OK, -1, total) if math.isfinite(total) else (NOT_FINITE, 0, total)
 
@@ -145,6 +219,8 @@ def train_window(
     block_starts: np.ndarray,
     block_rows: int,
     flush: bool,
+    batch_size: int,
+    last_step: int,
     run_key: np.uint64,
     parameters: np.ndarray,
     gradient: np.ndarray,
@@ -168,12 +244,14 @@ def train_window(
     order, start, block_starts, block_rows
         Order of the rows, the first place in it, and the row of the dataset at which each block
         of the window starts.
+    batch_size, last_step
+        Rows of a step, and the number of steps at which to return.
     run_key
         ``ooc.rng.prefix(seed, Purpose.BATCH)``, from which each step has its seed.
     gradient
         (parameters,) float64 scratch.
     counters, totals
-        Progress that lives as long as the run, as in `ooc.kernels.linear`.
+        Progress that lives as long as the run, see `ooc.kernels.counters`.
 
     Returns
     -------
@@ -181,9 +259,9 @@ def train_window(
         `OK`, or why the row in place ``counters[BAD_ROW]`` of the batch cannot be used; the
         parameters are then those before its batch.
     """
-    in_batch, position, batch_size = counters[IN_BATCH], start, scratch.inputs.shape[0]
+    in_batch, position = counters[IN_BATCH], start
     # Where nothing of the last window could be read, what was carried over is still a batch.
-    while position < order.size or (flush and in_batch > 0):
+    while counters[STEP] < last_step and (position < order.size or (flush and in_batch > 0)):
         count = min(order.size - position, batch_size - in_batch)
         load_rows(
             scratch,
@@ -219,10 +297,11 @@ def train_window(
         )
         if status != OK:
             counters[BAD_ROW] = row
+            counters[IN_BATCH] = in_batch
             return status
         totals[LOSS_SUM] += loss
         counters[STEP] += 1
         counters[ROWS] += in_batch
         in_batch = 0
-    counters[IN_BATCH] = in_batch
+    counters[IN_BATCH], counters[PLACE] = in_batch, position
     return OK

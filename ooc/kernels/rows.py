@@ -73,3 +73,23 @@ def gather(
         else:
             for j in range(features.shape[1]):
                 tile[filled + r, j] = np.float32(features[row, j]) * factor
+
+
+@exact_kernel
+def standardise(
+    tile: np.ndarray, first: int, stop: int, mean: np.ndarray, inverse: np.ndarray
+) -> None:
+    """Subtract `mean` from rows first to stop - 1 and multiply with `inverse`, if they are given.
+
+    Parameters
+    ----------
+    tile
+        (tile rows, F) float32, changed in place.
+    mean, inverse
+        (F,) float32; empty where rows are to stay as they are.
+    """
+    if mean.size == 0:
+        return
+    for r in range(first, stop):
+        for j in range(tile.shape[1]):
+            tile[r, j] = (tile[r, j] - mean[j]) * inverse[j]

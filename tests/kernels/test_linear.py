@@ -6,11 +6,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ooc.kernels import linear as kernels
+from ooc.kernels.counters import BAD_TARGET, NOT_FINITE, OK
 from ooc.kernels.rows import as_rows, gather, half_to_float, tile_rows
 from ooc.losses import LOSSES
-from ooc.optim import adam, momentum, sgd
 
 LOSS_CODES = {name: loss.code for name, loss in LOSSES.items()} | {"softmax": kernels.SOFTMAX}
+KINKED = ("hinge", "quantile", "epsilon_insensitive")
+NOTHING = np.empty(0, np.float32)
+
+
+def problem_of(
+    name: str,
+    intercept: bool,
+    scale: float = 1.0,
+    class_weights: np.ndarray = NOTHING,
+    mean: np.ndarray = NOTHING,
+    inverse: np.ndarray = NOTHING,
+) -> kernels.Problem:
+    constant = 0.0 if name == "softmax" else LOSSES[name].constant or 0.0
+    code = LOSS_CODES[name]
+    return kernels.Problem(code, constant, scale, intercept, class_weights, mean, inverse)
 
 
 def naive_loss_and_gradient(
@@ -36,12 +51,12 @@ def naive_loss_and_gradient(
         losses = -np.log(probability[picked])
         probability[picked] -= 1
         derivative = probability
-    elif name == "logistic":
-        losses = np.logaddexp(0, scores[:, 0]) - scores[:, 0] * y
-        derivative = 1 / (1 + np.exp(-scores)) - y[:, None]
     else:
-        losses = 0.5 * (scores[:, 0] - y) ** 2
-        derivative = scores - y[:, None]
+        loss = LOSSES[name]
+        constant = () if loss.constant is None else (loss.constant,)
+        pairs = [loss.pair(p, t, *constant) for p, t in zip(scores[:, 0], y, strict=True)]
+        losses, slopes = np.array(pairs).T
+        derivative = slopes[:, None]
     gradient = (derivative * weights[:, None]).T @ design / len(x)
     columns = x.shape[1]
     flat = np.concatenate([gradient[:, :columns].ravel(), gradient[:, columns:].ravel()])
@@ -56,7 +71,7 @@ def batch_gradient(
     parameters: np.ndarray,
     intercept: bool,
     outputs: int,
-    scale: float = 1.0,
+    **settings: object,
 ) -> tuple[int, int, float, np.ndarray]:
     flat, half = as_rows(x)
     rows = tile_rows(flat.shape[1])
@@ -67,13 +82,13 @@ def batch_gradient(
         y.astype(np.float32),
         weights.astype(np.float32),
         np.arange(len(x), dtype=np.int32),
-        scale,
-        LOSS_CODES[name],
-        intercept,
+        problem_of(name, intercept, **settings),  # type: ignore[arg-type]
+        kernels.no_own_loss,
         parameters,
         np.empty((rows, flat.shape[1]), np.float32),
         np.empty((rows, outputs), np.float32),
-        np.empty(flat.shape[1], np.float32),
+        np.empty((2, flat.shape[1]), np.float32),
+        np.empty((2, parameters.size)),
         gradient,
     )
     return (*result, gradient)
@@ -85,14 +100,16 @@ def problem(
     rng = np.random.default_rng(seed)
     outputs = int(rng.integers(2, 6)) if name == "softmax" else 1
     x = rng.standard_normal((rows, features)).astype(np.float32)
-    y = rng.standard_normal(rows) if name == "squared" else rng.integers(0, max(outputs, 2), rows)
+    labels = name == "softmax" or LOSSES[name].labels
+    y = rng.integers(0, max(outputs, 2), rows) if labels else rng.standard_normal(rows)
+    y = np.abs(np.round(y)) if name == "poisson" else y
     weights = rng.random(rows) if seed % 2 else np.ones(rows)
-    parameters = rng.standard_normal(outputs * (features + intercept)).astype(np.float32)
-    return x, y.astype(np.float64), weights, parameters, outputs
+    parameters = rng.standard_normal(outputs * (features + intercept)) / np.sqrt(features)
+    return x, y.astype(np.float64), weights, parameters.astype(np.float32), outputs
 
 
 @pytest.mark.parametrize("name", LOSS_CODES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     rows=st.integers(1, 600),
     features=st.integers(1, 70),
@@ -105,12 +122,12 @@ def test_gradient_is_that_of_the_numpy_twin(
     x, y, weights, parameters, outputs = problem(name, rows, features, intercept, seed)
     status, _, loss, gradient = batch_gradient(name, x, y, weights, parameters, intercept, outputs)
     expected, slope = naive_loss_and_gradient(name, x, y, weights, parameters, intercept, outputs)
-    assert status == kernels.OK
+    assert status == OK
     assert loss == pytest.approx(expected, rel=2e-5, abs=1e-4)
     np.testing.assert_allclose(gradient, slope, rtol=2e-4, atol=2e-5 * features)
 
 
-@pytest.mark.parametrize("name", LOSS_CODES)
+@pytest.mark.parametrize("name", [name for name in LOSS_CODES if name not in KINKED])
 @pytest.mark.parametrize("seed", range(5))
 def test_gradient_is_the_slope_of_the_loss(name: str, seed: int) -> None:
     """Central differences of the kernel's own loss, one parameter at a time."""
@@ -149,14 +166,14 @@ def test_every_dtype_is_gathered_as_float32(dtype: str, rng: np.random.Generator
 @pytest.mark.parametrize(
     ("name", "target", "status"),
     [
-        ("logistic", 2.0, kernels.BAD_TARGET),
-        ("logistic", 0.5, kernels.BAD_TARGET),
-        ("softmax", 3.0, kernels.BAD_TARGET),
-        ("softmax", -1.0, kernels.BAD_TARGET),
-        ("softmax", 1.5, kernels.BAD_TARGET),
-        ("softmax", np.nan, kernels.BAD_TARGET),
-        ("squared", np.nan, kernels.BAD_TARGET),
-        ("squared", np.inf, kernels.BAD_TARGET),
+        ("logistic", 2.0, BAD_TARGET),
+        ("logistic", 0.5, BAD_TARGET),
+        ("softmax", 3.0, BAD_TARGET),
+        ("softmax", -1.0, BAD_TARGET),
+        ("softmax", 1.5, BAD_TARGET),
+        ("softmax", np.nan, BAD_TARGET),
+        ("squared", np.nan, BAD_TARGET),
+        ("squared", np.inf, BAD_TARGET),
     ],
 )
 def test_a_bad_target_stops_at_its_row(name: str, target: float, status: int) -> None:
@@ -178,66 +195,38 @@ def test_a_feature_that_is_not_finite_stops_at_its_row(name: str, value: float) 
     found, row, _, _ = batch_gradient(
         name, x, np.zeros(400), np.ones(400), np.zeros(2 * outputs, "f4"), False, outputs
     )
-    assert (found, row) == (kernels.NOT_FINITE, 301)
+    assert (found, row) == (NOT_FINITE, 301)
 
 
-@pytest.mark.parametrize("optimizer", [sgd(0.1), momentum(0.05), adam(0.02)], ids=lambda o: o.name)
-@pytest.mark.parametrize("name", LOSS_CODES)
-def test_a_window_of_steps_is_that_of_a_loop_in_numpy(name: str, optimizer: object) -> None:
-    """Windows of uneven length, so that batches and tiles begin in one and end in the next."""
-    x, y, weights, start, outputs = problem(name, 1000, 6, True, 1)
-    batch, parameters = 64, np.zeros_like(start)
-    order = np.random.default_rng(5).permutation(1000)
-    expected, memory = np.zeros(start.size), optimizer.init(start.size)
-    twin_loss = 0.0
-    for step, first in enumerate(range(0, 1000, batch)):
-        rows = order[first : first + batch]
-        loss, gradient = naive_loss_and_gradient(
-            name, x[rows], y[rows], weights[rows], expected, True, outputs
-        )
-        twin_loss += loss
-        moved = expected.astype(np.float32)
-        optimizer.update(moved, gradient, memory, step)
-        expected = moved
-
-    tile = 24
-    state, counters = optimizer.init(start.size), np.zeros(kernels.COUNTERS, np.int64)
-    totals, gradient = np.zeros(kernels.TOTALS), np.zeros(start.size)
-    scratch = (
-        np.empty((tile, 6), np.float32),
-        np.empty(tile, np.float32),
-        np.empty(tile, np.float32),
-        np.empty(tile, np.int64),
-        np.empty((tile, outputs), np.float32),
-        np.empty(6, np.float32),
+def test_standardised_rows_are_scored_as_if_they_came_so(rng: np.random.Generator) -> None:
+    x = (rng.standard_normal((300, 5)) * [1, 10, 100, 1e-3, 1] + 50).astype(np.float32)
+    y, weights = rng.integers(0, 2, 300).astype(float), np.ones(300)
+    mean, deviation = x.mean(axis=0), x.std(axis=0)
+    ready = (x - mean) * (np.float32(1) / deviation)
+    parameters = rng.standard_normal(6).astype(np.float32)
+    plain = batch_gradient("logistic", ready, y, weights, parameters, True, 1)
+    found = batch_gradient(
+        "logistic", x, y, weights, parameters, True, 1, mean=mean, inverse=np.float32(1) / deviation
     )
-    for first, last in [(0, 130), (130, 131), (131, 700), (700, 1000)]:
-        rows = order[first:last]
-        status = kernels.train_window(
-            x[rows],
-            False,
-            y[rows].astype(np.float32),
-            weights[rows].astype(np.float32),
-            np.arange(last - first, dtype=np.int32),
-            0,
-            np.zeros(1, np.int64),
-            last - first,
-            last == 1000,
-            batch,
-            1.0,
-            LOSS_CODES[name],
-            True,
-            parameters,
-            optimizer.code,
-            np.array(optimizer.constants),
-            state,
-            *scratch,
-            gradient,
-            counters,
-            totals,
-        )
-        assert status == kernels.OK
-    assert counters[kernels.STEP] == 16
-    assert counters[kernels.ROWS] == 1000
-    assert totals[kernels.LOSS_SUM] == pytest.approx(twin_loss, rel=1e-4)
-    np.testing.assert_allclose(parameters, expected, rtol=1e-3, atol=1e-4)
+    assert np.array_equal(found[3], plain[3])
+    assert found[2] == plain[2]
+
+
+@pytest.mark.parametrize("name", ["logistic", "hinge", "softmax"])
+def test_class_weights_are_weights_of_rows(name: str, rng: np.random.Generator) -> None:
+    x, y, weights, parameters, outputs = problem(name, 200, 4, True, 3)
+    given = rng.random(max(outputs, 2)).astype(np.float32)
+    found = batch_gradient(
+        name, x, y, weights.astype(np.float32), parameters, True, outputs, class_weights=given
+    )
+    by_row = weights.astype(np.float32).astype(float) * given[y.astype(int)]
+    plain = naive_loss_and_gradient(name, x, y, by_row, parameters, True, outputs)
+    assert found[2] == pytest.approx(plain[0], rel=1e-4)
+    np.testing.assert_allclose(found[3], plain[1], rtol=1e-3, atol=1e-5)
+
+
+@given(rows=st.integers(0, 5000))
+def test_halves_are_what_their_count_says(rows: int) -> None:
+    halves = [kernels.half_of(row, rows) for row in range(rows)]
+    assert rows - sum(halves) == kernels.rows_of_first_half(rows)
+    assert abs(rows - 2 * sum(halves)) <= 4
