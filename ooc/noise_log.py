@@ -1,0 +1,130 @@
+"""Gradient noise while training: the noise scale and the temperature, with their intervals.
+
+Each step tells of the gradient's signal and noise, from the two halves of its batch (see
+`ooc.kernels.counters`). Between two lines of a history their means are estimates, and their
+spread over the steps says how good they are.
+"""
+
+import math
+
+import numpy as np
+
+from ooc.kernels.counters import (
+    HALVED,
+    NOISE,
+    NOISE_SQUARES,
+    SIGNAL,
+    SIGNAL_NOISE,
+    SIGNAL_SQUARES,
+)
+from ooc.optim import CODE, MOMENTUM, NESTEROV, OWN, PLAIN, rate_at
+
+# Of the normal distribution: 95 percent lie within so many standard deviations.
+Z = 1.959963984540054
+FEWEST_BATCHES = 8
+
+
+def noise_entries(
+    before: np.ndarray,
+    now: np.ndarray,
+    batch_size: int,
+    settings: np.ndarray,
+    step: int,
+    trained: int,
+) -> dict[str, float]:
+    """Return what a history line says of noise since the line before.
+
+    - "noise_scale" is B_simple = tr(S) / |G|^2 in rows (McCandlish, Kaplan, Amodei et al. 2018,
+      arXiv:1812.06162, equation 2.9): the mean of tr(S) over the mean of |G|^2. Its interval,
+      "noise_scale_low" to "noise_scale_high", is Fieller's (1954), for a ratio whose denominator
+      may be near zero. Where zero is not excluded, only "noise_scale_low" is there.
+    - "temperature" is lr tr(S) / (2 B P): twice the mean energy of each of the P parameters that
+      are trained, once SGD is stationary in a quadratic valley, for a rate that is small against
+      1/curvature. With a momentum, lr / (1 - momentum) is the rate. Where each parameter has a
+      rate of its own (Adam and its kin) there is no temperature.
+
+    Intervals hold 95 percent, steps taken as independent. An L2 penalty is no part of G. Keys
+    without an estimate are absent: where batches cannot be halved, or there are fewer than 8.
+
+    Parameters
+    ----------
+    before, now
+        (TOTALS,) float64, totals at the line before and now.
+    batch_size
+        B.
+    settings, step
+        Of the optimizer, see `ooc.optim`, and the step that was taken last, counted from 0.
+    trained
+        P, parameters that training changes.
+
+    Examples
+    --------
+    >>> from ooc.kernels.counters import TOTALS
+    >>> from ooc.optim import sgd
+    >>> now = np.zeros(TOTALS)
+    >>> now[[HALVED, SIGNAL, SIGNAL_SQUARES]] = 100, 50.0, 25.25
+    >>> now[[NOISE, NOISE_SQUARES, SIGNAL_NOISE]] = 400.0, 1616.0, 200.0
+    >>> told = noise_entries(np.zeros(TOTALS), now, 8, sgd(0.1).settings(), 99, trained=2)
+    >>> {key: round(value, 4) for key, value in told.items()}  # doctest: +NORMALIZE_WHITESPACE
+    {'temperature': 0.0125, 'temperature_low': 0.0123, 'temperature_high': 0.0127,
+     'noise_scale_low': 7.7802, 'noise_scale': 8.0, 'noise_scale_high': 8.226}
+    """
+    since = (now - before).tolist()
+    count = since[HALVED]
+    if count < FEWEST_BATCHES:
+        return {}
+    signal, noise = since[SIGNAL] / count, since[NOISE] / count
+    # Variances of the means, and their covariance.
+    of_signal = max(since[SIGNAL_SQUARES] / count - signal**2, 0.0) / (count - 1)
+    of_noise = max(since[NOISE_SQUARES] / count - noise**2, 0.0) / (count - 1)
+    of_both = (since[SIGNAL_NOISE] / count - signal * noise) / (count - 1)
+    if not math.isfinite(signal + noise + of_signal + of_noise + of_both):
+        return {}
+    told = {}
+    rate = effective_rate(settings, step)
+    if rate is not None:
+        factor, error = rate / (2 * batch_size * trained), Z * math.sqrt(of_noise)
+        told["temperature"] = factor * noise
+        told["temperature_low"] = factor * max(noise - error, 0.0)
+        told["temperature_high"] = factor * (noise + error)
+    return told | _ratio_entries(signal, noise, of_signal, of_noise, of_both)
+
+
+def effective_rate(settings: np.ndarray, step: int) -> float | None:
+    """Return the rate of plain SGD that walks as far; None where parameters differ in theirs.
+
+    Examples
+    --------
+    >>> from ooc.optim import adam, momentum
+    >>> round(effective_rate(momentum(0.1, momentum=0.75).settings(), 0), 6)
+    0.4
+    >>> effective_rate(adam(0.1).settings(), 0) is None
+    True
+    """
+    code = int(settings[CODE])
+    if code in (MOMENTUM, NESTEROV):
+        return float(rate_at(settings, step) / (1.0 - settings[OWN]))
+    return float(rate_at(settings, step)) if code in PLAIN else None
+
+
+def _ratio_entries(
+    signal: float, noise: float, of_signal: float, of_noise: float, of_both: float
+) -> dict[str, float]:
+    """Return Fieller's interval of noise / signal: where (noise - r signal)^2 < z^2 variance."""
+    a = signal**2 - Z**2 * of_signal
+    b = signal * noise - Z**2 * of_both
+    c = noise**2 - Z**2 * of_noise
+    inside = b * b - a * c
+    if inside < 0:
+        return {}  # nothing is excluded
+    root = math.sqrt(inside)
+    if a > 0 and signal > 0:
+        low, high = (b - root) / a, (b + root) / a
+        return {
+            "noise_scale_low": max(low, 0.0),
+            "noise_scale": noise / signal,
+            "noise_scale_high": high,
+        }
+    # The signal may be zero or, as an estimate, below it: the ratio is above the positive root.
+    divisor = b + root
+    return {"noise_scale_low": c / divisor} if c > 0 and divisor > 0 else {}
