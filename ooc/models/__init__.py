@@ -6,13 +6,15 @@ from typing import Any
 from ooc.errors import InputError
 from ooc.models.autoencoder import Autoencoder
 from ooc.models.base import Layout, Model
-from ooc.models.linear import Linear, Logistic, Softmax
+from ooc.models.classification import LinearSVM, Logistic, Softmax
 from ooc.models.mlp import MLP
+from ooc.models.regression import Linear
 
 MODELS: dict[str, type] = {
     "linear": Linear,
     "logistic": Logistic,
     "softmax": Softmax,
+    "svm": LinearSVM,
     "mlp": MLP,
     "autoencoder": Autoencoder,
 }
@@ -29,7 +31,7 @@ def from_config(config: Mapping[str, Any]) -> Model:
     Examples
     --------
     >>> from_config({"name": "softmax", "classes": 3})
-    Softmax(intercept=True, scale=1.0, classes=3)
+    Softmax(intercept=True, scale=1.0, standardise=False, class_weights=None, classes=3)
     """
     settings = dict(config)
     name = settings.pop("name", None)
@@ -48,6 +50,7 @@ __all__ = [
     "Autoencoder",
     "Layout",
     "Linear",
+    "LinearSVM",
     "Logistic",
     "Model",
     "Softmax",

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from ooc.errors import InputError
+from ooc.metrics.measured import Measured
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Layout:
         Shape of each part, in the order in which they lie in the vector.
     unpenalised
         Names of the parts that penalties leave alone, such as intercepts.
+    fixed
+        Names of the parts that training leaves alone, such as the means of features.
 
     Examples
     --------
@@ -32,11 +35,19 @@ class Layout:
 
     shapes: Mapping[str, tuple[int, ...]]
     unpenalised: frozenset[str] = frozenset()
+    fixed: frozenset[str] = frozenset()
 
     @property
     def size(self) -> int:
         """Parameters in all."""
         return sum(math.prod(shape) for shape in self.shapes.values())
+
+    @property
+    def trained(self) -> int:
+        """Parameters that training changes."""
+        return sum(
+            math.prod(shape) for name, shape in self.shapes.items() if name not in self.fixed
+        )
 
     def penalised(self) -> np.ndarray:
         """Return for each entry of the vector whether penalties are for it: (size,) bool."""
@@ -94,23 +105,6 @@ class BatchLike(Protocol):
         """A seed of the step's own, for models that sample."""
 
 
-@dataclass
-class Measured:
-    """Sums over rows from which metrics follow; `correct` is NaN where there are no classes."""
-
-    loss: float = 0.0
-    weight: float = 0.0
-    correct: float = 0.0
-    rows: int = 0
-
-    def add(self, other: "Measured") -> None:
-        """Add the sums of more rows."""
-        self.loss += other.loss
-        self.weight += other.weight
-        self.correct += other.correct
-        self.rows += other.rows
-
-
 @runtime_checkable
 class Model(Protocol):
     """What a trainer asks of a model. All parameters lie in one flat float32 vector."""
@@ -138,7 +132,7 @@ class Model(Protocol):
         """Return the mean loss of a batch and fill `out_grad` (float64) with its gradient."""
 
     def measure(self, parameters: np.ndarray, batch: BatchLike) -> Measured:
-        """Return the sums of loss and correct answers over a batch."""
+        """Return the sums of loss and correct answers over a batch, and the answers themselves."""
 
     def predict(self, parameters: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
         """Return named predictions, one entry a row."""
@@ -162,3 +156,6 @@ def check_target_size(model: str, shape: tuple[int, ...], expected: int) -> None
             f"targets have {found} a row (shape {shape}); name another target, or give the model "
             f"as many outputs"
         )
+
+
+__all__ = ["BatchLike", "Layout", "Measured", "Model", "check_target_size"]

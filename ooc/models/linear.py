@@ -1,39 +1,77 @@
-"""Linear, logistic and softmax regression: scores X W^T + b and a loss, by compiled kernels."""
+"""The linear family: scores X W^T + b and a loss, by compiled kernels."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ooc.errors import DataError, DivergedError, InputError
+from ooc.errors import DataError, DivergedError
 from ooc.kernels import linear as kernels
+from ooc.kernels.counters import OK
+from ooc.kernels.linear import OWN, Problem, no_own_loss
 from ooc.kernels.rows import as_rows, tile_rows
 from ooc.losses import LOSSES
+from ooc.metrics.measured import Labels, Measured, Numbers, label_answers, measured
 from ooc.models.bad_rows import explain
-from ooc.models.base import BatchLike, Layout, Measured, check_target_size
+from ooc.models.base import BatchLike, Layout, check_target_size
+from ooc.models.own_loss import OwnLoss
 
 _NO_WEIGHTS = np.empty(0, np.float32)
 
 
 @dataclass(frozen=True)
 class LinearFamily:
-    """What the three models share.
+    """What its models share.
 
     Attributes
     ----------
     intercept
-        Whether scores have an intercept.
+        Whether scores have an intercept; penalties leave it alone.
     scale
         Factor that multiplies every feature; 1/255 brings bytes to 0..1. Never chosen silently.
+    standardise
+        Whether each feature's mean is subtracted and the result divided by its standard
+        deviation. Both lie in the parameter vector; training finds them in one pass. "auto": if
+        the first window says that features differ in scale.
     """
 
     intercept: bool = True
     scale: float = 1.0
+    standardise: bool | str = False
 
     name: ClassVar[str]
-    loss_code: ClassVar[int]
-    targets: ClassVar[str]
     needs_target: ClassVar[bool] = True
+
+    @property
+    def loss_name(self) -> str | OwnLoss:
+        """An entry of `ooc.losses.LOSSES`, or a loss of the user's own."""
+        return self.name
+
+    @property
+    def loss_code(self) -> int:
+        """What kernels choose the loss by."""
+        return OWN if isinstance(self.loss_name, OwnLoss) else LOSSES[self.loss_name].code
+
+    @property
+    def targets(self) -> str:
+        """What targets it takes, in words."""
+        loss = self.loss_name
+        return "finite numbers" if isinstance(loss, OwnLoss) else LOSSES[loss].targets
+
+    @property
+    def own_loss(self) -> Any:
+        """The compiled function over a tile of a loss of the user's own."""
+        return self.loss_name.tile if isinstance(self.loss_name, OwnLoss) else no_own_loss
+
+    @property
+    def constant(self) -> float:
+        """The loss's own constant; 0 where it has none."""
+        return 0.0
+
+    @property
+    def label_weights(self) -> np.ndarray:
+        """What losses of each label are multiplied with in training; empty for ones."""
+        return _NO_WEIGHTS
 
     @property
     def outputs(self) -> int:
@@ -46,11 +84,36 @@ class LinearFamily:
         shapes: dict[str, tuple[int, ...]] = {"coefficients": (self.outputs, features)}
         if self.intercept:
             shapes["intercept"] = (self.outputs,)
-        return Layout(shapes, frozenset({"intercept"}))
+        if self.standardise:
+            shapes["feature_mean"] = shapes["feature_deviation"] = (features,)
+        found = frozenset(shapes) - {"coefficients"}
+        return Layout(shapes, found, found - {"intercept"})
 
     def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
-        """Return zeros: the loss is convex, no start is better."""
-        return np.zeros(layout.size, np.float32)
+        """Return zeros: the loss is convex, no start is better. Deviations are 1."""
+        parameters = np.zeros(layout.size, np.float32)
+        if self.standardise:
+            layout.views(parameters)["feature_deviation"][:] = 1.0
+        return parameters
+
+    def problem(self, layout: Layout, parameters: np.ndarray, weigh: bool = True) -> Problem:
+        """Return what the kernels are to compute; `weigh` with the weights of classes."""
+        mean: np.ndarray = _NO_WEIGHTS
+        inverse: np.ndarray = _NO_WEIGHTS
+        if self.standardise:
+            views = layout.views(parameters)
+            mean = views["feature_mean"].copy()
+            deviation = views["feature_deviation"]
+            inverse = np.float32(1) / np.where(deviation == 0, np.float32(1), deviation)
+        return Problem(
+            self.loss_code,
+            float(self.constant),
+            float(self.scale),
+            self.intercept,
+            self.label_weights if weigh else _NO_WEIGHTS,
+            mean,
+            inverse,
+        )
 
     def check_target(self, shape: tuple[int, ...]) -> None:
         """Refuse targets that are not one number a row."""
@@ -78,44 +141,43 @@ class LinearFamily:
             as_float32(batch.target),
             as_float32(batch.weight),
             np.arange(count, dtype=np.int32),
-            self.scale,
-            self.loss_code,
-            self.intercept,
+            self.problem(self.layout(batch.features.shape[1:]), parameters),
+            self.own_loss,
             parameters,
             tile,
             scores,
-            np.empty(features.shape[1], np.float32),
+            np.empty((2, features.shape[1]), np.float32),
+            np.empty((2, parameters.size)),
             out_grad,
         )
-        if status != kernels.OK:
+        if status != OK:
             target = None if batch.target is None else batch.target[row]
             raise self.explain(status, int(batch.rows[row]), batch.features[row], target)
         return loss / count
 
     def measure(self, parameters: np.ndarray, batch: BatchLike) -> Measured:
-        """Return the sums of weighted loss and of right labels over a batch."""
+        """Return the sums of weighted loss and of right labels over a batch, and its answers."""
         scores = self.scores(parameters, batch.features)
         targets, weights = as_float32(batch.target), as_float32(batch.weight)
         count = len(scores)
-        correct = self._correct(scores, targets)
-        status, row, loss = kernels.loss_tile(scores, targets, weights, count, self.loss_code)
-        if status != kernels.OK:
+        answers = self.compare(scores, batch.target, weights)
+        problem = self.problem(self.layout(batch.features.shape[1:]), parameters, weigh=False)
+        status, row, loss = kernels.weighted_loss(
+            scores, targets, weights, count, problem, self.own_loss, np.empty(3)
+        )
+        if status != OK:
             target = None if batch.target is None else batch.target[row]
             raise self.explain(status, int(batch.rows[row]), batch.features[row], target)
-        if weights.size:
-            correct = correct * weights
-        total = float(weights.sum(dtype=np.float64)) if weights.size else float(count)
-        return Measured(loss, total, float(correct.sum(dtype=np.float64)), count)
+        return measured(loss, count, weights, answers)
 
     def scores(self, parameters: np.ndarray, features: np.ndarray) -> np.ndarray:
         """Return X W^T + b, shape (rows, K), float32."""
         flat, half = as_rows(features)
+        problem = self.problem(self.layout(features.shape[1:]), parameters, weigh=False)
         tile, scores = self._scratch(flat.shape[1])
         out = np.empty((len(flat), self.outputs), np.float32)
         order = np.arange(len(flat), dtype=np.int32)
-        kernels.score_rows(
-            flat, half, order, self.scale, self.intercept, parameters, tile, scores, out
-        )
+        kernels.score_rows(flat, half, order, problem, parameters, tile, scores, out)
         return out
 
     def predict(self, parameters: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
@@ -128,112 +190,29 @@ class LinearFamily:
 
     def to_config(self) -> dict[str, Any]:
         """Return name and settings, JSON-ready."""
-        return {"name": self.name, **asdict(self)}
+        settings = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {"name": self.name, **settings}
 
     def explain(
-        self, status: int, row: int, values: np.ndarray, target: float | None
+        self,
+        status: int,
+        row: int,
+        values: np.ndarray,
+        target: float | None,
+        where: str = "",
     ) -> DataError | DivergedError:
         """Say why a kernel refused a row: its target, its features, or a step that was too long."""
-        return explain(self.name, self.targets, status, row, values, target)
+        return explain(self.name, self.targets, status, row, values, target, where)
 
-    def _correct(self, scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Return 1 for each right label; NaN for a model without labels."""
-        return (self.answers(scores)["prediction"] == targets).astype(np.float64)
+    def compare(
+        self, scores: np.ndarray, target: np.ndarray | None, weights: np.ndarray
+    ) -> Labels | Numbers:
+        """Return labels beside the likeliest ones, or numbers where the model has no labels."""
+        return label_answers(scores, as_float32(target), weights)
 
     def _scratch(self, features: int) -> tuple[np.ndarray, np.ndarray]:
         rows = tile_rows(features)
         return np.empty((rows, features), np.float32), np.empty((rows, self.outputs), np.float32)
-
-
-@dataclass(frozen=True)
-class Linear(LinearFamily):
-    """Linear regression: half the squared error.
-
-    Examples
-    --------
-    >>> Linear().layout((28, 28)).shapes
-    {'coefficients': (1, 784), 'intercept': (1,)}
-    """
-
-    name: ClassVar[str] = "linear"
-    loss_code: ClassVar[int] = LOSSES["squared"].code
-    targets: ClassVar[str] = LOSSES["squared"].targets
-
-    def answers(self, scores: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the scores as predictions."""
-        return {"prediction": scores[:, 0]}
-
-    def _correct(self, scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        return np.full(len(scores), np.nan)
-
-
-@dataclass(frozen=True)
-class Logistic(LinearFamily):
-    """Logistic regression for labels 0 and 1.
-
-    Examples
-    --------
-    >>> parameters, rows = np.array([2.0, 0.0], np.float32), np.array([[1.0], [-1.0]])
-    >>> Logistic().predict(parameters, rows)["prediction"]
-    array([1, 0])
-    """
-
-    name: ClassVar[str] = "logistic"
-    loss_code: ClassVar[int] = LOSSES["logistic"].code
-    targets: ClassVar[str] = LOSSES["logistic"].targets
-
-    def answers(self, scores: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the likelier label, and the probability of label 1."""
-        log_odds = scores[:, 0].astype(np.float64)
-        decay = np.exp(-np.abs(log_odds))
-        probability = np.where(log_odds >= 0, 1.0, decay) / (1.0 + decay)
-        return {
-            "prediction": (log_odds > 0).astype(np.int64),
-            "probability": probability.astype(np.float32),
-        }
-
-
-@dataclass(frozen=True)
-class Softmax(LinearFamily):
-    """Softmax regression for labels 0 to classes - 1.
-
-    Attributes
-    ----------
-    classes
-        K, at least 2.
-
-    Examples
-    --------
-    >>> Softmax(classes=10).layout((3,)).size
-    40
-    """
-
-    classes: int = 2
-    name: ClassVar[str] = "softmax"
-    loss_code: ClassVar[int] = kernels.SOFTMAX
-
-    def __post_init__(self) -> None:
-        if self.classes < 2:
-            raise InputError(f"softmax needs at least 2 classes, not {self.classes}")
-
-    @property
-    def targets(self) -> str:  # type: ignore[override]
-        """What targets it takes."""
-        return f"whole labels from 0 to {self.classes - 1}"
-
-    @property
-    def outputs(self) -> int:
-        """K, one score for each class."""
-        return self.classes
-
-    def answers(self, scores: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the likeliest label, and the probability of each class."""
-        shifted = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
-        probability = shifted / shifted.sum(axis=1, keepdims=True)
-        return {
-            "prediction": scores.argmax(axis=1),
-            "probability": probability.astype(np.float32),
-        }
 
 
 def as_float32(values: np.ndarray | None) -> np.ndarray:

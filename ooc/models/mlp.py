@@ -8,8 +8,10 @@ import numpy as np
 from ooc.errors import InputError
 from ooc.kernels.linear import SOFTMAX
 from ooc.losses import LOSSES
+from ooc.metrics.measured import Labels, Numbers, label_answers, number_answers
 from ooc.models.base import check_target_size
-from ooc.models.linear import Logistic, Softmax
+from ooc.models.classification import Logistic, Softmax
+from ooc.models.linear import as_float32
 from ooc.models.network import DenseNetwork, check_width
 
 HEADS = ("regression", "binary", "multiclass")
@@ -91,9 +93,10 @@ class MLP(DenseNetwork):
             return Softmax(classes=self.outputs).answers(scores)
         return {"prediction": scores[:, 0] if self.outputs == 1 else scores}
 
-    def correct(self, answers: dict[str, np.ndarray], targets: np.ndarray) -> np.ndarray:
-        """Return 1 for each right label; NaN for regression."""
+    def compare(
+        self, scores: np.ndarray, target: np.ndarray | None, weights: np.ndarray
+    ) -> Labels | Numbers:
+        """Return numbers for the regression head, labels for the others."""
         if self.head == "regression":
-            return super().correct(answers, targets)
-        right: np.ndarray = (answers["prediction"] == targets[:, 0]).astype(np.float64)
-        return right
+            return number_answers(scores, target, weights)
+        return label_answers(scores, as_float32(target), weights)

@@ -12,8 +12,8 @@ from ooc.blas import one_thread
 from ooc.errors import DataError, DivergedError, InputError
 from ooc.kernels import network as kernels
 from ooc.kernels.activations import ACTIVATIONS, IDENTITY
+from ooc.kernels.counters import NOT_FINITE, OK
 from ooc.kernels.heads import head_loss
-from ooc.kernels.linear import NOT_FINITE, OK
 from ooc.kernels.network_memory import (
     MOST_SHARES,
     SHARE_ROWS,
@@ -23,8 +23,9 @@ from ooc.kernels.network_memory import (
     make_scratch,
 )
 from ooc.kernels.rows import as_rows, gather
+from ooc.metrics.measured import Labels, Measured, Numbers, measured
 from ooc.models.bad_rows import explain
-from ooc.models.base import BatchLike, Layout, Measured
+from ooc.models.base import BatchLike, Layout
 from ooc.models.linear import as_float32
 
 INITIALISATIONS = ("auto", "he", "glorot")
@@ -190,11 +191,14 @@ class DenseNetwork(ABC):
         return loss / count
 
     def measure(self, parameters: np.ndarray, batch: BatchLike) -> Measured:
-        """Return the sums of weighted loss, without penalty and dropout, and of right labels."""
+        """Return the sums of weighted loss, without penalty and dropout, and of right labels.
+
+        The batch's answers come with them.
+        """
         inputs, scores = self.scores(parameters, batch.features)
         count = len(scores)
         targets, weights = self.target_rows(batch.target, count), as_float32(batch.weight)
-        correct = self.correct(self.answers(scores, inputs), targets)
+        answers = self.compare(scores, batch.target, weights)
         status, row, loss = head_loss(
             scores, targets if self.needs_target else inputs, weights, self.loss_code
         )
@@ -202,10 +206,7 @@ class DenseNetwork(ABC):
             target = targets[row, 0] if targets.size else None
             number = int(batch.rows[row])
             raise explain(self.name, self.targets, status, number, batch.features[row], target)
-        if weights.size:
-            correct = correct * weights
-        total = float(weights.sum(dtype=np.float64)) if weights.size else float(count)
-        return Measured(loss, total, float(correct.sum(dtype=np.float64)), count)
+        return measured(loss, count, weights, answers)
 
     def scores(self, parameters: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return inputs times scale (rows, F), and the last layer's outputs (rows, K), float32."""
@@ -236,9 +237,11 @@ class DenseNetwork(ABC):
         """Return name and settings, JSON-ready."""
         return {"name": self.name, **asdict(self), "hidden": list(self.hidden)}
 
-    def correct(self, answers: dict[str, np.ndarray], targets: np.ndarray) -> np.ndarray:
-        """Return 1 for each right label; NaN for a model without labels."""
-        return np.full(len(answers["prediction"]), np.nan)
+    def compare(
+        self, scores: np.ndarray, target: np.ndarray | None, weights: np.ndarray
+    ) -> Labels | Numbers | None:
+        """Return true beside predicted labels or numbers; None where there are no targets."""
+        return None
 
     def target_rows(self, targets: np.ndarray | None, rows: int) -> np.ndarray:
         """Return targets as (rows, T) float32; T is 0 where the features are the targets."""
@@ -246,7 +249,7 @@ class DenseNetwork(ABC):
         return flat.reshape(rows, self.target_width)
 
     def explain(
-        self, status: int, row: int, scratch: Scratch, place: int
+        self, status: int, row: int, scratch: Scratch, place: int, where: str = ""
     ) -> DataError | DivergedError:
         """Say why the kernels refused the row of the dataset at this place of the batch."""
         values = scratch.inputs[place]
@@ -261,7 +264,7 @@ class DenseNetwork(ABC):
                     "overflows float32; standardise the features (subtract the mean, divide by "
                     "the standard deviation), scale them, or remove the row"
                 )
-        return explain(self.name, self.targets, status, row, values, target)
+        return explain(self.name, self.targets, status, row, values, target, where)
 
 
 def check_width(what: str, units: int) -> None:

@@ -142,7 +142,7 @@ def test_views_share_the_vector() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"name": "forest"}, "choose one of: linear, logistic, softmax, mlp"),
+        ({"name": "forest"}, "choose one of: linear, logistic, softmax, svm, mlp"),
         ({"name": "linear", "depth": 3}, "cannot be made"),
         ({"name": "softmax", "classes": 1}, "at least 2 classes, not 1"),
     ],
