@@ -1,0 +1,134 @@
+"""Loss and gradient of any model, summed over the rows of a window: a part of one exact gradient.
+
+The linear family has a compiled loop in float64. Any other model is handed rows as batches: its
+scores and gradients are its own float32, and only their sums are float64.
+"""
+
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from ooc.batch_engine import part_rows
+from ooc.errors import DivergedError
+from ooc.kernels.counters import OK
+from ooc.kernels.linear import OWN
+from ooc.kernels.linear_sums import add_window
+from ooc.kernels.linear_window import Rows, Tile
+from ooc.kernels.rows import as_rows, tile_rows
+from ooc.loader import BatchAssembler, Loader
+from ooc.models.base import Model
+from ooc.models.linear import LinearFamily, as_float32
+from ooc.reader import Window
+
+
+class Sums(Protocol):
+    """Adds up loss and gradient over the rows of windows."""
+
+    def add(self, window: Window, point: np.ndarray, total: np.ndarray) -> tuple[int, float]:
+        """Add the gradients of a window's rows at `point` to `total`, both (P,) float64.
+
+        Returns
+        -------
+        rows, loss
+            Rows of the window, and their summed loss.
+
+        Raises
+        ------
+        DataError, DivergedError
+            If a row cannot be used, or the loss is not finite.
+        """
+
+
+def make_sums(model: Model, loader: Loader, parameters: np.ndarray) -> Sums:
+    """Choose how a model's sums are made; `parameters` (P,) hold what training leaves alone."""
+    if isinstance(model, LinearFamily) and model.loss_code != OWN:
+        return LinearSums(model, loader, parameters)
+    return BatchSums(model, loader)
+
+
+def sums_bytes(model: Model, features: int, parameters: int) -> int:
+    """Return the bytes of the sums' scratch, without what a model itself holds for a batch."""
+    if isinstance(model, LinearFamily) and model.loss_code != OWN:
+        tile = tile_rows(features) * (4 * features + 8 * model.outputs + 16) + 16 * features
+        return tile + 8 * parameters
+    return 12 * parameters
+
+
+class LinearSums:
+    """The linear family's, compiled; see `Sums`."""
+
+    def __init__(self, model: LinearFamily, loader: Loader, parameters: np.ndarray) -> None:
+        self._model, self._dataset = model, loader.dataset
+        shape = loader.dataset.arrays[loader.dataset.features].shape[1:]
+        features = int(np.prod(shape, dtype=np.int64))
+        rows, weighted = tile_rows(features), loader.dataset.weight is not None
+        self._tile = Tile(
+            np.empty((rows, features), np.float32),
+            np.empty(rows, np.float32),
+            np.empty(rows if weighted else 0, np.float32),
+            np.empty(rows, np.int64),
+            np.empty((rows, model.outputs)),
+            np.empty((0, 0), np.float32),
+            np.empty(0),
+        )
+        self._partial = np.empty(features)
+        self._problem = model.problem(model.layout(shape), parameters)
+
+    def add(self, window: Window, point: np.ndarray, total: np.ndarray) -> tuple[int, float]:
+        """Add the gradients of a window's rows."""
+        dataset = self._dataset
+        features, half = as_rows(window.arrays[dataset.features])
+        # Rows in the order in which they are stored are read much faster.
+        order = np.sort(window.order[window.start :])
+        rows = Rows(
+            features,
+            half,
+            as_float32(window.arrays.get(dataset.target or "")),
+            as_float32(window.arrays.get(dataset.weight or "")),
+            order,
+            window.block_starts,
+            window.block_rows,
+        )
+        status, place, loss = add_window(
+            rows, self._problem, point, self._tile, self._partial, total
+        )
+        if status != OK:
+            row = int(window.rows(np.array([place]))[0])
+            target = float(rows.targets[place]) if rows.targets.size else None
+            values = window.arrays[dataset.features][place]
+            raise self._model.explain(status, row, values, target)
+        return len(order), float(loss)
+
+
+class BatchSums:
+    """Any model's, asked for the gradients of batches; see `Sums`.
+
+    A model that samples draws the same at each pass: a batch's seed is a function of its place.
+    """
+
+    def __init__(self, model: Model, loader: Loader) -> None:
+        self._model, self._loader = model, loader
+        self._part = part_rows(loader.plan.order.epoch_rows)
+        self._parts = -(-loader.plan.order.window_rows // self._part)
+        self._gradient = np.zeros(0)
+
+    def add(self, window: Window, point: np.ndarray, total: np.ndarray) -> tuple[int, float]:
+        """Add the gradients of a window's rows."""
+        if self._gradient.size != total.size:
+            self._gradient = np.zeros(total.size)
+        parameters, rows, loss = point.astype(np.float32), 0, 0.0
+        whole = replace(window, last=True)
+        assembler = BatchAssembler(self._loader, self._part, window.index * self._parts)
+        for batch in assembler.add(whole):
+            value = self._model.loss_and_grad(parameters, batch, self._gradient)
+            if not np.isfinite(value):
+                raise DivergedError(
+                    f"the loss is {value} for rows {batch.rows.min()} to {batch.rows.max()}; "
+                    "begin with mini-batches (hybrid), or look for rows that are not finite"
+                )
+            count = len(batch.rows)
+            self._gradient *= count
+            total += self._gradient
+            rows, loss = rows + count, loss + count * value
+        return rows, loss
