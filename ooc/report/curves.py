@@ -1,0 +1,169 @@
+"""Curves of bounded length from any number of points: what a picture can show, extremes kept."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+# Points of a curve, at most: a picture is about 600 pixels wide, and its line should be a line.
+POINTS = 150
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A thinned curve, ready to draw; rows of NaN stand where it is broken.
+
+    Attributes
+    ----------
+    steps, seconds
+        (n,) float64, where a point lies: the mean over the points that were put together.
+    mean, low, high
+        (n,) float64, mean, smallest and largest of them.
+    """
+
+    steps: np.ndarray
+    seconds: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(np.isfinite(self.mean)))
+
+
+def after(curve: Curve, share: float) -> Curve:
+    """Return a curve without the first share of its steps; of two points or fewer, all of it.
+
+    Examples
+    --------
+    >>> line = np.arange(11.0)
+    >>> after(Curve(line, line, line, line, line), 0.25).steps.tolist()
+    [3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]
+    """
+    if len(curve) <= 2:
+        return curve
+    kept = ~(curve.steps < share * np.nanmax(curve.steps))
+    columns = (curve.steps, curve.seconds, curve.mean, curve.low, curve.high)
+    return Curve(*(column[kept] for column in columns))
+
+
+@dataclass
+class _Group:
+    """Neighbouring points that are drawn as one."""
+
+    part: int
+    count: int
+    steps: float
+    seconds: float
+    weight: float
+    total: float
+    low: float
+    high: float
+
+    def add(self, other: "_Group") -> None:
+        self.count += other.count
+        self.steps += other.steps
+        self.seconds += other.seconds
+        self.weight += other.weight
+        self.total += other.total
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+
+
+class Thinner:
+    """Takes the points of a curve one by one, and holds no more than twice `points` of them.
+
+    Neighbours are put together, two at a time, whenever there are too many, so that each point
+    of the result stands for about as many as any other.
+
+    Parameters
+    ----------
+    points
+        The most that the curve may have, at least 2.
+
+    Attributes
+    ----------
+    dropped
+        Points so far that are not on the curve, because they were not finite.
+
+    Examples
+    --------
+    >>> thinner = Thinner(points=4)
+    >>> for step in range(1000):
+    ...     thinner.add(step, step / 100, 7.0 if step == 500 else 1.0)
+    >>> curve = thinner.curve()
+    >>> len(curve), float(curve.low.min()), float(curve.high.max())
+    (4, 1.0, 7.0)
+    """
+
+    def __init__(self, points: int = POINTS) -> None:
+        self._points, self._width, self._part = points, 1, 0
+        self._groups: list[_Group] = []
+        self.dropped = 0
+
+    def add(
+        self,
+        step: float,
+        seconds: float,
+        value: float,
+        weight: float = 1.0,
+        low: float | None = None,
+        high: float | None = None,
+    ) -> None:
+        """Add the next point.
+
+        Parameters
+        ----------
+        step, seconds
+            Where it lies. It may lie before the last one, where a run was taken up again.
+        value
+            If it is not finite, the curve is broken here, and the point counted.
+        weight
+            What it counts for in a mean: rows for a loss, seconds for a rate.
+        low, high
+            Of the value's interval, where it has one.
+        """
+        low, high = value if low is None else low, value if high is None else high
+        if not all(map(math.isfinite, (step, seconds, value, low, high))):
+            self.dropped += 1
+            self.break_off()
+            return
+        weight = max(weight, 1e-300)
+        point = _Group(self._part, 1, step, seconds, weight, weight * value, low, high)
+        last = self._groups[-1] if self._groups else None
+        if last is not None and last.part == self._part and last.count < self._width:
+            last.add(point)
+            return
+        self._groups.append(point)
+        if len(self._groups) > 2 * self._points:
+            self._halve()
+
+    def break_off(self) -> None:
+        """Let the next point begin a new part, which no line joins to the one before."""
+        self._part += 1
+
+    def curve(self) -> Curve:
+        """Return the curve of all points so far; the thinner is used up."""
+        while len(self._groups) > self._points:
+            self._halve()
+        rows: list[tuple[float, ...]] = []
+        for before, group in zip([None, *self._groups], self._groups, strict=False):
+            if before is not None and before.part != group.part:
+                rows.append((np.nan,) * 5)
+            where = (group.steps / group.count, group.seconds / group.count)
+            rows.append((*where, group.total / group.weight, group.low, group.high))
+        table = np.asarray(rows, np.float64).reshape(-1, 5)
+        return Curve(*(np.ascontiguousarray(column) for column in table.T))
+
+    def _halve(self) -> None:
+        """Put neighbours together; over breaks as well, if the parts alone are too many."""
+        self._width *= 2
+        merged: list[_Group] = []
+        many = len({group.part for group in self._groups}) > self._points // 2
+        for group in self._groups:
+            last = merged[-1] if merged else None
+            fits = last is not None and last.count + group.count <= self._width
+            if last is not None and fits and (many or last.part == group.part):
+                last.add(group)
+            else:
+                merged.append(group)
+        self._groups = merged

@@ -1,0 +1,182 @@
+"""Histories: what their lines say, what a kill leaves of them, and how much memory they take."""
+
+import json
+import tracemalloc
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from histories import history_lines, write_run
+
+from ooc.errors import InputError
+from ooc.report.history import History, read_history
+
+
+def written(folder: Path, lines: Iterable[Any], end: str = "") -> History:
+    text = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    (folder / "history.jsonl").write_text("".join(line + "\n" for line in text) + end)
+    return read_history(folder)
+
+
+def train(step: int, seconds: float, **more: Any) -> dict[str, Any]:
+    rows = 10 * step
+    done = {"rows": rows, "bytes": 8 * rows, "seconds": seconds, "wait_seconds": seconds / 4}
+    return {"kind": "train", "step": step, "epoch": 0, **done, **more}
+
+
+def test_what_the_lines_say(tmp_path: Path) -> None:
+    history = written(
+        tmp_path,
+        [
+            train(100, 2.0, loss=0.5, learning_rate=0.1, memory_bytes=50, memory_budget_bytes=90),
+            {"kind": "validation", "step": 100, "seconds": 2.0, "loss": 0.6, "accuracy": None},
+            {"kind": "checkpoint", "step": 100, "seconds": 2.0, "save_seconds": 0.5},
+            {"kind": "a kind of later", "step": 100},
+            train(300, 3.0, loss=0.4, learning_rate=0.2, memory_bytes=70, memory_budget_bytes=90),
+            {"kind": "validation", "step": 300, "seconds": 3.0, "loss": 0.7, "auc": 0.9},
+        ],
+    )
+    curves = {name: curve.mean.tolist() for name, curve in history.curves.items()}
+    assert curves == {
+        "loss": [0.5, 0.4],
+        "learning_rate": [0.1, 0.2],
+        "memory_bytes": [50, 70],
+        "rows_per_second": [500, 2000],
+        "bytes_per_second": [4000, 16000],
+        "waiting_share": [0.25, 0.25],
+    }
+    assert {name: curve.mean.tolist() for name, curve in history.validation.items()} == {
+        "loss": [0.6, 0.7],
+        "auc": [0.9],
+    }
+    assert history.best_validation == (0.6, 100)
+    assert (history.last_loss, history.end.step, history.end.rows) == (0.4, 300, 3000)
+    assert (history.memory_peak_bytes, history.memory_budget_bytes) == (70, 90)
+    assert history.checkpoints == ((100, 2.0),)
+    assert history.save_seconds == 0.5
+    assert history.counts == {"train": 2, "validation": 2, "checkpoint": 1}
+
+
+def test_intervals_and_batch_sizes(tmp_path: Path) -> None:
+    noise = {"noise_scale": 50.0, "noise_scale_low": 40.0, "noise_scale_high": 70.0}
+    lines = [train(1, 1.0, batch_size=16, **noise), train(2, 2.0, batch_size=32, temperature=1e-3)]
+    history = written(tmp_path, lines)
+    scale, heat = history.curves["noise_scale"], history.curves["temperature"]
+    assert (scale.low[0], scale.mean[0], scale.high[0]) == (40.0, 50.0, 70.0)
+    assert heat.low[0] == heat.high[0] == 1e-3
+    assert history.batch_sizes == (16, 32)
+
+
+def test_any_place_where_a_kill_cuts_the_last_line(tmp_path: Path) -> None:
+    whole = json.dumps(train(2, 2.0, loss=0.25))
+    for cut in range(len(whole)):
+        history = written(tmp_path, [train(1, 1.0, loss=0.5)], end=whole[:cut])
+        assert history.last_loss == 0.5
+        assert history.counts == {"train": 1}
+    assert written(tmp_path, [train(1, 1.0, loss=0.5)], end=whole).last_loss == 0.25
+
+
+def test_lines_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
+    bad = ["{", "[1]", '"text"', '{"kind": "train"}', '{"kind":"train","step":true,"seconds":1}']
+    bad += ["[" * 100_000, '{"kind": "train", "step": 1' + "0" * 400 + ', "seconds": 1}']
+    lines = [train(1, 1.0, loss=0.5), *bad, '{"kind": []}', "", "null", train(2, 2.0, loss=0.25)]
+    history = written(tmp_path, lines)
+    assert history.counts == {"train": 2, "damaged": len(bad) + 1}
+    assert history.curves["rows_per_second"].mean.tolist() == [10, 10]
+
+
+def test_a_loss_that_is_not_finite_is_told(tmp_path: Path) -> None:
+    losses = [0.5, float("nan"), 0.4, None]
+    history = written(tmp_path, [train(i + 1, i + 1.0, loss=loss) for i, loss in enumerate(losses)])
+    assert history.dropped == {"loss": 1}
+    np.testing.assert_array_equal(history.curves["loss"].mean, [0.5, np.nan, 0.4])
+
+
+def test_a_resume_begins_a_new_part_and_counts_from_the_save(tmp_path: Path) -> None:
+    history = written(
+        tmp_path,
+        [
+            train(100, 1.0, loss=0.9),
+            train(200, 2.0, loss=0.8),
+            {"kind": "checkpoint", "step": 250, "seconds": 2.5, "save_seconds": 0.1},
+            train(300, 3.0, loss=0.7),
+            train(400, 4.0, loss=0.6),
+            {"kind": "resume", "step": 250, "seconds": 2.5},
+            train(300, 2.8, loss=0.7),
+        ],
+    )
+    loss, speed = history.curves["loss"], history.curves["rows_per_second"]
+    np.testing.assert_array_equal(loss.steps, [100, 200, 300, 400, np.nan, 300])
+    # From step 200 at second 2: 1000 rows in 0.8 seconds.
+    np.testing.assert_allclose(speed.mean, [1000, 1000, 1000, 1000, np.nan, 1250])
+    assert history.resumes == ((250, 2.5),)
+    assert history.end.step == 300
+
+
+def test_going_back_without_a_word_makes_no_rates_up(tmp_path: Path) -> None:
+    lines = [train(100, 1.0, loss=0.9), train(400, 4.0, loss=0.6), train(300, 5.0, loss=0.7)]
+    history = written(tmp_path, lines)
+    np.testing.assert_array_equal(history.curves["loss"].steps, [100, 400, np.nan, 300])
+    assert len(history.curves["rows_per_second"]) == 2
+
+
+@pytest.mark.parametrize("kill_at", [60, 130, 149])
+def test_a_run_that_was_killed_ends_where_one_that_was_not_does(
+    tmp_path: Path, kill_at: int
+) -> None:
+    killed = read_history(write_run(tmp_path / "killed", kill_at=kill_at))
+    whole = read_history(write_run(tmp_path / "whole"))
+    assert killed.counts["resume"] == 1
+    assert (killed.end.step, killed.end.rows) == (whole.end.step, whole.end.rows)
+    speed, usual = killed.curves["rows_per_second"], whole.curves["rows_per_second"]
+    assert np.nanmax(speed.high) <= 1.01 * np.nanmax(usual.high)
+    assert np.nanmin(speed.low) > 0
+
+
+def test_memory_does_not_grow_with_the_history(tmp_path: Path) -> None:
+    lines = [json.dumps(line) + "\n" for line in history_lines(400, noise=True)]
+    peaks = []
+    for times in (1, 8):
+        path = tmp_path / str(times)
+        path.mkdir()
+        with (path / "history.jsonl").open("w") as stream:
+            stream.writelines(lines * times)
+        tracemalloc.start()
+        read_history(path)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0] + 2e5
+
+
+def test_marks_and_metrics_are_bounded(tmp_path: Path) -> None:
+    metrics = {f"metric {i}": 1.0 for i in range(50)}
+    lines: list[Any] = [train(1, 1.0, loss=0.5)]
+    lines += [{"kind": "checkpoint", "step": step, "seconds": 1.0} for step in range(3000)]
+    lines += [{"kind": "validation", "step": 1, "seconds": 1.0, **metrics, "loss": 0.5}]
+    history = written(tmp_path, lines)
+    assert len(history.checkpoints) <= 400
+    assert history.counts["checkpoint"] == 3000
+    assert len(history.validation) == 8
+    assert "loss" in history.validation
+
+
+def test_folders_that_hold_no_history_are_named(tmp_path: Path) -> None:
+    cases = {"does not exist": tmp_path / "none", "holds no history.jsonl": tmp_path / "empty"}
+    cases["empty"] = tmp_path / "empty"
+    cases["no training line yet (0 lines"] = tmp_path / "begun"
+    cases["no training line yet (1 lines"] = tmp_path / "binary"
+    cases[f"ooc report {tmp_path / 'sweep'}/*"] = tmp_path / "sweep"
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "sweep").mkdir()
+    write_run(tmp_path / "sweep" / "a", lines=1)
+    for name, content in (("begun", b""), ("binary", b"\x00\xff\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "history.jsonl").write_bytes(content)
+    for message, folder in cases.items():
+        with pytest.raises(InputError) as caught:
+            read_history(folder)
+        assert message in str(caught.value)
+        assert str(folder) in str(caught.value)
+        assert "\n" not in str(caught.value)
