@@ -7,27 +7,59 @@ kernels, inside a memory budget that is a promise. Names are imported when they 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ooc.version import VERSION
+
 if TYPE_CHECKING:
-    from ooc import models, optim, shuffle
+    from ooc import models, noise, optim, schedules, shuffle
+    from ooc.callbacks import Callbacks
     from ooc.dataset import open
+    from ooc.halving import Halving
     from ooc.loader import Loader
+    from ooc.models.own_loss import own_loss
+    from ooc.resuming import resume
     from ooc.run import load
+    from ooc.saver import Saving
     from ooc.splits import split
     from ooc.trainer import Trainer
+    from ooc.validation import Validation
     from ooc.writer import create
 
-__version__ = "0.1.0"
-__all__ = ["Loader", "Trainer", "create", "load", "models", "open", "optim", "shuffle", "split"]
-
 _HOMES = {
+    "Callbacks": "ooc.callbacks",
+    "Halving": "ooc.halving",
     "Loader": "ooc.loader",
+    "Saving": "ooc.saver",
     "Trainer": "ooc.trainer",
+    "Validation": "ooc.validation",
     "create": "ooc.writer",
     "load": "ooc.run",
     "open": "ooc.dataset",
+    "own_loss": "ooc.models.own_loss",
+    "resume": "ooc.resuming",
     "split": "ooc.splits",
 }
-_MODULES = ("models", "optim", "shuffle")
+_MODULES = ("models", "noise", "optim", "schedules", "shuffle")
+
+__version__ = VERSION
+__all__ = [
+    "Callbacks",
+    "Halving",
+    "Loader",
+    "Saving",
+    "Trainer",
+    "Validation",
+    "create",
+    "load",
+    "models",
+    "noise",
+    "open",
+    "optim",
+    "own_loss",
+    "resume",
+    "schedules",
+    "shuffle",
+    "split",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ import statistics
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ooc.blockio.codecs import decode_chunk
 from ooc.blockio.files import Request
 from ooc.blockio.native import NativeReader
 from ooc.dataset import Dataset
+from ooc.descents import start as start_descents
 from ooc.engines import Engine, make_engine
 from ooc.errors import InputError
 from ooc.kernels.rows import as_rows, gather, tile_rows
@@ -226,8 +227,8 @@ def _one_window(trainer: Trainer, dataset: Dataset) -> None:
 
 def _engine(trainer: Trainer, dataset: Dataset, loader: Loader) -> Engine:
     size = trainer.layout(dataset).size
-    state = trainer.optimizer.init(size)
-    return make_engine(trainer.model, trainer.optimizer, loader, np.zeros(size, np.float32), state)
+    descents = start_descents((trainer.optimizer,), np.zeros(size, np.float32))
+    return make_engine(trainer.model, loader, descents)
 
 
 def _epoch(dataset: Dataset, trainer: Trainer, report: Report) -> tuple[Mapping[str, Any], float]:
@@ -344,7 +345,7 @@ def _kernel_costs(trainer: Trainer, dataset: Dataset) -> tuple[float, float]:
         whole, gathered = [], []
         for _ in range(5):
             begun = time.perf_counter()
-            engine.advance(window)
+            engine.advance(replace(window))
             whole.append(time.perf_counter() - begun)
             begun = time.perf_counter()
             _gather_only(window, dataset)

@@ -1,21 +1,29 @@
 """How windows become steps: in one compiled call a window, or batch by batch in Python.
 
 Both take the same steps with the same numbers. A model that comes with kernels gets the first,
-any other model the second.
+any other model the second. Methods on the full gradient have engines of their own.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
+from ooc.batch_engine import BatchEngine, FullEngine, part_rows
+from ooc.descents import Descents, descent_bytes
+from ooc.errors import DivergedError
+from ooc.full_gradient_engine import FullGradientEngine, full_gradient_bytes
+from ooc.hybrid_engine import HybridEngine
+from ooc.kernels.counters import NEVER
 from ooc.kernels.network_memory import SHARE_ROWS
 from ooc.linear_engine import LinearEngine, parallel_bytes, scratch_bytes
-from ooc.loader import BatchAssembler, Loader
+from ooc.loader import Loader
 from ooc.models.base import Layout, Model
 from ooc.models.linear import LinearFamily
 from ooc.models.network import DenseNetwork
 from ooc.network_engine import NetworkEngine, network_bytes
-from ooc.optim import Optimizer
+from ooc.optim import FullGradient, Optimizer
 from ooc.reader import Window
 
 
@@ -24,18 +32,20 @@ class Engine(Protocol):
 
     Attributes
     ----------
-    parameters, state
-        Flat parameters (float32) and optimizer state, both updated in place.
+    descents
+        What it updates in place: parameters, optimizer states, and totals of loss and noise.
+    batch_size
+        B of the batches that have not begun yet; it may be changed between calls.
     step
         Steps taken since the run began.
     rows
         Rows used by the steps of this engine.
-    loss_sum
-        Sum over those rows of the loss, each taken before the row was learned from.
+    ended
+        Whether it has come to its end by itself; most engines go on for as long as they may.
     """
 
-    parameters: np.ndarray
-    state: np.ndarray
+    descents: Descents
+    batch_size: int
 
     @property
     def step(self) -> int: ...  # noqa: D102
@@ -44,19 +54,30 @@ class Engine(Protocol):
     def rows(self) -> int: ...  # noqa: D102
 
     @property
-    def loss_sum(self) -> float: ...  # noqa: D102
+    def ended(self) -> bool: ...  # noqa: D102
 
-    def advance(self, window: Window) -> None: ...  # noqa: D102
+    def advance(self, window: Window, last_step: int = NEVER) -> bool: ...  # noqa: D102
 
 
-def engine_bytes(model: Model, layout: Layout, optimizer: Optimizer, batch_size: int) -> int:
-    """Return the bytes of parameters, gradient, optimizer state and kernel scratch."""
-    vectors = (4 + 8) * layout.size + optimizer.state_bytes(layout.size)
+def engine_bytes(
+    model: Model, layout: Layout, optimizers: Sequence[Optimizer], batch_size: int, full: bool
+) -> int:
+    """Return the bytes of parameters, gradients, optimizer states and kernel scratch.
+
+    `full` where a batch is all rows.
+    """
+    vectors = descent_bytes(optimizers, layout.size)
+    method = optimizers[0]
+    if isinstance(method, FullGradient):
+        vectors += full_gradient_bytes(model, layout, method)
     if isinstance(model, LinearFamily):
-        return vectors + scratch_bytes(model, layout.shapes["coefficients"][1])
+        features = layout.shapes["coefficients"][1]
+        return vectors + scratch_bytes(model, features, layout.size, len(optimizers))
+    gradients = 8 * layout.size * (2 if full else len(optimizers))
     if isinstance(model, DenseNetwork):
-        return vectors + network_bytes(model, layout, batch_size)
-    return vectors
+        rows = part_rows(batch_size) if full else batch_size
+        return vectors + gradients + len(optimizers) * network_bytes(model, layout, rows)
+    return vectors + gradients
 
 
 def scoring_bytes(model: Model, layout: Layout) -> int:
@@ -64,60 +85,85 @@ def scoring_bytes(model: Model, layout: Layout) -> int:
     return network_bytes(model, layout, SHARE_ROWS) if isinstance(model, DenseNetwork) else 0
 
 
-def optional_bytes(model: Model, layout: Layout, batch_size: int) -> int:
+def optional_bytes(model: Model, layout: Layout, batch_size: int, models: int, full: bool) -> int:
     """Return the bytes with which the model's engine could go faster; 0 where it could not."""
-    if not isinstance(model, LinearFamily):
+    if not isinstance(model, LinearFamily) or models > 1 or full:
         return 0
     return parallel_bytes(model, layout.shapes["coefficients"][1], layout.size, batch_size)
 
 
-def batch_copies(model: Model) -> int:
-    """Return how many copies of a batch the model's engine holds at once."""
-    return 0 if isinstance(model, LinearFamily | DenseNetwork) else 2
+def batch_rows_held(model: Model, batch_size: int, full: bool) -> int:
+    """Return the rows of batches that the model's engine holds at once, beside windows."""
+    if isinstance(model, LinearFamily) or (isinstance(model, DenseNetwork) and not full):
+        return 0
+    return 2 * (part_rows(batch_size) if full else batch_size)
 
 
-def make_engine(
-    model: Model,
-    optimizer: Optimizer,
-    loader: Loader,
-    parameters: np.ndarray,
-    state: np.ndarray,
-) -> Engine:
-    """Choose the engine for a model."""
+def make_engine(model: Model, loader: Loader, descents: Descents, full: bool = False) -> Engine:
+    """Choose the engine for a model; `full` where a batch is all rows."""
+    method = descents.optimizers[0]
+    if isinstance(method, FullGradient):
+        if method.first is None:
+            return FullGradientEngine(model, loader, descents)
+        return HybridEngine(model, loader, descents, partial(make_engine, model, loader))
     if isinstance(model, LinearFamily):
-        return LinearEngine(model, optimizer, loader, parameters, state)
+        return LinearEngine(model, loader, descents)
+    if len(descents) > 1:
+        each = [
+            make_engine(model, loader, descents.alone(number), full)
+            for number in range(len(descents))
+        ]
+        return SideBySide(descents, each)
+    if full:
+        return FullEngine(model, loader, descents)
     if isinstance(model, DenseNetwork):
-        return NetworkEngine(model, optimizer, loader, parameters, state)
-    return BatchEngine(model, optimizer, loader, parameters, state)
+        return NetworkEngine(model, loader, descents)
+    return BatchEngine(model, loader, descents)
 
 
-class BatchEngine:
-    """Any model: batches are cut in Python and handed to ``model.loss_and_grad``."""
+class SideBySide:
+    """Several engines on the same windows, each with a descent of its own."""
 
-    def __init__(
-        self,
-        model: Model,
-        optimizer: Optimizer,
-        loader: Loader,
-        parameters: np.ndarray,
-        state: np.ndarray,
-    ) -> None:
-        self.parameters, self.state = parameters, state
-        self.rows, self.loss_sum = 0, 0.0
-        self.step = loader.step
-        self._model, self._optimizer = model, optimizer
-        self._assembler = BatchAssembler(loader)
-        self._gradient = np.zeros(parameters.size)
-        features = loader.dataset.arrays[loader.dataset.features]
-        self._penalised = model.layout(features.shape[1:]).penalised()
+    ended = False
 
-    def advance(self, window: Window) -> None:
-        """Take the steps that a window completes."""
-        for batch in self._assembler.add(window):
-            loss = self._model.loss_and_grad(self.parameters, batch, self._gradient)
-            self._optimizer.update(
-                self.parameters, self._gradient, self.state, self.step, self._penalised
-            )
-            self.step += 1
-            self.rows += len(batch.rows)
-            self.loss_sum += loss * len(batch.rows)
+    def __init__(self, descents: Descents, engines: Sequence[Engine]) -> None:
+        self.descents, self._engines = descents, engines
+
+    @property
+    def batch_size(self) -> int:
+        """B of all of them."""
+        return self._engines[0].batch_size
+
+    @batch_size.setter
+    def batch_size(self, rows: int) -> None:
+        for engine in self._engines:
+            engine.batch_size = rows
+
+    @property
+    def step(self) -> int:
+        """Steps taken since the run began."""
+        return max(engine.step for engine in self._engines)
+
+    @property
+    def rows(self) -> int:
+        """Rows used by the steps of each engine."""
+        return max(engine.rows for engine in self._engines)
+
+    def advance(self, window: Window, last_step: int = NEVER) -> bool:
+        """Let every engine take the steps; one whose loss is not finite is left behind.
+
+        Raises
+        ------
+        DivergedError
+            If none is left.
+        """
+        used, failed = False, None
+        for number, engine in enumerate(self._engines):
+            if self.descents.active[number]:
+                try:
+                    used = engine.advance(window, last_step)
+                except DivergedError as error:
+                    self.descents.active[number], failed = False, error
+        if failed is not None and not np.any(self.descents.active):
+            raise failed
+        return used

@@ -1,5 +1,6 @@
 """Batches from windows, and a position that is enough to go on from."""
 
+import copy
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -67,7 +68,7 @@ class Batch:
         return self.arrays.get(self.roles[2] or "")
 
 
-_POSITION = ("epoch", "batch", "step", "skipped")
+_POSITION = ("epoch", "row", "step", "skipped")
 
 
 class Loader:
@@ -193,7 +194,7 @@ class Loader:
         )
         self.plan: Plan = replace(planned, order=order)
         self.epoch = 0
-        self.batch = 0
+        self.row = 0
         self.step = 0
         self.skipped_chunks = 0
         self.skipped_rows = 0
@@ -211,19 +212,19 @@ class Loader:
                 raise
             return planned.order.blocks_per_window
 
-    def advance(self, steps: int, ends_epoch: bool) -> None:
-        """Move the position on by a number of steps."""
+    def advance(self, steps: int, rows: int, ends_epoch: bool) -> None:
+        """Move the position on by a number of steps, and by the rows of their batches."""
         self.step += steps
-        self.batch += steps
+        self.row += rows
         if ends_epoch:
-            self.epoch, self.batch = self.epoch + 1, 0
+            self.epoch, self.row = self.epoch + 1, 0
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches from the current position to the end of its epoch."""
-        assembler = BatchAssembler(self)
+        assembler = BatchAssembler(self, self.plan.batch_size)
         for window in self.windows(self.epoch + 1):
             for batch in assembler.add(window):
-                self.advance(1, batch.ends_epoch)
+                self.advance(1, len(batch.rows), batch.ends_epoch)
                 yield batch
 
     def windows(self, epochs: int) -> Iterator[Window]:
@@ -239,6 +240,10 @@ class Loader:
                 self.retries = reader.retries
                 yield window
 
+    def looked_at(self) -> Iterator[Window]:
+        """Yield the first epoch's windows to look at, without counting what is skipped in them."""
+        yield from copy.copy(self).windows(1)
+
     def _count_skipped(self, window: Window) -> None:
         if window.index == 0:
             self._skipped = {}
@@ -252,7 +257,7 @@ class Loader:
         order, selection = self.plan.order, self.dataset.selection
         return {
             "epoch": self.epoch,
-            "batch": self.batch,
+            "row": self.row,
             "step": self.step,
             "skipped": sorted(self._skipped.items()),
             "rows": order.rows,
@@ -283,20 +288,20 @@ class Loader:
                     f"the saved position is of another stream: {name} was {state[name]}, "
                     f"here it is {value}; use the same data, batch size, memory and seed"
                 )
-        if not 0 <= state["batch"] < self.plan.steps or state["epoch"] < 0:
+        if not 0 <= state["row"] < self.plan.order.epoch_rows or state["epoch"] < 0:
             raise InputError(
-                f"the saved position is batch {state['batch']} of epoch {state['epoch']}, "
-                f"but an epoch has {self.plan.steps} batches"
+                f"the saved position is row {state['row']} of epoch {state['epoch']}, "
+                f"but an epoch has {self.plan.order.epoch_rows} rows"
             )
-        self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
+        self.epoch, self.row, self.step = state["epoch"], state["row"], state["step"]
         self._skipped = dict(state["skipped"])
 
     def _places(self, epochs: int) -> Iterator[tuple[int, int, int]]:
         """Yield (epoch, window, first unused row) from the current position on."""
-        epoch, batch, order = self.epoch, self.batch, self.plan.order
+        epoch, order = self.epoch, self.plan.order
         if epoch >= epochs:
             return
-        window, start = self._locate(epoch, batch * self.plan.batch_size)
+        window, start = self._locate(epoch, self.row)
         yield epoch, window, start
         rest = itertools.product([epoch], range(window + 1, order.windows))
         later = itertools.product(range(epoch + 1, epochs), range(order.windows))
@@ -317,12 +322,21 @@ class Loader:
 
 
 class BatchAssembler:
-    """Cuts windows into batches; a batch may begin in one window and end in the next."""
+    """Cuts windows into batches; a batch may begin in one window and end in the next.
 
-    def __init__(self, loader: Loader) -> None:
+    Attributes
+    ----------
+    batch_size
+        B of the batches that have not begun yet.
+    used_up
+        Whether every row of the window that was added last is in a batch, or waits for the next.
+    """
+
+    def __init__(self, loader: Loader, batch_size: int, first_step: int | None = None) -> None:
         dataset, self._plan = loader.dataset, loader.plan
+        self.batch_size, self.used_up = batch_size, True
         self._roles = (dataset.features, dataset.target, dataset.weight)
-        self._step = loader.step
+        self._step = loader.step if first_step is None else first_step
         self._draws = loader.plan.order.draws
         self._parts: list[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray | None]] = []
         self._have = 0
@@ -331,7 +345,7 @@ class BatchAssembler:
         """Yield the batches that the rows of a window complete; their arrays are copies."""
         place = window.start
         while place < len(window.order):
-            taken = window.order[place : place + self._plan.batch_size - self._have]
+            taken = window.order[place : place + self.batch_size - self._have]
             picked = {name: array.take(taken, axis=0) for name, array in window.arrays.items()}
             importance = None
             if self._draws is not None and window.weights is not None:
@@ -340,7 +354,8 @@ class BatchAssembler:
             place += len(taken)
             self._have += len(taken)
             ends_epoch = window.last and place == len(window.order)
-            if self._have == self._plan.batch_size or ends_epoch:
+            self.used_up = place == len(window.order)
+            if self._have == self.batch_size or ends_epoch:
                 yield self._finish(ends_epoch)
         if window.last and self._have:
             # Nothing of the last window could be read.

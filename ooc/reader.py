@@ -5,6 +5,8 @@ on a scheduler of other processes it returns its rows, which are copied into the
 are delivered in plan order, whoever ran them.
 """
 
+import math
+import mmap
 import os
 import time
 from collections import deque
@@ -159,13 +161,8 @@ class WindowReader:
         return sum(source.retries for source in self._sources.values())
 
     def __enter__(self) -> "WindowReader":
-        rows = self._order.window_rows
         for _ in range(self._slab_count):
-            arrays = {
-                name: np.empty((rows, *spec.shape[1:]), spec.dtype)
-                for name, spec in self._specs.items()
-            }
-            self._slabs.append({**arrays, "": np.empty(rows, np.int32)})
+            self._slabs.append(self._new_slab())
         return self
 
     def __exit__(
@@ -178,6 +175,23 @@ class WindowReader:
         self._coordinators.shutdown(wait=True, cancel_futures=True)
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._slabs.clear()
+
+    def _new_slab(self) -> dict[str, np.ndarray]:
+        """Return arrays for one window, in memory that goes back to the system after its use.
+
+        Freed blocks of the allocator may stay with the process, and a run that reads more than
+        once would grow.
+        """
+        rows = self._order.window_rows
+        wanted = {name: ((rows, *spec.shape[1:]), spec.dtype) for name, spec in self._specs.items()}
+        wanted[""] = ((rows,), np.dtype(np.int32))
+        arrays = {}
+        for name, (shape, dtype) in wanted.items():
+            size = max(1, math.prod(shape) * dtype.itemsize)
+            arrays[name] = np.frombuffer(mmap.mmap(-1, size), dtype, math.prod(shape)).reshape(
+                shape
+            )
+        return arrays
 
     def windows(self, places: Iterable[tuple[int, int, int]]) -> Iterator[Window]:
         """Yield the windows at these places (epoch, window, first unused row).

@@ -10,19 +10,18 @@ import numpy as np
 
 from ooc import checkpoint
 from ooc.dataset import Dataset
-from ooc.engines import scoring_bytes
 from ooc.errors import InputError
+from ooc.evaluation import evaluate_batches
 from ooc.loader import Batch, Loader
 from ooc.memory import format_size
 from ooc.metrics import Progress, Report, silent
 from ooc.models import from_config
-from ooc.models.base import Layout, Measured, Model
+from ooc.models.base import Layout, Model
 from ooc.plan import budget_of
 from ooc.process import peak_bytes
+from ooc.run_dir import read_history
+from ooc.scoring import check_scorable, check_targets, outputs_of_zeros, scoring_loader
 from ooc.writer import Field, create
-
-# Rows that are scored at a time: their bytes, so that wide rows do not break the budget.
-SCORED_BYTES = 2 * 2**20
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Run:
     def evaluate(
         self, dataset: Dataset, memory: str | int = "1GiB", report: Report = silent
     ) -> dict[str, Any]:
-        """Measure the mean loss, and the accuracy where there are labels, in one pass.
+        """Measure the mean loss and every metric that the model's answers allow, in one pass.
 
         Parameters
         ----------
@@ -67,28 +66,27 @@ class Run:
         Returns
         -------
         dict
-            "loss", "accuracy" (None without labels), "rows", "seconds" and the memory keys.
+            The metrics of `ooc.evaluation.evaluate_batches`, "rows", "seconds" and the memory
+            keys.
+
+        Raises
+        ------
+        InputError
+            If targets are missing or do not fit, or nothing fits the memory.
+        DataError
+            If a row cannot be measured; it is named.
         """
-        if self.model.needs_target and dataset.target is None:
-            raise InputError(
-                f"{dataset.path} has no targets to compare with; name them with target="
-            )
-        if self.model.needs_target:
-            self.model.check_target(dataset.arrays[str(dataset.target)].shape[1:])
-        totals = Measured()
+        check_targets(self.model, dataset)
         loader = self._loader(dataset, memory, with_target=True)
         begun = time.perf_counter()
-        for batch in _reported(loader, report):
-            totals.add(self.model.measure(self.parameters, batch))
+        found = evaluate_batches(self.model, self.parameters, _reported(loader, report))
         seconds = time.perf_counter() - begun
-        accuracy = totals.correct / totals.weight
         return {
-            "rows": totals.rows,
+            "rows": dataset.rows,
             "seconds": seconds,
-            "rows_per_second": totals.rows / seconds,
-            "bytes_per_second": totals.rows * loader.plan.row_bytes / seconds,
-            "loss": totals.loss / totals.weight,
-            "accuracy": None if np.isnan(accuracy) else accuracy,
+            "rows_per_second": dataset.rows / seconds,
+            "bytes_per_second": dataset.rows * loader.plan.row_bytes / seconds,
+            **found,
             "memory_budget_bytes": loader.plan.budget,
             "memory_projected_bytes": loader.plan.projected,
             "memory_peak_bytes": peak_bytes(),
@@ -135,10 +133,11 @@ class Run:
             "rows", "seconds", "arrays" and the memory keys.
         """
         loader = self._loader(dataset, memory, with_target=False)
-        nothing = np.zeros((1, *self.row_shape), dataset.arrays[dataset.features].dtype)
         fields = {
             name: Field(values.dtype.name, values.shape[1:])
-            for name, values in self.model.predict(self.parameters, nothing).items()
+            for name, values in outputs_of_zeros(
+                self.model, self.layout, self.row_shape, dataset.arrays[dataset.features].dtype
+            ).items()
         }
         begun = time.perf_counter()
         with create(path, fields) as writer:
@@ -153,64 +152,37 @@ class Run:
             "memory_peak_bytes": peak_bytes(),
         }
 
-    def save(self, run_dir: str | Path, state: np.ndarray, notes: Mapping[str, Any]) -> None:
-        """Save the run; `load` reads it back.
-
-        Parameters
-        ----------
-        run_dir
-            An existing directory.
-        state
-            Optimizer state.
-        notes
-            What else to keep, JSON-ready: the plan, the position, the dataset.
-        """
-        description = {
-            "model": self.model.to_config(),
-            "row_shape": list(self.row_shape),
-            "results": dict(self.results),
-            "history": list(self.history),
-            **notes,
-        }
-        checkpoint.save(Path(run_dir), self.parameters, state, description)
-
     def _loader(self, dataset: Dataset, memory: str | int, with_target: bool) -> Loader:
-        spec = dataset.arrays[dataset.features]
-        if spec.shape[1:] != self.row_shape:
-            raise InputError(
-                f"the model was trained on rows of shape {self.row_shape}, but {dataset.features} "
-                f"of {dataset.path} has rows of shape {spec.shape[1:]}"
-            )
-        roles = (dataset.features, dataset.target, dataset.weight) if with_target else (spec.name,)
-        return Loader(
-            dataset,
-            max(1, min(dataset.rows, SCORED_BYTES // spec.row_bytes)),
-            memory,
-            shuffle="none",
-            arrays=[name for name in roles if name is not None],
-            model_bytes=2 * self.parameters.nbytes + scoring_bytes(self.model, self.layout),
-            batch_copies=8,
-        )
+        check_scorable(self.model, dataset, self.row_shape)
+        return scoring_loader(self.model, self.layout, dataset, memory, with_target)
 
 
-def load(run_dir: str | Path) -> Run:
-    """Read a saved run.
+def load(run_dir: str | Path, model: Model | None = None) -> Run:
+    """Read a saved run: its newest checkpoint that is whole.
+
+    Parameters
+    ----------
+    model
+        The model, where it is not one of `ooc.models.MODELS`.
 
     Raises
     ------
     InputError
         If there is none, it is damaged, or its parameters are not those of its model.
     """
-    parameters, _, description = checkpoint.load(Path(run_dir))
-    model = from_config(description["model"])
+    run_dir = Path(run_dir)
+    arrays, description = checkpoint.load(run_dir)
+    parameters = arrays["parameters"]
+    model = from_config(description["model"]) if model is None else model
     row_shape = tuple(description["row_shape"])
     layout = model.layout(row_shape)
     if parameters.shape != (layout.size,):
         raise InputError(
             f"the run in {run_dir} holds {parameters.size} parameters, but its {model.name} for "
-            f"rows of shape {row_shape} has {layout.size}; its run.json was changed, train it again"
+            f"rows of shape {row_shape} has {layout.size}; give the model that it was trained with"
         )
-    return Run(model, layout, parameters, row_shape, description["history"], description["results"])
+    history = list(read_history(run_dir))
+    return Run(model, layout, parameters, row_shape, history, description["results"])
 
 
 def _reported(loader: Loader, report: Report) -> Iterator[Batch]:

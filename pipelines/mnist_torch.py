@@ -39,7 +39,8 @@ def train_and_score(
     optimizer = torch.optim.Adam(network.parameters(), lr=trainer.optimizer.rate)
     scale = float(model.scale)
     names = [training.features, str(training.target)]
-    loader = ooc.Loader(training, trainer.batch_size, trainer.memory, trainer.seed, arrays=names)
+    rows = int(trainer.batch_size)
+    loader = ooc.Loader(training, rows, trainer.memory, trainer.seed, arrays=names)
     begun = time.perf_counter()
     for _ in range(epochs):
         for batch in loader:

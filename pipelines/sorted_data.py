@@ -18,6 +18,7 @@ import numpy as np
 
 import ooc
 from ooc.dataset import Dataset
+from ooc.descents import start
 from ooc.engines import make_engine
 from ooc.errors import InputError
 from ooc.generate import fill
@@ -146,8 +147,8 @@ def train(
     model, optimizer = ooc.models.Logistic(), ooc.optim.sgd(RATE)
     trainer = ooc.Trainer(model, optimizer, BATCH_SIZE, memory, shuffle=shuffle, window=window)
     loader, layout = trainer.loader(dataset), trainer.layout(dataset)
-    parameters = np.zeros(layout.size, np.float32)
-    engine = make_engine(model, optimizer, loader, parameters, optimizer.init(layout.size))
+    descents = start((optimizer,), np.zeros(layout.size, np.float32))
+    parameters, engine = descents.parameters[0], make_engine(model, loader, descents)
     steps, losses = [0], [held_out_loss(parameters, held_out)]
     for part in loader.windows(1):
         engine.advance(part)

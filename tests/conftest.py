@@ -8,7 +8,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Numba looks at the file of a kernel, not at those of the kernels that it calls. Naming the cache
 # by the sources' hash keeps an edited callee from being served from an old cache.
-_sources = b"".join(path.read_bytes() for path in sorted((ROOT / "ooc").rglob("*.py")))
+_files = sorted(path for name in ("ooc", "pipelines") for path in (ROOT / name).rglob("*.py"))
+_sources = b"".join(path.read_bytes() for path in _files)
 os.environ.setdefault(
     "NUMBA_CACHE_DIR", str(ROOT / ".cache" / f"numba-{hashlib.sha256(_sources).hexdigest()[:12]}")
 )

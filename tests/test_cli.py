@@ -54,7 +54,7 @@ def test_make_train_evaluate_predict(
     called(capsys, "make", kind, "held.zarr", "--rows", "5k", "--held-out", *size)
     info = called(capsys, "info", "big.zarr")
     assert info["roles"] == {"features": "X", "target": "y", "weight": None}
-    options = ["--model", kind, "--memory", "512MiB", "--batch-size", "100"]
+    options = ["--model", kind, "--memory", "512MiB", "--batch-size", "100", "--standardise", "no"]
     plan = called(capsys, "plan", "big.zarr", *options)
     trained = called(capsys, "train", "big.zarr", *options, "--lr", "0.05", "--run", "runs/a")
     assert trained["run"] == "runs/a"
@@ -145,7 +145,7 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -
 def test_bad_usage(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "No such command" in refused(capsys, "trian")
     assert "DATA" in refused(capsys, "train")
-    assert "--batch-size" in refused(capsys, "train", "a.zarr", "--batch-size", "many")
+    assert "--epochs" in refused(capsys, "train", "a.zarr", "--epochs", "many")
     assert "does not exist" in refused(capsys, "info", "a.zarr")
     assert "not a positive count" in refused(capsys, "make", "linear", "a.zarr", "--rows", "lots")
     assert "choose one of" in refused(capsys, "make", "cubic", "a.zarr", "--rows", "10")
@@ -246,7 +246,7 @@ def test_a_signal_saves_and_ends_with_its_status(here: Path, number: signal.Sign
     saved = json.loads((here / "run" / "run.json").read_text())
     assert result["parameters_sha256"] == saved["parameters_sha256"]
     position = saved["position"]
-    assert position["epoch"] * 196 + position["batch"] == result["steps"]
+    assert position["epoch"] * 196 + position["row"] // 256 == result["steps"]
     assert ooc.load(here / "run").results["steps"] == result["steps"]
 
 
@@ -362,7 +362,7 @@ def test_shuffle_a_store_and_measure_it(here: Path, capsys: pytest.CaptureFixtur
 
 def test_a_plan_predicts_and_advises(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     called(capsys, "make", "logistic", "a.zarr", "--rows", "400k", "--order", "sorted")
-    options = ["--memory", "400MiB", "--batch-size", "100"]
+    options = ["--memory", "512MiB", "--batch-size", "100"]
     found = called(capsys, "plan", "a.zarr", *options)
     assert found["worst_column"] == "y"
     assert found["predicted_inflation"] > 1.05

@@ -95,7 +95,7 @@ def test_a_position_is_a_few_integers(dataset: Dataset) -> None:
     [
         ({"seed": 9}, "seed was 9, here it is 0"),
         ({"rows": 5}, "rows was 5, here it is 1003"),
-        ({"batch": 99}, "batch 99 of epoch 0, but an epoch has 16 batches"),
+        ({"row": 9999}, "row 9999 of epoch 0, but an epoch has 1003 rows"),
         ({"epoch": -1}, "epoch -1"),
     ],
 )

@@ -13,12 +13,15 @@ from datasets import write_dataset
 from sklearn.linear_model import LogisticRegression
 
 import ooc
+from ooc.batch_engine import BatchEngine
 from ooc.dataset import Dataset
-from ooc.engines import BatchEngine
+from ooc.descents import start
 from ooc.errors import DataError, DivergedError, InputError
+from ooc.kernels.counters import LOSS_SUM
 from ooc.linear_engine import LinearEngine
 from ooc.models import Linear, Logistic, Model, Softmax
 from ooc.optim import Optimizer, adam, momentum, sgd
+from ooc.schedules import cosine
 from ooc.trainer import Trainer
 
 MEMORY = "512MiB"
@@ -55,7 +58,15 @@ def test_seeds_change_the_bits(labelled: Dataset) -> None:
     assert runs[0]["parameters_sha256"] != runs[1]["parameters_sha256"]
 
 
-@pytest.mark.parametrize("optimizer", [sgd(0.05), momentum(0.01), adam(0.02)], ids=lambda o: o.name)
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        sgd(0.05, l1=1e-3),
+        momentum(0.01, schedule=cosine(500, warmup=20)),
+        adam(0.02, l1=1e-3, l2=0.1, clip_norm=0.2),
+    ],
+    ids=lambda o: o.name,
+)
 @pytest.mark.parametrize("model", [Linear(), Logistic(), Softmax(classes=3)], ids=lambda m: m.name)
 @pytest.mark.parametrize("batch_size", [1, 64, 1700])
 def test_both_engines_take_the_same_steps(
@@ -67,13 +78,13 @@ def test_both_engines_take_the_same_steps(
         trainer = Trainer(model, optimizer, batch_size, MEMORY)
         loader, layout = trainer.loader(labelled), trainer.layout(labelled)
         assert loader.plan.order.windows > 1
-        parameters = np.zeros(layout.size, np.float32)
-        engine = engine_type(model, optimizer, loader, parameters, optimizer.init(layout.size))
+        descents = start((optimizer,), np.zeros(layout.size, np.float32))
+        engine = engine_type(model, loader, descents)
         for window in loader.windows(2):
             engine.advance(window)
         assert engine.step == 2 * loader.plan.steps
         assert engine.rows == 6000
-        found.append((parameters, engine.loss_sum))
+        found.append((descents.parameters[0], descents.totals[0, LOSS_SUM]))
     assert np.array_equal(found[0][0], found[1][0])
     assert found[0][1] == pytest.approx(found[1][1], rel=1e-12)
 
@@ -88,11 +99,11 @@ def test_both_engines_read_any_dtype(tmp_path: Path, rng: np.random.Generator, d
     assert layout.shapes["coefficients"] == (1, 6)
     runs = []
     for engine_type in (LinearEngine, BatchEngine):
-        parameters, state = np.zeros(layout.size, np.float32), np.zeros((0, layout.size))
-        engine = engine_type(model, trainer.optimizer, loader, parameters, state)
+        descents = start((trainer.optimizer,), np.zeros(layout.size, np.float32))
+        engine = engine_type(model, loader, descents)
         for window in loader.windows(3):
             engine.advance(window)
-        runs.append(parameters)
+        runs.append(descents.parameters[0])
     assert np.array_equal(*runs)
     assert np.abs(runs[0]).max() > 0.1
 
@@ -157,7 +168,7 @@ def test_a_saved_run_is_the_run(labelled: Dataset, tmp_path: Path) -> None:
     assert np.array_equal(loaded.parameters, run.parameters)
     assert loaded.model == run.model
     assert loaded.evaluate(labelled)["loss"] == run.evaluate(labelled)["loss"]
-    assert [entry["step"] for entry in loaded.history] == [e["step"] for e in run.history]
+    assert [line["step"] for line in loaded.history if line["kind"] == "train"][-1] == 94
 
 
 def test_a_stop_saves_a_position_and_parameters(labelled: Dataset, tmp_path: Path) -> None:
@@ -165,7 +176,7 @@ def test_a_stop_saves_a_position_and_parameters(labelled: Dataset, tmp_path: Pat
     run = fitted(labelled).fit(labelled, 5, tmp_path / "run", lambda _: stop.set(), stop)
     description = json.loads((tmp_path / "run" / "run.json").read_text())
     assert 0 < run.results["steps"] < 47
-    assert description["position"]["batch"] == run.results["steps"]
+    assert description["position"]["row"] == 64 * run.results["steps"]
     assert np.array_equal(ooc.load(tmp_path / "run").parameters, run.parameters)
 
 
@@ -263,17 +274,15 @@ def test_the_parallel_loop_gives_the_bits_of_the_serial_one(
     for parallel, threads in ((False, 1), (True, 1), (True, 2)):
         loader, layout = trainer.loader(dataset), trainer.layout(dataset)
         assert loader.plan.order.windows > 2
-        parameters = np.zeros(layout.size, np.float32)
+        descents = start((trainer.optimizer,), np.zeros(layout.size, np.float32))
         monkeypatch.setattr("ooc.linear_engine.MOST_THREADS", threads)
         monkeypatch.setattr("ooc.linear_engine.TILES_PER_THREAD", group)
-        engine = LinearEngine(
-            model, trainer.optimizer, loader, parameters, np.zeros((2, layout.size))
-        )
-        monkeypatch.setattr("ooc.linear_engine.ParallelChoice.parallel", parallel)
+        engine = LinearEngine(model, loader, descents)
+        monkeypatch.setattr("ooc.parallel_choice.ParallelChoice.parallel", parallel)
         for window in loader.windows(2):
             engine.advance(window)
         assert engine.rows == 18_000
-        found.append((parameters, engine.loss_sum, engine.step))
+        found.append((descents.parameters[0], descents.totals[0].tolist(), engine.step))
     assert np.array_equal(found[0][0], found[1][0])
     assert np.array_equal(found[0][0], found[2][0])
     assert found[0][1:] == found[1][1:] == found[2][1:]
@@ -285,6 +294,6 @@ def test_the_parallel_loop_names_a_bad_row(
     x, y = rng.standard_normal((2000, 5)).astype("f4"), rng.integers(0, 2, 2000).astype("f4")
     x[1234, 3] = np.nan
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=y)
-    monkeypatch.setattr("ooc.linear_engine.ParallelChoice.parallel", True)
+    monkeypatch.setattr("ooc.parallel_choice.ParallelChoice.parallel", True)
     with pytest.raises(DataError, match="row 1234 has nan in feature 3"):
         Trainer(Logistic(), sgd(0.1), 1000, MEMORY).fit(dataset)

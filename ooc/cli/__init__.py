@@ -11,8 +11,11 @@ import typer
 
 from ooc.cli.bench import bench
 from ooc.cli.data import info, make
+from ooc.cli.plan import plan
+from ooc.cli.report import report
+from ooc.cli.scoring import evaluate, predict
 from ooc.cli.shuffle import shuffle
-from ooc.cli.training import evaluate, plan, predict, train
+from ooc.cli.training import resume, sweep, train
 from ooc.errors import DivergedError, InputError
 
 BAD_INPUT = 2
@@ -23,7 +26,20 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (make, info, plan, train, evaluate, predict, shuffle, bench):
+COMMANDS = (
+    make,
+    info,
+    plan,
+    train,
+    resume,
+    sweep,
+    report,
+    evaluate,
+    predict,
+    shuffle,
+    bench,
+)
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -5,37 +5,19 @@ from typing import Annotated, Any
 
 import typer
 
+from ooc.cli.groups import with_groups
 from ooc.cli.models import ModelName, model_config
-from ooc.cli.options import (
-    BatchSize,
-    DataPath,
-    Features,
-    Io,
-    Json,
-    Memory,
-    Readers,
-    Shuffle,
-    Target,
-    Weight,
-    make_trainer,
-    open_dataset,
-)
+from ooc.cli.options import DataOptions, Json, StreamOptions, make_trainer
 from ooc.cli.show import show, table
 
 
+@with_groups
 def bench(
-    data: DataPath,
-    memory: Memory = "1GiB",
+    where: DataOptions,
+    stream: StreamOptions,
     model: ModelName = "logistic",
-    batch_size: BatchSize = 256,
     rounds: Annotated[int, typer.Option(min=1, help="How often all is measured.")] = 3,
     picture: Annotated[Path | None, typer.Option(help="PNG to draw the bars to.")] = None,
-    shuffle: Shuffle = "blocks",
-    readers: Readers = None,
-    io: Io = "auto",
-    features: Features = "X",
-    target: Target = None,
-    weight: Weight = None,
     json_: Json = False,
 ) -> None:
     """Measure disk, decoding and kernels on this data, and how near to them training comes.
@@ -44,14 +26,12 @@ def bench(
     """
     from ooc.bench import bench as measure
     from ooc.bench import draw_bars
+    from ooc.optim import sgd
     from ooc.progress import ProgressDisplay
 
-    dataset = open_dataset(data, features, target, weight, "raise")
-    config = model_config(model, dataset)
-    trainer = make_trainer(
-        config, "sgd", 0.01, batch_size, memory, 0, shuffle, readers, io, "raise"
-    )
-    with ProgressDisplay(f"bench {data.name}") as report:
+    dataset = where.open()
+    trainer = make_trainer(model_config(model, dataset, standardise="no"), sgd(0.01), stream)
+    with ProgressDisplay(f"bench {where.data.name}") as report:
         result = measure(dataset, trainer, rounds, report)
     if picture is not None:
         draw_bars(result, picture)

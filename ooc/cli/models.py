@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,50 +13,98 @@ from ooc.errors import InputError
 if TYPE_CHECKING:
     from ooc.dataset import Dataset
 
-ModelName = Annotated[
-    str, typer.Option(help="linear, logistic, softmax, mlp or autoencoder.", show_default=True)
-]
-Classes = Annotated[
-    int | None,
-    typer.Option(help="Classes of softmax and the multiclass head; known for data that ooc made."),
-]
-Scale = Annotated[str, typer.Option(help="Factor for every feature, such as 1/255 for bytes.")]
-Intercept = Annotated[bool, typer.Option(help="Give scores of a linear model an intercept.")]
-Hidden = Annotated[
-    str | None,
-    typer.Option(help="Units of the hidden layers of a network.", show_default="64,64"),
-]
-Code = Annotated[
-    int | None, typer.Option(help="Units of an autoencoder's code.", show_default="16")
-]
-Activation = Annotated[
-    str | None,
-    typer.Option(
-        help="relu, leaky_relu, tanh, sigmoid, gelu, softplus or identity.", show_default="relu"
-    ),
-]
-Initialisation = Annotated[
-    str | None, typer.Option(help="he, glorot, or auto: by the activation.", show_default="auto")
-]
-Dropout = Annotated[
-    float | None, typer.Option(help="Share of hidden outputs to drop.", show_default="0")
-]
-WeightDecay = Annotated[
-    float | None, typer.Option(help="Half of it times |weights|^2 is added.", show_default="0")
-]
-Head = Annotated[
-    str | None,
-    typer.Option(
-        help="regression, binary or multiclass, for mlp.", show_default="by the target's type"
-    ),
-]
+ModelName = Annotated[str, typer.Option(help="linear, logistic, softmax, svm, mlp or autoencoder.")]
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model, and what it is like."""
+
+    model: ModelName = "logistic"
+    feature_scale: Annotated[
+        str, typer.Option(help="Factor for every feature, such as 1/255 for bytes.")
+    ] = "1"
+    standardise: Annotated[
+        str | None,
+        typer.Option(
+            help="yes, no, or auto: whether features of a linear model get mean 0 and deviation 1.",
+            show_default="auto",
+        ),
+    ] = None
+    intercept: Annotated[bool, typer.Option(help="Give scores of a linear model an intercept.")] = (
+        True
+    )
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            help="Of linear: squared, huber, quantile, epsilon_insensitive or poisson; of svm: "
+            "hinge or squared_hinge.",
+            show_default="the first",
+        ),
+    ] = None
+    loss_constant: Annotated[
+        float | None, typer.Option(help="Huber's delta, the quantile, or epsilon.")
+    ] = None
+    class_weights: Annotated[
+        str | None,
+        typer.Option(help="balanced, or one number for each class: 1,5.", show_default="ones"),
+    ] = None
+    classes: Annotated[
+        int | None,
+        typer.Option(
+            help="Classes of softmax and the multiclass head; known for data that ooc made."
+        ),
+    ] = None
+    hidden: Annotated[
+        str | None,
+        typer.Option(help="Units of the hidden layers of a network.", show_default="64,64"),
+    ] = None
+    activation: Annotated[
+        str | None,
+        typer.Option(
+            help="relu, leaky_relu, tanh, sigmoid, gelu, softplus or identity.",
+            show_default="relu",
+        ),
+    ] = None
+    initialisation: Annotated[
+        str | None,
+        typer.Option(help="he, glorot, or auto: by the activation.", show_default="auto"),
+    ] = None
+    dropout: Annotated[
+        float | None, typer.Option(help="Share of hidden outputs to drop.", show_default="0")
+    ] = None
+    weight_decay: Annotated[
+        float | None, typer.Option(help="Half of it times |weights|^2 is added.", show_default="0")
+    ] = None
+    head: Annotated[
+        str | None,
+        typer.Option(
+            help="regression, binary or multiclass, for mlp.",
+            show_default="by the target's type",
+        ),
+    ] = None
+    code: Annotated[
+        int | None, typer.Option(help="Units of an autoencoder's code.", show_default="16")
+    ] = None
+
+    def config(self, dataset: "Dataset") -> Mapping[str, Any]:
+        """Return what `ooc.models.from_config` makes the model from."""
+        given = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in ("model", "feature_scale")
+        }
+        return model_config(self.model, dataset, self.feature_scale, **given)
+
 
 # The options that each model has, besides --feature-scale.
+_LINEAR = ("intercept", "standardise")
 _NETWORK = ("hidden", "activation", "initialisation", "dropout", "weight_decay")
 _SETTINGS: dict[str, tuple[str, ...]] = {
-    "linear": ("intercept",),
-    "logistic": ("intercept",),
-    "softmax": ("intercept", "classes"),
+    "linear": (*_LINEAR, "loss", "loss_constant"),
+    "logistic": (*_LINEAR, "class_weights"),
+    "softmax": (*_LINEAR, "class_weights", "classes"),
+    "svm": (*_LINEAR, "class_weights", "loss"),
     "mlp": (*_NETWORK, "head", "classes"),
     "autoencoder": (*_NETWORK, "code"),
 }
@@ -94,6 +143,10 @@ def model_config(
             )
     if isinstance(config.get("hidden"), str):
         config["hidden"] = widths(config["hidden"])
+    if "standardise" in known:
+        config["standardise"] = standardise_named(config.get("standardise", "auto"))
+    if "class_weights" in config:
+        config["class_weights"] = class_weights_named(config["class_weights"])
     classes = config.pop("classes", None)
     if name == "softmax":
         config["classes"] = classes or _noted_classes(dataset)
@@ -132,6 +185,26 @@ def factor(text: str) -> float:
         return float(Fraction(text))
     except (ValueError, ZeroDivisionError):
         raise InputError(f"{text!r} is not a factor; write it as 0.5 or 1/255") from None
+
+
+def standardise_named(text: str) -> bool | str:
+    """Read whether to standardise: yes, no, or "auto"."""
+    choices: dict[str, bool | str] = {"yes": True, "no": False, "auto": "auto"}
+    if text not in choices:
+        raise InputError(f"--standardise is one of {', '.join(choices)}, not {text!r}")
+    return choices[text]
+
+
+def class_weights_named(text: str) -> str | list[float]:
+    """Read the weights of classes: "balanced", or numbers such as 1,5."""
+    if text == "balanced":
+        return text
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(
+            f"--class-weights are balanced or numbers as in 1,5, not {text!r}"
+        ) from None
 
 
 def widths(text: str) -> tuple[int, ...]:

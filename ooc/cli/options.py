@@ -1,6 +1,7 @@
-"""Options that several commands share, and what they make."""
+"""Options that several commands share, in groups, and what they make."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,11 @@ from ooc.errors import InputError
 
 if TYPE_CHECKING:
     from ooc.dataset import Dataset
+    from ooc.optim import Optimizer
+    from ooc.saver import Saving
+    from ooc.schedules import Schedule
     from ooc.trainer import Trainer
+    from ooc.validation import Validation
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Memory = Annotated[str, typer.Option(help="Bytes that the process may use, such as 512MiB.")]
@@ -20,21 +25,8 @@ Target = Annotated[str | None, typer.Option(help="Name of the targets array.", s
 Weight = Annotated[
     str | None, typer.Option(help="Name of the sample weights.", show_default="weight")
 ]
-OptimizerName = Annotated[str, typer.Option(help="sgd, momentum or adam.")]
-Rate = Annotated[float, typer.Option("--lr", help="Learning rate.")]
-BatchSize = Annotated[int, typer.Option(help="Rows of a step.")]
+BatchSize = Annotated[str, typer.Option(help="Rows of a step; full for all rows.")]
 Shuffle = Annotated[str, typer.Option(help="blocks or none.")]
-Window = Annotated[
-    str,
-    typer.Option(
-        help="Blocks of a window: a number, fit (as many as there is room for), or auto "
-        "(the fewest that a sample of blocks says mix well)."
-    ),
-]
-Lanes = Annotated[int, typer.Option(help="Fixed shares of the blocks that each batch takes from.")]
-SamplingName = Annotated[
-    str, typer.Option(help="once, replacement, weight or balanced: which rows an epoch uses.")
-]
 Readers = Annotated[
     int | None, typer.Option(help="Threads that read.", show_default="one a core, 6 to 16")
 ]
@@ -44,11 +36,165 @@ Missing = Annotated[
 Io = Annotated[
     str, typer.Option(help="auto, direct (past the page cache) or buffered (dropped behind).")
 ]
-OnBadChunk = Annotated[
-    str, typer.Option(help="raise, or skip: leave out rows that cannot be read, and count them.")
-]
 DataPath = Annotated[Path, typer.Argument(metavar="DATA", help="A Zarr group.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="What train --run wrote.")]
+SaveSeconds = Annotated[float, typer.Option(help="Seconds between saves.")]
+SaveSteps = Annotated[
+    int | None, typer.Option(help="Steps between saves, too.", show_default="an epoch's")
+]
+Keep = Annotated[int, typer.Option(help="Checkpoints that are kept.")]
+LogEvery = Annotated[
+    int | None, typer.Option(help="Steps between lines of the history.", show_default="a second's")
+]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which dataset, and which arrays of it."""
+
+    data: DataPath
+    features: Features = "X"
+    target: Target = None
+    weight: Weight = None
+    missing: Missing = "raise"
+
+    def open(self) -> "Dataset":
+        """Open the dataset."""
+        return open_dataset(self.data, self.features, self.target, self.weight, self.missing)
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """How rows are read and mixed."""
+
+    memory: Memory = "1GiB"
+    batch_size: BatchSize = "256"
+    seed: Seed = 0
+    shuffle: Shuffle = "blocks"
+    window: Annotated[
+        str,
+        typer.Option(
+            help="Blocks of a window: a number, fit (as many as there is room for), or auto "
+            "(the fewest that a sample of blocks says mix well)."
+        ),
+    ] = "auto"
+    lanes: Annotated[
+        int, typer.Option(help="Fixed shares of the blocks that each batch takes from.")
+    ] = 1
+    sampling: Annotated[
+        str, typer.Option(help="once, replacement, weight or balanced: which rows an epoch uses.")
+    ] = "once"
+    readers: Readers = None
+    io: Io = "auto"
+    on_bad_chunk: Annotated[
+        str,
+        typer.Option(help="raise, or skip: leave out rows that cannot be read, and count them."),
+    ] = "raise"
+
+
+@dataclass(frozen=True)
+class DescentOptions:
+    """What is done with a gradient."""
+
+    optimizer: Annotated[
+        str,
+        typer.Option(
+            help="sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw or averaged (SGD); or, on "
+            "the gradient over all rows, lbfgs, cg or hybrid (Adam, then L-BFGS)."
+        ),
+    ] = "sgd"
+    lr: Annotated[
+        float | None, typer.Option(help="Learning rate.", show_default="by a range test")
+    ] = None
+    l2: Annotated[float, typer.Option(help="Half of it times |coefficients|^2 is added.")] = 0.0
+    l1: Annotated[float, typer.Option(help="It times |coefficients|_1 is added.")] = 0.0
+    clip_norm: Annotated[
+        float | None, typer.Option(help="Largest norm of a gradient.", show_default="any")
+    ] = None
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            help="constant, inverse_scaling:STEPS,POWER, step:EVERY,FACTOR, cosine, or "
+            "plateau:FACTOR,PATIENCE.",
+            show_default="constant with --lr, else cosine",
+        ),
+    ] = None
+    warmup: Annotated[int, typer.Option(help="Steps in which the rate first grows.")] = 0
+
+    def make(self) -> "Optimizer":
+        """Make the optimizer that the options name."""
+        from ooc.optim import FULL_GRADIENT, OPTIMIZERS
+
+        known = OPTIMIZERS | FULL_GRADIENT
+        if self.optimizer not in known:
+            raise InputError(
+                f"no optimizer is called {self.optimizer!r}; choose one of: {', '.join(known)}"
+            )
+        return known[self.optimizer](
+            self.lr,
+            l2=self.l2,
+            l1=self.l1,
+            clip_norm=self.clip_norm,
+            schedule=self._schedule(),
+        )
+
+    def _schedule(self) -> "Schedule":
+        from ooc.optim import OPTIMIZERS
+
+        falls = self.lr is None and self.optimizer in OPTIMIZERS
+        usual = "cosine" if falls else "constant"
+        return schedule_named(self.schedule or usual, self.warmup)
+
+
+@dataclass(frozen=True)
+class FollowOptions:
+    """How a run is evaluated, logged and saved while it goes on."""
+
+    validation: Annotated[
+        float | None,
+        typer.Option(help="Share of the rows to hold out and evaluate on.", show_default="none"),
+    ] = None
+    validation_by: Annotated[
+        str, typer.Option(help="block, row, or the name of an array whose values stay together.")
+    ] = "block"
+    evaluate_every: Annotated[
+        int | None, typer.Option(help="Steps between evaluations.", show_default="an epoch's")
+    ] = None
+    patience: Annotated[
+        int | None,
+        typer.Option(help="Evaluations without a new best that end the run.", show_default="never"),
+    ] = None
+    save_seconds: SaveSeconds = 60.0
+    save_steps: SaveSteps = None
+    keep: Keep = 3
+    log_every: LogEvery = None
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a trainer takes of them."""
+        return {
+            "validation": self._validation(),
+            "saving": saving_of(self.save_seconds, self.save_steps, self.keep),
+            "log_every": self.log_every,
+        }
+
+    def _validation(self) -> "Validation | None":
+        from ooc.validation import Validation
+
+        if self.validation is None:
+            if self.evaluate_every is not None or self.patience is not None:
+                raise InputError(
+                    "--evaluate-every and --patience need rows to evaluate on; hold some out with "
+                    "--validation 0.1"
+                )
+            return None
+        return Validation(self.validation, self.evaluate_every, self.patience, self.validation_by)
+
+
+def saving_of(seconds: float, steps: int | None, keep: int) -> "Saving":
+    """Make what says when a run is saved."""
+    from ooc.saver import Saving
+
+    return Saving(seconds, steps, keep)
 
 
 def open_dataset(
@@ -62,41 +208,39 @@ def open_dataset(
 
 def make_trainer(
     model: Mapping[str, Any],
-    optimizer: str,
-    lr: float,
-    batch_size: int,
-    memory: str,
-    seed: int,
-    shuffle: str,
-    readers: int | None,
-    io: str,
-    on_bad_chunk: str,
-    window: str = "fit",
-    lanes: int = 1,
-    sampling: str = "once",
+    optimizer: "Optimizer",
+    stream: StreamOptions,
+    follow: FollowOptions | None = None,
 ) -> "Trainer":
     """Make the trainer that the options name; `model` is a model's config."""
     from ooc.models import from_config
-    from ooc.optim import OPTIMIZERS
     from ooc.trainer import Trainer
 
-    if optimizer not in OPTIMIZERS:
-        known = ", ".join(OPTIMIZERS)
-        raise InputError(f"no optimizer is called {optimizer!r}; choose one of: {known}")
     return Trainer(
         from_config(model),
-        OPTIMIZERS[optimizer](lr),
-        batch_size,
-        memory,
-        seed,
-        shuffle,
-        readers,
-        io,
-        on_bad_chunk,
-        sampling,
-        lanes,
-        window_named(window),
+        optimizer,
+        batch_size_named(stream.batch_size),
+        stream.memory,
+        stream.seed,
+        stream.shuffle,
+        stream.readers,
+        stream.io,
+        stream.on_bad_chunk,
+        stream.sampling,
+        stream.lanes,
+        window_named(stream.window),
+        **({} if follow is None else follow.settings()),
     )
+
+
+def batch_size_named(text: str) -> int | str:
+    """Read the rows of a step: a number, or "full"."""
+    if text == "full":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"--batch-size is a number of rows, or full, not {text!r}") from None
 
 
 def window_named(text: str) -> int | str | None:
@@ -108,3 +252,23 @@ def window_named(text: str) -> int | str | None:
     if not text.isdigit():
         raise InputError(f"--window is a number of blocks, fit or auto, not {text!r}")
     return int(text)
+
+
+def schedule_named(text: str, warmup: int = 0) -> "Schedule":
+    """Read a schedule, such as "step:1000,0.5": its name, and what its function takes."""
+    from ooc.schedules import SCHEDULES
+
+    name, _, constants = text.partition(":")
+    if name not in SCHEDULES:
+        known = ", ".join(SCHEDULES)
+        raise InputError(f"no schedule is called {name!r}; choose one of: {known}")
+    try:
+        numbers = [float(part) for part in constants.split(",")] if constants else []
+        return SCHEDULES[name](*numbers, warmup=warmup)
+    except InputError:
+        raise
+    except (TypeError, ValueError):
+        raise InputError(
+            f"schedule {name} cannot be made from {constants!r}; write its numbers as in "
+            "inverse_scaling:1000,0.5 or step:1000,0.1"
+        ) from None

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import typer
 
 from ooc.cli.options import (
-    BatchSize,
     DataPath,
     Features,
     Json,
@@ -36,7 +35,7 @@ def shuffle(
     order: Annotated[
         str, typer.Option(help="With --measure: blocks, none, exact, or a .npy file of rows.")
     ] = "blocks",
-    batch_size: BatchSize = 256,
+    batch_size: Annotated[int, typer.Option(help="Rows of a step.")] = 256,
     window: Annotated[
         int | None, typer.Option(help="With --measure: blocks of a window.", show_default="fits")
     ] = None,

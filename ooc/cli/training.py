@@ -1,302 +1,183 @@
-"""Commands about models: plan, train, evaluate, predict."""
+"""Commands that train: train, resume and sweep."""
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from ooc.cli.models import (
-    Activation,
-    Classes,
-    Code,
-    Dropout,
-    Head,
-    Hidden,
-    Initialisation,
-    Intercept,
-    ModelName,
-    Scale,
-    WeightDecay,
-    model_config,
-)
+from ooc.cli.groups import with_groups
+from ooc.cli.models import ModelOptions
 from ooc.cli.options import (
-    BatchSize,
-    DataPath,
-    Features,
+    DataOptions,
+    DescentOptions,
+    FollowOptions,
     Io,
     Json,
-    Lanes,
-    Memory,
-    Missing,
-    OnBadChunk,
-    OptimizerName,
-    Rate,
+    Keep,
+    LogEvery,
     Readers,
     RunPath,
-    SamplingName,
-    Seed,
-    Shuffle,
-    Target,
-    Weight,
-    Window,
+    SaveSeconds,
+    SaveSteps,
+    StreamOptions,
     make_trainer,
-    open_dataset,
+    saving_of,
 )
 from ooc.cli.show import show, table
-from ooc.memory import format_size
+from ooc.cli.signals import stopping_signals
+from ooc.errors import InputError
 
-if TYPE_CHECKING:
-    from ooc.dataset import Dataset
-    from ooc.plan import Plan
-    from ooc.shuffle.advice import Advice
-
-
-def plan(
-    data: DataPath,
-    model: ModelName = "logistic",
-    memory: Memory = "1GiB",
-    batch_size: BatchSize = 256,
-    optimizer: OptimizerName = "sgd",
-    shuffle: Shuffle = "blocks",
-    seed: Seed = 0,
-    classes: Classes = None,
-    hidden: Hidden = None,
-    head: Head = None,
-    code: Code = None,
-    readers: Readers = None,
-    io: Io = "auto",
-    on_bad_chunk: OnBadChunk = "raise",
-    features: Features = "X",
-    target: Target = None,
-    weight: Weight = None,
-    missing: Missing = "raise",
-    window: Window = "auto",
-    lanes: Lanes = 1,
-    sampling: SamplingName = "once",
-    json_: Json = False,
-) -> None:
-    """Show how a run would fit its memory, and how well it would mix; a sample is read.
-
-    Example: ooc plan big.zarr --memory 1GiB --batch-size 256
-    """
-    from ooc.blockio import read_path
-    from ooc.shuffle.advice import advise, measured_trade, trade_table
-
-    dataset = open_dataset(data, features, target, weight, missing)
-    config = model_config(model, dataset, classes=classes, hidden=hidden, head=head, code=code)
-    trainer = make_trainer(
-        config,
-        optimizer,
-        0.1,
-        batch_size,
-        memory,
-        seed,
-        shuffle,
-        readers,
-        io,
-        on_bad_chunk,
-        window,
-        lanes,
-        sampling,
-    )
-    used = [name for name in (dataset.features, dataset.target, dataset.weight) if name]
-    reads = {name: read_path(dataset, name, io).describe() for name in used}
-    planned = trainer.loader(dataset).plan
-    advice = advise(dataset, planned, io=io) if shuffle != "none" else None
-    numbers = planned.to_json()
-    if json_:
-        predicted = {} if advice is None else advice.to_json()
-        show({**numbers, "read_paths": reads, **predicted}, True)
-        return
-    terms = {name: format_size(size) for name, size in planned.terms.items()}
-    for key in ("memory_terms", "memory_budget_bytes", "memory_projected_bytes"):
-        del numbers[key]
-    table(f"plan for {dataset.path}", numbers)
-    table("reading", reads)
-    sums = {
-        "projected": format_size(planned.projected),
-        "budget": format_size(planned.budget),
-    }
-    table("memory", {**terms, **sums})
-    if advice is not None:
-        table("mixing", mixing_lines(dataset, planned, advice))
-        table("windows", trade_table(measured_trade(dataset, planned, advice)))
+Epochs = Annotated[int, typer.Option(help="Passes over the dataset.")]
+RunOption = Annotated[Path | None, typer.Option(help="Where to save.", show_default="runs/NAME")]
 
 
-def mixing_lines(dataset: "Dataset", planned: "Plan", advice: "Advice") -> dict[str, str]:
-    """Say how well a plan mixes, and where that is not well enough, what would."""
-    worst = advice.worst
-    lines = {
-        "predicted inflation": f"{advice.inflation:.3f} of the variance of batch means, by "
-        f"{worst.name}: Vb/s2 {worst.between_share:.4f} +- {worst.error:.4f}"
-    }
-    if advice.enough:
-        return lines
-    lines["more memory"] = (
-        f"a window of {advice.needed_blocks:,} blocks would bring it to {advice.limit}: "
-        f"--memory {advice.memory // 2**20}MiB"
-    )
-    chunks = (
-        "not even chunks of one row would be enough in this window"
-        if advice.chunk_rows is None
-        else f"chunks of {advice.chunk_rows:,} rows, now {planned.order.block_rows:,}, would do "
-        "so in this window if they differ as much"
-    )
-    lines["smaller chunks"] = chunks
-    scratch = dataset.stored_rows * sum(spec.row_bytes for spec in dataset.arrays.values())
-    lines["an exact shuffle"] = (
-        f"brings it to 1.000 for good: ooc shuffle {dataset.path} NEW, with "
-        f"{format_size(scratch)} of scratch space"
-    )
-    return lines
-
-
+@with_groups
 def train(
-    data: DataPath,
-    model: ModelName = "logistic",
-    memory: Memory = "1GiB",
-    batch_size: BatchSize = 256,
-    epochs: Annotated[int, typer.Option(help="Passes over the dataset.")] = 1,
-    optimizer: OptimizerName = "sgd",
-    lr: Rate = 0.1,
-    seed: Seed = 0,
-    shuffle: Shuffle = "blocks",
-    run: Annotated[
-        Path | None, typer.Option(help="Where to save.", show_default="runs/NAME")
+    where: DataOptions,
+    model: ModelOptions,
+    descent: DescentOptions,
+    stream: StreamOptions,
+    follow: FollowOptions,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="Passes over the dataset; for lbfgs, cg and hybrid, at most.",
+            show_default="1; for these three 100",
+        ),
     ] = None,
-    classes: Classes = None,
-    hidden: Hidden = None,
-    activation: Activation = None,
-    initialisation: Initialisation = None,
-    dropout: Dropout = None,
-    weight_decay: WeightDecay = None,
-    head: Head = None,
-    code: Code = None,
-    feature_scale: Scale = "1",
-    intercept: Intercept = True,
-    readers: Readers = None,
-    io: Io = "auto",
-    on_bad_chunk: OnBadChunk = "raise",
-    features: Features = "X",
-    target: Target = None,
-    weight: Weight = None,
-    missing: Missing = "raise",
-    window: Window = "auto",
-    lanes: Lanes = 1,
-    sampling: SamplingName = "once",
+    run: RunOption = None,
     json_: Json = False,
 ) -> None:
-    """Train a model within a memory budget and save it.
+    """Train a model within a memory budget and save it; what is not given is found in the data.
 
-    Example: ooc train big.zarr --model logistic --memory 1GiB --lr 0.5 --run runs/big
+    Example: ooc train big.zarr --model logistic --memory 1GiB --run runs/big
 
     Example: ooc train big.zarr --model mlp --hidden 256,256 --optimizer adam --lr 0.001
+
+    Example: ooc train big.zarr --model logistic --optimizer hybrid --l2 1e-4
     """
     from ooc.progress import ProgressDisplay
 
-    dataset = open_dataset(data, features, target, weight, missing)
-    config = model_config(
-        model,
-        dataset,
-        feature_scale,
-        intercept=intercept,
-        classes=classes,
-        hidden=hidden,
-        activation=activation,
-        initialisation=initialisation,
-        dropout=dropout,
-        weight_decay=weight_decay,
-        head=head,
-        code=code,
-    )
-    trainer = make_trainer(
-        config,
-        optimizer,
-        lr,
-        batch_size,
-        memory,
-        seed,
-        shuffle,
-        readers,
-        io,
-        on_bad_chunk,
-        window,
-        lanes,
-        sampling,
-    )
-    run_dir = run or Path("runs", data.stem)
-    with stopping_signals() as (stop, caught), ProgressDisplay(f"train {data.name}") as report:
+    dataset, name = where.open(), where.data.name
+    trainer = make_trainer(model.config(dataset), descent.make(), stream, follow)
+    run_dir = run or Path("runs", where.data.stem)
+    with stopping_signals() as (stop, caught), ProgressDisplay(f"train {name}") as report:
         result = trainer.fit(dataset, epochs, run_dir, report, stop)
     show({**result.results, "run": str(run_dir)}, json_)
     if caught:
         raise typer.Exit(128 + caught[0])
 
 
-def evaluate(
+def resume(
     run: RunPath,
-    data: DataPath,
-    memory: Memory = "1GiB",
-    features: Features = "X",
-    target: Target = None,
-    weight: Weight = None,
-    missing: Missing = "raise",
+    memory: Annotated[
+        str | None, typer.Option(help="Bytes that it may use.", show_default="the run's own")
+    ] = None,
+    readers: Readers = None,
+    io: Io = "auto",
+    save_seconds: SaveSeconds = 60.0,
+    save_steps: SaveSteps = None,
+    keep: Keep = 3,
+    log_every: LogEvery = None,
     json_: Json = False,
 ) -> None:
-    """Measure loss and accuracy of a saved run on a dataset.
+    """Go on with a run where it was saved last, to the bits that it would have had.
 
-    Example: ooc evaluate runs/big held-out.zarr
+    Example: ooc resume runs/big
     """
     from ooc.progress import ProgressDisplay
-    from ooc.run import load
+    from ooc.resuming import resume as go_on
 
-    dataset = open_dataset(data, features, target, weight, missing)
-    with ProgressDisplay(f"evaluate {data.name}") as report:
-        result = load(run).evaluate(dataset, memory, report)
-    show({**result, "run": str(run)}, json_)
+    saving = saving_of(save_seconds, save_steps, keep)
+    with stopping_signals() as (stop, caught), ProgressDisplay(f"resume {run}") as report:
+        result = go_on(
+            run,
+            memory=memory,
+            readers=readers,
+            io=io,
+            saving=saving,
+            log_every=log_every,
+            report=report,
+            stop=stop,
+        )
+    show({**result.results, "run": str(run)}, json_)
+    if caught:
+        raise typer.Exit(128 + caught[0])
 
 
-def predict(
-    run: RunPath,
-    data: DataPath,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Dataset to write.")],
-    memory: Memory = "1GiB",
-    features: Features = "X",
-    missing: Missing = "raise",
+@with_groups
+def sweep(
+    where: DataOptions,
+    model: ModelOptions,
+    stream: StreamOptions,
+    follow: FollowOptions,
+    lr: Annotated[str, typer.Option(help="Learning rates, such as 0.01,0.1,1.")],
+    l2: Annotated[str, typer.Option(help="L2 penalties.")] = "0",
+    l1: Annotated[str, typer.Option(help="L1 penalties.")] = "0",
+    optimizer: Annotated[str, typer.Option(help="Optimizers, such as sgd,adam.")] = "sgd",
+    schedule: Annotated[str, typer.Option(help="Schedule of every rate.")] = "constant",
+    halving: Annotated[
+        bool, typer.Option(help="Drop the worse half again and again as evidence grows.")
+    ] = False,
+    epochs: Epochs = 1,
+    run: RunOption = None,
     json_: Json = False,
 ) -> None:
-    """Write a saved run's predictions for every row to a new dataset.
+    """Train every combination of settings on one pass over the data, each as if it were alone.
 
-    Example: ooc predict runs/big new.zarr predictions.zarr
+    Example: ooc sweep big.zarr --lr 0.01,0.1,1 --l2 0,1e-6,1e-4 --halving
     """
+    from ooc.grid import grid
+    from ooc.halving import Halving
     from ooc.progress import ProgressDisplay
-    from ooc.run import load
 
-    dataset = open_dataset(data, features, None, None, missing)
-    with ProgressDisplay(f"predict {data.name}") as report:
-        result = load(run).predict_to(dataset, out, memory, report)
-    show({**result, "run": str(run), "path": str(out)}, json_)
+    dataset, name = where.open(), where.data.name
+    optimizers = grid(
+        optimizer.split(","),
+        lr=_numbers("lr", lr),
+        l2=_numbers("l2", l2),
+        l1=_numbers("l1", l1),
+        schedule=DescentOptions(schedule=schedule).make().schedule,
+    )
+    first = next(iter(optimizers.values()))
+    trainer = make_trainer(model.config(dataset), first, stream, follow)
+    run_dir = run or Path("runs", f"{where.data.stem}-sweep")
+    with stopping_signals() as (stop, caught), ProgressDisplay(f"sweep {name}") as report:
+        runs = trainer.fit_many(
+            dataset, optimizers, epochs, run_dir, report, stop, Halving() if halving else None
+        )
+    results = {label: {**one.results, "run": str(run_dir / label)} for label, one in runs.items()}
+    _show_sweep(results, json_)
+    if caught:
+        raise typer.Exit(128 + caught[0])
 
 
-@contextmanager
-def stopping_signals() -> Iterator[tuple[threading.Event, list[int]]]:
-    """Turn the first SIGINT or SIGTERM into a request to save and stop; the second one kills."""
-    stop, caught = threading.Event(), []
-    previous: dict[int, Any] = {}
-    numbers: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
+def _show_sweep(results: dict[str, dict[str, Any]], as_json: bool) -> None:
+    ranked = sorted(results, key=lambda label: _rank(results[label]))
+    best = ranked[0]
+    if as_json:
+        show({**results[best], "best": best, "runs": results}, True)
+        return
+    lines = {}
+    for label in ranked:
+        one = results[label]
+        judged = one.get("validation_loss")
+        held_out = "" if judged is None else f"  held out {judged:.6g}"
+        dropped = f"  dropped: {one['dropped']}" if "dropped" in one else ""
+        loss = "none" if one["loss"] is None else f"{one['loss']:.6g}"
+        lines[label] = f"loss {loss}{held_out}{dropped}"
+    table("best first", lines)
+    show(results[best], False)
 
-    def request(number: int, frame: object) -> None:
-        caught.append(number)
-        stop.set()
-        signal.signal(number, previous[number])
 
-    for number in numbers:
-        previous[number] = signal.signal(number, request)
+def _rank(result: dict[str, Any]) -> tuple[bool, float]:
+    loss = result.get("validation_loss") or result["loss"]
+    return "dropped" in result, math.inf if loss is None else loss
+
+
+def _numbers(name: str, text: str) -> list[float]:
     try:
-        yield stop, caught
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--{name} are numbers with commas between, not {text!r}") from None

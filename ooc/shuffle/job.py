@@ -12,7 +12,7 @@ from ooc.blockio.native import most_stored_bytes
 from ooc.dataset import ArraySpec, Dataset
 from ooc.errors import InputError
 from ooc.memory import format_size
-from ooc.plan import MIB, RESERVED_BYTES
+from ooc.plan import MIB
 from ooc.shuffle.records import RecordLayout
 from ooc.writer import CHUNK_BYTES, SHARD_BYTES
 
@@ -22,6 +22,8 @@ SMALLEST_PIECE = 32 * MIB
 MOST_THREADS = 4
 # A row's key, its place in the order, and what the sort holds.
 SORT_BYTES = 24
+# The imports and the compiler at work on the few kernels of a shuffle.
+RESERVED_BYTES = 288 * MIB
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def test_sorted_rows_need_a_large_one_and_get_it(sorted_labels: Dataset) -> None
 def test_where_a_window_does_not_fit_the_named_memory_is_enough(
     sorted_labels: Dataset,
 ) -> None:
-    small = Loader(sorted_labels, 64, "300MiB", window="auto", block_rows=10)
+    small = Loader(sorted_labels, 64, "412MiB", window="auto", block_rows=10)
     advice = advise(sorted_labels, small.plan)
     assert not advice.enough
     assert small.plan.order.blocks_per_window < advice.needed_blocks
@@ -74,7 +74,7 @@ def test_where_a_window_does_not_fit_the_named_memory_is_enough(
 
 def test_the_trade_is_measured(sorted_labels: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ooc.shuffle.advice.MEASURED_SECONDS", 0.001)
-    plan = Loader(sorted_labels, 64, "400MiB", block_rows=10).plan
+    plan = Loader(sorted_labels, 64, "512MiB", block_rows=10).plan
     choices = measured_trade(sorted_labels, plan, advise(sorted_labels, plan))
     assert len(choices) >= 3
     inflations = [choice.inflation for choice in choices]

@@ -1,0 +1,83 @@
+"""The plan command: how a run would fit its memory, and how well it would mix."""
+
+from typing import TYPE_CHECKING
+
+from ooc.cli.groups import with_groups
+from ooc.cli.models import ModelOptions
+from ooc.cli.options import DataOptions, DescentOptions, Json, StreamOptions, make_trainer
+from ooc.cli.show import show, table
+from ooc.memory import format_size
+
+if TYPE_CHECKING:
+    from ooc.dataset import Dataset
+    from ooc.plan import Plan
+    from ooc.shuffle.advice import Advice
+
+
+@with_groups
+def plan(
+    where: DataOptions,
+    model: ModelOptions,
+    descent: DescentOptions,
+    stream: StreamOptions,
+    json_: Json = False,
+) -> None:
+    """Show how a run would fit its memory, and how well it would mix; a sample is read.
+
+    Example: ooc plan big.zarr --memory 1GiB --batch-size 256
+    """
+    from ooc.blockio import read_path
+    from ooc.shuffle.advice import advise, measured_trade, trade_table
+
+    dataset = where.open()
+    trainer = make_trainer(model.config(dataset), descent.make(), stream)
+    used = [name for name in (dataset.features, dataset.target, dataset.weight) if name]
+    reads = {name: read_path(dataset, name, stream.io).describe() for name in used}
+    planned = trainer.loader(dataset).plan
+    advice = advise(dataset, planned, io=stream.io) if stream.shuffle != "none" else None
+    numbers = planned.to_json()
+    if json_:
+        predicted = {} if advice is None else advice.to_json()
+        show({**numbers, "read_paths": reads, **predicted}, True)
+        return
+    terms = {name: format_size(size) for name, size in planned.terms.items()}
+    for key in ("memory_terms", "memory_budget_bytes", "memory_projected_bytes"):
+        del numbers[key]
+    table(f"plan for {dataset.path}", numbers)
+    table("reading", reads)
+    sums = {
+        "projected": format_size(planned.projected),
+        "budget": format_size(planned.budget),
+    }
+    table("memory", {**terms, **sums})
+    if advice is not None:
+        table("mixing", mixing_lines(dataset, planned, advice))
+        table("windows", trade_table(measured_trade(dataset, planned, advice)))
+
+
+def mixing_lines(dataset: "Dataset", planned: "Plan", advice: "Advice") -> dict[str, str]:
+    """Say how well a plan mixes, and where that is not well enough, what would."""
+    worst = advice.worst
+    lines = {
+        "predicted inflation": f"{advice.inflation:.3f} of the variance of batch means, by "
+        f"{worst.name}: Vb/s2 {worst.between_share:.4f} +- {worst.error:.4f}"
+    }
+    if advice.enough:
+        return lines
+    lines["more memory"] = (
+        f"a window of {advice.needed_blocks:,} blocks would bring it to {advice.limit}: "
+        f"--memory {advice.memory // 2**20}MiB"
+    )
+    chunks = (
+        "not even chunks of one row would be enough in this window"
+        if advice.chunk_rows is None
+        else f"chunks of {advice.chunk_rows:,} rows, now {planned.order.block_rows:,}, would do "
+        "so in this window if they differ as much"
+    )
+    lines["smaller chunks"] = chunks
+    scratch = dataset.stored_rows * sum(spec.row_bytes for spec in dataset.arrays.values())
+    lines["an exact shuffle"] = (
+        f"brings it to 1.000 for good: ooc shuffle {dataset.path} NEW, with "
+        f"{format_size(scratch)} of scratch space"
+    )
+    return lines
