@@ -8,6 +8,7 @@ import pytest
 from pipelines import sorted_data
 
 
+@pytest.mark.slow
 def test_it_compares_draws_and_cleans_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
