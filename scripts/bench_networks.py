@@ -25,7 +25,7 @@ from commands import machine
 from peers.environments import ROOT, Environment, UnavailableError, run_checked
 
 from ooc.blas import one_thread
-from ooc.kernels import linear as progress
+from ooc.kernels import counters as progress
 from ooc.kernels.network_memory import make_scratch
 from ooc.kernels.network_window import train_window
 from ooc.models import MLP
@@ -95,7 +95,8 @@ class Steps:
         """Return the seconds of steps over the first rows, and losses of windows of them."""
         parameters, gradient = self._start.copy(), np.zeros(self._start.size)
         optimizer = adam(RATE)
-        state, constants = optimizer.init(parameters.size), np.array(optimizer.constants)
+        state, settings = optimizer.init(parameters.size), optimizer.settings()
+        penalised = np.ones(parameters.size, np.bool_)
         counters, totals = np.zeros(progress.COUNTERS, np.int64), np.zeros(progress.TOTALS)
         window = window or rows
         order, nothing = np.arange(window, dtype=np.int32), np.empty(0, np.float32)
@@ -117,11 +118,13 @@ class Steps:
                     starts,
                     rows,
                     True,
+                    self._case.batch_size,
+                    progress.NEVER,
                     key,
                     parameters,
                     gradient,
-                    optimizer.code,
-                    constants,
+                    settings,
+                    penalised,
                     state,
                     counters,
                     totals,

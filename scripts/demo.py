@@ -26,7 +26,7 @@ def main() -> None:
         ooc("make", "logistic", str(held_out), "--rows", "400k", "--held-out")
     run = FOLDER / "run"
     shutil.rmtree(run, ignore_errors=True)
-    settings = ["--model", "logistic", "--memory", MEMORY, "--lr", "0.01", "--run", str(run)]
+    settings = ["--model", "logistic", "--memory", MEMORY, "--run", str(run)]
     trained = ooc("train", str(data), *settings)
     evaluated = ooc("evaluate", str(run), str(held_out), "--memory", MEMORY)
     best = zarr.open_group(held_out, mode="r").attrs["generator"]["best"]
@@ -41,6 +41,7 @@ def _print_table(
         ("data, decoded", f"{decoded / 1e9:.2f} GB in {data}"),
         ("rows trained on", f"{trained['rows']:,}"),
         ("steps", f"{trained['steps']:,}"),
+        ("learning rate found", f"{trained['learning_rate']:.4g}"),
         ("seconds", f"{trained['seconds']:.1f}"),
         ("rows/s", f"{trained['rows_per_second']:,.0f}"),
         ("GB/s, decoded", f"{trained['bytes_per_second'] / 1e9:.2f}"),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ooc.dataset import ArraySpec, Dataset
-from ooc.engines import batch_copies, engine_bytes
+from ooc.engines import engine_bytes
 from ooc.memory import format_size, parse_size
 from ooc.models import Logistic
 from ooc.optim import sgd
@@ -11,7 +11,7 @@ from ooc.plan import Plan, make_plan
 
 BATCH_SIZE = 256
 ROWS, FEATURES, CHUNK_ROWS = 155_000_000, 128, 1024
-BUDGETS = ("384MiB", "512MiB", "1GiB", "4GiB")
+BUDGETS = ("448MiB", "512MiB", "1GiB", "4GiB")
 TERMS = ("reserved", "slabs", "readers", "model")
 
 
@@ -20,15 +20,15 @@ def plan_of(memory: str) -> Plan:
     features = ArraySpec("X", (ROWS, FEATURES), np.dtype("f4"), (CHUNK_ROWS, FEATURES), None)
     target = ArraySpec("y", (ROWS,), np.dtype("i8"), (CHUNK_ROWS,), None)
     dataset = Dataset("80 GB", {"X": features, "y": target}, "X", "y", None)
-    model, optimizer = Logistic(), sgd(0.1)
+    model, layout = Logistic(), Logistic().layout((FEATURES,))
     return make_plan(
         dataset,
         BATCH_SIZE,
         parse_size(memory),
         ("X", "y"),
         readers=2,
-        model_bytes=engine_bytes(model, model.layout((FEATURES,)), optimizer, BATCH_SIZE),
-        batch_copies=batch_copies(model),
+        model_bytes=engine_bytes(model, layout, (sgd(0.1),), BATCH_SIZE, full=False),
+        batch_copies=0,
     )
 
 

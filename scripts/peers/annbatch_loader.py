@@ -12,6 +12,7 @@ import zarr
 from annbatch import Loader
 
 import ooc
+from ooc.descents import start
 from ooc.engines import Engine, make_engine
 from ooc.reader import Window
 
@@ -34,7 +35,7 @@ def prepare(job: harness.Job) -> harness.Train:
 
     def train() -> harness.Trained:
         _epoch(loader, group["y"][:], engine)
-        *coefficients, intercept = engine.parameters.tolist()
+        *coefficients, intercept = engine.descents.parameters[0].tolist()
         return harness.Trained(coefficients, intercept, engine.rows)
 
     return train
@@ -59,9 +60,8 @@ def _engine(job: harness.Job) -> Engine:
     model, optimizer = ooc.models.Logistic(), ooc.optim.sgd(job.learning_rate)
     trainer = ooc.Trainer(model, optimizer, job.batch_size)
     dataset = ooc.open(job.store)
-    parameters = np.zeros(trainer.layout(dataset).size, np.float32)
-    state = optimizer.init(parameters.size)
-    return make_engine(model, optimizer, trainer.loader(dataset), parameters, state)
+    descents = start((optimizer,), np.zeros(trainer.layout(dataset).size, np.float32))
+    return make_engine(model, trainer.loader(dataset), descents)
 
 
 def _epoch(loader: Loader, targets: np.ndarray, engine: Engine) -> None:

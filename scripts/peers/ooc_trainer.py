@@ -1,35 +1,69 @@
-"""One epoch with `ooc.Trainer`."""
+"""Epochs with `ooc.Trainer`.
+
+The settings ``optimizer``, ``rate``, ``start`` and ``cosine`` (steps) choose how it descends, by
+default by SGD at the benchmark's rate; with ``rate=found`` a range test finds it, in the run's
+time. ``run`` is a folder to save the run in, every ``every`` seconds.
+"""
 
 import tempfile
 from pathlib import Path
 
 import harness
+import numpy as np
 
 import ooc
+from ooc.callbacks import Situation
+from ooc.saver import Saving
 from ooc.synthetic import Recipe, make
+
+STEPS_BETWEEN_LOOKS = 16
+
+
+def optimizer_of(job: harness.Job) -> ooc.optim.Optimizer:
+    """Return the optimizer that the settings ask for."""
+    settings, common = job.settings, {}
+    rate = settings.get("rate", job.learning_rate)
+    if "cosine" in settings:
+        common["schedule"] = ooc.schedules.cosine(int(settings["cosine"]))
+    if "start" in settings:
+        common["start"] = int(settings["start"])
+    make_optimizer = ooc.optim.OPTIMIZERS[settings.get("optimizer", "sgd")]
+    return make_optimizer(None if rate == "found" else float(rate), **common)
 
 
 def prepare(job: harness.Job) -> harness.Train:
     """Compile the kernels with a tiny run, then open the store."""
+    settings = job.settings
+    saving = Saving(every_seconds=float(settings.get("every", Saving().every_seconds)))
     trainer = ooc.Trainer(
         ooc.models.Logistic(),
-        ooc.optim.sgd(job.learning_rate),
+        optimizer_of(job),
         batch_size=job.batch_size,
-        memory=job.settings["memory"],
+        memory=settings["memory"],
+        saving=saving,
     )
+
+    def look(now: Situation) -> bool:
+        rows = min(now.step * job.batch_size, job.rows_to_use)
+        if job.snapshots.is_due(rows):
+            job.snapshots.note(rows, now.solution)
+        return rows >= job.rows_to_use
+
+    callbacks = ooc.Callbacks()
+    if job.snapshots.wanted:
+        callbacks = ooc.Callbacks(step_end=look, every=STEPS_BETWEEN_LOOKS)
     with tempfile.TemporaryDirectory() as folder:
         tiny = Path(folder, "tiny.zarr")
-        make(tiny, Recipe("logistic", 4 * job.batch_size, job.features))
+        make(tiny, Recipe("logistic", 64 * job.batch_size, job.features))
         trainer.fit(ooc.open(tiny))
     dataset = ooc.open(job.store)
+    epochs = -(-job.rows_to_use // job.rows)
 
     def train() -> harness.Trained:
-        run = trainer.fit(dataset)
-        views = run.layout.views(run.parameters)
-        rows = int(run.results["rows"])
-        return harness.Trained(
-            views["coefficients"][0].tolist(), float(views["intercept"][0]), rows
-        )
+        run = trainer.fit(dataset, epochs, settings.get("run"), callbacks=callbacks)
+        *coefficients, intercept = np.asarray(run.parameters, np.float64).tolist()
+        saved = float(run.results.get("save_seconds", 0.0))
+        return harness.Trained(coefficients, intercept, int(run.results["rows"]), saved)
 
     return train
 

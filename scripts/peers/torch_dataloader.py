@@ -1,4 +1,4 @@
-"""One epoch with PyTorch: an `IterableDataset` over the store, and its `DataLoader`.
+"""Epochs with PyTorch: an `IterableDataset` over the store, and its `DataLoader`.
 
 Blocks of rows are read in random order and each is shuffled, as is usual. With ``batches=row``
 the dataset yields rows and the loader collates them into batches, as PyTorch's documentation
@@ -48,6 +48,22 @@ class Blocks(IterableDataset):
                     yield features[row], targets[row]
 
 
+def make_optimizer(job: harness.Job, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """Return the optimizer that the settings ask for; by default SGD at the benchmark's rate.
+
+    The settings are ``optimizer``, ``rate``, and ``start``, the step from which ASGD averages.
+    """
+    rate = float(job.settings.get("rate", job.learning_rate))
+    match job.settings.get("optimizer", "sgd"):
+        case "adam":
+            return torch.optim.Adam(model.parameters(), lr=rate)
+        case "asgd":
+            start = float(job.settings.get("start", 0))
+            return torch.optim.ASGD(model.parameters(), lr=rate, lambd=0.0, t0=start)
+        case _:
+            return torch.optim.SGD(model.parameters(), lr=rate)
+
+
 def prepare(job: harness.Job) -> harness.Train:
     """Open the store, and take one step so that nothing is loaded late.
 
@@ -62,7 +78,7 @@ def prepare(job: harness.Job) -> harness.Train:
     )
     model = torch.nn.Linear(job.features, 1)
     loss = torch.nn.BCEWithLogitsLoss()
-    optimizer = torch.optim.SGD(model.parameters(), lr=job.learning_rate)
+    optimizer = make_optimizer(job, model)
 
     def step(features: torch.Tensor, targets: torch.Tensor) -> int:
         optimizer.zero_grad()
@@ -70,14 +86,30 @@ def prepare(job: harness.Job) -> harness.Train:
         optimizer.step()
         return len(targets)
 
+    # The optimizer's own state is made anew after the step that only loads things.
     step(torch.zeros(job.batch_size, job.features), torch.zeros(job.batch_size))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
+    optimizer = make_optimizer(job, model)
+
+    def solution() -> list[float]:
+        # ASGD keeps the average of iterates beside them.
+        states = [optimizer.state[parameter] for parameter in model.parameters()]
+        kept = [state.get("ax", own) for state, own in zip(states, model.parameters(), strict=True)]
+        return torch.cat([values.detach().ravel() for values in kept]).tolist()
 
     def train() -> harness.Trained:
-        rows = sum(step(features, targets) for features, targets in loader)
-        return harness.Trained(model.weight[0].tolist(), model.bias.item(), rows)
+        rows = 0
+        while rows < job.rows_to_use:
+            for features, targets in loader:
+                rows += step(features, targets)
+                if job.snapshots.is_due(rows):
+                    job.snapshots.note(rows, solution())
+                if rows >= job.rows_to_use:
+                    break
+        *coefficients, intercept = solution()
+        return harness.Trained(coefficients, intercept, rows)
 
     return train
 

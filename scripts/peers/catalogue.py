@@ -1,0 +1,103 @@
+"""Who is compared with ooc: each peer's script, and the environment that it runs in."""
+
+from dataclasses import dataclass
+
+from peers.environments import ROOT, Environment
+
+ZARR = "zarr==3.1.6"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Something to be timed.
+
+    Attributes
+    ----------
+    name
+        What the table calls it.
+    script
+        Its file in `PEERS`.
+    environment
+        Where it runs, or None for the project's own.
+    target
+        How many times as fast ooc has to be; None for ooc itself.
+    variants
+        Settings of its ways to be run; the fastest way counts.
+    cached
+        Whether it reads a cache of its own that has to be built from the store.
+    """
+
+    name: str
+    script: str
+    environment: Environment | None
+    target: float | None
+    variants: tuple[tuple[str, ...], ...] = ((),)
+    cached: bool = False
+
+
+ANNBATCH = Environment(
+    "annbatch",
+    (
+        "annbatch[zarrs]==0.3.1",
+        "zarrs==0.2.3",
+        "anndata==0.13.4",
+        "zarr==3.4.2",
+        "numpy==2.5.5",
+        "--editable",
+        str(ROOT),
+    ),
+    oldest=(3, 12),
+)
+SCIKIT_LEARN = Environment("scikit-learn", ("scikit-learn==1.9.1", ZARR, "numpy==2.4.6"))
+VOWPAL_WABBIT = Environment(
+    "vowpal-wabbit", ("vowpalwabbit==9.11.9", ZARR, "numba==0.68.1", "numpy==2.4.6")
+)
+TORCH = Environment("torch", ("torch==2.13.0", ZARR, "numpy==2.4.6"))
+DASK_ML = Environment(
+    "dask-ml",
+    (
+        "dask-ml==2025.1.0",
+        "dask==2026.8.0",
+        "distributed==2026.8.0",
+        "scikit-learn==1.9.1",
+        ZARR,
+        "numpy==2.4.6",
+    ),
+)
+
+OOC = Peer("ooc", "ooc_trainer.py", None, None)
+ALL_PEERS = {
+    "annbatch": Peer("annbatch, direct I/O", "annbatch_loader.py", ANNBATCH, 2.0),
+    "scikit-learn": Peer("scikit-learn partial_fit", "sklearn_partial_fit.py", SCIKIT_LEARN, 8.0),
+    "vowpal-wabbit": Peer(
+        "Vowpal Wabbit, cache", "vowpal_wabbit.py", VOWPAL_WABBIT, 8.0, cached=True
+    ),
+    "torch": Peer(
+        "PyTorch DataLoader, rows",
+        "torch_dataloader.py",
+        TORCH,
+        15.0,
+        (("batches=row", "workers=0"), ("batches=row", "workers=2")),
+    ),
+    "torch-batches": Peer(
+        "PyTorch DataLoader, whole batches",
+        "torch_dataloader.py",
+        TORCH,
+        15.0,
+        (("batches=whole", "workers=0"), ("batches=whole", "workers=2")),
+    ),
+    "dask-ml": Peer(
+        "dask-ml Incremental, stored chunks",
+        "dask_ml_incremental.py",
+        DASK_ML,
+        15.0,
+        (("blocks=stored",),),
+    ),
+    "dask-ml-large": Peer(
+        "dask-ml Incremental, 64 chunks a block",
+        "dask_ml_incremental.py",
+        DASK_ML,
+        15.0,
+        (("blocks=large",),),
+    ),
+}
