@@ -15,6 +15,7 @@ from ooc.descents import Descents, start
 from ooc.engines import Engine, make_engine
 from ooc.errors import InputError
 from ooc.fingerprint import differences
+from ooc.kernels.counters import BATCH_LOSS
 from ooc.loader import Loader
 from ooc.models.base import Layout, Model
 from ooc.models.classification import LinearClassifier
@@ -133,6 +134,8 @@ def restored(
     descents = start((optimizer,), arrays["iterate"])
     descents.state[0] = arrays["optimizer_state"]
     descents.totals[0] = arrays["totals"]
+    # The rows of a batch that was begun, and never ended, are read again.
+    descents.totals[0, BATCH_LOSS] = 0.0
     descents.settings[0, FACTOR] = plateau_factor(optimizer.schedule, losses)
     return descents
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", README, re.S)
 SETUP, SHELL = (code for language, code in BLOCKS if language == "bash")
-SCRIPT, MODEL = [code for language, code in BLOCKS if language == "python"]
+SCRIPT, TRAINING, MODEL = [code for language, code in BLOCKS if language == "python"]
 
 
 def environment() -> dict[str, str]:
@@ -39,6 +39,19 @@ def test_shell_commands_and_the_script_work_as_pasted(tmp_path: Path) -> None:
     assert loss < 0.4
     assert accuracy > 0.83
     assert "(1, 128)" in done.stdout
+
+
+def test_the_training_script_works_as_pasted(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = rng.standard_normal((20_000, 4)).astype(np.float32)
+    y = (x[:, 0] + rng.standard_normal(20_000) > 1).astype(np.int64)
+    dataset = write_dataset(tmp_path / "a.zarr", chunk_rows=100, X=x, y=y)
+    names: dict = {"ooc": ooc, "dataset": dataset}
+    exec(compile(TRAINING, "README.md", "exec"), names)
+    assert names["run"].results["epochs"] == 3
+    assert set(names["runs"]) == {"0.01", "0.1", "1.0"}
 
 
 def test_the_script_has_about_ten_lines() -> None:

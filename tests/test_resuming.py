@@ -131,6 +131,31 @@ def test_a_full_gradient_goes_on(labelled: Dataset, tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("batch_size", [700, "full"])
+def test_a_batch_that_was_begun_is_begun_anew(
+    labelled: Dataset, tmp_path: Path, batch_size: int | str
+) -> None:
+    """Stopped at the end of each window, most of them in the middle of a batch."""
+    trainer = Trainer(Logistic(), adam(0.1), batch_size, MEMORY)
+    whole = trainer.fit(labelled, 2).results
+    windows = trainer.loader(labelled).plan.order.windows
+    assert windows > 2
+    for number in range(1, 2 * windows):
+        stop, seen, folder = threading.Event(), [], tmp_path / str(number)
+
+        def after_window(
+            progress: object, stop=stop, seen=seen, number=number  # type: ignore[no-untyped-def]
+        ) -> None:
+            seen.append(progress)
+            if len(seen) == number:
+                stop.set()
+
+        trainer.fit(labelled, 2, folder, after_window, stop)
+        resumed = trainer.resume(labelled, folder).results
+        for key in ("parameters_sha256", "steps", "rows", "loss"):
+            assert resumed[key] == whole[key], (number, key)
+
+
 def test_a_found_rate_is_that_of_the_resumed_run(labelled: Dataset, tmp_path: Path) -> None:
     trainer = Trainer(Logistic(), averaged(), 64, MEMORY)
     whole = trainer.fit(labelled, 2).results
