@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from commands import machine
 from optimum.checkpoints import saving_cost
-from optimum.contenders import CONTENDERS, OOC_FOUND, OOC_GIVEN, Contender, Settings
+from optimum.contenders import CONTENDERS, OWN, Contender, Settings
 from optimum.exact import Optimum, optimum_of
 from optimum.excess import Reached, excesses, reached, sample_of
 from peers.bench import Bench, arrays_of, drop_page_cache, ignored_folder, made_store
@@ -131,10 +131,10 @@ def search_all(
 ) -> dict[str, Any]:
     """Return for each contender its "settings", what was "searched", and a "reason" if it fails."""
     found: dict[str, Any] = {}
-    for contender in (OOC_FOUND, OOC_GIVEN, *(CONTENDERS[name] for name in names)):
+    for contender in (*OWN, *(CONTENDERS[name] for name in names)):
         try:
             race.bench.build_cache(contender.peer)
-            if contender.name not in known:
+            if not known.get(contender.name, {}).get("settings"):
                 outcomes = search(race, contender, rows)
                 searched = [each.to_json(race.bench.rows) for each in outcomes]
                 found[contender.name] = {"settings": outcomes[0].settings, "searched": searched}
@@ -151,8 +151,7 @@ def time_all(
     race: Race, names: Sequence[str], found: Mapping[str, Any], rows: int, rounds: int
 ) -> list[dict[str, Any]]:
     """Time every contender, ooc right before each peer; return the table's lines, ooc's first."""
-    own = (OOC_FOUND, OOC_GIVEN)
-    runs: dict[str, list[Outcome]] = {each.name: [] for each in own}
+    runs: dict[str, list[Outcome]] = {each.name: [] for each in OWN}
     ratios: dict[str, dict[str, list[float]]] = {}
     reasons: dict[str, str] = {}
 
@@ -167,7 +166,7 @@ def time_all(
             if contender is not None and found[contender.name]["settings"] is None:
                 reasons[contender.name] = found[contender.name]["reason"]
                 continue
-            beside = {each.name: run(each) for each in own}
+            beside = {each.name: run(each) for each in OWN}
             if contender is not None:
                 try:
                     theirs = run(contender)
@@ -323,7 +322,8 @@ def _print_report(report: dict[str, Any], optimum: Optimum) -> None:
         f"Near is within {100 * report['within']:g}%; runs go on for {report['rows_run']:,} rows."
     )
     how = "all caches dropped" if report["cold"] else "the store's pages dropped"
-    print(f"Before each timed run: {how}. Seconds are from the opened store, cold.\n")
+    print(f"Before each timed run: {how}. Seconds are from the opened store, cold.")
+    print("The last column has a peer's seconds over those of ooc's lines, in their order.\n")
     print_table([HEADINGS, *(_cells(line, optimum) for line in report["tools"])])
     for name, each in report["found"].items():
         print(f"{name}: {each.get('reason') or ' '.join(each['settings'])}")

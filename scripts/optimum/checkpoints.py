@@ -61,4 +61,4 @@ def saving_cost(bench: Bench, rounds: int) -> dict[str, Any]:
             f"{numbers['percent']:+.2f}% against not saved; "
             f"in saves, as the run counted, {numbers['percent_counted']:.2f}%"
         )
-    return {"machine_rounds": rounds, "ways": found}
+    return {"rounds": rounds, "ways": found}

@@ -54,6 +54,7 @@ SGD_CLASSIFIER = (
 )
 
 # Rates that ooc's own range test finds, in the run's time; and rates given, as the peers have.
+# The first is what ooc does unless it is told otherwise.
 OOC_FOUND = Contender(
     "ooc, finds its rate",
     OOC,
@@ -68,12 +69,20 @@ OOC_FOUND = Contender(
         ("optimizer=adam", "cosine=2000"),
     ),
 )
-OOC_GIVEN = Contender(
-    "ooc, best rate",
+# On rows in random order a small window mixes as well, and the first one is there sooner.
+OOC_SMALL = Contender(
+    "ooc, finds its rate, windows of 32 blocks",
     OOC,
-    (),
+    ("rate=found", "window=32"),
+    (("optimizer=averaged",), ("optimizer=averaged", "start=500")),
+)
+OOC_GIVEN = Contender(
+    "ooc, best rate, windows of 16 blocks",
+    OOC,
+    ("window=16",),
     _grid(["optimizer=averaged"], rate=(0.1, 0.2, 0.4, 0.8), start=(0, 100)),
 )
+OWN = (OOC_FOUND, OOC_SMALL, OOC_GIVEN)
 
 CONTENDERS = {
     "scikit-learn": Contender(

@@ -2,7 +2,8 @@
 
 The settings ``optimizer``, ``rate``, ``start`` and ``cosine`` (steps) choose how it descends, by
 default by SGD at the benchmark's rate; with ``rate=found`` a range test finds it, in the run's
-time. ``run`` is a folder to save the run in, every ``every`` seconds.
+time. ``window`` is the trainer's, in blocks. ``run`` is a folder to save the run in, every
+``every`` seconds.
 """
 
 import tempfile
@@ -41,6 +42,7 @@ def prepare(job: harness.Job) -> harness.Train:
         batch_size=job.batch_size,
         memory=settings["memory"],
         saving=saving,
+        window=int(settings["window"]) if "window" in settings else None,
     )
 
     def look(now: Situation) -> bool:

@@ -34,8 +34,12 @@ DECIMALS = 8
 def prepare(job: harness.Job) -> harness.Train:
     """Build the cache if asked to; otherwise return the pass over it."""
     cache = Path(job.settings["cache"])
+    if job.snapshots.wanted:
+        # It saves in the folder that it runs in, also when it only makes its cache.
+        os.chdir(tempfile.mkdtemp())
     if job.settings.get("build") == "yes":
         _build(job, cache)
+        _remove_saved(job)
         return lambda: harness.Trained([0.0] * job.features, 0.0, job.rows_to_use)
     # Plain steps, one a row, of a constant size: no slower than the adaptive ones of the default,
     # and with a lower loss at the end of an epoch.
@@ -47,9 +51,6 @@ def prepare(job: harness.Job) -> harness.Train:
     if job.rows_to_use < job.rows:
         marks = len(_marks(job.rows_to_use)) if job.snapshots.wanted else 0
         limit = ["--examples", str(job.rows_to_use + marks)]
-    if job.snapshots.wanted:
-        # It saves in the folder it runs in.
-        os.chdir(tempfile.mkdtemp())
 
     def train() -> harness.Trained:
         begun = time.time()
@@ -78,8 +79,14 @@ def _note_saved(job: harness.Job, begun: float) -> None:
         saved.finish()
         rows = int(file.name[len(MARK) :])
         job.snapshots.note(rows, parameters, file.stat().st_mtime - begun)
-    os.chdir(folder.parent)
-    shutil.rmtree(folder)
+    _remove_saved(job)
+
+
+def _remove_saved(job: harness.Job) -> None:
+    if job.snapshots.wanted:
+        folder = Path.cwd()
+        os.chdir(folder.parent)
+        shutil.rmtree(folder)
 
 
 def _marks(rows: int) -> list[int]:
