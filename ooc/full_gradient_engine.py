@@ -16,7 +16,7 @@ from ooc.optim.full_gradient import BEGUN, COUNT, ITERATIONS, PASS_LOSS, PASS_RO
 from ooc.reader import Window
 
 # SciPy's optimisers, as measured in a fresh process by tests/test_full_gradient_engine.py.
-LIBRARY_BYTES = 48 * 2**20
+LIBRARY_BYTES = 24 * 2**20
 
 
 def method_of(descents: Descents) -> FullGradient:
@@ -29,7 +29,8 @@ def method_of(descents: Descents) -> FullGradient:
 def full_gradient_bytes(model: Model, layout: Layout, method: FullGradient) -> int:
     """Return the bytes of sums, of SciPy's work space and of the libraries that it brings."""
     features = layout.shapes["coefficients"][1] if "coefficients" in layout.shapes else 0
-    vectors = 2 * method.memory + 24
+    # SciPy's work space and copies; a hybrid's units are inverted, too.
+    vectors = 2 * method.memory + 24 + 4 * method.units_rows(layout.size)
     return LIBRARY_BYTES + sums_bytes(model, features, layout.size) + 8 * vectors * layout.size
 
 

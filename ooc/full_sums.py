@@ -4,6 +4,8 @@ The linear family has a compiled loop in float64. Any other model is handed rows
 scores and gradients are its own float32, and only their sums are float64.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
@@ -20,6 +22,9 @@ from ooc.loader import BatchAssembler, Loader
 from ooc.models.base import Model
 from ooc.models.linear import LinearFamily, as_float32
 from ooc.reader import Window
+
+# Parts of a window whose sums are made on their own.
+PARTS = 8
 
 
 class Sums(Protocol):
@@ -51,54 +56,72 @@ def sums_bytes(model: Model, features: int, parameters: int) -> int:
     """Return the bytes of the sums' scratch, without what a model itself holds for a batch."""
     if isinstance(model, LinearFamily) and model.loss_code != OWN:
         tile = tile_rows(features) * (4 * features + 8 * model.outputs + 16) + 16 * features
-        return tile + 8 * parameters
+        return PARTS * (tile + 8 * parameters)
     return 12 * parameters
 
 
 class LinearSums:
-    """The linear family's, compiled; see `Sums`."""
+    """The linear family's, compiled, on as many threads as there are cores; see `Sums`.
+
+    A window is cut into `PARTS`, whose sums are added up in their order: how many threads there
+    are makes no difference.
+    """
 
     def __init__(self, model: LinearFamily, loader: Loader, parameters: np.ndarray) -> None:
         self._model, self._dataset = model, loader.dataset
         shape = loader.dataset.arrays[loader.dataset.features].shape[1:]
         features = int(np.prod(shape, dtype=np.int64))
-        rows, weighted = tile_rows(features), loader.dataset.weight is not None
-        self._tile = Tile(
-            np.empty((rows, features), np.float32),
-            np.empty(rows, np.float32),
-            np.empty(rows if weighted else 0, np.float32),
-            np.empty(rows, np.int64),
-            np.empty((rows, model.outputs)),
-            np.empty((0, 0), np.float32),
-            np.empty(0),
-        )
-        self._partial = np.empty(features)
+        weighted = loader.dataset.weight is not None
+        self._tiles = [_tile(features, model.outputs, weighted) for _ in range(PARTS)]
+        self._partials = np.empty((PARTS, features))
+        self._totals = np.empty((PARTS, parameters.size))
         self._problem = model.problem(model.layout(shape), parameters)
+        self._threads = min(PARTS, len(os.sched_getaffinity(0)))
 
     def add(self, window: Window, point: np.ndarray, total: np.ndarray) -> tuple[int, float]:
         """Add the gradients of a window's rows."""
         dataset = self._dataset
         features, half = as_rows(window.arrays[dataset.features])
+        targets = as_float32(window.arrays.get(dataset.target or ""))
+        weights = as_float32(window.arrays.get(dataset.weight or ""))
         # Rows in the order in which they are stored are read much faster.
         order = np.sort(window.order[window.start :])
-        rows = Rows(
-            features,
-            half,
-            as_float32(window.arrays.get(dataset.target or "")),
-            as_float32(window.arrays.get(dataset.weight or "")),
-            order,
-            window.block_starts,
-            window.block_rows,
-        )
-        status, place, loss = add_window(
-            rows, self._problem, point, self._tile, self._partial, total
-        )
-        if status != OK:
-            row = int(window.rows(np.array([place]))[0])
-            target = float(rows.targets[place]) if rows.targets.size else None
-            values = window.arrays[dataset.features][place]
-            raise self._model.explain(status, row, values, target)
+        blocks = (window.block_starts, window.block_rows)
+        parts = [
+            Rows(features, half, targets, weights, places, *blocks)
+            for places in np.array_split(order, PARTS)
+        ]
+        self._totals[:] = 0.0
+
+        def work(number: int) -> tuple[int, int, float]:
+            scratch = (self._tiles[number], self._partials[number], self._totals[number])
+            return add_window(parts[number], self._problem, point, *scratch)
+
+        with ThreadPoolExecutor(self._threads) as pool:
+            found = list(pool.map(work, range(PARTS)))
+        loss = 0.0
+        for number, (status, place, part_loss) in enumerate(found):
+            if status != OK:
+                row = int(window.rows(np.array([place]))[0])
+                target = float(targets[place]) if targets.size else None
+                values = window.arrays[dataset.features][place]
+                raise self._model.explain(status, row, values, target)
+            total += self._totals[number]
+            loss += part_loss
         return len(order), float(loss)
+
+
+def _tile(features: int, outputs: int, weighted: bool) -> Tile:
+    rows = tile_rows(features)
+    return Tile(
+        np.empty((rows, features), np.float32),
+        np.empty(rows, np.float32),
+        np.empty(rows if weighted else 0, np.float32),
+        np.empty(rows, np.int64),
+        np.empty((rows, outputs)),
+        np.empty((0, 0), np.float32),
+        np.empty(0),
+    )
 
 
 class BatchSums:

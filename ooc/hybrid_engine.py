@@ -193,6 +193,7 @@ class HybridEngine:
             record.start[:] += share * (self.descents.parameters[0] - record.start)
         elif head[AVERAGED_ITERATES] > 0 and record.units is not None and record.units.ndim == 2:
             difference = self._first.gradient - record.total
+            difference *= math.sqrt(self._first.batch_size)
             record.units[:] += np.multiply.outer(difference, difference)
             head[DIFFERENCES] += 1
 
@@ -210,7 +211,7 @@ class HybridEngine:
         record.head[BEGUN], record.total[:] = 1.0, 0.0
         count, rows = record.head[DIFFERENCES], self._first.batch_size
         if record.units.ndim == 2 and count >= LEAST_DIFFERENCES * self._trained:
-            record.units[:] = whitening(rows / (2.0 * count) * record.units, self._l2)
+            record.units[:] = whitening(record.units / (2.0 * count), self._l2)
             return
         share = 1.0 - one.settings[0, OWN + 1] ** self._first.step
         scales = 1.0 / np.sqrt(_floored(rows / share * one.state[0, 1] + self._l2))

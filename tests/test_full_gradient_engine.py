@@ -18,6 +18,7 @@ import ooc
 from ooc import checkpoint
 from ooc.dataset import Dataset
 from ooc.errors import InputError
+from ooc.full_gradient_engine import LIBRARY_BYTES
 from ooc.metrics import Progress
 from ooc.models import MLP, Logistic
 from ooc.optim import FULL_GRADIENT, cg, hybrid, lbfgs, optimizer_from_config, sgd
@@ -130,6 +131,11 @@ def test_stopped_after_any_window_it_goes_on_to_the_same_bits(
             assert told == [line["loss"] for line in whole.history if line["kind"] == "train"]
 
 
+def in_package() -> dict[str, str]:
+    """Return an environment in which a new process finds this package."""
+    return {**os.environ, "PYTHONPATH": str(Path(ooc.__file__).parent.parent)}
+
+
 KILLED = """
 import os, sys
 import ooc, ooc.plan
@@ -159,7 +165,7 @@ def test_killed_it_goes_on_to_the_same_bits(labelled: Dataset, tmp_path: Path, n
     for moment in (5 * windows + 1, windows + 1):
         done = subprocess.run(
             [sys.executable, "-c", KILLED, labelled.path, str(folder), name, str(moment)],
-            env={**os.environ, "PYTHONPATH": str(Path(ooc.__file__).parent.parent)},
+            env=in_package(),
         )
         assert done.returncode == -signal.SIGKILL
     resumed = ooc.resume(folder, readers=1).results
@@ -214,6 +220,27 @@ def test_what_cannot_be_is_refused_before_work(labelled: Dataset) -> None:
         Trainer(Logistic(), cg(), sampling="replacement")
     with pytest.raises(InputError, match="hybrid begins on mini-batches"):
         Trainer(Logistic(), hybrid(), "full")
+
+
+LIBRARIES = """
+import numpy as np
+import ooc.trainer
+from ooc.minimise import replay
+from ooc.optim import cg, lbfgs
+from ooc.process import resident_bytes
+from ooc.hybrid_engine import whitening
+before = resident_bytes()
+for method in (lbfgs(), cg()):
+    replay(method, np.zeros(8), np.ones(1), np.ones((1, 8)))
+whitening(np.eye(8), np.zeros(8))
+print(resident_bytes() - before)
+"""
+
+
+def test_the_libraries_take_what_the_plan_says() -> None:
+    command = [sys.executable, "-c", LIBRARIES]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=in_package())
+    assert LIBRARY_BYTES / 4 < int(done.stdout) <= LIBRARY_BYTES
 
 
 @pytest.mark.parametrize("name", FULL_GRADIENT)
