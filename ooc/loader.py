@@ -117,6 +117,8 @@ class Loader:
         "raise", or "skip": leave out the rows of chunks that cannot be read, and count them.
     model_bytes, batch_copies, optional_bytes
         What a trainer adds to the plan, see `ooc.plan.make_plan`.
+    most_batch_rows
+        Rows of a batch at most, where a trainer changes its size; its memory is the trainer's.
 
     Raises
     ------
@@ -151,6 +153,7 @@ class Loader:
         lanes: int = 1,
         window: int | str | None = None,
         block_rows: int | None = None,
+        most_batch_rows: int = 0,
     ) -> None:
         check_bad_chunk_choice(on_bad_chunk)
         check_sampling(sampling, shuffle, lanes, on_bad_chunk)
@@ -192,7 +195,7 @@ class Loader:
             subset=make_subset(dataset, planned.order.block_rows) if sampling == "once" else None,
             draws=make_draws(dataset, sampling, planned.order.block_rows),
         )
-        self.plan: Plan = replace(planned, order=order)
+        self.plan: Plan = replace(planned, order=order, most_batch_rows=most_batch_rows)
         self.epoch = 0
         self.row = 0
         self.step = 0

@@ -56,7 +56,7 @@ class NetworkEngine:
         self._network = model.network(int(np.prod(shape, dtype=np.int64)))
         self._scratch = make_scratch(
             self._network,
-            loader.plan.batch_size,
+            loader.plan.largest_batch,
             model.target_width,
             weighted=loader.dataset.weight is not None,
         )

@@ -6,6 +6,7 @@ spread over the steps says how good they are.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -69,25 +70,29 @@ def noise_entries(
     {'temperature': 0.0125, 'temperature_low': 0.0123, 'temperature_high': 0.0127,
      'noise_scale_low': 7.7802, 'noise_scale': 8.0, 'noise_scale_high': 8.226}
     """
-    since = (now - before).tolist()
-    count = since[HALVED]
-    if count < FEWEST_BATCHES:
-        return {}
-    signal, noise = since[SIGNAL] / count, since[NOISE] / count
-    # Variances of the means, and their covariance.
-    of_signal = max(since[SIGNAL_SQUARES] / count - signal**2, 0.0) / (count - 1)
-    of_noise = max(since[NOISE_SQUARES] / count - noise**2, 0.0) / (count - 1)
-    of_both = (since[SIGNAL_NOISE] / count - signal * noise) / (count - 1)
-    if not math.isfinite(signal + noise + of_signal + of_noise + of_both):
+    means = _means(now - before)
+    if means is None:
         return {}
     told = {}
     rate = effective_rate(settings, step)
     if rate is not None:
-        factor, error = rate / (2 * batch_size * trained), Z * math.sqrt(of_noise)
-        told["temperature"] = factor * noise
-        told["temperature_low"] = factor * max(noise - error, 0.0)
-        told["temperature_high"] = factor * (noise + error)
-    return told | _ratio_entries(signal, noise, of_signal, of_noise, of_both)
+        factor, error = rate / (2 * batch_size * trained), Z * math.sqrt(means.of_noise)
+        told["temperature"] = factor * means.noise
+        told["temperature_low"] = factor * max(means.noise - error, 0.0)
+        told["temperature_high"] = factor * (means.noise + error)
+    return told | _ratio_entries(means)
+
+
+def noise_scale_bound(since: np.ndarray) -> float:
+    """Return the lower end of the noise scale's interval, in rows; 0 without an estimate.
+
+    Parameters
+    ----------
+    since
+        (TOTALS,) float64, what totals have grown by.
+    """
+    means = _means(since)
+    return 0.0 if means is None else _ratio_entries(means).get("noise_scale_low", 0.0)
 
 
 def effective_rate(settings: np.ndarray, step: int) -> float | None:
@@ -107,10 +112,35 @@ def effective_rate(settings: np.ndarray, step: int) -> float | None:
     return float(rate_at(settings, step)) if code in PLAIN else None
 
 
-def _ratio_entries(
-    signal: float, noise: float, of_signal: float, of_noise: float, of_both: float
-) -> dict[str, float]:
+class _Means(NamedTuple):
+    """Mean signal and noise of some steps; variances of both means, and their covariance."""
+
+    signal: float
+    noise: float
+    of_signal: float
+    of_noise: float
+    of_both: float
+
+
+def _means(since: np.ndarray) -> _Means | None:
+    totals = since.tolist()
+    count = totals[HALVED]
+    if count < FEWEST_BATCHES:
+        return None
+    signal, noise = totals[SIGNAL] / count, totals[NOISE] / count
+    means = _Means(
+        signal,
+        noise,
+        max(totals[SIGNAL_SQUARES] / count - signal**2, 0.0) / (count - 1),
+        max(totals[NOISE_SQUARES] / count - noise**2, 0.0) / (count - 1),
+        (totals[SIGNAL_NOISE] / count - signal * noise) / (count - 1),
+    )
+    return means if all(map(math.isfinite, means)) else None
+
+
+def _ratio_entries(means: _Means) -> dict[str, float]:
     """Return Fieller's interval of noise / signal: where (noise - r signal)^2 < z^2 variance."""
+    signal, noise, of_signal, of_noise, of_both = means
     a = signal**2 - Z**2 * of_signal
     b = signal * noise - Z**2 * of_both
     c = noise**2 - Z**2 * of_noise

@@ -56,6 +56,8 @@ class Plan:
         Decoded bytes over used bytes: above 1 where chunks are larger than blocks.
     row_bytes
         Decoded bytes of one row of all arrays used.
+    most_batch_rows
+        Rows of a batch at most, where its size changes as a run goes on; 0 where it stays.
     """
 
     order: Order
@@ -66,6 +68,12 @@ class Plan:
     budget: int
     amplification: float
     row_bytes: int
+    most_batch_rows: int = 0
+
+    @property
+    def largest_batch(self) -> int:
+        """Rows of a batch at most."""
+        return max(self.batch_size, self.most_batch_rows)
 
     @property
     def projected(self) -> int:
@@ -74,7 +82,7 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """m, steps of an epoch: every batch is full but the last."""
+        """m, steps of an epoch in batches of the first size: every batch is full but the last."""
         return -(-self.order.epoch_rows // self.batch_size)
 
     def to_json(self) -> dict[str, object]:

@@ -22,6 +22,7 @@ from ooc.recorder import Recorder
 from ooc.run import Run
 from ooc.saver import Saver
 from ooc.session import Following, Session, versions
+from ooc.steering_watcher import SteeringWatcher
 from ooc.validation import Validator
 
 
@@ -145,6 +146,12 @@ class Progression:
             None if halving is None else HalvingWatcher(halving, engine, steps, self._validators)
         )
         middle: list[Watcher] = [] if self._halving is None else [self._halving]
+        self._steering: SteeringWatcher | None = None
+        if following.steering is not None:
+            so_far = saved["steering"] if saved else None
+            first = loader.plan.batch_size
+            self._steering = SteeringWatcher(following.steering, engine, first, so_far)
+            middle.append(self._steering)
         if callbacks.step_end is not None or callbacks.epoch_end is not None:
             middle.append(CallbackWatcher(callbacks, engine))
         self._end = EndWatcher(engine)
@@ -253,6 +260,7 @@ class Progression:
             },
             "recorder": self._recorders[number].state(),
             "validation": validation,
+            "steering": None if self._steering is None else self._steering.state(),
             "versions": versions(),
         }
         saving = self._following.saving

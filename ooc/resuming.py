@@ -14,6 +14,7 @@ from ooc.models import from_config
 from ooc.optim import optimizer_from_config
 from ooc.run import Run
 from ooc.saver import USUAL, Saving
+from ooc.steering import steering_from_config
 from ooc.trainer import NO_CALLBACKS, Trainer
 from ooc.validation import Validation
 
@@ -53,6 +54,7 @@ def resume(
     settings["model"] = from_config(settings["model"])
     settings["optimizer"] = optimizer_from_config(settings["optimizer"])
     settings["validation"] = _validation(run_dir, settings["validation"])
+    settings["steering"] = steering_from_config(settings["steering"])
     trainer = Trainer(
         **settings,
         memory=saved["memory"] if memory is None else memory,

@@ -26,6 +26,7 @@ from ooc.range_test import Found, find_rate
 from ooc.rng import Purpose, generator
 from ooc.saver import Saving
 from ooc.schedules import plateau_factor
+from ooc.steering import Steering
 from ooc.validation import Validation
 from ooc.version import VERSION
 
@@ -42,6 +43,8 @@ class Following:
         The budget, as it was given.
     settings
         What the run's bits depend on, as the trainer notes it, without the optimizer.
+    steering
+        See `ooc.trainer.Trainer`.
     optimizers
         Config of the optimizer of each descent, as it was given.
     """
@@ -51,6 +54,7 @@ class Following:
     log_every: int | None
     memory: str | int
     settings: Mapping[str, Any]
+    steering: Steering | None
     optimizers: Sequence[Mapping[str, Any]]
 
 

@@ -37,6 +37,7 @@ from ooc.session import (
     versions,
     with_rates,
 )
+from ooc.steering import Steering
 from ooc.validation import Validation, extra_bytes, validation_loader
 
 FULL = "full"
@@ -74,6 +75,9 @@ class Trainer:
         When a run with a directory is saved.
     log_every
         Steps between lines of the history; by default at a window's end, a second apart.
+    steering
+        How batch size and temperature change while the run goes on; by default they stay. An
+        epoch has other steps then than a schedule of the rate counts on.
 
     Examples
     --------
@@ -99,6 +103,7 @@ class Trainer:
     validation: Validation | None = None
     saving: Saving = USUAL
     log_every: int | None = None
+    steering: Steering | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.batch_size, str) and self.batch_size != FULL:
@@ -109,6 +114,8 @@ class Trainer:
             raise InputError(
                 f"{self.optimizer.name} takes each row once a pass, not sampling={self.sampling!r}"
             )
+        if self.steering is not None and self._is_full:
+            raise InputError("there is no batch to steer where a step takes all rows")
         if self._method is not None and self._method.first and self.batch_size == FULL:
             raise InputError("hybrid begins on mini-batches; give it a batch_size, or take lbfgs")
 
@@ -262,6 +269,7 @@ class Trainer:
             "lanes": self.lanes,
             "window": self.window,
             "validation": validation,
+            "steering": None if self.steering is None else self.steering.to_config(),
         }
 
     @property
@@ -336,6 +344,7 @@ class Trainer:
             self.log_every,
             self.memory,
             self.to_config(),
+            self.steering,
             [optimizer.to_config() for optimizer in optimizers],
         )
 
@@ -361,8 +370,11 @@ class Trainer:
         target = dataset.target if model.needs_target else None
         names = [name for name in (dataset.features, target, dataset.weight) if name is not None]
         row_bytes = sum(spec.row_bytes for spec in dataset.specs(tuple(names)))
-        used = engine_bytes(model, layout, optimizers, rows, full)
-        held = batch_rows_held(model, rows, full or self._method is not None)
+        most = rows if self.steering is None else self.steering.largest_batch(rows)
+        if most > dataset.rows:
+            raise InputError(f"a batch of {most} rows is larger than the dataset of {dataset.rows}")
+        used = engine_bytes(model, layout, optimizers, most, full)
+        held = batch_rows_held(model, most, full or self._method is not None)
         loader = Loader(
             dataset,
             rows,
@@ -375,10 +387,11 @@ class Trainer:
             on_bad_chunk=self.on_bad_chunk,
             model_bytes=used + beside + held * row_bytes,
             batch_copies=0,
-            optional_bytes=optional_bytes(model, layout, rows, len(optimizers), full),
+            optional_bytes=optional_bytes(model, layout, most, len(optimizers), full),
             sampling=self.sampling,
             lanes=self.lanes,
             window=self.window,
+            most_batch_rows=most,
         )
         return loader, validation
 

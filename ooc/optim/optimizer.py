@@ -13,6 +13,7 @@ from ooc.optim.settings import (
     CODE,
     FACTOR,
     FIRST,
+    HEAT,
     L1,
     L2,
     OWN,
@@ -132,7 +133,8 @@ class Optimizer:
         if self.rate is None:
             raise InputError(f"{self.name} has no learning rate yet; give one with lr=")
         settings = np.zeros(SETTINGS)
-        settings[CODE], settings[RATE], settings[FACTOR] = self.code, self.rate, 1.0
+        settings[CODE], settings[RATE] = self.code, self.rate
+        settings[FACTOR] = settings[HEAT] = 1.0
         settings[SCHEDULE], settings[WARMUP] = self.schedule.code, self.schedule.warmup
         schedule = self.schedule.known_constants()
         settings[FIRST : FIRST + len(schedule)] = schedule
