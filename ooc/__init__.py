@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ooc.run import load
     from ooc.saver import Saving
     from ooc.splits import split
+    from ooc.steering import Steering
     from ooc.trainer import Trainer
     from ooc.validation import Validation
     from ooc.writer import create
@@ -29,6 +30,7 @@ _HOMES = {
     "Halving": "ooc.halving",
     "Loader": "ooc.loader",
     "Saving": "ooc.saver",
+    "Steering": "ooc.steering",
     "Trainer": "ooc.trainer",
     "Validation": "ooc.validation",
     "create": "ooc.writer",
@@ -46,6 +48,7 @@ __all__ = [
     "Halving",
     "Loader",
     "Saving",
+    "Steering",
     "Trainer",
     "Validation",
     "create",

@@ -395,3 +395,37 @@ def test_shuffles_that_are_refused(
     write_dataset(here / "a.zarr", X=np.ones((40, 3), np.float32), y=np.zeros(40))
     writes = arguments[0] == "shuffle" and "--measure" not in arguments
     assert message in refused(capsys, *arguments, *([] if writes else ["--batch-size", "10"]))
+
+
+def test_methods_on_the_full_gradient_and_their_resume(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called(capsys, "make", "logistic", "big.zarr", "--rows", "20k", "--features", "8")
+    fixed = ["big.zarr", "--memory", "512MiB", "--batch-size", "64", "--standardise", "no"]
+    for name in ("lbfgs", "cg", "hybrid"):
+        run = f"runs/{name}"
+        result = called(capsys, "train", *fixed, "--optimizer", name, "--run", run)
+        assert (result["ended"], result["gradient_norm"] <= 1e-6) == ("tolerance", True)
+        assert result["memory_peak_bytes"] > 0
+        assert called(capsys, "resume", run)["parameters_sha256"] == result["parameters_sha256"]
+    told = refused(capsys, "train", *fixed, "--optimizer", "lbfgs", "--lr", "0.1")
+    assert "leave out lr=0.1" in told
+    told = refused(capsys, "train", *fixed, "--optimizer", "hybrid", "--l1", "0.1")
+    assert "use l2=" in told
+
+
+def test_a_run_is_steered(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    called(capsys, "make", "logistic", "big.zarr", "--rows", "20k", "--features", "8")
+    fixed = ["train", "big.zarr", "--memory", "512MiB", "--batch-size", "64", "--lr", "0.1"]
+    grown = called(capsys, *fixed, "--batch-schedule", "100=640", "--run", "runs/a")
+    assert grown["steps"] == 100 + 22
+    cooled = called(
+        capsys, *fixed, "--temperature", "0=1,200=0.1", "--temperature-by", "batch",
+        "--largest-batch", "640", "--steer-every", "10", "--run", "runs/b",
+    )  # fmt: skip
+    assert 30 < cooled["steps"] < 200
+    followed = called(capsys, *fixed, "--auto-batch", "--largest-batch", "512", "--run", "runs/c")
+    assert followed["steps"] < 313
+    assert "choose one" in refused(capsys, *fixed, "--auto-batch", "--batch-schedule", "1=2")
+    assert "not 'high'" in refused(capsys, *fixed, "--temperature", "high")
+    assert "give one of these" in refused(capsys, *fixed, "--largest-batch", "100")

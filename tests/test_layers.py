@@ -63,7 +63,7 @@ FLOORS = [
     {"report.sections"},
     {"report.page"},
     {"report"},
-    {"cli.groups", "cli.show", "cli.signals"},
+    {"cli.groups", "cli.show", "cli.signals", "cli.steering"},
     {"cli.options", "cli.models"},
     {
         "cli.data",

@@ -114,9 +114,9 @@ def test_an_automatic_batch_follows_the_noise_scale(
         Trainer(
             Logistic(),
             sgd(0.1),
-            4,
+            8,
             MEMORY,
-            steering=Steering("auto", [(0, 1.0), (30, 0.1)], largest=64, every=50),
+            steering=Steering("auto", [(0, 1.0), (30, 0.1)], largest=64, every=40),
         ),
     ],
     ids=["schedule", "auto"],

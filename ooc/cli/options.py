@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ooc.optim import Optimizer
     from ooc.saver import Saving
     from ooc.schedules import Schedule
+    from ooc.steering import Steering
     from ooc.trainer import Trainer
     from ooc.validation import Validation
 
@@ -211,6 +212,7 @@ def make_trainer(
     optimizer: "Optimizer",
     stream: StreamOptions,
     follow: FollowOptions | None = None,
+    steering: "Steering | None" = None,
 ) -> "Trainer":
     """Make the trainer that the options name; `model` is a model's config."""
     from ooc.models import from_config
@@ -229,6 +231,7 @@ def make_trainer(
         stream.sampling,
         stream.lanes,
         window_named(stream.window),
+        steering=steering,
         **({} if follow is None else follow.settings()),
     )
 

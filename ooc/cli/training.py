@@ -26,6 +26,7 @@ from ooc.cli.options import (
 )
 from ooc.cli.show import show, table
 from ooc.cli.signals import stopping_signals
+from ooc.cli.steering import SteeringOptions
 from ooc.errors import InputError
 
 Epochs = Annotated[int, typer.Option(help="Passes over the dataset.")]
@@ -38,6 +39,7 @@ def train(
     model: ModelOptions,
     descent: DescentOptions,
     stream: StreamOptions,
+    steering: SteeringOptions,
     follow: FollowOptions,
     epochs: Annotated[
         int | None,
@@ -60,7 +62,7 @@ def train(
     from ooc.progress import ProgressDisplay
 
     dataset, name = where.open(), where.data.name
-    trainer = make_trainer(model.config(dataset), descent.make(), stream, follow)
+    trainer = make_trainer(model.config(dataset), descent.make(), stream, follow, steering.make())
     run_dir = run or Path("runs", where.data.stem)
     with stopping_signals() as (stop, caught), ProgressDisplay(f"train {name}") as report:
         result = trainer.fit(dataset, epochs, run_dir, report, stop)
