@@ -141,6 +141,7 @@ def test_a_run_evaluates_a_dataset_and_the_shell_prints_it(
     assert "None" not in table
 
 
+@pytest.mark.slow
 def test_evaluation_holds_no_array_as_long_as_the_rows(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:

@@ -99,6 +99,7 @@ def stopped_at_window(number: int):
     return report, stop
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "trainer",
     [
@@ -155,7 +156,7 @@ else:
 """
 
 
-@pytest.mark.parametrize("name", ["hybrid", "lbfgs"])
+@pytest.mark.parametrize("name", ["hybrid", pytest.param("lbfgs", marks=pytest.mark.slow)])
 def test_killed_it_goes_on_to_the_same_bits(labelled: Dataset, tmp_path: Path, name: str) -> None:
     """A real SIGKILL in the middle of a pass, twice."""
     trainer = Trainer(Logistic(), FULL_GRADIENT[name](), 32, MEMORY)

@@ -52,6 +52,7 @@ def test_training_on_eight_budgets_stays_inside_one(big: Path, tmp_path: Path) -
     assert result["loss"] < 0.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "model"),
     [
@@ -85,6 +86,7 @@ def test_the_check_can_fail(big: Path, tmp_path: Path) -> None:
     assert exceeds(json.loads(done.stdout))
 
 
+@pytest.mark.slow
 def test_making_data_holds_a_few_chunks_and_not_the_data(tmp_path: Path) -> None:
     code = (
         "from ooc.synthetic import Recipe, make\n"

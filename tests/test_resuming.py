@@ -144,7 +144,10 @@ def test_a_batch_that_was_begun_is_begun_anew(
         stop, seen, folder = threading.Event(), [], tmp_path / str(number)
 
         def after_window(
-            progress: object, stop=stop, seen=seen, number=number  # type: ignore[no-untyped-def]
+            progress: object,
+            stop=stop,
+            seen=seen,
+            number=number,  # type: ignore[no-untyped-def]
         ) -> None:
             seen.append(progress)
             if len(seen) == number:

@@ -153,6 +153,7 @@ def test_a_minimisation_ends_when_its_evaluations_are_used_up(minimise) -> None:
     assert 30 <= evaluations < 60
 
 
+@pytest.mark.slow
 def test_random_starts_find_the_published_minimum_of_13_atoms() -> None:
     found = searches.search_many(13, 0, 100, 5000)
     assert sum(each.is_global for each in found) == 100
@@ -310,6 +311,7 @@ def test_what_is_not_converged_or_not_stored_well_is_seen(tmp_path: Path) -> Non
         archive.summarise(ooc.open(tmp_path / "none"), "1GiB")
 
 
+@pytest.mark.slow
 def test_the_pipeline_searches_times_descends_archives_and_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

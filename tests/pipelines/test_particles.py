@@ -62,6 +62,7 @@ def test_the_mass_of_two_jets_is_its_textbook_formula() -> None:
     np.testing.assert_allclose(events.masses(low)[:, 0], expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_network_finds_more_than_a_line_and_less_than_all(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -135,6 +135,7 @@ def test_a_run_that_was_killed_ends_where_one_that_was_not_does(
     assert np.nanmin(speed.low) > 0
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_history(tmp_path: Path) -> None:
     lines = [json.dumps(line) + "\n" for line in history_lines(400, noise=True)]
     peaks = []

@@ -121,6 +121,7 @@ def test_same_seed_same_bits_whatever_budget_threads_and_pieces(
     assert content(tmp_path / "other.zarr") not in found
 
 
+@pytest.mark.slow
 def test_units_smaller_than_shards_give_the_same_bits(tmp_path: Path) -> None:
     """A budget in which no shard fits sorts a part of it at a time."""
     rows = 300_000
@@ -276,6 +277,7 @@ def test_rows_that_are_not_those_that_were_read_are_found(
     assert not (tmp_path / "new.zarr").exists()
 
 
+@pytest.mark.slow
 def test_memory_stays_inside_the_budget(two_shards: Path, tmp_path: Path) -> None:
     code = (
         "import sys, ooc; from ooc.shuffle import exact\n"
