@@ -372,7 +372,10 @@ class Trainer:
         row_bytes = sum(spec.row_bytes for spec in dataset.specs(tuple(names)))
         most = rows if self.steering is None else self.steering.largest_batch(rows)
         if most > dataset.rows:
-            raise InputError(f"a batch of {most} rows is larger than the dataset of {dataset.rows}")
+            raise InputError(
+                f"a batch of {most} rows is larger than the dataset of {dataset.rows} rows; "
+                f"lower the batch size to {dataset.rows} or less"
+            )
         used = engine_bytes(model, layout, optimizers, most, full)
         held = batch_rows_held(model, most, full or self._method is not None)
         loader = Loader(

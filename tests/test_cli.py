@@ -199,7 +199,7 @@ def test_a_run_directory_that_holds_a_run(here: Path, capsys: pytest.CaptureFixt
     [
         ({"y": np.arange(500)}, "row .* has target .*, but logistic takes labels 0 and 1"),
         ({"y": np.full(500, 0.5)}, "has target 0.5"),
-        ({"X": np.full((500, 2), np.nan)}, r"row \d+ has nan in feature 0"),
+        ({"X": np.full((500, 2), np.nan, np.float32)}, r"row \d+ has nan in feature 0"),
     ],
 )
 def test_bad_rows_are_named(

@@ -30,7 +30,9 @@ def test_merged_moments_are_those_of_all_rows(cuts: list[int], seed: int) -> Non
     np.testing.assert_allclose(total[2] / 1000, rows.var(axis=0), rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "uint8", "float16"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", "uint8", pytest.param("float16", marks=pytest.mark.slow)]
+)
 def test_features_are_standardised_as_scikit_learn_does(
     tmp_path: Path, rng: np.random.Generator, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,7 +89,15 @@ def test_both_engines_take_the_same_steps(
     assert found[0][1] == pytest.approx(found[1][1], rel=1e-12)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "float16", "float64"])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "uint8",
+        pytest.param("int16", marks=pytest.mark.slow),
+        pytest.param("float16", marks=pytest.mark.slow),
+        pytest.param("float64", marks=pytest.mark.slow),
+    ],
+)
 def test_both_engines_read_any_dtype(tmp_path: Path, rng: np.random.Generator, dtype: str) -> None:
     x = (rng.random((500, 2, 3)) * 100).astype(dtype)
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=(x[:, 0, 0] > 50).astype(np.uint8))
