@@ -277,7 +277,9 @@ def run_shares(
     size = share_rows(network, rows)
     shares = -(-rows // size)
     if shares == 1:
-        share_gradient(network, scratch, parameters, 0, 0, rows, seed)
+        # A plain 0 would be a type of its own, for which all would be compiled once more.
+        first = int(np.int64(0))
+        share_gradient(network, scratch, parameters, first, first, rows, seed)
     else:
         gradient_of_shares(network, scratch, parameters, shares, size, rows, seed)
     total = 0.0

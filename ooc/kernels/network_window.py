@@ -111,61 +111,6 @@ def update_pieces_in_parallel(
 
 
 @exact_kernel
-def update_all_pieces(
-    network: Network,
-    scratch: Scratch,
-    parameters: np.ndarray,
-    shares: int,
-    rows: int,
-    gradient: np.ndarray,
-    settings: np.ndarray,
-    penalised: np.ndarray,
-    state: np.ndarray,
-    step: int,
-    adds: bool,
-    steps: bool,
-    scale: float,
-) -> None:
-    """Run `update_pieces` for all pieces, side by side where the batch has several shares."""
-    pieces = scratch.pieces.shape[0]
-    if shares == 1:
-        update_pieces(
-            network,
-            scratch,
-            parameters,
-            0,
-            pieces,
-            shares,
-            rows,
-            gradient,
-            settings,
-            penalised,
-            state,
-            step,
-            adds,
-            steps,
-            scale,
-        )
-    else:
-        update_pieces_in_parallel(
-            network,
-            scratch,
-            parameters,
-            pieces,
-            shares,
-            rows,
-            gradient,
-            settings,
-            penalised,
-            state,
-            step,
-            adds,
-            steps,
-            scale,
-        )
-
-
-@exact_kernel
 def take_step(
     network: Network,
     scratch: Scratch,
@@ -182,26 +127,49 @@ def take_step(
     shares, status, row, total = run_shares(network, scratch, parameters, rows, seed)
     if status != OK:
         return status, row, total
-    scale, added = 1.0, settings[CLIP] > 0
-    # One call in a loop, not two: each would be compiled with all that it calls.
-    for phase in range(2 if added else 1):
-        update_all_pieces(
-            network,
-            scratch,
-            parameters,
-            shares,
-            rows,
-            gradient,
-            settings,
-            penalised,
-            state,
-            step,
-            phase == 0,
-            phase == 1 or not added,
-            scale,
-        )
-        if added and phase == 0:
+    pieces, scale, clips = scratch.pieces.shape[0], 1.0, settings[CLIP] > 0
+    # A plain 0 would be a type of its own, and all that follows would be compiled for it, too.
+    first = int(np.int64(0))
+    # Clipping needs all of the gradient before any step: pieces are added up, then stepped with.
+    for phase in range(2 if clips else 1):
+        adds, steps = phase == 0, phase == 1 or not clips
+        if phase == 1:
             scale = clip_scale(gradient, settings)
+        if shares == 1:
+            update_pieces(
+                network,
+                scratch,
+                parameters,
+                first,
+                pieces,
+                shares,
+                rows,
+                gradient,
+                settings,
+                penalised,
+                state,
+                step,
+                adds,
+                steps,
+                scale,
+            )
+        else:
+            update_pieces_in_parallel(
+                network,
+                scratch,
+                parameters,
+                pieces,
+                shares,
+                rows,
+                gradient,
+                settings,
+                penalised,
+                state,
+                step,
+                adds,
+                steps,
+                scale,
+            )
     total += rows * scratch.penalties.sum()
     return (OK, -1, total) if math.isfinite(total) else (NOT_FINITE, 0, total)
 

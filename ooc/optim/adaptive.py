@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from ooc.compiled import exact_kernel
-from ooc.optim.settings import OWN, rate_at
+from ooc.optim.settings import CODE, OWN, RMSPROP, rate_at
 
 
 @exact_kernel
@@ -19,12 +19,12 @@ def root_update(
     settings: np.ndarray,
     step: int,
     first: int,
-    kept: float,
-    fresh: float,
-    epsilon: float,
 ) -> None:
-    """Divide by the root of ``s = kept * s + fresh * gradient**2``; s is ``state[0]``."""
+    """Divide by the root of AdaGrad's sum, or RMSProp's running mean, of squares: ``state[0]``."""
     rate = rate_at(settings, step)
+    kept, fresh, epsilon = 1.0, 1.0, settings[OWN]
+    if settings[CODE] == RMSPROP:
+        kept, fresh, epsilon = settings[OWN], 1.0 - settings[OWN], settings[OWN + 1]
     square = state[0][first : first + parameters.size]
     for i in range(parameters.size):
         g = gradient[i]

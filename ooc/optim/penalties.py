@@ -47,23 +47,26 @@ def clip_scale(gradient: np.ndarray, settings: np.ndarray) -> float:
 
 
 @exact_kernel
-def add_l2(
-    gradient: np.ndarray, parameters: np.ndarray, penalised: np.ndarray, first: int, l2: float
+def prepare(
+    parameters: np.ndarray,
+    gradient: np.ndarray,
+    penalised: np.ndarray,
+    first: int,
+    scale: float,
+    l2: float,
+    kept: float,
 ) -> None:
-    """Add the gradient of ``l2/2 |w|^2`` over the penalised entries to a piece's gradient."""
+    """Scale a piece's gradient; add that of ``l2/2 |w|^2``, and keep a share of the parameters.
+
+    The latter two are for penalised entries alone. They are one loop, although few runs need
+    more than one of them: every loop is compiled, and takes memory for that, in every run.
+    """
     mask = penalised[first : first + parameters.size]
     for i in range(parameters.size):
+        gradient[i] *= scale
         if mask[i]:
             gradient[i] += l2 * np.float64(parameters[i])
-
-
-@exact_kernel
-def decay(parameters: np.ndarray, penalised: np.ndarray, first: int, share: float) -> None:
-    """Take this share of every penalised entry of a piece away."""
-    mask = penalised[first : first + parameters.size]
-    for i in range(parameters.size):
-        if mask[i]:
-            parameters[i] *= 1.0 - share
+            parameters[i] *= kept
 
 
 @exact_kernel
@@ -82,66 +85,39 @@ def soft_threshold(value: float, threshold: float) -> float:
 
 
 @exact_kernel
-def shrink(parameters: np.ndarray, penalised: np.ndarray, first: int, threshold: float) -> None:
-    """Threshold every penalised entry of a piece alike: after steps that keep no memory."""
-    mask = penalised[first : first + parameters.size]
-    for i in range(parameters.size):
-        if mask[i]:
-            parameters[i] = soft_threshold(np.float64(parameters[i]), threshold)
-
-
-@exact_kernel
-def shrink_with_velocity(
+def shrink(
     parameters: np.ndarray,
-    velocity: np.ndarray,
-    penalised: np.ndarray,
-    first: int,
-    length: float,
+    sums: np.ndarray,
+    square: np.ndarray,
+    mask: np.ndarray,
+    rate: float,
+    square_scale: float,
+    epsilon: float,
     l1: float,
 ) -> None:
-    """Threshold penalised entries of a piece, and tell the velocity what was taken away.
+    """Threshold penalised entries of a piece, and tell the sum of gradients what that took away.
 
-    The threshold takes what a subgradient of the penalty at the new point would have taken. That
-    goes into the velocity like any gradient (iPiano: Ochs, Chen, Brox and Pock 2014): without
-    it, a memory mu would weaken the penalty by a factor of 1 - mu.
+    The step of an entry goes ``rate / (sqrt(square * square_scale) + epsilon)`` far for a gradient
+    of 1, and so far does its threshold for a penalty of 1 (Yun, Lozano and Yang 2021, algorithm
+    1). It takes what a subgradient of the penalty at the new point would have taken. That goes
+    into a velocity like any gradient (iPiano: Ochs, Chen, Brox and Pock 2014): without it, a
+    memory mu would weaken the penalty by a factor of 1 - mu.
 
     Parameters
     ----------
-    velocity
-        Of the whole vector, float64.
-    length
-        How far the step goes for a gradient of 1.
+    sums
+        The piece's velocity, or its gradient where there is none, float64.
+    square, square_scale, epsilon
+        The piece's squared gradients; steps of one length have a scale of 0 and an epsilon of 1.
+    mask
+        The piece's entries that are penalised.
     """
-    if length <= 0:
+    if rate <= 0:
         return
-    mask = penalised[first : first + parameters.size]
-    piece = velocity[first : first + parameters.size]
     for i in range(parameters.size):
         if mask[i]:
+            length = rate / (math.sqrt(square[i] * square_scale) + epsilon)
             moved = np.float64(parameters[i])
             shrunk = soft_threshold(moved, length * l1)
             parameters[i] = shrunk
-            piece[i] += (moved - shrunk) / length
-
-
-@exact_kernel
-def shrink_scaled(
-    parameters: np.ndarray,
-    square: np.ndarray,
-    penalised: np.ndarray,
-    first: int,
-    square_scale: float,
-    epsilon: float,
-    threshold: float,
-) -> None:
-    """Threshold penalised entries of a piece, each by its own length of step.
-
-    That is ``threshold / (sqrt(square * square_scale) + epsilon)`` (Yun, Lozano and Yang 2021,
-    algorithm 1); `square` is of the whole vector. An entry without any gradient is set to zero.
-    """
-    mask = penalised[first : first + parameters.size]
-    piece = square[first : first + parameters.size]
-    for i in range(parameters.size):
-        if mask[i]:
-            own = threshold / (math.sqrt(piece[i] * square_scale) + epsilon)
-            parameters[i] = soft_threshold(np.float64(parameters[i]), own)
+            sums[i] += (moved - shrunk) / length

@@ -11,12 +11,9 @@ from ooc.optim.descent import (
     sgd_update,
 )
 from ooc.optim.penalties import (
-    add_l2,
     clip_scale,
-    decay,
+    prepare,
     shrink,
-    shrink_scaled,
-    shrink_with_velocity,
 )
 from ooc.optim.settings import (
     ADAGRAD,
@@ -93,30 +90,20 @@ def update_piece(
     Parameters
     ----------
     parameters, gradient
-        Of the piece alone.
+        Of the piece alone; the gradient may be overwritten.
     state, penalised
         Of the whole vector: a piece of the state would not be contiguous, and half as fast.
     scale
         What the gradient is multiplied with, see `clip_scale`.
     """
     code = int(settings[CODE])
-    if scale != 1.0:
-        for i in range(gradient.size):
-            gradient[i] *= scale
-    if settings[L2] > 0:
-        add_l2(gradient, parameters, penalised, first, settings[L2])
-    if code == ADAM:
+    kept = 1.0 - rate_at(settings, step) * settings[OWN + 3] if code == ADAMW else 1.0
+    if scale != 1.0 or settings[L2] > 0 or kept != 1.0:
+        prepare(parameters, gradient, penalised, first, scale, settings[L2], kept)
+    if code in (ADAM, ADAMW):
         adam_update(parameters, gradient, state, settings, step, first)
-    elif code == ADAMW:
-        if settings[OWN + 3] > 0:
-            decay(parameters, penalised, first, rate_at(settings, step) * settings[OWN + 3])
-        adam_update(parameters, gradient, state, settings, step, first)
-    elif code == ADAGRAD:
-        epsilon = settings[OWN]
-        root_update(parameters, gradient, state, settings, step, first, 1.0, 1.0, epsilon)
-    elif code == RMSPROP:
-        beta, epsilon = settings[OWN], settings[OWN + 1]
-        root_update(parameters, gradient, state, settings, step, first, beta, 1.0 - beta, epsilon)
+    elif code in (ADAGRAD, RMSPROP):
+        root_update(parameters, gradient, state, settings, step, first)
     elif code in (MOMENTUM, NESTEROV):
         momentum_update(parameters, gradient, state, settings, step, first)
     else:
@@ -124,7 +111,7 @@ def update_piece(
             hold_average(parameters, state, first)
         sgd_update(parameters, gradient, settings, step)
     if settings[L1] > 0:
-        shrink_piece(parameters, state, settings, step, penalised, first)
+        shrink_piece(parameters, gradient, state, settings, step, penalised, first)
     if code == AVERAGED:
         add_iterate(parameters, state, settings, step, first)
 
@@ -132,6 +119,7 @@ def update_piece(
 @exact_kernel
 def shrink_piece(
     parameters: np.ndarray,
+    gradient: np.ndarray,
     state: np.ndarray,
     settings: np.ndarray,
     step: int,
@@ -139,18 +127,17 @@ def shrink_piece(
     first: int,
 ) -> None:
     """Apply the L1 penalty's proximal map after a step, with the length that the step had."""
-    code, rate, l1 = int(settings[CODE]), rate_at(settings, step), settings[L1]
+    code, rate, last = int(settings[CODE]), rate_at(settings, step), first + parameters.size
+    sums, square, scale, epsilon = gradient, gradient, 0.0, 1.0
     if code in (ADAM, ADAMW):
-        scale, epsilon = adam_square_scale(settings, step), settings[OWN + 2]
-        shrink_scaled(parameters, state[1], penalised, first, scale, epsilon, rate * l1)
-    elif code == ADAGRAD:
-        shrink_scaled(parameters, state[0], penalised, first, 1.0, settings[OWN], rate * l1)
-    elif code == RMSPROP:
-        shrink_scaled(parameters, state[0], penalised, first, 1.0, settings[OWN + 1], rate * l1)
-    elif code == MOMENTUM:
-        shrink_with_velocity(parameters, state[0], penalised, first, rate, l1)
-    elif code == NESTEROV:
-        length = rate * (1.0 + settings[OWN])
-        shrink_with_velocity(parameters, state[0], penalised, first, length, l1)
-    else:
-        shrink(parameters, penalised, first, rate * l1)
+        square, epsilon = state[1][first:last], settings[OWN + 2]
+        scale = adam_square_scale(settings, step)
+    elif code in (ADAGRAD, RMSPROP):
+        square, scale = state[0][first:last], 1.0
+        epsilon = settings[OWN] if code == ADAGRAD else settings[OWN + 1]
+    elif code in (MOMENTUM, NESTEROV):
+        sums = state[0][first:last]
+        if code == NESTEROV:
+            rate *= 1.0 + settings[OWN]
+    mask = penalised[first:last]
+    shrink(parameters, sums, square, mask, rate, scale, epsilon, settings[L1])
