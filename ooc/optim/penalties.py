@@ -86,38 +86,48 @@ def soft_threshold(value: float, threshold: float) -> float:
 
 @exact_kernel
 def shrink(
-    parameters: np.ndarray,
-    sums: np.ndarray,
-    square: np.ndarray,
-    mask: np.ndarray,
-    rate: float,
-    square_scale: float,
-    epsilon: float,
-    l1: float,
+    parameters: np.ndarray, sums: np.ndarray, mask: np.ndarray, length: float, l1: float
 ) -> None:
     """Threshold penalised entries of a piece, and tell the sum of gradients what that took away.
 
-    The step of an entry goes ``rate / (sqrt(square * square_scale) + epsilon)`` far for a gradient
-    of 1, and so far does its threshold for a penalty of 1 (Yun, Lozano and Yang 2021, algorithm
-    1). It takes what a subgradient of the penalty at the new point would have taken. That goes
-    into a velocity like any gradient (iPiano: Ochs, Chen, Brox and Pock 2014): without it, a
-    memory mu would weaken the penalty by a factor of 1 - mu.
+    The threshold takes what a subgradient of the penalty at the new point would have taken. That
+    goes into a velocity like any gradient (iPiano: Ochs, Chen, Brox and Pock 2014): without it,
+    a memory mu would weaken the penalty by a factor of 1 - mu.
 
     Parameters
     ----------
     sums
         The piece's velocity, or its gradient where there is none, float64.
-    square, square_scale, epsilon
-        The piece's squared gradients; steps of one length have a scale of 0 and an epsilon of 1.
     mask
         The piece's entries that are penalised.
+    length
+        How far the step goes for a gradient of 1.
     """
-    if rate <= 0:
+    if length <= 0:
         return
     for i in range(parameters.size):
         if mask[i]:
-            length = rate / (math.sqrt(square[i] * square_scale) + epsilon)
             moved = np.float64(parameters[i])
             shrunk = soft_threshold(moved, length * l1)
             parameters[i] = shrunk
             sums[i] += (moved - shrunk) / length
+
+
+@exact_kernel
+def shrink_scaled(
+    parameters: np.ndarray,
+    square: np.ndarray,
+    mask: np.ndarray,
+    square_scale: float,
+    epsilon: float,
+    threshold: float,
+) -> None:
+    """Threshold penalised entries of a piece, each by its own length of step.
+
+    That is ``threshold / (sqrt(square * square_scale) + epsilon)`` (Yun, Lozano and Yang 2021,
+    algorithm 1). An entry without any gradient is set to zero.
+    """
+    for i in range(parameters.size):
+        if mask[i]:
+            own = threshold / (math.sqrt(square[i] * square_scale) + epsilon)
+            parameters[i] = soft_threshold(np.float64(parameters[i]), own)

@@ -14,6 +14,7 @@ from ooc.optim.penalties import (
     clip_scale,
     prepare,
     shrink,
+    shrink_scaled,
 )
 from ooc.optim.settings import (
     ADAGRAD,
@@ -127,17 +128,21 @@ def shrink_piece(
     first: int,
 ) -> None:
     """Apply the L1 penalty's proximal map after a step, with the length that the step had."""
-    code, rate, last = int(settings[CODE]), rate_at(settings, step), first + parameters.size
-    sums, square, scale, epsilon = gradient, gradient, 0.0, 1.0
-    if code in (ADAM, ADAMW):
-        square, epsilon = state[1][first:last], settings[OWN + 2]
-        scale = adam_square_scale(settings, step)
-    elif code in (ADAGRAD, RMSPROP):
-        square, scale = state[0][first:last], 1.0
-        epsilon = settings[OWN] if code == ADAGRAD else settings[OWN + 1]
-    elif code in (MOMENTUM, NESTEROV):
-        sums = state[0][first:last]
-        if code == NESTEROV:
-            rate *= 1.0 + settings[OWN]
+    code, rate, l1 = int(settings[CODE]), rate_at(settings, step), settings[L1]
+    last = first + parameters.size
     mask = penalised[first:last]
-    shrink(parameters, sums, square, mask, rate, scale, epsilon, settings[L1])
+    if code in (ADAM, ADAMW, ADAGRAD, RMSPROP):
+        square, scale, epsilon = state[0][first:last], 1.0, settings[OWN]
+        if code == RMSPROP:
+            epsilon = settings[OWN + 1]
+        elif code != ADAGRAD:
+            square, epsilon = state[1][first:last], settings[OWN + 2]
+            scale = adam_square_scale(settings, step)
+        shrink_scaled(parameters, square, mask, scale, epsilon, rate * l1)
+    else:
+        sums, length = gradient, rate
+        if code in (MOMENTUM, NESTEROV):
+            sums = state[0][first:last]
+        if code == NESTEROV:
+            length = rate * (1.0 + settings[OWN])
+        shrink(parameters, sums, mask, length, l1)
