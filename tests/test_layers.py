@@ -23,7 +23,7 @@ FLOORS = [
     {"metrics"},
     {"selection", "draws"},
     {"dataset", "order", "writer", "kernels", "kernels.rows", "kernels.network_memory"},
-    {"kernels.activations", "kernels.dropout"},
+    {"kernels.activations", "kernels.dropout", "kernels.noise_totals"},
     {"kernels.linear", "models.base", "blockio.codecs", "blockio.errors", "blockio.files"},
     {"kernels.dense", "kernels.heads", "kernels.linear_window", "models.bad_rows"},
     {"kernels.gradient_sums"},

@@ -18,7 +18,15 @@ from ooc.dataset import Dataset
 from ooc.descents import start
 from ooc.engines import make_engine
 from ooc.errors import DataError, DivergedError, InputError
-from ooc.kernels.counters import LOSS_SUM
+from ooc.kernels.counters import (
+    HALVED,
+    LOSS_SUM,
+    NOISE,
+    NOISE_SQUARES,
+    SIGNAL,
+    SIGNAL_NOISE,
+    SIGNAL_SQUARES,
+)
 from ooc.kernels.network_window import train_window
 from ooc.models import MLP, Autoencoder
 from ooc.models.network import DenseNetwork
@@ -215,3 +223,40 @@ def test_a_network_stays_inside_its_memory(tmp_path: Path, cold: bool) -> None:
         budget, projected = result["memory_budget_bytes"], result["memory_projected_bytes"]
         assert result["memory_peak_bytes"] <= projected <= budget
     assert results[1]["loss"] < 0.4
+
+
+@pytest.mark.parametrize("batch_size", [260, 400, 500])
+def test_the_noise_of_a_batch_is_that_of_its_shares(
+    weighted: Dataset, monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    """Two, three and four shares; a twin asks for the gradient of each half."""
+    monkeypatch.setattr("ooc.kernels.network_memory.SHARE_WORK", 1)
+    model, optimizer = MLP(hidden=(8,)), sgd(1e-12)
+    trainer = Trainer(model, optimizer, batch_size, MEMORY)
+    loader, layout = trainer.loader(weighted), trainer.layout(weighted)
+    descents = start((optimizer,), model.init(layout, generator(0, Purpose.PARAMETERS)))
+    parameters = descents.parameters[0].copy()
+    engine = NetworkEngine(model, loader, descents)
+    for window in loader.windows(1):
+        engine.advance(window)
+    totals, sums = descents.totals[0], np.zeros(6)
+    size = max(128, -(-batch_size // 4))
+    for batch in trainer.loader(weighted):
+        rows = len(batch.rows)
+        shares = -(-rows // max(128, -(-rows // 4)))
+        if shares == 1:
+            continue
+        first = max(128, -(-rows // 4)) * ((shares + 1) // 2)
+        halves = []
+        for part in (slice(0, first), slice(first, rows)):
+            arrays = {name: values[part] for name, values in batch.arrays.items()}
+            halves.append(np.zeros(layout.size))
+            half = replace(batch, arrays=arrays, rows=batch.rows[part])
+            model.loss_and_grad(parameters, half, halves[-1])
+        signal = halves[0] @ halves[1]
+        noise = ((halves[0] - halves[1]) ** 2).sum() / (1 / first + 1 / (rows - first))
+        sums += (1, signal, signal**2, noise, noise**2, signal * noise)
+    assert -(-batch_size // size) == {260: 3, 400: 4, 500: 4}[batch_size]
+    found = totals[[HALVED, SIGNAL, SIGNAL_SQUARES, NOISE, NOISE_SQUARES, SIGNAL_NOISE]]
+    np.testing.assert_allclose(found, sums, rtol=1e-4)
+    assert sums[0] > 10

@@ -13,19 +13,13 @@ from ooc.compiled import exact_kernel
 from ooc.kernels.counters import (
     BAD_ROW,
     BATCH_LOSS,
-    HALVED,
     IN_BATCH,
     IN_TILE,
     LOSS_SUM,
-    NOISE,
-    NOISE_SQUARES,
     NOT_FINITE,
     OK,
     PLACE,
     ROWS,
-    SIGNAL,
-    SIGNAL_NOISE,
-    SIGNAL_SQUARES,
     STEP,
 )
 from ooc.kernels.linear import (
@@ -35,6 +29,7 @@ from ooc.kernels.linear import (
     score_tile,
     weighted_loss,
 )
+from ooc.kernels.noise_totals import add_noise
 from ooc.kernels.rows import gather, standardise
 from ooc.optim import update
 
@@ -288,12 +283,7 @@ def take_step(
             signal += one * other
             noise += (one - other) * (one - other)
         noise /= 1.0 / first + 1.0 / second
-        totals[HALVED] += 1.0
-        totals[SIGNAL] += signal
-        totals[SIGNAL_SQUARES] += signal * signal
-        totals[NOISE] += noise
-        totals[NOISE_SQUARES] += noise * noise
-        totals[SIGNAL_NOISE] += signal * noise
+        add_noise(totals, signal, noise)
     for i in range(gradient.size):
         gradient[i] = (halves[0, i] + halves[1, i]) / count
     update(parameters, gradient, state, settings, step, penalised)

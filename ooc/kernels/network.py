@@ -19,6 +19,7 @@ from ooc.kernels.counters import NOT_FINITE, OK
 from ooc.kernels.dropout import drop
 from ooc.kernels.heads import head_loss
 from ooc.kernels.network_memory import Network, Scratch
+from ooc.kernels.noise_totals import add_noise
 from ooc.kernels.rows import gather
 
 LARGEST_SQUARE = np.finfo(np.float32).max
@@ -216,6 +217,64 @@ def share_gradient(
 
 
 @exact_kernel
+def halves_at(gradients: np.ndarray, i: int, first: int, shares: int) -> tuple[float, float]:
+    """Return entry i of the gradient, over the first shares and over the others; 4 at most."""
+    a, b = np.float64(gradients[0, i]), np.float64(gradients[first, i])
+    if first == 2:
+        a += gradients[1, i]
+    if shares == 4:
+        b += gradients[3, i]
+    return a, b
+
+
+@exact_kernel
+def halves_of_piece(
+    gradients: np.ndarray, start: int, stop: int, shares: int, out: np.ndarray
+) -> None:
+    """Fill `out` (3,) with the product of the gradients of two halves, and the square of each.
+
+    Entries `start` to `stop` count. There are three sums of each kind in a fixed order, so that
+    an addition need not wait for the one before.
+    """
+    first, whole = (shares + 1) // 2, start + (stop - start) // 3 * 3
+    dot0, dot1, dot2 = 0.0, 0.0, 0.0
+    one0, one1, one2 = 0.0, 0.0, 0.0
+    other0, other1, other2 = 0.0, 0.0, 0.0
+    for i in range(start, whole, 3):
+        a, b = halves_at(gradients, i, first, shares)
+        dot0, one0, other0 = dot0 + a * b, one0 + a * a, other0 + b * b
+        a, b = halves_at(gradients, i + 1, first, shares)
+        dot1, one1, other1 = dot1 + a * b, one1 + a * a, other1 + b * b
+        a, b = halves_at(gradients, i + 2, first, shares)
+        dot2, one2, other2 = dot2 + a * b, one2 + a * a, other2 + b * b
+    for i in range(whole, stop):
+        a, b = halves_at(gradients, i, first, shares)
+        dot0, one0, other0 = dot0 + a * b, one0 + a * a, other0 + b * b
+    out[0] = dot0 + dot1 + dot2
+    out[1] = one0 + one1 + one2
+    out[2] = other0 + other1 + other2
+
+
+@exact_kernel
+def note_halves(network: Network, scratch: Scratch, rows: int, totals: np.ndarray) -> None:
+    """Add the noise of a batch of so many rows to the totals, if it had several shares."""
+    size = share_rows(network, rows)
+    shares = -(-rows // size)
+    if shares == 1:
+        return
+    first = size * ((shares + 1) // 2)
+    second = rows - first
+    dot, one, other = 0.0, 0.0, 0.0
+    for piece in range(scratch.halves.shape[0]):
+        dot += scratch.halves[piece, 0]
+        one += scratch.halves[piece, 1]
+        other += scratch.halves[piece, 2]
+    signal = dot / first / second
+    apart = one / first / first - 2.0 * signal + other / second / second
+    add_noise(totals, signal, apart / (1.0 / first + 1.0 / second))
+
+
+@exact_kernel
 def add_piece(
     network: Network,
     scratch: Scratch,
@@ -227,6 +286,8 @@ def add_piece(
 ) -> None:
     """Add the shares' gradients of one piece of the parameters, and what weight decay adds."""
     start, stop, decays = scratch.pieces[piece]
+    if shares > 1:
+        halves_of_piece(scratch.gradients, start, stop, shares, scratch.halves[piece])
     gradients, decay = scratch.gradients, network.weight_decay if decays else 0.0
     for i in range(start, stop):
         gradient[i] = gradients[0, i]

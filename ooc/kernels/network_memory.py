@@ -65,6 +65,9 @@ class Scratch(NamedTuple):
         (pieces, 3) int64: start and stop of parameters, and whether they decay.
     penalties
         (pieces,) float64: what each piece adds to the loss; NaN if its gradient is not finite.
+    halves
+        (pieces, 3) float64: what each piece adds to the product of the gradients of the batch's
+        halves, and to the square of each, where it has several shares.
     """
 
     inputs: np.ndarray
@@ -78,6 +81,7 @@ class Scratch(NamedTuple):
     failures: np.ndarray
     pieces: np.ndarray
     penalties: np.ndarray
+    halves: np.ndarray
 
 
 def parameter_count(widths: np.ndarray) -> int:
@@ -95,7 +99,7 @@ def scratch_bytes(network: Network, batch_size: int, targets: int) -> int:
     widths, parameters = network.widths, parameter_count(network.widths)
     row = 4 * (int(widths[0]) + targets + 1 + 2 * int(widths[1:].sum())) + 8
     pieces = len(_pieces(widths))
-    return batch_size * row + 4 * shares_of(network, batch_size) * parameters + 32 * pieces
+    return batch_size * row + 4 * shares_of(network, batch_size) * parameters + 56 * pieces
 
 
 def make_scratch(network: Network, batch_size: int, targets: int, weighted: bool) -> Scratch:
@@ -115,6 +119,7 @@ def make_scratch(network: Network, batch_size: int, targets: int, weighted: bool
         failures=np.empty((shares, 2), np.int64),
         pieces=pieces,
         penalties=np.empty(len(pieces)),
+        halves=np.zeros((len(pieces), 3)),
     )
 
 

@@ -22,7 +22,7 @@ from ooc.kernels.counters import (
     STEP,
 )
 from ooc.kernels.dropout import step_seed
-from ooc.kernels.network import add_piece, load_rows, run_shares
+from ooc.kernels.network import add_piece, load_rows, note_halves, run_shares
 from ooc.kernels.network_memory import Network, Scratch
 from ooc.optim import CLIP, clip_scale, update_piece
 
@@ -268,6 +268,7 @@ def train_window(
             counters[IN_BATCH] = in_batch
             return status
         totals[LOSS_SUM] += loss
+        note_halves(network, scratch, in_batch, totals)
         counters[STEP] += 1
         counters[ROWS] += in_batch
         in_batch = 0
