@@ -40,6 +40,7 @@ def exceeds(result: dict) -> bool:
     return not peak <= projected <= result["memory_budget_bytes"]
 
 
+@pytest.mark.slow
 def test_training_on_eight_budgets_stays_inside_one(big: Path, tmp_path: Path) -> None:
     """With a cold compile cache, too: the compiler works inside the same budget."""
     options = ["--memory", f"{BUDGET_MIB}MiB", "--batch-size", "1024", "--lr", "0.05"]
@@ -52,7 +53,6 @@ def test_training_on_eight_budgets_stays_inside_one(big: Path, tmp_path: Path) -
     assert result["loss"] < 0.4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "model"),
     [
@@ -72,6 +72,7 @@ def test_every_model_stays_inside(tmp_path: Path, kind: str, model: str) -> None
     assert not exceeds(run(["predict", str(run_dir), str(path), str(tmp_path / "p.zarr"), *memory]))
 
 
+@pytest.mark.slow
 def test_the_check_can_fail(big: Path, tmp_path: Path) -> None:
     """A process that holds what the plan does not know of is seen to break the promise."""
     code = (

@@ -324,6 +324,7 @@ def test_softmax_learns_the_real_digits(
     assert parameters() == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not os.environ.get("OOC_REAL_DATA"),
     reason="OOC_REAL_DATA is not set; it names the folder that holds the MNIST digits",
