@@ -107,4 +107,4 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(
     assert result["found"] == [result["expected"]] * moments
     # Kills fell into different places of the run, not all before it or after its end.
     places = {step for step in result["killed_at"] if step}
-    assert len(places) >= moments // 4
+    assert len(places) >= 4
