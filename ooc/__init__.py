@@ -10,37 +10,45 @@ from typing import TYPE_CHECKING, Any
 from ooc.version import VERSION
 
 if TYPE_CHECKING:
-    from ooc import models, noise, optim, schedules, shuffle
-    from ooc.callbacks import Callbacks
-    from ooc.dataset import open
-    from ooc.halving import Halving
-    from ooc.loader import Loader
+    from ooc import models, optim, shuffle
+    from ooc.measure import gradient_noise as noise
     from ooc.models.own_loss import own_loss
-    from ooc.resuming import resume
-    from ooc.run import load
-    from ooc.saver import Saving
-    from ooc.splits import split
-    from ooc.steering import Steering
-    from ooc.trainer import Trainer
-    from ooc.validation import Validation
-    from ooc.writer import create
+    from ooc.optim import schedules
+    from ooc.runs.run import load
+    from ooc.store.dataset import open
+    from ooc.store.writer import create
+    from ooc.stream.loader import Loader
+    from ooc.stream.splits import split
+    from ooc.training.resume import resume
+    from ooc.training.trainer import Trainer
+    from ooc.training.watchers.callbacks import Callbacks
+    from ooc.training.watchers.halving import Halving
+    from ooc.training.watchers.saver import Saving
+    from ooc.training.watchers.steering import Steering
+    from ooc.training.watchers.validation import Validation
 
 _HOMES = {
-    "Callbacks": "ooc.callbacks",
-    "Halving": "ooc.halving",
-    "Loader": "ooc.loader",
-    "Saving": "ooc.saver",
-    "Steering": "ooc.steering",
-    "Trainer": "ooc.trainer",
-    "Validation": "ooc.validation",
-    "create": "ooc.writer",
-    "load": "ooc.run",
-    "open": "ooc.dataset",
+    "Callbacks": "ooc.training.watchers.callbacks",
+    "Halving": "ooc.training.watchers.halving",
+    "Loader": "ooc.stream.loader",
+    "Saving": "ooc.training.watchers.saver",
+    "Steering": "ooc.training.watchers.steering",
+    "Trainer": "ooc.training.trainer",
+    "Validation": "ooc.training.watchers.validation",
+    "create": "ooc.store.writer",
+    "load": "ooc.runs.run",
+    "open": "ooc.store.dataset",
     "own_loss": "ooc.models.own_loss",
-    "resume": "ooc.resuming",
-    "split": "ooc.splits",
+    "resume": "ooc.training.resume",
+    "split": "ooc.stream.splits",
 }
-_MODULES = ("models", "noise", "optim", "schedules", "shuffle")
+_MODULES = {
+    "models": "ooc.models",
+    "noise": "ooc.measure.gradient_noise",
+    "optim": "ooc.optim",
+    "schedules": "ooc.optim.schedules",
+    "shuffle": "ooc.shuffle",
+}
 
 __version__ = VERSION
 __all__ = [
@@ -69,5 +77,5 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     if name in _MODULES:
-        return importlib.import_module(f"ooc.{name}")
+        return importlib.import_module(_MODULES[name])
     raise AttributeError(f"module 'ooc' has no attribute {name!r}")

@@ -28,7 +28,7 @@ import laws_work
 from laws_page import page
 from laws_result import FULL, QUICK, Chapter, Effort, Measure, format_number
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 
 FAMILIES: dict[str, Measure] = {
     "variance": laws_variance.measure,

@@ -25,8 +25,8 @@ from laws_result import (
 from laws_walkers import DoubleWell, columns, walk, write_rows
 
 from ooc import optim
-from ooc.compiled import exact_kernel
-from ooc.dataset import Dataset
+from ooc.core.compiler import exact_kernel
+from ooc.store.dataset import Dataset
 
 ROWS, WALKERS = 2**14, 256
 SLOPE_SPREAD = 20.0  # s_g, standard deviation of the rows' slopes

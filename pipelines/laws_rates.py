@@ -10,7 +10,7 @@ from laws_result import Chapter, Effort, Law, Picture, below, exactly, new_figur
 from laws_walkers import Curve, Quadratic, columns, walk, write_rows
 
 from ooc import optim
-from ooc.dataset import Dataset
+from ooc.store.dataset import Dataset
 
 ROWS, WALKERS = 2048, 1024
 RATIO = 0.0025 / 8

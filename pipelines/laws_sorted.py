@@ -13,7 +13,7 @@ from laws_walkers import mean_and_error, walk, write_rows
 
 import ooc
 from ooc import optim
-from ooc.dataset import Dataset
+from ooc.store.dataset import Dataset
 
 ROWS, BATCH = 1024, 16
 STEPS = ROWS // BATCH

@@ -14,8 +14,8 @@ from laws_result import Chapter, Effort, Law, Picture, new_figure, picture, with
 from laws_walkers import Quadratic, SecondMoments, columns, mean_and_error, walk, write_rows
 
 from ooc import noise, optim
-from ooc.dataset import Dataset
 from ooc.optim import Optimizer
+from ooc.store.dataset import Dataset
 
 ROWS = 4096
 GROUP = 32

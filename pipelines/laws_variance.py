@@ -11,10 +11,10 @@ from laws_result import Chapter, Effort, Law, Picture, near, new_figure, picture
 from laws_walkers import MEMORY, write_rows
 
 import ooc
-from ooc.dataset import Dataset
-from ooc.noise import GradientNoise, expected_variance, gradient_variance
-from ooc.rng import Purpose, generator
-from ooc.shuffle.theory import inflation
+from ooc.core.random_keys import Purpose, generator
+from ooc.measure.gradient_noise import GradientNoise, expected_variance, gradient_variance
+from ooc.store.dataset import Dataset
+from ooc.stream.mixing_theory import inflation
 
 FEATURES = 32
 SIZES = tuple(2**power for power in range(13))

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 import ooc
-from ooc.compiled import kernel
-from ooc.dataset import Dataset
-from ooc.models.base import BatchLike, Layout, Measured, Model
+from ooc.core.compiler import kernel
+from ooc.core.random_keys import Purpose, generator
+from ooc.models.contract import BatchLike, Layout, Measured, Model
 from ooc.optim import Optimizer
-from ooc.rng import Purpose, generator
-from ooc.run import Run
-from ooc.writer import Columns
+from ooc.runs.run import Run
+from ooc.store.dataset import Dataset
+from ooc.store.writer import Columns
 
 MEMORY = "1GiB"
 

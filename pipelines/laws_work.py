@@ -29,11 +29,11 @@ from laws_walkers import MEMORY, Curve, Quadratic, columns, walk, write_rows
 
 import ooc
 from ooc import optim
-from ooc.dataset import Dataset
-from ooc.descents import start
-from ooc.engines import make_engine
-from ooc.loader import Loader
-from ooc.memory import format_size
+from ooc.core.sizes import format_size
+from ooc.engines.engine import make_engine
+from ooc.engines.train_state import start
+from ooc.store.dataset import Dataset
+from ooc.stream.loader import Loader
 
 BOWL_ROWS, WALKERS, BOWL_RATE, BOWL_EPOCHS = 1024, 512, 0.1, 2
 TOLERANCE, MEMORY_TOLERANCE = 0.03, 0.02

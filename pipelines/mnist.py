@@ -35,14 +35,14 @@ from mnist_digits import (
 
 import ooc
 from ooc.cli.models import widths
-from ooc.dataset import Dataset
-from ooc.errors import DivergedError, InputError
-from ooc.memory import format_size, parse_count
+from ooc.cli.progress_bar import ProgressDisplay
+from ooc.core.errors import DivergedError, InputError
+from ooc.core.process import peak_bytes
+from ooc.core.sizes import format_size, parse_count
 from ooc.models import MLP, Model, Softmax
-from ooc.plan import budget_of
-from ooc.process import peak_bytes
-from ooc.progress import ProgressDisplay
-from ooc.trainer import Trainer
+from ooc.store.dataset import Dataset
+from ooc.stream.plan import budget_of
+from ooc.training.trainer import Trainer
 
 MODELS = ("softmax", "mlp")
 CHOICES_OF_C = (0.03, 0.1, 0.3, 1.0)

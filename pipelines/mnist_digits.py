@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ooc.compiled import exact_kernel
-from ooc.errors import InputError
-from ooc.generate import fill
+from ooc.core.compiler import exact_kernel
+from ooc.core.errors import InputError
+from ooc.core.random_keys import Purpose, generator
 from ooc.metrics import Report, silent
-from ooc.rng import Purpose, generator
-from ooc.writer import SHARD_BYTES, Columns, Field, create
+from ooc.store.writer import SHARD_BYTES, Columns, Field, create
+from ooc.synthetic.fill import fill
 
 IMAGES = "mnist-t10k-images-idx3-ubyte.gz"
 LABELS = "mnist-t10k-labels-idx1-ubyte.gz"

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 import ooc
-from ooc.dataset import Dataset
+from ooc.core.random_keys import Purpose, generator
 from ooc.models import MLP
-from ooc.rng import Purpose, generator
-from ooc.trainer import Trainer
+from ooc.store.dataset import Dataset
+from ooc.training.trainer import Trainer
 
 
 def train_and_score(

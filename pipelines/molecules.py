@@ -23,12 +23,12 @@ from molecules_scipy import Timed, compare
 from molecules_search import PUBLISHED, Found, search, search_many
 
 import ooc
-from ooc.dataset import Dataset
-from ooc.errors import InputError
-from ooc.memory import format_size, parse_count
-from ooc.plan import budget_of
-from ooc.process import peak_bytes
-from ooc.progress import ProgressDisplay
+from ooc.cli.progress_bar import ProgressDisplay
+from ooc.core.errors import InputError
+from ooc.core.process import peak_bytes
+from ooc.core.sizes import format_size, parse_count
+from ooc.store.dataset import Dataset
+from ooc.stream.plan import budget_of
 
 ATOMS = 13  # of the archive, and of the descent on mini-batches
 

@@ -11,15 +11,15 @@ import numpy as np
 from molecules_kernel import LOOSE, centre, draw_start, energy_and_gradient, nearest_distance
 from molecules_quench import minimise_lbfgs
 
-from ooc.compiled import kernel
-from ooc.dataset import Dataset
-from ooc.errors import DataError
-from ooc.generate import fill
-from ooc.hashing import GOLDEN, mix
-from ooc.loader import Loader
+from ooc.core.compiler import kernel
+from ooc.core.errors import DataError
+from ooc.core.hashing import GOLDEN, mix
+from ooc.core.random_keys import Purpose, prefix
 from ooc.metrics import Report, silent
-from ooc.rng import Purpose, prefix
-from ooc.writer import Columns, Field, create
+from ooc.store.dataset import Dataset
+from ooc.store.writer import Columns, Field, create
+from ooc.stream.loader import Loader
+from ooc.synthetic.fill import fill
 
 TOLERANCE = 1e-8
 MOST_EVALUATIONS = 10_000
@@ -46,7 +46,7 @@ def quench_rows(
     Parameters
     ----------
     prefix
-        uint64 as `ooc.rng.prefix` makes it.
+        uint64 as `ooc.core.random_keys.prefix` makes it.
     x
         (rows, atoms, 3) float32; the others (rows,).
     """
@@ -75,7 +75,7 @@ def write_archive(
 
     Arrays: "X" (rows, atoms, 3) float32, in sigma; "energy" and "gradient_norm" (rows,) float64,
     in epsilon and epsilon/sigma; "evaluations" (rows,) int32; "start" (rows,) int64, the number
-    of the start, whose generator is the key `ooc.rng.key(seed, Purpose.DATA, index=start)`.
+    of the start, whose generator is `key(seed, Purpose.DATA, index=start)`.
     """
     begin = np.uint64(prefix(seed, Purpose.DATA))
 

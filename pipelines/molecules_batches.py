@@ -13,8 +13,8 @@ import numpy as np
 from molecules_kernel import LOOSE, draw_start, energy_and_gradient, uniform
 from molecules_quench import LONGEST, minimise_cg, minimise_lbfgs
 
-from ooc.compiled import kernel
-from ooc.rng import Purpose, key
+from ooc.core.compiler import kernel
+from ooc.core.random_keys import Purpose, key
 
 SGD, ADAM = 0, 1
 BATCH_PAIRS = 8

@@ -7,8 +7,8 @@ vectorise.
 
 import numpy as np
 
-from ooc.compiled import kernel
-from ooc.hashing import GOLDEN, mix
+from ooc.core.compiler import kernel
+from ooc.core.hashing import GOLDEN, mix
 
 # Squared distance of an atom to itself, as far as its energy is concerned: none.
 ITSELF = 1e30

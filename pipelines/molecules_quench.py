@@ -6,7 +6,7 @@ Both take a cluster downhill to a gradient norm, and a cluster's whole minimisat
 import numpy as np
 from molecules_kernel import energy_and_gradient
 
-from ooc.compiled import kernel
+from ooc.core.compiler import kernel
 
 # Pairs of steps and gradient changes that L-BFGS remembers.
 MEMORY = 5

@@ -9,7 +9,7 @@ import numpy as np
 from molecules_kernel import energy_and_gradient
 from molecules_quench import MEMORY, minimise_cg, minimise_lbfgs
 
-from ooc.blas import one_thread
+from ooc.core.blas import one_thread
 
 TOLERANCE = 1e-8
 MOST_EVALUATIONS = 10_000

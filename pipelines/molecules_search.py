@@ -15,8 +15,8 @@ import numpy as np
 from molecules_kernel import DENSE, atom_energies, centre, draw_on_sphere, draw_start, uniform
 from molecules_quench import minimise_lbfgs
 
-from ooc.compiled import kernel
-from ooc.rng import Purpose, key
+from ooc.core.compiler import kernel
+from ooc.core.random_keys import Purpose, key
 
 # Energies of the global minima in epsilon, from the Cambridge Cluster Database (Wales et al.).
 PUBLISHED = {13: -44.326801, 38: -173.928427, 55: -279.248470}
@@ -104,7 +104,7 @@ def hop(key: int, most_quenches: int, stop: float, best: np.ndarray) -> tuple[in
     Parameters
     ----------
     key
-        Key of everything random, as `ooc.rng.key` makes it.
+        Key of everything random, as `ooc.core.random_keys.key` makes it.
     most_quenches
         Local minimisations after which to give up.
     stop

@@ -21,12 +21,12 @@ from particles_events import SIGNAL_SHARE, log_likelihood_ratio, write_events
 
 import ooc
 from ooc.cli.models import widths
-from ooc.dataset import Dataset
-from ooc.errors import DivergedError, InputError
-from ooc.memory import format_size, parse_count
+from ooc.cli.progress_bar import ProgressDisplay
+from ooc.core.errors import DivergedError, InputError
+from ooc.core.sizes import format_size, parse_count
 from ooc.models import MLP, Logistic, Model
-from ooc.plan import budget_of
-from ooc.progress import ProgressDisplay
+from ooc.store.dataset import Dataset
+from ooc.stream.plan import budget_of
 
 PRIOR = float(np.log(SIGNAL_SHARE / (1 - SIGNAL_SHARE)))
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ooc.generate import fill
+from ooc.core.random_keys import Purpose, generator
 from ooc.metrics import Report, silent
-from ooc.rng import Purpose, generator
-from ooc.writer import Columns, Field, create
+from ooc.store.writer import Columns, Field, create
+from ooc.synthetic.fill import fill
 
 LOW_LEVEL = (
     *("lepton pT", "lepton eta", "lepton phi", "missing energy", "missing energy phi"),

@@ -17,20 +17,20 @@ from pathlib import Path
 import numpy as np
 
 import ooc
-from ooc.dataset import Dataset
-from ooc.descents import start
-from ooc.engines import make_engine
-from ooc.errors import InputError
-from ooc.generate import fill
-from ooc.loader import Batch, Loader
-from ooc.memory import parse_count
-from ooc.order import permute
-from ooc.progress import ProgressDisplay
-from ooc.rng import Purpose, generator, key
+from ooc.cli.progress_bar import ProgressDisplay
+from ooc.core.errors import InputError
+from ooc.core.random_keys import Purpose, generator, key
+from ooc.core.sizes import parse_count
+from ooc.engines.engine import make_engine
+from ooc.engines.train_state import start
 from ooc.shuffle.mixing import Mixing
 from ooc.shuffle.scan import same_pairs
-from ooc.shuffle.theory import pairs_expected
-from ooc.writer import Columns, Field, create
+from ooc.store.dataset import Dataset
+from ooc.store.writer import Columns, Field, create
+from ooc.stream.loader import Batch, Loader
+from ooc.stream.mixing_theory import pairs_expected
+from ooc.stream.order import permute
+from ooc.synthetic.fill import fill
 
 FEATURES = 32
 CHUNK_BYTES = 256 * 2**10

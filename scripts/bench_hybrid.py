@@ -21,13 +21,13 @@ import numpy as np
 from commands import machine, ooc, print_table
 
 import ooc as package
-from ooc.dataset import open as open_dataset
-from ooc.full_sums import make_sums
-from ooc.generate import fill
-from ooc.loader import Loader
-from ooc.rng import Purpose, generator
-from ooc.run import load
-from ooc.writer import Columns, Field
+from ooc.core.random_keys import Purpose, generator
+from ooc.engines.full_sums import make_sums
+from ooc.runs.run import load
+from ooc.store.dataset import open as open_dataset
+from ooc.store.writer import Columns, Field
+from ooc.stream.loader import Loader
+from ooc.synthetic.fill import fill
 
 FEATURES = 128
 GRID = 256

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from commands import machine, ooc, print_table
 
-from ooc.memory import parse_size
+from ooc.core.sizes import parse_size
 
 ROOT = Path("/sys/fs/cgroup")
 

@@ -24,14 +24,14 @@ import numpy as np
 from commands import machine
 from peers.environments import ROOT, Environment, UnavailableError, run_checked
 
-from ooc.blas import one_thread
+from ooc.core.blas import one_thread
+from ooc.core.random_keys import Purpose, generator, prefix
+from ooc.engines.network_engine import SPIN_COUNT
 from ooc.kernels import counters as progress
 from ooc.kernels.network_memory import make_scratch
 from ooc.kernels.network_window import train_window
 from ooc.models import MLP
-from ooc.network_engine import SPIN_COUNT
 from ooc.optim import adam
-from ooc.rng import Purpose, generator, prefix
 
 TORCH = Environment("torch-network", ("torch==2.13.0", "numpy>=2.0"))
 RATE = 1e-3

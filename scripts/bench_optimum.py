@@ -27,8 +27,8 @@ from peers.catalogue import OOC
 from peers.environments import UnavailableError
 from peers.text import Parser, print_table
 
-from ooc.errors import InputError
-from ooc.memory import parse_count, parse_size
+from ooc.core.errors import InputError
+from ooc.core.sizes import parse_count, parse_size
 
 BATCH_SIZE = 256
 # A whole number of every tool's slices and blocks.

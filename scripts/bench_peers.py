@@ -30,8 +30,8 @@ from peers.catalogue import ALL_PEERS, OOC, Peer
 from peers.environments import UnavailableError
 from peers.text import Parser, print_table
 
-from ooc.errors import InputError
-from ooc.memory import parse_count, parse_size
+from ooc.core.errors import InputError
+from ooc.core.sizes import parse_count, parse_size
 
 HELD_OUT_ROWS = "200k"
 # A rate does not count as reached by a model that is worse than the peer's by more than this.

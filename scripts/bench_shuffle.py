@@ -16,8 +16,8 @@ from pathlib import Path
 
 from commands import machine, ooc, print_table
 
-from ooc.bench import drop_from_cache
-from ooc.dataset import open as open_dataset
+from ooc.measure.roofline import drop_from_cache
+from ooc.store.dataset import open as open_dataset
 
 MIB = 2**20
 PROBE_BYTES = 2048 * MIB

@@ -8,7 +8,7 @@ from typing import Any
 import zarr
 from commands import machine, ooc, print_table
 
-from ooc.memory import format_size
+from ooc.core.sizes import format_size
 
 FOLDER = Path("demo-data")
 MEMORY = "512MiB"

@@ -10,7 +10,7 @@ from typing import Any
 import zarr
 from commands import machine, ooc, print_table
 
-from ooc.memory import format_size
+from ooc.core.sizes import format_size
 
 ROWS = 155_000_000
 MEMORY = "1GiB"

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from ooc.dataset import ArraySpec, Dataset
-from ooc.engines import engine_bytes
-from ooc.memory import format_size, parse_size
+from ooc.core.sizes import format_size, parse_size
+from ooc.engines.engine import engine_bytes
 from ooc.models import Logistic
 from ooc.optim import sgd
-from ooc.plan import Plan, make_plan
+from ooc.store.dataset import ArraySpec, Dataset
+from ooc.stream.plan import Plan, make_plan
 
 BATCH_SIZE = 256
 ROWS, FEATURES, CHUNK_ROWS = 155_000_000, 128, 1024

@@ -19,7 +19,7 @@ import pytest  # noqa: E402
 from datasets import write_dataset  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-from ooc.dataset import Dataset  # noqa: E402
+from ooc.store.dataset import Dataset  # noqa: E402
 
 # The first example of a test may compile a kernel.
 settings.register_profile("any-time", deadline=None)

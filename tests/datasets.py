@@ -7,7 +7,7 @@ import numpy as np
 import zarr
 
 import ooc
-from ooc.dataset import Dataset
+from ooc.store.dataset import Dataset
 
 
 def write_dataset(path: Path, chunk_rows: int = 10, **columns: np.ndarray) -> Dataset:

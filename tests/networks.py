@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ooc.models.base import Layout
+from ooc.models.contract import Layout
 
 
 def weights_and_biases(layout: Layout, parameters: np.ndarray) -> list[tuple[np.ndarray, ...]]:

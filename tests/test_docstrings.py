@@ -35,7 +35,7 @@ def test_examples_of_a_module_are_true(name: str, tmp_path: Path) -> None:
 
 
 def test_examples_are_found_in_compiled_functions() -> None:
-    found = doctest.DocTestFinder().find(importlib.import_module("ooc.losses"))
+    found = doctest.DocTestFinder().find(importlib.import_module("ooc.kernels.losses"))
     assert sum(len(test.examples) for test in found) >= 3
 
 

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from ooc.synthetic import Recipe, make
+from ooc.synthetic.kinds import Recipe, make
 
 # Children are forked from a process that has done nothing but import, so that each begins at once.
 CODE = """
 import json, os, random, shutil, signal, sys, time
 from pathlib import Path
 import ooc
-from ooc import checkpoint
+from ooc.runs import checkpoint
 from ooc.models import Logistic
 from ooc.optim import adam
-from ooc.schedules import cosine
-from ooc.trainer import Trainer
+from ooc.optim.schedules import cosine
+from ooc.training.trainer import Trainer
 
 data, folder, moments = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 saving = ooc.Saving(every_seconds=0.01, every_steps=700)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ooc.plan import MIB
-from ooc.synthetic import Recipe, make
+from ooc.stream.plan import MIB
+from ooc.synthetic.kinds import Recipe, make
 
 BUDGET_MIB = 464
 
@@ -90,8 +90,8 @@ def test_the_check_can_fail(big: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_making_data_holds_a_few_chunks_and_not_the_data(tmp_path: Path) -> None:
     code = (
-        "from ooc.synthetic import Recipe, make\n"
-        "from ooc.process import peak_bytes\n"
+        "from ooc.synthetic.kinds import Recipe, make\n"
+        "from ooc.core.process import peak_bytes\n"
         f"make({str(tmp_path)!r} + '/small', Recipe('logistic', 20_000), threads=2)\n"
         "before = peak_bytes()\n"
         f"make({str(tmp_path)!r} + '/large', Recipe('logistic', 600_000), threads=2)\n"

@@ -9,10 +9,10 @@ from datasets import write_dataset
 from sklearn.linear_model import LogisticRegression
 
 import ooc
-from ooc.dataset import Dataset
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 from ooc.optim import Optimizer, averaged, nesterov
-from ooc.schedules import cosine
+from ooc.optim.schedules import cosine
+from ooc.store.dataset import Dataset
 
 ROWS, FEATURES = 2000, 6
 

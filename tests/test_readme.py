@@ -11,7 +11,7 @@ import pytest
 from datasets import write_dataset
 
 import ooc
-from ooc.loader import Batch
+from ooc.stream.loader import Batch
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

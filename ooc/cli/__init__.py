@@ -16,7 +16,7 @@ from ooc.cli.report import report
 from ooc.cli.scoring import evaluate, predict
 from ooc.cli.shuffle import shuffle
 from ooc.cli.training import resume, sweep, train
-from ooc.errors import DivergedError, InputError
+from ooc.core.errors import DivergedError, InputError
 
 BAD_INPUT = 2
 

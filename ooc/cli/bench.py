@@ -24,10 +24,10 @@ def bench(
 
     Example: ooc bench big.zarr --memory 1GiB --picture bench.png
     """
-    from ooc.bench import bench as measure
-    from ooc.bench import draw_bars
+    from ooc.cli.progress_bar import ProgressDisplay
+    from ooc.measure.roofline import bench as measure
+    from ooc.measure.roofline import draw_bars
     from ooc.optim import sgd
-    from ooc.progress import ProgressDisplay
 
     dataset = where.open()
     trainer = make_trainer(model_config(model, dataset, standardise="no"), sgd(0.01), stream)

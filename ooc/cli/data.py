@@ -17,11 +17,11 @@ from ooc.cli.options import (
     open_dataset,
 )
 from ooc.cli.show import show, table
-from ooc.errors import InputError
-from ooc.memory import parse_count
+from ooc.core.errors import InputError
+from ooc.core.sizes import parse_count
 
 if TYPE_CHECKING:
-    from ooc.dataset import Dataset
+    from ooc.store.dataset import Dataset
 
 
 def make(
@@ -44,9 +44,9 @@ def make(
 
     Example: ooc make logistic big.zarr --rows 20M --features 128
     """
-    from ooc.progress import ProgressDisplay
-    from ooc.synthetic import Recipe
-    from ooc.synthetic import make as generate
+    from ooc.cli.progress_bar import ProgressDisplay
+    from ooc.synthetic.kinds import Recipe
+    from ooc.synthetic.kinds import make as generate
 
     recipe = Recipe(kind, parse_count(rows), features, classes, order, seed, held_out)
     with ProgressDisplay(f"make {path.name}") as report:
@@ -70,7 +70,7 @@ def info(
 
     Example: ooc info big.zarr --verify
     """
-    from ooc.blockio import read_path
+    from ooc.store.chunks import read_path
 
     dataset = open_dataset(data, features, target, weight, missing)
     roles = {"features": dataset.features, "target": dataset.target, "weight": dataset.weight}
@@ -102,8 +102,8 @@ def info(
 
 
 def _verified(dataset: "Dataset", data: Path, io: str) -> list[str]:
-    from ooc.progress import ProgressDisplay
-    from ooc.verify import verify
+    from ooc.cli.progress_bar import ProgressDisplay
+    from ooc.store.verify import verify
 
     with ProgressDisplay(f"verify {data.name}") as report:
         return [str(chunk) for chunk in verify(dataset, io, report=report)]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 
 if TYPE_CHECKING:
-    from ooc.dataset import Dataset
+    from ooc.store.dataset import Dataset
 
 ModelName = Annotated[str, typer.Option(help="linear, logistic, softmax, svm, mlp or autoencoder.")]
 

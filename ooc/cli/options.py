@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 
 if TYPE_CHECKING:
-    from ooc.dataset import Dataset
     from ooc.optim import Optimizer
-    from ooc.saver import Saving
-    from ooc.schedules import Schedule
-    from ooc.steering import Steering
-    from ooc.trainer import Trainer
-    from ooc.validation import Validation
+    from ooc.optim.schedules import Schedule
+    from ooc.store.dataset import Dataset
+    from ooc.training.trainer import Trainer
+    from ooc.training.watchers.saver import Saving
+    from ooc.training.watchers.steering import Steering
+    from ooc.training.watchers.validation import Validation
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Memory = Annotated[str, typer.Option(help="Bytes that the process may use, such as 512MiB.")]
@@ -179,7 +179,7 @@ class FollowOptions:
         }
 
     def _validation(self) -> "Validation | None":
-        from ooc.validation import Validation
+        from ooc.training.watchers.validation import Validation
 
         if self.validation is None:
             if self.evaluate_every is not None or self.patience is not None:
@@ -193,7 +193,7 @@ class FollowOptions:
 
 def saving_of(seconds: float, steps: int | None, keep: int) -> "Saving":
     """Make what says when a run is saved."""
-    from ooc.saver import Saving
+    from ooc.training.watchers.saver import Saving
 
     return Saving(seconds, steps, keep)
 
@@ -202,7 +202,7 @@ def open_dataset(
     data: Path, features: str, target: str | None, weight: str | None, missing: str
 ) -> "Dataset":
     """Open the dataset that the options name."""
-    from ooc.dataset import open as open_
+    from ooc.store.dataset import open as open_
 
     return open_(str(data), features, target, weight, missing)
 
@@ -216,7 +216,7 @@ def make_trainer(
 ) -> "Trainer":
     """Make the trainer that the options name; `model` is a model's config."""
     from ooc.models import from_config
-    from ooc.trainer import Trainer
+    from ooc.training.trainer import Trainer
 
     return Trainer(
         from_config(model),
@@ -259,7 +259,7 @@ def window_named(text: str) -> int | str | None:
 
 def schedule_named(text: str, warmup: int = 0) -> "Schedule":
     """Read a schedule, such as "step:1000,0.5": its name, and what its function takes."""
-    from ooc.schedules import SCHEDULES
+    from ooc.optim.schedules import SCHEDULES
 
     name, _, constants = text.partition(":")
     if name not in SCHEDULES:

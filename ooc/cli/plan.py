@@ -6,12 +6,12 @@ from ooc.cli.groups import with_groups
 from ooc.cli.models import ModelOptions
 from ooc.cli.options import DataOptions, DescentOptions, Json, StreamOptions, make_trainer
 from ooc.cli.show import show, table
-from ooc.memory import format_size
+from ooc.core.sizes import format_size
 
 if TYPE_CHECKING:
-    from ooc.dataset import Dataset
-    from ooc.plan import Plan
-    from ooc.shuffle.advice import Advice
+    from ooc.store.dataset import Dataset
+    from ooc.stream.plan import Plan
+    from ooc.stream.window_advice import Advice
 
 
 @with_groups
@@ -26,8 +26,8 @@ def plan(
 
     Example: ooc plan big.zarr --memory 1GiB --batch-size 256
     """
-    from ooc.blockio import read_path
-    from ooc.shuffle.advice import advise, measured_trade, trade_table
+    from ooc.store.chunks import read_path
+    from ooc.stream.window_advice import advise, measured_trade, trade_table
 
     dataset = where.open()
     trainer = make_trainer(model.config(dataset), descent.make(), stream)

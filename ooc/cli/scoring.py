@@ -37,8 +37,8 @@ def evaluate(
 
     Example: ooc evaluate runs/big held-out.zarr
     """
-    from ooc.progress import ProgressDisplay
-    from ooc.run import load
+    from ooc.cli.progress_bar import ProgressDisplay
+    from ooc.runs.run import load
 
     dataset = open_dataset(data, features, target, weight, missing)
     with ProgressDisplay(f"evaluate {data.name}") as report:
@@ -71,8 +71,8 @@ def predict(
 
     Example: ooc predict runs/big new.zarr predictions.zarr
     """
-    from ooc.progress import ProgressDisplay
-    from ooc.run import load
+    from ooc.cli.progress_bar import ProgressDisplay
+    from ooc.runs.run import load
 
     dataset = open_dataset(data, features, None, None, missing)
     with ProgressDisplay(f"predict {data.name}") as report:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ooc.memory import format_size
+from ooc.core.sizes import format_size
 
 
 def show(result: Mapping[str, Any], as_json: bool) -> None:

@@ -16,7 +16,7 @@ from ooc.cli.options import (
     open_dataset,
 )
 from ooc.cli.show import show, table
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 
 
 def shuffle(
@@ -56,14 +56,14 @@ def shuffle(
 
     Example: ooc shuffle --measure sorted.zarr --batch-size 256 --picture mixing.png
     """
-    from ooc.progress import ProgressDisplay
+    from ooc.cli.progress_bar import ProgressDisplay
 
     dataset = open_dataset(data, features, target, weight, "raise")
     if measure:
         if destination is not None:
             raise InputError(f"--measure writes nothing; leave out {destination}")
+        from ooc.shuffle.measurement import measure as measure_
         from ooc.shuffle.picture import draw_mixing
-        from ooc.shuffle.report import measure as measure_
 
         with ProgressDisplay(f"measure {data.name}") as report:
             found = measure_(

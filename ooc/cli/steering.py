@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 
 if TYPE_CHECKING:
-    from ooc.steering import Steering
+    from ooc.training.watchers.steering import Steering
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SteeringOptions:
 
     def make(self) -> "Steering | None":
         """Make what the options say; None where they say nothing."""
-        from ooc.steering import AUTO, Steering
+        from ooc.training.watchers.steering import AUTO, Steering
 
         if self.auto_batch and self.batch_schedule is not None:
             raise InputError("--auto-batch and --batch-schedule are two ways; choose one")

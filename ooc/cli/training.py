@@ -27,7 +27,7 @@ from ooc.cli.options import (
 from ooc.cli.show import show, table
 from ooc.cli.signals import stopping_signals
 from ooc.cli.steering import SteeringOptions
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 
 Epochs = Annotated[int, typer.Option(help="Passes over the dataset.")]
 RunOption = Annotated[Path | None, typer.Option(help="Where to save.", show_default="runs/NAME")]
@@ -59,7 +59,7 @@ def train(
 
     Example: ooc train big.zarr --model logistic --optimizer hybrid --l2 1e-4
     """
-    from ooc.progress import ProgressDisplay
+    from ooc.cli.progress_bar import ProgressDisplay
 
     dataset, name = where.open(), where.data.name
     trainer = make_trainer(model.config(dataset), descent.make(), stream, follow, steering.make())
@@ -88,8 +88,8 @@ def resume(
 
     Example: ooc resume runs/big
     """
-    from ooc.progress import ProgressDisplay
-    from ooc.resuming import resume as go_on
+    from ooc.cli.progress_bar import ProgressDisplay
+    from ooc.training.resume import resume as go_on
 
     saving = saving_of(save_seconds, save_steps, keep)
     with stopping_signals() as (stop, caught), ProgressDisplay(f"resume {run}") as report:
@@ -130,9 +130,9 @@ def sweep(
 
     Example: ooc sweep big.zarr --lr 0.01,0.1,1 --l2 0,1e-6,1e-4 --halving
     """
-    from ooc.grid import grid
-    from ooc.halving import Halving
-    from ooc.progress import ProgressDisplay
+    from ooc.cli.progress_bar import ProgressDisplay
+    from ooc.optim.grid import grid
+    from ooc.training.watchers.halving import Halving
 
     dataset, name = where.open(), where.data.name
     optimizers = grid(

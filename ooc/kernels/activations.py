@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ooc.compiled import exact_kernel
+from ooc.core.compiler import exact_kernel
 
 IDENTITY, RELU, LEAKY_RELU, TANH, SIGMOID, GELU, SOFTPLUS = range(7)
 

@@ -8,7 +8,7 @@ without a copy.
 
 import numpy as np
 
-from ooc.compiled import exact_kernel
+from ooc.core.compiler import exact_kernel
 from ooc.kernels.activations import activate
 
 

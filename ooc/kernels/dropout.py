@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from ooc.compiled import exact_kernel
+from ooc.core.compiler import exact_kernel
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 @exact_kernel
 def step_seed(run_key: np.uint64, step: int) -> np.int64:
-    """Return the seed of a step that its batch carries, from `ooc.rng.prefix` and the step.
+    """Return the seed of a step, from `ooc.core.random_keys.prefix` and its number.
 
     Examples
     --------
-    >>> from ooc.rng import Purpose, key, prefix
+    >>> from ooc.core.random_keys import Purpose, key, prefix
     >>> int(step_seed(np.uint64(prefix(3, Purpose.BATCH)), 7)) == key(3, Purpose.BATCH, index=7)
     True
     """

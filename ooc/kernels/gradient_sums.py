@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ooc.compiled import exact_kernel, kernel
+from ooc.core.compiler import exact_kernel, kernel
 from ooc.kernels.counters import OK
 from ooc.kernels.linear import Problem, score_tile, weighted_loss
 from ooc.kernels.rows import gather, standardise

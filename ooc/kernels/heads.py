@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from ooc.compiled import exact_kernel
+from ooc.core.compiler import exact_kernel
 from ooc.kernels.counters import BAD_TARGET, NOT_FINITE, OK
 from ooc.kernels.linear import SOFTMAX, label_is_valid, softmax_row
-from ooc.losses import target_is_valid, value_and_derivative
+from ooc.kernels.losses import target_is_valid, value_and_derivative
 
 
 @exact_kernel

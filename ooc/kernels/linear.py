@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from ooc.compiled import exact_kernel, kernel
+from ooc.core.compiler import exact_kernel, kernel
 from ooc.kernels.counters import BAD_TARGET, NOT_FINITE, OK
+from ooc.kernels.losses import target_is_valid, value_and_derivative
 from ooc.kernels.rows import gather, standardise
-from ooc.losses import target_is_valid, value_and_derivative
 
 SOFTMAX = 100
 # A loss of the user's own; see `ooc.models.own_loss`.
@@ -29,7 +29,7 @@ class Problem(NamedTuple):
     Attributes
     ----------
     loss_code, constant
-        The loss, an entry of `ooc.losses.LOSSES` or one of the codes above, and its constant.
+        The loss, of `ooc.kernels.losses.LOSSES` or a code above, and its constant.
     scale, intercept
         Factor of every feature; whether scores have an intercept.
     class_weights

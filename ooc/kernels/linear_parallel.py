@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import get_thread_id, prange
 
-from ooc.compiled import exact_kernel, parallel_kernel
+from ooc.core.compiler import exact_kernel, parallel_kernel
 from ooc.kernels.counters import (
     BAD_ROW,
     BATCH_LOSS,

@@ -7,7 +7,7 @@ which it is written, so that a line search is told the same to the last bit by a
 
 import numpy as np
 
-from ooc.compiled import exact_kernel
+from ooc.core.compiler import exact_kernel
 from ooc.kernels.counters import OK
 from ooc.kernels.linear import Problem, loss_tile
 from ooc.kernels.linear_window import Rows, Tile, load_targets

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ooc.compiled import exact_kernel
+from ooc.core.compiler import exact_kernel
 from ooc.kernels.counters import (
     BAD_ROW,
     BATCH_LOSS,

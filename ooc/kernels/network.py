@@ -3,7 +3,7 @@
 A batch is divided into shares of rows. Each share goes forward and backward on its own, with a
 gradient of its own, and the gradients are added up in the order of the shares, in float64. What
 a share is depends on the batch and the network alone, so that no bit depends on how many threads
-serve the shares - as long as BLAS itself uses one thread, which `ooc.blas` sees to.
+serve the shares - as long as BLAS itself uses one thread, which `ooc.core.blas` sees to.
 
 Widths, activations, dropout and heads are data: another network compiles nothing.
 """
@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numba import prange
 
-from ooc.compiled import exact_kernel, kernel, parallel_kernel
+from ooc.core.compiler import exact_kernel, kernel, parallel_kernel
 from ooc.kernels import dense
 from ooc.kernels.counters import NOT_FINITE, OK
 from ooc.kernels.dropout import drop

@@ -25,7 +25,7 @@ class Network(NamedTuple):
     dropout
         (layers,) float64, the share of each layer's outputs that is dropped in training.
     loss_code
-        Of `ooc.losses`, or `SOFTMAX`.
+        Of `ooc.kernels.losses`, or `SOFTMAX`.
     reconstructs
         Whether the inputs are the targets.
     weight_decay

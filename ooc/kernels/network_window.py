@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import prange
 
-from ooc.compiled import exact_kernel, parallel_kernel
+from ooc.core.compiler import exact_kernel, parallel_kernel
 from ooc.kernels.counters import (
     BAD_ROW,
     IN_BATCH,
@@ -215,7 +215,7 @@ def train_window(
     batch_size, last_step
         Rows of a step, and the number of steps at which to return.
     run_key
-        ``ooc.rng.prefix(seed, Purpose.BATCH)``, from which each step has its seed.
+        ``ooc.core.random_keys.prefix(seed, Purpose.BATCH)``, from which each step has its seed.
     gradient
         (parameters,) float64 scratch.
     counters, totals

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ooc.compiled import exact_kernel
+from ooc.core.compiler import exact_kernel
 from ooc.kernels.counters import (
     HALVED,
     NOISE,

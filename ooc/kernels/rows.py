@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ooc.compiled import exact_kernel
+from ooc.core.compiler import exact_kernel
 
 TILE_BYTES = 128 * 2**10
 MOST_TILE_ROWS = 256

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ooc.core.progress import Progress, Report, silent
 from ooc.metrics.auc import AUC
 from ooc.metrics.base import Metric
 from ooc.metrics.confusion import CONFUSION
 from ooc.metrics.means import ACCURACY, LOSS
 from ooc.metrics.measured import Labels, Measured, Numbers
-from ooc.metrics.progress import Progress, Report, silent
 from ooc.metrics.regression import REGRESSION
 
 METRICS: dict[str, Metric] = {

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ooc.compiled import exact_kernel
-from ooc.errors import DataError
+from ooc.core.compiler import exact_kernel
+from ooc.core.errors import DataError
 from ooc.metrics.base import Metric, add
 from ooc.metrics.measured import Labels, Measured
 

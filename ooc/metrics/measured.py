@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 from ooc.models.autoencoder import Autoencoder
-from ooc.models.base import Layout, Model
 from ooc.models.classification import LinearSVM, Logistic, Softmax
+from ooc.models.contract import Layout, Model
 from ooc.models.mlp import MLP
 from ooc.models.regression import Linear
 

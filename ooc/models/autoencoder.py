@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ooc.losses import LOSSES
+from ooc.kernels.losses import LOSSES
 from ooc.models.network import DenseNetwork, check_width
 
 

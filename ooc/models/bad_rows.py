@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ooc.errors import DataError, DivergedError
+from ooc.core.errors import DataError, DivergedError
 from ooc.kernels.counters import BAD_TARGET
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 from ooc.kernels import linear as kernels
 from ooc.models.linear import LinearFamily
 

@@ -5,15 +5,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ooc.errors import DataError, DivergedError
+from ooc.core.errors import DataError, DivergedError
 from ooc.kernels import linear as kernels
 from ooc.kernels.counters import OK
 from ooc.kernels.linear import OWN, Problem, no_own_loss
+from ooc.kernels.losses import LOSSES
 from ooc.kernels.rows import as_rows, tile_rows
-from ooc.losses import LOSSES
 from ooc.metrics.measured import Labels, Measured, Numbers, label_answers, measured
 from ooc.models.bad_rows import explain
-from ooc.models.base import BatchLike, Layout, check_target_size
+from ooc.models.contract import BatchLike, Layout, check_target_size
 from ooc.models.own_loss import OwnLoss
 
 _NO_WEIGHTS = np.empty(0, np.float32)
@@ -44,7 +44,7 @@ class LinearFamily:
 
     @property
     def loss_name(self) -> str | OwnLoss:
-        """An entry of `ooc.losses.LOSSES`, or a loss of the user's own."""
+        """An entry of `ooc.kernels.losses.LOSSES`, or a loss of the user's own."""
         return self.name
 
     @property

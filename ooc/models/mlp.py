@@ -5,12 +5,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 from ooc.kernels.linear import SOFTMAX
-from ooc.losses import LOSSES
+from ooc.kernels.losses import LOSSES
 from ooc.metrics.measured import Labels, Numbers, label_answers, number_answers
-from ooc.models.base import check_target_size
 from ooc.models.classification import Logistic, Softmax
+from ooc.models.contract import check_target_size
 from ooc.models.linear import as_float32
 from ooc.models.network import DenseNetwork, check_width
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ooc.blas import one_thread
-from ooc.errors import DataError, DivergedError, InputError
+from ooc.core.blas import one_thread
+from ooc.core.errors import DataError, DivergedError, InputError
 from ooc.kernels import network as kernels
 from ooc.kernels.activations import ACTIVATIONS, IDENTITY
 from ooc.kernels.counters import NOT_FINITE, OK
@@ -25,7 +25,7 @@ from ooc.kernels.network_memory import (
 from ooc.kernels.rows import as_rows, gather
 from ooc.metrics.measured import Labels, Measured, Numbers, measured
 from ooc.models.bad_rows import explain
-from ooc.models.base import BatchLike, Layout
+from ooc.models.contract import BatchLike, Layout
 from ooc.models.linear import as_float32
 
 INITIALISATIONS = ("auto", "he", "glorot")

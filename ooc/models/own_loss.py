@@ -8,7 +8,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 from ooc.kernels.counters import NOT_FINITE, OK
 from ooc.kernels.linear import OWN_LOSS
 

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ooc.errors import InputError
-from ooc.losses import LOSSES, loss_constant
+from ooc.core.errors import InputError
+from ooc.kernels.losses import LOSSES, loss_constant
 from ooc.metrics.measured import Numbers, number_answers
 from ooc.models.linear import LinearFamily
 from ooc.models.own_loss import OwnLoss

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from ooc.compiled import exact_kernel
+from ooc.core.compiler import exact_kernel
 from ooc.optim.settings import CODE, OWN, RMSPROP, rate_at
 
 

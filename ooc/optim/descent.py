@@ -7,7 +7,7 @@ contiguous, and half as fast.
 
 import numpy as np
 
-from ooc.compiled import exact_kernel
+from ooc.core.compiler import exact_kernel
 from ooc.optim.settings import CODE, NESTEROV, OWN, rate_at
 
 

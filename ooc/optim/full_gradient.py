@@ -11,10 +11,10 @@ from typing import NamedTuple, Unpack
 
 import numpy as np
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 from ooc.optim.optimizer import Common, Optimizer, positive
+from ooc.optim.schedules import UNCHANGED
 from ooc.optim.settings import ADAM, CG, HYBRID, LBFGS, SETTINGS
-from ooc.schedules import UNCHANGED
 
 # Passes that are made at most where their number is not given.
 USUAL_PASSES = 100
@@ -202,7 +202,7 @@ def hybrid(
     memory: int = 10,
     **common: Unpack[Common],
 ) -> FullGradient:
-    """Adam on mini-batches, then L-BFGS on the full gradient, see `ooc.hybrid_engine`.
+    """Adam on mini-batches, then L-BFGS on the full gradient, see `ooc.engines.hybrid_engine`.
 
     It switches by itself, when the gradient's signal sinks under its noise. L-BFGS then begins
     at the average of the iterates since, in units in which that noise is alike in all directions.

@@ -6,7 +6,8 @@ from typing import TypedDict
 
 import numpy as np
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
+from ooc.optim.schedules import UNCHANGED, Schedule
 from ooc.optim.settings import (
     AVERAGED,
     CLIP,
@@ -23,7 +24,6 @@ from ooc.optim.settings import (
     WARMUP,
 )
 from ooc.optim.step import update
-from ooc.schedules import UNCHANGED, Schedule
 
 
 class Common(TypedDict, total=False):

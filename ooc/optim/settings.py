@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ooc.compiled import exact_kernel
-from ooc.schedules import rate_factor
+from ooc.core.compiler import exact_kernel
+from ooc.optim.schedules import rate_factor
 
 # The codes by which the compiled `update_piece` chooses.
 SGD, MOMENTUM, ADAM, NESTEROV, ADAGRAD, RMSPROP, ADAMW, AVERAGED = range(8)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ooc.compiled import exact_kernel
+from ooc.core.compiler import exact_kernel
 from ooc.optim.adaptive import adam_square_scale, adam_update, root_update
 from ooc.optim.descent import (
     add_iterate,

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 from ooc.optim.full_gradient import FULL_GRADIENT
 from ooc.optim.optimizer import Common, Optimizer, positive
+from ooc.optim.schedules import schedule_from_config
 from ooc.optim.settings import (
     ADAGRAD,
     ADAM,
@@ -16,7 +17,6 @@ from ooc.optim.settings import (
     RMSPROP,
     SGD,
 )
-from ooc.schedules import schedule_from_config
 
 
 def sgd(lr: float | None = None, **common: Unpack[Common]) -> Optimizer:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 from ooc.report.page import page
 from ooc.report.pictures import check_matplotlib
 from ooc.report.runs import read_runs

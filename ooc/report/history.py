@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 from ooc.report.curves import POINTS, Curve, Thinner
-from ooc.run_dir import HISTORY
+from ooc.runs.run_directory import HISTORY
 
 # No line of a history comes near; a file that is no history may be one line of gigabytes.
 LINE_BYTES = 2**20

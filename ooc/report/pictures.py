@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 from ooc.report.axes import FEW, colours, plain_numbers, scale_axis
 from ooc.report.curves import Curve
 from ooc.report.history import History

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ooc.checkpoint import DESCRIPTION
-from ooc.errors import InputError
-from ooc.memory import format_size
+from ooc.core.errors import InputError
+from ooc.core.sizes import format_size
 from ooc.report.curves import POINTS
 from ooc.report.history import History, number, read_history
+from ooc.runs.checkpoint import DESCRIPTION
 
 DESCRIPTION_BYTES = 64 * 2**20
 MANY_POINTS = 50

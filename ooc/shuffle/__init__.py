@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ooc.shuffle.external_sort import exact, exact_order
+    from ooc.shuffle.measurement import measure
     from ooc.shuffle.picture import draw_mixing
-    from ooc.shuffle.report import measure
 
 __all__ = ["draw_mixing", "exact", "exact_order", "measure"]
 
@@ -14,7 +14,7 @@ _HOMES = {
     "draw_mixing": "ooc.shuffle.picture",
     "exact": "ooc.shuffle.external_sort",
     "exact_order": "ooc.shuffle.external_sort",
-    "measure": "ooc.shuffle.report",
+    "measure": "ooc.shuffle.measurement",
 }
 
 

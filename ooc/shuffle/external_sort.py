@@ -24,20 +24,20 @@ from typing import Any
 
 import numpy as np
 
-from ooc.blockio import RowReader, open_reader
-from ooc.dataset import Dataset
-from ooc.dataset import open as open_dataset
-from ooc.errors import DataError, InputError
-from ooc.hashing import fill_row_keys, keys_at_ranks, keys_of_rows
-from ooc.memory import format_size
+from ooc.core.errors import DataError, InputError
+from ooc.core.hashing import fill_row_keys, keys_at_ranks, keys_of_rows
+from ooc.core.process import peak_bytes
+from ooc.core.random_keys import Purpose, key
+from ooc.core.sizes import format_size
 from ooc.metrics import Progress, Report, silent
-from ooc.plan import MIB, budget_of
-from ooc.process import peak_bytes
-from ooc.rng import Purpose, key
 from ooc.shuffle.job import Job, plan_job
 from ooc.shuffle.records import RecordLayout, checksum
 from ooc.shuffle.scratch import Scratch
-from ooc.writer import Field, Writer, create, encode_chunk
+from ooc.store.chunks import RowReader, open_reader
+from ooc.store.dataset import Dataset
+from ooc.store.dataset import open as open_dataset
+from ooc.store.writer import Field, Writer, create, encode_chunk
+from ooc.stream.plan import MIB, budget_of
 
 SAMPLED_BLOCKS = 16
 PROOF_BYTES = 8 * MIB

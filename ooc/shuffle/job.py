@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ooc.blockio import scratch_bytes
-from ooc.blockio.files import BATCH_BYTES
-from ooc.blockio.native import most_stored_bytes
-from ooc.dataset import ArraySpec, Dataset
-from ooc.errors import InputError
-from ooc.memory import format_size
-from ooc.plan import MIB
+from ooc.core.errors import InputError
+from ooc.core.sizes import format_size
 from ooc.shuffle.records import RecordLayout
-from ooc.writer import CHUNK_BYTES, SHARD_BYTES
+from ooc.store.chunks import scratch_bytes
+from ooc.store.chunks.files import BATCH_BYTES
+from ooc.store.chunks.native import most_stored_bytes
+from ooc.store.dataset import ArraySpec, Dataset
+from ooc.store.writer import CHUNK_BYTES, SHARD_BYTES
+from ooc.stream.plan import MIB
 
 # Segments of this size are read at random as fast as in order.
 SEGMENT_BYTES = 256 * 2**10

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ooc.memory import format_size
-from ooc.shuffle.blocks import Column
+from ooc.core.sizes import format_size
+from ooc.stream.block_statistics import Column
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ooc.order import permute
-from ooc.rng import Purpose, key
+from ooc.core.random_keys import Purpose, key
 from ooc.shuffle.mixing import Mixing
+from ooc.stream.order import permute
 
 PICTURE_ROWS = 2**22
 

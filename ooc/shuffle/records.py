@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ooc.compiled import exact_kernel
-from ooc.dataset import ArraySpec
-from ooc.hashing import GOLDEN, mix
+from ooc.core.compiler import exact_kernel
+from ooc.core.hashing import GOLDEN, mix
+from ooc.store.dataset import ArraySpec
 
 WORD = 8
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ooc.compiled import exact_kernel
-from ooc.hashing import mix
+from ooc.core.compiler import exact_kernel
+from ooc.core.hashing import mix
 
 # Entries of the float64 sums over rows.
 DISPLACEMENT, NEIGHBOUR, PAIRS, PAIRS_SQUARED, BATCHES = range(5)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ooc.blockio.files import ALIGNMENT, FileReader, Request, takes_direct_io
+from ooc.store.chunks.files import ALIGNMENT, FileReader, Request, takes_direct_io
 
 READ_BYTES = 2**20
 WRITE_BYTES = 8 * 2**20

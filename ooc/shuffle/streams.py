@@ -6,15 +6,15 @@ from typing import Protocol
 
 import numpy as np
 
-from ooc.columns import pieces_of
-from ooc.dataset import Dataset
-from ooc.errors import InputError
-from ooc.loader import Loader
-from ooc.memory import format_size
-from ooc.order import Order
-from ooc.plan import budget_of
+from ooc.core.errors import InputError
+from ooc.core.sizes import format_size
 from ooc.shuffle.external_sort import exact_order
-from ooc.shuffle.theory import PairCount, pairs_expected
+from ooc.store.columns import pieces_of
+from ooc.store.dataset import Dataset
+from ooc.stream.loader import Loader
+from ooc.stream.mixing_theory import PairCount, pairs_expected
+from ooc.stream.order import Order
+from ooc.stream.plan import budget_of
 
 PART_ROWS = 2**14
 

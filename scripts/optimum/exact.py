@@ -15,7 +15,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit
 
 import ooc
-from ooc.fingerprint import fingerprint
+from ooc.store.fingerprint import fingerprint
 
 BATCH_ROWS = 8192
 # Newton's decrement is about how far the loss is above its least; this share of it is enough.

@@ -12,9 +12,9 @@ import zarr
 from annbatch import Loader
 
 import ooc
-from ooc.descents import start
-from ooc.engines import Engine, make_engine
-from ooc.reader import Window
+from ooc.engines.engine import Engine, make_engine
+from ooc.engines.train_state import start
+from ooc.stream.reader import Window
 
 PRELOADED_CHUNKS = 32
 

@@ -14,7 +14,7 @@ import zarr
 from peers.catalogue import OOC, Peer
 from peers.environments import Environment, UnavailableError, run_checked
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 
 PEERS = Path(__file__).resolve().parent
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")

@@ -13,9 +13,9 @@ import harness
 import numpy as np
 
 import ooc
-from ooc.callbacks import Situation
-from ooc.saver import Saving
-from ooc.synthetic import Recipe, make
+from ooc.synthetic.kinds import Recipe, make
+from ooc.training.watchers.callbacks import Situation
+from ooc.training.watchers.saver import Saving
 
 STEPS_BETWEEN_LOOKS = 16
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:

@@ -13,7 +13,7 @@ from ooc.kernels.counters import BAD_TARGET, NOT_FINITE, OK
 from ooc.kernels.dropout import drop
 from ooc.kernels.heads import head_loss
 from ooc.kernels.linear import SOFTMAX
-from ooc.losses import LOSSES
+from ooc.kernels.losses import LOSSES
 
 erf = np.vectorize(math.erf)
 TWINS = {

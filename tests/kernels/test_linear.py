@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from ooc.kernels import linear as kernels
 from ooc.kernels.counters import BAD_TARGET, NOT_FINITE, OK
+from ooc.kernels.losses import LOSSES
 from ooc.kernels.rows import as_rows, gather, half_to_float, tile_rows
-from ooc.losses import LOSSES
 
 LOSS_CODES = {name: loss.code for name, loss in LOSSES.items()} | {"softmax": kernels.SOFTMAX}
 KINKED = ("hinge", "quantile", "epsilon_insensitive")

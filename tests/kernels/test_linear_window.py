@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from kernels.test_linear import LOSS_CODES, naive_loss_and_gradient, problem, problem_of
 
-from ooc.descents import Descents, start
+from ooc.engines.train_state import Descents, start
 from ooc.kernels import counters
 from ooc.kernels.linear import no_own_loss, rows_of_first_half
 from ooc.kernels.linear_window import Candidates, Rows, Tile, train_window

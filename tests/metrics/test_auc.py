@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import roc_auc_score
 
-from ooc.errors import DataError
+from ooc.core.errors import DataError
 from ooc.metrics.auc import AUC, BINS, EACH, HEAD, SEVERAL, SIZE, rank_of
 from ooc.metrics.measured import Measured, label_answers, measured
 

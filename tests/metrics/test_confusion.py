@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
-from ooc.errors import DataError
+from ooc.core.errors import DataError
 from ooc.metrics.confusion import CONFUSION, MOST_CLASSES
 from ooc.metrics.measured import Labels, Measured, measured
 

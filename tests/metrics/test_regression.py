@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from ooc.errors import DataError
+from ooc.core.errors import DataError
 from ooc.metrics.measured import Measured, Numbers, measured
 from ooc.metrics.regression import REGRESSION
 

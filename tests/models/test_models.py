@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ooc.errors import DataError, InputError
-from ooc.loader import Batch
+from ooc.core.errors import DataError, InputError
 from ooc.models import MODELS, Layout, Logistic, Model, Softmax, from_config
+from ooc.stream.loader import Batch
 
 # Small and smooth, so that a slope can be measured.
 SETTINGS = {

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import loss_and_gradient
 
-from ooc.errors import DataError, InputError
+from ooc.core.errors import DataError, InputError
+from ooc.core.random_keys import Purpose, generator
 from ooc.kernels.activations import ACTIVATIONS
-from ooc.loader import Batch
 from ooc.models import MLP, Autoencoder, from_config
 from ooc.models.network import DenseNetwork
-from ooc.rng import Purpose, generator
+from ooc.stream.loader import Batch
 
 HEADS = {"regression": 2, "binary": 1, "multiclass": 3}
 SMOOTH = [name for name in ACTIVATIONS if name not in ("relu", "leaky_relu")]

@@ -9,11 +9,11 @@ import pytest
 from datasets import write_dataset
 
 import ooc
-from ooc.errors import DivergedError, InputError
+from ooc.core.errors import DivergedError, InputError
 from ooc.models import Linear
 from ooc.models.own_loss import own_loss
 from ooc.optim import adam, sgd
-from ooc.trainer import Trainer
+from ooc.training.trainer import Trainer
 
 
 @numba.njit

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from ooc.core.random_keys import Purpose, generator
 from ooc.kernels.activations import ACTIVATIONS
-from ooc.loader import Batch
 from ooc.models import MLP, Autoencoder
 from ooc.models.network import DenseNetwork
 from ooc.optim import adam, momentum, sgd
-from ooc.rng import Purpose, generator
+from ooc.stream.loader import Batch
 
 torch = pytest.importorskip("torch")
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 from ooc.optim import (
     OPTIMIZERS,
     adagrad,
@@ -20,7 +20,7 @@ from ooc.optim import (
     rmsprop,
     sgd,
 )
-from ooc.schedules import cosine, staircase
+from ooc.optim.schedules import cosine, staircase
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -10,7 +10,7 @@ from sklearn.linear_model import ElasticNet, Ridge
 
 from ooc.optim import OPTIMIZERS, Optimizer, clip_scale, sgd
 from ooc.optim.penalties import soft_threshold
-from ooc.schedules import cosine
+from ooc.optim.schedules import cosine
 
 ROWS, FEATURES, STEPS = 60, 12, 3000
 RATES = {

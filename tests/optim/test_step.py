@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ooc.optim import OPTIMIZERS, Optimizer, clip_scale, sgd, update_piece
-from ooc.schedules import cosine, inverse_scaling
+from ooc.optim.schedules import cosine, inverse_scaling
 
 SIZE, STEPS = 17, 100
 EXTRAS = {

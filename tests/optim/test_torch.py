@@ -6,9 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ooc.losses import LOSSES
+from ooc.kernels.losses import LOSSES
 from ooc.optim import OPTIMIZERS, sgd
-from ooc.schedules import constant, cosine, inverse_scaling, plateau, plateau_factor, staircase
+from ooc.optim.schedules import (
+    constant,
+    cosine,
+    inverse_scaling,
+    plateau,
+    plateau_factor,
+    staircase,
+)
 
 torch = pytest.importorskip("torch")
 

@@ -22,8 +22,8 @@ from laws_stationary import heavy_ball_variance, reshuffled_variance, sgd_varian
 from laws_walkers import DoubleWell, Quadratic, columns
 from scipy.linalg import solve_discrete_lyapunov
 
-from ooc.loader import Batch
-from ooc.models.base import Model
+from ooc.models.contract import Model
+from ooc.stream.loader import Batch
 
 MODULES = sorted(path.stem for path in Path(descent_laws.__file__).parent.glob("laws_*.py"))
 

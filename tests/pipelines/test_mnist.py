@@ -19,8 +19,8 @@ import zarr
 from mnist_digits import Augmentation, Digits
 from scipy import ndimage
 
-from ooc.errors import InputError
-from ooc.rng import Purpose, generator
+from ooc.core.errors import InputError
+from ooc.core.random_keys import Purpose, generator
 
 NOTHING = Augmentation(shift=0, degrees=0, scale=0, noise=0)
 

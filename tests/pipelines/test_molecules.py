@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 import ooc
-from ooc.errors import DataError
-from ooc.rng import Purpose, key
+from ooc.core.errors import DataError
+from ooc.core.random_keys import Purpose, key
 
 MINIMISERS = (quench.minimise_lbfgs, quench.minimise_cg)
 
@@ -364,7 +364,7 @@ def test_an_archive_of_many_more_rows_takes_no_more_memory(tmp_path: Path) -> No
         "from pathlib import Path\n"
         "import ooc\n"
         "from molecules_archive import summarise, write_archive\n"
-        "from ooc.process import peak_bytes\n"
+        "from ooc.core.process import peak_bytes\n"
         "def job(rows):\n"
         f"    path = Path({str(tmp_path)!r}, str(rows))\n"
         "    write_archive(path, 4, rows, 0, threads=2)\n"

@@ -10,7 +10,7 @@ import pytest
 import zarr
 from sklearn.metrics import roc_auc_score
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 
 
 def drawn(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

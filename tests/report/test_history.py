@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from histories import history_lines, write_run
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 from ooc.report.history import History, read_history
 
 

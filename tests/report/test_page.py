@@ -13,7 +13,7 @@ import pytest
 from histories import GIB, description, write_run
 
 from ooc.cli import main
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 from ooc.report import write_report
 from ooc.report.axes import colours, text_colour
 from ooc.report.page import page

@@ -9,7 +9,7 @@ from histories import description, write_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ooc.errors import InputError
+from ooc.core.errors import InputError
 from ooc.report.history import History, read_history
 from ooc.report.runs import NOTHING, RESULTS, SETTINGS, _cells, read_runs
 

@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from chi_square import chi_square_p
 from datasets import foreign, write_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_order import chi_square_p
 
 import ooc
-from ooc.dataset import Dataset
-from ooc.errors import DataError, InputError
-from ooc.plan import MIB
+from ooc.core.errors import DataError, InputError
 from ooc.shuffle import exact, exact_order
 from ooc.shuffle.job import plan_job
 from ooc.shuffle.records import RecordLayout, checksum
+from ooc.store.dataset import Dataset
+from ooc.stream.plan import MIB
 
 MEMORY = "512MiB"
 
@@ -195,7 +195,7 @@ KILLED = """
 import os, sys
 import ooc.shuffle.external_sort as sort
 import ooc.shuffle.job as job
-from ooc.dataset import open
+from ooc.store.dataset import open
 job.SMALLEST_PIECE, job.SEGMENT_BYTES = 4 * 2**10, 256
 job.CHUNK_BYTES, job.SHARD_BYTES = 2**10, 4 * 2**10
 source, destination, moment = sys.argv[1:]

@@ -1,0 +1,128 @@
+"""Integer functions that look random: one mixer of 64 bits, and a key of its own for every row.
+
+Keys are a bijection of row numbers, so that no two rows of a dataset share one. Sorting rows by
+their keys is a uniformly random order, and any threshold on them a uniformly random subset; both
+are found piece by piece, by anybody, without an array as long as the dataset.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from ooc.core.compiler import exact_kernel
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
+PIECE_ROWS = 2**18
+
+
+@exact_kernel
+def mix(value):  # type: ignore[no-untyped-def]
+    """Mix a uint64: the bijective finaliser of SplitMix64 (Steele, Lea and Flood, 2014)."""
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+@exact_kernel
+def fill_row_keys(first: int, key: int, out: np.ndarray) -> None:
+    """Fill `out` (uint64) with the keys of rows first, first + 1, ..."""
+    for i in range(out.size):
+        out[i] = mix(np.uint64(key) + np.uint64(first + i + 1) * GOLDEN)
+
+
+@exact_kernel
+def keys_of(values: np.ndarray, key: int) -> np.ndarray:
+    """Return the uint64 keys of any row numbers or labels (int64)."""
+    out = np.empty(values.size, np.uint64)
+    for i in range(values.size):
+        out[i] = mix(np.uint64(key) + np.uint64(values[i] + 1) * GOLDEN)
+    return out
+
+
+@exact_kernel
+def _count_bins(keys: np.ndarray, groups: np.ndarray, shift: int, counts: np.ndarray) -> None:
+    for i in range(keys.size):
+        group = groups[i] if groups.size else 0
+        counts[group, np.int64(keys[i] >> np.uint64(shift))] += 1
+
+
+KeyPieces = Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]
+
+
+def keys_of_rows(rows: int, key: int) -> KeyPieces:
+    """Return what yields the keys of rows 0 to rows - 1, piece by piece, of one group."""
+
+    def pieces() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        out, alone = np.empty(min(rows, PIECE_ROWS), np.uint64), np.empty(0, np.int64)
+        for first in range(0, rows, PIECE_ROWS):
+            part = out[: min(PIECE_ROWS, rows - first)]
+            fill_row_keys(first, key, part)
+            yield part, alone
+
+    return pieces
+
+
+def keys_at_ranks(pieces: KeyPieces, ranks: list[np.ndarray], bits: int = 20) -> list[np.ndarray]:
+    """Find exact order statistics of distinct keys in two passes and little memory.
+
+    The first pass counts keys by their leading bits, the second one collects those that share
+    their leading bits with a wanted key.
+
+    Parameters
+    ----------
+    pieces
+        Yields (keys, groups), uint64 and int64; an empty `groups` means that there is one group.
+    ranks
+        For each group ascending ranks: how many keys of the group are below the wanted key. A
+        rank equal to the size of the group gives the largest uint64.
+    bits
+        Leading bits that are counted.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        For each group uint64 keys, one for each rank.
+
+    Examples
+    --------
+    >>> keys = np.array([50, 20, 40, 10, 30], np.uint64) << np.uint64(56)
+    >>> found = keys_at_ranks(lambda: iter([(keys, np.empty(0, np.int64))]), [np.array([0, 2, 4])])
+    >>> (found[0] >> np.uint64(56)).tolist()
+    [10, 30, 50]
+    """
+    shift = 64 - bits
+    counts = np.zeros((len(ranks), 2**bits), np.int64)
+    for keys, groups in pieces():
+        _count_bins(keys, groups, shift, counts)
+    below = np.cumsum(counts, axis=1)
+    bins = [
+        np.searchsorted(row, wanted, side="right") for row, wanted in zip(below, ranks, strict=True)
+    ]
+    found: list[list[np.ndarray]] = [[] for _ in ranks]
+    wanted_bins = [np.unique(each) for each in bins]
+    for keys, groups in pieces():
+        leading = (keys >> np.uint64(shift)).astype(np.int64)
+        for group, wanted in enumerate(wanted_bins):
+            hit = _is_among(leading, wanted, 2**bits)
+            if groups.size:
+                hit &= groups == group
+            found[group].append(keys[hit])
+    out = []
+    for group, wanted in enumerate(ranks):
+        keys = np.sort(np.concatenate(found[group])) if found[group] else np.empty(0, np.uint64)
+        leading = (keys >> np.uint64(shift)).astype(np.int64)
+        values = np.full(len(wanted), ALL_BITS)
+        for place, (rank, bin_) in enumerate(zip(wanted, bins[group], strict=True)):
+            if bin_ < 2**bits:
+                before = below[group, bin_] - counts[group, bin_]
+                start = np.searchsorted(leading, bin_)
+                values[place] = keys[start + rank - before]
+        out.append(values)
+    return out
+
+
+def _is_among(values: np.ndarray, wanted: np.ndarray, size: int) -> np.ndarray:
+    table = np.zeros(size + 1, bool)
+    table[wanted] = True
+    return table[values]

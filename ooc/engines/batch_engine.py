@@ -1,0 +1,120 @@
+"""Any model: batches are cut in Python and handed to ``model.loss_and_grad``."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ooc.core.errors import DivergedError
+from ooc.engines.train_state import Descents
+from ooc.kernels.counters import LOSS_SUM, NEVER
+from ooc.models.bad_rows import place_of
+from ooc.models.contract import Model
+from ooc.optim import rate_at, update
+from ooc.stream.loader import Batch, BatchAssembler, Loader
+from ooc.stream.reader import Window
+
+# Rows that are handed to a model at a time where a batch is all rows.
+MOST_PART_ROWS = 1024
+
+
+def part_rows(rows: int) -> int:
+    """Return how many rows of a whole dataset are handed to a model at a time."""
+    return min(rows, MOST_PART_ROWS)
+
+
+class BatchEngine:
+    """Takes the steps of a window one by one; see `ooc.engines.engine.Engine`."""
+
+    ended = False
+
+    def __init__(self, model: Model, loader: Loader, descents: Descents) -> None:
+        self.descents = descents
+        self.rows, self.step = 0, loader.step
+        self._model, self._assembler = model, BatchAssembler(loader, loader.plan.batch_size)
+        self._gradient = np.zeros(descents.parameters.shape[1])
+        features = loader.dataset.arrays[loader.dataset.features]
+        self._penalised = model.layout(features.shape[1:]).penalised()
+        self._window: Window | None = None
+        self._batches: Iterator[Batch] = iter(())
+
+    @property
+    def batch_size(self) -> int:
+        """B of the batches that have not begun yet."""
+        return self._assembler.batch_size
+
+    @batch_size.setter
+    def batch_size(self, rows: int) -> None:
+        self._assembler.batch_size = rows
+
+    @property
+    def gradient(self) -> np.ndarray:
+        """Mean gradient of the step taken last, (P,) float64: scratch."""
+        return self._gradient
+
+    def advance(self, window: Window, last_step: int = NEVER) -> bool:
+        """Take the steps that a window completes, up to a given one; tell if it is used up.
+
+        Raises
+        ------
+        DivergedError
+            If a loss is not finite.
+        """
+        if window is not self._window:
+            self._window, self._batches = window, self._assembler.add(window)
+        while self.step < last_step:
+            batch = next(self._batches, None)
+            if batch is None:
+                return True
+            self._learn(batch)
+        return self._assembler.used_up
+
+    def _learn(self, batch: Batch) -> None:
+        loss = self._model.loss_and_grad(self.descents.parameters[0], batch, self._gradient)
+        self._check(loss, batch)
+        self._take_step(len(batch.rows))
+        self.descents.totals[0, LOSS_SUM] += loss * len(batch.rows)
+
+    def _take_step(self, rows: int) -> None:
+        one = self.descents
+        update(
+            one.parameters[0],
+            self._gradient,
+            one.state[0],
+            one.settings[0],
+            self.step,
+            self._penalised,
+        )
+        self.step += 1
+        self.rows += rows
+
+    def _check(self, loss: float, batch: Batch) -> None:
+        if not np.isfinite(loss):
+            rate = rate_at(self.descents.settings[0], self.step)
+            raise DivergedError(
+                f"the loss is {loss}{place_of(self.step, rate, batch.rows)}; lower the learning "
+                "rate, or look for rows that are not finite"
+            )
+
+
+class FullEngine(BatchEngine):
+    """Takes one step an epoch, with the exact gradient over all rows, added up in parts."""
+
+    def __init__(self, model: Model, loader: Loader, descents: Descents) -> None:
+        super().__init__(model, loader, descents)
+        parts = part_rows(loader.plan.batch_size)
+        # Each part has a seed of its own, a function of its number in the whole run.
+        first = loader.step * -(-loader.plan.batch_size // parts)
+        self._assembler = BatchAssembler(loader, parts, first)
+        self._sum, self._sum_rows, self._loss = np.zeros_like(self._gradient), 0, 0.0
+
+    def _learn(self, batch: Batch) -> None:
+        loss = self._model.loss_and_grad(self.descents.parameters[0], batch, self._gradient)
+        self._check(loss, batch)
+        rows = len(batch.rows)
+        self._sum += rows * self._gradient
+        self._sum_rows, self._loss = self._sum_rows + rows, self._loss + rows * loss
+        if batch.ends_epoch:
+            np.divide(self._sum, self._sum_rows, out=self._gradient)
+            self._take_step(self._sum_rows)
+            self.descents.totals[0, LOSS_SUM] += self._loss
+            self._sum[:], self._sum_rows, self._loss = 0.0, 0, 0.0

@@ -1,0 +1,368 @@
+"""Noise of mini-batch gradients: its variance for many batch sizes in one pass, and its scale.
+
+Gradients of the smallest batches are added up to those of larger ones, level by level, so that
+each row is used once. What is held are a few vectors for each batch size, never a gradient a row.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ooc.core.errors import DataError, InputError
+from ooc.engines.engine import engine_bytes
+from ooc.kernels import gradient_sums as kernels
+from ooc.kernels.counters import OK
+from ooc.kernels.rows import as_rows, tile_rows
+from ooc.models.contract import Model
+from ooc.models.linear import LinearFamily, as_float32
+from ooc.optim import sgd
+from ooc.store.dataset import Dataset
+from ooc.stream.loader import Loader
+from ooc.stream.reader import Window
+from ooc.training.preparation import with_counted_classes
+
+FEWEST_BATCHES = 3
+
+
+@dataclass(frozen=True)
+class BatchVariance:
+    """How the mean gradients of batches of one size vary.
+
+    Attributes
+    ----------
+    batch_size
+        B.
+    batches
+        Full batches that were seen.
+    variance
+        Trace of the covariance of a batch's mean gradient: the mean of ``|g - G|^2``.
+    error
+        Its standard error, batches taken as independent. It is too small where windows of few
+        blocks make their batches alike, and too large where an epoch's few batches balance each
+        other.
+    squared_norm
+        Mean of ``|g|^2``.
+    """
+
+    batch_size: int
+    batches: int
+    variance: float
+    error: float
+    squared_norm: float
+
+
+@dataclass(frozen=True)
+class GradientNoise:
+    """What one pass told of the gradient and its noise.
+
+    Attributes
+    ----------
+    gradient
+        (P,) float64, the mean gradient over all rows that were visited.
+    rows
+        N, rows of an epoch.
+    sizes
+        One entry for each batch size, ascending.
+    """
+
+    gradient: np.ndarray
+    rows: int
+    sizes: tuple[BatchVariance, ...]
+
+    def variance(self, batch_size: int) -> float:
+        """Return the variance that was measured for a batch size."""
+        for found in self.sizes:
+            if found.batch_size == batch_size:
+                return found.variance
+        known = ", ".join(str(found.batch_size) for found in self.sizes)
+        raise InputError(f"batches of {batch_size} were not measured; measured were: {known}")
+
+    def slope(self) -> float:
+        """Return the slope of log variance against log batch size; -1 for independent rows.
+
+        Raises
+        ------
+        InputError
+            If there are fewer than two sizes, or a variance is zero.
+        """
+        if len(self.sizes) < 2 or min(found.variance for found in self.sizes) <= 0:
+            raise InputError("a slope needs two batch sizes or more, with variances above zero")
+        batch = np.log([float(found.batch_size) for found in self.sizes])
+        variance = np.log([found.variance for found in self.sizes])
+        batch -= batch.mean()
+        return float((batch @ variance) / (batch @ batch))
+
+
+@dataclass(frozen=True)
+class NoiseScale:
+    """The gradient noise scale of McCandlish, Kaplan, Amodei et al. (2018, arXiv:1812.06162).
+
+    Attributes
+    ----------
+    squared_gradient
+        ``|G|^2``, estimated without bias.
+    trace
+        tr(S), the variance of one row's gradient, estimated without bias.
+    """
+
+    squared_gradient: float
+    trace: float
+
+    @property
+    def batch_size(self) -> float:
+        """B_simple = tr(S)/|G|^2: beyond it larger batches hardly lessen the steps needed."""
+        return self.trace / self.squared_gradient if self.squared_gradient > 0 else math.inf
+
+
+def noise_scale(small: BatchVariance, large: BatchVariance) -> NoiseScale:
+    """Estimate the noise scale from squared gradient norms at two batch sizes (appendix A.1).
+
+    Raises
+    ------
+    InputError
+        If both have the same size.
+
+    Examples
+    --------
+    >>> small, large = (BatchVariance(b, 9, 6 / b, 0.0, 2 + 6 / b) for b in (1, 3))
+    >>> round(noise_scale(small, large).batch_size, 6)
+    3.0
+    """
+    first, second = small.batch_size, large.batch_size
+    if first == second:
+        raise InputError(f"two batch sizes are needed, not {first} twice")
+    squared = (second * large.squared_norm - first * small.squared_norm) / (second - first)
+    trace = (small.squared_norm - large.squared_norm) / (1 / first - 1 / second)
+    return NoiseScale(squared, trace)
+
+
+def expected_variance(
+    row_variance: float, batch_size: int, rows: int, sampling: str = "once"
+) -> float:
+    """Return the variance of a batch mean: s2/B, without replacement times (N-B)/(N-1).
+
+    Examples
+    --------
+    >>> expected_variance(12.0, 4, 10), expected_variance(12.0, 4, 10, "replacement")
+    (2.0, 3.0)
+    """
+    share = (rows - batch_size) / (rows - 1) if sampling == "once" and rows > 1 else 1.0
+    return row_variance / batch_size * share
+
+
+def gradient_variance(
+    model: Model,
+    parameters: np.ndarray,
+    dataset: Dataset,
+    batch_sizes: Sequence[int],
+    memory: str | int = "1GiB",
+    seed: int = 0,
+    shuffle: str = "blocks",
+    sampling: str = "once",
+    window: int | str | None = None,
+    block_rows: int | None = None,
+    epochs: int = 1,
+    readers: int | None = None,
+    io: str = "auto",
+) -> GradientNoise:
+    """Measure the variance of the mini-batch gradient for many batch sizes in one pass.
+
+    The batches are those that a trainer would take: consecutive rows of the loader's stream.
+    The linear family is measured in compiled code, row by row; any other model is asked for the
+    gradient of each batch of the sizes' greatest common divisor, so that for it sizes such as
+    8, 16, 64 cost an eighth of 1, 8, 64.
+
+    Parameters
+    ----------
+    model, parameters
+        The model, and where its gradients are taken: (P,) numbers.
+    dataset
+        What `ooc.open` returned.
+    batch_sizes
+        Each B; a size that a smaller one divides is made of its batches.
+    memory, seed, shuffle, sampling, window, block_rows, readers, io
+        See `ooc.Loader`. With sampling "once" the distance is that from the exact mean over all
+        rows; else from the mean of the batches, with one degree of freedom less.
+    epochs
+        Passes, for more batches; each has an order of its own.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 3 batches of a size, or parameters do not fit the model.
+    DataError, DivergedError
+        If a row or a gradient cannot be used.
+
+    Examples
+    --------
+    >>> import ooc
+    >>> dataset = ooc.open(example_dataset)
+    >>> model = ooc.models.Linear(intercept=False)
+    >>> noise = gradient_variance(model, np.zeros(3), dataset, (1, 10, 100), epochs=20)
+    >>> [found.batches for found in noise.sizes]
+    [20000, 2000, 200]
+    >>> without = expected_variance(noise.variance(1), 100, rows=1000)
+    >>> bool(abs(noise.variance(100) / without - 1) < 0.2)
+    True
+    """
+    sizes = _checked_sizes(batch_sizes, dataset.rows, epochs)
+    model = with_counted_classes(model, dataset)
+    layout = model.layout(dataset.arrays[dataset.features].shape[1:])
+    parameters = _checked_parameters(parameters, layout.size)
+    base = math.gcd(*sizes)
+    levels = tuple(sorted({base, *sizes}))
+    target = dataset.target if model.needs_target else None
+    vectors = (2 * len(levels) + 1) * layout.size + 8 * len(levels)
+    loader = Loader(
+        dataset,
+        base,
+        memory,
+        seed,
+        shuffle,
+        [name for name in (dataset.features, target, dataset.weight) if name is not None],
+        readers=readers,
+        io=io,
+        model_bytes=8 * vectors + engine_bytes(model, layout, (sgd(1.0),), base, full=False),
+        batch_copies=0 if isinstance(model, LinearFamily) else 2,
+        sampling=sampling,
+        window=window,
+        block_rows=block_rows,
+    )
+    sums = _Sums(levels, layout.size)
+    if isinstance(model, LinearFamily):
+        _visit_linear(model, parameters, loader, epochs, sums)
+    else:
+        _visit(model, parameters, loader, epochs, sums)
+    gradient = sums.total / (epochs * dataset.rows)
+    centre = gradient if sampling == "once" else None
+    found = [sums.variance(i, centre) for i, size in enumerate(levels) if size in sizes]
+    return GradientNoise(gradient, dataset.rows, tuple(found))
+
+
+class _Sums:
+    """Running sums for each level, that is for each batch size."""
+
+    def __init__(self, sizes: tuple[int, ...], parameters: int) -> None:
+        self.levels = np.zeros((len(sizes), 4), np.int64)
+        self.levels[:, kernels.SIZE] = sizes
+        self.levels[:, kernels.SOURCE] = [_source(sizes, i) for i in range(len(sizes))]
+        self.partial = np.zeros((len(sizes), parameters))
+        self.means = np.zeros((len(sizes), parameters))
+        self.sums = np.zeros((len(sizes), 3))
+        self.total = np.zeros(parameters)
+
+    @property
+    def all(self) -> tuple[np.ndarray, ...]:
+        """What the compiled functions take."""
+        return self.levels, self.partial, self.means, self.sums, self.total
+
+    def end_epoch(self) -> None:
+        """Count the rows that completed no batch, and begin each batch anew."""
+        self.total += self.partial[0]
+        self.partial[:] = 0.0
+        self.levels[:, kernels.FILLED] = 0
+
+    def variance(self, level: int, gradient: np.ndarray | None) -> BatchVariance:
+        """Return the variance about the mean over all rows, or about that of the batches."""
+        size, count = (int(self.levels[level, i]) for i in (kernels.SIZE, kernels.BATCHES))
+        spread, squared, norm = self.sums[level].tolist()
+        variance = spread / (count - 1)
+        error = math.sqrt(max(squared / (count - 1) - variance**2, 0.0) / (count - 2))
+        if gradient is not None:
+            variance = spread / count + float(np.sum((self.means[level] - gradient) ** 2))
+        return BatchVariance(size, count, variance, error, norm / count)
+
+
+def _source(sizes: tuple[int, ...], level: int) -> int:
+    """Return the largest smaller size that divides one, -1 for the first."""
+    return max((i for i in range(level) if sizes[level] % sizes[i] == 0), default=-1)
+
+
+def _visit(model: Model, parameters: np.ndarray, loader: Loader, epochs: int, sums: _Sums) -> None:
+    gradient = np.zeros(parameters.size)
+    for _ in range(epochs):
+        for batch in loader:
+            loss = model.loss_and_grad(parameters, batch, gradient)
+            if not (math.isfinite(loss) and np.isfinite(gradient).all()):
+                raise DataError(
+                    f"loss or gradient of {model.name} are not finite for rows "
+                    f"{batch.rows.min()} to {batch.rows.max()} of {loader.dataset.path}; check "
+                    "these rows and the parameters"
+                )
+            kernels.add_batch(gradient, len(batch.rows), *sums.all)
+        sums.end_epoch()
+
+
+def _visit_linear(
+    model: LinearFamily, parameters: np.ndarray, loader: Loader, epochs: int, sums: _Sums
+) -> None:
+    dataset = loader.dataset
+    features = int(np.prod(dataset.arrays[dataset.features].shape[1:], dtype=np.int64))
+    rows = tile_rows(features)
+    scratch = (
+        np.empty((rows, features), np.float32),
+        np.empty((rows, model.outputs), np.float32),
+        np.empty(rows, np.float32),
+        np.empty(rows if dataset.weight else 0, np.float32),
+    )
+    for window in loader.windows(epochs):
+        _add_window(model, parameters, dataset, window, scratch, sums)
+        if window.last:
+            sums.end_epoch()
+
+
+def _add_window(
+    model: LinearFamily,
+    parameters: np.ndarray,
+    dataset: Dataset,
+    window: Window,
+    scratch: tuple[np.ndarray, ...],
+    sums: _Sums,
+) -> None:
+    features, half = as_rows(window.arrays[dataset.features])
+    layout = model.layout(window.arrays[dataset.features].shape[1:])
+    targets = as_float32(window.arrays.get(dataset.target or ""))
+    weights = as_float32(window.arrays.get(dataset.weight or ""))
+    status, place = kernels.add_linear_rows(
+        features,
+        half,
+        targets,
+        weights,
+        window.order,
+        model.problem(layout, parameters),
+        model.own_loss,
+        parameters,
+        *scratch,
+        *sums.all,
+    )
+    if status != OK:
+        row = int(window.rows(np.array([place]))[0])
+        values = window.arrays[dataset.features][place]
+        raise model.explain(status, row, values, float(targets[place]))
+
+
+def _checked_sizes(batch_sizes: Sequence[int], rows: int, epochs: int) -> tuple[int, ...]:
+    sizes = tuple(sorted({int(size) for size in batch_sizes}))
+    if not sizes or sizes[0] < 1:
+        raise InputError(f"batch sizes are whole numbers from 1 on, not {list(batch_sizes)}")
+    if epochs < 1:
+        raise InputError(f"epochs must be at least 1, not {epochs}")
+    batches = rows // sizes[-1] * epochs
+    if batches < FEWEST_BATCHES:
+        raise InputError(
+            f"{epochs} epochs of {rows} rows have {batches} full batches of {sizes[-1]}, and a "
+            f"variance needs {FEWEST_BATCHES}; lower the batch size or raise epochs"
+        )
+    return sizes
+
+
+def _checked_parameters(parameters: np.ndarray, size: int) -> np.ndarray:
+    given = np.ascontiguousarray(parameters, np.float32).reshape(-1)
+    if given.size != size:
+        raise InputError(f"the model has {size} parameters here, but {given.size} were given")
+    if not np.isfinite(given).all():
+        place = int(np.flatnonzero(~np.isfinite(given))[0])
+        raise InputError(f"parameter {place} is {given[place]}; gradients need finite numbers")
+    return given

@@ -1,0 +1,362 @@
+"""The hardware's own limit for a training run, measured beside the run itself.
+
+The roofline is the larger of two times for the same bytes: the disk's, and the processors' total
+for reading, decoding, gathering and gradients, divided among the cores. All parts are measured
+on the very data, in the same run, right before and right after an epoch.
+"""
+
+import os
+import statistics
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, astuple, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ooc.core.errors import InputError
+from ooc.engines.engine import Engine, make_engine
+from ooc.engines.train_state import start as start_descents
+from ooc.kernels.rows import as_rows, gather, tile_rows
+from ooc.metrics import Report, silent
+from ooc.models.linear import LinearFamily
+from ooc.store.chunks import open_reader
+from ooc.store.chunks.codecs import decode_chunk
+from ooc.store.chunks.files import Request
+from ooc.store.chunks.native import NativeReader
+from ooc.store.dataset import Dataset
+from ooc.stream.loader import Loader
+from ooc.stream.reader import Window
+from ooc.training.trainer import Trainer
+
+# Enough that a measurement takes a good part of a second, on any machine.
+SAMPLE_BYTES = 2 * 10**9
+DISK_THREADS = 4
+PARTS = ("read", "decode", "gather", "gradient", "python", "idle")
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What one decoded byte costs, in seconds.
+
+    Attributes
+    ----------
+    disk
+        Of the disk, with several requests in flight.
+    read, decode, gather, gradient
+        Of one core.
+    """
+
+    disk: float
+    read: float
+    decode: float
+    gather: float
+    gradient: float
+
+    def mean_with(self, other: "Costs") -> "Costs":
+        """Return the mean of two measurements."""
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Costs(*((mine + its) / 2 for mine, its in pairs))
+
+    def roofline(self, cores: int) -> float:
+        """Return the most decoded bytes a second that disk and cores allow."""
+        processors = (self.read + self.decode + self.gather + self.gradient) / cores
+        return 1.0 / max(self.disk, processors)
+
+
+@dataclass(frozen=True)
+class Round:
+    """One measurement of the parts and of the whole.
+
+    Attributes
+    ----------
+    costs
+        Of the parts.
+    seconds, processor_seconds, wait_seconds, bytes
+        Of the trainer's own epoch.
+    roofline
+        Bytes a second that the parts allow.
+    """
+
+    costs: Costs
+    seconds: float
+    processor_seconds: float
+    wait_seconds: float
+    bytes: int
+    roofline: float
+
+    @property
+    def rate(self) -> float:
+        """Decoded bytes a second of the trainer."""
+        return self.bytes / self.seconds
+
+    @property
+    def fraction(self) -> float:
+        """The trainer's rate over the roofline."""
+        return self.rate / self.roofline
+
+    def core_seconds(self, cores: int) -> dict[str, float]:
+        """Return where the cores' time went, by `PARTS`."""
+        known = {
+            part: getattr(self.costs, part) * self.bytes
+            for part in ("read", "decode", "gather", "gradient")
+        }
+        known["python"] = max(0.0, self.processor_seconds - sum(known.values()))
+        known["idle"] = max(0.0, cores * self.seconds - self.processor_seconds)
+        return known
+
+
+def bench(
+    dataset: Dataset, trainer: Trainer, rounds: int = 3, report: Report = silent
+) -> dict[str, object]:
+    """Measure the parts, the roofline and a whole cold epoch, several times.
+
+    Parameters
+    ----------
+    dataset
+        Local, and read by the native path.
+    trainer
+        What to run; its model must be of the linear family.
+    rounds
+        How often all is measured.
+    report
+        Called as the epochs go on.
+
+    Returns
+    -------
+    dict
+        Medians under the keys of the command line's JSON, and each round.
+
+    Raises
+    ------
+    InputError
+        If an array is not read by the native path, or the model is not linear: there is no limit
+        to compare with.
+    """
+    if not isinstance(trainer.model, LinearFamily):
+        raise InputError(
+            f"the limit is known for linear models only, not for {trainer.model.name}; choose "
+            "--model linear, logistic or softmax"
+        )
+    cores = len(os.sched_getaffinity(0))
+    loader = trainer.loader(dataset)
+    # The first epoch compiles and touches all that later ones find ready.
+    _one_window(trainer, dataset)
+    before, measured = _costs(dataset, trainer), []
+    for _ in range(rounds):
+        results, processor = _epoch(dataset, trainer, report)
+        after = _costs(dataset, trainer)
+        # The mean of what was measured right before and after: the machine drifts.
+        measured.append(_round(before.mean_with(after), results, processor, cores))
+        before = after
+    middle = sorted(measured, key=lambda each: each.fraction)[len(measured) // 2]
+    fractions = [each.fraction for each in measured]
+    return {
+        "rows": dataset.rows,
+        "rounds": rounds,
+        "cores": cores,
+        "bytes_per_second": statistics.median(each.rate for each in measured),
+        "roofline_bytes_per_second": statistics.median(each.roofline for each in measured),
+        "fraction_of_roofline": statistics.median(fractions),
+        "fraction_spread": [min(fractions), max(fractions)],
+        "disk_bytes_per_second": 1 / middle.costs.disk,
+        "decode_bytes_per_second": 1 / middle.costs.decode,
+        "gather_bytes_per_second": 1 / middle.costs.gather,
+        "gradient_bytes_per_second": 1 / middle.costs.gradient,
+        "seconds": middle.seconds,
+        "wait_seconds": middle.wait_seconds,
+        "core_seconds": middle.core_seconds(cores),
+        "memory_budget_bytes": loader.plan.budget,
+        "memory_projected_bytes": loader.plan.projected,
+        "blocks_per_window": loader.plan.order.blocks_per_window,
+        "each_round": [{**asdict(each), "fraction": each.fraction} for each in measured],
+    }
+
+
+def drop_from_cache(dataset: Dataset) -> None:
+    """Ask the kernel to forget the dataset's files, so that the next read is cold."""
+    for file in Path(dataset.path).rglob("*"):
+        if file.is_file():
+            descriptor = os.open(file, os.O_RDONLY)
+            try:
+                os.fdatasync(descriptor)
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(descriptor)
+
+
+def draw_bars(result: Mapping[str, object], path: Path) -> None:
+    """Draw where the cores' time went, as one bar, and the rates beside the roofline, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    above, below = figure.subplots(2, 1, height_ratios=[2, 1])
+    names = ["trainer", "roofline", "disk", "decode, one core", "gather, one core"]
+    keys = ["", "roofline_", "disk_", "decode_", "gather_"]
+    rates = [float(str(result[f"{key}bytes_per_second"])) / 1e9 for key in keys]
+    colours = ["tab:blue", "black", *["silver"] * 3]
+    bars = above.barh(names[::-1], rates[::-1], color=colours[::-1])
+    above.bar_label(bars, fmt="%.2f", padding=3)
+    above.margins(x=0.1)
+    above.set_xlabel("decoded GB/s")
+    spent = result["core_seconds"]
+    assert isinstance(spent, Mapping)
+    total, start = sum(spent.values()), 0.0
+    for part in PARTS:
+        share = 100 * spent[part] / total
+        colour = "lightgrey" if part == "idle" else None
+        below.barh([""], [share], left=start, label=f"{part} {share:.0f}%", color=colour)
+        start += share
+    below.set_xlim(0, 100)
+    below.set_xlabel("percent of the cores' time in the trainer's epoch")
+    figure.legend(ncols=len(PARTS), loc="outside lower center", frameon=False, fontsize="small")
+    figure.savefig(path, dpi=120)
+
+
+def _one_window(trainer: Trainer, dataset: Dataset) -> None:
+    loader = trainer.loader(dataset)
+    engine = _engine(trainer, dataset, loader)
+    for window in loader.windows(1):
+        engine.advance(window)
+        break
+
+
+def _engine(trainer: Trainer, dataset: Dataset, loader: Loader) -> Engine:
+    size = trainer.layout(dataset).size
+    descents = start_descents((trainer.optimizer,), np.zeros(size, np.float32))
+    return make_engine(trainer.model, loader, descents)
+
+
+def _epoch(dataset: Dataset, trainer: Trainer, report: Report) -> tuple[Mapping[str, Any], float]:
+    """Train for one cold epoch; return its results and the processor seconds that it took."""
+    drop_from_cache(dataset)
+    begun = time.process_time()
+    results = trainer.fit(dataset, report=report).results
+    return results, time.process_time() - begun
+
+
+def _round(costs: Costs, results: Mapping[str, Any], processor: float, cores: int) -> Round:
+    total = int(results["bytes_per_second"] * results["seconds"])
+    return Round(
+        costs,
+        results["seconds"],
+        processor,
+        results["wait_seconds"],
+        total,
+        costs.roofline(cores),
+    )
+
+
+def _costs(dataset: Dataset, trainer: Trainer) -> Costs:
+    loader = trainer.loader(dataset)
+    order, row_bytes = loader.plan.order, loader.plan.row_bytes
+    # Blocks in the order of the first windows: what the disk will be asked for.
+    blocks = [
+        int(block) for window in range(order.windows) for block in order.window_blocks(0, window)
+    ]
+    blocks = blocks[: max(1, SAMPLE_BYTES // (order.block_rows * row_bytes))]
+    spans = [
+        (block * order.block_rows, min((block + 1) * order.block_rows, order.rows))
+        for block in blocks
+    ]
+    sampled = sum(stop - start for start, stop in spans) * row_bytes
+    readers = {name: _native(dataset, name, trainer.io) for name in loader.names}
+    drop_from_cache(dataset)
+    disk, read = _read_costs(readers, spans, dataset, sampled)
+    decode = sum(_decode_cost(reader, spans, dataset, row_bytes) for reader in readers.values())
+    gathered, whole = _kernel_costs(trainer, dataset)
+    return Costs(disk, read, decode, gathered, max(whole - gathered, 0.0))
+
+
+def _native(dataset: Dataset, name: str, io: str) -> NativeReader:
+    reader = open_reader(dataset, name, io)
+    if not isinstance(reader, NativeReader):
+        raise InputError(
+            f"array {name} of {dataset.path} is not read by the native path, so that there is no "
+            "limit of the hardware to compare with; `ooc info` says why"
+        )
+    return reader
+
+
+def _read_costs(
+    readers: Mapping[str, NativeReader],
+    spans: list[tuple[int, int]],
+    dataset: Dataset,
+    sampled: int,
+) -> tuple[float, float]:
+    """Read stored bytes only, several requests in flight: seconds and core-seconds a byte."""
+    parts = [spans[number :: 2 * DISK_THREADS] for number in range(2 * DISK_THREADS)]
+    tasks: list[tuple[NativeReader, list[Request]]] = []
+    for name, reader in readers.items():
+        spec = dataset.arrays[name]
+        for part in parts:
+            rows = sum(stop - start for start, stop in part)
+            # Only the addresses of this memory are used: no page of it is ever touched.
+            out = np.empty((rows, *spec.shape[1:]), spec.dtype)
+            tasks.append((reader, reader.requests(part, out)))
+
+    def read(task: tuple[NativeReader, list[Request]]) -> None:
+        for request, data in task[0].files.read_all(task[1]):
+            if data is None:
+                task[0].files.read(request)
+
+    begun, processor = time.perf_counter(), time.process_time()
+    with ThreadPoolExecutor(DISK_THREADS) as pool:
+        list(pool.map(read, tasks))
+    seconds, processor = time.perf_counter() - begun, time.process_time() - processor
+    return seconds / sampled, processor / sampled
+
+
+def _decode_cost(
+    reader: NativeReader, spans: list[tuple[int, int]], dataset: Dataset, row_bytes: int
+) -> float:
+    """Decode chunks that are in memory, on one core: its seconds for one byte of all arrays."""
+    spec = dataset.arrays[reader.name]
+    rows = spans[0][1] - spans[0][0]
+    out = np.empty((rows, *spec.shape[1:]), spec.dtype)
+    out[...] = 0
+    stored = []
+    for span in spans[:64]:
+        for request in reader.requests([span], out[: span[1] - span[0]]):
+            data = reader.files.read(request)
+            first = request.start
+            stored += [bytes(data[j.start - first : j.stop - first]) for j in request.wanted_for]
+    chunk = np.empty(reader.chunk_bytes, np.uint8)
+    chunk[:] = 0
+    repeats = max(1, 256 // len(stored))
+    begun = time.perf_counter()
+    for _ in range(repeats):
+        for encoded in stored:
+            decode_chunk(reader.layout.decoders, memoryview(encoded), chunk)
+    seconds = (time.perf_counter() - begun) / repeats
+    return seconds / (sum(stop - start for start, stop in spans[:64]) * row_bytes)
+
+
+def _kernel_costs(trainer: Trainer, dataset: Dataset) -> tuple[float, float]:
+    """Train on one window in memory, several times: seconds a byte of the gather and of all."""
+    loader = trainer.loader(dataset)
+    for window in loader.windows(1):
+        engine = _engine(trainer, dataset, loader)
+        size = len(window.order) * loader.plan.row_bytes
+        whole, gathered = [], []
+        for _ in range(5):
+            begun = time.perf_counter()
+            engine.advance(replace(window))
+            whole.append(time.perf_counter() - begun)
+            begun = time.perf_counter()
+            _gather_only(window, dataset)
+            gathered.append(time.perf_counter() - begun)
+        return statistics.median(gathered) / size, statistics.median(whole) / size
+    raise AssertionError("an epoch has a window")
+
+
+def _gather_only(window: Window, dataset: Dataset) -> None:
+    features, half = as_rows(window.arrays[dataset.features])
+    rows = tile_rows(features.shape[1])
+    tile = np.empty((rows, features.shape[1]), np.float32)
+    for start in range(0, len(window.order) - rows, rows):
+        gather(features, half, window.order, start, rows, 1.0, tile, 0)

@@ -1,0 +1,161 @@
+"""The contract of a model: a layout of one flat vector, and functions of it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from ooc.core.errors import InputError
+from ooc.metrics.measured import Measured
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names and shapes of the parts of one flat parameter vector.
+
+    Attributes
+    ----------
+    shapes
+        Shape of each part, in the order in which they lie in the vector.
+    unpenalised
+        Names of the parts that penalties leave alone, such as intercepts.
+    fixed
+        Names of the parts that training leaves alone, such as the means of features.
+
+    Examples
+    --------
+    >>> layout = Layout({"coefficients": (2, 3), "intercept": (2,)})
+    >>> layout.size
+    8
+    >>> layout.views(np.arange(8.0))["intercept"]
+    array([6., 7.])
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    unpenalised: frozenset[str] = frozenset()
+    fixed: frozenset[str] = frozenset()
+
+    @property
+    def size(self) -> int:
+        """Parameters in all."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+    @property
+    def trained(self) -> int:
+        """Parameters that training changes."""
+        return sum(
+            math.prod(shape) for name, shape in self.shapes.items() if name not in self.fixed
+        )
+
+    def penalised(self) -> np.ndarray:
+        """Return for each entry of the vector whether penalties are for it: (size,) bool."""
+        parts = [
+            np.full(math.prod(shape), name not in self.unpenalised)
+            for name, shape in self.shapes.items()
+        ]
+        return np.concatenate(parts)
+
+    def views(self, parameters: np.ndarray) -> dict[str, np.ndarray]:
+        """Return named views, no copies, of a flat vector.
+
+        Raises
+        ------
+        InputError
+            If the vector has another length.
+        """
+        if parameters.shape != (self.size,):
+            raise InputError(
+                f"a parameter vector of {self.size} entries is needed, not of {parameters.shape}"
+            )
+        views, start = {}, 0
+        for name, shape in self.shapes.items():
+            stop = start + math.prod(shape)
+            views[name] = parameters[start:stop].reshape(shape)
+            start = stop
+        return views
+
+
+class BatchLike(Protocol):
+    """The rows of one step, as `ooc.stream.loader.Batch` holds them."""
+
+    @property
+    def features(self) -> np.ndarray:
+        """(rows, ...) of any numeric dtype."""
+
+    @property
+    def target(self) -> np.ndarray | None:
+        """(rows,), or None where the dataset has none."""
+
+    @property
+    def weight(self) -> np.ndarray | None:
+        """(rows,), or None where the dataset has none."""
+
+    @property
+    def rows(self) -> np.ndarray:
+        """(rows,) int64, the rows' places in the dataset."""
+
+    @property
+    def step(self) -> int:
+        """The step's number in the run."""
+
+    @property
+    def seed(self) -> int:
+        """A seed of the step's own, for models that sample."""
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What a trainer asks of a model. All parameters lie in one flat float32 vector."""
+
+    @property
+    def name(self) -> str:
+        """Its entry in `ooc.models.MODELS`."""
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether its batches carry targets."""
+
+    def layout(self, row_shape: tuple[int, ...]) -> Layout:
+        """Return the parts of the vector for rows of this shape."""
+
+    def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
+        """Return the first parameters, float32."""
+
+    def check_target(self, shape: tuple[int, ...]) -> None:
+        """Raise an `InputError` if targets of this shape a row do not fit."""
+
+    def loss_and_grad(
+        self, parameters: np.ndarray, batch: BatchLike, out_grad: np.ndarray
+    ) -> float:
+        """Return the mean loss of a batch and fill `out_grad` (float64) with its gradient."""
+
+    def measure(self, parameters: np.ndarray, batch: BatchLike) -> Measured:
+        """Return the sums of loss and correct answers over a batch, and the answers themselves."""
+
+    def predict(self, parameters: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
+        """Return named predictions, one entry a row."""
+
+    def to_config(self) -> dict[str, Any]:
+        """Return what `ooc.models.from_config` makes the same model from, JSON-ready."""
+
+
+def check_target_size(model: str, shape: tuple[int, ...], expected: int) -> None:
+    """Refuse targets with another count of numbers a row.
+
+    Raises
+    ------
+    InputError
+        With both counts.
+    """
+    found = math.prod(shape)
+    if found != expected:
+        raise InputError(
+            f"{model} takes {expected} target value{'s' if expected > 1 else ''} a row, but the "
+            f"targets have {found} a row (shape {shape}); name another target, or give the model "
+            f"as many outputs"
+        )
+
+
+__all__ = ["BatchLike", "Layout", "Measured", "Model", "check_target_size"]

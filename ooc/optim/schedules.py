@@ -1,0 +1,238 @@
+"""Learning-rate schedules: functions of the step, compiled, with their constants in two numbers.
+
+A new schedule is one constructor, one entry of `SCHEDULES` and one branch of `rate_factor`. Its
+own clock starts where the warm-up ends. Only "plateau" looks at what happened, and that is left
+to `plateau_factor`.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ooc.core.compiler import exact_kernel
+from ooc.core.errors import InputError
+
+CONSTANT, INVERSE_SCALING, STEP, COSINE, PLATEAU = range(5)
+
+
+def _whole(name: str, value: float, least: int) -> float:
+    if not (value >= least and float(value).is_integer()):
+        raise InputError(f"{name} must be a whole number of at least {least}, not {value}")
+    return float(value)
+
+
+def _lowering(name: str, value: float) -> float:
+    if not 0 < value < 1:
+        raise InputError(f"{name} must be above 0 and below 1, not {value}; try {name}=0.5")
+    return float(value)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate changes with the step.
+
+    Attributes
+    ----------
+    name
+        Its entry in `SCHEDULES`.
+    code
+        What the compiled `rate_factor` chooses by.
+    constants
+        What it calls its own, in the order in which its constructor takes them: none or two.
+    warmup
+        Steps in which the rate first grows, linearly, to its full length.
+    """
+
+    name: str
+    code: int
+    constants: tuple[float, ...] = ()
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        _whole("warmup", self.warmup, 0)
+
+    def for_steps(self, total: int) -> "Schedule":
+        """Return the schedule for a run of this many steps, where it was to span the run.
+
+        Examples
+        --------
+        >>> cosine(warmup=100).for_steps(1000).constants
+        (900.0, 0.0)
+        """
+        if self.code != COSINE or self.constants[0] > 0:
+            return self
+        steps = float(max(total - self.warmup, 1))
+        return replace(self, constants=(steps, self.constants[1]))
+
+    def known_constants(self) -> tuple[float, ...]:
+        """Return the constants, as the compiled `rate_factor` takes them.
+
+        Raises
+        ------
+        InputError
+            If the schedule is to span a run, and `for_steps` was not told of which length.
+        """
+        if self.code == COSINE and self.constants[0] == 0:
+            raise InputError(
+                "cosine is to span the run, but the run's steps are not known; "
+                "give them with cosine(steps=...)"
+            )
+        return self.constants
+
+
+def constant(*, warmup: int = 0) -> Schedule:
+    """Keep the learning rate.
+
+    Examples
+    --------
+    >>> constant(warmup=4).warmup
+    4
+    """
+    return Schedule("constant", CONSTANT, warmup=warmup)
+
+
+def inverse_scaling(decay_steps: float, power: float = 0.5, *, warmup: int = 0) -> Schedule:
+    """Multiply by ``(1 + step / decay_steps) ** -power`` (Robbins and Monro 1951: power 1).
+
+    Examples
+    --------
+    >>> inverse_scaling(100).constants
+    (100.0, 0.5)
+    """
+    for name, value in (("decay_steps", decay_steps), ("power", power)):
+        if not 0 < value < math.inf:
+            raise InputError(f"{name} must be a positive finite number, not {value}")
+    constants = (float(decay_steps), float(power))
+    return Schedule("inverse_scaling", INVERSE_SCALING, constants, warmup)
+
+
+def staircase(every: int, factor: float = 0.1, *, warmup: int = 0) -> Schedule:
+    """Multiply by `factor` once more after `every` steps; "step" in the table.
+
+    Examples
+    --------
+    >>> staircase(1000, factor=0.5).constants
+    (1000.0, 0.5)
+    """
+    constants = (_whole("every", every, 1), _lowering("factor", factor))
+    return Schedule("step", STEP, constants, warmup)
+
+
+def cosine(steps: int | None = None, floor: float = 0.0, *, warmup: int = 0) -> Schedule:
+    """Fall from 1 to `floor` along half a cosine (Loshchilov and Hutter 2017, equation 5).
+
+    Parameters
+    ----------
+    steps
+        After so many, warm-up not counted, the floor is kept. None: what is left of the run.
+    floor
+        Lowest factor, between 0 and 1.
+
+    Examples
+    --------
+    >>> schedule = cosine(100)
+    >>> [round(rate_factor(schedule.code, 0, *schedule.constants, s), 6) for s in (0, 50, 200)]
+    [1.0, 0.5, 0.0]
+    """
+    if not 0 <= floor <= 1:
+        raise InputError(f"floor must be between 0 and 1, not {floor}; try floor=0")
+    # 0 stands for None in a saved description.
+    own = _whole("steps", steps, 1) if steps else 0.0
+    return Schedule("cosine", COSINE, (own, float(floor)), warmup)
+
+
+def plateau(factor: float = 0.5, patience: int = 2, *, warmup: int = 0) -> Schedule:
+    """Multiply by `factor` each time `patience` evaluations in a row brought no new best loss.
+
+    Examples
+    --------
+    >>> plateau().constants
+    (0.5, 2.0)
+    """
+    constants = (_lowering("factor", factor), _whole("patience", patience, 1))
+    return Schedule("plateau", PLATEAU, constants, warmup)
+
+
+UNCHANGED = constant()
+
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
+    "constant": constant,
+    "inverse_scaling": inverse_scaling,
+    "step": staircase,
+    "cosine": cosine,
+    "plateau": plateau,
+}
+
+
+@exact_kernel
+def rate_factor(code: int, warmup: int, first: float, second: float, step: int) -> float:
+    """Return what the learning rate is multiplied with at a step, counted from 0.
+
+    Examples
+    --------
+    >>> rate_factor(STEP, 0, 10.0, 0.5, 25)
+    0.25
+    """
+    if step < warmup:
+        return (step + 1.0) / warmup
+    own = float(step - warmup)
+    if code == INVERSE_SCALING:
+        return (1.0 + own / first) ** -second
+    if code == STEP:
+        return second ** math.floor(own / first)
+    if code == COSINE:
+        return second + (1.0 - second) * 0.5 * (1.0 + math.cos(math.pi * min(own / first, 1.0)))
+    return 1.0
+
+
+def plateau_factor(schedule: Schedule, losses: Sequence[float]) -> float:
+    """Return what the learning rate is multiplied with after these losses on validation rows.
+
+    A function of the list alone, so that a resumed run finds the same rate. NaN is no new best.
+    For any schedule but "plateau" it is 1.
+
+    Examples
+    --------
+    >>> plateau_factor(plateau(0.5, patience=2), [3.0, 2.0, 2.5, 2.0, 1.0])
+    0.5
+    """
+    if schedule.code != PLATEAU:
+        return 1.0
+    lowering, patience = schedule.constants
+    factor, best, without = 1.0, math.inf, 0
+    for loss in losses:
+        without = 0 if loss < best else without + 1
+        best = loss if loss < best else best
+        if without == patience:
+            factor, without = factor * lowering, 0
+    return factor
+
+
+def schedule_from_config(config: Mapping[str, Any]) -> Schedule:
+    """Make a schedule from its fields by name, also after a way through JSON.
+
+    Raises
+    ------
+    InputError
+        If there is no such schedule, or what is said of it is not what it says of itself.
+
+    Examples
+    --------
+    >>> from dataclasses import asdict
+    >>> schedule_from_config(asdict(cosine(10))) == cosine(10)
+    True
+    """
+    name = config.get("name") if isinstance(config, Mapping) else config
+    if not isinstance(name, str) or name not in SCHEDULES:
+        raise InputError(f"no schedule is called {name!r}; choose one of: {', '.join(SCHEDULES)}")
+    try:
+        schedule = SCHEDULES[name](*config["constants"], warmup=config["warmup"])
+    except (KeyError, TypeError) as error:
+        raise InputError(f"schedule {name} cannot be made from {config}: {error}") from None
+    if config.get("code") != schedule.code:
+        raise InputError(
+            f"schedule {name} has code {schedule.code}, but its description says "
+            f"{config.get('code')}; train again with this version"
+        )
+    return schedule

@@ -1,0 +1,208 @@
+"""Atomic saves of a run: arrays without code, checksums, written aside, synced and renamed.
+
+A checkpoint is one file, so that parameters, optimizer state and position always belong
+together. The last few are kept. `run.json` is the newest one's description, for people.
+"""
+
+import hashlib
+import io
+import json
+import os
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ooc.core.errors import InputError
+
+FOLDER = "checkpoints"
+DESCRIPTION = "run.json"
+FORMAT = 1
+_NAME = re.compile(r"step-(\d{12})\.npz")
+_JSON = "description"
+
+
+class DamagedError(InputError):
+    """A checkpoint is not what was saved."""
+
+
+def sha256_of(values: np.ndarray) -> str:
+    """Return the hash of an array's bytes, such as the flat parameter vector's."""
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
+def check_run_dir(run_dir: Path) -> None:
+    """Check, before any work, that a run can be saved here; nothing is made yet.
+
+    Raises
+    ------
+    InputError
+        If the directory already holds a run or cannot be written to.
+    """
+    if (run_dir / DESCRIPTION).exists() or (run_dir / FOLDER).exists():
+        raise InputError(
+            f"{run_dir} already holds a run; go on with `ooc resume {run_dir}`, choose another "
+            "directory or remove it"
+        )
+    folder = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
+    if not folder.is_dir():
+        raise InputError(f"cannot write to {run_dir}: {folder} is a file; choose another directory")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {folder}: no permission; choose another directory")
+
+
+def save(
+    run_dir: Path,
+    step: int,
+    arrays: Mapping[str, np.ndarray],
+    description: Mapping[str, Any],
+    keep: int = 3,
+) -> None:
+    """Save a checkpoint; afterwards all but the newest `keep` are removed.
+
+    Parameters
+    ----------
+    step
+        Steps taken, by which checkpoints are named and ordered.
+    arrays
+        Numbers by name; the hash of each is saved beside it.
+    description
+        JSON-ready.
+
+    Raises
+    ------
+    InputError
+        If there is no room or no permission; what was saved before is still whole.
+    """
+    hashes = {name: sha256_of(values) for name, values in arrays.items()}
+    whole = {**description, "format": FORMAT, "step": step, "sha256": hashes}
+    text = json.dumps(whole, indent=1)
+    packed = io.BytesIO()
+    encoded = np.frombuffer(text.encode(), np.uint8)
+    members = {_JSON: encoded, f"{_JSON}_sha256": _digest(encoded), **arrays}
+    np.savez(packed, **members)  # type: ignore[arg-type]
+    folder = run_dir / FOLDER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / f"step-{step:012d}.npz", packed.getbuffer())
+        write_whole(run_dir / DESCRIPTION, (text + "\n").encode())
+    except OSError as error:
+        before = [number for number in steps(run_dir) if number != step]
+        kept = f"the checkpoint of step {before[-1]} is whole" if before else "none was saved yet"
+        raise InputError(
+            f"cannot save step {step} in {run_dir}: {error.strerror or error}; {kept}: make room, "
+            f"then go on with `ooc resume {run_dir}`"
+        ) from error
+    for old in steps(run_dir)[:-keep]:
+        _file(run_dir, old).unlink(missing_ok=True)
+
+
+def discard(run_dir: Path) -> None:
+    """Remove what `save` and a history wrote: a run that came to nothing."""
+    for step in steps(run_dir):
+        _file(run_dir, step).unlink(missing_ok=True)
+    for name in (DESCRIPTION, "history.jsonl"):
+        (run_dir / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        (run_dir / FOLDER).rmdir()
+
+
+def steps(run_dir: Path) -> list[int]:
+    """Return the steps of the checkpoints that are there, ascending."""
+    found = (_NAME.fullmatch(path.name) for path in (run_dir / FOLDER).glob("step-*.npz"))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def load(run_dir: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return arrays and description of the newest checkpoint that is whole.
+
+    A damaged one is left out with a warning.
+
+    Raises
+    ------
+    InputError
+        If there is none, or every one is damaged.
+    """
+    found = steps(run_dir)
+    if not found:
+        raise InputError(
+            f"{run_dir} holds no saved run: {FOLDER}/step-*.npz is missing; give the directory "
+            "that `ooc train --run` wrote"
+        )
+    problems = []
+    for step in reversed(found):
+        file = _file(run_dir, step)
+        try:
+            loaded = read(file)
+        except DamagedError as error:
+            problems.append(str(error))
+            continue
+        for problem in problems:
+            warnings.warn(f"{problem}; took that of step {step}", stacklevel=2)
+        return loaded
+    raise InputError(f"no checkpoint in {run_dir} is whole: {problems[0]}; train it again")
+
+
+def read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return arrays and description of one checkpoint; nothing of it is ever run as code.
+
+    Raises
+    ------
+    DamagedError
+        If it is not what was saved.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as members:
+            arrays = {name: members[name] for name in members.files}
+        encoded = arrays.pop(_JSON)
+        noted = arrays.pop(f"{_JSON}_sha256")
+        if not np.array_equal(noted, _digest(encoded)):
+            raise ValueError("its description is not the one that was saved")
+        description = json.loads(encoded.tobytes().decode())
+        if description["format"] != FORMAT:
+            raise InputError(
+                f"{file} has format {description['format']}, and this version reads format "
+                f"{FORMAT}; use the version of ooc that wrote it"
+            )
+        for name, expected in description["sha256"].items():
+            if sha256_of(arrays[name]) != expected:
+                raise ValueError(f"its array {name} is not the one that was saved")
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise DamagedError(f"the checkpoint {file} is damaged: {error}") from None
+    except Exception as error:  # a damaged zip file raises errors of many kinds
+        raise DamagedError(f"the checkpoint {file} is damaged: {error!r}") from None
+    return arrays, description
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file aside, sync and rename it: it is either the old or the new one."""
+    aside = path.with_name(path.name + ".partial")
+    try:
+        with aside.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _file(run_dir: Path, step: int) -> Path:
+    return run_dir / FOLDER / f"step-{step:012d}.npz"
+
+
+def _digest(encoded: np.ndarray) -> np.ndarray:
+    return np.frombuffer(hashlib.sha256(encoded.tobytes()).digest(), np.uint8)

@@ -1,0 +1,203 @@
+"""A trained model: its parameters, how it got them, and what it says of other data."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ooc.core.errors import InputError
+from ooc.core.process import peak_bytes
+from ooc.core.sizes import format_size
+from ooc.metrics import Progress, Report, silent
+from ooc.models import from_config
+from ooc.models.contract import Layout, Model
+from ooc.runs import checkpoint
+from ooc.runs.evaluation import evaluate_batches
+from ooc.runs.run_directory import read_history
+from ooc.runs.scoring import check_scorable, check_targets, outputs_of_zeros, scoring_loader
+from ooc.store.dataset import Dataset
+from ooc.store.writer import Field, create
+from ooc.stream.loader import Batch, Loader
+from ooc.stream.plan import budget_of
+
+
+@dataclass(frozen=True)
+class Run:
+    """What training left.
+
+    Attributes
+    ----------
+    model, layout
+        The model, and where its parts lie in the vector.
+    parameters
+        Flat float32 vector; ``layout.views(parameters)`` names its parts.
+    history
+        One entry for each window of training.
+    results
+        The run's numbers, under the keys of the command line's JSON.
+    row_shape
+        Shape of one row of features.
+    """
+
+    model: Model
+    layout: Layout
+    parameters: np.ndarray
+    row_shape: tuple[int, ...]
+    history: Sequence[Mapping[str, Any]] = field(default_factory=list, repr=False)
+    results: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def evaluate(
+        self, dataset: Dataset, memory: str | int = "1GiB", report: Report = silent
+    ) -> dict[str, Any]:
+        """Measure the mean loss and every metric that the model's answers allow, in one pass.
+
+        Parameters
+        ----------
+        dataset
+            Rows with targets; weights count where they are there.
+        memory
+            Bytes that the whole process may use.
+        report
+            Called as rows are done.
+
+        Returns
+        -------
+        dict
+            The metrics of `ooc.runs.evaluation.evaluate_batches`, "rows", "seconds" and the memory
+            keys.
+
+        Raises
+        ------
+        InputError
+            If targets are missing or do not fit, or nothing fits the memory.
+        DataError
+            If a row cannot be measured; it is named.
+        """
+        check_targets(self.model, dataset)
+        loader = self._loader(dataset, memory, with_target=True)
+        begun = time.perf_counter()
+        found = evaluate_batches(self.model, self.parameters, _reported(loader, report))
+        seconds = time.perf_counter() - begun
+        return {
+            "rows": dataset.rows,
+            "seconds": seconds,
+            "rows_per_second": dataset.rows / seconds,
+            "bytes_per_second": dataset.rows * loader.plan.row_bytes / seconds,
+            **found,
+            "memory_budget_bytes": loader.plan.budget,
+            "memory_projected_bytes": loader.plan.projected,
+            "memory_peak_bytes": peak_bytes(),
+        }
+
+    def predict(
+        self, dataset: Dataset, output: str = "prediction", memory: str | int = "1GiB"
+    ) -> np.ndarray:
+        """Return one of the model's outputs for every row, in memory.
+
+        Raises
+        ------
+        InputError
+            If the result would take more than a quarter of the memory: use `predict_to`.
+        """
+        loader = self._loader(dataset, memory, with_target=False)
+        parts: list[np.ndarray] = []
+        for batch in loader:
+            outputs = self.model.predict(self.parameters, batch.features)
+            if output not in outputs:
+                known = ", ".join(outputs)
+                raise InputError(f"the model has no output {output!r}; it has: {known}")
+            parts.append(outputs[output])
+            size = parts[0].nbytes // len(parts[0]) * dataset.rows
+            if size > budget_of(memory) // 4:
+                raise InputError(
+                    f"predictions for {dataset.rows} rows take {format_size(size)}, over a quarter "
+                    f"of the memory of {format_size(budget_of(memory))}; write them with predict_to"
+                )
+        return np.concatenate(parts)
+
+    def predict_to(
+        self,
+        dataset: Dataset,
+        path: str | Path,
+        memory: str | int = "1GiB",
+        report: Report = silent,
+    ) -> dict[str, Any]:
+        """Write every output of the model for every row to a new dataset at `path`.
+
+        Returns
+        -------
+        dict
+            "rows", "seconds", "arrays" and the memory keys.
+        """
+        loader = self._loader(dataset, memory, with_target=False)
+        fields = {
+            name: Field(values.dtype.name, values.shape[1:])
+            for name, values in outputs_of_zeros(
+                self.model, self.layout, self.row_shape, dataset.arrays[dataset.features].dtype
+            ).items()
+        }
+        begun = time.perf_counter()
+        with create(path, fields) as writer:
+            for batch in _reported(loader, report):
+                writer.append(self.model.predict(self.parameters, batch.features))
+        return {
+            "rows": dataset.rows,
+            "seconds": time.perf_counter() - begun,
+            "arrays": list(fields),
+            "memory_budget_bytes": loader.plan.budget,
+            "memory_projected_bytes": loader.plan.projected,
+            "memory_peak_bytes": peak_bytes(),
+        }
+
+    def _loader(self, dataset: Dataset, memory: str | int, with_target: bool) -> Loader:
+        check_scorable(self.model, dataset, self.row_shape)
+        return scoring_loader(self.model, self.layout, dataset, memory, with_target)
+
+
+def load(run_dir: str | Path, model: Model | None = None) -> Run:
+    """Read a saved run: its newest checkpoint that is whole.
+
+    Parameters
+    ----------
+    model
+        The model, where it is not one of `ooc.models.MODELS`.
+
+    Raises
+    ------
+    InputError
+        If there is none, it is damaged, or its parameters are not those of its model.
+    """
+    run_dir = Path(run_dir)
+    arrays, description = checkpoint.load(run_dir)
+    parameters = arrays["parameters"]
+    model = from_config(description["model"]) if model is None else model
+    row_shape = tuple(description["row_shape"])
+    layout = model.layout(row_shape)
+    if parameters.shape != (layout.size,):
+        raise InputError(
+            f"the run in {run_dir} holds {parameters.size} parameters, but its {model.name} for "
+            f"rows of shape {row_shape} has {layout.size}; give the model that it was trained with"
+        )
+    history = list(read_history(run_dir))
+    return Run(model, layout, parameters, row_shape, history, description["results"])
+
+
+def _reported(loader: Loader, report: Report) -> Iterator[Batch]:
+    """Yield the loader's batches and report about each fiftieth."""
+    begun, rows = time.perf_counter(), 0
+    for number, batch in enumerate(loader):
+        yield batch
+        rows += len(batch.rows)
+        if number % 50 == 0 or rows == loader.plan.order.epoch_rows:
+            report(
+                Progress(
+                    rows=rows,
+                    total_rows=loader.plan.order.epoch_rows,
+                    bytes=rows * loader.plan.row_bytes,
+                    seconds=time.perf_counter() - begun,
+                    memory_budget_bytes=loader.plan.budget,
+                )
+            )

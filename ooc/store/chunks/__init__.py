@@ -1,0 +1,118 @@
+"""Bytes of chunks into memory that the caller owns: one interface for every store and format."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ooc.store.chunks.bad_chunk import BadChunkError
+from ooc.store.chunks.files import BATCH_BYTES, choose_mode
+from ooc.store.chunks.general import DECODE_COPIES, ZarrReader
+from ooc.store.chunks.layout import ChunkLayout, NotNativeError, native_layout
+from ooc.store.chunks.native import NativeReader, most_stored_bytes
+from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array
+
+__all__ = ["BadChunkError", "ReadPath", "RowReader", "open_reader", "read_path", "scratch_bytes"]
+
+
+class RowReader(Protocol):
+    """Reads runs of rows of one array."""
+
+    @property
+    def retries(self) -> int:
+        """Transient errors that were retried so far."""
+
+    def read_runs(
+        self,
+        runs: Sequence[tuple[int, int]],
+        out: np.ndarray,
+        bad: list[BadChunkError] | None = None,
+    ) -> None:
+        """Fill `out` with runs of rows; raise the first bad chunk, or note all in `bad`."""
+
+
+@dataclass(frozen=True)
+class ReadPath:
+    """Which path an array takes, and why.
+
+    Attributes
+    ----------
+    native
+        Whether it is read by this package itself.
+    mode
+        "direct", "buffered" or "cached" on the native path, else "zarr-python".
+    reason
+        Why it is not native, or what the mode means.
+    """
+
+    native: bool
+    mode: str
+    reason: str
+
+    def describe(self) -> str:
+        """Say it in a few words.
+
+        Examples
+        --------
+        >>> ReadPath(False, "zarr-python", "its chunks are in Fortran order").describe()
+        'zarr-python: its chunks are in Fortran order'
+        """
+        return f"{'native, ' if self.native else ''}{self.mode}: {self.reason}"
+
+
+_MODES = {
+    "direct": "past the page cache",
+    "buffered": "through the page cache, dropped behind",
+    "cached": "through the page cache, as it fits into memory",
+}
+
+
+def read_path(dataset: Dataset, name: str, io: str = "auto") -> ReadPath:
+    """Tell which path an array takes.
+
+    Parameters
+    ----------
+    dataset, name
+        The array.
+    io
+        "auto", "direct" or "buffered", see `ooc.store.chunks.files.choose_mode`.
+    """
+    return _resolve(dataset, dataset.arrays[name], io)[0]
+
+
+def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
+    """Open an array for reading, by the native path where it covers the array."""
+    spec = dataset.arrays[name]
+    path, layout = _resolve(dataset, spec, io)
+    if layout is None:
+        return ZarrReader(dataset, name)
+    return NativeReader(name, dataset.path, layout, path.mode, dataset.missing)
+
+
+def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
+    """Return the most memory that one thread needs to read blocks of one array.
+
+    On either path: requests and one decoded chunk aside, or what zarr-python holds.
+    """
+    # Two batches in flight, and single requests, whose memory is replaced as it grows.
+    requests = 2 * BATCH_BYTES + 2 * most_stored_bytes(spec.chunk_bytes)
+    native = requests + spec.chunk_bytes
+    through_zarr = DECODE_COPIES * spec.most_decoded_bytes(block_rows)
+    return max(native, through_zarr)
+
+
+def _resolve(dataset: Dataset, spec: ArraySpec, io: str) -> tuple[ReadPath, ChunkLayout | None]:
+    array = open_zarr_array(dataset, spec.name)
+    total = spec.row_bytes * dataset.stored_rows
+    try:
+        layout = native_layout(array)
+    except NotNativeError as reason:
+        choose_mode(io, total, Path(dataset.path))
+        return ReadPath(False, "zarr-python", str(reason)), None
+    metadata = next(
+        file for file in (layout.folder / "zarr.json", layout.folder / ".zarray") if file.exists()
+    )
+    mode = choose_mode(io, total, metadata)
+    return ReadPath(True, mode, _MODES[mode]), layout

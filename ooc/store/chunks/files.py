@@ -1,0 +1,285 @@
+"""Ranges of files into reused aligned memory, past the page cache where that is possible.
+
+Direct I/O leaves the processor and the page cache alone, and random requests of 256 KiB are as
+fast as sequential ones. It needs aligned offsets, sizes and memory, and some file systems refuse
+it: then files are read through the cache, which is dropped behind.
+"""
+
+import errno
+import mmap
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from ooc.core.errors import InputError
+from ooc.core.process import allowed_bytes
+from ooc.store.chunks.asynchronous_io import DEPTH, Batch, Placed
+
+ALIGNMENT = 4096
+POLICIES = ("auto", "direct", "buffered")
+TRANSIENT = (errno.EIO, errno.EAGAIN, errno.ETIMEDOUT, errno.ESTALE)
+RETRIES = 3
+# Each thread has two batches of requests: one is read while the other one is decoded.
+BATCH_BYTES = 2 * 2**20
+MOST_OPEN_FILES = 256
+
+
+class TruncatedError(OSError):
+    """A file that ends before the range that was asked for."""
+
+
+class ScratchMemory:
+    """Page-aligned memory that grows to what is needed and is then reused."""
+
+    def __init__(self) -> None:
+        self._memory = memoryview(b"")
+
+    def at_least(self, size: int) -> memoryview:
+        """Return memory of this size or more; what it held before is lost."""
+        if len(self._memory) < size:
+            self._memory = memoryview(mmap.mmap(-1, -(-size // ALIGNMENT) * ALIGNMENT))
+        return self._memory
+
+
+def choose_mode(policy: str, stored_at_most: int, sample: Path) -> str:
+    """Return how to read an array: "direct", "buffered" (cache dropped behind) or "cached".
+
+    Under "auto", an array that fits a quarter of the memory that this process may use is read
+    through the page cache and left there, for the next epoch; a larger one is read directly.
+
+    Parameters
+    ----------
+    policy
+        An entry of `POLICIES`.
+    stored_at_most
+        Bytes of the array, decoded: what it takes at most.
+    sample
+        Any file beside the data, to try direct I/O on.
+    """
+    if policy not in POLICIES:
+        raise InputError(f"io is one of {', '.join(POLICIES)}, not {policy!r}")
+    if policy == "auto" and stored_at_most <= allowed_bytes() // 4:
+        return "cached"
+    if policy == "buffered" or not takes_direct_io(sample):
+        return "buffered"
+    return "direct"
+
+
+def takes_direct_io(path: Path) -> bool:
+    """Tell whether this file can be opened and read past the page cache."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    except OSError:
+        return False
+    try:
+        os.preadv(descriptor, [ScratchMemory().at_least(ALIGNMENT)], 0)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+@dataclass(frozen=True)
+class Request:
+    """A range of a file, and what it is wanted for."""
+
+    path: str
+    start: int
+    stop: int
+    wanted_for: Any = None
+
+    @property
+    def first(self) -> int:
+        """First byte that is read for it: on the alignment."""
+        return self.start // ALIGNMENT * ALIGNMENT
+
+    @property
+    def length(self) -> int:
+        """Bytes that are read for it: a multiple of the alignment."""
+        return -(-(self.stop - self.first) // ALIGNMENT) * ALIGNMENT
+
+
+class _ThreadMemory(threading.local):
+    """Memory of one thread for stored bytes, of whichever arrays it reads one after the other."""
+
+    def __init__(self) -> None:
+        self.single = ScratchMemory()
+        self._batches: list[Batch] | None = None
+
+    def batches(self) -> list[Batch]:
+        """Return two batches, or none where the kernel has no asynchronous I/O."""
+        if self._batches is None:
+            try:
+                self._batches = [Batch(BATCH_BYTES), Batch(BATCH_BYTES)]
+            except OSError:
+                self._batches = []
+        return self._batches
+
+
+_MEMORY = _ThreadMemory()
+
+
+class _OpenFile:
+    """A descriptor that is closed when its last user has gone."""
+
+    def __init__(self, path: str, flags: int) -> None:
+        self.descriptor = os.open(path, flags)
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)
+
+
+@dataclass(frozen=True)
+class _Flight:
+    """Requests of a batch that are on their way: where each will be, and its file, held open."""
+
+    batch: Batch
+    requests: list[Request]
+    placed: list[Placed]
+    files: list[_OpenFile]
+
+
+class FileReader:
+    """Reads ranges of files in one mode.
+
+    Attributes
+    ----------
+    retries
+        Transient errors that were retried so far.
+    """
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+        self.retries = 0
+        flags = os.O_RDONLY | os.O_CLOEXEC | (os.O_DIRECT if mode == "direct" else 0)
+        self._open = lru_cache(MOST_OPEN_FILES)(partial(_OpenFile, flags=flags))
+
+    def size(self, path: str) -> int:
+        """Return a file's bytes."""
+        return Path(path).stat().st_size
+
+    def read(self, request: Request) -> memoryview:
+        """Return the bytes of a range, valid until this thread reads again.
+
+        Raises
+        ------
+        TruncatedError
+            If the file ends before the range does.
+        OSError
+            If it cannot be read; transient errors are retried first, a few times.
+        """
+        for attempt in range(RETRIES + 1):
+            try:
+                return self._read(request)
+            except OSError as error:
+                if error.errno not in TRANSIENT or attempt == RETRIES:
+                    raise
+                self.retries += 1
+                time.sleep(0.05 * 4**attempt)
+        raise AssertionError("unreachable")
+
+    def read_all(
+        self, requests: Iterable[Request]
+    ) -> Generator[tuple[Request, memoryview | None], None, None]:
+        """Yield ranges in order, each with its bytes, or None where `read` must tell what is wrong.
+
+        Direct reads are put in flight in two batches: one is read while the other one is used.
+        Bytes are valid until the next ones are asked for. Close the generator if it is not
+        exhausted: what is in flight has to land first.
+        """
+        free = deque(_MEMORY.batches() if self.mode == "direct" else [])
+        if not free:
+            for request in requests:
+                yield request, self._read_once(request)
+            return
+        flights: deque[_Flight] = deque()
+        upcoming = _batched(requests)
+        try:
+            while True:
+                while free and (part := next(upcoming, None)) is not None:
+                    flights.append(self._start(free.popleft(), part))
+                if not flights:
+                    return
+                yield from self._land(flights[0])
+                free.append(flights.popleft().batch)
+        finally:
+            for flight in flights:
+                flight.batch.collect()
+
+    def _start(self, batch: Batch, requests: list[Request]) -> _Flight:
+        # What is not placed here is left to the plain way, which tells what is wrong.
+        placed: list[Placed] = []
+        files: list[_OpenFile] = []
+        place = 0
+        with suppress(OSError):
+            for request in requests:
+                if request.length > BATCH_BYTES:
+                    break
+                files.append(self._open(request.path))
+                descriptor, length = files[-1].descriptor, request.length
+                placed.append(Placed(descriptor, request.first, length, place))
+                place += length
+        batch.submit(placed)
+        return _Flight(batch, requests, placed, files)
+
+    def _land(self, flight: _Flight) -> Iterator[tuple[Request, memoryview | None]]:
+        read = flight.batch.collect()
+        for number, request in enumerate(flight.requests):
+            if number >= len(flight.placed):
+                yield request, self._read_once(request)
+            elif read[number] < request.stop - request.first:
+                self._count(-read[number])
+                yield request, None
+            else:
+                place = flight.placed[number].place - request.first
+                yield request, flight.batch.memory[place + request.start : place + request.stop]
+
+    def _read_once(self, request: Request) -> memoryview | None:
+        try:
+            return self._read(request)
+        except OSError as error:
+            self._count(error.errno)
+            return None
+
+    def _count(self, error_number: int | None) -> None:
+        """Count a transient error: the range will be read again."""
+        if error_number in TRANSIENT:
+            self.retries += 1
+
+    def _read(self, request: Request) -> memoryview:
+        first, length, stop = request.first, request.length, request.stop
+        memory = _MEMORY.single.at_least(length)
+        file = self._open(request.path)
+        done = 0
+        while done < stop - first:
+            count = os.preadv(file.descriptor, [memory[done:length]], first + done)
+            done += count
+            # A direct read may end off the alignment only where the file ends.
+            if count == 0 or (done < stop - first and done % ALIGNMENT):
+                raise TruncatedError(f"it ends after {first + done:,} of {stop:,} bytes")
+        if self.mode == "buffered":
+            os.posix_fadvise(file.descriptor, first, length, os.POSIX_FADV_DONTNEED)
+        return memory[request.start - first : stop - first]
+
+
+def _batched(requests: Iterable[Request]) -> Iterator[list[Request]]:
+    """Cut requests into lists that fit a batch; one that is too large stands alone."""
+    part: list[Request] = []
+    size = 0
+    for request in requests:
+        if part and (size + request.length > BATCH_BYTES or len(part) == DEPTH):
+            yield part
+            part, size = [], 0
+        part.append(request)
+        size += request.length
+    if part:
+        yield part

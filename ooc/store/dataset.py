@@ -1,0 +1,320 @@
+"""Datasets: Zarr groups whose arrays share axis 0. The only file that reads Zarr metadata."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from ooc.core.errors import InputError
+from ooc.core.sizes import format_size
+from ooc.store.remote import StorageOptions, checked_path, explained, open_store
+from ooc.store.selection import Selection
+
+NUMERIC_KINDS = "biuf"
+MISSING_CHUNKS = ("raise", "fill")
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """What the readers and the plan need to know of one array.
+
+    Attributes
+    ----------
+    name
+        Its name in the group.
+    shape
+        Its shape; axis 0 is rows.
+    dtype
+        Its numeric dtype.
+    chunks
+        Shape of its chunks, the inner ones when it is sharded.
+    shards
+        Shape of its shards, or None.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None
+
+    @property
+    def row_bytes(self) -> int:
+        """Decoded bytes of one row."""
+        return self.dtype.itemsize * math.prod(self.shape[1:])
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Decoded bytes of one chunk."""
+        return self.dtype.itemsize * math.prod(self.chunks)
+
+    @property
+    def chunks_across(self) -> int:
+        """Chunks that one row is spread over."""
+        return math.prod(
+            -(-length // chunk)
+            for length, chunk in zip(self.shape[1:], self.chunks[1:], strict=True)
+        )
+
+    @property
+    def stored_chunks(self) -> int:
+        """Chunks of the whole array."""
+        return -(-self.shape[0] // self.chunks[0]) * self.chunks_across
+
+    def describe(self) -> str:
+        """Say in one line what the array is and how it is stored.
+
+        Examples
+        --------
+        >>> ArraySpec("X", (1000, 3), np.dtype("f4"), (100, 3), None).describe()
+        'float32 (1000, 3), 11.7 KiB, chunks (100, 3)'
+        """
+        size = format_size(self.row_bytes * self.shape[0])
+        shards = f", shards {self.shards}" if self.shards else ""
+        return f"{self.dtype} {self.shape}, {size}, chunks {self.chunks}{shards}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the array's metadata, JSON-ready."""
+        return {
+            "dtype": str(self.dtype),
+            "shape": list(self.shape),
+            "chunks": list(self.chunks),
+            "shards": list(self.shards) if self.shards else None,
+            "bytes": self.row_bytes * self.shape[0],
+        }
+
+    def decoded_bytes(self, start: int, stop: int) -> int:
+        """Return the bytes that are decoded to read rows start to stop: whole chunks."""
+        chunk_rows = self.chunks[0]
+        touched = -(-stop // chunk_rows) - start // chunk_rows
+        return touched * self.chunks_across * self.chunk_bytes
+
+    def most_decoded_bytes(self, rows: int) -> int:
+        """Return the most bytes that are decoded for any aligned block of this many rows."""
+        chunk_rows = self.chunks[0]
+        unaligned = 0 if rows % chunk_rows == 0 else chunk_rows - 1
+        return self.decoded_bytes(0, rows + unaligned)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A Zarr group with roles for its arrays.
+
+    Attributes
+    ----------
+    path
+        Where it is: a folder or a URL.
+    arrays
+        Every numeric array that shares axis 0, by name.
+    features, target, weight
+        Names of the arrays in these roles; target and weight may be absent.
+    attributes
+        What the dataset's writer noted, from the group's attributes.
+    missing
+        Whether a chunk that is not stored is an error ("raise") or the fill value ("fill").
+    storage_options
+        What opens the store behind a URL again; it may hold keys, so that it is never shown.
+    selection
+        Which rows are used, where it is one side of a split; by default all.
+    """
+
+    path: str
+    arrays: Mapping[str, ArraySpec]
+    features: str
+    target: str | None
+    weight: str | None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    missing: str = "raise"
+    storage_options: StorageOptions | None = field(default=None, repr=False)
+    selection: Selection | None = None
+
+    @property
+    def rows(self) -> int:
+        """N, rows of the dataset: of every array, or of this side of a split."""
+        return self.stored_rows if self.selection is None else self.selection.rows
+
+    @property
+    def stored_rows(self) -> int:
+        """Rows of every array, on whichever side of a split they are."""
+        return self.arrays[self.features].shape[0]
+
+    def specs(self, names: tuple[str, ...]) -> tuple[ArraySpec, ...]:
+        """Return the arrays with these names.
+
+        Raises
+        ------
+        InputError
+            If one is not there.
+        """
+        for name in names:
+            if name not in self.arrays:
+                known = ", ".join(self.arrays)
+                raise InputError(f"{self.path} has no array {name!r}; it has: {known}")
+        return tuple(self.arrays[name] for name in names)
+
+
+def open(
+    path: str | Path,
+    features: str = "X",
+    target: str | None = None,
+    weight: str | None = None,
+    missing: str = "raise",
+    storage_options: StorageOptions | None = None,
+) -> Dataset:
+    """Open a Zarr group, version 2 or 3, as a dataset; only metadata are read.
+
+    A URL is read through fsspec, with the packages of ``pip install 'ooc[remote]'``. Errors that
+    pass (5xx, throttling, a lost connection) are retried with growing pauses by the store layer:
+    s3fs and gcsfs do it themselves, for plain HTTP `RemoteStore` does. Each reader thread waits
+    for one run of rows at a time, so that on a far store more ``readers`` hide its latency.
+
+    Parameters
+    ----------
+    path
+        Folder of the group, or its URL: ``s3://``, ``gs://``, ``https://``, ``memory://``, or any
+        other that fsspec knows.
+    features
+        Name of the features array; one row is one sample, of any number of axes.
+    target, weight
+        Names of the targets and of the sample weights, one number a row. By default "y" and
+        "weight" where the group has them. How many numbers a target has, the model checks.
+    missing
+        "raise" or "fill". Zarr leaves out chunks that hold nothing but the fill value; one that
+        was lost looks the same, so that only you can say which it is.
+    storage_options
+        For a URL, what fsspec's file system of its scheme takes, such as ``endpoint_url``,
+        ``key``, ``secret`` and ``anon`` for ``s3://``. Without it, keys come from where that
+        file system looks for them: its environment variables and files.
+
+    Raises
+    ------
+    InputError
+        If there is no Zarr group, a named array is missing or is not numeric, lengths along
+        axis 0 differ, or there are no rows; for a URL also if its scheme is unknown, its package
+        is not installed, the server does not answer, or it gives no permission.
+
+    Examples
+    --------
+    >>> dataset = open(example_dataset)
+    >>> dataset.rows, dataset.arrays["X"].shape, dataset.target
+    (1000, (1000, 3), 'y')
+    """
+    path = checked_path(path, storage_options)
+    if missing not in MISSING_CHUNKS:
+        raise InputError(f"missing is one of {', '.join(MISSING_CHUNKS)}, not {missing!r}")
+    wanted = {features, target or "y", weight or "weight"}
+    with explained(path, storage_options):
+        group = _open_group(path, storage_options)
+        arrays = _arrays_of(group, wanted, may_refuse_listing="://" in path)
+        members = {name: spec_of(name, array) for name, array in sorted(arrays.items())}
+    named = {"features": features, "target": target, "weight": weight}
+    for role, name in named.items():
+        if name is not None and name not in members:
+            raise InputError(
+                f"{path} has no array {name!r} for {role}; it has: {', '.join(members) or 'none'}; "
+                f"name the right one with {role}="
+            )
+    roles = {
+        "features": features,
+        "target": target or ("y" if "y" in members else None),
+        "weight": weight or ("weight" if "weight" in members else None),
+    }
+    used = {role: members[name] for role, name in roles.items() if name is not None}
+    _check_usable(path, used)
+    rows = members[features].shape[0]
+    aligned = {
+        name: spec
+        for name, spec in members.items()
+        if spec.shape and spec.shape[0] == rows and spec.dtype.kind in NUMERIC_KINDS
+    }
+    return Dataset(
+        path,
+        aligned,
+        features,
+        roles["target"],
+        roles["weight"],
+        dict(group.attrs),
+        missing,
+        storage_options,
+    )
+
+
+def open_zarr_array(dataset: Dataset, name: str) -> zarr.Array:
+    """Open one array of a dataset for reading."""
+    with explained(dataset.path, dataset.storage_options):
+        array = _open_group(dataset.path, dataset.storage_options)[name]
+    if not isinstance(array, zarr.Array):
+        raise InputError(f"{dataset.path}/{name} is a Zarr group, not an array; name an array")
+    return array
+
+
+def spec_of(name: str, array: zarr.Array) -> ArraySpec:
+    """Read the metadata of one array."""
+    dtype = np.dtype(array.dtype).newbyteorder("=")
+    return ArraySpec(name, array.shape, dtype, array.chunks, array.shards)
+
+
+def _open_group(path: str, storage_options: StorageOptions | None) -> zarr.Group:
+    remote = "://" in path
+    if not remote and not Path(path).exists():
+        raise InputError(f"{path} does not exist; check the path, or make it with `ooc make`")
+    try:
+        if not remote:
+            return zarr.open_group(path, mode="r")
+        return zarr.open_group(open_store(path, storage_options), mode="r")
+    except (FileNotFoundError, zarr.errors.GroupNotFoundError, zarr.errors.ContainsArrayError):
+        if remote:
+            raise InputError(
+                f"{path} holds no Zarr group: there is no such bucket or key, or it is not a "
+                "group; check the URL"
+            ) from None
+        raise InputError(
+            f"{path} is not a Zarr group: it holds no zarr.json or .zgroup of a group; "
+            "name the folder of the group"
+        ) from None
+
+
+def _arrays_of(
+    group: zarr.Group, wanted: set[str], may_refuse_listing: bool
+) -> dict[str, zarr.Array]:
+    """Return the arrays of a group; where it cannot be listed, those that are wanted."""
+    try:
+        found = dict(group.arrays())
+    except Exception:
+        if not may_refuse_listing:
+            raise
+        found = {}
+    if may_refuse_listing:
+        for name in wanted - found.keys():
+            member = group.get(name)
+            if isinstance(member, zarr.Array):
+                found[name] = member
+    return found
+
+
+def _check_usable(path: str, used: Mapping[str, ArraySpec]) -> None:
+    first = used["features"]
+    for spec in used.values():
+        if spec.dtype.kind not in NUMERIC_KINDS:
+            raise InputError(
+                f"array {spec.name} of {path} has dtype {spec.dtype}, which is not a real number; "
+                "convert it to an integer or float dtype"
+            )
+        if not spec.shape:
+            raise InputError(f"array {spec.name} of {path} has no axes; rows are along axis 0")
+        if spec.shape[0] != first.shape[0]:
+            raise InputError(
+                f"arrays of {path} differ along axis 0: {first.name} has {first.shape[0]} rows, "
+                f"{spec.name} has {spec.shape[0]}; every array needs one entry a row"
+            )
+    if first.shape[0] == 0 or math.prod(first.shape[1:]) == 0:
+        raise InputError(f"array {first.name} of {path} is empty: its shape is {first.shape}")
+    weight = used.get("weight")
+    if weight is not None and math.prod(weight.shape[1:]) != 1:
+        raise InputError(
+            f"array {weight.name} of {path} has shape {weight.shape}; it needs one number a row"
+        )

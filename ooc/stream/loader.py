@@ -1,0 +1,383 @@
+"""Batches from windows, and a position that is enough to go on from."""
+
+import copy
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ooc.core.errors import DataError, InputError
+from ooc.core.random_keys import Purpose, key
+from ooc.store.chunks import BadChunkError
+from ooc.store.dataset import Dataset
+from ooc.stream.plan import Plan, budget_of, make_plan
+from ooc.stream.reader import Window, WindowReader, check_bad_chunk_choice, transfers_rows
+from ooc.stream.sampling import check_sampling, make_draws, sampled_array
+from ooc.stream.splits import make_subset
+from ooc.stream.window_advice import advise, chosen_blocks
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The rows of one step.
+
+    Attributes
+    ----------
+    arrays
+        For each array (rows, ...), in its own dtype; ``batch["X"]`` is short for it.
+    rows
+        (rows,) int64, the rows' places in the dataset.
+    step, seed
+        The step's number in the run, and a seed that is a function of it and the run's seed.
+    roles
+        Names of the arrays that are features, target and weight.
+    ends_epoch
+        Whether the epoch ends with it.
+    importance
+        (rows,) float64 where rows are drawn by weight: what makes a mean over the batch an
+        unbiased estimate of the mean over all rows. None where each row is visited once.
+    """
+
+    arrays: dict[str, np.ndarray]
+    rows: np.ndarray
+    step: int
+    seed: int
+    roles: tuple[str, str | None, str | None]
+    ends_epoch: bool = False
+    importance: np.ndarray | None = None
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Return the rows of one array."""
+        return self.arrays[name]
+
+    @property
+    def features(self) -> np.ndarray:
+        """The rows of the features array."""
+        return self.arrays[self.roles[0]]
+
+    @property
+    def target(self) -> np.ndarray | None:
+        """The rows of the target array, if it travels."""
+        return self.arrays.get(self.roles[1] or "")
+
+    @property
+    def weight(self) -> np.ndarray | None:
+        """The rows of the weight array, if it travels."""
+        return self.arrays.get(self.roles[2] or "")
+
+
+_POSITION = ("epoch", "row", "step", "skipped")
+
+
+class Loader:
+    """Mini-batches of a dataset larger than memory, blockwise shuffled.
+
+    Iterating gives the rest of the current epoch, one epoch if it has just begun: every row once,
+    every batch full but the last. The stream is a function of (seed, epoch, layout, window,
+    lanes).
+
+    Parameters
+    ----------
+    dataset
+        What `ooc.open` returned.
+    batch_size
+        B, rows of a batch.
+    memory
+        Bytes that the whole process may use, such as "1GiB".
+    seed
+        Seed of the order.
+    shuffle
+        "blocks" or "none".
+    sampling
+        "once": each row once an epoch. Or an epoch of N independent draws with replacement, in
+        which row i comes up, on average and exactly:
+
+        - "replacement": once;
+        - "weight": N w_i / W times, w_i being its entry in the weight array;
+        - "balanced": N / (C n_c) times, for each of the n_c rows of class c of C.
+
+        `Batch.importance` then holds W / (N w_i), by which any mean is unbiased again.
+    lanes
+        L, fixed shares of the blocks, of which each batch takes B/L rows, see
+        `ooc.stream.order.Order`.
+    window
+        Most blocks of a window; by default as many as the plan finds room for. "auto" reads a
+        sample of blocks and takes the fewest by which the variance of batch means is at most
+        1.05 times that of a full shuffle, and 64 MiB at least, see `ooc.stream.window_advice`.
+    block_rows
+        Rows of a block; by default a chunk of the features, or a few small ones.
+    arrays
+        Names of the arrays that travel; by default features, target and weight.
+    readers
+        Threads that read; the stream does not depend on them.
+    io
+        "auto", "direct" (past the page cache) or "buffered" (dropped from it behind).
+    on_bad_chunk
+        "raise", or "skip": leave out the rows of chunks that cannot be read, and count them.
+    model_bytes, batch_copies, optional_bytes
+        What a trainer adds to the plan, see `ooc.stream.plan.make_plan`.
+    most_batch_rows
+        Rows of a batch at most, where a trainer changes its size; its memory is the trainer's.
+
+    Raises
+    ------
+    InputError
+        If an array is missing or nothing fits the budget.
+
+    Examples
+    --------
+    >>> import ooc
+    >>> loader = Loader(ooc.open(example_dataset), batch_size=300, memory="512MiB")
+    >>> [batch["X"].shape for batch in loader]
+    [(300, 3), (300, 3), (300, 3), (100, 3)]
+    >>> loader.state_dict()["epoch"]
+    1
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        memory: str | int = "1GiB",
+        seed: int = 0,
+        shuffle: str = "blocks",
+        arrays: Sequence[str] | None = None,
+        readers: int | None = None,
+        io: str = "auto",
+        on_bad_chunk: str = "raise",
+        model_bytes: int = 0,
+        batch_copies: int = 2,
+        optional_bytes: int = 0,
+        sampling: str = "once",
+        lanes: int = 1,
+        window: int | str | None = None,
+        block_rows: int | None = None,
+        most_batch_rows: int = 0,
+    ) -> None:
+        check_bad_chunk_choice(on_bad_chunk)
+        check_sampling(sampling, shuffle, lanes, on_bad_chunk)
+        if isinstance(window, str) and window != "auto":
+            raise InputError(f'window is a number of blocks, or "auto", not {window!r}')
+        self.dataset = dataset
+        self.io, self.on_bad_chunk = io, on_bad_chunk
+        roles = (dataset.features, dataset.target, dataset.weight)
+        self.sampling = sampling
+        wanted = tuple(arrays or (name for name in roles if name is not None))
+        needed = sampled_array(dataset, sampling)
+        deciding = () if dataset.selection is None else dataset.selection.arrays
+        self.names = tuple(dict.fromkeys((*wanted, *((needed,) if needed else ()), *deciding)))
+
+        def planned_with(most_blocks: int | None) -> Plan:
+            return make_plan(
+                dataset,
+                batch_size,
+                budget_of(memory),
+                self.names,
+                shuffle=shuffle,
+                seed=seed,
+                readers=readers,
+                model_bytes=model_bytes,
+                batch_copies=batch_copies,
+                transfers=transfers_rows(),
+                optional_bytes=optional_bytes,
+                sampled=sampling != "once",
+                lanes=lanes,
+                most_blocks=most_blocks,
+                fixed_block_rows=block_rows,
+            )
+
+        planned = planned_with(window if isinstance(window, int) else None)
+        if window == "auto" and shuffle != "none":
+            planned = planned_with(max(lanes, self._enough_blocks(planned)))
+        order = replace(
+            planned.order,
+            subset=make_subset(dataset, planned.order.block_rows) if sampling == "once" else None,
+            draws=make_draws(dataset, sampling, planned.order.block_rows),
+        )
+        self.plan: Plan = replace(planned, order=order, most_batch_rows=most_batch_rows)
+        self.epoch = 0
+        self.row = 0
+        self.step = 0
+        self.skipped_chunks = 0
+        self.skipped_rows = 0
+        self.retries = 0
+        # Rows left out of each window of the epoch at hand: a position counts the rows used.
+        self._skipped: dict[int, int] = {}
+
+    def _enough_blocks(self, planned: Plan) -> int:
+        """Return how many blocks of a window mix well enough, judged by a sample."""
+        try:
+            return chosen_blocks(advise(self.dataset, planned, io=self.io), planned)
+        except DataError as error:
+            # Training tells which row is not finite; what cannot be read may be left out.
+            if isinstance(error, BadChunkError) and self.on_bad_chunk == "raise":
+                raise
+            return planned.order.blocks_per_window
+
+    def advance(self, steps: int, rows: int, ends_epoch: bool) -> None:
+        """Move the position on by a number of steps, and by the rows of their batches."""
+        self.step += steps
+        self.row += rows
+        if ends_epoch:
+            self.epoch, self.row = self.epoch + 1, 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches from the current position to the end of its epoch."""
+        assembler = BatchAssembler(self, self.plan.batch_size)
+        for window in self.windows(self.epoch + 1):
+            for batch in assembler.add(window):
+                self.advance(1, len(batch.rows), batch.ends_epoch)
+                yield batch
+
+    def windows(self, epochs: int) -> Iterator[Window]:
+        """Yield windows from the current position until `epochs` epochs are over.
+
+        The position is left to the caller, who knows how many steps were completed.
+        """
+        with WindowReader(
+            self.dataset, self.names, self.plan, self.io, self.on_bad_chunk
+        ) as reader:
+            for window in reader.windows(self._places(epochs)):
+                self._count_skipped(window)
+                self.retries = reader.retries
+                yield window
+
+    def looked_at(self) -> Iterator[Window]:
+        """Yield the first epoch's windows to look at, without counting what is skipped in them."""
+        yield from copy.copy(self).windows(1)
+
+    def _count_skipped(self, window: Window) -> None:
+        if window.index == 0:
+            self._skipped = {}
+        if window.skipped_rows:
+            self._skipped[window.index] = window.skipped_rows
+            self.skipped_chunks += window.skipped_chunks
+            self.skipped_rows += window.skipped_rows
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position and what it is a position of: a few integers."""
+        order, selection = self.plan.order, self.dataset.selection
+        return {
+            "epoch": self.epoch,
+            "row": self.row,
+            "step": self.step,
+            "skipped": sorted(self._skipped.items()),
+            "rows": order.rows,
+            "batch_size": self.plan.batch_size,
+            "sampling": self.sampling,
+            "block_rows": order.block_rows,
+            "blocks_per_window": order.blocks_per_window,
+            "shuffle": order.shuffle,
+            "seed": order.seed,
+            "lanes": order.lanes,
+            "selection": None if selection is None else selection.to_json(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on at a saved position.
+
+        Raises
+        ------
+        InputError
+            If it is a position of another stream; what differs is named.
+        """
+        here = self.state_dict()
+        for name, value in here.items():
+            if name not in state:
+                raise InputError(f"the saved position has no entry {name!r}; it is not one")
+            if name not in _POSITION and state[name] != value:
+                raise InputError(
+                    f"the saved position is of another stream: {name} was {state[name]}, "
+                    f"here it is {value}; use the same data, batch size, memory and seed"
+                )
+        if not 0 <= state["row"] < self.plan.order.epoch_rows or state["epoch"] < 0:
+            raise InputError(
+                f"the saved position is row {state['row']} of epoch {state['epoch']}, "
+                f"but an epoch has {self.plan.order.epoch_rows} rows"
+            )
+        self.epoch, self.row, self.step = state["epoch"], state["row"], state["step"]
+        self._skipped = dict(state["skipped"])
+
+    def _places(self, epochs: int) -> Iterator[tuple[int, int, int]]:
+        """Yield (epoch, window, first unused row) from the current position on."""
+        epoch, order = self.epoch, self.plan.order
+        if epoch >= epochs:
+            return
+        window, start = self._locate(epoch, self.row)
+        yield epoch, window, start
+        rest = itertools.product([epoch], range(window + 1, order.windows))
+        later = itertools.product(range(epoch + 1, epochs), range(order.windows))
+        for next_epoch, next_window in itertools.chain(rest, later):
+            yield next_epoch, next_window, 0
+
+    def _locate(self, epoch: int, row: int) -> tuple[int, int]:
+        """Return (window, row in it) of a place in the epoch's stream of rows that were read."""
+        order = self.plan.order
+        if not self._skipped:
+            return order.locate(epoch, row)
+        for window in range(order.windows):
+            rows = order.window_stream_rows(epoch, window) - self._skipped.get(window, 0)
+            if row < rows:
+                return window, row
+            row -= rows
+        return order.windows - 1, row
+
+
+class BatchAssembler:
+    """Cuts windows into batches; a batch may begin in one window and end in the next.
+
+    Attributes
+    ----------
+    batch_size
+        B of the batches that have not begun yet.
+    used_up
+        Whether every row of the window that was added last is in a batch, or waits for the next.
+    """
+
+    def __init__(self, loader: Loader, batch_size: int, first_step: int | None = None) -> None:
+        dataset, self._plan = loader.dataset, loader.plan
+        self.batch_size, self.used_up = batch_size, True
+        self._roles = (dataset.features, dataset.target, dataset.weight)
+        self._step = loader.step if first_step is None else first_step
+        self._draws = loader.plan.order.draws
+        self._parts: list[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray | None]] = []
+        self._have = 0
+
+    def add(self, window: Window) -> Iterator[Batch]:
+        """Yield the batches that the rows of a window complete; their arrays are copies."""
+        place = window.start
+        while place < len(window.order):
+            taken = window.order[place : place + self.batch_size - self._have]
+            picked = {name: array.take(taken, axis=0) for name, array in window.arrays.items()}
+            importance = None
+            if self._draws is not None and window.weights is not None:
+                importance = self._draws.importance(window.weights[taken])
+            self._parts.append((picked, window.rows(taken), importance))
+            place += len(taken)
+            self._have += len(taken)
+            ends_epoch = window.last and place == len(window.order)
+            self.used_up = place == len(window.order)
+            if self._have == self.batch_size or ends_epoch:
+                yield self._finish(ends_epoch)
+        if window.last and self._have:
+            # Nothing of the last window could be read.
+            yield self._finish(ends_epoch=True)
+
+    def _finish(self, ends_epoch: bool) -> Batch:
+        arrays = {
+            name: _joined([part[0][name] for part in self._parts]) for name in self._parts[0][0]
+        }
+        rows = _joined([part[1] for part in self._parts])
+        weighed = [part[2] for part in self._parts if part[2] is not None]
+        importance = _joined(weighed) if weighed else None
+        seed = key(self._plan.order.seed, Purpose.BATCH, index=self._step)
+        batch = Batch(arrays, rows, self._step, seed, self._roles, ends_epoch, importance)
+        self._parts, self._have = [], 0
+        self._step += 1
+        return batch
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

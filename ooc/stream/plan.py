@@ -1,0 +1,336 @@
+"""Does it fit? A dataset, a batch size and a budget become a frozen plan, or an error, before I/O.
+
+The window is a function of the data's layout, the model and the budget, never of how many
+readers serve it: one half of what is free goes to slabs, and the readers get what the other half
+holds.
+"""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ooc.core.errors import InputError
+from ooc.core.process import allowed_bytes
+from ooc.core.sizes import format_size, parse_size
+from ooc.store.chunks import scratch_bytes
+from ooc.store.dataset import ArraySpec, Dataset
+from ooc.stream.order import Order
+
+MIB = 2**20
+# The imports, the compiler at work on the kernels of a run that finds its own learning rate,
+# thread stacks and the allocator's slack, as
+# measured in a fresh process by tests/test_memory_bound.py.
+RESERVED_BYTES = 400 * MIB
+# One window in use and two on their way keep disk and cores busy; two slabs are enough to run.
+MOST_SLABS, FEWEST_SLABS = 3, 2
+# A larger window mixes better and gathers slower: beyond the caches a random row costs more, and
+# memory that is touched for the first time costs most of all.
+LARGEST_WINDOW = 96 * MIB
+SMALLEST_BLOCK = 256 * 2**10
+MOST_AMPLIFICATION = 1.25
+FEWEST_BLOCKS = 64
+# Reading blocks in the kernel, not on a core: a few threads more than cores keep the disk busy.
+FEWEST_READERS, MOST_READERS = 6, 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an epoch runs within its budget.
+
+    Attributes
+    ----------
+    order
+        The order of blocks and rows.
+    batch_size
+        B, rows of a step.
+    readers
+        Threads that read and decode.
+    slabs
+        Windows in memory at once: the one in use, and those that are read.
+    terms
+        What the process will hold, in bytes, by what it is for.
+    budget
+        Bytes that it may hold.
+    amplification
+        Decoded bytes over used bytes: above 1 where chunks are larger than blocks.
+    row_bytes
+        Decoded bytes of one row of all arrays used.
+    most_batch_rows
+        Rows of a batch at most, where its size changes as a run goes on; 0 where it stays.
+    """
+
+    order: Order
+    batch_size: int
+    readers: int
+    slabs: int
+    terms: Mapping[str, int]
+    budget: int
+    amplification: float
+    row_bytes: int
+    most_batch_rows: int = 0
+
+    @property
+    def largest_batch(self) -> int:
+        """Rows of a batch at most."""
+        return max(self.batch_size, self.most_batch_rows)
+
+    @property
+    def projected(self) -> int:
+        """Bytes that the process will hold at most."""
+        return sum(self.terms.values())
+
+    @property
+    def steps(self) -> int:
+        """m, steps of an epoch in batches of the first size: every batch is full but the last."""
+        return -(-self.order.epoch_rows // self.batch_size)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the plan's numbers under the keys of the command line's JSON."""
+        return {
+            "rows": self.order.epoch_rows,
+            "batch_size": self.batch_size,
+            "steps": self.steps,
+            "shuffle": self.order.shuffle,
+            "seed": self.order.seed,
+            "blocks": self.order.blocks,
+            "block_rows": self.order.block_rows,
+            "blocks_per_window": self.order.blocks_per_window,
+            "window_rows": self.order.window_rows,
+            "windows": self.order.windows,
+            "readers": self.readers,
+            "read_amplification": round(self.amplification, 3),
+            "memory_budget_bytes": self.budget,
+            "memory_projected_bytes": self.projected,
+            "memory_terms": dict(self.terms),
+        }
+
+
+def budget_of(memory: str | int) -> int:
+    """Read a budget and hold it against what this process may use.
+
+    Raises
+    ------
+    InputError
+        If it is no size, or more than the machine or a memory control group allows.
+    """
+    budget, allowed = parse_size(memory), allowed_bytes()
+    if budget > allowed:
+        raise InputError(
+            f"the budget of {format_size(budget)} is more than the {format_size(allowed)} that "
+            f"this process may use; set the memory to {format_size(allowed)} or less"
+        )
+    return budget
+
+
+def make_plan(
+    dataset: Dataset,
+    batch_size: int,
+    budget: int,
+    names: Sequence[str],
+    shuffle: str = "blocks",
+    seed: int = 0,
+    readers: int | None = None,
+    model_bytes: int = 0,
+    batch_copies: int = 2,
+    transfers: bool = False,
+    optional_bytes: int = 0,
+    sampled: bool = False,
+    lanes: int = 1,
+    most_blocks: int | None = None,
+    fixed_block_rows: int | None = None,
+) -> Plan:
+    """Plan an epoch: pure arithmetic, nothing is read.
+
+    Parameters
+    ----------
+    dataset
+        What to read.
+    batch_size
+        B, rows of a step.
+    budget
+        Bytes that the whole process may use.
+    names
+        Arrays that travel in the batches.
+    shuffle, seed
+        See `ooc.stream.order.Order`.
+    readers
+        Threads that read; by default one for each core, 6 to 16. Fewer if they do not fit.
+    model_bytes
+        Parameters, optimizer state and scratch of the model.
+    batch_copies
+        Copies of a batch that are alive at once; 0 where a kernel reads the window itself.
+    transfers
+        Whether blocks are read by other processes, so that one more window is on its way.
+    optional_bytes
+        What the model could use to go faster; it is a term of the plan, "parallel", where the
+        budget has room for it beside all else.
+    sampled
+        Whether rows are drawn by weight, for which a window's weights are summed up.
+    lanes
+        See `ooc.stream.order.Order`.
+    most_blocks
+        Most blocks of a window; by default as many as there is room for.
+    fixed_block_rows
+        Rows of a block, whatever is fast; by default a chunk of the features, or a few.
+
+    Raises
+    ------
+    InputError
+        If the batch is larger than the dataset, or nothing fits the budget: with both numbers.
+    """
+    specs = dataset.specs(tuple(names))
+    rows = dataset.stored_rows
+    _check_batch_size(batch_size, dataset.rows)
+    row_bytes = sum(spec.row_bytes for spec in specs)
+    slab_row_bytes = row_bytes + _chosen_bytes(dataset, sampled)
+    fixed = {
+        "reserved": RESERVED_BYTES,
+        "batch": batch_copies * batch_size * row_bytes,
+        "model": model_bytes,
+        "index": sum(16 * spec.stored_chunks for spec in specs if spec.shards),
+    }
+    chunk_rows = dataset.arrays[dataset.features].chunks[0]
+    one_reader = max(scratch_bytes(spec, chunk_rows) for spec in specs)
+    free = budget - sum(fixed.values()) - one_reader
+    room = max(free, 0) // 2 // MOST_SLABS
+    usual = min(room, LARGEST_WINDOW)
+    if fixed_block_rows is not None and fixed_block_rows < 1:
+        raise InputError(f"a block has at least 1 row, not {fixed_block_rows}")
+    chosen = fixed_block_rows or _block_rows(specs, rows, chunk_rows, row_bytes, usual)
+    block_rows = min(chosen, rows)
+    blocks = -(-rows // block_rows)
+    _check_window(most_blocks, lanes, shuffle, blocks)
+    fewest = max(min(blocks, 1 if shuffle == "none" else 2), lanes)
+    # A window that was asked for may be larger than usual, if there is room for it.
+    most = max((room if most_blocks else usual) // (block_rows * slab_row_bytes), fewest)
+    per_window = _blocks_per_window(blocks, most, most_blocks, lanes)
+    order = Order(rows, block_rows, max(per_window, lanes), shuffle, seed, lanes)
+
+    window_total = order.blocks_per_window * block_rows * slab_row_bytes
+    scratch = max(scratch_bytes(spec, block_rows) for spec in specs)
+    roomy = MOST_SLABS * window_total + scratch <= budget - sum(fixed.values())
+    slabs = MOST_SLABS if roomy else FEWEST_SLABS
+    taken = {**fixed, "slabs": slabs * window_total}
+    if sampled or dataset.selection is not None:
+        taken["table of blocks"] = 32 * blocks
+    if transfers:
+        taken["transfer"] = window_total
+    fitting = (budget - sum(taken.values())) // scratch
+    if fitting < 1:
+        needed = sum(taken.values()) + scratch
+        raise InputError(
+            f"the budget of {format_size(budget)} is below the {format_size(needed)} that this "
+            f"run needs ({_terms({**taken, 'readers': scratch})}); raise the memory to "
+            f"{math.ceil(needed / MIB)}MiB, lower the batch size, or store smaller chunks"
+        )
+    wanted = readers or min(MOST_READERS, max(FEWEST_READERS, os.cpu_count() or 1))
+    used = min(wanted, fitting)
+    terms = {**taken, "readers": used * scratch}
+    if 0 < optional_bytes <= budget - sum(terms.values()):
+        terms["parallel"] = optional_bytes
+    first_blocks = range(0, min(blocks, 64))
+    spans = [(i * block_rows, min((i + 1) * block_rows, rows)) for i in first_blocks]
+    amplification = _amplification(specs, spans, row_bytes)
+    return Plan(order, batch_size, used, slabs, terms, budget, amplification, row_bytes)
+
+
+def window_bytes(plan: Plan, blocks: int) -> int:
+    """Return the bytes of a window of this many blocks."""
+    order = plan.order
+    each = plan.terms["slabs"] // plan.slabs // order.blocks_per_window
+    return blocks * each
+
+
+def memory_for_window(plan: Plan, blocks: int) -> int:
+    """Return a budget, in whole MiB, in which a window of this many blocks fits."""
+    slabs, readers = plan.terms["slabs"], plan.terms["readers"]
+    rest = plan.projected - slabs - readers - plan.terms.get("parallel", 0)
+    each = readers // plan.readers
+    needed = rest + each + 2 * MOST_SLABS * window_bytes(plan, blocks)
+    return -(-needed // MIB) * MIB
+
+
+def _chosen_bytes(dataset: Dataset, sampled: bool) -> int:
+    """Return the bytes a row takes beside its values: its place in the order, and who it is for.
+
+    Sides of a split keep a flag and, for a moment, a key of each row; draws a weight, its sum and
+    a place.
+    """
+    return 4 + (10 if dataset.selection is not None else 0) + (24 if sampled else 0)
+
+
+def _blocks_per_window(blocks: int, most: int, wanted: int | None, lanes: int) -> int:
+    """Return the blocks of a window, a multiple of the lanes.
+
+    Windows are made of one size: a small last one would mix badly, just before the epoch's end.
+    """
+    most = min(most, wanted or most)
+    even = -(-blocks // -(-blocks // most))
+    shared = -(-even // lanes) * lanes
+    return shared if shared <= most else shared - lanes
+
+
+def _check_window(most_blocks: int | None, lanes: int, shuffle: str, blocks: int) -> None:
+    if lanes < 1 or lanes > blocks:
+        raise InputError(
+            f"lanes must be at least 1 and at most the {blocks} blocks of the data, not {lanes}"
+        )
+    if lanes > 1 and shuffle == "none":
+        raise InputError(f"{lanes} lanes take turns, so that rows do not come as stored; use one")
+    if most_blocks is None:
+        return
+    if shuffle != "none" and most_blocks < min(2, blocks):
+        raise InputError(
+            f"a window of {most_blocks} blocks mixes nothing; it needs at least 2 blocks"
+        )
+    if most_blocks < lanes:
+        raise InputError(
+            f"a window of {most_blocks} blocks is too small for {lanes} lanes; "
+            f"take {lanes} blocks or more"
+        )
+
+
+def _check_batch_size(batch_size: int, rows: int) -> None:
+    if batch_size < 1:
+        raise InputError(f"the batch size must be at least 1, not {batch_size}")
+    if batch_size > rows:
+        raise InputError(
+            f"a batch of {batch_size} rows is larger than the dataset of {rows} rows; "
+            f"lower the batch size to {rows} or less"
+        )
+
+
+def _block_rows(
+    specs: Sequence[ArraySpec], rows: int, chunk_rows: int, row_bytes: int, window_bytes: int
+) -> int:
+    """Choose the rows of a block: one chunk of the features, or a few.
+
+    A block is doubled while it is too small to be read well, or while other arrays with longer
+    chunks make reading it decode much that is not used, and as long as a window still holds
+    many blocks.
+    """
+    block_rows = chunk_rows
+    while block_rows < rows:
+        spans = [
+            (start, min(start + block_rows, rows))
+            for start in range(0, min(64 * block_rows, rows), block_rows)
+        ]
+        small = block_rows * row_bytes < SMALLEST_BLOCK
+        wasteful = _amplification(specs, spans, row_bytes) > MOST_AMPLIFICATION
+        room = window_bytes // (2 * block_rows * row_bytes) >= FEWEST_BLOCKS
+        if not ((small or wasteful) and room):
+            break
+        block_rows *= 2
+    return block_rows
+
+
+def _amplification(
+    specs: Sequence[ArraySpec], spans: Sequence[tuple[int, int]], row_bytes: int
+) -> float:
+    decoded = sum(spec.decoded_bytes(start, stop) for spec in specs for start, stop in spans)
+    return decoded / (row_bytes * sum(stop - start for start, stop in spans))
+
+
+def _terms(terms: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {format_size(size)}" for name, size in terms.items() if size)

@@ -1,0 +1,323 @@
+"""Windows into slabs: one small Dask graph for each, the next ones while the last is used.
+
+The only file that imports dask. On the embedded scheduler a task decodes straight into the slab;
+on a scheduler of other processes it returns its rows, which are copied into the slab here. Tasks
+are delivered in plan order, whoever ran them.
+"""
+
+import math
+import mmap
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import dask.base
+import dask.local
+import dask.threaded
+import numpy as np
+
+from ooc.core.errors import InputError
+from ooc.store.chunks import BadChunkError, RowReader, open_reader
+from ooc.store.dataset import ArraySpec, Dataset
+from ooc.stream.plan import Plan
+
+# A task costs Dask tens of microseconds here and milliseconds on a cluster.
+TASK_BYTES = 32 * 2**20
+ON_BAD_CHUNK = ("raise", "skip")
+_IN_PROCESS = (dask.threaded.get, dask.local.get_sync)
+
+Scheduler = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Decoded blocks from all over the dataset, and the order in which their rows are visited.
+
+    Attributes
+    ----------
+    arrays
+        For each array (rows, ...), views of a slab: valid until the next window is asked for.
+    order
+        (rows,) int32 places in the arrays.
+    start
+        First place in `order` that is not used yet.
+    block_starts, block_rows
+        Row of the dataset at which each block starts, and rows of a block.
+    epoch, index
+        Where the window stands.
+    last
+        Whether the epoch ends with it.
+    skipped_chunks, skipped_rows
+        What could not be read, and the rows that are left out of `order` for it.
+    wait_seconds
+        How long its reading kept the caller waiting.
+    weights
+        (stored rows,) float64, what the rows were drawn by; None where each is visited once.
+    """
+
+    arrays: dict[str, np.ndarray]
+    order: np.ndarray
+    start: int
+    block_starts: np.ndarray
+    block_rows: int
+    epoch: int
+    index: int
+    last: bool
+    skipped_chunks: int = 0
+    skipped_rows: int = 0
+    wait_seconds: float = 0.0
+    weights: np.ndarray | None = None
+
+    def rows(self, places: np.ndarray) -> np.ndarray:
+        """Return the rows of the dataset (int64) at places in the arrays."""
+        block, inside = np.divmod(places, self.block_rows)
+        return self.block_starts[block] + inside
+
+
+_Read = tuple[Window, list[BadChunkError]]
+
+
+def scheduler_in_use() -> Scheduler | None:
+    """Return the scheduler that the user has set through Dask, or None for the embedded one."""
+    found: Scheduler | None = dask.base.get_scheduler()
+    return found
+
+
+def transfers_rows() -> bool:
+    """Tell whether the scheduler in use runs tasks in other processes."""
+    scheduler = scheduler_in_use()
+    return scheduler is not None and scheduler not in _IN_PROCESS
+
+
+def check_bad_chunk_choice(on_bad_chunk: str) -> None:
+    """Refuse a choice that there is not."""
+    if on_bad_chunk not in ON_BAD_CHUNK:
+        raise InputError(f"on_bad_chunk is one of {', '.join(ON_BAD_CHUNK)}, not {on_bad_chunk!r}")
+
+
+class WindowReader:
+    """Reads windows ahead of their use; a context manager.
+
+    Parameters
+    ----------
+    dataset
+        What to read.
+    names
+        Arrays to read.
+    plan
+        Order, budget and readers.
+    io
+        How files are read, see `ooc.store.chunks.files.choose_mode`.
+    on_bad_chunk
+        "raise", or "skip": leave out the rows of chunks that cannot be read.
+
+    Attributes
+    ----------
+    bad_chunks
+        What was skipped.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        names: Sequence[str],
+        plan: Plan,
+        io: str = "auto",
+        on_bad_chunk: str = "raise",
+    ) -> None:
+        check_bad_chunk_choice(on_bad_chunk)
+        self.bad_chunks: list[BadChunkError] = []
+        self._on_bad_chunk = on_bad_chunk
+        self._order = plan.order
+        self._selection = dataset.selection
+        self._deciding = () if self._selection is None else self._selection.arrays
+        self._sources = {name: open_reader(dataset, name, io) for name in names}
+        self._specs = dict(zip(names, dataset.specs(tuple(names)), strict=True))
+        # All readers are busy while the windows that are on their way are read.
+        self._tasks = max(
+            -(-plan.readers // (plan.slabs - 1)),
+            -(-self._order.window_rows * plan.row_bytes // TASK_BYTES),
+        )
+        self._in_process = not transfers_rows()
+        self._pool = ThreadPoolExecutor(plan.readers, thread_name_prefix="ooc-reader")
+        # While a window's last tasks run, the next window's first ones begin, so that no reader
+        # waits for another one. A scheduler of the user's gets one window at a time.
+        scheduler = scheduler_in_use()
+        ahead = plan.slabs if scheduler is None else 1
+        self._coordinators = ThreadPoolExecutor(ahead, thread_name_prefix="ooc-coordinator")
+        self._scheduler = scheduler or partial(dask.threaded.get, pool=self._pool)
+        self._slab_count = plan.slabs
+        self._slabs: list[dict[str, np.ndarray]] = []
+
+    @property
+    def retries(self) -> int:
+        """Transient errors that were retried so far, by readers of this process."""
+        return sum(source.retries for source in self._sources.values())
+
+    def __enter__(self) -> "WindowReader":
+        for _ in range(self._slab_count):
+            self._slabs.append(self._new_slab())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # A reader that still runs writes into a slab: wait for it before the memory goes.
+        self._coordinators.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._slabs.clear()
+
+    def _new_slab(self) -> dict[str, np.ndarray]:
+        """Return arrays for one window, in memory that goes back to the system after its use.
+
+        Freed blocks of the allocator may stay with the process, and a run that reads more than
+        once would grow.
+        """
+        rows = self._order.window_rows
+        wanted = {name: ((rows, *spec.shape[1:]), spec.dtype) for name, spec in self._specs.items()}
+        wanted[""] = ((rows,), np.dtype(np.int32))
+        arrays = {}
+        for name, (shape, dtype) in wanted.items():
+            size = max(1, math.prod(shape) * dtype.itemsize)
+            arrays[name] = np.frombuffer(mmap.mmap(-1, size), dtype, math.prod(shape)).reshape(
+                shape
+            )
+        return arrays
+
+    def windows(self, places: Iterable[tuple[int, int, int]]) -> Iterator[Window]:
+        """Yield the windows at these places (epoch, window, first unused row).
+
+        While one is used, the next ones are read into the other slabs.
+        """
+        upcoming = iter(places)
+        reading: deque[tuple[Future[_Read], dict[str, np.ndarray]]] = deque()
+
+        def start_next(slab: dict[str, np.ndarray]) -> None:
+            place = next(upcoming, None)
+            if place is not None:
+                reading.append((self._coordinators.submit(self._read, place, slab), slab))
+
+        for slab in self._slabs:
+            start_next(slab)
+        while reading:
+            future, slab = reading.popleft()
+            begun = time.perf_counter()
+            window, bad = future.result()
+            self.bad_chunks += bad
+            yield replace(window, wait_seconds=time.perf_counter() - begun)
+            start_next(slab)
+
+    def _read(self, place: tuple[int, int, int], slab: dict[str, np.ndarray]) -> _Read:
+        epoch, index, start = place
+        blocks = self._order.window_blocks(epoch, index)
+        rows, block_rows = self._order.rows_in(blocks), self._order.block_rows
+        arrays = {name: slab[name][:rows] for name in self._specs}
+        order = slab[""]
+        if self._order.draws is None:
+            order = order[:rows]
+            self._order.permute_rows(epoch, index, order)
+        parts = [part for part in np.array_split(np.arange(len(blocks)), self._tasks) if len(part)]
+        graph = {}
+        for number, part in enumerate(parts):
+            outs = {
+                name: array[part[0] * block_rows : (part[-1] + 1) * block_rows]
+                for name, array in arrays.items()
+            }
+            spans = [self._span(block) for block in blocks[part].tolist()]
+            task = partial(
+                _read_blocks,
+                self._sources,
+                spans,
+                outs if self._in_process else self._specs,
+                self._on_bad_chunk == "skip",
+            )
+            graph[(f"ooc-read-{os.getpid()}-{epoch}-{index}", number)] = (task,)
+        readable = np.ones(rows if self._on_bad_chunk == "skip" else 0, bool)
+        unreadable: list[BadChunkError] = []
+        for part, (sent, bad) in zip(parts, self._scheduler(graph, list(graph)), strict=True):
+            unreadable += bad
+            for chunk in bad:
+                readable[self._slab_rows(chunk, blocks, int(part[chunk.run]))] = False
+            first = part[0] * block_rows
+            for name, values in sent.items():
+                arrays[name][first : first + len(values)] = values
+        weights = None
+        if self._order.subset is not None or self._order.draws is not None:
+            order, weights = self._chosen(epoch, index, blocks, arrays, order)
+        expected = self._order.window_stream_rows(epoch, index)
+        if unreadable:
+            order = order[readable[order]]
+        window = Window(
+            arrays,
+            order,
+            start,
+            blocks * block_rows,
+            block_rows,
+            epoch,
+            index,
+            last=index == self._order.windows - 1,
+            skipped_chunks=len(unreadable),
+            skipped_rows=expected - len(order),
+            weights=weights,
+        )
+        return window, unreadable
+
+    def _chosen(
+        self,
+        epoch: int,
+        index: int,
+        blocks: np.ndarray,
+        arrays: Mapping[str, np.ndarray],
+        order: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the places of the rows of this side of a split, or those that are drawn."""
+        used = np.ones(self._order.rows_in(blocks), bool)
+        if self._selection is not None:
+            for slot, block in enumerate(blocks.tolist()):
+                start, stop = self._span(block)
+                place = slice(slot * self._order.block_rows, None)
+                part = {name: arrays[name][place][: stop - start] for name in self._deciding}
+                used[place][: stop - start] = self._selection.contains(start, stop, part)
+        draws = self._order.draws
+        if draws is None:
+            return order[used[order]], None
+        values = arrays[draws.array] if draws.array is not None else None
+        weights = draws.weights_of(values, len(used)) * used
+        return self._order.draw_rows(epoch, index, weights, order), weights
+
+    def _slab_rows(self, chunk: BadChunkError, blocks: np.ndarray, slot: int) -> slice:
+        """Return the rows of a slab that hold a chunk's part of the block in this slot."""
+        first, stop = self._span(int(blocks[slot]))
+        offset = slot * self._order.block_rows - first
+        return slice(max(first, chunk.rows[0]) + offset, min(stop, chunk.rows[1] + 1) + offset)
+
+    def _span(self, block: int) -> tuple[int, int]:
+        start = block * self._order.block_rows
+        return start, min(start + self._order.block_rows, self._order.rows)
+
+
+def _read_blocks(
+    sources: dict[str, RowReader],
+    spans: list[tuple[int, int]],
+    outs: Mapping[str, np.ndarray | ArraySpec],
+    skip: bool,
+) -> tuple[dict[str, np.ndarray], list[BadChunkError]]:
+    """Read blocks into the slab, or, where only specs are given, into new arrays to be sent."""
+    rows = sum(stop - start for start, stop in spans)
+    bad: list[BadChunkError] = []
+    sent = {}
+    for name, source in sources.items():
+        out = outs[name]
+        if isinstance(out, ArraySpec):
+            out = sent[name] = np.empty((rows, *out.shape[1:]), out.dtype)
+        source.read_runs(spans, out, bad if skip else None)
+    return sent, bad

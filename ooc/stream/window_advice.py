@@ -1,0 +1,197 @@
+"""Which window mixes well enough, predicted from a sample of blocks before a run."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ooc.core.sizes import format_size
+from ooc.kernels.rows import gather, tile_rows
+from ooc.store.dataset import Dataset
+from ooc.stream.block_statistics import Column, block_statistics
+from ooc.stream.mixing_theory import inflation, smallest_window
+from ooc.stream.plan import Plan, memory_for_window, window_bytes
+
+LIMIT = 1.05
+SAMPLED_BLOCKS = 64
+FEWEST_BLOCKS = 64
+# Below this a window's own costs are felt: its graph, its permutation, its first requests.
+SMALLEST_WINDOW = 64 * 2**20
+# The share is taken to be this many standard errors larger than estimated.
+CAUTION = 2.0
+MEASURED_SECONDS = 0.1
+MOST_MEASURED_BYTES = 128 * 2**20
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a sample of blocks says about a plan's window.
+
+    Attributes
+    ----------
+    worst
+        The label or feature whose blocks differ most.
+    limit
+        Inflation that is aimed at.
+    inflation
+        Predicted for the plan's own window.
+    needed_blocks
+        Smallest window that reaches the limit.
+    memory
+        Budget in which that window fits.
+    chunk_rows
+        Rows of a chunk with which the plan's window would reach the limit, its blocks being as
+        different as now; None where not even one row would.
+    """
+
+    worst: Column
+    limit: float
+    inflation: float
+    needed_blocks: int
+    memory: int
+    chunk_rows: int | None
+
+    @property
+    def enough(self) -> bool:
+        """Whether the plan's window reaches the limit."""
+        return self.inflation <= self.limit
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers, JSON-ready."""
+        return {
+            "predicted_inflation": self.inflation,
+            "worst_column": self.worst.name,
+            "between_share": self.worst.between_share,
+            "between_share_error": self.worst.error,
+            "needed_blocks_per_window": self.needed_blocks,
+            "memory_for_needed_window_bytes": self.memory,
+            "chunk_rows_for_this_window": self.chunk_rows,
+        }
+
+
+def needed_blocks(worst: Column, plan: Plan, limit: float = LIMIT) -> int:
+    """Return the smallest window, in blocks, that keeps the worst column within the limit.
+
+    It is one of those that divide the epoch into windows of one size.
+    """
+    order = plan.order
+    fewest = smallest_window(cautious(worst), order.rows, order.block_rows, plan.batch_size, limit)
+    fewest = max(fewest, min(FEWEST_BLOCKS, order.blocks))
+    # Windows are of one size: as many of them as there can be that are not smaller than this.
+    return -(-order.blocks // (order.blocks // fewest))
+
+
+def chosen_blocks(advice: Advice, plan: Plan) -> int:
+    """Return the blocks of the window to take: as few as mix well, but not so few as to be slow."""
+    return max(advice.needed_blocks, -(-SMALLEST_WINDOW // window_bytes(plan, 1)))
+
+
+def cautious(column: Column) -> float:
+    """Return a column's share of variance between blocks, a little larger than estimated."""
+    return min(1.0, column.between_share + CAUTION * column.error)
+
+
+def advise(dataset: Dataset, plan: Plan, limit: float = LIMIT, io: str = "auto") -> Advice:
+    """Read a sample of blocks and hold the plan's window against what it says.
+
+    Parameters
+    ----------
+    dataset, plan
+        What will be run.
+    limit
+        Inflation of the variance of batch means that is good enough.
+    io
+        How files are read, see `ooc.store.chunks.files.choose_mode`.
+
+    Examples
+    --------
+    >>> import ooc
+    >>> dataset = ooc.open(example_dataset)
+    >>> advice = advise(dataset, ooc.Loader(dataset, 50, "512MiB").plan)
+    >>> advice.enough, advice.needed_blocks
+    (True, 1)
+    """
+    order = plan.order
+    worst = block_statistics(dataset, order.block_rows, SAMPLED_BLOCKS, io=io).worst()
+    share = cautious(worst)
+    predicted = inflation(
+        share, order.rows, order.block_rows, order.blocks_per_window, plan.batch_size
+    )
+    needed = needed_blocks(worst, plan, limit)
+    rows = order.blocks_per_window * order.block_rows
+    return Advice(
+        worst,
+        limit,
+        predicted,
+        needed,
+        memory_for_window(plan, needed),
+        _chunk_rows(share, order.rows, order.block_rows, rows, plan.batch_size, limit),
+    )
+
+
+def _chunk_rows(
+    share: float, total: int, block_rows: int, window_rows: int, batch_size: int, limit: float
+) -> int | None:
+    rows = block_rows
+    while rows >= 1:
+        if inflation(share, total, rows, max(window_rows // rows, 1), batch_size) <= limit:
+            return rows
+        rows //= 2
+    return None
+
+
+@dataclass(frozen=True)
+class WindowChoice:
+    """One line of the trade: a window, its inflation, and how fast rows are gathered from it."""
+
+    blocks: int
+    bytes: int
+    inflation: float
+    bytes_per_second: float
+
+
+def measured_trade(dataset: Dataset, plan: Plan, advice: Advice) -> list[WindowChoice]:
+    """Measure how fast this machine gathers rows from windows of several sizes.
+
+    Rows are as wide as the dataset's features, in random order, as in training. Windows beyond
+    128 MiB are as slow as that, and are not measured: memory is the plan's.
+    """
+    order = plan.order
+    sizes = {order.blocks_per_window, min(advice.needed_blocks, order.blocks)}
+    sizes |= {max(2, order.blocks_per_window // part) for part in (4, 16)}
+    spec = dataset.arrays[dataset.features]
+    values = max(1, spec.row_bytes // 4)
+    choices = []
+    for blocks in sorted(sizes):
+        size = window_bytes(plan, blocks)
+        rows = max(1, min(blocks * order.block_rows, MOST_MEASURED_BYTES // (4 * values)))
+        predicted = inflation(
+            cautious(advice.worst), order.rows, order.block_rows, blocks, plan.batch_size
+        )
+        choices.append(WindowChoice(blocks, size, predicted, _gather_rate(rows, values)))
+    return choices
+
+
+def trade_table(choices: Sequence[WindowChoice]) -> dict[str, str]:
+    """Return the trade for people."""
+    return {
+        f"{choice.blocks:,} blocks, {format_size(choice.bytes)}": f"inflation "
+        f"{choice.inflation:.3f}, rows gathered at {choice.bytes_per_second / 1e9:.1f} GB/s"
+        for choice in choices
+    }
+
+
+def _gather_rate(rows: int, values: int) -> float:
+    window = np.full((rows, values), 0.5, np.float32)  # touched: pages of zeros are one page
+    order = np.random.Generator(np.random.SFC64(0)).permutation(rows).astype(np.int32)
+    tile = np.empty((tile_rows(values), values), np.float32)
+    step = min(len(tile), rows)
+    gather(window, False, order, 0, step, 1.0, tile, 0)
+    done, begun = 0, time.perf_counter()
+    while time.perf_counter() - begun < MEASURED_SECONDS:
+        for start in range(0, rows - step + 1, step):
+            gather(window, False, order, start, step, 1.0, tile, 0)
+        done += (rows // step) * step * 4 * values
+    return done / (time.perf_counter() - begun)

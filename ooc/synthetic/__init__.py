@@ -1,0 +1,1 @@
+"""Generated data whose best possible loss is known."""

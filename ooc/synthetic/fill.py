@@ -1,0 +1,91 @@
+"""Fill a new dataset from a function of the chunk's number: in parallel, the same bits always."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from ooc.core.errors import InputError
+from ooc.core.sizes import format_size
+from ooc.metrics import Progress, Report, silent
+from ooc.store.writer import Columns, Writer, encode_chunk
+
+# (number of the chunk, its first row, its rows) -> its values
+Draw = Callable[[int, int, int], Columns]
+
+
+def fill(
+    writer: Writer, rows: int, draw: Draw, threads: int | None = None, report: Report = silent
+) -> None:
+    """Write `rows` rows to a new dataset, a shard at a time in each thread.
+
+    A thread holds one chunk. What is written does not depend on how many threads there are, as
+    long as `draw` is a function of the chunk's number.
+
+    Parameters
+    ----------
+    writer
+        What `ooc.create` returned, entered, with nothing appended.
+    rows
+        Rows of the dataset.
+    draw
+        Called with a chunk's number, first row and count of rows, in any order; the first chunk
+        is drawn twice.
+    threads
+        By default one a core.
+    report
+        Called as chunks are done.
+
+    Raises
+    ------
+    InputError
+        If the disk is too small, judged by the first chunk: before anything is written.
+    """
+    chunk_rows, chunks = writer.chunk_rows, -(-rows // writer.chunk_rows)
+    chunks_per_shard = writer.shard_rows // chunk_rows
+    row_bytes = sum(field.row_bytes for field in writer.fields.values())
+    begun = time.perf_counter()
+
+    def drawn(numbers: range) -> Iterator[Columns]:
+        for number in numbers:
+            first = number * chunk_rows
+            yield draw(number, first, min(chunk_rows, rows - first))
+            done, seconds = writer.rows, time.perf_counter() - begun
+            report(Progress(done, rows, done * row_bytes, seconds))
+
+    sampled = min(chunk_rows, rows)
+    check_free_space(writer, draw(0, 0, sampled), sampled, rows)
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        written = [
+            pool.submit(
+                writer.write_shard,
+                shard,
+                drawn(range(first, min(first + chunks_per_shard, chunks))),
+            )
+            for shard, first in enumerate(range(0, chunks, chunks_per_shard))
+        ]
+        try:
+            for future in written:
+                future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def check_free_space(writer: Writer, sample: Columns, sampled: int, rows: int) -> None:
+    """Compare the disk with what `rows` rows will take, judged by a sample of them.
+
+    Raises
+    ------
+    InputError
+        With both numbers, if the disk is too small.
+    """
+    stored = sum(len(encode_chunk(values)) for values in sample.values())
+    needed = int(1.02 * stored * rows / sampled) + 2**20
+    free = shutil.disk_usage(writer.path.parent).free
+    if needed > free:
+        raise InputError(
+            f"{writer.path} will take about {format_size(needed)}, but {writer.path.parent} has "
+            f"{format_size(free)} free; make fewer rows or choose another disk"
+        )

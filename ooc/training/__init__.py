@@ -1,0 +1,1 @@
+"""From a dataset to a run: set-up, the fit loop, and going on where a run was stopped."""

@@ -1,0 +1,185 @@
+"""Finds a learning rate that the user did not give: a short range test on the first window.
+
+Descents of a few hundred steps are tried at rates a factor of four apart, each from the same
+parameters, and judged on rows of the same window that they did not see (the range test of Smith
+2017, with held-out rows for a judge).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from ooc.core.errors import DataError, DivergedError, InputError
+from ooc.engines.engine import make_engine
+from ooc.engines.train_state import start
+from ooc.kernels.counters import LOSS_SUM
+from ooc.models.contract import Model
+from ooc.models.linear import LinearFamily
+from ooc.optim import RATE, Optimizer, sgd
+from ooc.optim.schedules import UNCHANGED
+from ooc.stream.loader import Loader
+from ooc.stream.reader import Window
+
+# Steps of one trial, or its rows where batches are small: noise is felt after many steps only.
+MOST_STEPS = 400
+LEAST_ROWS = 2**14
+# The fewest steps, the share of the window's rows that judge it, and rates that are tried.
+FEWEST_STEPS = 8
+JUDGE_SHARE = 0.2
+MOST_JUDGES = 2**15
+FACTOR = 4.0
+MOST_TRIALS = 16
+# A smaller rate whose loss is worse by less than this share is preferred: it is safer later on.
+TOLERANCE = 1e-3
+# Where the mean loss on the way is above the first one by more than this share, steps are too long.
+RISE = 0.02
+SCALE_FREE = ("adagrad", "rmsprop", "adam", "adamw")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One learning rate that was tried: its rate, and the loss after it; infinite if diverged."""
+
+    rate: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a range test chose, and all that it tried, ascending."""
+
+    rate: float
+    trials: tuple[Trial, ...]
+
+
+def find_rate(model: Model, optimizer: Optimizer, loader: Loader, parameters: np.ndarray) -> Found:
+    """Try learning rates on the run's first window, and choose one.
+
+    Parameters
+    ----------
+    model, optimizer
+        What is to be trained, and how; its own rate and schedule are not looked at.
+    loader
+        The run's own; its position stays.
+    parameters
+        (P,) float32, where the run starts; unchanged.
+
+    Raises
+    ------
+    InputError
+        If there are too few rows, or every rate diverges.
+    """
+    for window in loader.looked_at():
+        most = max(MOST_STEPS * loader.plan.batch_size, LEAST_ROWS)
+        trainings = min(most, len(window.order))
+        judges = min(int(JUDGE_SHARE * len(window.order)), MOST_JUDGES)
+        trainings = min(trainings, len(window.order) - judges)
+        if judges < 1 or trainings < 1:
+            raise InputError(
+                f"{loader.dataset.path} has too few rows to find a learning rate; give one with lr="
+            )
+        batch = max(1, min(loader.plan.batch_size, trainings // FEWEST_STEPS))
+        training = replace(window, order=window.order[:trainings], start=0, last=False)
+        judging = replace(window, order=window.order[-judges:], start=0, last=True)
+        before = _loss(model, parameters, loader, judging)
+
+        loss_at = partial(
+            _loss_at, model, optimizer, loader, parameters, batch, training, judging, before
+        )
+        return _search(loss_at, _first_guess(model, optimizer, loader, training), before)
+    raise AssertionError("an epoch has a window")
+
+
+def _search(loss_at: Callable[[float], float], centre: float, before: float) -> Found:
+    """Walk up, then down, until losses rise; then look between the best and its neighbours."""
+    tried: dict[float, float] = {}
+
+    def walk(rate: float, factor: float) -> None:
+        worse = 0
+        while len(tried) < MOST_TRIALS and worse < 2:
+            if rate not in tried:
+                tried[rate] = loss_at(rate)
+            is_best = tried[rate] == min(tried.values()) < math.inf
+            # Below a rate that diverges another one may do so, too: go on down.
+            diverges_below = factor < 1 and tried[rate] == math.inf
+            worse = 0 if is_best or diverges_below else worse + 1
+            rate *= factor
+
+    walk(centre, FACTOR)
+    walk(centre, 1 / FACTOR)
+    best = min(tried, key=lambda rate: tried[rate])
+    for between in (best / math.sqrt(FACTOR), best * math.sqrt(FACTOR)):
+        tried[between] = loss_at(between)
+    least = min(tried.values())
+    if not math.isfinite(least):
+        raise InputError(
+            f"every learning rate from {min(tried):.3g} to {max(tried):.3g} diverges on the first "
+            "window; give a smaller one with lr=, standardise the features, or choose another model"
+        )
+    # Where nothing can be learned from so few rows, the smallest rate does least harm.
+    enough = least + TOLERANCE * abs(before - least)
+    chosen = min(rate for rate, loss in tried.items() if loss <= enough)
+    return Found(chosen, tuple(Trial(rate, tried[rate]) for rate in sorted(tried)))
+
+
+def _first_guess(model: Model, optimizer: Optimizer, loader: Loader, window: Window) -> float:
+    """Return a rate to begin with: about one over the curvature, or what is usual."""
+    if optimizer.name in SCALE_FREE:
+        return 0.02 if isinstance(model, LinearFamily) else 0.001
+    if not isinstance(model, LinearFamily):
+        return 0.05
+    if model.standardise:
+        shape = loader.dataset.arrays[loader.dataset.features].shape[1:]
+        return 1.0 / (1.0 + math.prod(shape))
+    rows = window.arrays[loader.dataset.features][window.order[:256]].astype(np.float64)
+    squares = float(np.mean(np.sum((model.scale * rows.reshape(len(rows), -1)) ** 2, axis=1)))
+    return 1.0 / (1.0 + squares) if math.isfinite(squares) else 1.0
+
+
+def _loss_at(
+    model: Model,
+    optimizer: Optimizer,
+    loader: Loader,
+    parameters: np.ndarray,
+    batch: int,
+    training: Window,
+    judging: Window,
+    before: float,
+    rate: float,
+) -> float:
+    """Return the loss after a descent at this rate; infinite where it went up on the way."""
+    descents = start([replace(optimizer.with_rate(rate), schedule=UNCHANGED)], parameters)
+    engine = make_engine(model, loader, descents)
+    engine.batch_size = batch
+    try:
+        engine.advance(replace(training))
+        on_the_way = float(descents.totals[0, LOSS_SUM]) / max(engine.rows, 1)
+        if not on_the_way <= before + RISE * abs(before):
+            return math.inf
+        return _loss(model, descents.solution(), loader, judging)
+    except DivergedError:
+        return math.inf
+    except DataError as error:
+        # Rows that are finite and were fine at the start: the parameters have grown too large.
+        if "overflow" in str(error):
+            return math.inf
+        raise
+
+
+def _loss(model: Model, parameters: np.ndarray, loader: Loader, window: Window) -> float:
+    """Return the mean loss over a window, by an engine whose steps have no length.
+
+    So nothing is compiled but what training needs anyway.
+    """
+    if not np.isfinite(parameters).all():
+        return math.inf
+    descents = start([sgd(1.0)], parameters)
+    descents.settings[0, RATE] = 0.0
+    engine = make_engine(model, loader, descents)
+    engine.batch_size = min(loader.plan.batch_size, len(window.order))
+    engine.advance(replace(window))
+    loss = float(descents.totals[0, LOSS_SUM]) / engine.rows
+    return loss if math.isfinite(loss) else math.inf

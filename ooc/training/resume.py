@@ -1,0 +1,91 @@
+"""Goes on with a saved run, of which nothing but the directory is known."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from ooc.core.errors import InputError
+from ooc.metrics import Report, silent
+from ooc.models import from_config
+from ooc.optim import optimizer_from_config
+from ooc.runs import checkpoint
+from ooc.runs.run import Run
+from ooc.store.dataset import Dataset
+from ooc.store.dataset import open as open_dataset
+from ooc.training.trainer import NO_CALLBACKS, Trainer
+from ooc.training.watchers.callbacks import Callbacks
+from ooc.training.watchers.saver import USUAL, Saving
+from ooc.training.watchers.steering import steering_from_config
+from ooc.training.watchers.validation import Validation
+
+
+def resume(
+    run_dir: str | Path,
+    dataset: Dataset | None = None,
+    memory: str | int | None = None,
+    readers: int | None = None,
+    io: str = "auto",
+    saving: Saving = USUAL,
+    log_every: int | None = None,
+    report: Report = silent,
+    stop: threading.Event | None = None,
+    callbacks: Callbacks = NO_CALLBACKS,
+) -> Run:
+    """Go on with a run where it was saved last, to the bits that it would have had.
+
+    Parameters
+    ----------
+    run_dir
+        Where it was saved.
+    dataset
+        Its dataset, if it is elsewhere now, or was one side of a split.
+    memory
+        By default the run's own; another budget must give the same plan.
+    readers, io, saving, log_every, report, stop, callbacks
+        See `ooc.Trainer`; the bits do not depend on them.
+
+    Raises
+    ------
+    InputError
+        If there is no run, or it cannot go on as it was; what differs is named.
+    """
+    _, saved = checkpoint.load(Path(run_dir))
+    settings = dict(saved["trainer"])
+    settings["model"] = from_config(settings["model"])
+    settings["optimizer"] = optimizer_from_config(settings["optimizer"])
+    settings["validation"] = _validation(run_dir, settings["validation"])
+    settings["steering"] = steering_from_config(settings["steering"])
+    trainer = Trainer(
+        **settings,
+        memory=saved["memory"] if memory is None else memory,
+        readers=readers,
+        io=io,
+        saving=saving,
+        log_every=log_every,
+    )
+    if dataset is None:
+        dataset = _dataset(run_dir, saved)
+    return trainer.resume(dataset, run_dir, report, stop, callbacks)
+
+
+def _dataset(run_dir: str | Path, saved: dict[str, Any]) -> Dataset:
+    noted, validation = saved["dataset"], saved["trainer"]["validation"]
+    if saved["fingerprint"]["selection"] is not None and validation is None:
+        raise InputError(
+            f"the run in {run_dir} was trained on one side of a split of {noted['path']}; give "
+            "that side with dataset="
+        )
+    return open_dataset(
+        noted["path"], noted["features"], noted["target"], noted["weight"], noted["missing"]
+    )
+
+
+def _validation(run_dir: str | Path, config: dict[str, Any] | None) -> Validation | None:
+    if config is None:
+        return None
+    if isinstance(config["data"], str):
+        raise InputError(
+            f"the run in {run_dir} is evaluated on {config['data']}; make its trainer again, and "
+            "call its resume"
+        )
+    return Validation(**config)

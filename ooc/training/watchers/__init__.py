@@ -1,0 +1,1 @@
+"""What happens between two steps: logging, evaluating, saving, steering."""

@@ -1,0 +1,124 @@
+"""What a user of the library wants to be called for: after steps, and at epochs' ends."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ooc.core.errors import InputError
+from ooc.engines.engine import Engine
+from ooc.engines.train_state import Descents
+from ooc.kernels.counters import LOSS_SUM, NEVER
+from ooc.optim import rate_at
+from ooc.training.fit_loop import Moment, next_multiple
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Where a run stands.
+
+    Attributes
+    ----------
+    step, epoch
+        Steps taken, and epochs that were begun before this one.
+    parameters
+        (P,) float32, the very vector that is trained: copy what is to be kept.
+    solution
+        (P,) float32, what a run that ended here would keep: the average of iterates where the
+        optimizer has one, elsewhere `parameters` itself.
+    loss
+        Mean loss over the rows since the call before, each row's before it was learned from;
+        NaN if there were none.
+    learning_rate
+        Of the step just taken.
+    """
+
+    step: int
+    epoch: int
+    parameters: np.ndarray
+    solution: np.ndarray
+    loss: float
+    learning_rate: float
+
+
+Callback = Callable[[Situation], bool | None]
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """Functions to call; one that returns True ends the run after this step.
+
+    Attributes
+    ----------
+    step_end
+        Called after steps; Python is then entered for each of these.
+    epoch_end
+        Called at each epoch's end.
+    every
+        Steps between calls of `step_end`, counted from the run's first.
+
+    Raises
+    ------
+    InputError
+        If `every` is below 1.
+
+    Examples
+    --------
+    >>> import ooc
+    >>> trainer = ooc.Trainer(ooc.models.Linear(), ooc.optim.sgd(0.1), batch_size=100)
+    >>> stop_early = Callbacks(step_end=lambda now: now.step == 3)
+    >>> trainer.fit(ooc.open(example_dataset), callbacks=stop_early).results["steps"]
+    3
+    >>> steps = []
+    >>> now_and_then = Callbacks(step_end=lambda now: steps.append(now.step), every=4)
+    >>> run = trainer.fit(ooc.open(example_dataset), callbacks=now_and_then)
+    >>> steps
+    [4, 8]
+    """
+
+    step_end: Callback | None = None
+    epoch_end: Callback | None = None
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise InputError(f"steps between callbacks must be at least 1, not {self.every}")
+
+
+class CallbackWatcher:
+    """Calls the user's functions; see `ooc.training.fit_loop.Watcher`."""
+
+    def __init__(self, callbacks: Callbacks, engine: Engine) -> None:
+        self._callbacks, self._engine = callbacks, engine
+        self._before: dict[Callback, tuple[int, float]] = {}
+
+    def next_step(self, step: int) -> int:
+        """Return the next step that there is a function for."""
+        function, every = self._callbacks.step_end, self._callbacks.every
+        return NEVER if function is None else next_multiple(step, every)
+
+    def after(self, moment: Moment) -> bool:
+        """Call what is due."""
+        due = []
+        if self._callbacks.step_end is not None and moment.is_multiple(self._callbacks.every):
+            due.append(self._callbacks.step_end)
+        if moment.epoch_ends and self._callbacks.epoch_end is not None:
+            due.append(self._callbacks.epoch_end)
+        stopping = False
+        for function in due:
+            stopping |= bool(function(self._situation(function, moment)))
+        return stopping
+
+    def _situation(self, function: Callback, moment: Moment) -> Situation:
+        descents: Descents = self._engine.descents
+        rows, loss = self._engine.rows, float(descents.totals[0, LOSS_SUM])
+        rows_before, loss_before = self._before.get(function, (0, 0.0))
+        self._before[function] = (rows, loss)
+        return Situation(
+            moment.step,
+            moment.epoch,
+            descents.parameters[0],
+            descents.solution(),
+            (loss - loss_before) / (rows - rows_before) if rows > rows_before else float("nan"),
+            rate_at(descents.settings[0], max(moment.step - 1, 0)),
+        )

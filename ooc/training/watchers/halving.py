@@ -1,0 +1,92 @@
+"""Successive halving: of many descents on the same rows, the worst are dropped on the way."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ooc.core.errors import InputError
+from ooc.engines.engine import Engine
+from ooc.kernels.counters import LOSS_SUM, NEVER
+from ooc.training.fit_loop import Moment
+from ooc.training.watchers.validation import Validator
+
+
+@dataclass(frozen=True)
+class Halving:
+    """How descents are dropped (Jamieson and Talwalkar 2016).
+
+    Attributes
+    ----------
+    factor
+        At each rung one of so many is kept, rounded up. Rungs lie at 1/factor of all steps, at
+        1/factor^2 and so on, so that the last one is left for most of the run.
+    least
+        Descents that are kept to the end.
+
+    Examples
+    --------
+    >>> Halving().rungs(models=8, steps=1000)
+    (125, 250, 500)
+    """
+
+    factor: int = 2
+    least: int = 1
+
+    def __post_init__(self) -> None:
+        if self.factor < 2:
+            raise InputError(f"one of at least 2 is kept at a rung, not one of {self.factor}")
+        if self.least < 1:
+            raise InputError(f"at least 1 descent must be left, not {self.least}")
+
+    def rungs(self, models: int, steps: int) -> tuple[int, ...]:
+        """Return the steps after which descents are dropped, ascending."""
+        count, left = 0, models
+        while left > self.least:
+            left, count = max(self.least, -(-left // self.factor)), count + 1
+        places = {steps // self.factor**number for number in range(count, 0, -1)}
+        return tuple(sorted(place for place in places if place > 0))
+
+
+class HalvingWatcher:
+    """Drops descents at the rungs; see `ooc.training.fit_loop.Watcher`.
+
+    They are ranked by the last evaluation, or, without any, by the loss over the rows since the
+    rung before, each row's taken before it was learned from.
+
+    Attributes
+    ----------
+    dropped
+        For each descent that was dropped the step at which it was.
+    """
+
+    def __init__(
+        self, halving: Halving, engine: Engine, steps: int, validators: Sequence[Validator]
+    ) -> None:
+        self.dropped: dict[int, int] = {}
+        self._halving, self._engine, self._validators = halving, engine, validators
+        self._rungs = halving.rungs(len(engine.descents), steps)
+        self._before = np.zeros(len(engine.descents))
+
+    def next_step(self, step: int) -> int:
+        """Return the next rung."""
+        return next((rung for rung in self._rungs if rung > step), NEVER)
+
+    def after(self, moment: Moment) -> bool:
+        """Drop the worst if this is a rung."""
+        if moment.advanced and moment.step in self._rungs:
+            descents = self._engine.descents
+            active = np.flatnonzero(descents.active)
+            kept = max(self._halving.least, -(-len(active) // self._halving.factor))
+            losses = self._losses()
+            for number in active[np.argsort(losses[active], kind="stable")][kept:].tolist():
+                descents.active[number] = False
+                self.dropped[number] = moment.step
+        return False
+
+    def _losses(self) -> np.ndarray:
+        sums = self._engine.descents.totals[:, LOSS_SUM].copy()
+        since, self._before = sums - self._before, sums
+        if self._validators and all(each.best.losses for each in self._validators):
+            return np.array([each.best.losses[-1] for each in self._validators])
+        return since

@@ -1,0 +1,250 @@
+"""Methods on the full gradient: SciPy in memory as a twin, any readers, killed anywhere."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import write_dataset
+from scipy.optimize import minimize
+
+import ooc
+from ooc.core.errors import InputError
+from ooc.engines.full_gradient_engine import LIBRARY_BYTES
+from ooc.metrics import Progress
+from ooc.models import MLP, Logistic
+from ooc.optim import FULL_GRADIENT, cg, hybrid, lbfgs, optimizer_from_config, sgd
+from ooc.optim.schedules import cosine
+from ooc.runs import checkpoint
+from ooc.runs.run_directory import read_history
+from ooc.store.dataset import Dataset
+from ooc.training.trainer import Trainer
+from ooc.training.watchers.validation import Validation
+
+MEMORY = "768MiB"
+SAME = ("parameters_sha256", "gradient_norm", "steps", "epochs", "rows", "iterations", "loss")
+
+
+@pytest.fixture(autouse=True)
+def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 16 * 2**10)
+
+
+@pytest.fixture
+def labelled(tmp_path: Path, rng: np.random.Generator) -> Dataset:
+    """1500 rows of 5 features whose scales differ by a factor of 20."""
+    x = rng.standard_normal((1500, 5)).astype(np.float32) * np.float32([0.3, 1, 2, 4, 6])
+    y = (x[:, 0] + x[:, 2] + rng.standard_normal(1500) > 0).astype(np.int64)
+    return write_dataset(tmp_path / "labelled.zarr", chunk_rows=50, X=x, y=y)
+
+
+def rows_of(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    batch = next(iter(ooc.Loader(dataset, dataset.rows, MEMORY, shuffle="none")))
+    return batch["X"].astype(np.float64), batch["y"].astype(np.float64)
+
+
+@pytest.mark.parametrize("method", [lbfgs(l2=0.01), cg(l2=0.01)], ids=lambda m: m.name)
+def test_it_takes_the_steps_of_scipy_in_memory(labelled: Dataset, method: ooc.optim.Optimizer):
+    x, y = rows_of(labelled)
+    values = []
+
+    def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
+        scores = x @ w[:5] + w[5]
+        loss = np.mean(np.logaddexp(0, scores) - y * scores)
+        slopes = (1 / (1 + np.exp(-scores)) - y) / len(y)
+        values.append(loss)
+        gradient = np.append(x.T @ slopes + 0.01 * w[:5], slopes.sum())
+        return loss + 0.005 * w[:5] @ w[:5], gradient
+
+    options = {"ftol": 0.0} if method.name == "lbfgs" else {}
+    name = {"lbfgs": "L-BFGS-B", "cg": "CG"}[method.name]
+    twin = minimize(
+        objective, np.zeros(6), jac=True, method=name, options={"gtol": 1e-8, **options}
+    )
+    run = Trainer(Logistic(), method, memory=MEMORY).fit(labelled)
+    lines = [line for line in run.history if line["kind"] == "train"]
+    assert run.results["ended"] == "tolerance"
+    assert run.results["steps"] == run.results["epochs"] == len(lines) > 8
+    np.testing.assert_allclose([line["loss"] for line in lines[:8]], values[:8], rtol=1e-9)
+    np.testing.assert_allclose(run.parameters, twin.x, atol=2e-5)
+    final = objective(run.parameters.astype(np.float64))[1]
+    assert np.linalg.norm(final) == pytest.approx(run.results["gradient_norm"], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", FULL_GRADIENT)
+def test_readers_do_not_change_the_bits(labelled: Dataset, name: str) -> None:
+    found = set()
+    for readers in (1, 2, 4):
+        trainer = Trainer(Logistic(), FULL_GRADIENT[name](), 32, MEMORY, readers=readers)
+        results = trainer.fit(labelled, 12).results
+        found.add(tuple(results[key] for key in SAME))
+    assert len(found) == 1
+
+
+def stopped_at_window(number: int):
+    """Return a report and an event that is set at the end of some window, amid a pass."""
+    stop, seen = threading.Event(), []
+
+    def report(progress: Progress) -> None:
+        seen.append(progress.rows)
+        if len(seen) >= number:
+            stop.set()
+
+    return report, stop
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "trainer",
+    [
+        Trainer(Logistic(standardise=True), lbfgs(l2=1e-3, kept=8), memory=MEMORY),
+        Trainer(Logistic(), cg(), memory=MEMORY),
+        Trainer(Logistic(), hybrid(0.05), 32, MEMORY),
+        Trainer(MLP(hidden=(4,), dropout=0.2), lbfgs(), memory=MEMORY),
+    ],
+    ids=["lbfgs", "cg", "hybrid", "network"],
+)
+def test_stopped_after_any_window_it_goes_on_to_the_same_bits(
+    labelled: Dataset, tmp_path: Path, trainer: Trainer
+) -> None:
+    """In the middle of passes, at their ends, and over the start of a new round."""
+    whole = trainer.fit(labelled, 12, tmp_path / "whole")
+    windows = trainer.loader(labelled).plan.order.windows
+    assert windows > 1
+    total = windows * whole.results["epochs"]
+    assert whole.results["epochs"] > 8
+    for number in range(1, total, 3 if trainer.model.name == "logistic" else 7):
+        report, stop = stopped_at_window(number)
+        folder = tmp_path / str(number)
+        trainer.fit(labelled, 12, folder, report=report, stop=stop)
+        assert not json.loads((folder / checkpoint.DESCRIPTION).read_text())["finished"]
+        resumed = replace(trainer, readers=number % 3 + 1).resume(labelled, folder)
+        for key in SAME:
+            assert resumed.results[key] == whole.results[key], (number, key)
+        told = [line["loss"] for line in read_history(folder) if line["kind"] == "train"]
+        if trainer.optimizer.name != "hybrid":  # whose mini-batches have lines of their own
+            assert told == [line["loss"] for line in whole.history if line["kind"] == "train"]
+
+
+def in_package() -> dict[str, str]:
+    """Return an environment in which a new process finds this package."""
+    return {**os.environ, "PYTHONPATH": str(Path(ooc.__file__).parent.parent)}
+
+
+KILLED = """
+import os, sys
+import ooc, ooc.stream.plan
+from ooc.models import Logistic
+ooc.plan.LARGEST_WINDOW = 16 * 2**10
+data, folder, name, moment = sys.argv[1:]
+seen = []
+def die(progress):
+    seen.append(progress)
+    if len(seen) == int(moment):
+        os.kill(os.getpid(), 9)
+trainer = ooc.Trainer(Logistic(), getattr(ooc.optim, name)(), 32, "768MiB")
+if os.path.exists(folder):
+    trainer.resume(ooc.open(data), folder, report=die)
+else:
+    trainer.fit(ooc.open(data), 12, folder, report=die)
+"""
+
+
+@pytest.mark.parametrize("name", ["hybrid", pytest.param("lbfgs", marks=pytest.mark.slow)])
+def test_killed_it_goes_on_to_the_same_bits(labelled: Dataset, tmp_path: Path, name: str) -> None:
+    """A real SIGKILL in the middle of a pass, twice."""
+    trainer = Trainer(Logistic(), FULL_GRADIENT[name](), 32, MEMORY)
+    whole = trainer.fit(labelled, 12).results
+    windows = trainer.loader(labelled).plan.order.windows
+    folder = tmp_path / "run"
+    for moment in (5 * windows + 1, windows + 1):
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, labelled.path, str(folder), name, str(moment)],
+            env=in_package(),
+        )
+        assert done.returncode == -signal.SIGKILL
+    resumed = ooc.resume(folder, readers=1).results
+    assert [resumed[key] for key in SAME] == [whole[key] for key in SAME]
+    assert ooc.load(folder).results["ended"] == whole["ended"]
+
+
+def test_a_new_round_begins_where_the_last_one_came_to(labelled: Dataset) -> None:
+    """With room for 16 evaluations there are several rounds, and none of them loses ground."""
+    short, long = (
+        Trainer(Logistic(), lbfgs(kept=kept), memory=MEMORY).fit(labelled) for kept in (16, 128)
+    )
+    assert short.results["steps"] > 16
+    assert short.results["ended"] == long.results["ended"] == "tolerance"
+    np.testing.assert_allclose(short.parameters, long.parameters, atol=1e-4)
+    losses = [line["loss"] for line in short.history if line["kind"] == "train"]
+    assert losses[-1] == pytest.approx(min(losses), rel=1e-9)
+
+
+def test_a_network_is_trained_to_the_precision_of_its_kernels(labelled: Dataset) -> None:
+    run = Trainer(MLP(hidden=(4,), activation="tanh"), lbfgs(l2=1e-2), memory=MEMORY).fit(labelled)
+    assert run.results["gradient_norm"] < 1e-3
+    first = next(line["gradient_norm"] for line in run.history if line["kind"] == "train")
+    assert run.results["gradient_norm"] < first / 100
+
+
+def test_it_is_evaluated_and_stopped_early_like_any_run(labelled: Dataset) -> None:
+    trainer = Trainer(Logistic(), lbfgs(), memory=MEMORY, validation=Validation(0.2, patience=4))
+    run = trainer.fit(labelled)
+    told = [line["loss"] for line in run.history if line["kind"] == "validation"]
+    assert len(told) == run.results["steps"]
+    assert run.results["validation_loss"] == min(told)
+
+
+def test_what_cannot_be_is_refused_before_work(labelled: Dataset) -> None:
+    for name, options, message in (
+        ("lbfgs", {"l1": 0.1}, "lbfgs needs a gradient.*use l2= instead of l1=0.1"),
+        ("hybrid", {"l1": 0.1}, "hybrid needs a gradient"),
+        ("cg", {"lr": 0.1}, "line search; leave out lr=0.1"),
+        ("lbfgs", {"clip_norm": 1.0}, "leave out clip_norm=1.0"),
+        ("cg", {"schedule": cosine()}, "no schedule but constant, not cosine"),
+        ("lbfgs", {"kept": 3}, "kept must be a whole number of at least 8, not 3"),
+    ):
+        with pytest.raises(InputError, match=message):
+            FULL_GRADIENT[name](**options)
+    trainer = Trainer(Logistic(), lbfgs(), memory=MEMORY)
+    with pytest.raises(InputError, match="epochs must be at least 2 for lbfgs, not 1"):
+        trainer.fit(labelled, 1)
+    with pytest.raises(InputError, match="passes of its own; train it with fit"):
+        trainer.fit_many(labelled, [sgd(0.1), lbfgs()])
+    with pytest.raises(InputError, match="each row once a pass, not sampling='replacement'"):
+        Trainer(Logistic(), cg(), sampling="replacement")
+    with pytest.raises(InputError, match="hybrid begins on mini-batches"):
+        Trainer(Logistic(), hybrid(), "full")
+
+
+LIBRARIES = """
+import numpy as np
+import ooc.training.trainer
+from ooc.engines.minimise import replay
+from ooc.optim import cg, lbfgs
+from ooc.core.process import resident_bytes
+from ooc.engines.hybrid_engine import whitening
+before = resident_bytes()
+for method in (lbfgs(), cg()):
+    replay(method, np.zeros(8), np.ones(1), np.ones((1, 8)))
+whitening(np.eye(8), np.zeros(8))
+print(resident_bytes() - before)
+"""
+
+
+def test_the_libraries_take_what_the_plan_says() -> None:
+    command = [sys.executable, "-c", LIBRARIES]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=in_package())
+    assert LIBRARY_BYTES / 4 < int(done.stdout) <= LIBRARY_BYTES
+
+
+@pytest.mark.parametrize("name", FULL_GRADIENT)
+def test_a_description_makes_it_again(name: str) -> None:
+    made = FULL_GRADIENT[name](l2=0.1, kept=16, tolerance=1e-3)
+    assert optimizer_from_config(json.loads(json.dumps(made.to_config()))) == made

@@ -1,0 +1,132 @@
+"""Saves are whole or not there; damage is seen, and costs one save at most."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ooc.core.errors import InputError
+from ooc.runs import checkpoint
+
+
+def saved(folder: Path, step: int = 1, value: float = 1.0) -> dict[str, np.ndarray]:
+    arrays = {"parameters": np.full(10, value, np.float32), "state": np.full((1, 10), value)}
+    checkpoint.save(folder, step, arrays, {"note": value})
+    return arrays
+
+
+def newest(folder: Path) -> Path:
+    return max((folder / checkpoint.FOLDER).glob("*.npz"))
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    arrays = saved(tmp_path, step=7)
+    found, description = checkpoint.load(tmp_path)
+    assert {name: values.tolist() for name, values in found.items()} == {
+        name: values.tolist() for name, values in arrays.items()
+    }
+    assert (description["note"], description["step"]) == (1.0, 7)
+    assert json.loads((tmp_path / checkpoint.DESCRIPTION).read_text()) == description
+
+
+def test_the_last_few_are_kept(tmp_path: Path) -> None:
+    for step in (1, 20, 300, 4000):
+        saved(tmp_path, step)
+    assert checkpoint.steps(tmp_path) == [20, 300, 4000]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_is_an_error_that_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    saved(tmp_path)
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(InputError, match=r"No space left on device; the checkpoint of step 1"):
+        saved(tmp_path, 2, 2.0)
+    monkeypatch.undo()
+    assert checkpoint.load(tmp_path)[0]["parameters"][0] == 1.0
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_no_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no saved run: .* is missing"):
+        checkpoint.load(tmp_path)
+
+
+@settings(max_examples=60)
+@given(place=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255), cut=st.booleans())
+def test_a_damaged_newest_one_costs_the_work_since_the_one_before(
+    tmp_path_factory: pytest.TempPathFactory, place: float, flip: int, cut: bool
+) -> None:
+    """Any byte flipped, any length cut off: what is read is what was saved, or the one before."""
+    folder = tmp_path_factory.mktemp("run")
+    saved(folder, 1, 1.0)
+    saved(folder, 2, 2.0)
+    content = bytearray(newest(folder).read_bytes())
+    where = int(place * len(content))
+    if cut:
+        content = content[:where]
+    else:
+        content[where] ^= flip
+    newest(folder).write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        warned: list[str] = []
+        patch.setattr("warnings.warn", lambda message, stacklevel: warned.append(str(message)))
+        arrays, description = checkpoint.load(folder)
+    value = description["note"]
+    assert (arrays["parameters"] == value).all()
+    assert (arrays["state"] == value).all()
+    if value == 1.0:
+        assert len(warned) == 1
+        assert "is damaged" in warned[0]
+        assert "took that of step 1" in warned[0]
+
+
+def test_where_all_are_damaged_it_says_so(tmp_path: Path) -> None:
+    saved(tmp_path)
+    newest(tmp_path).write_bytes(b"PK nothing")
+    with pytest.raises(InputError, match=r"no checkpoint in .* is whole"):
+        checkpoint.load(tmp_path)
+
+
+def test_a_pickle_is_never_read(tmp_path: Path) -> None:
+    saved(tmp_path)
+    trap = np.array([{"code": "run me"}], dtype=object)
+    np.savez(newest(tmp_path), parameters=trap, description=trap)
+    with pytest.raises(InputError, match=r"allow_pickle=False"):
+        checkpoint.load(tmp_path)
+
+
+def test_another_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path)
+    monkeypatch.setattr(checkpoint, "FORMAT", 99)
+    with pytest.raises(InputError, match="has format 1, and this version reads format 99"):
+        checkpoint.load(tmp_path)
+
+
+def test_a_directory_that_holds_a_run_is_refused(tmp_path: Path) -> None:
+    checkpoint.check_run_dir(tmp_path / "new" / "run")
+    assert not (tmp_path / "new").exists()
+    saved(tmp_path / "new" / "run")
+    with pytest.raises(InputError, match=r"already holds a run; go on with `ooc resume"):
+        checkpoint.check_run_dir(tmp_path / "new" / "run")
+
+
+def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot write to .*file is a file"):
+        checkpoint.check_run_dir(tmp_path / "file" / "run")
+
+
+def test_what_came_to_nothing_is_removed(tmp_path: Path) -> None:
+    saved(tmp_path / "run", 0)
+    checkpoint.discard(tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []

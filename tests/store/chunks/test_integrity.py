@@ -1,0 +1,246 @@
+"""Damage of every kind is named, with array, chunk, file and rows; or skipped and counted."""
+
+import errno
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from datasets import foreign, write_dataset
+
+import ooc
+from ooc.core.errors import InputError
+from ooc.models import Logistic
+from ooc.optim import sgd
+from ooc.store.chunks import BadChunkError, open_reader, read_path
+from ooc.store.dataset import Dataset
+from ooc.store.verify import verify
+from ooc.training.trainer import Trainer
+
+ROWS = 1000
+
+
+def flip(content: bytearray) -> bytes:
+    content[30] ^= 4
+    return bytes(content)
+
+
+def flip_index(content: bytearray) -> bytes:
+    content[-10] ^= 1
+    return bytes(content)
+
+
+def point_outside(content: bytearray) -> bytes:
+    """Rewrite the first entry of the index, and its checksum, to lie beyond the file."""
+    import crc32c
+
+    entries = 4
+    start = len(content) - 16 * entries - 4
+    struct.pack_into("<QQ", content, start, 10**9, 100)
+    struct.pack_into("<I", content, len(content) - 4, crc32c.crc32c(bytes(content[start:-4])))
+    return bytes(content)
+
+
+# What is done to the file of rows 0 to 39, and the reason that is given.
+DAMAGE: dict[str, tuple[Callable[[bytearray], bytes] | None, str]] = {
+    "truncated": (lambda content: bytes(content[:100]), "index is damaged"),
+    "cut short": (lambda content: bytes(content[:20]), "its index alone takes 68"),
+    "bit-flipped": (flip, "CRC-32C"),
+    "index bit-flipped": (flip_index, "index is damaged"),
+    "index outside": (point_outside, "its index names bytes 1,000,000,000 to 1,000,000,100"),
+    "zero-length": (lambda content: b"", "the file has 0 bytes"),
+    "deleted": (None, "it is not stored; restore it"),
+}
+
+
+@pytest.fixture
+def labelled(tmp_path: Path, rng: np.random.Generator) -> Dataset:
+    """1000 rows in chunks of 10, four to a shard."""
+    x = rng.standard_normal((ROWS, 3)).astype(np.float32)
+    return write_dataset(tmp_path / "a.zarr", X=x, y=np.arange(ROWS) % 2)
+
+
+def damage(dataset: Dataset, kind: str, array: str = "X") -> Path:
+    file = Path(dataset.path, array, "c", "0")
+    file = file / "0" if file.is_dir() else file
+    change = DAMAGE[kind][0]
+    if change is None:
+        file.unlink()
+    else:
+        file.write_bytes(change(bytearray(file.read_bytes())))
+    return file
+
+
+@pytest.mark.parametrize("io", ["direct", "buffered", "auto"])
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_is_named(labelled: Dataset, kind: str, io: str) -> None:
+    file = damage(labelled, kind)
+    out = np.empty((10, 3), np.float32)
+    with pytest.raises(BadChunkError) as caught:
+        open_reader(labelled, "X", io).read_runs([(0, 10)], out)
+    error = caught.value
+    assert (error.array, error.cell, error.file, error.rows) == ("X", (0, 0), str(file), (0, 9))
+    for part in ("chunk 0.0 of array X", "rows 0 to 9", str(file), DAMAGE[kind][1]):
+        assert part in str(error)
+    assert "\n" not in str(error)
+    open_reader(labelled, "X", io).read_runs([(40, 50)], out)
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_is_skipped_and_counted_where_the_user_says_so(labelled: Dataset, kind: str) -> None:
+    damage(labelled, kind)
+    lost = 10 if kind in ("bit-flipped", "index outside") else 40
+    loader = ooc.Loader(labelled, 64, "512MiB", on_bad_chunk="skip")
+    rows = np.concatenate([batch.rows for batch in loader])
+    assert np.array_equal(np.sort(rows), np.arange(lost, ROWS))
+    assert (loader.skipped_rows, loader.skipped_chunks) == (lost, lost // 10)
+    trainer = Trainer(Logistic(), sgd(0.1), 64, "512MiB", on_bad_chunk="skip")
+    run = trainer.fit(labelled, epochs=2)
+    assert run.results["rows"] == 2 * (ROWS - lost)
+    assert run.results["skipped_rows"] == 2 * lost
+    assert run.results["epochs"] == 2
+    with pytest.raises(BadChunkError):
+        Trainer(Logistic(), sgd(0.1), 64, "512MiB").fit(labelled)
+
+
+def test_a_position_is_exact_where_blocks_are_skipped(
+    labelled: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 4 * 2**10)
+    damage(labelled, "deleted", "y")
+    options = {"memory": "512MiB", "on_bad_chunk": "skip"}
+    loader = ooc.Loader(labelled, 64, **options)
+    states, stream = [loader.state_dict()], []
+    for _ in range(2):
+        for batch in loader:
+            stream.append(batch.rows.tolist())
+            states.append(loader.state_dict())
+    assert len(stream) == 2 * 15
+    for step in range(len(stream)):
+        other = ooc.Loader(labelled, 64, **options)
+        other.load_state_dict(states[step])
+        assert next(iter(other)).rows.tolist() == stream[step]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_damage_to_a_file_of_one_chunk(tmp_path: Path, version: int) -> None:
+    x = {"data": np.ones((100, 2), np.float32), "chunks": (10, 2)}
+    folder = foreign(tmp_path / "a.zarr", version, X=x)
+    dataset, out = ooc.open(folder), np.empty((100, 2), np.float32)
+    file = folder / "X" / ("3.0" if version == 2 else "c/3/0")
+    file.write_bytes(file.read_bytes()[:12])
+    with pytest.raises(BadChunkError, match=r"chunk 3\.0 of array X .* rows 30 to 39"):
+        open_reader(dataset, "X").read_runs([(0, 100)], out)
+    file.write_bytes(b"")
+    with pytest.raises(BadChunkError, match="the file is empty"):
+        open_reader(dataset, "X").read_runs([(0, 100)], out)
+    file.unlink()
+    with pytest.raises(BadChunkError, match="it is not stored"):
+        open_reader(dataset, "X").read_runs([(0, 100)], out)
+    filled = ooc.open(folder, missing="fill")
+    open_reader(filled, "X").read_runs([(0, 100)], out)
+    assert out.sum() == 180
+
+
+def test_a_header_that_lies_is_not_trusted(tmp_path: Path) -> None:
+    """Without a checksum, blosc would read and write as far as its header says."""
+    x = {"data": np.random.default_rng(0).random((100, 2)), "chunks": (100, 2)}
+    folder = foreign(tmp_path / "a.zarr", 2, X=x)
+    file, out = folder / "X" / "0.0", np.empty((100, 2))
+    whole = file.read_bytes()
+    for position, message in ((4, "decodes to"), (12, "header notes")):
+        content = bytearray(whole)
+        struct.pack_into("<I", content, position, 10**6)
+        file.write_bytes(content)
+        with pytest.raises(BadChunkError, match=message):
+            open_reader(ooc.open(folder), "X").read_runs([(0, 100)], out)
+
+
+def test_a_file_without_permission_is_named(labelled: Dataset) -> None:
+    """In a child, which goes on as somebody else where root would be let in."""
+    file = next(f for f in Path(labelled.path, "X", "c", "0").iterdir())
+    file.chmod(0)
+    for parent in file.parents:
+        if os.geteuid() == 0 and parent.is_relative_to("/tmp") and parent != Path("/tmp"):
+            parent.chmod(0o755)
+    code = (
+        "import os, ooc, numpy as np\n"
+        "from ooc.store.chunks import open_reader\n"
+        "if os.geteuid() == 0: os.seteuid(65534)\n"
+        f"reader = open_reader(ooc.open({labelled.path!r}), 'X')\n"
+        "reader.read_runs([(0, 10)], np.empty((10, 3), 'f4'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert f"cannot be read from {file}: Permission denied" in done.stderr
+
+
+def test_transient_errors_are_retried_and_counted(
+    labelled: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, failures = os.preadv, [errno.EIO, errno.EIO, errno.EAGAIN]
+
+    def failing(*arguments: object) -> int:
+        if failures:
+            raise OSError(failures.pop(), "now and then")
+        return whole(*arguments)  # type: ignore[arg-type]
+
+    reader = open_reader(labelled, "X", "buffered")
+    monkeypatch.setattr(os, "preadv", failing)
+    reader.read_runs([(0, 10)], np.empty((10, 3), np.float32))
+    assert reader.retries == 3
+
+
+def test_lasting_errors_end_after_a_few_tries(
+    labelled: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def broken(*arguments: object) -> int:
+        calls.append(arguments)
+        raise OSError(errno.EIO, "Input/output error")
+
+    reader = open_reader(labelled, "X", "buffered")
+    monkeypatch.setattr(os, "preadv", broken)
+    with pytest.raises(BadChunkError, match="Input/output error"):
+        reader.read_runs([(0, 10)], np.empty((10, 3), np.float32))
+    assert len(calls) == 4
+
+
+def test_verify_lists_every_bad_chunk(labelled: Dataset) -> None:
+    assert verify(labelled) == []
+    damage(labelled, "bit-flipped")
+    damage(labelled, "deleted", "y")
+    found = [(bad.array, bad.rows) for bad in verify(labelled)]
+    assert found == [
+        ("X", (0, 9)),
+        ("y", (0, 9)),
+        ("y", (10, 19)),
+        ("y", (20, 29)),
+        ("y", (30, 39)),
+    ]
+
+
+def test_a_choice_that_there_is_not(labelled: Dataset) -> None:
+    with pytest.raises(InputError, match="io is one of auto, direct, buffered"):
+        read_path(labelled, "X", "fast")
+    with pytest.raises(InputError, match="on_bad_chunk is one of raise, skip"):
+        ooc.Loader(labelled, 64, "512MiB", on_bad_chunk="ignore")
+
+
+def test_readers_through_zarr_python_name_damage_too(tmp_path: Path) -> None:
+    group = zarr.create_group(tmp_path / "a.zarr", zarr_format=2)
+    array = group.create_array("X", shape=(100, 2), chunks=(10, 2), dtype="f4", order="F")
+    array[...] = np.ones((100, 2))
+    dataset, out = ooc.open(tmp_path / "a.zarr"), np.empty((30, 2), np.float32)
+    (tmp_path / "a.zarr" / "X" / "3.0").unlink()
+    bad: list[BadChunkError] = []
+    open_reader(dataset, "X").read_runs([(0, 10), (30, 40), (50, 60)], out, bad)
+    assert [(error.run, error.rows) for error in bad] == [(1, (30, 39))]
+    assert "is not stored" in str(bad[0])
+    open_reader(ooc.open(tmp_path / "a.zarr", missing="fill"), "X").read_runs([(30, 40)], out[:10])
+    assert not out[:10].any()

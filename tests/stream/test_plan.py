@@ -1,0 +1,122 @@
+"""The plan: pure arithmetic that never exceeds a budget, whatever the data look like."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ooc.core.errors import InputError
+from ooc.store.dataset import ArraySpec, Dataset
+from ooc.stream.plan import MIB, RESERVED_BYTES, Plan, make_plan
+
+
+def table(
+    rows: int, features: int = 128, chunk_rows: int = 1024, target_chunk: int | None = None
+) -> Dataset:
+    specs: Mapping[str, ArraySpec] = {
+        "X": ArraySpec("X", (rows, features), np.dtype("f4"), (chunk_rows, features), None),
+        "y": ArraySpec("y", (rows,), np.dtype("i8"), (target_chunk or chunk_rows,), None),
+    }
+    return Dataset("data.zarr", specs, "X", "y", None)
+
+
+def plan(dataset: Dataset, memory: int, batch_size: int = 256, **options: object) -> Plan:
+    return make_plan(dataset, batch_size, memory, ("X", "y"), **options)  # type: ignore[arg-type]
+
+
+@given(
+    rows=st.integers(1, 10**9),
+    features=st.integers(1, 10**5),
+    chunk_rows=st.integers(1, 10**5),
+    target_chunk=st.integers(1, 10**7),
+    memory=st.integers(1, 64 * 1024),
+    batch_size=st.integers(1, 10**5),
+    shuffle=st.sampled_from(["blocks", "none"]),
+    readers=st.integers(1, 64),
+    model_bytes=st.integers(0, 10**8),
+    transfers=st.booleans(),
+)
+def test_a_plan_fits_or_is_refused_with_both_numbers(
+    rows: int,
+    features: int,
+    chunk_rows: int,
+    target_chunk: int,
+    memory: int,
+    batch_size: int,
+    shuffle: str,
+    readers: int,
+    model_bytes: int,
+    transfers: bool,
+) -> None:
+    dataset = table(rows, features, chunk_rows, target_chunk)
+    options = {"shuffle": shuffle, "model_bytes": model_bytes, "transfers": transfers}
+    try:
+        made = plan(dataset, memory * MIB, batch_size, readers=readers, **options)
+    except InputError as error:
+        assert "is below the" in str(error) or "is larger than the dataset" in str(error)
+        return
+    assert made.projected <= made.budget == memory * MIB
+    assert 1 <= made.readers <= readers
+    order = made.order
+    assert order.windows * order.blocks_per_window >= order.blocks
+    assert order.blocks_per_window >= min(order.blocks, 2) or shuffle == "none"
+    row_bytes = 4 * features + 8
+    assert made.terms["slabs"] >= 2 * order.window_rows * row_bytes
+    other = plan(dataset, memory * MIB, batch_size, readers=1, **options)
+    assert other.order == order, "the stream must not depend on the readers"
+
+
+def test_windows_hold_many_blocks_and_are_of_one_size() -> None:
+    order = plan(table(20_000_000), 1024 * MIB).order
+    assert order.block_rows == 1024
+    assert order.blocks_per_window > 150
+    assert order.blocks_per_window * order.windows - order.blocks < order.windows
+
+
+def test_more_memory_gives_no_smaller_window() -> None:
+    sizes = [plan(table(20_000_000), m * MIB).order.blocks_per_window for m in (450, 512, 1024)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[-1]
+
+
+def test_small_chunks_are_read_several_at_a_time() -> None:
+    assert plan(table(10**6, chunk_rows=16), 1024 * MIB).order.block_rows == 512
+
+
+def test_blocks_grow_where_other_chunks_are_long() -> None:
+    """A target chunk of 32 blocks would be decoded whole for each block of 1024 rows."""
+    made = plan(table(50_000_000, target_chunk=32768), 2048 * MIB)
+    assert made.order.block_rows > 1024
+    assert made.amplification <= 1.25
+
+
+def test_readers_that_do_not_fit_are_fewer() -> None:
+    big_chunks = table(10**6, chunk_rows=50_000)
+    assert plan(big_chunks, 640 * MIB, readers=8).readers < 8
+
+
+def test_a_budget_below_the_minimum_names_both_numbers() -> None:
+    with pytest.raises(InputError, match=r"budget of 100 MiB is below the \d+ MiB .*\d+MiB, lower"):
+        plan(table(10**6), 100 * MIB)
+
+
+def test_the_named_minimum_is_enough() -> None:
+    dataset = table(10**6)
+    with pytest.raises(InputError) as caught:
+        plan(dataset, RESERVED_BYTES)
+    named = int(str(caught.value).split("raise the memory to ")[1].split("MiB")[0])
+    assert plan(dataset, named * MIB).projected <= named * MIB
+
+
+@pytest.mark.parametrize(("batch_size", "message"), [(0, "at least 1"), (1001, "1001 .* of 1000")])
+def test_a_batch_that_cannot_be(batch_size: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        plan(table(1000), 1024 * MIB, batch_size)
+
+
+def test_a_plan_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        plan(table(1000), 1024 * MIB, 10).readers = 3  # type: ignore[misc]

@@ -1,0 +1,89 @@
+"""Windows come in plan order into reused slabs, whatever scheduler reads them."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dask
+import numpy as np
+import pytest
+
+from ooc.core.errors import DataError
+from ooc.store.dataset import Dataset
+from ooc.stream.loader import Loader
+from ooc.stream.reader import WindowReader, transfers_rows
+
+MEMORY = "512MiB"
+
+
+@pytest.fixture(autouse=True)
+def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep windows so small that a small dataset needs several."""
+    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 4 * 2**10)
+
+
+def stream(dataset: Dataset) -> list[tuple[list[int], float]]:
+    loader = Loader(dataset, 64, MEMORY, seed=2)
+    assert loader.plan.order.windows > 2
+    return [(batch.rows.tolist(), float(batch["X"].sum())) for batch in loader]
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "synchronous", "processes"])
+def test_any_scheduler_of_dask_gives_the_same_stream(dataset: Dataset, scheduler: str) -> None:
+    expected = stream(dataset)
+    with dask.config.set(scheduler=scheduler, num_workers=2):
+        assert transfers_rows() == (scheduler == "processes")
+        assert stream(dataset) == expected
+
+
+@contextmanager
+def cluster() -> Iterator[None]:
+    distributed = pytest.importorskip("distributed")
+    options = {"host": "127.0.0.1", "dashboard_address": None, "threads_per_worker": 1}
+    with (
+        distributed.LocalCluster(n_workers=2, processes=True, **options) as local,
+        distributed.Client(local),
+    ):
+        yield
+
+
+def test_a_cluster_of_processes_gives_the_same_stream(dataset: Dataset) -> None:
+    expected = stream(dataset)
+    with cluster():
+        assert transfers_rows()
+        assert stream(dataset) == expected
+
+
+def test_slabs_are_reused(dataset: Dataset) -> None:
+    plan = Loader(dataset, 64, MEMORY).plan
+    with WindowReader(dataset, ("X",), plan) as reader:
+        places = [(epoch, w, 0) for epoch in range(3) for w in range(plan.order.windows)]
+        memory = {w.arrays["X"].__array_interface__["data"][0] for w in reader.windows(places)}
+    assert len(memory) == plan.slabs == 3
+
+
+def test_windows_come_in_order_and_the_last_is_marked(dataset: Dataset) -> None:
+    plan = Loader(dataset, 64, MEMORY).plan
+    places = [(epoch, w, 0) for epoch in range(2) for w in range(plan.order.windows)]
+    with WindowReader(dataset, ("X",), plan) as reader:
+        for place, window in zip(places, reader.windows(places), strict=True):
+            assert (window.epoch, window.index, window.start) == place
+            assert window.last == (window.index == plan.order.windows - 1)
+            assert np.array_equal(
+                window.arrays["X"][:, 0], window.rows(np.arange(len(window.order)))
+            )
+
+
+def test_damage_ends_the_stream_and_names_the_array(dataset: Dataset) -> None:
+    file = sorted(Path(dataset.path, "y", "c").iterdir())[3]
+    file.write_bytes(file.read_bytes()[:20])
+    with pytest.raises(DataError, match=r"chunk .* of array y in"):
+        stream(dataset)
+
+
+def test_a_dataset_that_vanishes_ends_the_stream(dataset: Dataset) -> None:
+    loader = Loader(dataset, 64, MEMORY)
+    shutil.rmtree(Path(dataset.path, "X", "c"))
+    with pytest.raises(DataError, match="is not stored"):
+        list(loader)

@@ -1,0 +1,82 @@
+"""Advice on windows: the smallest that is good enough, and a budget in which it fits."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import write_dataset
+
+from ooc.store.dataset import Dataset
+from ooc.stream.loader import Loader
+from ooc.stream.mixing_theory import inflation
+from ooc.stream.window_advice import advise, measured_trade
+
+
+@pytest.fixture(autouse=True)
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let windows of a small dataset be small, too."""
+    monkeypatch.setattr("ooc.stream.window_advice.SMALLEST_WINDOW", 0)
+
+
+@pytest.fixture
+def sorted_labels(tmp_path: Path) -> Dataset:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((20_000, 64)).astype(np.float32)
+    return write_dataset(
+        tmp_path / "a.zarr", chunk_rows=10, X=x, y=np.arange(20_000, dtype=np.int64) // 10_000
+    )
+
+
+@pytest.fixture
+def in_random_order(tmp_path: Path) -> Dataset:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((20_000, 64)).astype(np.float32)
+    return write_dataset(tmp_path / "b.zarr", chunk_rows=10, X=x, y=rng.integers(0, 2, 20_000))
+
+
+def test_rows_in_random_order_need_the_smallest_window(in_random_order: Dataset) -> None:
+    loader = Loader(in_random_order, 64, "1GiB", window="auto", block_rows=10)
+    assert 64 <= loader.plan.order.blocks_per_window < 200
+    assert advise(in_random_order, loader.plan).enough
+
+
+def test_a_window_is_not_so_small_as_to_be_slow(
+    in_random_order: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ooc.stream.window_advice.SMALLEST_WINDOW", 2**20)
+    plan = Loader(in_random_order, 64, "1GiB", window="auto", block_rows=10).plan
+    assert 0.7 * 2**20 < plan.terms["slabs"] / plan.slabs <= 2**20 * 1.01
+
+
+def test_sorted_rows_need_a_large_one_and_get_it(sorted_labels: Dataset) -> None:
+    loader = Loader(sorted_labels, 64, "1GiB", window="auto", block_rows=10)
+    order = loader.plan.order
+    advice = advise(sorted_labels, loader.plan)
+    assert advice.worst.name == "y"
+    assert order.blocks_per_window == advice.needed_blocks > 500
+    assert advice.enough
+    smaller = -(-order.blocks // (order.windows + 1))
+    assert inflation(1.0, 20_000, 10, smaller, 64) > 1.05
+
+
+def test_where_a_window_does_not_fit_the_named_memory_is_enough(
+    sorted_labels: Dataset,
+) -> None:
+    small = Loader(sorted_labels, 64, "412MiB", window="auto", block_rows=10)
+    advice = advise(sorted_labels, small.plan)
+    assert not advice.enough
+    assert small.plan.order.blocks_per_window < advice.needed_blocks
+    enough = Loader(sorted_labels, 64, advice.memory, window="auto", block_rows=10)
+    assert enough.plan.order.blocks_per_window == advice.needed_blocks
+    assert advice.chunk_rows is not None
+    assert advice.chunk_rows < 10
+
+
+def test_the_trade_is_measured(sorted_labels: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ooc.stream.window_advice.MEASURED_SECONDS", 0.001)
+    plan = Loader(sorted_labels, 64, "512MiB", block_rows=10).plan
+    choices = measured_trade(sorted_labels, plan, advise(sorted_labels, plan))
+    assert len(choices) >= 3
+    inflations = [choice.inflation for choice in choices]
+    assert inflations == sorted(inflations, reverse=True)
+    assert all(choice.bytes_per_second > 0 for choice in choices)

@@ -1,0 +1,130 @@
+"""Many models on one pass: each what it would be alone, the worst dropped on the way."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import write_dataset
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ooc
+from ooc.cli import main
+from ooc.core.errors import DivergedError, InputError
+from ooc.models import MLP, Logistic
+from ooc.optim import adam, averaged, momentum, sgd
+from ooc.optim.grid import grid
+from ooc.store.dataset import Dataset
+from ooc.training.trainer import Trainer
+from ooc.training.watchers.halving import Halving
+from ooc.training.watchers.validation import Validation
+
+MEMORY = "768MiB"
+
+
+@pytest.fixture
+def labelled(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 16 * 2**10)
+    x = rng.standard_normal((3000, 5)).astype(np.float32)
+    y = (x[:, 0] + 0.5 * rng.standard_normal(3000) > 0).astype(np.int64)
+    return write_dataset(tmp_path / "labelled.zarr", chunk_rows=50, X=x, y=y)
+
+
+@pytest.mark.parametrize("model", [Logistic(standardise=True), MLP(hidden=(4,), dropout=0.2)],
+                         ids=lambda m: m.name)  # fmt: skip
+def test_each_gets_the_bits_that_it_would_have_got_alone(
+    labelled: Dataset, tmp_path: Path, model: ooc.models.Model
+) -> None:
+    """Optimizers of different memories; one saved run goes on by itself."""
+    optimizers = {"a": sgd(0.1, l1=1e-3), "b": adam(0.02), "c": averaged(0.3, l2=1e-3)}
+    validation = Validation(0.2, every=20)
+    trainer = Trainer(model, sgd(), 64, MEMORY, validation=validation)
+    runs = trainer.fit_many(labelled, optimizers, 2, tmp_path / "sweep")
+    for name, optimizer in optimizers.items():
+        one = Trainer(model, optimizer, 64, MEMORY, validation=validation)
+        alone = one.fit(labelled, 2).results
+        for key in ("parameters_sha256", "loss", "validation_loss", "steps", "rows"):
+            assert runs[name].results[key] == alone[key]
+        saved = ooc.load(tmp_path / "sweep" / name)
+        assert np.array_equal(saved.parameters, runs[name].parameters)
+        assert ooc.resume(tmp_path / "sweep" / name).results["steps"] == alone["steps"]
+
+
+def test_one_that_diverges_is_left_behind(labelled: Dataset, tmp_path: Path) -> None:
+    y = np.linspace(-3, 3, 1000, dtype=np.float32)
+    x = np.stack([y, y**2], axis=1)
+    dataset = write_dataset(tmp_path / "line.zarr", chunk_rows=50, X=x, y=y)
+    trainer = Trainer(ooc.models.Linear(), sgd(), 10, MEMORY)
+    runs = trainer.fit_many(dataset, [sgd(0.01), sgd(50.0)], run_dir=tmp_path / "sweep")
+    assert runs["1"].results["dropped"] == "its loss is not finite"
+    assert "dropped" not in runs["0"].results
+    alone = Trainer(ooc.models.Linear(), sgd(0.01), 10, MEMORY).fit(dataset)
+    assert runs["0"].results["parameters_sha256"] == alone.results["parameters_sha256"]
+    with pytest.raises(DivergedError):
+        trainer.fit_many(dataset, [sgd(50.0), sgd(80.0)])
+
+
+def test_halving_keeps_the_best_with_its_bits(labelled: Dataset) -> None:
+    rates = [1e-5, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1e-6]
+    trainer = Trainer(Logistic(), sgd(), 16, MEMORY)
+    runs = trainer.fit_many(labelled, [sgd(rate) for rate in rates], 2, halving=Halving())
+    left = [name for name, run in runs.items() if "dropped" not in run.results]
+    assert len(left) == 1
+    assert rates[int(left[0])] in (0.03, 0.1, 0.3)
+    steps = sorted(int(r.results["dropped"].split()[-1]) for r in runs.values()
+                   if "dropped" in r.results)  # fmt: skip
+    assert steps == [47] * 4 + [94] * 2 + [188]
+    alone = Trainer(Logistic(), sgd(rates[int(left[0])]), 16, MEMORY).fit(labelled, 2)
+    assert runs[left[0]].results["parameters_sha256"] == alone.results["parameters_sha256"]
+
+
+@given(models=st.integers(1, 40), steps=st.integers(1, 5000), factor=st.integers(2, 5))
+def test_rungs_leave_as_many_as_asked(models: int, steps: int, factor: int) -> None:
+    rungs = Halving(factor).rungs(models, steps)
+    assert list(rungs) == sorted(set(rungs))
+    assert all(0 < rung < max(steps, 2) for rung in rungs)
+    left = models
+    for _ in range(len(Halving(factor).rungs(models, 10**9))):
+        left = -(-left // factor)
+    assert left == 1
+
+
+def test_a_sweep_from_the_shell(
+    labelled: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    options = ["--lr", "0.001,0.1", "--l2", "0,1e-3", "--batch-size", "64", "--run", "s"]
+    assert main(["sweep", "labelled.zarr", *options, "--standardise", "no", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    names = {"lr=0.001,l2=0", "lr=0.001,l2=0.001", "lr=0.1,l2=0", "lr=0.1,l2=0.001"}
+    assert set(result["runs"]) == names
+    assert result["best"].startswith("lr=0.1")
+    assert result["run"] == f"s/{result['best']}"
+    assert ooc.load(result["run"]).evaluate(labelled)["accuracy"] > 0.8
+    assert main(["sweep", "labelled.zarr", *options, "--standardise", "no"]) == 2
+    assert "already holds a run" in capsys.readouterr().err
+    assert main(["report", *(f"s/{name}" for name in sorted(names)), "--out", "r.html"]) == 0
+    assert "<svg" in Path("r.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"optimizers": ["sgd"], "lr": [0.1, 0.1]}, "lr has the same value twice"),
+        ({"optimizers": ["magic"], "lr": [0.1]}, "no optimizer is called 'magic'"),
+        ({"optimizers": ["sgd"], "lr": [-1.0]}, "lr must be a positive finite number"),
+    ],
+)
+def test_grids_that_cannot_be(settings: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        grid(**settings)
+
+
+def test_names_that_cannot_be_folders(labelled: Dataset) -> None:
+    trainer = Trainer(Logistic(), momentum(0.1), 64, MEMORY)
+    with pytest.raises(InputError, match="cannot be the name of a folder"):
+        trainer.fit_many(labelled, {"../a": sgd(0.1)})
+    with pytest.raises(InputError, match="there is nothing to train"):
+        trainer.fit_many(labelled, [])

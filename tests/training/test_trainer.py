@@ -1,0 +1,307 @@
+"""Training: the same bits whatever serves it, both engines alike, stopped and bad runs."""
+
+import json
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import zarr
+from datasets import write_dataset
+from sklearn.linear_model import LogisticRegression
+
+import ooc
+from ooc.core.errors import DataError, DivergedError, InputError
+from ooc.engines.batch_engine import BatchEngine
+from ooc.engines.linear_engine import LinearEngine
+from ooc.engines.train_state import start
+from ooc.kernels.counters import LOSS_SUM
+from ooc.models import Linear, Logistic, Model, Softmax
+from ooc.optim import Optimizer, adam, momentum, sgd
+from ooc.optim.schedules import cosine
+from ooc.store.dataset import Dataset
+from ooc.training.trainer import Trainer
+
+MEMORY = "512MiB"
+
+
+@pytest.fixture(autouse=True)
+def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep windows so small that a small dataset needs several."""
+    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 16 * 2**10)
+
+
+@pytest.fixture
+def labelled(tmp_path: Path, rng: np.random.Generator) -> Dataset:
+    x = rng.standard_normal((3000, 5)).astype(np.float32)
+    y = (x[:, 0] + 0.5 * rng.standard_normal(3000) > 0).astype(np.int64)
+    return write_dataset(tmp_path / "labelled.zarr", chunk_rows=50, X=x, y=y)
+
+
+def fitted(dataset: Dataset, **options: object) -> ooc.Trainer:
+    settings = {"batch_size": 64, "memory": MEMORY, **options}
+    return Trainer(Logistic(), sgd(0.1), **settings)  # type: ignore[arg-type]
+
+
+def test_readers_do_not_change_the_bits(labelled: Dataset) -> None:
+    hashes = {
+        fitted(labelled, readers=readers).fit(labelled, 2).results["parameters_sha256"]
+        for readers in (1, 2, 4)
+    }
+    assert len(hashes) == 1
+
+
+def test_seeds_change_the_bits(labelled: Dataset) -> None:
+    runs = [fitted(labelled, seed=seed).fit(labelled).results for seed in (0, 1)]
+    assert runs[0]["parameters_sha256"] != runs[1]["parameters_sha256"]
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        sgd(0.05, l1=1e-3),
+        momentum(0.01, schedule=cosine(500, warmup=20)),
+        adam(0.02, l1=1e-3, l2=0.1, clip_norm=0.2),
+    ],
+    ids=lambda o: o.name,
+)
+@pytest.mark.parametrize("model", [Linear(), Logistic(), Softmax(classes=3)], ids=lambda m: m.name)
+@pytest.mark.parametrize("batch_size", [1, 64, 1700])
+def test_both_engines_take_the_same_steps(
+    labelled: Dataset, model: Model, optimizer: Optimizer, batch_size: int
+) -> None:
+    """Several windows, batches that cross them, two epochs: not one bit differs."""
+    found = []
+    for engine_type in (LinearEngine, BatchEngine):
+        trainer = Trainer(model, optimizer, batch_size, MEMORY)
+        loader, layout = trainer.loader(labelled), trainer.layout(labelled)
+        assert loader.plan.order.windows > 1
+        descents = start((optimizer,), np.zeros(layout.size, np.float32))
+        engine = engine_type(model, loader, descents)
+        for window in loader.windows(2):
+            engine.advance(window)
+        assert engine.step == 2 * loader.plan.steps
+        assert engine.rows == 6000
+        found.append((descents.parameters[0], descents.totals[0, LOSS_SUM]))
+    assert np.array_equal(found[0][0], found[1][0])
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "uint8",
+        pytest.param("int16", marks=pytest.mark.slow),
+        pytest.param("float16", marks=pytest.mark.slow),
+        pytest.param("float64", marks=pytest.mark.slow),
+    ],
+)
+def test_both_engines_read_any_dtype(tmp_path: Path, rng: np.random.Generator, dtype: str) -> None:
+    x = (rng.random((500, 2, 3)) * 100).astype(dtype)
+    dataset = write_dataset(tmp_path / "a.zarr", X=x, y=(x[:, 0, 0] > 50).astype(np.uint8))
+    model = Logistic(scale=1 / 100)
+    trainer = Trainer(model, sgd(0.5), 32, "512MiB")
+    loader, layout = trainer.loader(dataset), trainer.layout(dataset)
+    assert layout.shapes["coefficients"] == (1, 6)
+    runs = []
+    for engine_type in (LinearEngine, BatchEngine):
+        descents = start((trainer.optimizer,), np.zeros(layout.size, np.float32))
+        engine = engine_type(model, loader, descents)
+        for window in loader.windows(3):
+            engine.advance(window)
+        runs.append(descents.parameters[0])
+    assert np.array_equal(*runs)
+    assert np.abs(runs[0]).max() > 0.1
+
+
+def test_it_finds_what_scikit_learn_finds(labelled: Dataset) -> None:
+    group = zarr.open_group(labelled.path, mode="r")
+    x, y = group["X"][...], group["y"][...]
+    reference = LogisticRegression(C=np.inf, tol=1e-8).fit(x, y)
+    run = Trainer(Logistic(), sgd(4.0), 3000, "512MiB").fit(labelled, epochs=100)
+    coefficients = run.layout.views(run.parameters)["coefficients"]
+    np.testing.assert_allclose(coefficients, reference.coef_, atol=2e-3)
+    assert run.evaluate(labelled)["accuracy"] == pytest.approx(reference.score(x, y), abs=1e-3)
+
+
+def test_a_model_of_ones_own_is_one_class(labelled: Dataset) -> None:
+    @dataclass(frozen=True)
+    class Mean:
+        """Learns the mean of each feature."""
+
+        name: ClassVar[str] = "mean"
+        needs_target: ClassVar[bool] = False
+
+        def layout(self, row_shape):
+            return ooc.models.Layout({"mean": row_shape})
+
+        def init(self, layout, generator):
+            return np.zeros(layout.size, np.float32)
+
+        def loss_and_grad(self, parameters, batch, out_grad):
+            difference = parameters - batch.features
+            out_grad[:] = difference.mean(axis=0)
+            return 0.5 * float((difference**2).sum(axis=1).mean())
+
+        def measure(self, parameters, batch):
+            raise AssertionError
+
+        def predict(self, parameters, features):
+            return {"prediction": features - parameters}
+
+        def to_config(self):
+            return {"name": self.name}
+
+    run = Trainer(Mean(), sgd(1.0), 3000, "512MiB").fit(labelled)
+    x = zarr.open_array(Path(labelled.path) / "X", mode="r")[...]
+    np.testing.assert_allclose(run.parameters, x.mean(axis=0), atol=1e-5)
+
+
+def test_weights_travel_and_count(tmp_path: Path, rng: np.random.Generator) -> None:
+    x = np.ones((200, 1), np.float32)
+    y = rng.integers(0, 2, 200)
+    weight = np.where(y == 1, 3.0, 1.0).astype(np.float32)
+    dataset = write_dataset(tmp_path / "a.zarr", X=x, y=y, weight=weight)
+    assert dataset.weight == "weight"
+    run = Trainer(Logistic(intercept=False), sgd(1.0), 200, "512MiB").fit(dataset, 200)
+    expected = np.log((weight * y).sum() / (weight * (1 - y)).sum())
+    assert run.parameters[0] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_saved_run_is_the_run(labelled: Dataset, tmp_path: Path) -> None:
+    run = fitted(labelled).fit(labelled, 2, run_dir=tmp_path / "run")
+    loaded = ooc.load(tmp_path / "run")
+    assert np.array_equal(loaded.parameters, run.parameters)
+    assert loaded.model == run.model
+    assert loaded.evaluate(labelled)["loss"] == run.evaluate(labelled)["loss"]
+    assert [line["step"] for line in loaded.history if line["kind"] == "train"][-1] == 94
+
+
+def test_a_stop_saves_a_position_and_parameters(labelled: Dataset, tmp_path: Path) -> None:
+    stop = threading.Event()
+    run = fitted(labelled).fit(labelled, 5, tmp_path / "run", lambda _: stop.set(), stop)
+    description = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert 0 < run.results["steps"] < 47
+    assert description["position"]["row"] == 64 * run.results["steps"]
+    assert np.array_equal(ooc.load(tmp_path / "run").parameters, run.parameters)
+
+
+def test_predictions_are_in_the_order_of_the_rows(labelled: Dataset, tmp_path: Path) -> None:
+    run = fitted(labelled).fit(labelled, 3)
+    x = zarr.open_array(Path(labelled.path) / "X", mode="r")[...]
+    expected = run.model.predict(run.parameters, x)
+    assert np.array_equal(run.predict(labelled), expected["prediction"])
+    run.predict_to(labelled, tmp_path / "predictions.zarr")
+    written = zarr.open_group(tmp_path / "predictions.zarr", mode="r")
+    for name, values in expected.items():
+        assert np.array_equal(written[name][...], values)
+
+
+def test_loss_is_that_before_a_row_is_learned_from(labelled: Dataset) -> None:
+    run = Trainer(Logistic(), sgd(0.1), 3000, "512MiB").fit(labelled)
+    assert run.results["loss"] == pytest.approx(np.log(2), rel=1e-6)
+
+
+def test_results_have_the_keys_of_the_contract(labelled: Dataset) -> None:
+    keys = (
+        "rows steps epochs seconds rows_per_second bytes_per_second loss memory_budget_bytes "
+        "memory_projected_bytes memory_peak_bytes wait_seconds window_rows block_rows "
+        "blocks_per_window parameters_sha256"
+    )
+    results = fitted(labelled).fit(labelled, 2).results
+    assert set(keys.split()) <= set(results)
+    assert (results["rows"], results["steps"], results["epochs"]) == (6000, 94, 2)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("X", np.nan, "row 1234 has nan in feature 3"),
+        ("X", np.inf, "row 1234 has inf in feature 3"),
+        ("y", 2, "row 1234 has target 2.0, but logistic takes labels 0 and 1"),
+        ("y", np.nan, "row 1234 has target nan"),
+    ],
+)
+def test_a_bad_row_is_named(
+    tmp_path: Path, rng: np.random.Generator, column: str, value: float, message: str
+) -> None:
+    x, y = rng.standard_normal((2000, 5)).astype("f4"), rng.integers(0, 2, 2000).astype("f4")
+    if column == "X":
+        x[1234, 3] = value
+    else:
+        y[1234] = value
+    dataset = write_dataset(tmp_path / "a.zarr", X=x, y=y)
+    for batch_size in (1, 64, 2000):
+        with pytest.raises(DataError, match=message):
+            Trainer(Logistic(), sgd(0.1), batch_size, MEMORY).fit(dataset)
+
+
+def test_steps_that_are_too_long_are_told_from_bad_data(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    x = rng.standard_normal((2000, 5)).astype("f4")
+    dataset = write_dataset(tmp_path / "a.zarr", X=x, y=x.sum(axis=1))
+    with pytest.raises(DivergedError, match="lower the learning rate"):
+        Trainer(Linear(), sgd(50.0), 16, "512MiB").fit(dataset)
+
+
+def test_what_cannot_be_is_refused_before_work(labelled: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="epochs must be at least 1"):
+        fitted(labelled).fit(labelled, 0)
+    bare = write_dataset(tmp_path / "bare.zarr", X=np.ones((100, 2), np.float32))
+    with pytest.raises(InputError, match="needs targets"):
+        fitted(bare).fit(bare, run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    run = fitted(labelled).fit(labelled)
+    with pytest.raises(InputError, match=r"trained on rows of shape \(5,\)"):
+        run.predict(bare)
+    with pytest.raises(InputError, match="no output 'odds'; it has: prediction, probability"):
+        run.predict(labelled, "odds")
+
+
+@pytest.mark.parametrize("model", [Linear(), Logistic(), Softmax(classes=3)], ids=lambda m: m.name)
+@pytest.mark.parametrize(("batch_size", "group"), [(512, 16), (700, 2), (1300, 2)])
+def test_the_parallel_loop_gives_the_bits_of_the_serial_one(
+    tmp_path: Path,
+    rng: np.random.Generator,
+    model: Model,
+    batch_size: int,
+    group: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Weighted rows, batches that cross windows, tiles in several groups, any threads."""
+    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 2**17)
+    x = rng.standard_normal((9000, 12)).astype(np.float32)
+    y = (x[:, 0] > 0).astype(np.int64)
+    weight = rng.random(9000).astype(np.float32)
+    dataset = write_dataset(tmp_path / "a.zarr", chunk_rows=100, X=x, y=y, weight=weight)
+    trainer = Trainer(model, adam(0.01), batch_size, MEMORY)
+    found = []
+    for parallel, threads in ((False, 1), (True, 1), (True, 2)):
+        loader, layout = trainer.loader(dataset), trainer.layout(dataset)
+        assert loader.plan.order.windows > 2
+        descents = start((trainer.optimizer,), np.zeros(layout.size, np.float32))
+        monkeypatch.setattr("ooc.engines.linear_engine.MOST_THREADS", threads)
+        monkeypatch.setattr("ooc.engines.linear_engine.TILES_PER_THREAD", group)
+        engine = LinearEngine(model, loader, descents)
+        monkeypatch.setattr("ooc.engines.parallel_choice.ParallelChoice.parallel", parallel)
+        for window in loader.windows(2):
+            engine.advance(window)
+        assert engine.rows == 18_000
+        found.append((descents.parameters[0], descents.totals[0].tolist(), engine.step))
+    assert np.array_equal(found[0][0], found[1][0])
+    assert np.array_equal(found[0][0], found[2][0])
+    assert found[0][1:] == found[1][1:] == found[2][1:]
+
+
+def test_the_parallel_loop_names_a_bad_row(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = rng.standard_normal((2000, 5)).astype("f4"), rng.integers(0, 2, 2000).astype("f4")
+    x[1234, 3] = np.nan
+    dataset = write_dataset(tmp_path / "a.zarr", X=x, y=y)
+    monkeypatch.setattr("ooc.engines.parallel_choice.ParallelChoice.parallel", True)
+    with pytest.raises(DataError, match="row 1234 has nan in feature 3"):
+        Trainer(Logistic(), sgd(0.1), 1000, MEMORY).fit(dataset)
