@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ooc.store.chunks import asynchronous, files
+from ooc.store.chunks import asynchronous_io, files
 from ooc.store.chunks.files import FileReader, Request, takes_direct_io
 
 SIZE = 300_001
@@ -54,7 +54,7 @@ def test_many_ranges_are_what_the_file_holds(
 
 def test_more_requests_than_a_batch_has_places(file: Path) -> None:
     content, reader = file.read_bytes(), FileReader("direct")
-    requests = [Request(str(file), 7 * i, 7 * i + 5) for i in range(3 * asynchronous.DEPTH)]
+    requests = [Request(str(file), 7 * i, 7 * i + 5) for i in range(3 * asynchronous_io.DEPTH)]
     found = [bytes(data or b"") for _, data in reader.read_all(requests)]
     assert found == [content[each.start : each.stop] for each in requests]
 
@@ -63,14 +63,14 @@ def test_what_fails_in_flight_is_told_apart_and_read_in_the_plain_way(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert asynchronous_io_is_there()
-    whole, content, reader = asynchronous.Batch.collect, file.read_bytes(), FileReader("direct")
+    whole, content, reader = asynchronous_io.Batch.collect, file.read_bytes(), FileReader("direct")
 
-    def failing(batch: asynchronous.Batch) -> Sequence[int]:
+    def failing(batch: asynchronous_io.Batch) -> Sequence[int]:
         results = list(whole(batch))
         results[1:3] = [-errno.EIO, 4096]
         return results
 
-    monkeypatch.setattr(asynchronous.Batch, "collect", failing)
+    monkeypatch.setattr(asynchronous_io.Batch, "collect", failing)
     requests = [Request(str(file), start, start + 9000) for start in (0, 20_000, 40_000, 60_000)]
     found = [data if data is None else bytes(data) for _, data in reader.read_all(requests)]
     assert found == [content[:9000], None, None, content[60_000:69_000]]
@@ -97,7 +97,7 @@ def test_a_missing_file_and_a_short_one_spoil_only_their_own_ranges(file: Path) 
 def test_a_kernel_without_it_is_read_in_the_plain_way(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asynchronous, "_libc", lambda: None)
+    monkeypatch.setattr(asynchronous_io, "_libc", lambda: None)
     assert not asynchronous_io_is_there()
     ((_, data),) = FileReader("direct").read_all([Request(str(file), 3, 70_000)])
     assert data is not None and bytes(data) == file.read_bytes()[3:70_000]
