@@ -4,6 +4,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+from numba.np.arrayobj import make_array, populate_array
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,5 +38,133 @@ def parallel_kernel(function: Function) -> Function:
 
 
 def _compiled(function: Function, **options: Any) -> Function:
-    compile_ = numba.njit(cache=True, nogil=True, error_model="numpy", **options)
+    compile_ = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False, **options)
     return cast(Function, compile_(function))
+
+
+def part(function: Callable[..., Any], signature: Any, **options: Any) -> Any:
+    """Compile a module-level function to be called by its address, once; see `by_address`.
+
+    What is returned has an ``address``, and must live for as long as that is used: here it lives
+    as long as the process. It is found again in the disk cache by the next one.
+
+    Parameters
+    ----------
+    function
+        Plain, or a kernel.
+    signature
+        Of Numba, such as ``float64(float64)``.
+    options
+        For `numba.cfunc`; ``cache=False`` for a function that no importable module holds.
+
+    Examples
+    --------
+    >>> def double(x):
+    ...     return 2.0 * x
+    >>> part(double, numba.float64(numba.float64), cache=False).ctypes(4.0)
+    8.0
+    """
+    plain = getattr(function, "py_func", function)
+    name = (plain, signature)
+    if name not in _PARTS:
+        options = {"cache": True, "error_model": "numpy", "_nrt": False, **options}
+        _PARTS[name] = numba.cfunc(signature, **options)(plain)
+    return _PARTS[name]
+
+
+_PARTS: dict[tuple[Callable[..., Any], Any], Any] = {}
+
+
+def by_address(signature_of: Callable[[tuple[Any, ...]], Any]) -> Any:
+    """Make a function for kernels, ``call(address, arguments)``, that calls a `part`.
+
+    Parts that meet by address are compiled apart: another part compiles nothing but itself.
+
+    Parameters
+    ----------
+    signature_of
+        Of the types of the arguments, the signature that the part was compiled with; a part
+        returns something, a status if nothing else.
+    """
+
+    @intrinsic
+    def call(typing_context, address, arguments):  # type: ignore[no-untyped-def]
+        signature = signature_of(arguments.types)
+
+        def generate(context, builder, types, values):  # type: ignore[no-untyped-def]
+            given = [
+                context.cast(builder, builder.extract_value(values[1], place), found, wanted)
+                for place, (found, wanted) in enumerate(
+                    zip(types.args[1].types, signature.args, strict=True)
+                )
+            ]
+            told = context.get_value_type(signature.return_type)
+            kind = ir.FunctionType(told, [context.get_value_type(one) for one in signature.args])
+            return builder.call(builder.inttoptr(values[0], kind.as_pointer()), given)
+
+        return signature.return_type(numba.int64, arguments), generate
+
+    return call
+
+
+@intrinsic
+def array_at(typing_context, address, shape, like_):  # type: ignore[no-untyped-def]
+    """Return the array of a shape, a tuple, that lies at an address; its type is that of `like_`.
+
+    Only kernels may call it, and whoever owns the memory must outlive the call.
+    """
+    found = types.Array(like_, len(shape), "C")
+
+    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        kind = context.get_data_type(found.dtype).as_pointer()
+        return _array(context, builder, found, builder.inttoptr(values[0], kind), values[1])
+
+    return found(types.int64, shape, like_), generate
+
+
+@intrinsic
+def array_of(typing_context, pointer, shape):  # type: ignore[no-untyped-def]
+    """Return the array of a shape, a tuple, that a pointer points to; see `array_at`."""
+    found = types.Array(pointer.dtype, len(shape), "C")
+
+    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        return _array(context, builder, found, values[0], values[1])
+
+    return found(pointer, shape), generate
+
+
+def _array(context: Any, builder: Any, found: Any, pointer: Any, shape: Any) -> Any:
+    """Build an array that owns nothing."""
+    item = context.get_abi_sizeof(context.get_data_type(found.dtype))
+    sizes, strides = cgutils.unpack_tuple(builder, shape), []
+    for place in range(len(sizes) - 1, -1, -1):
+        one = context.get_constant(types.intp, item)
+        strides.insert(0, builder.mul(strides[0], sizes[place + 1]) if strides else one)
+    array = make_array(found)(context, builder)
+    populate_array(
+        array,
+        data=pointer,
+        shape=cgutils.pack_array(builder, sizes),
+        strides=cgutils.pack_array(builder, strides),
+        itemsize=context.get_constant(types.intp, item),
+        meminfo=None,
+    )
+    return array._getvalue()
+
+
+def like(value: float, x: Any) -> Any:
+    """Return a number in the type of another one: float32 beside float32.
+
+    Examples
+    --------
+    >>> like(0.5, np.float32(2)) * np.float32(2)
+    np.float32(1.0)
+    """
+    return type(x)(value)
+
+
+@overload(like)
+def _like(value, x):  # type: ignore[no-untyped-def]
+    if x == numba.float32:
+        return lambda value, x: np.float32(value)
+    return lambda value, x: np.float64(value)

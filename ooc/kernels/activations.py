@@ -7,33 +7,31 @@ Kernels choose it by its code, so that nothing is compiled again for another cho
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from ooc.core.compiler import exact_kernel
+from ooc.core.compiler import exact_kernel, like
 
 IDENTITY, RELU, LEAKY_RELU, TANH, SIGMOID, GELU, SOFTPLUS = range(7)
 
-# Value and derivative, both float32.
-Pair: TypeAlias = tuple[np.float32, np.float32]
+# Value and derivative, of the type of the argument: float32 or float64.
+Real = TypeVar("Real", np.float32, np.float64)
+Pair: TypeAlias = tuple[Real, Real]
 
-LEAK = np.float32(0.01)
-_ZERO = np.float32(0.0)
-_ONE = np.float32(1.0)
-_HALF = np.float32(0.5)
-_ROOT_HALF = np.float32(math.sqrt(0.5))
-_NORMAL_DENSITY = np.float32(1.0 / math.sqrt(2.0 * math.pi))
+LEAK = 0.01
+_ROOT_HALF = math.sqrt(0.5)
+_NORMAL_DENSITY = 1.0 / math.sqrt(2.0 * math.pi)
 
 
 @exact_kernel
-def identity(x: np.float32) -> Pair:
+def identity(x: Real) -> Pair[Real]:
     """Return x and 1."""
-    return x, _ONE
+    return x, like(1.0, x)
 
 
 @exact_kernel
-def relu(x: np.float32) -> Pair:
+def relu(x: Real) -> Pair[Real]:
     """Return max(x, 0) and its derivative, 0 at 0; NaN stays NaN.
 
     Examples
@@ -41,24 +39,24 @@ def relu(x: np.float32) -> Pair:
     >>> relu(np.float32(3)), relu(np.float32(-3))
     ((3.0, 1.0), (0.0, 0.0))
     """
-    return (_ZERO, _ZERO) if x <= 0 else (x, _ONE)
+    return (like(0.0, x), like(0.0, x)) if x <= 0 else (x, like(1.0, x))
 
 
 @exact_kernel
-def leaky_relu(x: np.float32) -> Pair:
+def leaky_relu(x: Real) -> Pair[Real]:
     """Return x, or a hundredth of it where it is negative (Maas, Hannun and Ng 2013)."""
-    return (LEAK * x, LEAK) if x <= 0 else (x, _ONE)
+    return (like(LEAK, x) * x, like(LEAK, x)) if x <= 0 else (x, like(1.0, x))
 
 
 @exact_kernel
-def tanh(x: np.float32) -> Pair:
+def tanh(x: Real) -> Pair[Real]:
     """Return the hyperbolic tangent and its derivative."""
-    y = np.float32(math.tanh(x))
-    return y, (_ONE - y) * (_ONE + y)
+    y, one = like(math.tanh(x), x), like(1.0, x)
+    return y, (one - y) * (one + y)
 
 
 @exact_kernel
-def sigmoid(x: np.float32) -> Pair:
+def sigmoid(x: Real) -> Pair[Real]:
     """Return 1/(1 + exp(-x)) and its derivative, without overflow.
 
     Examples
@@ -66,30 +64,31 @@ def sigmoid(x: np.float32) -> Pair:
     >>> sigmoid(np.float32(0))
     (0.5, 0.25)
     """
-    decay = np.float32(math.exp(-abs(x)))
-    share = _ONE / (_ONE + decay)
+    decay, one = like(math.exp(-abs(x)), x), like(1.0, x)
+    share = one / (one + decay)
     y = share if x >= 0 else decay * share
     return y, decay * share * share
 
 
 @exact_kernel
-def gelu(x: np.float32) -> Pair:
+def gelu(x: Real) -> Pair[Real]:
     """Return x P(Z < x) for a standard normal Z (Hendrycks and Gimpel 2016), by erf."""
-    below = _HALF * np.float32(math.erfc(-x * _ROOT_HALF))
-    return x * below, below + x * _NORMAL_DENSITY * np.float32(math.exp(-_HALF * x * x))
+    half = like(0.5, x)
+    below = half * like(math.erfc(-x * like(_ROOT_HALF, x)), x)
+    return x * below, below + x * like(_NORMAL_DENSITY, x) * like(math.exp(-half * x * x), x)
 
 
 @exact_kernel
-def softplus(x: np.float32) -> Pair:
+def softplus(x: Real) -> Pair[Real]:
     """Return log(1 + exp(x)) and its derivative, without overflow."""
-    decay = np.float32(math.exp(-abs(x)))
-    share = _ONE / (_ONE + decay)
+    decay, one = like(math.exp(-abs(x)), x), like(1.0, x)
+    share = one / (one + decay)
     above = x if x >= 0 else x - x  # 0, or NaN where x is
-    return above + np.float32(math.log1p(decay)), share if x >= 0 else decay * share
+    return above + like(math.log1p(decay), x), share if x >= 0 else decay * share
 
 
 @exact_kernel
-def value_and_slope(code: int, x: np.float32) -> Pair:
+def value_and_slope(code: int, x: Real) -> Pair[Real]:
     """Evaluate the activation that has this code."""
     if code == RELU:
         return relu(x)
@@ -115,18 +114,18 @@ def activate(code: int, biases: np.ndarray, values: np.ndarray, slopes: np.ndarr
     code
         Of the activation.
     biases
-        (units,) float32.
+        (units,).
     values
-        (rows, units) float32: products in, activations out.
+        (rows, units) products in, activations out.
     slopes
-        (rows, units) float32, filled; empty where nobody asks, as above an `IDENTITY`.
+        (rows, units), filled; empty where nobody asks, as above an `IDENTITY`.
     """
     rows, units = values.shape
     if code == IDENTITY:
         for r in range(rows):
             for j in range(units):
                 values[r, j] += biases[j]
-        slopes[:] = _ONE
+        slopes[:] = 1.0
     elif code == RELU:  # a loop of its own, so that it vectorises
         for r in range(rows):
             for j in range(units):
@@ -152,7 +151,7 @@ class Activation:
     """
 
     code: int
-    pair: Callable[[np.float32], Pair]
+    pair: Callable[[Any], Any]
     initialisation: str
 
 

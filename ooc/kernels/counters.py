@@ -3,19 +3,16 @@
 OK = 0
 BAD_TARGET = 1
 NOT_FINITE = 2
+BAD_WEIGHT = 3
 
 # A number of steps that no run comes to.
 NEVER = 2**62
 
-# Entries of the int64 counters: steps taken, rows of the batch and of the tile at hand, rows of
-# all batches, the row that cannot be used, and the first place of the window not used yet.
-STEP, IN_BATCH, IN_TILE, ROWS, BAD_ROW, PLACE = range(6)
-COUNTERS = 6
-
-# Entries of the float64 totals of a model: its loss over all batches and over the one at hand;
-# over batches that can be halved, their number, the sums of G1 G2 and of |G1 - G2|^2 / (1/n1 +
-# 1/n2), of the squares of both and of their product, where G1 and G2 are the mean gradients of
-# the halves; and of the last gradient that was taken over all rows its norm, and the mean loss.
-LOSS_SUM, BATCH_LOSS, HALVED, SIGNAL, SIGNAL_SQUARES, NOISE, NOISE_SQUARES, SIGNAL_NOISE = range(8)
-GRADIENT_NORM, FULL_LOSS = 8, 9
-TOTALS = 10
+# Entries of the float64 totals of a model: its loss over all batches; over batches of several
+# shares, their number, the sums of G1 G2 and of |G1 - G2|^2 / (1/n1 + 1/n2), of the squares of
+# both and of their product, where G1 and G2 are the mean gradients over the batch's shares of even
+# and of odd number; and of the last gradient that was taken over all rows its norm, and the mean
+# loss. After them come the sums of the named terms of the loss, where a model has several.
+LOSS_SUM, HALVED, SIGNAL, SIGNAL_SQUARES, NOISE, NOISE_SQUARES, SIGNAL_NOISE = range(7)
+GRADIENT_NORM, FULL_LOSS = 7, 8
+TOTALS = 9

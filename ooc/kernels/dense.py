@@ -1,8 +1,8 @@
 """A dense layer, forward and backward: functions over views, with products by BLAS.
 
 A layer has weights (units, inputs) and biases (units,), and gives f(X W^T + b). Models are
-compositions of these functions; see `ooc.kernels.network` for one. All arrays are float32 and
-contiguous. `np.dot` into memory that is there calls BLAS on views and on their transposes,
+compositions of these functions; see `ooc.kernels.network` for one. All arrays are contiguous, and
+of one type, float32 or float64. `np.dot` into memory that is there calls BLAS on views and on their transposes,
 without a copy.
 """
 
@@ -57,7 +57,7 @@ def backward(
         Filled with sums over the rows.
     """
     rows, units = delta.shape
-    biases_gradient[:] = np.float32(0.0)
+    biases_gradient[:] = 0.0
     if slopes.size == 0:
         for r in range(rows):
             for j in range(units):

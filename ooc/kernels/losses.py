@@ -1,22 +1,30 @@
 """Pointwise losses: (prediction, target) -> (value, derivative with respect to the prediction).
 
-A new loss is one function, one entry of `LOSSES` and one branch of `value_and_derivative`. Some
-take a constant as a third argument. At a kink the derivative is 0 where 0 is a subgradient, and
-that of the flat side elsewhere. A prediction that is not finite has a value that is not finite.
+A new loss is one function and one entry of `LOSSES`. The third argument is a constant of the
+loss's own; most have none. At a kink the derivative is 0 where 0 is a subgradient, and that of the
+flat side elsewhere. A prediction that is not finite has a value that is not finite. Models call a
+loss by its address, a share of rows at a time, so that it is compiled once for all of them.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from ooc.core.compiler import exact_kernel
+import numpy as np
+
+from ooc.core.compiler import exact_kernel, part
 from ooc.core.errors import InputError
+from ooc.kernels.counters import BAD_TARGET, BAD_WEIGHT, NOT_FINITE, OK
+from ooc.kernels.share import BAD, PAIR, PointLoss, call_pair, loss_of
+from ooc.optim.step import real_of
 
-SQUARED, LOGISTIC, HINGE, SQUARED_HINGE, HUBER, QUANTILE, POISSON, EPSILON_INSENSITIVE = range(8)
+# Rules for targets: finite numbers, labels 0 and 1, numbers of at least 0.
+NUMBERS, LABELS, COUNTS = range(3)
 
 
 @exact_kernel
-def squared(prediction: float, target: float) -> tuple[float, float]:
+def squared(prediction: float, target: float, constant: float = 0.0) -> tuple[float, float]:
     """Half the squared error, for regression.
 
     Examples
@@ -29,7 +37,7 @@ def squared(prediction: float, target: float) -> tuple[float, float]:
 
 
 @exact_kernel
-def logistic(prediction: float, target: float) -> tuple[float, float]:
+def logistic(prediction: float, target: float, constant: float = 0.0) -> tuple[float, float]:
     """Negative log-likelihood of a label 0 or 1 under log-odds, in nats, without overflow.
 
     Examples
@@ -46,7 +54,7 @@ def logistic(prediction: float, target: float) -> tuple[float, float]:
 
 
 @exact_kernel
-def hinge(prediction: float, target: float) -> tuple[float, float]:
+def hinge(prediction: float, target: float, constant: float = 0.0) -> tuple[float, float]:
     """How far a label 0 or 1, taken as -1 or 1, falls short of a margin of 1 (linear SVM).
 
     Examples
@@ -63,7 +71,7 @@ def hinge(prediction: float, target: float) -> tuple[float, float]:
 
 
 @exact_kernel
-def squared_hinge(prediction: float, target: float) -> tuple[float, float]:
+def squared_hinge(prediction: float, target: float, constant: float = 0.0) -> tuple[float, float]:
     """Square of `hinge`, which is smooth.
 
     Examples
@@ -71,7 +79,7 @@ def squared_hinge(prediction: float, target: float) -> tuple[float, float]:
     >>> squared_hinge(0.5, 1.0)
     (0.25, -1.0)
     """
-    shortfall, slope = hinge(prediction, target)
+    shortfall, slope = hinge(prediction, target, constant)
     return shortfall * shortfall, 2.0 * shortfall * slope
 
 
@@ -109,7 +117,7 @@ def quantile(prediction: float, target: float, share: float) -> tuple[float, flo
 
 
 @exact_kernel
-def poisson(prediction: float, target: float) -> tuple[float, float]:
+def poisson(prediction: float, target: float, constant: float = 0.0) -> tuple[float, float]:
     """Negative log-likelihood of a count whose mean's logarithm is predicted, up to a constant.
 
     Examples
@@ -138,91 +146,186 @@ def epsilon_insensitive(prediction: float, target: float, epsilon: float) -> tup
 
 
 @exact_kernel
-def value_and_derivative(
-    code: int, prediction: float, target: float, constant: float
-) -> tuple[float, float]:
-    """Evaluate the loss that has this code; kernels choose a loss by it without recompiling.
-
-    `constant` is what some losses call their own; see `loss_constant`.
+def target_is_valid(rule: int, target: float) -> bool:
+    """Tell whether a rule takes this target.
 
     Examples
     --------
-    >>> value_and_derivative(HUBER, -5.0, 0.0, 2.0)
-    (8.0, -2.0)
-    """
-    if code == LOGISTIC:
-        return logistic(prediction, target)
-    if code == HINGE:
-        return hinge(prediction, target)
-    if code == SQUARED_HINGE:
-        return squared_hinge(prediction, target)
-    if code == HUBER:
-        return huber(prediction, target, constant)
-    if code == QUANTILE:
-        return quantile(prediction, target, constant)
-    if code == POISSON:
-        return poisson(prediction, target)
-    if code == EPSILON_INSENSITIVE:
-        return epsilon_insensitive(prediction, target, constant)
-    return squared(prediction, target)
-
-
-@exact_kernel
-def target_is_valid(code: int, target: float) -> bool:
-    """Tell whether a loss is defined for this target: a label, a count, or any finite number.
-
-    Examples
-    --------
-    >>> target_is_valid(LOGISTIC, 1.0), target_is_valid(LOGISTIC, -1.0)
+    >>> target_is_valid(LABELS, 1.0), target_is_valid(LABELS, -1.0)
     (True, False)
     """
-    if code in (LOGISTIC, HINGE, SQUARED_HINGE):
+    if rule == LABELS:
         return target == 0.0 or target == 1.0
-    if code == POISSON and target < 0:
+    if rule == COUNTS and target < 0:
         return False
     return math.isfinite(target)
 
 
+@exact_kernel
+def label_is_valid(target: float, classes: int) -> bool:
+    """Tell whether a target is one of the whole numbers 0 to classes - 1."""
+    return target >= 0 and target < classes and target == math.floor(target)
+
+
+@exact_kernel
+def row_weight(
+    weights: np.ndarray, row: int, target: float, class_weights: np.ndarray
+) -> tuple[int, float]:
+    """Return `OK` and a row's weight times that of its class, or why there is none."""
+    weight = np.float64(weights[row]) if weights.size > 0 else 1.0
+    if not 0.0 <= weight < math.inf:
+        return BAD_WEIGHT, weight
+    if class_weights.size > 0:
+        if not label_is_valid(target, class_weights.size):
+            return BAD_TARGET, weight
+        weight *= class_weights[int(target)]
+    return OK, weight
+
+
+def pointwise(
+    scores: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    loss: PointLoss,
+    total: np.ndarray,
+    report: np.ndarray,
+) -> int:
+    """Replace scores (rows, K) by the derivatives of the weighted losses against (rows, K) targets.
+
+    Parameters
+    ----------
+    weights
+        (rows,), or empty.
+    total
+        (terms,) float64; its first entry is set to the sum of the losses.
+    report
+        Its first entry is set to the row that cannot be used.
+
+    Returns
+    -------
+    int
+        `OK`, or why that row cannot be used.
+    """
+    summed = 0.0
+    for r in range(scores.shape[0]):
+        report[BAD] = r
+        status, weight = row_weight(weights, r, np.float64(targets[r, 0]), loss.class_weights)
+        if status != OK:
+            return status
+        value = 0.0
+        for k in range(scores.shape[1]):
+            target = np.float64(targets[r, k])
+            if not target_is_valid(loss.rule, target):
+                return BAD_TARGET
+            one, slope = call_pair(
+                loss.pair, (np.float64(scores[r, k]), target, np.float64(loss.constant))
+            )
+            value += one
+            scores[r, k] = weight * slope
+        value *= weight
+        if not math.isfinite(value):
+            return NOT_FINITE
+        summed += value
+    total[0] = summed
+    return OK
+
+
+def softmax(
+    scores: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    loss: PointLoss,
+    total: np.ndarray,
+    report: np.ndarray,
+) -> int:
+    """Do as `pointwise` for the negative log-likelihood of labels 0 to K - 1, (rows, 1)."""
+    summed = 0.0
+    for r in range(scores.shape[0]):
+        report[BAD] = r
+        if not label_is_valid(targets[r, 0], scores.shape[1]):
+            return BAD_TARGET
+        label = int(targets[r, 0])
+        status, weight = row_weight(weights, r, np.float64(label), loss.class_weights)
+        if status != OK:
+            return status
+        value = weight * softmax_row(scores[r], label, weight)
+        if not math.isfinite(value):
+            return NOT_FINITE
+        summed += value
+    total[0] = summed
+    return OK
+
+
+@exact_kernel
+def softmax_row(scores: np.ndarray, label: int, weight: float) -> float:
+    """Replace one row of scores by weighted derivatives; return its negative log-likelihood."""
+    largest = scores[0]
+    for k in range(1, scores.size):
+        largest = max(largest, scores[k])
+    partition = 0.0
+    for k in range(scores.size):
+        partition += math.exp(np.float64(scores[k]) - largest)
+    value = math.log(partition) + largest - scores[label]
+    for k in range(scores.size):
+        probability = math.exp(np.float64(scores[k]) - largest) / partition
+        scores[k] = weight * (probability - (1.0 if k == label else 0.0))
+    return value
+
+
 @dataclass(frozen=True)
 class Loss:
-    """One pointwise loss.
+    """One loss: of a prediction and a target, or of all scores of a row and a label.
 
     Attributes
     ----------
-    code
-        What the kernels choose by.
     pair
-        The compiled (value, derivative), a function of (prediction, target) or, where there is a
-        constant, of (prediction, target, constant).
+        The compiled (value, derivative), a function of (prediction, target, constant); None where
+        the loss is one of whole rows.
     targets
         What targets it takes, in words.
-    labels
-        Whether they are labels 0 and 1.
+    rule
+        The same for the kernels.
     constant
         Default of what the loss calls its own; None where it has no such thing.
     bounds
         The constant lies between these, both left out.
+    rows
+        The function over a share of rows.
     """
 
-    code: int
-    pair: Callable[..., tuple[float, float]]
+    pair: Callable[..., tuple[float, float]] | None
     targets: str
-    labels: bool = False
+    rule: int = NUMBERS
     constant: float | None = None
     bounds: tuple[float, float] = (0.0, math.inf)
+    rows: Callable[..., int] = pointwise
+
+    @property
+    def labels(self) -> bool:
+        """Whether targets are labels 0 and 1."""
+        return self.rule == LABELS
+
+    def rows_address(self, real: Any) -> int:
+        """Return the address of the compiled function over rows, for parameters of this dtype."""
+        return int(part(self.rows, loss_of(real_of(real))).address)
+
+    def pair_address(self) -> int:
+        """Return the address of the pointwise function; 0 where there is none."""
+        return 0 if self.pair is None else int(part(self.pair, PAIR).address)
 
 
-NUMBERS, LABELS = "finite numbers", "labels 0 and 1"
+_NUMBERS, _LABELS = "finite numbers", "labels 0 and 1"
 
 LOSSES = {
-    "squared": Loss(SQUARED, squared, NUMBERS),
-    "logistic": Loss(LOGISTIC, logistic, LABELS, labels=True),
-    "hinge": Loss(HINGE, hinge, LABELS, labels=True),
-    "squared_hinge": Loss(SQUARED_HINGE, squared_hinge, LABELS, labels=True),
-    "huber": Loss(HUBER, huber, NUMBERS, constant=1.35),
-    "quantile": Loss(QUANTILE, quantile, NUMBERS, constant=0.5, bounds=(0.0, 1.0)),
-    "poisson": Loss(POISSON, poisson, "finite numbers of at least 0"),
-    "epsilon_insensitive": Loss(EPSILON_INSENSITIVE, epsilon_insensitive, NUMBERS, constant=0.1),
+    "squared": Loss(squared, _NUMBERS),
+    "logistic": Loss(logistic, _LABELS, LABELS),
+    "hinge": Loss(hinge, _LABELS, LABELS),
+    "squared_hinge": Loss(squared_hinge, _LABELS, LABELS),
+    "huber": Loss(huber, _NUMBERS, constant=1.35),
+    "quantile": Loss(quantile, _NUMBERS, constant=0.5, bounds=(0.0, 1.0)),
+    "poisson": Loss(poisson, "finite numbers of at least 0", COUNTS),
+    "epsilon_insensitive": Loss(epsilon_insensitive, _NUMBERS, constant=0.1),
+    "softmax": Loss(None, "whole labels from 0 to the number of classes less 1", rows=softmax),
 }
 
 

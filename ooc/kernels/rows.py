@@ -1,8 +1,12 @@
-"""Gather rows of a window, in any order and dtype, into a float32 tile that stays in cache."""
+"""Gather rows of a window, in any order and dtype, into a share that stays in cache."""
+
+from typing import Any
 
 import numpy as np
 
-from ooc.core.compiler import exact_kernel
+from ooc.core.compiler import array_of, exact_kernel, part
+from ooc.kernels.share import Standard, gather_integers_of, gather_of, source_of
+from ooc.optim.step import real_of
 
 TILE_BYTES = 128 * 2**10
 MOST_TILE_ROWS = 256
@@ -19,16 +23,6 @@ def tile_rows(features: int) -> int:
     return max(4, min(MOST_TILE_ROWS, TILE_BYTES // (4 * features)) // 4 * 4)
 
 
-def as_rows(features: np.ndarray) -> tuple[np.ndarray, bool]:
-    """View features as (rows, values) for `gather`, and tell whether they are raw float16 bits.
-
-    Numba has no float16 on processors, so that halves travel as uint16.
-    """
-    flat = features.reshape(len(features), -1)
-    half = flat.dtype == np.float16
-    return (flat.view(np.uint16) if half else flat), half
-
-
 @exact_kernel
 def half_to_float(bits):  # type: ignore[no-untyped-def]
     """Convert the bits of an IEEE 754 binary16, a uint32, to float32; NaN and infinity stay."""
@@ -40,56 +34,126 @@ def half_to_float(bits):  # type: ignore[no-untyped-def]
     return -out if bits & np.uint32(0x8000) else out
 
 
-@exact_kernel
 def gather(
-    features: np.ndarray,
-    half: bool,
+    source: Any,
+    values: int,
     order: np.ndarray,
     start: int,
     count: int,
-    scale: float,
+    standard: Standard,
     tile: np.ndarray,
     filled: int,
-) -> None:
-    """Copy rows ``order[start : start + count]`` to the tile, as float32 times `scale`.
+    column: int,
+) -> int:
+    """Copy rows ``order[start : start + count]`` of an array to a tile, standardised.
 
     Parameters
     ----------
-    features
-        (rows, values) of any real dtype.
-    half
-        Whether `features` holds the bits of float16.
+    source, values
+        Where the array begins, and how many values a row has.
     order
-        (rows,) int32 positions in the window.
+        (rows,) int32 places in the window.
     tile
-        (tile rows, values) float32; rows from `filled` on are written.
+        (tile rows, columns); rows from `filled` on are written, columns from `column` on.
     """
-    factor = np.float32(scale)
+    # Places without a sign need not be wrapped around: loops vectorise.
+    rows, first = array_of(source, (1, values)), np.uint64(column)
+    low, factor, all_alike = standard.low, standard.factor, standard.factor[0]
     for r in range(count):
-        row = order[start + r]
-        if half:
-            for j in range(features.shape[1]):
-                tile[filled + r, j] = half_to_float(np.uint32(features[row, j])) * factor
+        row, out = np.uint64(order[start + r]), np.uint64(filled + r)
+        if low.size == 0:
+            for j in range(np.uint64(values)):
+                tile[out, first + j] = tile.dtype.type(rows[row, j]) * all_alike
         else:
-            for j in range(features.shape[1]):
-                tile[filled + r, j] = np.float32(features[row, j]) * factor
+            for j in range(np.uint64(values)):
+                tile[out, first + j] = (tile.dtype.type(rows[row, j]) - low[j]) * factor[j]
+    return 0
 
 
-@exact_kernel
-def standardise(
-    tile: np.ndarray, first: int, stop: int, mean: np.ndarray, inverse: np.ndarray
-) -> None:
-    """Subtract `mean` from rows first to stop - 1 and multiply with `inverse`, if they are given.
+def gather_exactly(
+    source: Any,
+    values: int,
+    order: np.ndarray,
+    start: int,
+    count: int,
+    standard: Standard,
+    tile: np.ndarray,
+    filled: int,
+    column: int,
+) -> int:
+    """Do as `gather`, subtracting in float64: for arrays that float32 would round."""
+    # Places without a sign need not be wrapped around: loops vectorise.
+    rows, first = array_of(source, (1, values)), np.uint64(column)
+    shift, factor, all_alike = standard.shift, standard.factor, standard.factor[0]
+    for r in range(count):
+        row, out = np.uint64(order[start + r]), np.uint64(filled + r)
+        if shift.size == 0:
+            for j in range(np.uint64(values)):
+                tile[out, first + j] = tile.dtype.type(rows[row, j]) * all_alike
+        else:
+            for j in range(np.uint64(values)):
+                moved = np.float64(rows[row, j]) - shift[j]
+                tile[out, first + j] = tile.dtype.type(moved) * factor[j]
+    return 0
 
-    Parameters
-    ----------
-    tile
-        (tile rows, F) float32, changed in place.
-    mean, inverse
-        (F,) float32; empty where rows are to stay as they are.
-    """
-    if mean.size == 0:
-        return
-    for r in range(first, stop):
-        for j in range(tile.shape[1]):
-            tile[r, j] = (tile[r, j] - mean[j]) * inverse[j]
+
+def gather_halves(
+    source: Any,
+    values: int,
+    order: np.ndarray,
+    start: int,
+    count: int,
+    standard: Standard,
+    tile: np.ndarray,
+    filled: int,
+    column: int,
+) -> int:
+    """Do as `gather` for raw float16 bits: Numba has no float16 on processors."""
+    # Places without a sign need not be wrapped around: loops vectorise.
+    rows, first = array_of(source, (1, values)), np.uint64(column)
+    low, factor, all_alike = standard.low, standard.factor, standard.factor[0]
+    for r in range(count):
+        row, out = np.uint64(order[start + r]), np.uint64(filled + r)
+        for j in range(np.uint64(values)):
+            value = half_to_float(np.uint32(rows[row, j]))
+            if low.size == 0:
+                tile[out, first + j] = tile.dtype.type(value) * all_alike
+            else:
+                tile[out, first + j] = (tile.dtype.type(value) - low[j]) * factor[j]
+    return 0
+
+
+def gather_integers(
+    source: Any,
+    values: int,
+    order: np.ndarray,
+    start: int,
+    count: int,
+    tile: np.ndarray,
+    filled: int,
+    column: int,
+) -> int:
+    """Copy rows to a tile of int64; an identifier never goes through a float."""
+    # Places without a sign need not be wrapped around: loops vectorise.
+    rows, first = array_of(source, (1, values)), np.uint64(column)
+    for r in range(count):
+        row, out = np.uint64(order[start + r]), np.uint64(filled + r)
+        for j in range(np.uint64(values)):
+            tile[out, first + j] = rows[row, j]
+    return 0
+
+
+def gather_part(dtype: Any, real: Any) -> Any:
+    """Return the compiled gather from an array of this dtype to parameters' dtype."""
+    stored, wanted = np.dtype(dtype), real_of(real)
+    function = gather
+    if stored == np.float16:
+        function = gather_halves
+    elif stored.itemsize > 4 or (stored.kind in "iu" and stored.itemsize == 4):
+        function = gather_exactly
+    return part(function, gather_of(wanted, source_of(stored)))
+
+
+def gather_integers_part(dtype: Any) -> Any:
+    """Return the compiled gather of an integer array of this dtype."""
+    return part(gather_integers, gather_integers_of(source_of(np.dtype(dtype))))

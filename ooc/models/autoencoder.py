@@ -5,8 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ooc.kernels.losses import LOSSES
+from ooc.kernels.losses import LOSSES, Loss
 from ooc.models.network import DenseNetwork, check_width
+from ooc.models.standardise import standardisation
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,16 @@ class Autoencoder(DenseNetwork):
 
     code: int = 16
     name: ClassVar[str] = "autoencoder"
+    needs_target: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_width("code", self.code)
 
     @property
-    def needs_target(self) -> bool:
-        """Whether its batches carry targets: they do not."""
-        return False
-
-    @property
-    def loss_code(self) -> int:
-        """Code of the squared error."""
-        return LOSSES["squared"].code
+    def chosen_loss(self) -> Loss:
+        """The squared error."""
+        return LOSSES["squared"]
 
     @property
     def targets(self) -> str:
@@ -65,6 +62,14 @@ class Autoencoder(DenseNetwork):
         return (*self.hidden, self.code, *reversed(self.hidden), features)
 
     def answers(self, scores: np.ndarray, inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the reconstruction, in units of the features, and each row's error."""
+        """Return the reconstruction, as the network sees rows, and each row's error."""
         error = 0.5 * ((scores - inputs) ** 2).sum(axis=1, dtype=np.float64)
-        return {"prediction": scores / np.float32(self.scale), "error": error.astype(np.float32)}
+        return {"prediction": scores, "error": error.astype(np.float32)}
+
+    def predict(self, parameters: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the reconstruction, in units of the features, and each row's error."""
+        found = super().predict(parameters, features)
+        standard = standardisation(self.layout(features.shape[1:]), parameters, self.scale)
+        units = found["prediction"] / standard.factor
+        units += standard.shift if standard.shift.size else 0.0
+        return {**found, "prediction": units.astype(np.float32)}

@@ -3,42 +3,62 @@
 import numpy as np
 
 from ooc.core.errors import DataError, DivergedError
-from ooc.kernels.counters import BAD_TARGET
+from ooc.kernels.counters import BAD_TARGET, BAD_WEIGHT
+from ooc.models.contract import Model
+
+# Beyond it, the squares of a few features are beyond float32.
+LARGEST_FEATURE = 1e18
 
 
 def explain(
-    model: str,
-    targets: str,
+    model: Model,
     status: int,
     row: int,
     values: np.ndarray,
     target: float | None,
+    weight: float | None = None,
     where: str = "",
 ) -> DataError | DivergedError:
     """Tell a bad target from a bad feature from a step that was too long.
 
     Parameters
     ----------
-    model, targets
-        The model's name, and what targets it takes.
+    model
+        Says what targets it takes.
     status
         What the kernel returned.
-    row, values, target
-        The row's place in the dataset, its features and its target.
+    row, values, target, weight
+        The row's place in the dataset, its features, its target and its weight.
     where
         Step, learning rate and batch, in words, as `place_of` gives them.
     """
     if status == BAD_TARGET:
+        taken = getattr(model, "targets", "other targets")
         return DataError(
-            f"row {row} has target {target}, but {model} takes {targets}; "
+            f"row {row} has target {target}, but {model.name} takes {taken}; "
             "correct the row, name another target, or choose another model"
         )
-    finite = np.isfinite(np.asarray(values, np.float64)).reshape(-1)
+    if status == BAD_WEIGHT:
+        return DataError(
+            f"row {row} has weight {weight}; weights are finite numbers of at least 0: correct the "
+            "row, or name another weight"
+        )
+    flat = np.asarray(values, np.float64).reshape(-1)
+    finite = np.isfinite(flat)
     if not finite.all():
         column = int(np.argmin(finite))
         value = np.asarray(values).reshape(-1)[column]
         return DataError(
             f"row {row} has {value} in feature {column}; remove or fill such rows first"
+        )
+    scale = float(getattr(model, "scale", 1.0))
+    if flat.size and np.abs(flat * scale).max() > LARGEST_FEATURE:
+        largest = int(np.argmax(np.abs(flat)))
+        scaled = "" if scale == 1 else f" times the scale of {scale:g}"
+        return DataError(
+            f"row {row} has {flat[largest]:g}{scaled} in feature {largest}, whose square "
+            "overflows float32; standardise the features (subtract the mean, divide by "
+            "the standard deviation), scale them, or remove the row"
         )
     return DivergedError(
         f"the loss is not finite at row {row}{where}, whose data are finite: the steps are too "

@@ -7,10 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from ooc.core.errors import InputError
-from ooc.kernels import linear as kernels
+from ooc.models.compiled import checked_class_weights
 from ooc.models.linear import LinearFamily
-
-BALANCED = "balanced"
 
 
 @dataclass(frozen=True)
@@ -26,41 +24,16 @@ class LinearClassifier(LinearFamily):
 
     class_weights: str | Sequence[float] | None = None
 
+    decided: ClassVar[tuple[str, ...]] = ("standardise", "class_weights")
+
     def __post_init__(self) -> None:
-        given = self.class_weights
-        if given is None or given == BALANCED:
-            return
-        if isinstance(given, str):
-            raise InputError(
-                f'class_weights are one number for each class, or "{BALANCED}", not {given!r}'
-            )
-        weights = tuple(float(weight) for weight in given)
+        weights = checked_class_weights(self.class_weights, self.name, self.class_count)
         object.__setattr__(self, "class_weights", weights)
-        if len(weights) != self.class_count or not all(
-            0 <= weight < float("inf") for weight in weights
-        ):
-            raise InputError(
-                f"{self.name} takes {self.class_count} finite class weights of 0 or more, not "
-                f"{list(weights)}"
-            )
 
     @property
     def class_count(self) -> int:
         """C, the number of classes."""
         return 2
-
-    @property
-    def label_weights(self) -> np.ndarray:
-        """(C,) float32, or empty.
-
-        Raises
-        ------
-        InputError
-            If the weights are to be balanced, and classes have not been counted.
-        """
-        if self.class_weights == BALANCED:
-            raise InputError("classes have not been counted yet; give the model to a trainer")
-        return np.array([] if self.class_weights is None else self.class_weights, np.float32)
 
 
 @dataclass(frozen=True)
@@ -149,11 +122,6 @@ class Softmax(LinearClassifier):
     def class_count(self) -> int:
         """C, the number of classes."""
         return self.classes
-
-    @property
-    def loss_code(self) -> int:
-        """What kernels choose the loss by."""
-        return kernels.SOFTMAX
 
     @property
     def targets(self) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -23,6 +23,12 @@ class Layout:
         Names of the parts that penalties leave alone, such as intercepts.
     fixed
         Names of the parts that training leaves alone, such as the means of features.
+    groups
+        For parts that take turns with others, the name of the phase that trains them; the first
+        phase trains all the rest.
+    touched
+        Name of the last part, of shape (rows, width), where a batch has a gradient for some of its
+        rows only; None where there is no such part.
 
     Examples
     --------
@@ -36,6 +42,17 @@ class Layout:
     shapes: Mapping[str, tuple[int, ...]]
     unpenalised: frozenset[str] = frozenset()
     fixed: frozenset[str] = frozenset()
+    groups: Mapping[str, str] = field(default_factory=dict)
+    touched: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.touched is not None and (
+            self.touched != list(self.shapes)[-1] or len(self.shapes[self.touched]) != 2
+        ):
+            raise InputError(
+                f"the touched part {self.touched} must be the last one and have two axes; the "
+                f"parts are {dict(self.shapes)}"
+            )
 
     @property
     def size(self) -> int:
@@ -49,13 +66,20 @@ class Layout:
             math.prod(shape) for name, shape in self.shapes.items() if name not in self.fixed
         )
 
+    def spans(self) -> dict[str, tuple[int, int]]:
+        """Return where each part begins in the vector, and where it ends."""
+        spans, start = {}, 0
+        for name, shape in self.shapes.items():
+            spans[name] = (start, start + math.prod(shape))
+            start += math.prod(shape)
+        return spans
+
     def penalised(self) -> np.ndarray:
         """Return for each entry of the vector whether penalties are for it: (size,) bool."""
-        parts = [
-            np.full(math.prod(shape), name not in self.unpenalised)
-            for name, shape in self.shapes.items()
-        ]
-        return np.concatenate(parts)
+        mask = np.ones(self.size, np.bool_)
+        for name, (start, stop) in self.spans().items():
+            mask[start:stop] = name not in self.unpenalised
+        return mask
 
     def views(self, parameters: np.ndarray) -> dict[str, np.ndarray]:
         """Return named views, no copies, of a flat vector.
@@ -69,12 +93,10 @@ class Layout:
             raise InputError(
                 f"a parameter vector of {self.size} entries is needed, not of {parameters.shape}"
             )
-        views, start = {}, 0
-        for name, shape in self.shapes.items():
-            stop = start + math.prod(shape)
-            views[name] = parameters[start:stop].reshape(shape)
-            start = stop
-        return views
+        return {
+            name: parameters[start:stop].reshape(self.shapes[name])
+            for name, (start, stop) in self.spans().items()
+        }
 
 
 class BatchLike(Protocol):
@@ -93,6 +115,10 @@ class BatchLike(Protocol):
         """(rows,), or None where the dataset has none."""
 
     @property
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """All that travels, by name."""
+
+    @property
     def rows(self) -> np.ndarray:
         """(rows,) int64, the rows' places in the dataset."""
 
@@ -105,9 +131,26 @@ class BatchLike(Protocol):
         """A seed of the step's own, for models that sample."""
 
 
+class Statistics(Protocol):
+    """What may be asked of the rows before a model is trained; each answer is one pass, at most."""
+
+    def sample_moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and deviation of each feature, (F,) float64, in the run's first window."""
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and deviation of each feature over all rows, (F,) float64."""
+
+    def class_counts(self, classes: int, model: str, targets: str) -> np.ndarray:
+        """Return how many rows each label from 0 to classes - 1 has, (classes,) int64."""
+
+
 @runtime_checkable
 class Model(Protocol):
-    """What a trainer asks of a model. All parameters lie in one flat float32 vector."""
+    """What a trainer asks of every model. All parameters lie in one flat vector.
+
+    What a model may declare beside it, and what holds where it does not, is in
+    `ooc.models.declarations`.
+    """
 
     @property
     def name(self) -> str:
@@ -121,10 +164,13 @@ class Model(Protocol):
         """Return the parts of the vector for rows of this shape."""
 
     def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
-        """Return the first parameters, float32."""
+        """Return the first parameters."""
 
     def check_target(self, shape: tuple[int, ...]) -> None:
         """Raise an `InputError` if targets of this shape a row do not fit."""
+
+    def scratch_bytes(self, layout: Layout, rows: int) -> int:
+        """Return the bytes held for a batch of so many rows, beside it and the parameters."""
 
     def loss_and_grad(
         self, parameters: np.ndarray, batch: BatchLike, out_grad: np.ndarray
@@ -158,4 +204,4 @@ def check_target_size(model: str, shape: tuple[int, ...], expected: int) -> None
         )
 
 
-__all__ = ["BatchLike", "Layout", "Measured", "Model", "check_target_size"]
+__all__ = ["BatchLike", "Layout", "Measured", "Model", "Statistics", "check_target_size"]

@@ -1,18 +1,20 @@
 """The multilayer perceptron: dense layers, and a head for numbers, labels or classes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from ooc.core.errors import InputError
-from ooc.kernels.linear import SOFTMAX
-from ooc.kernels.losses import LOSSES
+from ooc.kernels.losses import Loss
 from ooc.metrics.measured import Labels, Numbers, label_answers, number_answers
 from ooc.models.classification import Logistic, Softmax
+from ooc.models.compiled import BALANCED, as_reals, checked_class_weights, constant_of, loss_of
 from ooc.models.contract import check_target_size
-from ooc.models.linear import as_float32
 from ooc.models.network import DenseNetwork, check_width
+from ooc.models.own_loss import OwnLoss
+from ooc.models.regression import check_regression_loss
 
 HEADS = ("regression", "binary", "multiclass")
 
@@ -24,10 +26,14 @@ class MLP(DenseNetwork):
     Attributes
     ----------
     head
-        "regression": half the squared error, summed over outputs; "binary": labels 0 and 1;
+        "regression": a loss of numbers, summed over outputs; "binary": labels 0 and 1;
         "multiclass": labels 0 to outputs - 1.
     outputs
         Numbers predicted, 1; or classes of "multiclass", at least 2.
+    loss, loss_constant
+        Of the regression head, as `ooc.models.Linear` has them: "squared" by default.
+    class_weights
+        Of the other heads, as `ooc.models.Logistic` has them.
 
     Examples
     --------
@@ -40,7 +46,12 @@ class MLP(DenseNetwork):
 
     head: str = "binary"
     outputs: int = 1
+    loss: str | OwnLoss | None = None
+    loss_constant: float | None = None
+    class_weights: str | Sequence[float] | None = None
+
     name: ClassVar[str] = "mlp"
+    decided: ClassVar[tuple[str, ...]] = ("standardise", "class_weights")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,20 +68,53 @@ class MLP(DenseNetwork):
                 f"the multiclass head needs at least 2 classes, not {self.outputs}; give them "
                 "as outputs"
             )
+        if self.head == "regression":
+            if self.class_weights is not None:
+                raise InputError("the regression head has no classes; leave class_weights out")
+            check_regression_loss(self.name, self.loss or "squared", self.loss_constant)
+        elif self.loss is not None or self.loss_constant is not None:
+            raise InputError(
+                f"the {self.head} head has its own loss; leave loss and loss_constant out, or "
+                "choose the regression head"
+            )
+        weights = checked_class_weights(self.class_weights, self.name, self.class_count)
+        object.__setattr__(self, "class_weights", weights)
 
     @property
-    def loss_code(self) -> int:
-        """Code of the head's loss."""
-        if self.head == "multiclass":
-            return SOFTMAX
-        return LOSSES["logistic" if self.head == "binary" else "squared"].code
+    def loss_name(self) -> str | OwnLoss:
+        """An entry of `ooc.kernels.losses.LOSSES`, or a loss of the user's own."""
+        if self.head == "regression":
+            return self.loss or "squared"
+        return "softmax" if self.head == "multiclass" else "logistic"
+
+    @property
+    def chosen_loss(self) -> Loss:
+        """The head's loss."""
+        return loss_of(self.loss_name)
+
+    @property
+    def constant(self) -> float:
+        """The loss's own constant; 0 where it has none."""
+        return constant_of(self.loss_name, self.loss_constant)
+
+    @property
+    def class_count(self) -> int:
+        """Classes of a head that has labels."""
+        return 2 if self.head == "binary" else self.outputs
+
+    @property
+    def label_weights(self) -> tuple[float, ...]:
+        """What losses of each label are multiplied with in training; empty for ones."""
+        if self.class_weights == BALANCED:
+            raise InputError("classes have not been counted yet; give the model to a trainer")
+        return tuple(self.class_weights or ())  # type: ignore[arg-type]
 
     @property
     def targets(self) -> str:
         """What targets it takes."""
         if self.head == "multiclass":
             return f"whole labels from 0 to {self.outputs - 1}"
-        return LOSSES["logistic" if self.head == "binary" else "squared"].targets
+        return self.chosen_loss.targets
 
     @property
     def target_width(self) -> int:
@@ -91,6 +135,7 @@ class MLP(DenseNetwork):
             return Logistic().answers(scores)
         if self.head == "multiclass":
             return Softmax(classes=self.outputs).answers(scores)
+        scores = np.exp(scores) if self.loss == "poisson" else scores
         return {"prediction": scores[:, 0] if self.outputs == 1 else scores}
 
     def compare(
@@ -98,5 +143,6 @@ class MLP(DenseNetwork):
     ) -> Labels | Numbers:
         """Return numbers for the regression head, labels for the others."""
         if self.head == "regression":
-            return number_answers(scores, target, weights)
-        return label_answers(scores, as_float32(target), weights)
+            answers = np.exp(scores) if self.loss == "poisson" else scores
+            return number_answers(answers, target, weights)
+        return label_answers(scores, as_reals(target), weights)

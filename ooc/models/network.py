@@ -1,40 +1,42 @@
-"""What models made of dense layers share: layout, first parameters, gradient, scores."""
+"""What models made of dense layers share: layout, first parameters, kernel, scores."""
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from ooc.core.blas import one_thread
-from ooc.core.errors import DataError, DivergedError, InputError
+from ooc.core.errors import InputError
 from ooc.kernels import network as kernels
 from ooc.kernels.activations import ACTIVATIONS, IDENTITY
-from ooc.kernels.counters import NOT_FINITE, OK
-from ooc.kernels.heads import head_loss
-from ooc.kernels.network_memory import (
-    MOST_SHARES,
-    SHARE_ROWS,
-    Network,
-    Scratch,
-    least_share,
-    make_scratch,
+from ooc.kernels.losses import Loss
+from ooc.kernels.share import Numbers
+from ooc.metrics.measured import Labels, Measured
+from ooc.metrics.measured import Numbers as NumberAnswers
+from ooc.models.compiled import (
+    CompiledModel,
+    as_reals,
+    measured_loss,
+    numbers_of,
+    settled,
 )
-from ooc.kernels.rows import as_rows, gather
-from ooc.metrics.measured import Labels, Measured, Numbers, measured
-from ooc.models.bad_rows import explain
-from ooc.models.contract import BatchLike, Layout
-from ooc.models.linear import as_float32
+from ooc.models.contract import BatchLike, Layout, Statistics
+from ooc.models.declarations import Kernel, Prepared, dtype_of
+from ooc.models.standardise import DEVIATION, inputs_of, standard_parts, standardisation
 
 INITIALISATIONS = ("auto", "he", "glorot")
-# Beyond it, the squares of a few features are beyond float32.
-LARGEST_FEATURE = 1e18
+# Fewer rows than this, or fewer multiplications than SHARE_WORK, make a share that two threads are
+# no faster with than one. More shares than this, and adding up their gradients takes long.
+SHARE_ROWS = 128
+SHARE_WORK = 4_000_000
+MOST_SHARES = 4
 
 
 @dataclass(frozen=True)
-class DenseNetwork(ABC):
+class DenseNetwork(CompiledModel):
     """Layers f(X W^T + b) one after the other, the last one without an activation.
 
     Attributes
@@ -52,6 +54,8 @@ class DenseNetwork(ABC):
         "he", "glorot", or "auto": what the activation asks for. The last layer takes "glorot".
     scale
         Factor that multiplies every feature; 1/255 brings bytes to 0..1. Never chosen silently.
+    standardise
+        Whether features get mean 0 and deviation 1, see `ooc.models.linear.LinearFamily`.
     """
 
     hidden: Sequence[int] = (64, 64)
@@ -60,8 +64,9 @@ class DenseNetwork(ABC):
     weight_decay: float = 0.0
     initialisation: str = "auto"
     scale: float = 1.0
+    standardise: bool | str = "auto"
 
-    name: ClassVar[str]
+    decided: ClassVar[tuple[str, ...]] = ("standardise",)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
@@ -83,19 +88,19 @@ class DenseNetwork(ABC):
             raise InputError(f"weight decay must be at least 0, not {self.weight_decay}")
 
     @property
-    def needs_target(self) -> bool:
-        """Whether its batches carry targets."""
-        return True
+    @abstractmethod
+    def chosen_loss(self) -> Loss:
+        """The loss of the last layer's outputs."""
 
     @property
-    @abstractmethod
-    def loss_code(self) -> int:
-        """Code of the head's loss."""
+    def constant(self) -> float:
+        """The loss's own constant; 0 where it has none."""
+        return 0.0
 
     @property
-    @abstractmethod
-    def targets(self) -> str:
-        """What targets it takes, in words."""
+    def label_weights(self) -> tuple[float, ...]:
+        """What losses of each label are multiplied with in training; empty for ones."""
+        return ()
 
     @property
     @abstractmethod
@@ -108,26 +113,30 @@ class DenseNetwork(ABC):
 
     @abstractmethod
     def answers(self, scores: np.ndarray, inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Turn scores, and inputs times scale, into named predictions."""
+        """Turn the last layer's outputs into named predictions."""
 
     def layout(self, row_shape: tuple[int, ...]) -> Layout:
-        """Return weights (units, inputs) and biases (units,) of each layer, from 1 on."""
-        fan = math.prod(row_shape)
+        """Return weights (units, inputs) and biases (units,) of each layer, in their order."""
+        features = fan = int(np.prod(row_shape, dtype=np.int64))
         shapes: dict[str, tuple[int, ...]] = {}
         for number, units in enumerate(self.units(fan), start=1):
             shapes[f"layer{number}.weights"] = (units, fan)
             shapes[f"layer{number}.biases"] = (units,)
             fan = units
         biases = frozenset(name for name, shape in shapes.items() if len(shape) == 1)
-        return Layout(shapes, biases)
+        fixed = standard_parts(features) if self.standardise is True else {}
+        return Layout(shapes | fixed, biases | frozenset(fixed), frozenset(fixed))
 
     def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
         """Return random weights and zero biases, float32.
 
         He: normal, of variance 2/inputs. Glorot: uniform, of variance 2/(inputs + units).
         """
-        parameters = np.zeros(layout.size, np.float32)
-        weights = [view for view in layout.views(parameters).values() if view.ndim == 2]
+        parameters = np.zeros(layout.size, dtype_of(self))
+        views = layout.views(parameters)
+        if DEVIATION in views:
+            views[DEVIATION][:] = 1.0
+        weights = [view for view in views.values() if view.ndim == 2]
         chosen = self.initialisation
         if chosen == "auto":
             chosen = ACTIVATIONS[self.activation].initialisation
@@ -140,55 +149,31 @@ class DenseNetwork(ABC):
                 view[...] = generator.uniform(-bound, bound, view.shape)
         return parameters
 
-    def network(self, features: int) -> Network:
-        """Return what the kernels are to compute for rows of this many features."""
+    def prepare(self, statistics: Statistics) -> Prepared:
+        """Settle what is left to the data."""
+        return settled(self, statistics)
+
+    def kernel(self, layout: Layout, parameters: np.ndarray) -> Kernel:
+        """Return the network's part of the window loop."""
+        features = layout.shapes["layer1.weights"][1]
         widths = (features, *self.units(features))
         layers = len(widths) - 1
-        activations = np.full(layers, ACTIVATIONS[self.activation].code, np.int64)
-        activations[-1] = IDENTITY
-        dropout = np.full(layers, float(self.dropout))
-        dropout[-1] = 0.0
-        return Network(
-            widths=np.array(widths, np.int64),
-            activations=activations,
-            dropout=dropout,
-            loss_code=self.loss_code,
-            reconstructs=not self.needs_target,
-            weight_decay=float(self.weight_decay),
-            scale=float(self.scale),
-            least_share=least_share(np.array(widths)),
-            most_shares=MOST_SHARES,
+        work = sum((fan + 1) * units for fan, units in zip(widths, widths[1:], strict=False))
+        least = max(SHARE_ROWS, SHARE_WORK // work)
+        numbers = self._numbers(widths)
+        return Kernel(
+            kernels.accumulate,
+            numbers.reals,
+            numbers.integers,
+            standardisation(layout, parameters, self.scale),
+            shares=MOST_SHARES,
+            least_rows=least,
+            most_rows=2**40,
+            own_values=2 * sum(widths[1:]),
+            decay={f"layer{n}.weights": float(self.weight_decay) for n in range(1, layers + 1)},
+            uses_blas=True,
+            eager=True,
         )
-
-    def loss_and_grad(
-        self, parameters: np.ndarray, batch: BatchLike, out_grad: np.ndarray
-    ) -> float:
-        """Return the mean weighted loss of a batch; fill `out_grad` (float64) with its gradient.
-
-        The penalty of the weights is in both. Masks of dropout are those of the batch's seed.
-
-        Raises
-        ------
-        DataError, DivergedError
-            If a target is not valid or a value is not finite; its row is named.
-        """
-        features, half = as_rows(batch.features)
-        count, network = len(features), self.network(features.shape[1])
-        weights = as_float32(batch.weight)
-        scratch = make_scratch(network, count, self.target_width, weights.size > 0)
-        order, starts = np.arange(count, dtype=np.int32), np.zeros(1, np.int64)
-        targets = self.target_rows(batch.target, count)
-        kernels.load_rows(
-            scratch, features, half, targets, weights, order, 0, count, starts, count,
-            network.scale, 0,
-        )  # fmt: skip
-        with one_thread():
-            status, row, loss = kernels.batch_gradient(
-                network, scratch, parameters, count, np.int64(batch.seed), out_grad
-            )
-        if status != OK:
-            raise self.explain(status, int(batch.rows[row]), scratch, row)
-        return loss / count
 
     def measure(self, parameters: np.ndarray, batch: BatchLike) -> Measured:
         """Return the sums of weighted loss, without penalty and dropout, and of right labels.
@@ -196,36 +181,29 @@ class DenseNetwork(ABC):
         The batch's answers come with them.
         """
         inputs, scores = self.scores(parameters, batch.features)
-        count = len(scores)
-        targets, weights = self.target_rows(batch.target, count), as_float32(batch.weight)
-        answers = self.compare(scores, batch.target, weights)
-        status, row, loss = head_loss(
-            scores, targets if self.needs_target else inputs, weights, self.loss_code
-        )
-        if status != OK:
-            target = targets[row, 0] if targets.size else None
-            number = int(batch.rows[row])
-            raise explain(self.name, self.targets, status, number, batch.features[row], target)
-        return measured(loss, count, weights, answers)
+        answers = self.compare(scores, batch.target, as_reals(batch.weight))
+        targets = inputs
+        if self.needs_target:
+            targets = as_reals(batch.target).reshape(len(scores), self.target_width)
+        return measured_loss(self, self.chosen_loss, self.constant, scores, targets, batch, answers)
 
     def scores(self, parameters: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return inputs times scale (rows, F), and the last layer's outputs (rows, K), float32."""
-        flat, half = as_rows(features)
-        network = self.network(flat.shape[1])
-        rows, units = len(flat), int(network.widths[-1])
-        inputs = np.empty((rows, flat.shape[1]), np.float32)
-        gather(flat, half, np.arange(rows, dtype=np.int32), 0, rows, self.scale, inputs, 0)
-        scores = np.empty((rows, units), np.float32)
-        step = min(rows, SHARE_ROWS)
-        outputs, slopes = np.empty((2, step * int(network.widths[1:].sum())), np.float32)
-        last, seed = outputs[-step * units :].reshape(step, units), np.int64(0)
+        """Return rows as they come to the network (rows, F), and its outputs (rows, K)."""
+        layout, dtype = self.layout(features.shape[1:]), dtype_of(self)
+        parameters = np.ascontiguousarray(parameters, dtype)
+        inputs = inputs_of(features, standardisation(layout, parameters, self.scale), dtype)
+        widths = (inputs.shape[1], *self.units(inputs.shape[1]))
+        numbers, rows, units = self._numbers(widths), len(inputs), widths[-1]
+        scores = np.empty((rows, units), dtype)
+        size, seed = sum(widths[1:]), np.int64(0)
+        outputs, slopes = np.empty((2, min(rows, SHARE_ROWS) * size), dtype)
         with one_thread():
-            for first in range(0, rows, step):
-                part = inputs[first : first + step]
-                kernels.forward(
-                    network, parameters, part, outputs, slopes, step, 0, len(part), seed, False
-                )
-                scores[first : first + step] = last[: len(part)]
+            for first in range(0, rows, SHARE_ROWS):
+                part = inputs[first : first + SHARE_ROWS]
+                kernels.forward(numbers, parameters, part, outputs, slopes, 0, seed, False)
+                stop = len(part) * size
+                last = outputs[stop - len(part) * units : stop]
+                scores[first : first + SHARE_ROWS] = last.reshape(len(part), units)
         return inputs, scores
 
     def predict(self, parameters: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
@@ -233,38 +211,20 @@ class DenseNetwork(ABC):
         inputs, scores = self.scores(parameters, features)
         return self.answers(scores, inputs)
 
-    def to_config(self) -> dict[str, Any]:
-        """Return name and settings, JSON-ready."""
-        return {"name": self.name, **asdict(self), "hidden": list(self.hidden)}
-
     def compare(
         self, scores: np.ndarray, target: np.ndarray | None, weights: np.ndarray
-    ) -> Labels | Numbers | None:
+    ) -> Labels | NumberAnswers | None:
         """Return true beside predicted labels or numbers; None where there are no targets."""
         return None
 
-    def target_rows(self, targets: np.ndarray | None, rows: int) -> np.ndarray:
-        """Return targets as (rows, T) float32; T is 0 where the features are the targets."""
-        flat = as_float32(targets if self.needs_target else None)
-        return flat.reshape(rows, self.target_width)
-
-    def explain(
-        self, status: int, row: int, scratch: Scratch, place: int, where: str = ""
-    ) -> DataError | DivergedError:
-        """Say why the kernels refused the row of the dataset at this place of the batch."""
-        values = scratch.inputs[place]
-        target = float(scratch.targets[place, 0]) if scratch.targets.size else None
-        if status == NOT_FINITE and np.isfinite(values).all():
-            largest = int(np.argmax(np.abs(values)))
-            if abs(float(values[largest])) > LARGEST_FEATURE:
-                scaled = "" if self.scale == 1 else f" times the scale of {self.scale:g}"
-                value = float(values[largest]) / self.scale
-                return DataError(
-                    f"row {row} has {value:g}{scaled} in feature {largest}, whose square "
-                    "overflows float32; standardise the features (subtract the mean, divide by "
-                    "the standard deviation), scale them, or remove the row"
-                )
-        return explain(self.name, self.targets, status, row, values, target, where)
+    def _numbers(self, widths: tuple[int, ...]) -> Numbers:
+        layers = len(widths) - 1
+        activations = [ACTIVATIONS[self.activation].code] * (layers - 1) + [IDENTITY]
+        dropout = [float(self.dropout)] * (layers - 1) + [0.0]
+        loss = numbers_of(self.chosen_loss, dtype_of(self))
+        integers = [*loss, not self.needs_target, layers, *widths, *activations]
+        reals = [self.constant, *dropout, *self.label_weights]
+        return Numbers(np.array(reals), np.array(integers, np.int64))
 
 
 def check_width(what: str, units: int) -> None:

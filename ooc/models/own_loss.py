@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numba
-import numpy as np
 
+from ooc.core.compiler import part
 from ooc.core.errors import InputError
-from ooc.kernels.counters import NOT_FINITE, OK
-from ooc.kernels.linear import OWN_LOSS
+from ooc.kernels.losses import Loss
+from ooc.kernels.share import PAIR
 
 # Where a derivative is compared with finite differences: predictions, and targets.
 _PREDICTIONS = (-2.7, -1.1, -0.3, 0.2, 0.9, 2.3)
@@ -27,15 +27,12 @@ class OwnLoss:
     ----------
     label
         What it is called in a saved run.
-    pair
-        The user's function.
-    tile
-        The same over a tile of rows, for the kernels to call.
+    loss
+        The loss, for kernels to call.
     """
 
     label: str
-    pair: Callable[[float, float], tuple[float, float]]
-    tile: Any = field(repr=False, compare=False)
+    loss: Loss = field(repr=False, compare=False)
 
 
 def own_loss(
@@ -76,7 +73,14 @@ def own_loss(
     except numba.core.errors.NumbaError as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(f"the loss {name} cannot be compiled: {first}") from None
-    return OwnLoss(f"own:{name}", compiled, _over_tile(compiled))
+
+    def whole(prediction: float, target: float, constant: float) -> tuple[float, float]:
+        value, derivative = compiled(prediction, target)
+        return value, derivative
+
+    # It is a closure, and compiled anew in every process: the function is not known before.
+    part(whole, PAIR, cache=False)
+    return OwnLoss(f"own:{name}", Loss(whole, "finite numbers"))
 
 
 def _check_slope(pair: Any, name: str, prediction: float, target: float) -> None:
@@ -96,27 +100,3 @@ def _check_slope(pair: Any, name: str, prediction: float, target: float) -> None
             f"{prediction} and target {target}, but finite differences say {slope:.6g}; return "
             "(value, derivative with respect to the prediction)"
         )
-
-
-def _over_tile(pair: Any) -> Any:
-    """Compile the loop over a tile's rows around the user's function.
-
-    It is a closure, and so compiled anew in every process: the user's function is not known
-    before.
-    """
-
-    @numba.cfunc(OWN_LOSS.signature)
-    def tile(scores, targets, weights, count, out):  # type: ignore[no-untyped-def]
-        total = 0.0
-        for r in range(count):
-            weight = np.float64(weights[r]) if weights.size > 0 else 1.0
-            value, derivative = pair(np.float64(scores[r, 0]), np.float64(targets[r]))
-            value *= weight
-            if not (math.isfinite(value) and math.isfinite(derivative)):
-                out[0], out[1], out[2] = NOT_FINITE, r, total
-                return
-            scores[r, 0] = weight * derivative
-            total += value
-        out[0], out[1], out[2] = OK, -1, total
-
-    return tile

@@ -1,13 +1,14 @@
 """Linear regression, with any loss of a prediction and a target."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ooc.core.errors import InputError
-from ooc.kernels.losses import LOSSES, loss_constant
+from ooc.kernels.losses import LABELS, LOSSES, loss_constant
 from ooc.metrics.measured import Numbers, number_answers
+from ooc.models.compiled import constant_of
 from ooc.models.linear import LinearFamily
 from ooc.models.own_loss import OwnLoss
 
@@ -39,17 +40,7 @@ class Linear(LinearFamily):
     name: ClassVar[str] = "linear"
 
     def __post_init__(self) -> None:
-        if isinstance(self.loss, OwnLoss):
-            if self.loss_constant is not None:
-                raise InputError("a loss of your own has no constant; leave loss_constant out")
-            return
-        fitting = [name for name, loss in LOSSES.items() if not loss.labels]
-        if self.loss not in fitting:
-            raise InputError(
-                f"linear has no loss {self.loss!r}; choose one of: {', '.join(fitting)}, or a "
-                "classifier such as logistic or svm"
-            )
-        loss_constant(self.loss, self.loss_constant)
+        check_regression_loss(self.name, self.loss, self.loss_constant)
 
     @property
     def loss_name(self) -> str | OwnLoss:
@@ -59,18 +50,11 @@ class Linear(LinearFamily):
     @property
     def constant(self) -> float:
         """The loss's own constant; 0 where it has none."""
-        if isinstance(self.loss, OwnLoss):
-            return 0.0
-        return loss_constant(self.loss, self.loss_constant)
+        return constant_of(self.loss, self.loss_constant)
 
     def answers(self, scores: np.ndarray) -> dict[str, np.ndarray]:
         """Return the scores as predictions; rates for "poisson"."""
         return {"prediction": np.exp(scores[:, 0]) if self.loss == "poisson" else scores[:, 0]}
-
-    def to_config(self) -> dict[str, Any]:
-        """Return name and settings, JSON-ready; a loss of the user's own by its name alone."""
-        named = self.loss.label if isinstance(self.loss, OwnLoss) else self.loss
-        return {**super().to_config(), "loss": named}
 
     def compare(
         self, scores: np.ndarray, target: np.ndarray | None, weights: np.ndarray
@@ -78,3 +62,24 @@ class Linear(LinearFamily):
         """Return targets, in float64, beside their predictions."""
         predictions = self.answers(scores)["prediction"]
         return number_answers(predictions.reshape(-1, 1), target, weights)
+
+
+def check_regression_loss(name: str, loss: str | OwnLoss, constant: float | None) -> None:
+    """Refuse a loss that is none of numbers, or a constant that it does not have.
+
+    Raises
+    ------
+    InputError
+        With the losses to choose from.
+    """
+    if isinstance(loss, OwnLoss):
+        if constant is not None:
+            raise InputError("a loss of your own has no constant; leave loss_constant out")
+        return
+    fitting = [one for one, entry in LOSSES.items() if entry.rule != LABELS and entry.pair]
+    if loss not in fitting:
+        raise InputError(
+            f"{name} has no loss {loss!r}; choose one of: {', '.join(fitting)}, or a "
+            "classifier such as logistic or svm"
+        )
+    loss_constant(loss, constant)

@@ -1,84 +1,22 @@
 """Optimizers: (init, update) pairs over one flat parameter vector.
 
-Methods on the full gradient, in `full_gradient`, are a table of their own.
+Methods on the full gradient, in `methods`, are a table of their own.
 
-A new optimizer is one constructor and one entry of `OPTIMIZERS` in `table`, one compiled update
-in `descent` or `adaptive`, and one branch of `update_piece` in `step`. An update never knows a
-model: it sees vectors, and one vector of settings, whose entries are named in `settings`.
+A new optimizer is a compiled update, a constructor and an entry of `OPTIMIZERS`, all in
+`optimizers`. An update never knows a model: it sees vectors, and one vector of settings, whose
+entries are named in `settings`.
 """
 
-from ooc.optim.full_gradient import FULL_GRADIENT, FullGradient, cg, hybrid, lbfgs
-from ooc.optim.optimizer import Common, Optimizer
-from ooc.optim.penalties import clip_scale
-from ooc.optim.settings import (
-    CLIP,
-    CODE,
-    FACTOR,
-    FIRST,
-    HEAT,
-    L1,
-    L2,
-    MOMENTUM,
-    NESTEROV,
-    OWN,
-    PLAIN,
-    RATE,
-    SCHEDULE,
-    SECOND,
-    SETTINGS,
-    WARMUP,
-    rate_at,
-)
-from ooc.optim.step import update, update_piece
-from ooc.optim.table import (
-    OPTIMIZERS,
-    adagrad,
-    adam,
-    adamw,
-    averaged,
-    momentum,
-    nesterov,
-    optimizer_from_config,
-    rmsprop,
-    sgd,
-)
+from collections.abc import Callable
+from typing import Any
 
-__all__ = [
-    "CLIP",
-    "CODE",
-    "FACTOR",
-    "FIRST",
-    "FULL_GRADIENT",
-    "HEAT",
-    "L1",
-    "L2",
-    "MOMENTUM",
-    "NESTEROV",
-    "OPTIMIZERS",
-    "OWN",
-    "PLAIN",
-    "RATE",
-    "SCHEDULE",
-    "SECOND",
-    "SETTINGS",
-    "WARMUP",
-    "Common",
-    "FullGradient",
-    "Optimizer",
-    "adagrad",
-    "adam",
-    "adamw",
-    "averaged",
-    "cg",
-    "clip_scale",
-    "hybrid",
-    "lbfgs",
-    "momentum",
-    "nesterov",
-    "optimizer_from_config",
-    "rate_at",
-    "rmsprop",
-    "sgd",
-    "update",
-    "update_piece",
-]
+from ooc.optim.optimizer import Common, Optimizer
+from ooc.optim.optimizers import OPTIMIZERS, optimizer_from_config
+
+__all__ = ["OPTIMIZERS", "Common", "Optimizer", "optimizer_from_config"]
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    if name in OPTIMIZERS:
+        return OPTIMIZERS[name]
+    raise AttributeError(f"module 'ooc.optim' has no attribute {name!r}")

@@ -1,17 +1,18 @@
 """What an optimizer is: its constants, its state, what a run keeps of it."""
 
 import math
-from dataclasses import asdict, dataclass, replace
-from typing import TypedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypedDict
 
 import numpy as np
 
+from ooc.core.compiler import part
 from ooc.core.errors import InputError
-from ooc.optim.schedules import UNCHANGED, Schedule
+from ooc.optim.schedules import UNCHANGED, Schedule, cosine
 from ooc.optim.settings import (
-    AVERAGED,
     CLIP,
-    CODE,
+    DECAY,
     FACTOR,
     FIRST,
     HEAT,
@@ -19,11 +20,12 @@ from ooc.optim.settings import (
     L2,
     OWN,
     RATE,
+    REACH,
     SCHEDULE,
     SETTINGS,
     WARMUP,
 )
-from ooc.optim.step import update
+from ooc.optim.step import real_of, step_whole, update_of
 
 
 class Common(TypedDict, total=False):
@@ -37,13 +39,14 @@ class Common(TypedDict, total=False):
     clip_norm
         Largest norm of a gradient, without penalties; a longer one is scaled down to it.
     schedule
-        How the learning rate changes with the step.
+        How the learning rate changes with the step; by default it stays where it was given, and
+        falls along a cosine where a run finds it.
     """
 
     l2: float
     l1: float
     clip_norm: float | None
-    schedule: Schedule
+    schedule: Schedule | None
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,8 @@ class Optimizer:
     ----------
     name
         Its entry in `ooc.optim.OPTIMIZERS`.
-    code
-        What the compiled `update` chooses by.
+    rule
+        Its update, see `ooc.optim.optimizers`.
     rate
         The learning rate; None where a run is to find it.
     constants
@@ -65,6 +68,13 @@ class Optimizer:
         Vectors of state for each parameter.
     l2, l1, clip_norm, schedule
         See `Common`.
+    decay
+        Decoupled weight decay: penalised parameters are multiplied with 1 - rate * decay.
+    reach
+        How many times the rate a long run walks for a constant gradient of 1; 0 where each
+        parameter has a rate of its own, so that steps are of one size whatever the gradient is.
+    averages
+        Whether what a run keeps is the iterate plus its first vector of state.
 
     Raises
     ------
@@ -83,14 +93,17 @@ class Optimizer:
     """
 
     name: str
-    code: int
-    rate: float | None
-    constants: tuple[float, ...]
-    slots: int
+    rule: Callable[..., int] = field(repr=False, compare=False)
+    rate: float | None = None
+    constants: tuple[float, ...] = ()
+    slots: int = 0
     l2: float = 0.0
     l1: float = 0.0
     clip_norm: float | None = None
-    schedule: Schedule = UNCHANGED
+    schedule: Schedule | None = None
+    decay: float = 0.0
+    reach: float = 0.0
+    averages: bool = False
 
     def __post_init__(self) -> None:
         for name, value in (("l2", self.l2), ("l1", self.l1)):
@@ -104,11 +117,20 @@ class Optimizer:
                 f"clip_norm must be a positive finite number, not {self.clip_norm}; "
                 "clip_norm=None does not clip"
             )
+        if self.schedule is None:
+            # A rate that is found is found for the start of a run.
+            object.__setattr__(self, "schedule", cosine() if self.rate is None else UNCHANGED)
         if not isinstance(self.schedule, Schedule):
             raise InputError(
                 f"schedule must be made by ooc.schedules, not {self.schedule!r}; "
                 "try schedule=ooc.schedules.cosine()"
             )
+
+    @property
+    def rates(self) -> Schedule:
+        """The schedule of the learning rate, never None."""
+        assert self.schedule is not None, "it has one from the start"
+        return self.schedule
 
     def init(self, parameters: int) -> np.ndarray:
         """Return the zeroed float64 state, shape (slots, parameters)."""
@@ -123,7 +145,7 @@ class Optimizer:
         return 8 * self.state_rows(parameters) * parameters
 
     def settings(self) -> np.ndarray:
-        """Return the vector that the compiled `update` reads, float64 (SETTINGS,).
+        """Return the vector that the compiled update reads, float64 (SETTINGS,).
 
         Raises
         ------
@@ -132,15 +154,19 @@ class Optimizer:
         """
         if self.rate is None:
             raise InputError(f"{self.name} has no learning rate yet; give one with lr=")
-        settings = np.zeros(SETTINGS)
-        settings[CODE], settings[RATE] = self.code, self.rate
-        settings[FACTOR] = settings[HEAT] = 1.0
-        settings[SCHEDULE], settings[WARMUP] = self.schedule.code, self.schedule.warmup
-        schedule = self.schedule.known_constants()
-        settings[FIRST : FIRST + len(schedule)] = schedule
+        settings, schedule = np.zeros(SETTINGS), self.rates
+        settings[RATE], settings[FACTOR], settings[HEAT] = self.rate, 1.0, 1.0
+        settings[SCHEDULE], settings[WARMUP] = schedule.address(), schedule.warmup
+        known = schedule.known_constants()
+        settings[FIRST : FIRST + len(known)] = known
         settings[L2], settings[L1], settings[CLIP] = self.l2, self.l1, self.clip_norm or 0.0
+        settings[DECAY], settings[REACH] = self.decay, self.reach
         settings[OWN : OWN + len(self.constants)] = self.constants
         return settings
+
+    def address(self, dtype: Any = np.float32) -> int:
+        """Return the address of the compiled update for parameters of this dtype."""
+        return int(part(self.rule, update_of(real_of(dtype))).address)
 
     def with_rate(self, rate: float) -> "Optimizer":
         """Return the same optimizer with another learning rate."""
@@ -157,21 +183,30 @@ class Optimizer:
         """Take one step in place; `step` counts from 0, and by default all is penalised."""
         if penalised is None:
             penalised = np.ones(parameters.size, np.bool_)
-        update(parameters, gradient, state, self.settings(), step, penalised)
+        address = self.address(parameters.dtype)
+        step_whole(address, parameters, gradient, state, self.settings(), step, penalised)
 
     def solution(self, parameters: np.ndarray, state: np.ndarray) -> np.ndarray:
-        """Return what a run keeps, float32: the average of iterates where the optimizer has one.
+        """Return what a run keeps: the average of iterates where the optimizer has one.
 
         For all other optimizers it is `parameters` itself, no copy.
         """
-        if self.code != AVERAGED:
+        if not self.averages:
             return parameters
-        average: np.ndarray = (parameters + state[0]).astype(np.float32)
+        average: np.ndarray = (parameters + state[0]).astype(parameters.dtype)
         return average
 
     def to_config(self) -> dict[str, object]:
         """Return what `ooc.optim.optimizer_from_config` makes it from again, JSON-ready."""
-        return asdict(self)
+        return {
+            "name": self.name,
+            "rate": self.rate,
+            "constants": list(self.constants),
+            "l2": self.l2,
+            "l1": self.l1,
+            "clip_norm": self.clip_norm,
+            "schedule": self.rates.to_config(),
+        }
 
 
 def positive(name: str, value: float) -> float:

@@ -85,49 +85,14 @@ def soft_threshold(value: float, threshold: float) -> float:
 
 
 @exact_kernel
-def shrink(
-    parameters: np.ndarray, sums: np.ndarray, mask: np.ndarray, length: float, l1: float
-) -> None:
-    """Threshold penalised entries of a piece, and tell the sum of gradients what that took away.
+def settle(value: float, length: float, l1: float, penalised: bool) -> float:
+    """Return where a step comes to rest: the L1 penalty's proximal map for a step of this length.
 
-    The threshold takes what a subgradient of the penalty at the new point would have taken. That
-    goes into a velocity like any gradient (iPiano: Ochs, Chen, Brox and Pock 2014): without it,
-    a memory mu would weaken the penalty by a factor of 1 - mu.
+    `length` is how far the step goes for a gradient of 1 (Yun, Lozano and Yang 2021, algorithm 1).
 
-    Parameters
-    ----------
-    sums
-        The piece's velocity, or its gradient where there is none, float64.
-    mask
-        The piece's entries that are penalised.
-    length
-        How far the step goes for a gradient of 1.
+    Examples
+    --------
+    >>> settle(3.0, 0.5, 2.0, True), settle(3.0, 0.5, 2.0, False)
+    (2.0, 3.0)
     """
-    if length <= 0:
-        return
-    for i in range(parameters.size):
-        if mask[i]:
-            moved = np.float64(parameters[i])
-            shrunk = soft_threshold(moved, length * l1)
-            parameters[i] = shrunk
-            sums[i] += (moved - shrunk) / length
-
-
-@exact_kernel
-def shrink_scaled(
-    parameters: np.ndarray,
-    square: np.ndarray,
-    mask: np.ndarray,
-    square_scale: float,
-    epsilon: float,
-    threshold: float,
-) -> None:
-    """Threshold penalised entries of a piece, each by its own length of step.
-
-    That is ``threshold / (sqrt(square * square_scale) + epsilon)`` (Yun, Lozano and Yang 2021,
-    algorithm 1). An entry without any gradient is set to zero.
-    """
-    for i in range(parameters.size):
-        if mask[i]:
-            own = threshold / (math.sqrt(square[i] * square_scale) + epsilon)
-            parameters[i] = soft_threshold(np.float64(parameters[i]), own)
+    return soft_threshold(value, length * l1) if l1 > 0.0 and penalised else value

@@ -1,19 +1,23 @@
 """Learning-rate schedules: functions of the step, compiled, with their constants in two numbers.
 
-A new schedule is one constructor, one entry of `SCHEDULES` and one branch of `rate_factor`. Its
-own clock starts where the warm-up ends. Only "plateau" looks at what happened, and that is left
-to `plateau_factor`.
+A new schedule is one rule (first constant, second constant, step) -> factor, called by its
+address, one constructor, and one entry of `SCHEDULES`. Its own clock starts where the warm-up ends.
+Only "plateau" looks at what happened, and that is left to `plateau_factor`.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ooc.core.compiler import exact_kernel
+import numpy as np
+from numba import types
+
+from ooc.core.compiler import by_address, exact_kernel, part
 from ooc.core.errors import InputError
 
-CONSTANT, INVERSE_SCALING, STEP, COSINE, PLATEAU = range(5)
+RULE = types.float64(types.float64, types.float64, types.float64)
+call_rule = by_address(lambda given: RULE)
 
 
 def _whole(name: str, value: float, least: int) -> float:
@@ -36,18 +40,23 @@ class Schedule:
     ----------
     name
         Its entry in `SCHEDULES`.
-    code
-        What the compiled `rate_factor` chooses by.
+    rule
+        Function of the constants and the step; None where the factor is always 1.
     constants
         What it calls its own, in the order in which its constructor takes them: none or two.
     warmup
         Steps in which the rate first grows, linearly, to its full length.
+    spans_run
+        Whether the first constant is to become the steps of the run that come after the warm-up.
     """
 
     name: str
-    code: int
+    rule: Callable[[float, float, float], float] | None = field(
+        default=None, repr=False, compare=False
+    )
     constants: tuple[float, ...] = ()
     warmup: int = 0
+    spans_run: bool = False
 
     def __post_init__(self) -> None:
         _whole("warmup", self.warmup, 0)
@@ -60,10 +69,10 @@ class Schedule:
         >>> cosine(warmup=100).for_steps(1000).constants
         (900.0, 0.0)
         """
-        if self.code != COSINE or self.constants[0] > 0:
+        if not self.spans_run:
             return self
         steps = float(max(total - self.warmup, 1))
-        return replace(self, constants=(steps, self.constants[1]))
+        return replace(self, constants=(steps, *self.constants[1:]), spans_run=False)
 
     def known_constants(self) -> tuple[float, ...]:
         """Return the constants, as the compiled `rate_factor` takes them.
@@ -73,12 +82,20 @@ class Schedule:
         InputError
             If the schedule is to span a run, and `for_steps` was not told of which length.
         """
-        if self.code == COSINE and self.constants[0] == 0:
+        if self.spans_run:
             raise InputError(
-                "cosine is to span the run, but the run's steps are not known; "
-                "give them with cosine(steps=...)"
+                f"{self.name} is to span the run, but the run's steps are not known; "
+                f"give them with {self.name}(steps=...)"
             )
         return self.constants
+
+    def address(self) -> int:
+        """Return the address of the compiled rule; 0 where there is none."""
+        return 0 if self.rule is None else int(part(self.rule, RULE).address)
+
+    def to_config(self) -> dict[str, Any]:
+        """Return what `schedule_from_config` makes it from again, JSON-ready."""
+        return {"name": self.name, "constants": list(self.constants), "warmup": self.warmup}
 
 
 def constant(*, warmup: int = 0) -> Schedule:
@@ -89,7 +106,12 @@ def constant(*, warmup: int = 0) -> Schedule:
     >>> constant(warmup=4).warmup
     4
     """
-    return Schedule("constant", CONSTANT, warmup=warmup)
+    return Schedule("constant", warmup=warmup)
+
+
+def inverse_scaling_rule(decay_steps: float, power: float, step: float) -> float:
+    """Return ``(1 + step / decay_steps) ** -power``."""
+    return (1.0 + step / decay_steps) ** -power
 
 
 def inverse_scaling(decay_steps: float, power: float = 0.5, *, warmup: int = 0) -> Schedule:
@@ -104,7 +126,12 @@ def inverse_scaling(decay_steps: float, power: float = 0.5, *, warmup: int = 0) 
         if not 0 < value < math.inf:
             raise InputError(f"{name} must be a positive finite number, not {value}")
     constants = (float(decay_steps), float(power))
-    return Schedule("inverse_scaling", INVERSE_SCALING, constants, warmup)
+    return Schedule("inverse_scaling", inverse_scaling_rule, constants, warmup)
+
+
+def step_rule(every: float, factor: float, step: float) -> float:
+    """Return the factor once more for each `every` steps."""
+    return factor ** math.floor(step / every)
 
 
 def staircase(every: int, factor: float = 0.1, *, warmup: int = 0) -> Schedule:
@@ -116,7 +143,12 @@ def staircase(every: int, factor: float = 0.1, *, warmup: int = 0) -> Schedule:
     (1000.0, 0.5)
     """
     constants = (_whole("every", every, 1), _lowering("factor", factor))
-    return Schedule("step", STEP, constants, warmup)
+    return Schedule("step", step_rule, constants, warmup)
+
+
+def cosine_rule(steps: float, floor: float, step: float) -> float:
+    """Return a half cosine from 1 to `floor`, which is kept after so many steps."""
+    return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * min(step / steps, 1.0)))
 
 
 def cosine(steps: int | None = None, floor: float = 0.0, *, warmup: int = 0) -> Schedule:
@@ -132,14 +164,14 @@ def cosine(steps: int | None = None, floor: float = 0.0, *, warmup: int = 0) -> 
     Examples
     --------
     >>> schedule = cosine(100)
-    >>> [round(rate_factor(schedule.code, 0, *schedule.constants, s), 6) for s in (0, 50, 200)]
+    >>> [round(rate_factor(schedule.address(), 0, 100.0, 0.0, s), 6) for s in (0, 50, 200)]
     [1.0, 0.5, 0.0]
     """
     if not 0 <= floor <= 1:
         raise InputError(f"floor must be between 0 and 1, not {floor}; try floor=0")
     # 0 stands for None in a saved description.
     own = _whole("steps", steps, 1) if steps else 0.0
-    return Schedule("cosine", COSINE, (own, float(floor)), warmup)
+    return Schedule("cosine", cosine_rule, (own, float(floor)), warmup, spans_run=not steps)
 
 
 def plateau(factor: float = 0.5, patience: int = 2, *, warmup: int = 0) -> Schedule:
@@ -151,7 +183,7 @@ def plateau(factor: float = 0.5, patience: int = 2, *, warmup: int = 0) -> Sched
     (0.5, 2.0)
     """
     constants = (_lowering("factor", factor), _whole("patience", patience, 1))
-    return Schedule("plateau", PLATEAU, constants, warmup)
+    return Schedule("plateau", None, constants, warmup)
 
 
 UNCHANGED = constant()
@@ -166,24 +198,21 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
 
 
 @exact_kernel
-def rate_factor(code: int, warmup: int, first: float, second: float, step: int) -> float:
+def rate_factor(rule: int, warmup: int, first: float, second: float, step: int) -> float:
     """Return what the learning rate is multiplied with at a step, counted from 0.
+
+    `rule` is an address, or 0 for a factor of 1.
 
     Examples
     --------
-    >>> rate_factor(STEP, 0, 10.0, 0.5, 25)
+    >>> rate_factor(staircase(10, factor=0.5).address(), 0, 10.0, 0.5, 25)
     0.25
     """
     if step < warmup:
         return (step + 1.0) / warmup
-    own = float(step - warmup)
-    if code == INVERSE_SCALING:
-        return (1.0 + own / first) ** -second
-    if code == STEP:
-        return second ** math.floor(own / first)
-    if code == COSINE:
-        return second + (1.0 - second) * 0.5 * (1.0 + math.cos(math.pi * min(own / first, 1.0)))
-    return 1.0
+    if rule == 0:
+        return 1.0
+    return call_rule(rule, (first, second, np.float64(step - warmup)))
 
 
 def plateau_factor(schedule: Schedule, losses: Sequence[float]) -> float:
@@ -197,7 +226,7 @@ def plateau_factor(schedule: Schedule, losses: Sequence[float]) -> float:
     >>> plateau_factor(plateau(0.5, patience=2), [3.0, 2.0, 2.5, 2.0, 1.0])
     0.5
     """
-    if schedule.code != PLATEAU:
+    if schedule.name != "plateau":
         return 1.0
     lowering, patience = schedule.constants
     factor, best, without = 1.0, math.inf, 0
@@ -219,8 +248,7 @@ def schedule_from_config(config: Mapping[str, Any]) -> Schedule:
 
     Examples
     --------
-    >>> from dataclasses import asdict
-    >>> schedule_from_config(asdict(cosine(10))) == cosine(10)
+    >>> schedule_from_config(cosine(10).to_config()) == cosine(10)
     True
     """
     name = config.get("name") if isinstance(config, Mapping) else config
@@ -230,9 +258,4 @@ def schedule_from_config(config: Mapping[str, Any]) -> Schedule:
         schedule = SCHEDULES[name](*config["constants"], warmup=config["warmup"])
     except (KeyError, TypeError) as error:
         raise InputError(f"schedule {name} cannot be made from {config}: {error}") from None
-    if config.get("code") != schedule.code:
-        raise InputError(
-            f"schedule {name} has code {schedule.code}, but its description says "
-            f"{config.get('code')}; train again with this version"
-        )
     return schedule

@@ -5,18 +5,12 @@ import numpy as np
 from ooc.core.compiler import exact_kernel
 from ooc.optim.schedules import rate_factor
 
-# The codes by which the compiled `update_piece` chooses.
-SGD, MOMENTUM, ADAM, NESTEROV, ADAGRAD, RMSPROP, ADAMW, AVERAGED = range(8)
-# Those that are told the gradient over all rows, whose steps SciPy takes.
-LBFGS, CG, HYBRID = range(100, 103)
-# Those whose step is the gradient times the rate.
-PLAIN = (SGD, AVERAGED)
-
-# Entries of the float64 settings: which update, its learning rate, two factors that a run may
-# change as it goes on (a plateau lowers the one, a temperature heats or cools with the other), the
-# schedule's code and constants, penalties, the largest norm of a gradient
-# (0: any), and from OWN on the constants that the optimizer calls its own.
-CODE, RATE, FACTOR, HEAT, SCHEDULE, WARMUP, FIRST, SECOND, L2, L1, CLIP, OWN = range(12)
+# Entries of the float64 settings: the learning rate; two factors that a run may change as it goes
+# on (a plateau lowers the one, a temperature heats or cools with the other); the address of the
+# schedule's rule, its warm-up and constants; penalties; the largest norm of a gradient (0: any); the decoupled decay of
+# parameters; how many times the rate a long run walks for a constant gradient of 1 (0 where each
+# parameter has a rate of its own); and from OWN on the constants that the optimizer calls its own.
+RATE, FACTOR, HEAT, SCHEDULE, WARMUP, FIRST, SECOND, L2, L1, CLIP, DECAY, REACH, OWN = range(13)
 OWN_CONSTANTS = 4
 SETTINGS = OWN + OWN_CONSTANTS
 
@@ -32,6 +26,6 @@ def rate_at(settings: np.ndarray, step: int) -> float:
     >>> rate_at(settings, 0), rate_at(settings, 9)
     (0.125, 0.5)
     """
-    schedule, warmup = int(settings[SCHEDULE]), int(settings[WARMUP])
-    factor = rate_factor(schedule, warmup, settings[FIRST], settings[SECOND], step)
+    rule, warmup = int(settings[SCHEDULE]), int(settings[WARMUP])
+    factor = rate_factor(rule, warmup, settings[FIRST], settings[SECOND], step)
     return settings[RATE] * settings[FACTOR] * settings[HEAT] * factor

@@ -1,0 +1,162 @@
+"""Shares of a batch: gathered into a thread's scratch, and handed to the model by its address."""
+
+import numpy as np
+from numba import get_thread_id, prange
+
+from ooc.core.compiler import array_at, exact_kernel
+from ooc.kernels.counters import OK
+from ooc.kernels.dropout import step_seed
+from ooc.kernels.share import (
+    Numbers,
+    Output,
+    Share,
+    Standard,
+    call_accumulate,
+    call_gather,
+    call_gather_integers,
+)
+from ooc.kernels.work import (
+    COLUMN,
+    FEATURES,
+    FURTHER,
+    GATHER,
+    INTEGERS,
+    OF_PHASE,
+    PLACE,
+    SOURCE,
+    TARGETS,
+    VALUES,
+    call_run_share,
+)
+
+
+def run_share(
+    work: np.ndarray,
+    one: np.floating,
+    thread: int,
+    start: int,
+    count: int,
+    filled: int,
+    slot: int,
+    before: int,
+    is_whole: bool,
+) -> int:
+    """Gather rows for a share and, if that makes it whole, let the models fill its slot.
+
+    Parameters
+    ----------
+    work, one
+        The record of `ooc.kernels.work`, (1,), and the number 1 in the type of the parameters.
+    thread
+        Whose scratch is used.
+    start, count, filled
+        Rows ``order[start : start + count]`` come after `filled` others.
+    slot, before
+        Where it goes, and how many rows of the batch come before its own.
+    is_whole
+        Whether no more rows come.
+    """
+    w, integer, real = work[0], np.int64(0), np.float64(0)
+    first = thread * w.most_rows
+    features = array_at(
+        w.features + first * w.feature_width * w.item, (w.most_rows, w.feature_width), one
+    )
+    targets = array_at(
+        w.targets + first * w.target_width * w.item, (w.most_rows, w.target_width), one
+    )
+    further = array_at(
+        w.further + first * w.further_width * w.item, (w.most_rows, w.further_width), one
+    )
+    weights = array_at(
+        w.weights + first * w.weight_width * w.item, (w.most_rows, w.weight_width), one
+    )
+    numbers = array_at(
+        w.numbers + first * w.number_width * 8, (w.most_rows, w.number_width), integer
+    )
+    order = array_at(w.order, (w.rows,), np.int32(0))
+    standard = Standard(
+        array_at(w.shift, (w.shift_count,), real),
+        array_at(w.low, (w.shift_count,), one),
+        array_at(w.factor, (w.factor_count,), one),
+    )
+    plain = Standard(standard.shift[:0], standard.low[:0], array_at(w.ones, (1,), one))
+    arrays = array_at(w.arrays, (w.array_count, 5), integer)
+    for number in range(w.array_count):
+        gather, source, values = (
+            arrays[number, GATHER],
+            arrays[number, SOURCE],
+            arrays[number, VALUES],
+        )
+        place, column = arrays[number, PLACE], arrays[number, COLUMN]
+        if place == INTEGERS:
+            call_gather_integers(
+                gather, (source, values, order, start, count, numbers, filled, column)
+            )
+            continue
+        tile, moved = weights, plain
+        if place == FEATURES:
+            tile, moved = features, standard
+        elif place == TARGETS:
+            tile = targets
+        elif place == FURTHER:
+            tile = further
+        call_gather(gather, (source, values, order, start, count, moved, tile, filled, column))
+    if not is_whole:
+        return OK
+    rows, turns = filled + count, array_at(w.turns, (w.cycle, 3), integer)
+    share = Share(
+        features[:rows],
+        targets[:rows],
+        further[:rows],
+        weights.reshape((w.most_rows * w.weight_width,))[: rows * w.weight_width],
+        numbers[:rows],
+        np.int64(before),
+        w.step,
+        np.int64(step_seed(np.uint64(w.run_key), w.step)) if w.seed < 0 else w.seed,
+        turns[w.step % w.cycle, OF_PHASE],
+    )
+    own = array_at(w.own + thread * w.own_size * w.item, (w.own_size,), one)
+    said = Numbers(
+        array_at(w.reals, (w.real_count,), real), array_at(w.integers, (w.integer_count,), integer)
+    )
+    parameters = array_at(w.parameters, (w.models, w.size), one)
+    active = array_at(w.active, (w.models,), np.bool_(True))
+    statuses = array_at(w.statuses, (w.models, w.slots), integer)
+    for m in range(w.models):
+        if active[m]:
+            place = m * w.slots + slot
+            output = Output(
+                array_at(w.gradients + place * w.gradient_size * w.item, (w.gradient_size,), one),
+                array_at(w.slot_terms + place * w.terms * 8, (w.terms,), real),
+                array_at(w.touched + place * w.capacity * 8, (w.capacity,), integer),
+                array_at(w.reports + place * 16, (2,), integer),
+            )
+            statuses[m, slot] = call_accumulate(
+                w.accumulate, (share, parameters[m], said, own, output)
+            )
+    return OK
+
+
+def run_shares(work: np.ndarray, one: np.floating) -> int:
+    """Work off the shares at hand, one after the other."""
+    for number in range(work[0].shares):
+        run_share_at(work, one, np.int64(0), np.int64(number))
+    return OK
+
+
+def run_shares_in_parallel(work: np.ndarray, one: np.floating) -> int:
+    """Do as `run_shares`, on Numba's threads."""
+    for place in prange(work[0].shares):
+        # The loop's own number has no sign: all would be compiled once more for it.
+        run_share_at(work, one, np.int64(get_thread_id()), np.int64(place))
+    return OK
+
+
+@exact_kernel
+def run_share_at(work: np.ndarray, one: np.floating, thread: int, number: int) -> None:
+    """Work off one of the shares at hand, in a thread's scratch."""
+    w, empty = work[0], np.int64(0)
+    start = w.start + number * w.share_rows
+    count = min(w.share_rows, w.stop - start)
+    slot, before = w.slot + number, w.before + number * w.share_rows
+    call_run_share(w.run_share, (work, one, thread, start, count, empty, slot, before, True))

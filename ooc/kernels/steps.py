@@ -1,0 +1,289 @@
+"""From the gradients of a batch's shares to a step: added up in order, piece by piece.
+
+Shares of even number are added up apart from those of odd number: both are gradients of the same
+mean over other rows, and tell signal from noise. A share has a slot until the step; where a batch
+has more shares than there are slots, they are folded into sums, in the order of the shares all the
+same. Every sum is float64, and its order depends on the batch and the model alone.
+"""
+
+import math
+
+import numpy as np
+from numba import get_thread_id, prange
+
+from ooc.core.compiler import array_at, exact_kernel
+from ooc.kernels.counters import (
+    HALVED,
+    LOSS_SUM,
+    NOISE,
+    NOISE_SQUARES,
+    NOT_FINITE,
+    OK,
+    SIGNAL,
+    SIGNAL_NOISE,
+    SIGNAL_SQUARES,
+    TOTALS,
+)
+from ooc.kernels.work import (
+    BEFORE,
+    DOT,
+    EACH,
+    OF_PHASE,
+    ONE,
+    OTHER,
+    PENALTY,
+    PHASE,
+    START,
+    STOP,
+    call_merge_touched,
+    call_run_piece,
+    call_run_pieces,
+    call_step_touched,
+)
+from ooc.optim.penalties import clip_scale
+from ooc.optim.settings import CLIP, SETTINGS, rate_at
+from ooc.optim.step import step_piece
+
+
+def fold(work: np.ndarray, one: np.floating) -> int:
+    """Add the slots to the sums of every active model, in their order, and free them."""
+    w, real = work[0], np.float64(0)
+    gradients = array_at(w.gradients, (w.models, w.slots, w.gradient_size), one)
+    sums = array_at(w.sums, (w.models, 2, w.size), real)
+    terms = array_at(w.slot_terms, (w.models, w.slots, w.terms), real)
+    term_sums = array_at(w.term_sums, (w.models, w.terms), real)
+    active = array_at(w.active, (w.models,), np.bool_(True))
+    for m in range(w.models):
+        if active[m]:
+            for slot in range(w.used):
+                number = w.folded + slot
+                half, gradient = sums[m, number % 2], gradients[m, slot]
+                if number < 2:
+                    half[:] = 0.0
+                for i in range(w.size):
+                    half[i] += gradient[i]
+                if number == 0:
+                    term_sums[m] = 0.0
+                for k in range(w.terms):
+                    term_sums[m, k] += terms[m, slot, k]
+    w.folded += w.used
+    w.used = 0
+    return OK
+
+
+@exact_kernel
+def note_halves(one: np.ndarray, other: np.ndarray, note: np.ndarray) -> None:
+    """Set the product of the halves of a piece, and the square of each.
+
+    There are three sums of each kind in a fixed order, so that an addition need not wait for the
+    one before.
+    """
+    dots, ones, others = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
+    whole = one.size // 3 * 3
+    for i in range(0, whole, 3):
+        a, b, c = one[i], one[i + 1], one[i + 2]
+        x, y, z = other[i], other[i + 1], other[i + 2]
+        dots = (dots[0] + a * x, dots[1] + b * y, dots[2] + c * z)
+        ones = (ones[0] + a * a, ones[1] + b * b, ones[2] + c * c)
+        others = (others[0] + x * x, others[1] + y * y, others[2] + z * z)
+    note[DOT] = dots[0] + dots[1] + dots[2]
+    note[ONE] = ones[0] + ones[1] + ones[2]
+    note[OTHER] = others[0] + others[1] + others[2]
+    for i in range(whole, one.size):
+        note[DOT] += one[i] * other[i]
+        note[ONE] += one[i] * one[i]
+        note[OTHER] += other[i] * other[i]
+
+
+def run_piece(
+    work: np.ndarray,
+    one: np.floating,
+    thread: int,
+    m: int,
+    piece: int,
+    rate: float,
+    scale: float,
+    adds: bool,
+    updates: bool,
+) -> int:
+    """Add up a piece of a model's gradient, and take the optimizer's step with it.
+
+    Nothing is done for a piece of another phase than the one whose turn it is.
+
+    Parameters
+    ----------
+    rate, scale
+        The learning rate, and what the gradient is multiplied with, see
+        `ooc.optim.penalties.clip_scale`.
+    adds, updates
+        Whether it is added up, and whether the step is taken.
+    """
+    w, real, integer = work[0], np.float64(0), np.int64(0)
+    pieces = array_at(w.pieces, (w.piece_count, 3), integer)
+    turns = array_at(w.turns, (w.cycle, 3), integer)
+    start, stop, turn = pieces[piece, START], pieces[piece, STOP], turns[w.step % w.cycle]
+    phase, size = turn[OF_PHASE], stop - start
+    if pieces[piece, PHASE] != phase:
+        return OK
+    gradient = array_at(w.gradient + 8 * start, (size,), real)
+    parameters = array_at(w.parameters + (m * w.size + start) * w.item, (size,), one)
+    if adds:
+        halves = array_at(w.halves + 16 * thread * w.longest, (2, w.longest), real)
+        for half in range(2):
+            if w.folded > half:
+                folded = array_at(w.sums + 8 * ((2 * m + half) * w.size + start), (size,), real)
+                for i in range(size):
+                    halves[half, i] = folded[i]
+            elif w.folded + w.used <= half:
+                for i in range(size):
+                    halves[half, i] = 0.0
+        for slot in range(w.used):
+            place = (m * w.slots + slot) * w.gradient_size + start
+            share, number = array_at(w.gradients + place * w.item, (size,), one), w.folded + slot
+            total = halves[number % 2]
+            if number < 2:
+                for i in range(size):
+                    total[i] = share[i]
+            else:
+                for i in range(size):
+                    total[i] += share[i]
+        note = array_at(w.notes + 32 * piece, (4,), real)
+        first, second = halves[0][:size], halves[1][:size]
+        if w.folded + w.used > 1:
+            note_halves(first, second, note)
+        factor = 1.0 / w.in_batch if w.mean != 0 else 1.0
+        for i in range(size):
+            gradient[i] = (first[i] + second[i]) * factor
+        decay, penalty, nothing = array_at(w.decay, (w.piece_count,), real)[piece], 0.0, 0.0
+        if decay > 0:
+            for i in range(size):
+                value = np.float64(parameters[i])
+                gradient[i] += decay * value
+                penalty += value * value
+        # 0, or NaN where anything is not finite: four sums, as in `clip_scale`.
+        a, b, c, d = 0.0, 0.0, 0.0, 0.0
+        for i in range(0, size - 3, 4):
+            a += gradient[i] * 0.0
+            b += gradient[i + 1] * 0.0
+            c += gradient[i + 2] * 0.0
+            d += gradient[i + 3] * 0.0
+        for i in range(size // 4 * 4, size):
+            nothing += gradient[i] * 0.0
+        note[PENALTY] = 0.5 * decay * penalty + (nothing + ((a + b) + (c + d)))
+    if updates:
+        step_piece(
+            array_at(w.updates, (w.models, w.phases), integer)[m, phase],
+            parameters,
+            gradient,
+            array_at(w.state, (w.models, w.state_rows, w.size), real)[m],
+            array_at(w.settings, (w.models, w.phases, SETTINGS), real)[m, phase],
+            rate,
+            w.step // w.cycle * turn[EACH] + turn[BEFORE],
+            array_at(w.penalised, (w.size,), np.bool_(True)),
+            start,
+            scale,
+        )
+    return OK
+
+
+def run_pieces(
+    work: np.ndarray, one: np.floating, m: int, rate: float, scale: float, adds: bool, updates: bool
+) -> int:
+    """Run `run_piece` for all pieces, one after the other."""
+    w = work[0]
+    for piece in range(w.piece_count):
+        call_run_piece(
+            w.run_piece,
+            (work, one, np.int64(0), m, np.int64(piece), rate, scale, adds, updates),
+        )
+    return OK
+
+
+def run_pieces_in_parallel(
+    work: np.ndarray, one: np.floating, m: int, rate: float, scale: float, adds: bool, updates: bool
+) -> int:
+    """Do as `run_pieces`, on Numba's threads."""
+    w = work[0]
+    for place in prange(w.piece_count):
+        thread, piece = np.int64(get_thread_id()), np.int64(place)
+        call_run_piece(w.run_piece, (work, one, thread, m, piece, rate, scale, adds, updates))
+    return OK
+
+
+def take_steps(work: np.ndarray, one: np.floating) -> int:
+    """Take the step of every active model; one that is not finite is left behind by others."""
+    w, real, integer = work[0], np.float64(0), np.int64(0)
+    turn = array_at(w.turns, (w.cycle, 3), integer)[w.step % w.cycle]
+    own_step = w.step // w.cycle * turn[EACH] + turn[BEFORE]
+    settings = array_at(w.settings, (w.models, w.phases, SETTINGS), real)
+    gradient = array_at(w.gradient, (w.gradient_count,), real)
+    notes = array_at(w.notes, (w.piece_count, 4), real)
+    active = array_at(w.active, (w.models,), np.bool_(True))
+    status, going_on = OK, False
+    for m in range(w.models):
+        if not active[m]:
+            continue
+        own = settings[m, turn[OF_PHASE]]
+        rate, scale, clips, touched = rate_at(own, own_step), 1.0, own[CLIP] > 0, integer
+        notes[:] = 0.0
+        if clips and w.phases > 1:
+            gradient[:] = 0.0
+        if w.merge_touched != 0:
+            factor = 1.0 / w.in_batch if w.mean != 0 else 1.0
+            touched = call_merge_touched(w.merge_touched, (work, one, np.int64(m), factor))
+        # Clipping needs all of the gradient before any step: pieces are added up, then stepped
+        # with.
+        call_run_pieces(
+            w.run_pieces, (work, one, np.int64(m), rate, scale, True, not clips)
+        )
+        if clips:
+            scale = clip_scale(gradient, own)
+            call_run_pieces(w.run_pieces, (work, one, np.int64(m), rate, scale, False, True))
+        if touched > 0:
+            call_step_touched(w.step_touched, (work, one, np.int64(m), touched, rate, scale))
+        found = note_step(work, m, notes)
+        if found != OK:
+            status, active[m] = found, w.models == 1
+        going_on = going_on or found == OK
+    return OK if going_on else status
+
+
+@exact_kernel
+def note_step(work: np.ndarray, m: int, notes: np.ndarray) -> int:
+    """Add a step's loss, terms and noise to a model's totals; tell if all is finite."""
+    w, real = work[0], np.float64(0)
+    totals = array_at(w.totals, (w.models, TOTALS + w.terms), real)[m]
+    terms = array_at(w.slot_terms, (w.models, w.slots, w.terms), real)[m]
+    dot, one, other, loss, rows = 0.0, 0.0, 0.0, 0.0, w.in_batch
+    for piece in range(w.piece_count):
+        dot += notes[piece, DOT]
+        one += notes[piece, ONE]
+        other += notes[piece, OTHER]
+        loss += notes[piece, PENALTY]
+    loss *= rows
+    for k in range(w.terms):
+        term = 0.0
+        if w.folded > 0:
+            term = array_at(w.term_sums, (w.models, w.terms), real)[m, k]
+        for slot in range(w.used):
+            term += terms[slot, k]
+        totals[TOTALS + k] += term
+        loss += term
+    totals[LOSS_SUM] += loss
+    shares = w.folded + w.used
+    if shares > 1:
+        last = rows - (shares - 1) * w.share_rows
+        first = (shares + 1) // 2 * w.share_rows
+        if shares % 2 == 1:
+            first -= w.share_rows - last
+        second = rows - first
+        signal = dot / first / second
+        noise = one / first / first - 2.0 * signal + other / second / second
+        noise /= 1.0 / first + 1.0 / second
+        totals[HALVED] += 1.0
+        totals[SIGNAL] += signal
+        totals[SIGNAL_SQUARES] += signal * signal
+        totals[NOISE] += noise
+        totals[NOISE_SQUARES] += noise * noise
+        totals[SIGNAL_NOISE] += signal * noise
+    return OK if math.isfinite(loss) else NOT_FINITE

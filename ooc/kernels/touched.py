@@ -1,0 +1,83 @@
+"""A part of the parameters of which a batch touches some rows only, such as a table of embeddings.
+
+A share reports which rows of the part it touched, each once, and puts their gradients behind the
+dense part of its own. The rows of all shares are merged in the order of the shares, and only they
+are updated: a row that no batch touches costs nothing, and its optimizer state stays as it is. The
+noise of the gradient is that of the dense part.
+"""
+
+import numpy as np
+
+from ooc.core.compiler import array_at
+from ooc.core.hashing import mix
+from ooc.kernels.counters import OK
+from ooc.kernels.share import TOUCHED
+from ooc.kernels.work import BEFORE, EACH, OF_PHASE
+from ooc.optim.settings import SETTINGS
+from ooc.optim.step import step_piece
+
+_FREE = -1
+
+
+def merge_touched(work: np.ndarray, one: np.floating, m: int, factor: float) -> int:
+    """Add up the gradients of touched rows; return how many rows were touched in all.
+
+    Their numbers come to be in the record's `merged`, in the order in which shares named them, and
+    their gradients behind the dense part of the step's gradient.
+    """
+    w, integer, real = work[0], np.int64(0), np.float64(0)
+    width, dense = w.touched_width, w.touched_first
+    places = array_at(w.places, (2, w.place_count), integer)
+    keys, numbers = places[0], places[1]
+    keys[:] = _FREE
+    mask, count = np.uint64(w.place_count - 1), 0
+    merged = array_at(w.merged, (w.slots * w.capacity,), integer)
+    gradient = array_at(w.gradient, (w.gradient_count,), real)
+    for slot in range(w.used):
+        at = m * w.slots + slot
+        share = array_at(w.gradients + at * w.gradient_size * w.item, (w.gradient_size,), one)
+        touched = array_at(w.touched + at * w.capacity * 8, (w.capacity,), integer)
+        report = array_at(w.reports + at * 16, (2,), integer)
+        for k in range(report[TOUCHED]):
+            row = touched[k]
+            place = np.int64(mix(np.uint64(row)) & mask)
+            while keys[place] != _FREE and keys[place] != row:
+                place = np.int64(np.uint64(place + 1) & mask)
+            if keys[place] == _FREE:
+                keys[place], numbers[place], merged[count] = row, count, row
+                for j in range(width):
+                    gradient[dense + count * width + j] = 0.0
+                count += 1
+            begin, own = dense + numbers[place] * width, dense + k * width
+            for j in range(width):
+                gradient[begin + j] += share[own + j]
+    for i in range(dense, dense + count * width):
+        gradient[i] *= factor
+    gradient[dense + count * width :] = 0.0
+    return count
+
+
+def step_touched(
+    work: np.ndarray, one: np.floating, m: int, count: int, rate: float, scale: float
+) -> int:
+    """Take the optimizer's step for the rows that were touched."""
+    w, integer, real = work[0], np.int64(0), np.float64(0)
+    width, dense = w.touched_width, w.touched_first
+    turn = array_at(w.turns, (w.cycle, 3), integer)[w.step % w.cycle]
+    phase = turn[OF_PHASE]
+    merged = array_at(w.merged, (count,), integer)
+    for k in range(count):
+        first, own = dense + merged[k] * width, dense + k * width
+        step_piece(
+            array_at(w.updates, (w.models, w.phases), integer)[m, phase],
+            array_at(w.parameters + (m * w.size + first) * w.item, (width,), one),
+            array_at(w.gradient + 8 * own, (width,), real),
+            array_at(w.state, (w.models, w.state_rows, w.size), real)[m],
+            array_at(w.settings, (w.models, w.phases, SETTINGS), real)[m, phase],
+            rate,
+            w.step // w.cycle * turn[EACH] + turn[BEFORE],
+            array_at(w.penalised, (w.size,), np.bool_(True)),
+            first,
+            scale,
+        )
+    return OK

@@ -1,0 +1,208 @@
+"""What a model may declare of itself, and what holds where it does not: nobody guesses by class."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ooc.core.errors import InputError
+from ooc.models.contract import Layout, Model, Statistics
+
+if TYPE_CHECKING:
+    from ooc.optim.optimizer import Optimizer
+
+
+@dataclass(frozen=True)
+class Needs:
+    """The arrays that travel in a model's batches, exactly these.
+
+    Attributes
+    ----------
+    features
+        "floats", or "integers" where they are identifiers: those never go through a float.
+    further, integers
+        Names of other arrays, that come as floats and as integers.
+    """
+
+    features: str = "floats"
+    further: tuple[str, ...] = ()
+    integers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A group of parts that takes its turn for some steps; a model's phases come one after another.
+
+    Attributes
+    ----------
+    name
+        The group, see `Layout.groups`.
+    steps
+        How many steps in a row are its own.
+    optimizer
+        What takes them; None: what the trainer was given.
+    """
+
+    name: str
+    steps: int = 1
+    optimizer: "Optimizer | None" = None
+
+
+@dataclass(frozen=True)
+class Standardisation:
+    """How features come to a model: (x - shift) times factor.
+
+    Attributes
+    ----------
+    shift
+        (F,) float64, or empty for 0.
+    factor
+        (F,) float64, or (1,) for all features.
+    """
+
+    shift: np.ndarray = field(default_factory=lambda: np.empty(0))
+    factor: np.ndarray = field(default_factory=lambda: np.ones(1))
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A model's part of the compiled window loop.
+
+    Attributes
+    ----------
+    accumulate
+        The function that fills loss and gradient of a share, see
+        `ooc.kernels.share.accumulate_of`.
+    reals, integers
+        The model's own numbers, as that function reads them.
+    standard
+        How features come to it.
+    shares
+        Shares into which a batch is cut, as long as they are neither smaller nor larger than
+        `least_rows` and `most_rows`: a function of batch and model, never of threads.
+    own_values
+        Values of scratch that the function uses for each row of a share.
+    decay
+        For parts that the model penalises in its own loss: half of it times their squares.
+    touched_values
+        Rows of the touched part that one row of data touches, at most.
+    uses_blas
+        Whether it calls BLAS, which then has one thread.
+    eager
+        Whether shares go to several threads from the start; else only where that was faster.
+    """
+
+    accumulate: Callable[..., int]
+    reals: np.ndarray
+    integers: np.ndarray
+    standard: Standardisation = field(default_factory=Standardisation)
+    shares: int = 2
+    least_rows: int = 4
+    most_rows: int = 256
+    own_values: int = 0
+    decay: Mapping[str, float] = field(default_factory=dict)
+    touched_values: int = 0
+    uses_blas: bool = False
+    eager: bool = False
+
+    def share_rows(self, batch_size: int) -> int:
+        """Return the rows of a share.
+
+        Examples
+        --------
+        >>> kernel = Kernel(print, np.empty(0), np.empty(0), most_rows=256)
+        >>> [kernel.share_rows(rows) for rows in (1, 256, 4096)]
+        [4, 128, 256]
+        """
+        even = -(-batch_size // self.shares)
+        return min(self.most_rows, max(self.least_rows, -(-even // 4) * 4))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the rows said before training: the model with all settled, and values of fixed parts."""
+
+    model: Model
+    parts: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def needs_of(model: Model) -> Needs:
+    """Return the arrays that the model asks for: the features, as floats, by default."""
+    return getattr(model, "needs", Needs())
+
+
+def dtype_of(model: Model) -> np.dtype:
+    """Return the type of the model's parameters: float32, unless it says float64."""
+    return np.dtype(getattr(model, "dtype", np.float32))
+
+
+def terms_of(model: Model) -> tuple[str, ...]:
+    """Return the names of the terms of the model's loss; one where it does not tell them apart."""
+    return tuple(getattr(model, "terms", ("loss",)))
+
+
+def phases_of(model: Model) -> tuple[Phase, ...]:
+    """Return the phases that take turns; one, of all parts, by default."""
+    return tuple(getattr(model, "phases", (Phase("all"),)))
+
+
+def kernel_of(model: Model, layout: Layout, parameters: np.ndarray | None = None) -> Kernel | None:
+    """Return the model's part of the compiled loop, or None where it has none.
+
+    `parameters` hold what the model keeps in fixed parts; by default what it starts from.
+    """
+    make = getattr(model, "kernel", None)
+    if make is None:
+        return None
+    if parameters is None:
+        parameters = np.zeros(layout.size, dtype_of(model))
+    kernel: Kernel = make(layout, parameters)
+    return kernel
+
+
+def scratch_bytes_of(model: Model, layout: Layout, rows: int) -> int:
+    """Return what the model says that it holds for a batch of so many rows.
+
+    Raises
+    ------
+    InputError
+        If it does not say: the memory promise counts on it.
+    """
+    declared = getattr(model, "scratch_bytes", None)
+    if declared is None:
+        raise InputError(
+            f"{model.name} does not declare what it holds beside its parameters; give it "
+            "scratch_bytes(layout, rows) -> bytes, such as 4 * rows * units"
+        )
+    return int(declared(layout, rows))
+
+
+def prepare(model: Model, statistics: Statistics) -> Prepared:
+    """Let the model ask what it must know of all rows."""
+    ask = getattr(model, "prepare", None)
+    prepared: Prepared = Prepared(model) if ask is None else ask(statistics)
+    return prepared
+
+
+def prepared_like(model: Model, saved: Mapping[str, Any]) -> Model:
+    """Return a model with the settings that rows decided when a run began, from its config."""
+    names: Sequence[str] = getattr(model, "decided", ())
+    return replace(model, **{name: saved[name] for name in names})  # type: ignore[type-var]
+
+
+def phase_at(phases: Sequence[Phase], step: int) -> tuple[int, int]:
+    """Return whose turn a step is, and how many steps it had before.
+
+    Examples
+    --------
+    >>> phases = (Phase("critic", 5), Phase("generator", 1))
+    >>> [phase_at(phases, step) for step in (0, 4, 5, 6)]
+    [(0, 0), (0, 4), (1, 0), (0, 5)]
+    """
+    rounds, left = divmod(step, sum(phase.steps for phase in phases))
+    for number, phase in enumerate(phases):
+        if left < phase.steps:
+            return number, rounds * phase.steps + left
+        left -= phase.steps
+    raise AssertionError("a cycle has as many steps as its phases")
