@@ -1,13 +1,22 @@
 """Optimizers: (init, update) pairs over one flat parameter vector.
 
-Methods on the full gradient, in `full_gradient`, are a table of their own.
+What is asked of the data, mini-batches or the gradient over all rows, is a method's: `methods`.
 
 A new optimizer is one constructor and one entry of `OPTIMIZERS` in `table`, one compiled update
 in `descent` or `adaptive`, and one branch of `update_piece` in `step`. An update never knows a
 model: it sees vectors, and one vector of settings, whose entries are named in `settings`.
 """
 
-from ooc.optim.full_gradient import FULL_GRADIENT, FullGradient, cg, hybrid, lbfgs
+from ooc.optim.full_gradient import FullGradient
+from ooc.optim.methods import (
+    FULL_GRADIENT,
+    Method,
+    as_method,
+    cg,
+    hybrid,
+    lbfgs,
+    method_from_config,
+)
 from ooc.optim.optimizer import Common, Optimizer
 from ooc.optim.penalties import clip_scale
 from ooc.optim.settings import (
@@ -64,15 +73,18 @@ __all__ = [
     "WARMUP",
     "Common",
     "FullGradient",
+    "Method",
     "Optimizer",
     "adagrad",
     "adam",
     "adamw",
+    "as_method",
     "averaged",
     "cg",
     "clip_scale",
     "hybrid",
     "lbfgs",
+    "method_from_config",
     "momentum",
     "nesterov",
     "optimizer_from_config",

@@ -7,8 +7,6 @@ from ooc.optim.schedules import rate_factor
 
 # The codes by which the compiled `update_piece` chooses.
 SGD, MOMENTUM, ADAM, NESTEROV, ADAGRAD, RMSPROP, ADAMW, AVERAGED = range(8)
-# Those that are told the gradient over all rows, whose steps SciPy takes.
-LBFGS, CG, HYBRID = range(100, 103)
 # Those whose step is the gradient times the rate.
 PLAIN = (SGD, AVERAGED)
 

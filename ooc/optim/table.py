@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Unpack
 
 from ooc.core.errors import InputError
-from ooc.optim.full_gradient import FULL_GRADIENT
 from ooc.optim.optimizer import Common, Optimizer, positive
 from ooc.optim.schedules import schedule_from_config
 from ooc.optim.settings import (
@@ -180,16 +179,16 @@ def optimizer_from_config(config: Mapping[str, Any]) -> Optimizer:
     """
     given = dict(config)
     name = given.get("name")
-    known = OPTIMIZERS | FULL_GRADIENT
-    if not isinstance(name, str) or name not in known:
-        raise InputError(f"no optimizer is called {name!r}; choose one of: {', '.join(known)}")
+    if not isinstance(name, str) or name not in OPTIMIZERS:
+        known = ", ".join(OPTIMIZERS)
+        raise InputError(f"no optimizer is called {name!r}; choose one of: {known}")
     try:
         common: dict[str, Any] = {
             key: given[key] for key in ("l2", "l1", "clip_norm") if key in given
         }
         if "schedule" in given:
             common["schedule"] = schedule_from_config(given["schedule"])
-        optimizer = known[name](given["rate"], *given["constants"], **common)
+        optimizer = OPTIMIZERS[name](given["rate"], *given["constants"], **common)
     except (KeyError, TypeError) as error:
         raise InputError(f"optimizer {name} cannot be made from {given}: {error}") from None
     made = optimizer.to_config() | {"constants": list(optimizer.constants)}

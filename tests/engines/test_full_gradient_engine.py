@@ -45,7 +45,7 @@ def labelled(tmp_path: Path, rng: np.random.Generator) -> Dataset:
 
 
 def rows_of(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    batch = next(iter(ooc.Loader(dataset, dataset.rows, MEMORY, shuffle="none")))
+    batch = next(iter(ooc.Loader(dataset, dataset.rows, memory=MEMORY, shuffle="none")))
     return batch["X"].astype(np.float64), batch["y"].astype(np.float64)
 
 
@@ -81,7 +81,7 @@ def test_it_takes_the_steps_of_scipy_in_memory(labelled: Dataset, method: ooc.op
 def test_readers_do_not_change_the_bits(labelled: Dataset, name: str) -> None:
     found = set()
     for readers in (1, 2, 4):
-        trainer = Trainer(Logistic(), FULL_GRADIENT[name](), 32, MEMORY, readers=readers)
+        trainer = Trainer(Logistic(), FULL_GRADIENT[name](), 32, memory=MEMORY, readers=readers)
         results = trainer.fit(labelled, 12).results
         found.add(tuple(results[key] for key in SAME))
     assert len(found) == 1
@@ -105,7 +105,7 @@ def stopped_at_window(number: int):
     [
         Trainer(Logistic(standardise=True), lbfgs(l2=1e-3, kept=8), memory=MEMORY),
         Trainer(Logistic(), cg(), memory=MEMORY),
-        Trainer(Logistic(), hybrid(0.05), 32, MEMORY),
+        Trainer(Logistic(), hybrid(0.05), 32, memory=MEMORY),
         Trainer(MLP(hidden=(4,), dropout=0.2), lbfgs(), memory=MEMORY),
     ],
     ids=["lbfgs", "cg", "hybrid", "network"],
@@ -159,7 +159,7 @@ else:
 @pytest.mark.parametrize("name", ["hybrid", pytest.param("lbfgs", marks=pytest.mark.slow)])
 def test_killed_it_goes_on_to_the_same_bits(labelled: Dataset, tmp_path: Path, name: str) -> None:
     """A real SIGKILL in the middle of a pass, twice."""
-    trainer = Trainer(Logistic(), FULL_GRADIENT[name](), 32, MEMORY)
+    trainer = Trainer(Logistic(), FULL_GRADIENT[name](), 32, memory=MEMORY)
     whole = trainer.fit(labelled, 12).results
     windows = trainer.loader(labelled).plan.order.windows
     folder = tmp_path / "run"
