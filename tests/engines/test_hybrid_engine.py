@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 
 import ooc
 from ooc.engines.hybrid_engine import signal_is_lost, whitening
@@ -21,7 +21,7 @@ SAME = ("parameters_sha256", "gradient_norm", "steps", "epochs", "rows", "iterat
 
 @pytest.fixture(autouse=True)
 def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 256 * 2**10)
+    small_windows(monkeypatch, 256 * 2**10)
 
 
 def correlated(path: Path, rng: np.random.Generator, rows: int, features: int = 8) -> Dataset:

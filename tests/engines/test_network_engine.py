@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 from threadpoolctl import threadpool_info
 
 import ooc
@@ -47,7 +47,7 @@ MODELS = [
 @pytest.fixture
 def weighted(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> Dataset:
     """9,000 weighted rows in several windows, of a length that no batch divides."""
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 2**17)
+    small_windows(monkeypatch, 2**17)
     x = rng.standard_normal((9007, 12)).astype(np.float32)
     y, weight = (x[:, 0] * x[:, 1] > 0).astype(np.int64), rng.random(9007).astype(np.float32)
     return write_dataset(tmp_path / "a.zarr", chunk_rows=100, X=x, y=y, weight=weight)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 
 from ooc.core.errors import DataError
 from ooc.engines.full_sums import LinearSums
@@ -38,7 +38,7 @@ def test_the_gradient_is_the_slope_of_the_loss(
     tmp_path: Path, rng: np.random.Generator, model: LinearFamily, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weighted rows in several windows and tiles; in float64 differences agree to eight digits."""
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 16 * 2**10)
+    small_windows(monkeypatch, 16 * 2**10)
     x = rng.standard_normal((1501, 4)).astype(np.float32)
     y = rng.integers(0, 3 if isinstance(model, Softmax) else 2, 1501)
     weight = rng.random(1501).astype(np.float32)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 
 import ooc
 from ooc.core.errors import DataError, InputError
@@ -31,7 +31,7 @@ def drifting(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(autouse=True)
 def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 8 * 2**10)
+    small_windows(monkeypatch, 8 * 2**10)
 
 
 def test_a_report_is_what_a_naive_reader_counts(drifting: Dataset) -> None:

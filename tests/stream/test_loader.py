@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ MEMORY = "512MiB"
 @pytest.fixture(autouse=True)
 def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep windows so small that a small dataset needs several."""
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 3 * 2**10)
+    small_windows(monkeypatch, 3 * 2**10)
 
 
 def loader_of(dataset: Dataset, batch_size: int = 64, **options: object) -> Loader:

@@ -8,6 +8,7 @@ from pathlib import Path
 import dask
 import numpy as np
 import pytest
+from datasets import small_windows
 
 from ooc.core.errors import DataError
 from ooc.store.dataset import Dataset
@@ -20,7 +21,7 @@ MEMORY = "512MiB"
 @pytest.fixture(autouse=True)
 def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep windows so small that a small dataset needs several."""
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 4 * 2**10)
+    small_windows(monkeypatch, 4 * 2**10)
 
 
 def stream(dataset: Dataset) -> list[tuple[list[int], float]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ EPOCHS = 400
 
 @pytest.fixture(autouse=True)
 def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 4 * 2**10)
+    small_windows(monkeypatch, 4 * 2**10)
 
 
 @pytest.fixture

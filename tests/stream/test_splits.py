@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chi_square import chi_square_p
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,7 +33,7 @@ def grouped(tmp_path: Path) -> Dataset:
 
 @pytest.fixture(autouse=True)
 def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 3 * 2**10)
+    small_windows(monkeypatch, 3 * 2**10)
 
 
 def rows_of(dataset: Dataset, **options: object) -> np.ndarray:

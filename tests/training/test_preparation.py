@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
@@ -36,13 +36,18 @@ def test_merged_moments_are_those_of_all_rows(cuts: list[int], seed: int) -> Non
 def test_features_are_standardised_as_scikit_learn_does(
     tmp_path: Path, rng: np.random.Generator, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 16 * 2**10)
+    small_windows(monkeypatch, 16 * 2**10)
     x = (rng.random((3000, 2, 2)) * [1, 100] + [[0, 20], [90, 0]]).astype(dtype)
     x[:, 1, 1] = 7
     dataset = write_dataset(tmp_path / "a.zarr", 50, X=x, y=np.arange(3000) % 2)
     runs = [
-        Trainer(Logistic(standardise=True, scale=0.5), sgd(0.1), 64, memory="512MiB", readers=readers)
-        .fit(dataset)
+        Trainer(
+            Logistic(standardise=True, scale=0.5),
+            sgd(0.1),
+            64,
+            memory="512MiB",
+            readers=readers,
+        ).fit(dataset)
         for readers in (1, 4)
     ]  # fmt: skip
     assert np.array_equal(runs[0].parameters, runs[1].parameters)

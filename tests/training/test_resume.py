@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 
 import ooc
 from ooc.core.errors import DivergedError, InputError
@@ -31,7 +31,7 @@ MEMORY = "768MiB"
 
 @pytest.fixture(autouse=True)
 def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 16 * 2**10)
+    small_windows(monkeypatch, 16 * 2**10)
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_another_plan_is_refused_with_the_difference(
 ) -> None:
     trainer = Trainer(Logistic(), sgd(0.1), 64, memory=MEMORY)
     interrupted(trainer, labelled, 2, 9, tmp_path)
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 4 * 2**10)
+    small_windows(monkeypatch, 4 * 2**10)
     with pytest.raises(InputError, match="blocks_per_window was"):
         trainer.resume(labelled, tmp_path)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +25,7 @@ MEMORY = "768MiB"
 
 @pytest.fixture
 def labelled(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 16 * 2**10)
+    small_windows(monkeypatch, 16 * 2**10)
     x = rng.standard_normal((3000, 5)).astype(np.float32)
     y = (x[:, 0] + 0.5 * rng.standard_normal(3000) > 0).astype(np.int64)
     return write_dataset(tmp_path / "labelled.zarr", chunk_rows=50, X=x, y=y)

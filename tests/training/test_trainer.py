@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import zarr
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 from sklearn.linear_model import LogisticRegression
 
 import ooc
@@ -30,7 +30,7 @@ MEMORY = "512MiB"
 @pytest.fixture(autouse=True)
 def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep windows so small that a small dataset needs several."""
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 16 * 2**10)
+    small_windows(monkeypatch, 16 * 2**10)
 
 
 @pytest.fixture
@@ -272,7 +272,7 @@ def test_the_parallel_loop_gives_the_bits_of_the_serial_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Weighted rows, batches that cross windows, tiles in several groups, any threads."""
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 2**17)
+    small_windows(monkeypatch, 2**17)
     x = rng.standard_normal((9000, 12)).astype(np.float32)
     y = (x[:, 0] > 0).astype(np.int64)
     weight = rng.random(9000).astype(np.float32)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from datasets import foreign, write_dataset
+from datasets import foreign, small_windows, write_dataset
 
 import ooc
 from ooc.core.errors import InputError
@@ -111,7 +111,7 @@ def test_damage_is_skipped_and_counted_where_the_user_says_so(labelled: Dataset,
 def test_a_position_is_exact_where_blocks_are_skipped(
     labelled: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 4 * 2**10)
+    small_windows(monkeypatch, 4 * 2**10)
     damage(labelled, "deleted", "y")
     options = {"memory": "512MiB", "on_bad_chunk": "skip"}
     loader = ooc.Loader(labelled, 64, **options)

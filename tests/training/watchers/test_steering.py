@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 
 import ooc
 from ooc.core.errors import InputError
@@ -25,7 +25,7 @@ GROWING = Steering(batch=[(0, 16), (5, 40), (9, 100)])
 
 @pytest.fixture(autouse=True)
 def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 16 * 2**10)
+    small_windows(monkeypatch, 16 * 2**10)
 
 
 @pytest.fixture
