@@ -99,13 +99,13 @@ def resume(
     with stopping_signals() as (stop, caught), ProgressDisplay(f"resume {run}") as report:
         result = go_on(
             run,
-            memory=memory,
-            readers=readers,
-            io=io,
             saving=saving,
             log_every=log_every,
             report=report,
             stop=stop,
+            readers=readers,
+            io=io,
+            **({} if memory is None else {"memory": memory}),
         )
     show({**result.results, "run": str(run)}, json_)
     if caught:

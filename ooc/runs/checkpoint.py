@@ -166,7 +166,7 @@ def read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             raise ValueError("its description is not the one that was saved")
         description = json.loads(encoded.tobytes().decode())
         if description["format"] != FORMAT:
-            wrote = description.get("versions", {}).get("ooc", "of another version")
+            wrote = description["versions"]["ooc"]
             raise InputError(
                 f"{file} was saved by ooc {wrote} in format {description['format']}, and ooc "
                 f"{VERSION} reads format {FORMAT}; use ooc {wrote}, or train it again"

@@ -87,5 +87,5 @@ def test_units_make_a_badly_scaled_problem_a_good_one(rng: np.random.Generator) 
 
 
 def test_a_minimum_is_left_at_once() -> None:
-    request = replay(lbfgs(), np.ones(3), np.zeros(1), np.zeros((1, 3)))
+    request = replay(lbfgs().full, np.ones(3), np.zeros(1), np.zeros((1, 3)))
     assert (request.point, request.ended, request.number) == (None, REACHED, 0)

@@ -105,7 +105,7 @@ def test_bits_do_not_depend_on_threads(weighted: Dataset) -> None:
     code = (
         "import ooc, sys\n"
         "model = ooc.models.MLP(hidden=(300, 50), dropout=0.2)\n"
-        f"trainer = ooc.Trainer(model, ooc.optim.adam(0.01), 1024, {MEMORY!r}, "
+        f"trainer = ooc.Trainer(model, ooc.optim.adam(0.01), 1024, memory={MEMORY!r}, "
         "readers=int(sys.argv[1]))\n"
         f"print(trainer.fit(ooc.open({weighted.path!r})).results['parameters_sha256'])"
     )
