@@ -49,14 +49,14 @@ def with_and_without_replacement(folder: Path, effort: Effort) -> Chapter:
         parameters(1),
         many,
         SIZES,
-        MEMORY,
+        memory=MEMORY,
         sampling="replacement",
         epochs=effort.length(64, 2),
     )
     # One pass over single rows gives s2 exactly; large batches need many passes.
-    rows = gradient_variance(model, parameters(2), few, (1,), MEMORY)
+    rows = gradient_variance(model, parameters(2), few, (1,), memory=MEMORY)
     once = gradient_variance(
-        model, parameters(2), few, LARGE_SIZES, MEMORY, epochs=effort.length(1000, 20)
+        model, parameters(2), few, LARGE_SIZES, memory=MEMORY, epochs=effort.length(1000, 20)
     )
     slope_error = _slope_error(drawn)
     laws = [
@@ -102,7 +102,7 @@ def blockwise(folder: Path, effort: Effort) -> Chapter:
     model, place = ooc.models.Logistic(), parameters(3)
     # As stored, a batch of b rows is a block: its variance is that between blocks.
     stored = gradient_variance(
-        model, place, dataset, (1, BLOCK_ROWS), MEMORY, shuffle="none", block_rows=BLOCK_ROWS
+        model, place, dataset, (1, BLOCK_ROWS), memory=MEMORY, shuffle="none", block_rows=BLOCK_ROWS
     )
     share = stored.variance(BLOCK_ROWS) / stored.variance(1)
     laws: list[Law] = []
@@ -145,7 +145,7 @@ def _observed(
         place,
         dataset,
         sizes,
-        MEMORY,
+        memory=MEMORY,
         window=window,
         block_rows=BLOCK_ROWS,
         epochs=effort.length(160, 3),

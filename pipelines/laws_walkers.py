@@ -167,9 +167,9 @@ def walk(
         watched,
         optimizer,
         batch_size,
-        MEMORY,
-        seed,
-        shuffle,
+        memory=MEMORY,
+        seed=seed,
+        shuffle=shuffle,
         sampling=sampling,
         window=window,
     )

@@ -154,7 +154,7 @@ def descend(
 ) -> Descent:
     """Train as `ooc.Trainer.fit` does, and look at the loss after each window, off the clock."""
     model, optimizer = ooc.models.Logistic(), optim.sgd(rate)
-    trainer = ooc.Trainer(model, optimizer, batch_size, MEMORY, window=WINDOW)
+    trainer = ooc.Trainer(model, optimizer, batch_size, memory=MEMORY, window=WINDOW)
     loader, size = trainer.loader(dataset), trainer.layout(dataset).size
     descents = start([optimizer], np.zeros(size, np.float32))
     engine, parameters = make_engine(model, loader, descents), descents.parameters[0]
@@ -174,7 +174,7 @@ def descend(
 
 def batch_memory(dataset: Dataset, batch_size: int) -> int:
     """Return the most bytes that Python held while batches were cut."""
-    loader = Loader(dataset, batch_size, MEMORY, window=WINDOW)
+    loader = Loader(dataset, batch_size, memory=MEMORY, window=WINDOW)
     tracemalloc.start()
     for _ in itertools.islice(loader, TRACED_BATCHES):
         pass

@@ -183,7 +183,7 @@ def run(options: argparse.Namespace) -> None:
     expanded = open_or_make(expanded_path, notes(training, seed, AUGMENTATION), write_expanded)
     expansion = "used again" if reused else f"{time.perf_counter() - begun:.1f} s"
 
-    trainer = Trainer(model, optimizer, options.batch_size, memory, seed)
+    trainer = Trainer(model, optimizer, options.batch_size, memory=memory, seed=seed)
     run_folder = options.folder / f"{model.name}-run"
     picture = options.folder / f"{model.name}-confusion.png"
     shutil.rmtree(run_folder, ignore_errors=True)

@@ -35,12 +35,14 @@ def train_and_score(
 
     model = trainer.model
     assert isinstance(model, MLP)
-    network = _same_network(torch, model, trainer.layout(training), trainer.seed)
+    network = _same_network(torch, model, trainer.layout(training), trainer.stream.seed)
     optimizer = torch.optim.Adam(network.parameters(), lr=trainer.optimizer.rate)
     scale = float(model.scale)
     names = [training.features, str(training.target)]
     rows = int(trainer.batch_size)
-    loader = ooc.Loader(training, rows, trainer.memory, trainer.seed, arrays=names)
+    loader = ooc.Loader(
+        training, rows, memory=trainer.stream.memory, seed=trainer.stream.seed, arrays=names
+    )
     begun = time.perf_counter()
     for _ in range(epochs):
         for batch in loader:

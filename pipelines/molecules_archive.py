@@ -204,7 +204,9 @@ def summarise(dataset: Dataset, memory: str | int) -> Summary:
     """
     names = ("X", "energy", "gradient_norm", "evaluations")
     rows = min(BATCH_SIZE, dataset.rows)
-    loader = Loader(dataset, rows, memory, shuffle="none", arrays=names, window=WINDOW_BLOCKS)
+    loader = Loader(
+        dataset, rows, memory=memory, shuffle="none", arrays=names, window=WINDOW_BLOCKS
+    )
     empty = np.empty(0, np.int64)
     tally = _Tally(empty, empty, empty, np.empty(0))
     evaluations, unconverged, largest = 0, 0, 0.0

@@ -86,7 +86,11 @@ def learn(
 ) -> Judged:
     """Train a model out of core, and judge it."""
     trainer = ooc.Trainer(
-        model, ooc.optim.adam(options.lr), options.batch_size, options.memory, options.seed
+        model,
+        ooc.optim.adam(options.lr),
+        options.batch_size,
+        memory=options.memory,
+        seed=options.seed,
     )
     run_folder = options.folder / f"{model.name}-run"
     shutil.rmtree(run_folder, ignore_errors=True)

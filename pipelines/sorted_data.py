@@ -145,7 +145,9 @@ def train(
 ) -> tuple[list[int], list[float]]:
     """Train for one epoch; return the held-out loss after each window."""
     model, optimizer = ooc.models.Logistic(), ooc.optim.sgd(RATE)
-    trainer = ooc.Trainer(model, optimizer, BATCH_SIZE, memory, shuffle=shuffle, window=window)
+    trainer = ooc.Trainer(
+        model, optimizer, BATCH_SIZE, memory=memory, shuffle=shuffle, window=window
+    )
     loader, layout = trainer.loader(dataset), trainer.layout(dataset)
     descents = start((optimizer,), np.zeros(layout.size, np.float32))
     parameters, engine = descents.parameters[0], make_engine(model, loader, descents)
@@ -187,7 +189,7 @@ def train_in_memory(dataset: Dataset, held_out: Columns) -> tuple[list[int], lis
 
 def compare(dataset: Dataset, held_out: Columns, folder: Path, memory: str) -> list[Outcome]:
     """Train in every way on one dataset."""
-    block_rows = Loader(dataset, BATCH_SIZE, memory).plan.order.block_rows
+    block_rows = Loader(dataset, BATCH_SIZE, memory=memory).plan.order.block_rows
     blocks = -(-dataset.rows // block_rows)
     windows = {share: max(2, round(share * blocks)) for share in WINDOW_SHARES}
     outcomes = []
@@ -277,7 +279,9 @@ def count_pairs(folder: Path, memory: str) -> tuple[int, float, float]:
             for first in range(0, PAIR_ROWS, 2**20):
                 rows = min(2**20, PAIR_ROWS - first)
                 writer.append({"X": ((first + np.arange(rows)) % 251).astype(np.uint8)[:, None]})
-    loader = Loader(ooc.open(path), PAIR_BATCH, memory, block_rows=PAIR_BLOCK, window=PAIR_WINDOW)
+    loader = Loader(
+        ooc.open(path), PAIR_BATCH, memory=memory, block_rows=PAIR_BLOCK, window=PAIR_WINDOW
+    )
     # A plan would make windows of one size; here they are of 400 blocks, and a rest of one.
     order = replace(loader.plan.order, blocks_per_window=PAIR_WINDOW)
     loader.plan = replace(loader.plan, order=order)

@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from ooc.core.sizes import format_size, parse_size
+from ooc.core.sizes import format_size
 from ooc.engines.engine import engine_bytes
 from ooc.models import Logistic
 from ooc.optim import sgd
 from ooc.store.dataset import ArraySpec, Dataset
-from ooc.stream.plan import Plan, make_plan
+from ooc.stream.options import StreamOptions
+from ooc.stream.plan import Demand, Plan, make_plan
 
 BATCH_SIZE = 256
 ROWS, FEATURES, CHUNK_ROWS = 155_000_000, 128, 1024
@@ -24,11 +25,9 @@ def plan_of(memory: str) -> Plan:
     return make_plan(
         dataset,
         BATCH_SIZE,
-        parse_size(memory),
         ("X", "y"),
-        readers=2,
-        model_bytes=engine_bytes(model, layout, (sgd(0.1),), BATCH_SIZE, full=False),
-        batch_copies=0,
+        StreamOptions(memory=memory, readers=2),
+        Demand(engine_bytes(model, layout, (sgd(0.1),), BATCH_SIZE, full=False), batch_copies=0),
     )
 
 

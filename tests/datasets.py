@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import zarr
 
 import ooc
@@ -29,3 +30,11 @@ def foreign(path: Path, zarr_format: int, **arrays: dict[str, Any]) -> Path:
         if data.size:
             array[...] = data
     return path
+
+
+def small_windows(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Keep windows at so many bytes that a small dataset needs several, whatever mixes well."""
+    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", size)
+    monkeypatch.setattr(
+        "ooc.stream.loader.chosen_blocks", lambda advice, plan: plan.order.blocks_per_window
+    )

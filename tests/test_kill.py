@@ -29,7 +29,7 @@ def train(run_dir, readers):
     optimizer = adam(schedule=cosine(), l2=1e-6)
     validation = ooc.Validation(0.1, every=500)
     model = Logistic(standardise=True)
-    trainer = Trainer(model, optimizer, 64, "768MiB", readers=readers, validation=validation,
+    trainer = Trainer(model, optimizer, 64, memory="768MiB", readers=readers, validation=validation,
                       saving=saving, window=20)
     trainer.fit(ooc.open(data), 3, run_dir)
 

@@ -82,7 +82,7 @@ def test_the_model_of_ones_own_is_short_and_keeps_the_contract(
         slope = model.loss_and_grad(up, batch, other) - model.loss_and_grad(down, batch, other)
         assert gradient[i] == pytest.approx(32 * slope, rel=1e-2, abs=1e-3)
     dataset = write_dataset(tmp_path / "a.zarr", chunk_rows=100, X=x, y=y.astype(np.float32))
-    run = ooc.Trainer(model, ooc.optim.adam(0.01), 50, "512MiB").fit(dataset, epochs=10)
+    run = ooc.Trainer(model, ooc.optim.adam(0.01), 50, memory="512MiB").fit(dataset, epochs=10)
     assert run.evaluate(dataset)["loss"] < 0.02 * y.var()
 
 

@@ -7,14 +7,16 @@ import typer
 
 from ooc.cli.groups import with_groups
 from ooc.cli.models import ModelName, model_config
-from ooc.cli.options import DataOptions, Json, StreamOptions, make_trainer
+from ooc.cli.options import BatchSize, DataOptions, Json, make_trainer
 from ooc.cli.show import show, table
+from ooc.stream.options import StreamOptions
 
 
 @with_groups
 def bench(
     where: DataOptions,
     stream: StreamOptions,
+    batch_size: BatchSize = "256",
     model: ModelName = "logistic",
     rounds: Annotated[int, typer.Option(min=1, help="How often all is measured.")] = 3,
     picture: Annotated[Path | None, typer.Option(help="PNG to draw the bars to.")] = None,
@@ -30,7 +32,8 @@ def bench(
     from ooc.optim import sgd
 
     dataset = where.open()
-    trainer = make_trainer(model_config(model, dataset, standardise="no"), sgd(0.01), stream)
+    config = model_config(model, dataset, standardise="no")
+    trainer = make_trainer(config, sgd(0.01), batch_size, stream)
     with ProgressDisplay(f"bench {where.data.name}") as report:
         result = measure(dataset, trainer, rounds, report)
     if picture is not None:

@@ -1,10 +1,17 @@
-"""Groups of options as dataclasses, so that a command names a group and not its twenty options."""
+"""Groups of options as dataclasses, so that a command names a group and not its twenty options.
+
+A dataclass of the library becomes a group, too: what a field is for is in its metadata, "help",
+and what None stands for, "unset".
+"""
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import wraps
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import typer
+from typer.models import OptionInfo
 
 
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
@@ -53,6 +60,11 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
+def option_of(group: type, name: str) -> OptionInfo:
+    """Return the option of a dataclass's field whose metadata says what it is for."""
+    return _option(next(each for each in fields(group) if each.name == name))
+
+
 def _parameters_of(group: type) -> list[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
     return [
@@ -60,7 +72,21 @@ def _parameters_of(group: type) -> list[inspect.Parameter]:
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=hints[field.name],
+            annotation=_annotation(field, hints[field.name]),
         )
         for field in fields(group)
     ]
+
+
+def _annotation(field: "Field[Any]", hint: Any) -> Any:
+    """Return a field's type for the shell: text, where the library takes text or a number."""
+    if get_origin(hint) is Annotated or "help" not in field.metadata:
+        return hint
+    return Annotated[str if str in get_args(hint) else hint, _option(field)]
+
+
+def _option(field: "Field[Any]") -> OptionInfo:
+    unset = field.metadata["unset"]
+    shown = True if unset is None else unset
+    option: OptionInfo = typer.Option(help=field.metadata["help"], show_default=shown)
+    return option

@@ -1,16 +1,18 @@
 """Options that several commands share, in groups, and what they make."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ooc.cli.groups import option_of
 from ooc.core.errors import InputError
+from ooc.stream.options import StreamOptions
 
 if TYPE_CHECKING:
-    from ooc.optim import Optimizer
+    from ooc.optim import Method, Optimizer
     from ooc.optim.schedules import Schedule
     from ooc.store.dataset import Dataset
     from ooc.training.trainer import Trainer
@@ -19,23 +21,19 @@ if TYPE_CHECKING:
     from ooc.training.watchers.validation import Validation
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-Memory = Annotated[str, typer.Option(help="Bytes that the process may use, such as 512MiB.")]
-Seed = Annotated[int, typer.Option(help="Everything random is a function of it.")]
+# Options of the stream for commands that take but some of them.
+Memory = Annotated[str, option_of(StreamOptions, "memory")]
+Seed = Annotated[int, option_of(StreamOptions, "seed")]
+Readers = Annotated[int | None, option_of(StreamOptions, "readers")]
+Io = Annotated[str, option_of(StreamOptions, "io")]
 Features = Annotated[str, typer.Option(help="Name of the features array.")]
 Target = Annotated[str | None, typer.Option(help="Name of the targets array.", show_default="y")]
 Weight = Annotated[
     str | None, typer.Option(help="Name of the sample weights.", show_default="weight")
 ]
 BatchSize = Annotated[str, typer.Option(help="Rows of a step; full for all rows.")]
-Shuffle = Annotated[str, typer.Option(help="blocks or none.")]
-Readers = Annotated[
-    int | None, typer.Option(help="Threads that read.", show_default="one a core, 6 to 16")
-]
 Missing = Annotated[
     str, typer.Option(help="What a chunk that is not stored means: raise (an error) or fill.")
-]
-Io = Annotated[
-    str, typer.Option(help="auto, direct (past the page cache) or buffered (dropped behind).")
 ]
 DataPath = Annotated[Path, typer.Argument(metavar="DATA", help="A Zarr group.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="What train --run wrote.")]
@@ -62,35 +60,6 @@ class DataOptions:
     def open(self) -> "Dataset":
         """Open the dataset."""
         return open_dataset(self.data, self.features, self.target, self.weight, self.missing)
-
-
-@dataclass(frozen=True)
-class StreamOptions:
-    """How rows are read and mixed."""
-
-    memory: Memory = "1GiB"
-    batch_size: BatchSize = "256"
-    seed: Seed = 0
-    shuffle: Shuffle = "blocks"
-    window: Annotated[
-        str,
-        typer.Option(
-            help="Blocks of a window: a number, fit (as many as there is room for), or auto "
-            "(the fewest that a sample of blocks says mix well)."
-        ),
-    ] = "auto"
-    lanes: Annotated[
-        int, typer.Option(help="Fixed shares of the blocks that each batch takes from.")
-    ] = 1
-    sampling: Annotated[
-        str, typer.Option(help="once, replacement, weight or balanced: which rows an epoch uses.")
-    ] = "once"
-    readers: Readers = None
-    io: Io = "auto"
-    on_bad_chunk: Annotated[
-        str,
-        typer.Option(help="raise, or skip: leave out rows that cannot be read, and count them."),
-    ] = "raise"
 
 
 @dataclass(frozen=True)
@@ -122,11 +91,11 @@ class DescentOptions:
     ] = None
     warmup: Annotated[int, typer.Option(help="Steps in which the rate first grows.")] = 0
 
-    def make(self) -> "Optimizer":
-        """Make the optimizer that the options name."""
+    def make(self) -> "Optimizer | Method":
+        """Make the optimizer or the method that the options name."""
         from ooc.optim import FULL_GRADIENT, OPTIMIZERS
 
-        known = OPTIMIZERS | FULL_GRADIENT
+        known: dict[str, Callable[..., Optimizer | Method]] = {**OPTIMIZERS, **FULL_GRADIENT}
         if self.optimizer not in known:
             raise InputError(
                 f"no optimizer is called {self.optimizer!r}; choose one of: {', '.join(known)}"
@@ -209,7 +178,8 @@ def open_dataset(
 
 def make_trainer(
     model: Mapping[str, Any],
-    optimizer: "Optimizer",
+    optimizer: "Optimizer | Method",
+    batch_size: str,
     stream: StreamOptions,
     follow: FollowOptions | None = None,
     steering: "Steering | None" = None,
@@ -221,17 +191,9 @@ def make_trainer(
     return Trainer(
         from_config(model),
         optimizer,
-        batch_size_named(stream.batch_size),
-        stream.memory,
-        stream.seed,
-        stream.shuffle,
-        stream.readers,
-        stream.io,
-        stream.on_bad_chunk,
-        stream.sampling,
-        stream.lanes,
-        window_named(stream.window),
+        batch_size_named(batch_size),
         steering=steering,
+        stream=stream,
         **({} if follow is None else follow.settings()),
     )
 
@@ -244,17 +206,6 @@ def batch_size_named(text: str) -> int | str:
         return int(text)
     except ValueError:
         raise InputError(f"--batch-size is a number of rows, or full, not {text!r}") from None
-
-
-def window_named(text: str) -> int | str | None:
-    """Read the window's option: a number, "auto", or None for "fit"."""
-    if text == "fit":
-        return None
-    if text == "auto":
-        return text
-    if not text.isdigit():
-        raise InputError(f"--window is a number of blocks, fit or auto, not {text!r}")
-    return int(text)
 
 
 def schedule_named(text: str, warmup: int = 0) -> "Schedule":

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 from ooc.cli.groups import with_groups
 from ooc.cli.models import ModelOptions
-from ooc.cli.options import DataOptions, DescentOptions, Json, StreamOptions, make_trainer
+from ooc.cli.options import BatchSize, DataOptions, DescentOptions, Json, make_trainer
 from ooc.cli.show import show, table
 from ooc.core.sizes import format_size
+from ooc.stream.options import StreamOptions
 
 if TYPE_CHECKING:
     from ooc.store.dataset import Dataset
@@ -20,6 +21,7 @@ def plan(
     model: ModelOptions,
     descent: DescentOptions,
     stream: StreamOptions,
+    batch_size: BatchSize = "256",
     json_: Json = False,
 ) -> None:
     """Show how a run would fit its memory, and how well it would mix; a sample is read.
@@ -30,7 +32,7 @@ def plan(
     from ooc.stream.window_advice import advise, measured_trade, trade_table
 
     dataset = where.open()
-    trainer = make_trainer(model.config(dataset), descent.make(), stream)
+    trainer = make_trainer(model.config(dataset), descent.make(), batch_size, stream)
     used = [name for name in (dataset.features, dataset.target, dataset.weight) if name]
     reads = {name: read_path(dataset, name, stream.io).describe() for name in used}
     planned = trainer.loader(dataset).plan

@@ -9,6 +9,7 @@ import typer
 from ooc.cli.groups import with_groups
 from ooc.cli.models import ModelOptions
 from ooc.cli.options import (
+    BatchSize,
     DataOptions,
     DescentOptions,
     FollowOptions,
@@ -20,7 +21,6 @@ from ooc.cli.options import (
     RunPath,
     SaveSeconds,
     SaveSteps,
-    StreamOptions,
     make_trainer,
     saving_of,
 )
@@ -28,6 +28,7 @@ from ooc.cli.show import show, table
 from ooc.cli.signals import stopping_signals
 from ooc.cli.steering import SteeringOptions
 from ooc.core.errors import InputError
+from ooc.stream.options import StreamOptions
 
 Epochs = Annotated[int, typer.Option(help="Passes over the dataset.")]
 RunOption = Annotated[Path | None, typer.Option(help="Where to save.", show_default="runs/NAME")]
@@ -41,6 +42,7 @@ def train(
     stream: StreamOptions,
     steering: SteeringOptions,
     follow: FollowOptions,
+    batch_size: BatchSize = "256",
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -62,7 +64,9 @@ def train(
     from ooc.cli.progress_bar import ProgressDisplay
 
     dataset, name = where.open(), where.data.name
-    trainer = make_trainer(model.config(dataset), descent.make(), stream, follow, steering.make())
+    trainer = make_trainer(
+        model.config(dataset), descent.make(), batch_size, stream, follow, steering.make()
+    )
     run_dir = run or Path("runs", where.data.stem)
     with stopping_signals() as (stop, caught), ProgressDisplay(f"train {name}") as report:
         result = trainer.fit(dataset, epochs, run_dir, report, stop)
@@ -95,13 +99,13 @@ def resume(
     with stopping_signals() as (stop, caught), ProgressDisplay(f"resume {run}") as report:
         result = go_on(
             run,
-            memory=memory,
-            readers=readers,
-            io=io,
             saving=saving,
             log_every=log_every,
             report=report,
             stop=stop,
+            readers=readers,
+            io=io,
+            **({} if memory is None else {"memory": memory}),
         )
     show({**result.results, "run": str(run)}, json_)
     if caught:
@@ -115,6 +119,7 @@ def sweep(
     stream: StreamOptions,
     follow: FollowOptions,
     lr: Annotated[str, typer.Option(help="Learning rates, such as 0.01,0.1,1.")],
+    batch_size: BatchSize = "256",
     l2: Annotated[str, typer.Option(help="L2 penalties.")] = "0",
     l1: Annotated[str, typer.Option(help="L1 penalties.")] = "0",
     optimizer: Annotated[str, typer.Option(help="Optimizers, such as sgd,adam.")] = "sgd",
@@ -143,7 +148,7 @@ def sweep(
         schedule=DescentOptions(schedule=schedule).make().schedule,
     )
     first = next(iter(optimizers.values()))
-    trainer = make_trainer(model.config(dataset), first, stream, follow)
+    trainer = make_trainer(model.config(dataset), first, batch_size, stream, follow)
     run_dir = run or Path("runs", f"{where.data.stem}-sweep")
     with stopping_signals() as (stop, caught), ProgressDisplay(f"sweep {name}") as report:
         runs = trainer.fit_many(

@@ -22,7 +22,7 @@ from ooc.kernels.network_memory import SHARE_ROWS
 from ooc.models.contract import Layout, Model
 from ooc.models.linear import LinearFamily
 from ooc.models.network import DenseNetwork
-from ooc.optim import FullGradient, Optimizer
+from ooc.optim import Method, Optimizer, as_method
 from ooc.stream.loader import Loader
 from ooc.stream.reader import Window
 
@@ -60,23 +60,27 @@ class Engine(Protocol):
 
 
 def engine_bytes(
-    model: Model, layout: Layout, optimizers: Sequence[Optimizer], batch_size: int, full: bool
+    model: Model,
+    layout: Layout,
+    methods: Sequence[Method | Optimizer],
+    batch_size: int,
+    full: bool,
 ) -> int:
     """Return the bytes of parameters, gradients, optimizer states and kernel scratch.
 
     `full` where a batch is all rows.
     """
-    vectors = descent_bytes(optimizers, layout.size)
-    method = optimizers[0]
-    if isinstance(method, FullGradient):
-        vectors += full_gradient_bytes(model, layout, method)
+    vectors = descent_bytes(methods, layout.size)
+    minimiser = as_method(methods[0]).full
+    if minimiser is not None:
+        vectors += full_gradient_bytes(model, layout, minimiser)
     if isinstance(model, LinearFamily):
         features = layout.shapes["coefficients"][1]
-        return vectors + scratch_bytes(model, features, layout.size, len(optimizers))
-    gradients = 8 * layout.size * (2 if full else len(optimizers))
+        return vectors + scratch_bytes(model, features, layout.size, len(methods))
+    gradients = 8 * layout.size * (2 if full else len(methods))
     if isinstance(model, DenseNetwork):
         rows = part_rows(batch_size) if full else batch_size
-        return vectors + gradients + len(optimizers) * network_bytes(model, layout, rows)
+        return vectors + gradients + len(methods) * network_bytes(model, layout, rows)
     return vectors + gradients
 
 
@@ -101,9 +105,9 @@ def batch_rows_held(model: Model, batch_size: int, full: bool) -> int:
 
 def make_engine(model: Model, loader: Loader, descents: Descents, full: bool = False) -> Engine:
     """Choose the engine for a model; `full` where a batch is all rows."""
-    method = descents.optimizers[0]
-    if isinstance(method, FullGradient):
-        if method.first is None:
+    method = descents.methods[0]
+    if method.full is not None:
+        if method.optimizer is None:
             return FullGradientEngine(model, loader, descents)
         return HybridEngine(model, loader, descents, partial(make_engine, model, loader))
     if isinstance(model, LinearFamily):

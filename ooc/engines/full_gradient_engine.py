@@ -6,12 +6,19 @@ import numpy as np
 
 from ooc.core.errors import DataError
 from ooc.engines.full_sums import make_sums, sums_bytes
-from ooc.engines.minimise import Asked, replay
+from ooc.engines.minimise import Request, replay
 from ooc.engines.train_state import Descents
 from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, LOSS_SUM, NEVER
 from ooc.models.contract import Layout, Model
-from ooc.optim import FullGradient
-from ooc.optim.full_gradient import BEGUN, COUNT, ITERATIONS, PASS_LOSS, PASS_ROWS
+from ooc.optim.full_gradient import (
+    BEGUN,
+    COUNT,
+    ITERATIONS,
+    PASS_LOSS,
+    PASS_ROWS,
+    FullGradient,
+    Record,
+)
 from ooc.stream.loader import Loader
 from ooc.stream.reader import Window
 
@@ -19,56 +26,48 @@ from ooc.stream.reader import Window
 LIBRARY_BYTES = 24 * 2**20
 
 
-def method_of(descents: Descents) -> FullGradient:
-    """Return the full-gradient method of a run that has one."""
-    method = descents.optimizers[0]
-    assert isinstance(method, FullGradient), "the run has a full-gradient method"
-    return method
-
-
-def full_gradient_bytes(model: Model, layout: Layout, method: FullGradient) -> int:
+def full_gradient_bytes(model: Model, layout: Layout, minimiser: FullGradient) -> int:
     """Return the bytes of sums, of SciPy's work space and of the libraries that it brings."""
     features = layout.shapes["coefficients"][1] if "coefficients" in layout.shapes else 0
     # SciPy's work space and copies; a hybrid's units are inverted, too.
-    vectors = 2 * method.memory + 24 + 4 * method.units_rows(layout.size)
+    vectors = 2 * minimiser.memory + 24 + 4 * minimiser.units_rows(layout.size)
     return LIBRARY_BYTES + sums_bytes(model, features, layout.size) + 8 * vectors * layout.size
 
 
 class FullGradientEngine:
     """Takes a step at each pass's end; see `ooc.engines.engine.Engine`.
 
-    All that a run needs to go on is in the descent's state: what the method was told, and the
-    sums of the pass at hand. ``descents.parameters`` are those that the method accepted last.
+    All that a run needs to go on is in the descent's state: what the minimiser was told, and the
+    sums of the pass at hand. ``descents.parameters`` are those that it accepted last.
     """
 
     def __init__(self, model: Model, loader: Loader, descents: Descents) -> None:
         self.descents, self.batch_size = descents, loader.plan.order.epoch_rows
         self.step, self.rows = loader.step, 0
-        self._method = method_of(descents)
-        self._record = self._method.record(descents.state[0])
+        self._minimiser, self._record = minimiser_of(descents), record_of(descents)
         parameters = descents.parameters[0]
         shape = loader.dataset.arrays[loader.dataset.features].shape[1:]
-        self._l2 = self._method.l2 * model.layout(shape).penalised()
+        self._l2 = self._minimiser.l2 * model.layout(shape).penalised()
         self._path = loader.dataset.path
         self._sums = make_sums(model, loader, parameters)
         if not self._record.head[BEGUN]:
             self._record.start[:], self._record.head[BEGUN] = parameters, 1.0
-        self._asked = asked(self._method, descents)
+        self._request = next_request(descents)
 
     @property
     def ended(self) -> bool:
-        """Whether the method has nothing more to ask for."""
-        return self._asked.point is None
+        """Whether the minimiser has nothing more to ask for."""
+        return self._request.point is None
 
     def advance(self, window: Window, last_step: int = NEVER) -> bool:
-        """Add a window's rows to the sums; at the pass's end, tell the method.
+        """Add a window's rows to the sums; at the pass's end, tell the minimiser.
 
         Raises
         ------
         DataError, DivergedError
             If a row cannot be used, or the loss is not finite.
         """
-        point, head = self._asked.point, self._record.head
+        point, head = self._request.point, self._record.head
         if point is None:
             return True
         rows, loss = self._sums.add(window, point, self._record.total)
@@ -96,41 +95,52 @@ class FullGradientEngine:
         record.total[:], head[PASS_ROWS], head[PASS_LOSS] = 0.0, 0.0, 0.0
         head[COUNT] += 1
         self.step += 1
-        self._asked = asked(self._method, self.descents)
-        if head[COUNT] == self._method.kept and not self.ended:
+        self._request = next_request(self.descents)
+        if head[COUNT] == self._minimiser.kept and not self.ended:
             self._begin_round()
-        self.descents.parameters[0] = self._asked.iterate
+        self.descents.parameters[0] = self._request.iterate
 
     def _begin_round(self) -> None:
-        """Forget all but where the method has come to."""
-        record, last = self._record, self._asked
+        """Forget all but where the minimiser has come to."""
+        record, last = self._record, self._request
         record.start[:] = last.iterate
         record.values[0] = record.values[last.number]
         record.losses[0] = record.losses[last.number]
         record.gradients[0] = record.gradients[last.number]
         record.head[ITERATIONS] += last.iterations
         record.head[COUNT] = 1
-        self._asked = asked(self._method, self.descents)
+        self._request = next_request(self.descents)
 
 
-def asked(method: FullGradient, descents: Descents) -> Asked:
-    """Return what a method wants next, from what it was told."""
-    record = method.record(descents.state[0])
+def minimiser_of(descents: Descents) -> FullGradient:
+    """Return what is told the gradient over all rows."""
+    minimiser = descents.methods[0].full
+    assert minimiser is not None, "the run's method takes the gradient over all rows"
+    return minimiser
+
+
+def record_of(descents: Descents) -> Record:
+    """Return what the minimiser was told, as views of the descent's state."""
+    return descents.methods[0].record(descents.state[0])
+
+
+def next_request(descents: Descents) -> Request:
+    """Return what the minimiser wants next, from what it was told."""
+    record = record_of(descents)
     count = int(record.head[COUNT])
     values, gradients = record.values[:count], record.gradients[:count]
-    return replay(method, record.start, values, gradients, record.units)
+    return replay(minimiser_of(descents), record.start, values, gradients, record.units)
 
 
-def outcome(descents: Descents) -> dict[str, Any]:
-    """Return what a run with a full-gradient method tells of it, beside its usual results.
+def full_gradient_results(descents: Descents) -> dict[str, Any]:
+    """Return what a run on the full gradient tells of it, beside its usual results.
 
     "loss" is that of the parameters themselves, without penalty. "gradient_norm" is that of the
     objective, penalty included, at the float64 iterate; rounding it to float32 parameters moves it
-    by about 1e-7 of their length times the curvature. "iterations" are points that the method
+    by about 1e-7 of their length times the curvature. "iterations" are points that the minimiser
     accepted. "ended" is "tolerance", "precision", or None where it could have gone on.
     """
-    method = method_of(descents)
-    record, last = method.record(descents.state[0]), asked(method, descents)
+    record, last = record_of(descents), next_request(descents)
     if last.number < 0:
         return {"iterations": 0, "gradient_norm": None, "ended": None}
     return {

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ooc.core.blas import one_thread
-from ooc.engines.full_gradient_engine import FullGradientEngine, method_of
+from ooc.engines.full_gradient_engine import FullGradientEngine, minimiser_of, record_of
 from ooc.engines.train_state import Descents
 from ooc.kernels.counters import (
     HALVED,
@@ -34,7 +34,7 @@ from ooc.kernels.counters import (
     SIGNAL_SQUARES,
 )
 from ooc.models.contract import Model
-from ooc.optim import OWN
+from ooc.optim import OWN, as_method
 from ooc.optim.full_gradient import (
     AVERAGED_ITERATES,
     BEGUN,
@@ -110,18 +110,14 @@ class HybridEngine:
     ) -> None:
         self.descents = descents
         self._model, self._loader = model, loader
-        self._method = method_of(descents)
-        self._record = self._method.record(descents.state[0])
-        assert self._method.first is not None, "a hybrid has a first part"
-        first = replace(
-            descents,
-            optimizers=(self._method.first,),
-            state=descents.state[:, : self._method.first.slots],
-        )
-        self._first = make_first(first)
+        self._record = record_of(descents)
+        (optimizer,) = descents.optimizers
+        slots = optimizer.state_rows(descents.parameters.shape[1])
+        steps = replace(descents, methods=(as_method(optimizer),), state=descents.state[:, :slots])
+        self._first = make_first(steps)
         self._full: FullGradientEngine | None = None
         layout = model.layout(loader.dataset.arrays[loader.dataset.features].shape[1:])
-        self._l2, self._trained = self._method.l2 * layout.penalised(), layout.trained
+        self._l2, self._trained = minimiser_of(descents).l2 * layout.penalised(), layout.trained
         self._every = min(max(loader.plan.steps // (SAMPLES * layout.trained), 2), MOST_STEPS)
         if self._record.head[BEGUN]:
             self._go_over()

@@ -11,18 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from ooc.core.blas import one_thread
-from ooc.optim import FullGradient
-from ooc.optim.settings import CG
+from ooc.optim.full_gradient import LBFGS, FullGradient
 
 NO_LIMIT = 10**9
-# Why a method ended.
+# Why a minimiser ended.
 REACHED = "tolerance"
 PRECISION = "precision"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a method wants next, and where it has come to.
+class Request:
+    """What a minimiser wants next, and where it has come to.
 
     Attributes
     ----------
@@ -113,18 +112,18 @@ def in_units(gradient: np.ndarray, units: np.ndarray | None) -> np.ndarray:
 
 
 def replay(
-    method: FullGradient,
+    minimiser: FullGradient,
     start: np.ndarray,
     values: np.ndarray,
     gradients: np.ndarray,
     units: np.ndarray | None = None,
-) -> Asked:
-    """Return the point that a method wants next, after all that it was told.
+) -> Request:
+    """Return the point that a minimiser wants next, after all that it was told.
 
     Parameters
     ----------
-    method
-        L-BFGS, conjugate gradients or the hybrid, whose second part is L-BFGS.
+    minimiser
+        L-BFGS or conjugate gradients.
     start
         (P,) float64, where the round began.
     values, gradients
@@ -138,41 +137,42 @@ def replay(
     Examples
     --------
     >>> from ooc.optim import lbfgs
-    >>> told, gradients, asked = [], [], replay(lbfgs(), np.array([3.0]), np.empty(0), np.empty(0))
-    >>> while asked.point is not None:
-    ...     told.append(asked.point[0] ** 2 / 2)
-    ...     gradients.append(asked.point)
-    ...     asked = replay(lbfgs(), np.array([3.0]), np.array(told), np.array(gradients))
-    >>> asked.ended, abs(asked.iterate[0]) <= 1e-6
+    >>> minimiser, start, told, gradients = lbfgs().full, np.array([3.0]), [], []
+    >>> request = replay(minimiser, start, np.empty(0), np.empty(0))
+    >>> while request.point is not None:
+    ...     told.append(request.point[0] ** 2 / 2)
+    ...     gradients.append(request.point)
+    ...     request = replay(minimiser, start, np.array(told), np.array(gradients))
+    >>> request.ended, abs(request.iterate[0]) <= 1e-6
     ('tolerance', np.True_)
     """
     if len(values) == 0:
-        return Asked(start, start, -1, 0)
+        return Request(start, start, -1, 0)
     first = float(np.linalg.norm(gradients[0]))
-    if first <= method.tolerance:
-        return Asked(None, start, 0, 0, REACHED)
+    if first <= minimiser.tolerance:
+        return Request(None, start, 0, 0, REACHED)
     with one_thread():
-        told = _Told(start, units, values, gradients, method.tolerance)
+        told = _Told(start, units, values, gradients, minimiser.tolerance)
         try:
-            _minimise(method, told, start.size)
+            _minimise(minimiser, told, start.size)
         except _PointWanted as wanted:
-            return Asked(wanted.point, told.iterate, told.number, told.iterations)
+            return Request(wanted.point, told.iterate, told.number, told.iterations)
         except _ToleranceReached:
-            return Asked(None, told.iterate, told.number, told.iterations, REACHED)
-    return Asked(None, told.iterate, told.number, told.iterations, PRECISION)
+            return Request(None, told.iterate, told.number, told.iterations, REACHED)
+    return Request(None, told.iterate, told.number, told.iterations, PRECISION)
 
 
-def _minimise(method: FullGradient, told: _Told, parameters: int) -> None:
+def _minimise(minimiser: FullGradient, told: _Told, parameters: int) -> None:
     from scipy.optimize import minimize
 
     options: dict[str, float] = {"gtol": 0.0, "maxiter": NO_LIMIT}
-    if method.code != CG:
-        options |= {"ftol": 0.0, "maxfun": NO_LIMIT, "maxcor": method.memory}
+    if minimiser.minimiser == LBFGS:
+        options |= {"ftol": 0.0, "maxfun": NO_LIMIT, "maxcor": minimiser.memory}
     minimize(
         told.objective,
         np.zeros(parameters),
         jac=True,
-        method="CG" if method.code == CG else "L-BFGS-B",
+        method=minimiser.minimiser,
         callback=told.accept,
         options=options,
     )

@@ -7,6 +7,7 @@ each row is used once. What is held are a few vectors for each batch size, never
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from ooc.models.linear import LinearFamily, as_float32
 from ooc.optim import sgd
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
+from ooc.stream.options import StreamOptions, make_stream
+from ooc.stream.plan import Demand
 from ooc.stream.reader import Window
 from ooc.training.preparation import with_counted_classes
 
@@ -157,15 +160,10 @@ def gradient_variance(
     parameters: np.ndarray,
     dataset: Dataset,
     batch_sizes: Sequence[int],
-    memory: str | int = "1GiB",
-    seed: int = 0,
-    shuffle: str = "blocks",
-    sampling: str = "once",
-    window: int | str | None = None,
-    block_rows: int | None = None,
+    *,
     epochs: int = 1,
-    readers: int | None = None,
-    io: str = "auto",
+    stream: StreamOptions | None = None,
+    **options: Any,
 ) -> GradientNoise:
     """Measure the variance of the mini-batch gradient for many batch sizes in one pass.
 
@@ -182,11 +180,12 @@ def gradient_variance(
         What `ooc.open` returned.
     batch_sizes
         Each B; a size that a smaller one divides is made of its batches.
-    memory, seed, shuffle, sampling, window, block_rows, readers, io
-        See `ooc.Loader`. With sampling "once" the distance is that from the exact mean over all
-        rows; else from the mean of the batches, with one degree of freedom less.
     epochs
         Passes, for more batches; each has an order of its own.
+    stream, options
+        See `ooc.stream.options.StreamOptions`: all of them in one object, or each by its name.
+        With sampling "once" the distance is that from the exact mean over all rows; else from
+        the mean of the batches, with one degree of freedom less.
 
     Raises
     ------
@@ -218,17 +217,12 @@ def gradient_variance(
     loader = Loader(
         dataset,
         base,
-        memory,
-        seed,
-        shuffle,
-        [name for name in (dataset.features, target, dataset.weight) if name is not None],
-        readers=readers,
-        io=io,
-        model_bytes=8 * vectors + engine_bytes(model, layout, (sgd(1.0),), base, full=False),
-        batch_copies=0 if isinstance(model, LinearFamily) else 2,
-        sampling=sampling,
-        window=window,
-        block_rows=block_rows,
+        arrays=[name for name in (dataset.features, target, dataset.weight) if name is not None],
+        demand=Demand(
+            8 * vectors + engine_bytes(model, layout, (sgd(1.0),), base, full=False),
+            batch_copies=0 if isinstance(model, LinearFamily) else 2,
+        ),
+        stream=make_stream(stream, options),
     )
     sums = _Sums(levels, layout.size)
     if isinstance(model, LinearFamily):
@@ -236,7 +230,7 @@ def gradient_variance(
     else:
         _visit(model, parameters, loader, epochs, sums)
     gradient = sums.total / (epochs * dataset.rows)
-    centre = gradient if sampling == "once" else None
+    centre = gradient if loader.stream.sampling == "once" else None
     found = [sums.variance(i, centre) for i, size in enumerate(levels) if size in sizes]
     return GradientNoise(gradient, dataset.rows, tuple(found))
 

@@ -264,7 +264,7 @@ def _costs(dataset: Dataset, trainer: Trainer) -> Costs:
         for block in blocks
     ]
     sampled = sum(stop - start for start, stop in spans) * row_bytes
-    readers = {name: _native(dataset, name, trainer.io) for name in loader.names}
+    readers = {name: _native(dataset, name, trainer.stream.io) for name in loader.names}
     drop_from_cache(dataset)
     disk, read = _read_costs(readers, spans, dataset, sampled)
     decode = sum(_decode_cost(reader, spans, dataset, row_bytes) for reader in readers.values())

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from ooc.core.errors import InputError
+from ooc.version import VERSION
 
 FOLDER = "checkpoints"
 DESCRIPTION = "run.json"
-FORMAT = 1
+FORMAT = 2
 _NAME = re.compile(r"step-(\d{12})\.npz")
 _JSON = "description"
 
@@ -165,9 +166,10 @@ def read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             raise ValueError("its description is not the one that was saved")
         description = json.loads(encoded.tobytes().decode())
         if description["format"] != FORMAT:
+            wrote = description["versions"]["ooc"]
             raise InputError(
-                f"{file} has format {description['format']}, and this version reads format "
-                f"{FORMAT}; use the version of ooc that wrote it"
+                f"{file} was saved by ooc {wrote} in format {description['format']}, and ooc "
+                f"{VERSION} reads format {FORMAT}; use ooc {wrote}, or train it again"
             )
         for name, expected in description["sha256"].items():
             if sha256_of(arrays[name]) != expected:

@@ -10,6 +10,7 @@ from ooc.engines.engine import scoring_bytes
 from ooc.models.contract import Layout, Model
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
+from ooc.stream.plan import Demand
 
 # Rows that are scored at a time: the bytes of their features and outputs, so that neither wide
 # rows nor many classes break the budget; and how many copies of them are alive at once.
@@ -82,10 +83,9 @@ def scoring_loader(
     return Loader(
         dataset,
         rows,
-        memory,
-        shuffle="none",
         arrays=[name for name in roles if name is not None],
-        model_bytes=8 * layout.size + scoring,
-        batch_copies=SCORED_COPIES,
+        demand=Demand(8 * layout.size + scoring, SCORED_COPIES),
+        memory=memory,
+        shuffle="none",
         **options,
     )

@@ -83,7 +83,7 @@ def measure(
     values = int(np.prod(dataset.arrays[dataset.features].shape[1:], dtype=np.int64))
     followed = np.unique(np.linspace(0, values - 1, min(values, MOST_FOLLOWED)).astype(np.int64))
     shuffle = order if isinstance(order, str) and order in ("blocks", "none") else "blocks"
-    loader = Loader(dataset, batch_size, memory, seed, shuffle, window=window)
+    loader = Loader(dataset, batch_size, memory=memory, seed=seed, shuffle=shuffle, window=window)
     stream = _stream(order, loader, seed, len(followed), memory)
     statistics = block_statistics(dataset, stream.block_rows, sample_blocks, seed)
     rows, sums, picture, once = _scan_order(stream, dataset.stored_rows, batch_size)
@@ -292,7 +292,7 @@ def _requests(stream: Stream, dataset: Dataset) -> tuple[int | None, int | None]
     if not isinstance(stream, LoaderStream):
         return None, None
     order, names = stream.loader.plan.order, stream.loader.names
-    readers = [open_reader(dataset, name, stream.loader.io) for name in names]
+    readers = [open_reader(dataset, name, stream.loader.stream.io) for name in names]
     stored = requests = 0
     for reader, name in zip(readers, names, strict=True):
         if not isinstance(reader, NativeReader):

@@ -12,9 +12,10 @@ from ooc.core.errors import DataError, InputError
 from ooc.core.random_keys import Purpose, key
 from ooc.store.chunks import BadChunkError
 from ooc.store.dataset import Dataset
-from ooc.stream.plan import Plan, budget_of, make_plan
-from ooc.stream.reader import Window, WindowReader, check_bad_chunk_choice, transfers_rows
-from ooc.stream.sampling import check_sampling, make_draws, sampled_array
+from ooc.stream.options import AUTO, StreamOptions, make_stream
+from ooc.stream.plan import NO_DEMAND, Demand, Plan, budget_of, make_plan
+from ooc.stream.reader import Window, WindowReader, transfers_rows
+from ooc.stream.sampling import make_draws, sampled_array
 from ooc.stream.splits import make_subset
 from ooc.stream.window_advice import advise, chosen_blocks
 
@@ -84,42 +85,12 @@ class Loader:
         What `ooc.open` returned.
     batch_size
         B, rows of a batch.
-    memory
-        Bytes that the whole process may use, such as "1GiB".
-    seed
-        Seed of the order.
-    shuffle
-        "blocks" or "none".
-    sampling
-        "once": each row once an epoch. Or an epoch of N independent draws with replacement, in
-        which row i comes up, on average and exactly:
-
-        - "replacement": once;
-        - "weight": N w_i / W times, w_i being its entry in the weight array;
-        - "balanced": N / (C n_c) times, for each of the n_c rows of class c of C.
-
-        `Batch.importance` then holds W / (N w_i), by which any mean is unbiased again.
-    lanes
-        L, fixed shares of the blocks, of which each batch takes B/L rows, see
-        `ooc.stream.order.Order`.
-    window
-        Most blocks of a window; by default as many as the plan finds room for. "auto" reads a
-        sample of blocks and takes the fewest by which the variance of batch means is at most
-        1.05 times that of a full shuffle, and 64 MiB at least, see `ooc.stream.window_advice`.
-    block_rows
-        Rows of a block; by default a chunk of the features, or a few small ones.
     arrays
         Names of the arrays that travel; by default features, target and weight.
-    readers
-        Threads that read; the stream does not depend on them.
-    io
-        "auto", "direct" (past the page cache) or "buffered" (dropped from it behind).
-    on_bad_chunk
-        "raise", or "skip": leave out the rows of chunks that cannot be read, and count them.
-    model_bytes, batch_copies, optional_bytes
-        What a trainer adds to the plan, see `ooc.stream.plan.make_plan`.
-    most_batch_rows
-        Rows of a batch at most, where a trainer changes its size; its memory is the trainer's.
+    demand
+        What a trainer needs beside windows, see `ooc.stream.plan.Demand`.
+    stream, options
+        See `ooc.stream.options.StreamOptions`: all of them in one object, or each by its name.
 
     Raises
     ------
@@ -140,63 +111,19 @@ class Loader:
         self,
         dataset: Dataset,
         batch_size: int,
-        memory: str | int = "1GiB",
-        seed: int = 0,
-        shuffle: str = "blocks",
+        *,
         arrays: Sequence[str] | None = None,
-        readers: int | None = None,
-        io: str = "auto",
-        on_bad_chunk: str = "raise",
-        model_bytes: int = 0,
-        batch_copies: int = 2,
-        optional_bytes: int = 0,
-        sampling: str = "once",
-        lanes: int = 1,
-        window: int | str | None = None,
-        block_rows: int | None = None,
-        most_batch_rows: int = 0,
+        demand: Demand = NO_DEMAND,
+        stream: StreamOptions | None = None,
+        **options: Any,
     ) -> None:
-        check_bad_chunk_choice(on_bad_chunk)
-        check_sampling(sampling, shuffle, lanes, on_bad_chunk)
-        if isinstance(window, str) and window != "auto":
-            raise InputError(f'window is a number of blocks, or "auto", not {window!r}')
-        self.dataset = dataset
-        self.io, self.on_bad_chunk = io, on_bad_chunk
+        self.dataset, self.stream = dataset, make_stream(stream, options)
         roles = (dataset.features, dataset.target, dataset.weight)
-        self.sampling = sampling
         wanted = tuple(arrays or (name for name in roles if name is not None))
-        needed = sampled_array(dataset, sampling)
+        needed = sampled_array(dataset, self.stream.sampling)
         deciding = () if dataset.selection is None else dataset.selection.arrays
         self.names = tuple(dict.fromkeys((*wanted, *((needed,) if needed else ()), *deciding)))
-
-        def planned_with(most_blocks: int | None) -> Plan:
-            return make_plan(
-                dataset,
-                batch_size,
-                budget_of(memory),
-                self.names,
-                shuffle=shuffle,
-                seed=seed,
-                readers=readers,
-                model_bytes=model_bytes,
-                batch_copies=batch_copies,
-                transfers=transfers_rows(),
-                optional_bytes=optional_bytes,
-                sampled=sampling != "once",
-                lanes=lanes,
-                most_blocks=most_blocks,
-                fixed_block_rows=block_rows,
-            )
-
-        planned = planned_with(window if isinstance(window, int) else None)
-        if window == "auto" and shuffle != "none":
-            planned = planned_with(max(lanes, self._enough_blocks(planned)))
-        order = replace(
-            planned.order,
-            subset=make_subset(dataset, planned.order.block_rows) if sampling == "once" else None,
-            draws=make_draws(dataset, sampling, planned.order.block_rows),
-        )
-        self.plan: Plan = replace(planned, order=order, most_batch_rows=most_batch_rows)
+        self.plan: Plan = self._make_plan(batch_size, demand)
         self.epoch = 0
         self.row = 0
         self.step = 0
@@ -206,13 +133,30 @@ class Loader:
         # Rows left out of each window of the epoch at hand: a position counts the rows used.
         self._skipped: dict[int, int] = {}
 
+    def _make_plan(self, batch_size: int, demand: Demand) -> Plan:
+        """Plan the stream: the window for its data, if that is wanted, and each epoch's rows."""
+        dataset, stream = self.dataset, self.stream
+        budget_of(stream.memory)
+        choices = (dataset, batch_size, self.names, stream, demand, transfers_rows())
+        planned = make_plan(*choices)
+        if stream.window == AUTO and stream.shuffle != "none":
+            blocks = max(stream.lanes, self._enough_blocks(planned))
+            planned = make_plan(*choices[:3], replace(stream, window=blocks), *choices[4:])
+        block_rows, sampling = planned.order.block_rows, stream.sampling
+        order = replace(
+            planned.order,
+            subset=make_subset(dataset, block_rows) if sampling == "once" else None,
+            draws=make_draws(dataset, sampling, block_rows),
+        )
+        return replace(planned, order=order)
+
     def _enough_blocks(self, planned: Plan) -> int:
         """Return how many blocks of a window mix well enough, judged by a sample."""
         try:
-            return chosen_blocks(advise(self.dataset, planned, io=self.io), planned)
+            return chosen_blocks(advise(self.dataset, planned, io=self.stream.io), planned)
         except DataError as error:
             # Training tells which row is not finite; what cannot be read may be left out.
-            if isinstance(error, BadChunkError) and self.on_bad_chunk == "raise":
+            if isinstance(error, BadChunkError) and self.stream.on_bad_chunk == "raise":
                 raise
             return planned.order.blocks_per_window
 
@@ -237,7 +181,7 @@ class Loader:
         The position is left to the caller, who knows how many steps were completed.
         """
         with WindowReader(
-            self.dataset, self.names, self.plan, self.io, self.on_bad_chunk
+            self.dataset, self.names, self.plan, self.stream.io, self.stream.on_bad_chunk
         ) as reader:
             for window in reader.windows(self._places(epochs)):
                 self._count_skipped(window)
@@ -266,7 +210,7 @@ class Loader:
             "skipped": sorted(self._skipped.items()),
             "rows": order.rows,
             "batch_size": self.plan.batch_size,
-            "sampling": self.sampling,
+            "sampling": self.stream.sampling,
             "block_rows": order.block_rows,
             "blocks_per_window": order.blocks_per_window,
             "shuffle": order.shuffle,

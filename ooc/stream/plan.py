@@ -15,6 +15,7 @@ from ooc.core.process import allowed_bytes
 from ooc.core.sizes import format_size, parse_size
 from ooc.store.chunks import scratch_bytes
 from ooc.store.dataset import ArraySpec, Dataset
+from ooc.stream.options import StreamOptions
 from ooc.stream.order import Order
 
 MIB = 2**20
@@ -32,6 +33,32 @@ MOST_AMPLIFICATION = 1.25
 FEWEST_BLOCKS = 64
 # Reading blocks in the kernel, not on a core: a few threads more than cores keep the disk busy.
 FEWEST_READERS, MOST_READERS = 6, 16
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a run needs beside the stream's windows.
+
+    Attributes
+    ----------
+    model_bytes
+        Parameters, optimizer state and scratch of the model.
+    batch_copies
+        Copies of a batch that are alive at once; 0 where a kernel reads the window itself.
+    optional_bytes
+        What the model could use to go faster; it is a term of the plan, "parallel", where the
+        budget has room for it beside all else.
+    largest_batch
+        Rows of a batch at most, where a trainer changes its size; its memory is the trainer's.
+    """
+
+    model_bytes: int = 0
+    batch_copies: int = 2
+    optional_bytes: int = 0
+    largest_batch: int = 0
+
+
+NO_DEMAND = Demand()
 
 
 @dataclass(frozen=True)
@@ -56,8 +83,8 @@ class Plan:
         Decoded bytes over used bytes: above 1 where chunks are larger than blocks.
     row_bytes
         Decoded bytes of one row of all arrays used.
-    most_batch_rows
-        Rows of a batch at most, where its size changes as a run goes on; 0 where it stays.
+    largest_batch
+        Rows of a batch at most, where its size changes as a run goes on.
     """
 
     order: Order
@@ -68,12 +95,7 @@ class Plan:
     budget: int
     amplification: float
     row_bytes: int
-    most_batch_rows: int = 0
-
-    @property
-    def largest_batch(self) -> int:
-        """Rows of a batch at most."""
-        return max(self.batch_size, self.most_batch_rows)
+    largest_batch: int
 
     @property
     def projected(self) -> int:
@@ -126,19 +148,10 @@ def budget_of(memory: str | int) -> int:
 def make_plan(
     dataset: Dataset,
     batch_size: int,
-    budget: int,
     names: Sequence[str],
-    shuffle: str = "blocks",
-    seed: int = 0,
-    readers: int | None = None,
-    model_bytes: int = 0,
-    batch_copies: int = 2,
+    stream: StreamOptions,
+    demand: Demand = NO_DEMAND,
     transfers: bool = False,
-    optional_bytes: int = 0,
-    sampled: bool = False,
-    lanes: int = 1,
-    most_blocks: int | None = None,
-    fixed_block_rows: int | None = None,
 ) -> Plan:
     """Plan an epoch: pure arithmetic, nothing is read.
 
@@ -148,31 +161,15 @@ def make_plan(
         What to read.
     batch_size
         B, rows of a step.
-    budget
-        Bytes that the whole process may use.
     names
         Arrays that travel in the batches.
-    shuffle, seed
-        See `ooc.stream.order.Order`.
-    readers
-        Threads that read; by default one for each core, 6 to 16. Fewer if they do not fit.
-    model_bytes
-        Parameters, optimizer state and scratch of the model.
-    batch_copies
-        Copies of a batch that are alive at once; 0 where a kernel reads the window itself.
+    stream
+        How they are read and mixed; a window of "auto" is as large as there is room for. Fewer
+        readers are used if they do not fit.
+    demand
+        What the run needs beside windows.
     transfers
         Whether blocks are read by other processes, so that one more window is on its way.
-    optional_bytes
-        What the model could use to go faster; it is a term of the plan, "parallel", where the
-        budget has room for it beside all else.
-    sampled
-        Whether rows are drawn by weight, for which a window's weights are summed up.
-    lanes
-        See `ooc.stream.order.Order`.
-    most_blocks
-        Most blocks of a window; by default as many as there is room for.
-    fixed_block_rows
-        Rows of a block, whatever is fast; by default a chunk of the features, or a few.
 
     Raises
     ------
@@ -180,14 +177,16 @@ def make_plan(
         If the batch is larger than the dataset, or nothing fits the budget: with both numbers.
     """
     specs = dataset.specs(tuple(names))
-    rows = dataset.stored_rows
+    rows, budget = dataset.stored_rows, parse_size(stream.memory)
+    shuffle, lanes, most_blocks = stream.shuffle, stream.lanes, stream.blocks
+    sampled = stream.sampling != "once"
     _check_batch_size(batch_size, dataset.rows)
     row_bytes = sum(spec.row_bytes for spec in specs)
     slab_row_bytes = row_bytes + _chosen_bytes(dataset, sampled)
     fixed = {
         "reserved": RESERVED_BYTES,
-        "batch": batch_copies * batch_size * row_bytes,
-        "model": model_bytes,
+        "batch": demand.batch_copies * batch_size * row_bytes,
+        "model": demand.model_bytes,
         "index": sum(16 * spec.stored_chunks for spec in specs if spec.shards),
     }
     chunk_rows = dataset.arrays[dataset.features].chunks[0]
@@ -195,9 +194,7 @@ def make_plan(
     free = budget - sum(fixed.values()) - one_reader
     room = max(free, 0) // 2 // MOST_SLABS
     usual = min(room, LARGEST_WINDOW)
-    if fixed_block_rows is not None and fixed_block_rows < 1:
-        raise InputError(f"a block has at least 1 row, not {fixed_block_rows}")
-    chosen = fixed_block_rows or _block_rows(specs, rows, chunk_rows, row_bytes, usual)
+    chosen = stream.block_rows or _block_rows(specs, rows, chunk_rows, row_bytes, usual)
     block_rows = min(chosen, rows)
     blocks = -(-rows // block_rows)
     _check_window(most_blocks, lanes, shuffle, blocks)
@@ -205,7 +202,7 @@ def make_plan(
     # A window that was asked for may be larger than usual, if there is room for it.
     most = max((room if most_blocks else usual) // (block_rows * slab_row_bytes), fewest)
     per_window = _blocks_per_window(blocks, most, most_blocks, lanes)
-    order = Order(rows, block_rows, max(per_window, lanes), shuffle, seed, lanes)
+    order = Order(rows, block_rows, max(per_window, lanes), shuffle, stream.seed, lanes)
 
     window_total = order.blocks_per_window * block_rows * slab_row_bytes
     scratch = max(scratch_bytes(spec, block_rows) for spec in specs)
@@ -224,15 +221,16 @@ def make_plan(
             f"run needs ({_terms({**taken, 'readers': scratch})}); raise the memory to "
             f"{math.ceil(needed / MIB)}MiB, lower the batch size, or store smaller chunks"
         )
-    wanted = readers or min(MOST_READERS, max(FEWEST_READERS, os.cpu_count() or 1))
+    wanted = stream.readers or min(MOST_READERS, max(FEWEST_READERS, os.cpu_count() or 1))
     used = min(wanted, fitting)
     terms = {**taken, "readers": used * scratch}
-    if 0 < optional_bytes <= budget - sum(terms.values()):
-        terms["parallel"] = optional_bytes
+    if 0 < demand.optional_bytes <= budget - sum(terms.values()):
+        terms["parallel"] = demand.optional_bytes
     first_blocks = range(0, min(blocks, 64))
     spans = [(i * block_rows, min((i + 1) * block_rows, rows)) for i in first_blocks]
     amplification = _amplification(specs, spans, row_bytes)
-    return Plan(order, batch_size, used, slabs, terms, budget, amplification, row_bytes)
+    largest = max(batch_size, demand.largest_batch)
+    return Plan(order, batch_size, used, slabs, terms, budget, amplification, row_bytes, largest)
 
 
 def window_bytes(plan: Plan, blocks: int) -> int:

@@ -22,14 +22,12 @@ import dask.local
 import dask.threaded
 import numpy as np
 
-from ooc.core.errors import InputError
 from ooc.store.chunks import BadChunkError, RowReader, open_reader
 from ooc.store.dataset import ArraySpec, Dataset
 from ooc.stream.plan import Plan
 
 # A task costs Dask tens of microseconds here and milliseconds on a cluster.
 TASK_BYTES = 32 * 2**20
-ON_BAD_CHUNK = ("raise", "skip")
 _IN_PROCESS = (dask.threaded.get, dask.local.get_sync)
 
 Scheduler = Callable[..., Any]
@@ -95,12 +93,6 @@ def transfers_rows() -> bool:
     return scheduler is not None and scheduler not in _IN_PROCESS
 
 
-def check_bad_chunk_choice(on_bad_chunk: str) -> None:
-    """Refuse a choice that there is not."""
-    if on_bad_chunk not in ON_BAD_CHUNK:
-        raise InputError(f"on_bad_chunk is one of {', '.join(ON_BAD_CHUNK)}, not {on_bad_chunk!r}")
-
-
 class WindowReader:
     """Reads windows ahead of their use; a context manager.
 
@@ -131,7 +123,6 @@ class WindowReader:
         io: str = "auto",
         on_bad_chunk: str = "raise",
     ) -> None:
-        check_bad_chunk_choice(on_bad_chunk)
         self.bad_chunks: list[BadChunkError] = []
         self._on_bad_chunk = on_bad_chunk
         self._order = plan.order

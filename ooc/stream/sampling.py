@@ -32,23 +32,6 @@ class Sampling:
     class_weights: Callable[[Dataset, str], tuple[tuple[int, ...], tuple[float, ...]]] | None = None
 
 
-def check_sampling(sampling: str, shuffle: str, lanes: int, on_bad_chunk: str) -> None:
-    """Refuse a way of sampling that there is not, or what does not go with it."""
-    if sampling == "once":
-        return
-    if sampling not in SAMPLINGS:
-        known = ", ".join(["once", *SAMPLINGS])
-        raise InputError(f"no sampling is called {sampling!r}; choose one of: {known}")
-    if shuffle != "blocks":
-        raise InputError(f'sampling={sampling!r} draws at random; it needs shuffle="blocks"')
-    if lanes != 1:
-        raise InputError(f"sampling={sampling!r} goes with one lane, not with {lanes}")
-    if on_bad_chunk != "raise":
-        raise InputError(
-            f'sampling={sampling!r} needs every chunk; use on_bad_chunk="raise", or repair the data'
-        )
-
-
 def sampled_array(dataset: Dataset, sampling: str) -> str | None:
     """Return the name of the array that a way of sampling needs, or None.
 

@@ -1,65 +1,18 @@
-"""The fit loop, and what may happen between two steps of it."""
+"""The fit loop: windows become steps, and watchers are asked in between."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
+from ooc.core.errors import DataError, DivergedError
 from ooc.engines.engine import Engine
-from ooc.kernels.counters import NEVER
+from ooc.runs import checkpoint
+from ooc.runs.run import Run
 from ooc.stream.loader import Loader
-from ooc.stream.reader import Window
+from ooc.training.run_state import make_run
+from ooc.training.session import Session
+from ooc.training.watchers.watcher import Moment, Watcher
 
 
-@dataclass(frozen=True)
-class Moment:
-    """A place between two steps.
-
-    Attributes
-    ----------
-    step, epoch
-        Steps taken since the run began, and epochs that have begun before this one.
-    advanced
-        Whether a step was taken since the moment before.
-    window_ends, epoch_ends
-        Whether the window's rows, or the epoch's, are used up.
-    window
-        The window at hand.
-    """
-
-    step: int
-    epoch: int
-    advanced: bool
-    window_ends: bool
-    epoch_ends: bool
-    window: Window
-
-    def is_multiple(self, every: int | None) -> bool:
-        """Tell whether the step just taken is a multiple of `every`; never for None."""
-        return every is not None and self.advanced and self.step % every == 0
-
-
-class Watcher(Protocol):
-    """Something that happens between steps: logging, evaluating, saving."""
-
-    def next_step(self, step: int) -> int:
-        """Return the step after which it must be asked, at most; `NEVER` if any will do."""
-
-    def after(self, moment: Moment) -> bool:
-        """Do what is due; return whether training is to end."""
-
-
-def next_multiple(step: int, every: int | None) -> int:
-    """Return the first multiple of `every` beyond a step; `NEVER` for None.
-
-    Examples
-    --------
-    >>> next_multiple(10, 5), next_multiple(10, None) == NEVER
-    (15, True)
-    """
-    return NEVER if every is None else (step // every + 1) * every
-
-
-def descend(engine: Engine, loader: Loader, epochs: int, watchers: Sequence[Watcher]) -> None:
+def fit_loop(engine: Engine, loader: Loader, epochs: int, watchers: Sequence[Watcher]) -> None:
     """Train from the loader's position until `epochs` epochs are over, or a watcher says stop.
 
     Watchers are asked in their order at the end of each window, and after each step that one of
@@ -78,3 +31,37 @@ def descend(engine: Engine, loader: Loader, epochs: int, watchers: Sequence[Watc
                 stopping |= each.after(moment)
             if stopping:
                 return
+
+
+def fit_session(session: Session, watchers: Sequence[Watcher], resumed: bool) -> dict[str, Run]:
+    """Train to the end, and return a run for each descent.
+
+    Raises
+    ------
+    DataError, DivergedError
+        If a row cannot be used, or the loss is not finite. What was saved before stays; a run
+        that was never saved after a step leaves nothing.
+    """
+    try:
+        for each in watchers:
+            each.begin(resumed)
+        if not session.engine.ended:
+            fit_loop(session.engine, session.loader, session.epochs, watchers)
+    except (DataError, DivergedError) as error:
+        raise type(error)(f"{error}{_kept(session)}") from None
+    runs = [make_run(session, number, watchers) for number in range(len(session.names))]
+    for each in watchers:
+        each.end(runs)
+    return dict(zip(session.names, runs, strict=True))
+
+
+def _kept(session: Session) -> str:
+    """Say what is left of a session that failed; what was only begun is removed."""
+    kept = ""
+    for folder in session.folders:
+        steps = checkpoint.steps(folder)
+        if steps and steps[-1] > 0:
+            kept = kept or f"; {folder} holds the run after step {steps[-1]}"
+        else:
+            checkpoint.discard(folder)
+    return kept

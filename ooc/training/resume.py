@@ -7,11 +7,12 @@ from typing import Any
 from ooc.core.errors import InputError
 from ooc.metrics import Report, silent
 from ooc.models import from_config
-from ooc.optim import optimizer_from_config
+from ooc.optim import method_from_config
 from ooc.runs import checkpoint
 from ooc.runs.run import Run
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_dataset
+from ooc.stream.options import NAMES, StreamOptions, make_stream
 from ooc.training.trainer import NO_CALLBACKS, Trainer
 from ooc.training.watchers.callbacks import Callbacks
 from ooc.training.watchers.saver import USUAL, Saving
@@ -22,14 +23,13 @@ from ooc.training.watchers.validation import Validation
 def resume(
     run_dir: str | Path,
     dataset: Dataset | None = None,
-    memory: str | int | None = None,
-    readers: int | None = None,
-    io: str = "auto",
+    *,
     saving: Saving = USUAL,
     log_every: int | None = None,
     report: Report = silent,
     stop: threading.Event | None = None,
     callbacks: Callbacks = NO_CALLBACKS,
+    **options: Any,
 ) -> Run:
     """Go on with a run where it was saved last, to the bits that it would have had.
 
@@ -39,10 +39,11 @@ def resume(
         Where it was saved.
     dataset
         Its dataset, if it is elsewhere now, or was one side of a split.
-    memory
-        By default the run's own; another budget must give the same plan.
-    readers, io, saving, log_every, report, stop, callbacks
+    saving, log_every, report, stop, callbacks
         See `ooc.Trainer`; the bits do not depend on them.
+    options
+        Those of `ooc.stream.options.StreamOptions` on which bits do not depend: memory, by
+        default the run's own (another budget must give the same plan), readers and io.
 
     Raises
     ------
@@ -51,18 +52,15 @@ def resume(
     """
     _, saved = checkpoint.load(Path(run_dir))
     settings = dict(saved["trainer"])
+    noted = {name: settings.pop(name) for name in StreamOptions().to_config()}
+    noted["memory"] = saved["memory"]
+    free = tuple(name for name in NAMES if name not in StreamOptions().to_config())
     settings["model"] = from_config(settings["model"])
-    settings["optimizer"] = optimizer_from_config(settings["optimizer"])
+    settings["optimizer"] = method_from_config(settings["optimizer"])
     settings["validation"] = _validation(run_dir, settings["validation"])
     settings["steering"] = steering_from_config(settings["steering"])
-    trainer = Trainer(
-        **settings,
-        memory=saved["memory"] if memory is None else memory,
-        readers=readers,
-        io=io,
-        saving=saving,
-        log_every=log_every,
-    )
+    stream = make_stream(StreamOptions(**noted), options, free)
+    trainer = Trainer(**settings, saving=saving, log_every=log_every, stream=stream)
     if dataset is None:
         dataset = _dataset(run_dir, saved)
     return trainer.resume(dataset, run_dir, report, stop, callbacks)

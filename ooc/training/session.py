@@ -4,6 +4,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -12,139 +13,116 @@ import scipy
 
 from ooc.core.errors import InputError
 from ooc.core.random_keys import Purpose, generator
-from ooc.engines.engine import Engine, make_engine
+from ooc.engines.engine import Engine
 from ooc.engines.train_state import Descents, start
 from ooc.kernels.counters import BATCH_LOSS
 from ooc.models.classification import LinearClassifier
 from ooc.models.contract import Layout, Model
 from ooc.models.linear import LinearFamily
-from ooc.optim import FACTOR, FullGradient, Optimizer
-from ooc.optim.schedules import plateau_factor
-from ooc.store.dataset import Dataset
+from ooc.optim import Method
 from ooc.store.fingerprint import differences
 from ooc.stream.loader import Loader
+from ooc.stream.plan import Demand
 from ooc.training.preparation import fill_standardisation
 from ooc.training.range_test import Found, find_rate
-from ooc.training.watchers.saver import Saving
-from ooc.training.watchers.steering import Steering
-from ooc.training.watchers.validation import Validation
 from ooc.version import VERSION
 
 
 @dataclass(frozen=True)
-class Following:
-    """How a run is followed while it goes on.
-
-    Attributes
-    ----------
-    validation, saving, log_every
-        See `ooc.training.trainer.Trainer`.
-    memory
-        The budget, as it was given.
-    settings
-        What the run's bits depend on, as the trainer notes it, without the optimizer.
-    steering
-        See `ooc.training.trainer.Trainer`.
-    optimizers
-        Config of the optimizer of each descent, as it was given.
-    """
-
-    validation: Validation | None
-    saving: Saving
-    log_every: int | None
-    memory: str | int
-    settings: Mapping[str, Any]
-    steering: Steering | None
-    optimizers: Sequence[Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
 class Session:
-    """All that a run holds while it goes on.
+    """All that is held while one run goes on, or several on the same pass.
 
     Attributes
     ----------
     model, layout
         The model, with all that was found in the data, and its parameters' layout.
-    dataset
-        The rows that are trained on.
     loader, engine
         What is read, and what learns from it.
-    validation
-        Loader of the rows to evaluate on, or None.
-    found
-        What a range test found of the learning rate; None where it was given.
+    epochs
+        Passes over the dataset, at most.
+    names
+        Of the descents, in their order.
+    settings
+        For each descent what its bits depend on, as the trainer notes it.
+    histories
+        For each descent the lines of its history, JSON-ready.
+    folders
+        Where each descent is saved; empty to save nothing.
     fingerprint
         Of the rows that are trained on.
+    found
+        What a range test found of the learning rate; None where it was given.
     """
 
     model: Model
     layout: Layout
-    dataset: Dataset
     loader: Loader
     engine: Engine
-    validation: Loader | None
-    found: Found | None
+    epochs: int
+    names: Sequence[str]
+    settings: Sequence[Mapping[str, Any]]
+    histories: Sequence[list[dict[str, Any]]]
+    folders: Sequence[Path]
     fingerprint: Mapping[str, Any]
+    found: Found | None = None
 
     @property
     def descents(self) -> Descents:
-        """Parameters and optimizer states."""
+        """Parameters and states."""
         return self.engine.descents
 
 
-def first_parameters(model: Model, layout: Layout, loader: Loader, memory: str | int) -> np.ndarray:
+def first_parameters(model: Model, layout: Layout, loader: Loader) -> np.ndarray:
     """Return the parameters that a run starts from, float32 (P,)."""
     parameters = model.init(layout, generator(loader.plan.order.seed, Purpose.PARAMETERS))
     if isinstance(model, LinearFamily) and model.standardise:
         rows = Loader(
             loader.dataset,
             1,
-            memory,
-            shuffle="none",
             arrays=[loader.dataset.features],
+            demand=Demand(batch_copies=0),
+            memory=loader.stream.memory,
+            shuffle="none",
             readers=loader.plan.readers,
-            io=loader.io,
-            on_bad_chunk=loader.on_bad_chunk,
-            batch_copies=0,
+            io=loader.stream.io,
+            on_bad_chunk=loader.stream.on_bad_chunk,
         )
         fill_standardisation(model, rows, parameters)
     return parameters
 
 
 def with_rates(
-    optimizers: Sequence[Optimizer],
+    methods: Sequence[Method],
     model: Model,
     loader: Loader,
     parameters: np.ndarray,
     epochs: int,
-) -> tuple[tuple[Optimizer, ...], Found | None]:
+) -> tuple[tuple[Method, ...], Found | None]:
     """Find the learning rate of those that have none, and tell schedules the run's length."""
     found, known = None, []
-    for optimizer in optimizers:
-        stepping = optimizer.first if isinstance(optimizer, FullGradient) else optimizer
-        if stepping is not None and stepping.rate is None:
-            found = find_rate(model, stepping, loader, parameters)
-            optimizer = optimizer.with_rate(found.rate)
-        schedule = optimizer.schedule.for_steps(epochs * loader.plan.steps)
-        known.append(replace(optimizer, schedule=schedule))
+    for method in methods:
+        optimizer = method.optimizer
+        if optimizer is not None:
+            if optimizer.rate is None:
+                found = find_rate(model, optimizer, loader, parameters)
+                optimizer = optimizer.with_rate(found.rate)
+            schedule = optimizer.schedule.for_steps(epochs * loader.plan.steps)
+            method = replace(method, optimizer=replace(optimizer, schedule=schedule))
+        known.append(method)
     return tuple(known), found
 
 
-def restored(
-    optimizer: Optimizer, arrays: Mapping[str, np.ndarray], losses: Sequence[float]
-) -> Descents:
+def load_descents(method: Method, arrays: Mapping[str, np.ndarray]) -> Descents:
     """Return a descent as it was saved."""
-    descents = start((optimizer,), arrays["iterate"])
+    descents = start((method,), arrays["iterate"])
     descents.state[0] = arrays["optimizer_state"]
     descents.totals[0] = arrays["totals"]
     # The rows of a batch that was begun, and never ended, are read again.
     descents.totals[0, BATCH_LOSS] = 0.0
-    descents.settings[0, FACTOR] = plateau_factor(optimizer.schedule, losses)
     return descents
 
 
-def prepared_like(model: Model, saved: Mapping[str, Any]) -> Model:
+def model_as_saved(model: Model, saved: Mapping[str, Any]) -> Model:
     """Return a model with what was found in the data when a run began."""
     if isinstance(model, LinearFamily):
         model = replace(model, standardise=bool(saved["standardise"]))
@@ -179,18 +157,3 @@ def check_same(run_dir: str, what: str, saved: Mapping[str, Any], here: Mapping[
             f"{run_dir} cannot go on with another {what}: {'; '.join(found)}; use the {what} of "
             "the run, or train anew in another directory"
         )
-
-
-def make_session(
-    model: Model,
-    layout: Layout,
-    loader: Loader,
-    descents: Descents,
-    full: bool,
-    validation: Loader | None,
-    fingerprint: Mapping[str, Any],
-    found: Found | None = None,
-) -> Session:
-    """Put the parts of a run together."""
-    engine = make_engine(model, loader, descents, full)
-    return Session(model, layout, loader.dataset, loader, engine, validation, found, fingerprint)

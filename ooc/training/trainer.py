@@ -3,72 +3,81 @@
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ooc.core.errors import InputError
-from ooc.engines.engine import batch_rows_held, engine_bytes, optional_bytes
+from ooc.engines.engine import batch_rows_held, engine_bytes, make_engine, optional_bytes
 from ooc.engines.train_state import start
 from ooc.metrics import Report, silent
 from ooc.models.contract import Layout, Model
-from ooc.optim import FullGradient, Optimizer, optimizer_from_config
-from ooc.optim.full_gradient import FEWEST_PASSES, USUAL_PASSES
+from ooc.optim import Method, Optimizer, as_method, method_from_config
 from ooc.runs import checkpoint
-from ooc.runs.run import Run
+from ooc.runs.run import Run, load
 from ooc.runs.run_directory import cut_history, locked
 from ooc.runs.scoring import check_scorable, check_targets
 from ooc.store.dataset import Dataset
 from ooc.store.fingerprint import fingerprint
 from ooc.stream.loader import Loader
+from ooc.stream.options import StreamOptions, make_stream
+from ooc.stream.plan import Demand
+from ooc.training.fit_loop import fit_session
 from ooc.training.preparation import decided, with_counted_classes
-from ooc.training.progression import Progression
+from ooc.training.run_state import restore_watchers
 from ooc.training.session import (
-    Following,
     Session,
     check_same,
     first_parameters,
-    make_session,
-    prepared_like,
-    restored,
+    load_descents,
+    model_as_saved,
     versions,
     with_rates,
 )
-from ooc.training.watchers.callbacks import Callbacks
-from ooc.training.watchers.halving import Halving
-from ooc.training.watchers.saver import USUAL, Saving
+from ooc.training.watchers.callbacks import Callbacks, CallbackWatcher
+from ooc.training.watchers.ending import MethodWatcher, StopWatcher
+from ooc.training.watchers.halving import Halving, HalvingWatcher
+from ooc.training.watchers.recorder import Recorder
+from ooc.training.watchers.saver import USUAL, Saver, Saving
 from ooc.training.watchers.steering import Steering
-from ooc.training.watchers.validation import Validation, extra_bytes, validation_loader
+from ooc.training.watchers.steering_watcher import SteeringWatcher
+from ooc.training.watchers.validation import (
+    Validation,
+    Validator,
+    extra_bytes,
+    validation_loader,
+)
+from ooc.training.watchers.watcher import Watcher
 
 FULL = "full"
 NO_CALLBACKS = Callbacks()
 
 
 @dataclass(frozen=True)
+class _Guests:
+    """What a call brings to a session: who is told of it, and who may end it."""
+
+    report: Report = silent
+    stop: threading.Event | None = None
+    callbacks: Callbacks = NO_CALLBACKS
+    halving: Halving | None = None
+
+
+@dataclass(frozen=True, init=False)
 class Trainer:
     """Trains a model on datasets larger than memory.
 
     Attributes
     ----------
-    model, optimizer
-        What to train, and how. An optimizer without a learning rate gets one from a short range
-        test on the first window. Of `ooc.optim.FULL_GRADIENT`, "lbfgs" and "cg" learn from all
-        rows at once, whatever the batch size and shuffle, and "hybrid" does so in the end.
+    model
+        What to train.
+    optimizer
+        How: an optimizer takes steps on mini-batches; one without a learning rate gets one from a
+        short range test on the first window. Of the methods in `ooc.optim.FULL_GRADIENT`, "lbfgs"
+        and "cg" learn from all rows at once, whatever the batch size and shuffle, and "hybrid"
+        does so in the end.
     batch_size
         B, rows of a step: from 1 (stochastic) to "full", one exact gradient over all rows.
-    memory
-        Bytes that the whole process may use, such as "1GiB".
-    seed
-        Seed of the order of rows and of the first parameters.
-    shuffle
-        "blocks" or "none".
-    readers
-        Threads that read; the result does not depend on them.
-    io, on_bad_chunk
-        How files are read, and what a chunk that cannot be read means, see `ooc.Loader`.
-    sampling, lanes, window
-        Which rows an epoch uses, and how blocks are shared and put together, see `ooc.Loader`.
-        A model learns from drawn rows as they come: importance weights are for estimates.
     validation
         How the run is evaluated while it goes on; not at all by default.
     saving
@@ -78,6 +87,14 @@ class Trainer:
     steering
         How batch size and temperature change while the run goes on; by default they stay. An
         epoch has other steps then than a schedule of the rate counts on.
+    stream
+        How rows are read and mixed, see `ooc.stream.options.StreamOptions`. Instead of it, or to
+        replace some of it, its options can be given by their names, such as memory="1GiB".
+
+    Raises
+    ------
+    InputError
+        If an option cannot be used, or not beside another.
 
     Examples
     --------
@@ -89,35 +106,46 @@ class Trainer:
     """
 
     model: Model
-    optimizer: Optimizer
-    batch_size: int | str = 256
-    memory: str | int = "1GiB"
-    seed: int = 0
-    shuffle: str = "blocks"
-    readers: int | None = None
-    io: str = "auto"
-    on_bad_chunk: str = "raise"
-    sampling: str = "once"
-    lanes: int = 1
-    window: int | str | None = None
-    validation: Validation | None = None
-    saving: Saving = USUAL
-    log_every: int | None = None
-    steering: Steering | None = None
+    optimizer: Optimizer | Method
+    batch_size: int | str
+    validation: Validation | None
+    saving: Saving
+    log_every: int | None
+    steering: Steering | None
+    stream: StreamOptions
 
-    def __post_init__(self) -> None:
-        if isinstance(self.batch_size, str) and self.batch_size != FULL:
-            raise InputError(f'batch_size is a number of rows, or "full", not {self.batch_size!r}')
-        if self.log_every is not None and self.log_every < 1:
-            raise InputError(f"log_every must be at least 1, not {self.log_every}")
-        if self._method is not None and self.sampling != "once":
-            raise InputError(
-                f"{self.optimizer.name} takes each row once a pass, not sampling={self.sampling!r}"
-            )
-        if self.steering is not None and self._is_full:
+    def __init__(
+        self,
+        model: Model,
+        optimizer: Optimizer | Method,
+        batch_size: int | str = 256,
+        *,
+        validation: Validation | None = None,
+        saving: Saving = USUAL,
+        log_every: int | None = None,
+        steering: Steering | None = None,
+        stream: StreamOptions | None = None,
+        **options: Any,
+    ) -> None:
+        given = {
+            "model": model,
+            "optimizer": optimizer,
+            "batch_size": batch_size,
+            "validation": validation,
+            "saving": saving,
+            "log_every": log_every,
+            "steering": steering,
+            "stream": make_stream(stream, options),
+        }
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
+        if isinstance(batch_size, str) and batch_size != FULL:
+            raise InputError(f'batch_size is a number of rows, or "full", not {batch_size!r}')
+        if log_every is not None and log_every < 1:
+            raise InputError(f"log_every must be at least 1, not {log_every}")
+        self._method.check(batch_size, self.stream.sampling)
+        if steering is not None and self._is_full:
             raise InputError("there is no batch to steer where a step takes all rows")
-        if self._method is not None and self._method.first and self.batch_size == FULL:
-            raise InputError("hybrid begins on mini-batches; give it a batch_size, or take lbfgs")
 
     def fit(
         self,
@@ -153,10 +181,8 @@ class Trainer:
         DivergedError
             If the loss or a parameter stops being finite although the data are.
         """
-        runs = self._fit(
-            dataset, {"": self.optimizer}, epochs, run_dir, report, stop, callbacks, None
-        )
-        return runs[""]
+        methods = {"": self._method}
+        return self._fit(dataset, methods, epochs, run_dir, _Guests(report, stop, callbacks))[""]
 
     def fit_many(
         self,
@@ -202,12 +228,14 @@ class Trainer:
             optimizers = {str(number): optimizer for number, optimizer in enumerate(optimizers)}
         if not optimizers:
             raise InputError("there is nothing to train: give at least one optimizer")
-        for name, optimizer in optimizers.items():
-            if isinstance(optimizer, FullGradient):
-                raise InputError(f"{optimizer.name} asks for passes of its own; train it with fit")
+        methods = {name: as_method(optimizer) for name, optimizer in optimizers.items()}
+        for name, method in methods.items():
+            if method.full is not None:
+                raise InputError(f"{method.name} asks for passes of its own; train it with fit")
             if not name or Path(name).name != name:
                 raise InputError(f"{name!r} cannot be the name of a folder; choose another name")
-        return self._fit(dataset, optimizers, epochs, run_dir, report, stop, NO_CALLBACKS, halving)
+        guests = _Guests(report, stop, halving=halving)
+        return self._fit(dataset, methods, epochs, run_dir, guests)
 
     def resume(
         self,
@@ -231,25 +259,34 @@ class Trainer:
             where = str(run_dir)
             check_same(where, "version", saved["versions"], versions())
             check_same(where, "setting", saved["trainer"], self.to_config())
-            model = prepared_like(self.model, saved["model"])
-            loader, validation = self._loaders(dataset, model, [self.optimizer])
-            print_here = fingerprint(loader.dataset, loader.names, self.io)
-            check_same(where, "dataset", saved["fingerprint"], print_here)
+            model = model_as_saved(self.model, saved["model"])
+            loader, held_out = self._loaders(dataset, model, [self._method])
+            marks = fingerprint(loader.dataset, loader.names, self.stream.io)
+            check_same(where, "dataset", saved["fingerprint"], marks)
             loader.load_state_dict(saved["position"])
-            losses = saved["validation"]["losses"] if saved["validation"] else ()
-            descents = restored(optimizer_from_config(saved["optimizer"]), arrays, losses)
-            layout, full = _layout(model, dataset), self._is_full
-            session = make_session(model, layout, loader, descents, full, validation, print_here)
+            if saved["finished"]:
+                return load(run_dir, model)
+            descents = load_descents(method_from_config(saved["optimizer"]), arrays)
+            session = Session(
+                model,
+                _layout(model, dataset),
+                loader,
+                make_engine(model, loader, descents, self._is_full),
+                saved["epochs"],
+                [""],
+                [self.to_config()],
+                [[]],
+                [run_dir],
+                marks,
+            )
             cut_history(run_dir, saved["step"])
-            progression = Progression(
-                self._following([self.optimizer]), session, saved["epochs"], {"": run_dir}, report,
-                stop, callbacks, saved=saved, best=arrays.get("best_parameters"),
-            )  # fmt: skip
-            return progression.go_on()[""]
+            watchers = self._watchers(session, held_out, _Guests(report, stop, callbacks))
+            restore_watchers(watchers, arrays, saved)
+            return fit_session(session, watchers, resumed=True)[""]
 
     def loader(self, dataset: Dataset) -> Loader:
         """Return the loader that `fit` uses; its plan tells what the run will hold."""
-        return self._loaders(dataset, self.model, [self.optimizer])[0]
+        return self._loaders(dataset, self.model, [self._method])[0]
 
     def layout(self, dataset: Dataset) -> Layout:
         """Return the model's layout for this dataset's rows."""
@@ -260,96 +297,108 @@ class Trainer:
         validation = None if self.validation is None else self.validation.to_config()
         return {
             "model": self.model.to_config(),
-            "optimizer": self.optimizer.to_config(),
+            "optimizer": self._method.to_config(),
             "batch_size": self.batch_size,
-            "seed": self.seed,
-            "shuffle": self.shuffle,
-            "on_bad_chunk": self.on_bad_chunk,
-            "sampling": self.sampling,
-            "lanes": self.lanes,
-            "window": self.window,
             "validation": validation,
             "steering": None if self.steering is None else self.steering.to_config(),
+            **self.stream.to_config(),
         }
 
     @property
-    def _method(self) -> FullGradient | None:
-        return self.optimizer if isinstance(self.optimizer, FullGradient) else None
+    def _method(self) -> Method:
+        return as_method(self.optimizer)
 
     @property
     def _is_full(self) -> bool:
         """Whether every step takes all rows."""
-        method = self._method
-        return self.batch_size == FULL or (method is not None and method.first is None)
+        return self.batch_size == FULL or self._method.takes_all_rows
 
     def _passes(self, epochs: int | None) -> int:
         """Return how many passes there are, or at most, from how many were asked for."""
-        usual, least = (1, 1) if self._method is None else (USUAL_PASSES, FEWEST_PASSES)
-        epochs = usual if epochs is None else epochs
-        if epochs < least:
-            name = "" if self._method is None else f" for {self._method.name}"
-            raise InputError(f"epochs must be at least {least}{name}, not {epochs}")
+        method = self._method
+        epochs = method.usual_passes if epochs is None else epochs
+        if epochs < method.fewest_passes:
+            name = "" if method.full is None else f" for {method.name}"
+            raise InputError(f"epochs must be at least {method.fewest_passes}{name}, not {epochs}")
         return epochs
 
     def _fit(
         self,
         dataset: Dataset,
-        optimizers: Mapping[str, Optimizer],
+        methods: Mapping[str, Method],
         epochs: int | None,
         run_dir: str | Path | None,
-        report: Report,
-        stop: threading.Event | None,
-        callbacks: Callbacks,
-        halving: Halving | None,
+        guests: "_Guests",
     ) -> dict[str, Run]:
-        epochs = self._passes(epochs)
-        folders = {}
+        epochs, folders = self._passes(epochs), list[Path]()
         if run_dir is not None:
-            folders = {name: Path(run_dir, name) for name in optimizers}
-            for folder in [Path(run_dir), *folders.values()]:
+            folders = [Path(run_dir, name) for name in methods]
+            for folder in [Path(run_dir), *folders]:
                 checkpoint.check_run_dir(folder)
-        loaders = self._loaders(dataset, self.model, list(optimizers.values()))
+        loaders = self._loaders(dataset, self.model, list(methods.values()))
         with nullcontext() if run_dir is None else locked(Path(run_dir)):
-            session = self._begin(dataset, list(optimizers.values()), epochs, loaders)
-            progression = Progression(
-                self._following(list(optimizers.values())), session, epochs, folders, report, stop,
-                callbacks, names=list(optimizers), halving=halving,
-            )  # fmt: skip
-            return progression.go_on()
+            session, held_out = self._begin(dataset, methods, epochs, folders, loaders)
+            watchers = self._watchers(session, held_out, guests)
+            return fit_session(session, watchers, resumed=False)
 
     def _begin(
         self,
         dataset: Dataset,
-        optimizers: Sequence[Optimizer],
+        methods: Mapping[str, Method],
         epochs: int,
+        folders: Sequence[Path],
         loaders: tuple[Loader, Loader | None],
-    ) -> Session:
+    ) -> tuple[Session, Loader | None]:
         """Find in the data what is not given, and start every descent."""
-        loader, validation = loaders
+        loader, held_out = loaders
         model = with_counted_classes(self.model, loader.dataset)
         model = decided(model, loader)
         if model != self.model:
-            loader, validation = self._loaders(dataset, model, optimizers)
+            loader, held_out = self._loaders(dataset, model, list(methods.values()))
         layout = _layout(model, dataset)
-        parameters = first_parameters(model, layout, loader, self.memory)
-        known, found = with_rates(optimizers, model, loader, parameters, epochs)
-        full, descents = self._is_full, start(known, parameters)
-        marks = fingerprint(loader.dataset, loader.names, self.io)
-        return make_session(model, layout, loader, descents, full, validation, marks, found)
+        parameters = first_parameters(model, layout, loader)
+        known, found = with_rates(list(methods.values()), model, loader, parameters, epochs)
+        engine = make_engine(model, loader, start(known, parameters), self._is_full)
+        marks = fingerprint(loader.dataset, loader.names, self.stream.io)
+        settings = [
+            {**self.to_config(), "optimizer": each.to_config()} for each in methods.values()
+        ]
+        histories: list[list[dict[str, Any]]] = [[] for _ in methods]
+        session = Session(
+            model, layout, loader, engine, epochs, list(methods), settings, histories, folders,
+            marks, found,
+        )  # fmt: skip
+        return session, held_out
 
-    def _following(self, optimizers: Sequence[Optimizer]) -> Following:
-        return Following(
-            self.validation,
-            self.saving,
-            self.log_every,
-            self.memory,
-            self.to_config(),
-            self.steering,
-            [optimizer.to_config() for optimizer in optimizers],
-        )
+    def _watchers(
+        self, session: Session, held_out: Loader | None, guests: "_Guests"
+    ) -> list[Watcher]:
+        """Return all that watches a session, in the order in which it is asked."""
+        engine, loader = session.engine, session.loader
+        recorders = [
+            Recorder(session, number, self.log_every, guests.report)
+            for number in range(len(session.names))
+        ]
+        validators: list[Validator] = []
+        if self.validation is not None and held_out is not None:
+            validators = [
+                Validator(session, recorder, self.validation, held_out) for recorder in recorders
+            ]
+        watchers: list[Watcher] = [*recorders, *validators]
+        if guests.halving is not None:
+            steps = session.epochs * loader.plan.steps
+            watchers.append(HalvingWatcher(guests.halving, engine, steps, validators))
+        if self.steering is not None:
+            watchers.append(SteeringWatcher(self.steering, engine, loader.plan.batch_size))
+        watchers.append(CallbackWatcher(guests.callbacks, engine))
+        stop = StopWatcher(guests.stop)
+        if session.folders:
+            watchers.append(Saver(self.saving, session, watchers, recorders, stop))
+        watchers += [MethodWatcher(engine), stop]
+        return watchers
 
     def _loaders(
-        self, dataset: Dataset, model: Model, optimizers: Sequence[Optimizer]
+        self, dataset: Dataset, model: Model, methods: Sequence[Method]
     ) -> tuple[Loader, Loader | None]:
         """Return the loader of the rows to train on, and of those to evaluate on."""
         if model.needs_target and dataset.target is None:
@@ -360,11 +409,11 @@ class Trainer:
         check_targets(model, dataset)
         layout, validation, beside = _layout(model, dataset), None, 0
         if self.validation is not None:
-            dataset, held_out = self.validation.sides(dataset, self.seed)
+            dataset, held_out = self.validation.sides(dataset, self.stream.seed)
             check_targets(model, held_out)
             check_scorable(model, held_out, dataset.arrays[dataset.features].shape[1:])
-            validation = validation_loader(model, layout, held_out, self.memory)
-            beside = extra_bytes(validation) + 4 * layout.size * len(optimizers)
+            validation = validation_loader(model, layout, held_out, self.stream.memory)
+            beside = extra_bytes(validation) + 4 * layout.size * len(methods)
         full = self._is_full
         rows = dataset.rows if full or isinstance(self.batch_size, str) else self.batch_size
         target = dataset.target if model.needs_target else None
@@ -376,26 +425,19 @@ class Trainer:
                 f"a batch of {most} rows is larger than the dataset of {dataset.rows} rows; "
                 f"lower the batch size to {dataset.rows} or less"
             )
-        used = engine_bytes(model, layout, optimizers, most, full)
-        held = batch_rows_held(model, most, full or self._method is not None)
-        loader = Loader(
-            dataset,
-            rows,
-            self.memory,
-            self.seed,
-            self.shuffle if self._method is None or self._method.first else "none",
-            names,
-            readers=self.readers,
-            io=self.io,
-            on_bad_chunk=self.on_bad_chunk,
-            model_bytes=used + beside + held * row_bytes,
+        used = engine_bytes(model, layout, methods, most, full)
+        held = batch_rows_held(model, most, full or self._method.full is not None)
+        demand = Demand(
+            used + beside + held * row_bytes,
             batch_copies=0,
-            optional_bytes=optional_bytes(model, layout, most, len(optimizers), full),
-            sampling=self.sampling,
-            lanes=self.lanes,
-            window=self.window,
-            most_batch_rows=most,
+            optional_bytes=optional_bytes(model, layout, most, len(methods), full),
+            largest_batch=most,
         )
+        # The gradient over all rows is the same in any order.
+        stream = (
+            replace(self.stream, shuffle="none") if self._method.takes_all_rows else self.stream
+        )
+        loader = Loader(dataset, rows, arrays=names, demand=demand, stream=stream)
         return loader, validation
 
 

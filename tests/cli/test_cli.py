@@ -253,7 +253,7 @@ def test_a_signal_saves_and_ends_with_its_status(here: Path, number: signal.Sign
 def test_lines_instead_of_a_bar_where_there_is_no_terminal(here: Path) -> None:
     write_dataset(here / "a.zarr", X=np.ones((500, 8), "f4"), y=np.arange(500) % 2)
     code = (
-        "import ooc.progress, sys; ooc.progress.LINE_SECONDS = 0.0\n"
+        "import ooc.cli.progress_bar, sys; ooc.cli.progress_bar.LINE_SECONDS = 0.0\n"
         "from ooc.cli import run; run(['train', 'a.zarr', '--epochs', '3', '--json'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -384,7 +384,7 @@ def test_a_plan_predicts_and_advises(here: Path, capsys: pytest.CaptureFixture[s
         (["shuffle", "a.zarr", "--measure", "--order", "best"], "no order is called 'best'"),
         (["shuffle", "a.zarr", "--measure", "--order", "no.npy"], "no.npy cannot be read"),
         (["shuffle", "a.zarr", "--measure", "--sample", "1"], "at least 2, or all"),
-        (["train", "a.zarr", "--window", "big"], "--window is a number of blocks, fit or auto"),
+        (["train", "a.zarr", "--window", "big"], 'window is a number of blocks, "auto" or "fit"'),
         (["train", "a.zarr", "--sampling", "weight"], "has no array of weights"),
         (["plan", "a.zarr", "--lanes", "0"], "lanes must be at least 1"),
     ],

@@ -24,7 +24,7 @@ optimizers = {"sgd": ooc.optim.sgd(1e-9), "momentum": ooc.optim.momentum(1e-9),
               "averaged": ooc.optim.averaged(1e-9, schedule=ooc.schedules.cosine())}
 for pair in sys.argv[2:]:
     model, optimizer = pair.split("-")
-    ooc.Trainer(models[model], optimizers[optimizer], 10, "512MiB").fit(dataset)
+    ooc.Trainer(models[model], optimizers[optimizer], 10, memory="512MiB").fit(dataset)
 stats = linear_window.train_window.stats
 print(json.dumps([sum(stats.cache_hits.values()), sum(stats.cache_misses.values())]))
 """

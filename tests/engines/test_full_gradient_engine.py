@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 from scipy.optimize import minimize
 
 import ooc
@@ -19,7 +19,7 @@ from ooc.core.errors import InputError
 from ooc.engines.full_gradient_engine import LIBRARY_BYTES
 from ooc.metrics import Progress
 from ooc.models import MLP, Logistic
-from ooc.optim import FULL_GRADIENT, cg, hybrid, lbfgs, optimizer_from_config, sgd
+from ooc.optim import FULL_GRADIENT, cg, hybrid, lbfgs, method_from_config, sgd
 from ooc.optim.schedules import cosine
 from ooc.runs import checkpoint
 from ooc.runs.run_directory import read_history
@@ -33,7 +33,7 @@ SAME = ("parameters_sha256", "gradient_norm", "steps", "epochs", "rows", "iterat
 
 @pytest.fixture(autouse=True)
 def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 16 * 2**10)
+    small_windows(monkeypatch, 16 * 2**10)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def labelled(tmp_path: Path, rng: np.random.Generator) -> Dataset:
 
 
 def rows_of(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    batch = next(iter(ooc.Loader(dataset, dataset.rows, MEMORY, shuffle="none")))
+    batch = next(iter(ooc.Loader(dataset, dataset.rows, memory=MEMORY, shuffle="none")))
     return batch["X"].astype(np.float64), batch["y"].astype(np.float64)
 
 
@@ -81,7 +81,7 @@ def test_it_takes_the_steps_of_scipy_in_memory(labelled: Dataset, method: ooc.op
 def test_readers_do_not_change_the_bits(labelled: Dataset, name: str) -> None:
     found = set()
     for readers in (1, 2, 4):
-        trainer = Trainer(Logistic(), FULL_GRADIENT[name](), 32, MEMORY, readers=readers)
+        trainer = Trainer(Logistic(), FULL_GRADIENT[name](), 32, memory=MEMORY, readers=readers)
         results = trainer.fit(labelled, 12).results
         found.add(tuple(results[key] for key in SAME))
     assert len(found) == 1
@@ -105,7 +105,7 @@ def stopped_at_window(number: int):
     [
         Trainer(Logistic(standardise=True), lbfgs(l2=1e-3, kept=8), memory=MEMORY),
         Trainer(Logistic(), cg(), memory=MEMORY),
-        Trainer(Logistic(), hybrid(0.05), 32, MEMORY),
+        Trainer(Logistic(), hybrid(0.05), 32, memory=MEMORY),
         Trainer(MLP(hidden=(4,), dropout=0.2), lbfgs(), memory=MEMORY),
     ],
     ids=["lbfgs", "cg", "hybrid", "network"],
@@ -141,14 +141,14 @@ KILLED = """
 import os, sys
 import ooc, ooc.stream.plan
 from ooc.models import Logistic
-ooc.plan.LARGEST_WINDOW = 16 * 2**10
+ooc.stream.plan.LARGEST_WINDOW = 16 * 2**10
 data, folder, name, moment = sys.argv[1:]
 seen = []
 def die(progress):
     seen.append(progress)
     if len(seen) == int(moment):
         os.kill(os.getpid(), 9)
-trainer = ooc.Trainer(Logistic(), getattr(ooc.optim, name)(), 32, "768MiB")
+trainer = ooc.Trainer(Logistic(), getattr(ooc.optim, name)(), 32, memory="768MiB", window="fit")
 if os.path.exists(folder):
     trainer.resume(ooc.open(data), folder, report=die)
 else:
@@ -159,7 +159,7 @@ else:
 @pytest.mark.parametrize("name", ["hybrid", pytest.param("lbfgs", marks=pytest.mark.slow)])
 def test_killed_it_goes_on_to_the_same_bits(labelled: Dataset, tmp_path: Path, name: str) -> None:
     """A real SIGKILL in the middle of a pass, twice."""
-    trainer = Trainer(Logistic(), FULL_GRADIENT[name](), 32, MEMORY)
+    trainer = Trainer(Logistic(), FULL_GRADIENT[name](), 32, memory=MEMORY, window="fit")
     whole = trainer.fit(labelled, 12).results
     windows = trainer.loader(labelled).plan.order.windows
     folder = tmp_path / "run"
@@ -232,7 +232,7 @@ from ooc.core.process import resident_bytes
 from ooc.engines.hybrid_engine import whitening
 before = resident_bytes()
 for method in (lbfgs(), cg()):
-    replay(method, np.zeros(8), np.ones(1), np.ones((1, 8)))
+    replay(method.full, np.zeros(8), np.ones(1), np.ones((1, 8)))
 whitening(np.eye(8), np.zeros(8))
 print(resident_bytes() - before)
 """
@@ -247,4 +247,4 @@ def test_the_libraries_take_what_the_plan_says() -> None:
 @pytest.mark.parametrize("name", FULL_GRADIENT)
 def test_a_description_makes_it_again(name: str) -> None:
     made = FULL_GRADIENT[name](l2=0.1, kept=16, tolerance=1e-3)
-    assert optimizer_from_config(json.loads(json.dumps(made.to_config()))) == made
+    assert method_from_config(json.loads(json.dumps(made.to_config()))) == made

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 
 import ooc
 from ooc.engines.hybrid_engine import signal_is_lost, whitening
@@ -21,7 +21,7 @@ SAME = ("parameters_sha256", "gradient_norm", "steps", "epochs", "rows", "iterat
 
 @pytest.fixture(autouse=True)
 def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 256 * 2**10)
+    small_windows(monkeypatch, 256 * 2**10)
 
 
 def correlated(path: Path, rng: np.random.Generator, rows: int, features: int = 8) -> Dataset:
@@ -40,7 +40,7 @@ def test_it_needs_a_fraction_of_the_passes(tmp_path: Path, seed: int) -> None:
     dataset = correlated(tmp_path / "a.zarr", np.random.default_rng(seed), 20_000)
     passes = {}
     for method in (hybrid(0.02), lbfgs()):
-        results = Trainer(Logistic(), method, 64, MEMORY).fit(dataset).results
+        results = Trainer(Logistic(), method, 64, memory=MEMORY).fit(dataset).results
         assert results["ended"] == "tolerance"
         assert results["gradient_norm"] <= 1e-6
         passes[method.name] = results["epochs"]
@@ -53,11 +53,11 @@ def test_it_switches_when_the_signal_is_lost_and_not_before(
     """Without noise there is only signal: Adam goes on. With noise alone it ends at once."""
     x = rng.standard_normal((4000, 3)).astype(np.float32)
     clear = write_dataset(tmp_path / "clear.zarr", chunk_rows=250, X=x, y=x @ np.float32([1, 2, 3]))
-    run = Trainer(Linear(), hybrid(1e-5), 64, MEMORY).fit(clear, 4)
+    run = Trainer(Linear(), hybrid(1e-5), 64, memory=MEMORY).fit(clear, 4)
     assert (run.results["steps"], run.results["gradient_norm"]) == (4 * 63, None)
     noise = rng.standard_normal(4000).astype(np.float32)
     lost = write_dataset(tmp_path / "lost.zarr", chunk_rows=250, X=x, y=noise)
-    run = Trainer(Linear(), hybrid(1e-5), 16, MEMORY).fit(lost, 30)
+    run = Trainer(Linear(), hybrid(1e-5), 16, memory=MEMORY).fit(lost, 30)
     assert run.results["ended"] == "tolerance"
     assert run.results["steps"] - run.results["epochs"] == 250 - 1
 
@@ -88,7 +88,7 @@ def test_it_goes_on_from_any_step_of_its_first_part(
 ) -> None:
     """Between the gradients of a pair, in the windows of the rule, and at the switch."""
     dataset = correlated(tmp_path / "a.zarr", rng, 4000)
-    trainer = Trainer(Logistic(), hybrid(0.02, l2=1e-4), 32, MEMORY)
+    trainer = Trainer(Logistic(), hybrid(0.02, l2=1e-4), 32, memory=MEMORY)
     whole = trainer.fit(dataset, 8).results
     assert whole["iterations"] > 3
     for step in (1, 63, 64, 65, 66, 67, 101, 124, 125, 126):
@@ -105,7 +105,7 @@ def test_any_model_goes_over_after_its_first_epoch(
 ) -> None:
     dataset = correlated(tmp_path / "a.zarr", rng, 2000)
     model = MLP(hidden=(3,), activation="tanh")
-    run = Trainer(model, hybrid(0.01, l2=1e-2), 50, MEMORY).fit(dataset, 20)
+    run = Trainer(model, hybrid(0.01, l2=1e-2), 50, memory=MEMORY).fit(dataset, 20)
     norms = [line["gradient_norm"] for line in run.history if "gradient_norm" in line]
     assert len(norms) == run.results["epochs"] - 1 > 5
     assert run.results["gradient_norm"] < norms[0] / 5

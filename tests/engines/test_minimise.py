@@ -1,11 +1,11 @@
-"""SciPy asked for one point at a time: the points that it asks for when it is left alone."""
+"""SciPy request for one point at a time: the points that it asks for when it is left alone."""
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from ooc.engines.minimise import PRECISION, REACHED, Asked, replay
-from ooc.optim import FullGradient, cg, lbfgs
+from ooc.engines.minimise import PRECISION, REACHED, Request, replay
+from ooc.optim import Method, cg, lbfgs
 
 
 def logistic(rng: np.random.Generator):
@@ -21,22 +21,22 @@ def logistic(rng: np.random.Generator):
     return objective
 
 
-def descend(method: FullGradient, objective, start: np.ndarray, units=None, most: int = 400):
+def descend(method: Method, objective, start: np.ndarray, units=None, most: int = 400):
     values: list[float] = []
     gradients: list[np.ndarray] = []
     points: list[np.ndarray] = []
 
-    def ask() -> Asked:
-        return replay(method, start, np.array(values), np.array(gradients), units)
+    def ask() -> Request:
+        return replay(method.full, start, np.array(values), np.array(gradients), units)
 
-    asked = ask()
-    while asked.point is not None and len(points) < most:
-        value, gradient = objective(asked.point)
-        points.append(asked.point)
+    request = ask()
+    while request.point is not None and len(points) < most:
+        value, gradient = objective(request.point)
+        points.append(request.point)
         values.append(value)
         gradients.append(gradient)
-        asked = ask()
-    return asked, points, gradients
+        request = ask()
+    return request, points, gradients
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def descend(method: FullGradient, objective, start: np.ndarray, units=None, most
     ids=["lbfgs", "cg"],
 )
 def test_it_asks_for_the_points_of_an_uninterrupted_run(
-    rng: np.random.Generator, method: FullGradient, name: str, options: dict[str, float]
+    rng: np.random.Generator, method: Method, name: str, options: dict[str, float]
 ) -> None:
     objective, seen = logistic(rng), []
 
@@ -57,21 +57,19 @@ def test_it_asks_for_the_points_of_an_uninterrupted_run(
         watched, np.zeros(12), jac=True, method=name,
         options={"gtol": 1e-7, "maxiter": 1000, **options},
     )  # fmt: skip
-    asked, points, gradients = descend(method, objective, np.zeros(12))
-    assert asked.ended == REACHED
+    request, points, gradients = descend(method, objective, np.zeros(12))
+    assert request.ended == REACHED
     assert len(points) > 12
     assert np.array_equal(np.array(points), np.array(seen[: len(points)]))
-    assert np.linalg.norm(gradients[asked.number]) <= 1e-6
-    assert np.array_equal(asked.iterate, points[asked.number])
+    assert np.linalg.norm(gradients[request.number]) <= 1e-6
+    assert np.array_equal(request.iterate, points[request.number])
 
 
 @pytest.mark.parametrize("method", [lbfgs(tolerance=1e-300), cg(tolerance=1e-300)])
-def test_it_ends_where_rounding_hides_the_descent(
-    rng: np.random.Generator, method: FullGradient
-) -> None:
-    asked, _, gradients = descend(method, logistic(rng), np.zeros(12))
-    assert asked.ended == PRECISION
-    assert np.linalg.norm(gradients[asked.number]) < 1e-6
+def test_it_ends_where_rounding_hides_the_descent(rng: np.random.Generator, method: Method) -> None:
+    request, _, gradients = descend(method, logistic(rng), np.zeros(12))
+    assert request.ended == PRECISION
+    assert np.linalg.norm(gradients[request.number]) < 1e-6
 
 
 def test_units_make_a_badly_scaled_problem_a_good_one(rng: np.random.Generator) -> None:
@@ -82,12 +80,12 @@ def test_units_make_a_badly_scaled_problem_a_good_one(rng: np.random.Generator) 
 
     start = np.ones(30) + rng.standard_normal(30) / scales
     plain = descend(lbfgs(), objective, start)[1]
-    asked, scaled, _ = descend(lbfgs(), objective, start, units=1 / scales)
+    request, scaled, _ = descend(lbfgs(), objective, start, units=1 / scales)
     # The curvature is 1 in these units: the first step is Newton's.
-    assert (len(scaled), asked.ended) == (2, REACHED)
+    assert (len(scaled), request.ended) == (2, REACHED)
     assert len(plain) > 30
 
 
 def test_a_minimum_is_left_at_once() -> None:
-    asked = replay(lbfgs(), np.ones(3), np.zeros(1), np.zeros((1, 3)))
-    assert (asked.point, asked.ended, asked.number) == (None, REACHED, 0)
+    request = replay(lbfgs().full, np.ones(3), np.zeros(1), np.zeros((1, 3)))
+    assert (request.point, request.ended, request.number) == (None, REACHED, 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 from threadpoolctl import threadpool_info
 
 import ooc
@@ -47,7 +47,7 @@ MODELS = [
 @pytest.fixture
 def weighted(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> Dataset:
     """9,000 weighted rows in several windows, of a length that no batch divides."""
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 2**17)
+    small_windows(monkeypatch, 2**17)
     x = rng.standard_normal((9007, 12)).astype(np.float32)
     y, weight = (x[:, 0] * x[:, 1] > 0).astype(np.int64), rng.random(9007).astype(np.float32)
     return write_dataset(tmp_path / "a.zarr", chunk_rows=100, X=x, y=y, weight=weight)
@@ -56,7 +56,7 @@ def weighted(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.Monke
 def trained(
     engine_of: type, model: DenseNetwork, optimizer: Optimizer, batch_size: int, dataset: Dataset
 ) -> tuple[np.ndarray, float, int, int]:
-    trainer = Trainer(model, optimizer, batch_size, MEMORY)
+    trainer = Trainer(model, optimizer, batch_size, memory=MEMORY)
     loader, layout = trainer.loader(dataset), trainer.layout(dataset)
     assert loader.plan.order.windows > 2
     descents = start((optimizer,), model.init(layout, generator(0, Purpose.PARAMETERS)))
@@ -93,7 +93,7 @@ def test_a_window_in_one_call_gives_the_numbers_of_a_loop_over_batches(
 
 
 def test_a_network_gets_the_engine_that_runs_windows(weighted: Dataset) -> None:
-    trainer = Trainer(MODELS[0], sgd(0.1), 64, MEMORY)
+    trainer = Trainer(MODELS[0], sgd(0.1), 64, memory=MEMORY)
     layout = trainer.layout(weighted)
     descents = start((trainer.optimizer,), np.zeros(layout.size, np.float32))
     engine = make_engine(MODELS[0], trainer.loader(weighted), descents)
@@ -105,7 +105,7 @@ def test_bits_do_not_depend_on_threads(weighted: Dataset) -> None:
     code = (
         "import ooc, sys\n"
         "model = ooc.models.MLP(hidden=(300, 50), dropout=0.2)\n"
-        f"trainer = ooc.Trainer(model, ooc.optim.adam(0.01), 1024, {MEMORY!r}, "
+        f"trainer = ooc.Trainer(model, ooc.optim.adam(0.01), 1024, memory={MEMORY!r}, "
         "readers=int(sys.argv[1]))\n"
         f"print(trainer.fit(ooc.open({weighted.path!r})).results['parameters_sha256'])"
     )
@@ -118,23 +118,23 @@ def test_bits_do_not_depend_on_threads(weighted: Dataset) -> None:
 
 
 def test_blas_has_its_threads_back_after_training(weighted: Dataset) -> None:
-    Trainer(MODELS[1], sgd(0.1), 64, MEMORY).fit(weighted)
+    Trainer(MODELS[1], sgd(0.1), 64, memory=MEMORY).fit(weighted)
     before = [pool["num_threads"] for pool in threadpool_info()]
-    Trainer(MODELS[1], sgd(0.1), 64, MEMORY).fit(weighted)
+    Trainer(MODELS[1], sgd(0.1), 64, memory=MEMORY).fit(weighted)
     assert [pool["num_threads"] for pool in threadpool_info()] == before
 
 
 def test_widths_compile_nothing(weighted: Dataset) -> None:
-    Trainer(MODELS[0], adam(0.1), 64, MEMORY).fit(weighted)
+    Trainer(MODELS[0], adam(0.1), 64, memory=MEMORY).fit(weighted)
     compiled = len(train_window.signatures)  # type: ignore[attr-defined]
     for model in (MODELS[1], MLP(hidden=()), MLP(hidden=(3, 4, 5, 6), activation="softplus")):
-        Trainer(model, sgd(0.01), 100, MEMORY).fit(weighted)
+        Trainer(model, sgd(0.01), 100, memory=MEMORY).fit(weighted)
     assert len(train_window.signatures) == compiled  # type: ignore[attr-defined]
 
 
 def test_a_network_learns_what_no_linear_model_can(weighted: Dataset) -> None:
     """The label is the sign of a product of two features."""
-    run = Trainer(MLP(hidden=(32, 32)), adam(0.005), 64, MEMORY).fit(weighted, epochs=8)
+    run = Trainer(MLP(hidden=(32, 32)), adam(0.005), 64, memory=MEMORY).fit(weighted, epochs=8)
     assert run.evaluate(weighted)["accuracy"] > 0.95
 
 
@@ -147,7 +147,7 @@ def test_an_autoencoder_finds_the_plane_that_rows_lie_in(
     found = {}
     for code in (1, 2):
         model = Autoencoder(hidden=(), code=code, activation="identity")
-        run = Trainer(model, adam(0.02), 50, MEMORY).fit(
+        run = Trainer(model, adam(0.02), 50, memory=MEMORY).fit(
             dataset, epochs=6, run_dir=tmp_path / str(code)
         )
         found[code] = run.evaluate(dataset)["loss"]
@@ -165,15 +165,15 @@ def test_a_bad_row_is_named_and_nothing_is_learned_from_its_batch(
     x[1234, 3] = np.nan
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=y)
     with pytest.raises(DataError, match="row 1234 has nan in feature 3"):
-        Trainer(MODELS[0], sgd(0.1), batch_size, MEMORY).fit(dataset)
+        Trainer(MODELS[0], sgd(0.1), batch_size, memory=MEMORY).fit(dataset)
     labels = write_dataset(tmp_path / "b.zarr", X=np.nan_to_num(x), y=y + 1)
     with pytest.raises(DataError, match=r"has target 2\.0, but mlp takes labels 0 and 1"):
-        Trainer(MODELS[0], sgd(0.1), batch_size, MEMORY).fit(labels)
+        Trainer(MODELS[0], sgd(0.1), batch_size, memory=MEMORY).fit(labels)
 
 
 def test_steps_that_are_too_long_are_told(weighted: Dataset) -> None:
     with pytest.raises(DivergedError, match="lower the learning rate"):
-        Trainer(MLP(hidden=(50,), head="regression"), sgd(1e12), 64, MEMORY).fit(weighted, 3)
+        Trainer(MLP(hidden=(50,), head="regression"), sgd(1e12), 64, memory=MEMORY).fit(weighted, 3)
 
 
 def test_a_head_that_does_not_fit_is_refused_before_training(
@@ -182,16 +182,16 @@ def test_a_head_that_does_not_fit_is_refused_before_training(
     x = rng.standard_normal((100, 3)).astype("f4")
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=x)
     with pytest.raises(InputError, match=r"binary head takes 1 target value a row.* have 3 a row"):
-        Trainer(MLP(), sgd(0.1), 10, MEMORY).fit(dataset, run_dir=tmp_path / "run")
+        Trainer(MLP(), sgd(0.1), 10, memory=MEMORY).fit(dataset, run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    run = Trainer(MLP(head="regression", outputs=3), sgd(0.1), 10, MEMORY).fit(dataset)
+    run = Trainer(MLP(head="regression", outputs=3), sgd(0.1), 10, memory=MEMORY).fit(dataset)
     assert run.predict(dataset).shape == (100, 3)
 
 
 def test_a_saved_network_is_the_network_and_another_layout_is_refused(
     weighted: Dataset, tmp_path: Path
 ) -> None:
-    run = Trainer(MODELS[1], adam(0.01), 64, MEMORY).fit(weighted, run_dir=tmp_path / "run")
+    run = Trainer(MODELS[1], adam(0.01), 64, memory=MEMORY).fit(weighted, run_dir=tmp_path / "run")
     loaded = ooc.load(tmp_path / "run")
     assert loaded.model == run.model
     assert np.array_equal(loaded.predict(weighted), run.predict(weighted))
@@ -232,7 +232,7 @@ def test_the_noise_of_a_batch_is_that_of_its_shares(
     """Two, three and four shares; a twin asks for the gradient of each half."""
     monkeypatch.setattr("ooc.kernels.network_memory.SHARE_WORK", 1)
     model, optimizer = MLP(hidden=(8,)), sgd(1e-12)
-    trainer = Trainer(model, optimizer, batch_size, MEMORY)
+    trainer = Trainer(model, optimizer, batch_size, memory=MEMORY)
     loader, layout = trainer.loader(weighted), trainer.layout(weighted)
     descents = start((optimizer,), model.init(layout, generator(0, Purpose.PARAMETERS)))
     parameters = descents.parameters[0].copy()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 
 from ooc.core.errors import DataError
 from ooc.engines.full_sums import LinearSums
@@ -38,12 +38,12 @@ def test_the_gradient_is_the_slope_of_the_loss(
     tmp_path: Path, rng: np.random.Generator, model: LinearFamily, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weighted rows in several windows and tiles; in float64 differences agree to eight digits."""
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 16 * 2**10)
+    small_windows(monkeypatch, 16 * 2**10)
     x = rng.standard_normal((1501, 4)).astype(np.float32)
     y = rng.integers(0, 3 if isinstance(model, Softmax) else 2, 1501)
     weight = rng.random(1501).astype(np.float32)
     dataset = write_dataset(tmp_path / "a.zarr", chunk_rows=50, X=x, y=y, weight=weight)
-    loader, layout = Loader(dataset, 1, "512MiB"), model.layout((4,))
+    loader, layout = Loader(dataset, 1, memory="512MiB"), model.layout((4,))
     assert loader.plan.order.windows > 1
     point = rng.standard_normal(layout.size)
     for name in layout.fixed:
@@ -66,13 +66,13 @@ def test_a_bad_row_is_named(tmp_path: Path, rng: np.random.Generator) -> None:
     x[777, 2] = np.nan
     dataset = write_dataset(tmp_path / "a.zarr", chunk_rows=50, X=x, y=np.ones(900, np.float32))
     with pytest.raises(DataError, match="row 777 has nan in feature 2"):
-        sums(Linear(), Loader(dataset, 1, "512MiB"), np.zeros(5))
+        sums(Linear(), Loader(dataset, 1, memory="512MiB"), np.zeros(5))
 
 
 def test_what_was_used_of_a_window_is_left_out(tmp_path: Path, rng: np.random.Generator) -> None:
     x = rng.standard_normal((900, 4)).astype(np.float16)
     dataset = write_dataset(tmp_path / "a.zarr", chunk_rows=50, X=x, y=np.ones(900, np.float32))
-    loader, model, point = Loader(dataset, 1, "512MiB"), Linear(), rng.standard_normal(5)
+    loader, model, point = Loader(dataset, 1, memory="512MiB"), Linear(), rng.standard_normal(5)
     adding = LinearSums(model, loader, point.astype(np.float32))
     for window in loader.windows(1):
         total = np.zeros(5)

@@ -105,8 +105,8 @@ def test_variances_are_those_of_batches_cut_one_by_one(
     model, sizes = MODELS[name], (1, 2, 6, 10, 30, 67) if name != "of one's own" else (4, 8, 20)
     parameters = 0.3 * rng.standard_normal(model.layout((4,)).size).astype(np.float32)
     options: dict[str, Any] = {"seed": 5, "sampling": sampling, "window": 7, "block_rows": 10}
-    noise = gradient_variance(model, parameters, small, sizes, MEMORY, epochs=2, **options)
-    loader = Loader(small, 50, MEMORY, **options)
+    noise = gradient_variance(model, parameters, small, sizes, memory=MEMORY, epochs=2, **options)
+    loader = Loader(small, 50, memory=MEMORY, **options)
     epochs = [row_gradients(model, parameters, loader) for _ in range(2)]
     assert not np.array_equal(epochs[0], epochs[1])
     for found, size in zip(noise.sizes, sizes, strict=True):
@@ -123,8 +123,8 @@ def test_weights_count_as_in_training(tmp_path: Path, rng: np.random.Generator) 
         tmp_path / "a.zarr", X=x, y=x.sum(axis=1), weight=rng.random(60).astype(np.float32)
     )
     model, parameters = ooc.models.Linear(), np.ones(3, np.float32)
-    noise = gradient_variance(model, parameters, dataset, (1, 5), MEMORY)
-    rows = row_gradients(model, parameters, Loader(dataset, 60, MEMORY))
+    noise = gradient_variance(model, parameters, dataset, (1, 5), memory=MEMORY)
+    rows = row_gradients(model, parameters, Loader(dataset, 60, memory=MEMORY))
     assert noise.variance(5) == pytest.approx(by_definition([rows], 5, True)[1], rel=2e-5)
 
 
@@ -144,7 +144,7 @@ def test_without_replacement_the_finite_population_counts(size: int, rows: int, 
         )
         model = ooc.models.Linear(intercept=False)
         noise = gradient_variance(
-            model, np.zeros(features), dataset, (1, size), MEMORY, seed=seed, epochs=100
+            model, np.zeros(features), dataset, (1, size), memory=MEMORY, seed=seed, epochs=100
         )
     expected = expected_variance(noise.variance(1), size, rows)
     found = noise.sizes[-1]
@@ -159,7 +159,7 @@ def test_the_error_is_the_spread_of_repeated_measurements(
     model = ooc.models.Linear(intercept=False)
     found = [
         gradient_variance(
-            model, np.zeros(3), dataset, (8,), MEMORY, seed=seed, sampling="replacement"
+            model, np.zeros(3), dataset, (8,), memory=MEMORY, seed=seed, sampling="replacement"
         ).sizes[0]
         for seed in range(200)
     ]
@@ -175,7 +175,13 @@ def test_noise_scale_of_a_known_gradient(tmp_path: Path, rng: np.random.Generato
     dataset = write_dataset(tmp_path / "a.zarr", chunk_rows=rows, X=x, y=-np.ones(rows))
     model = ooc.models.Linear(intercept=False)
     noise = gradient_variance(
-        model, np.zeros(features), dataset, (4, 64), MEMORY, sampling="replacement", epochs=40
+        model,
+        np.zeros(features),
+        dataset,
+        (4, 64),
+        memory=MEMORY,
+        sampling="replacement",
+        epochs=40,
     )
     truth = x.astype(np.float64)
     squared, trace = np.sum(truth.mean(axis=0) ** 2), truth.var(axis=0).sum()
@@ -212,7 +218,7 @@ def test_what_cannot_be_measured_is_refused(
 
 def test_parameters_that_do_not_fit_are_refused(small: Dataset) -> None:
     with pytest.raises(InputError, match="has 5 parameters here, but 4 were given"):
-        gradient_variance(ooc.models.Logistic(), np.zeros(4), small, (4,), MEMORY)
+        gradient_variance(ooc.models.Logistic(), np.zeros(4), small, (4,), memory=MEMORY)
     with pytest.raises(InputError, match="parameter 1 is nan"):
         gradient_variance(ooc.models.Logistic(), np.array([0, np.nan, 0, 0, 0]), small, (4,))
 
@@ -227,13 +233,15 @@ def test_a_value_that_is_not_finite_is_named(
     model = MODELS[name]
     parameters = np.full(model.layout((4,)).size, 0.1)
     with pytest.raises((DataError, DivergedError), match="31"):
-        gradient_variance(model, parameters, dataset, (1, 2), MEMORY)
+        gradient_variance(model, parameters, dataset, (1, 2), memory=MEMORY)
 
 
 def test_measuring_changes_neither_parameters_nor_results(small: Dataset) -> None:
     parameters = np.full(5, 0.2, np.float32)
     first, second = (
-        gradient_variance(ooc.models.Logistic(), parameters, small, (1, 4), MEMORY, readers=r)
+        gradient_variance(
+            ooc.models.Logistic(), parameters, small, (1, 4), memory=MEMORY, readers=r
+        )
         for r in (1, 3)
     )
     assert np.array_equal(parameters, np.full(5, 0.2, np.float32))

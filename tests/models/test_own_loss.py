@@ -34,7 +34,7 @@ def test_it_learns_what_it_asks_for(tmp_path: Path, rng: np.random.Generator) ->
     y = rng.standard_normal(4000).astype(np.float32)
     dataset = write_dataset(tmp_path / "a.zarr", 100, X=x, y=y)
     model = Linear(loss=own_loss(asymmetric), intercept=False)
-    run = Trainer(model, sgd(0.2), 4000, "512MiB").fit(dataset, 100, tmp_path / "run")
+    run = Trainer(model, sgd(0.2), 4000, memory="512MiB").fit(dataset, 100, tmp_path / "run")
     (found,) = run.parameters
     above, below = np.maximum(found - y, 0).mean(), np.maximum(y - found, 0).mean()
     assert 3 * above == pytest.approx(below, rel=1e-3)
@@ -51,7 +51,7 @@ def test_it_takes_the_steps_of_the_same_loss_in_the_table(
     weight = rng.random(3000).astype(np.float32)
     dataset = write_dataset(tmp_path / "a.zarr", 50, X=x, y=x.sum(axis=1), weight=weight)
     runs = [
-        Trainer(Linear(loss=loss), adam(0.01), 64, "512MiB").fit(dataset, 2)
+        Trainer(Linear(loss=loss), adam(0.01), 64, memory="512MiB").fit(dataset, 2)
         for loss in ("squared", own_loss(half_square))
     ]
     np.testing.assert_allclose(runs[0].parameters, runs[1].parameters, rtol=1e-6)
@@ -61,7 +61,7 @@ def test_it_takes_the_steps_of_the_same_loss_in_the_table(
 def test_a_run_goes_on_with_its_loss(tmp_path: Path, rng: np.random.Generator) -> None:
     x = rng.standard_normal((1000, 3)).astype(np.float32)
     dataset = write_dataset(tmp_path / "a.zarr", 50, X=x, y=x.sum(axis=1))
-    trainer = Trainer(Linear(loss=own_loss(asymmetric)), sgd(0.01), 50, "512MiB")
+    trainer = Trainer(Linear(loss=own_loss(asymmetric)), sgd(0.01), 50, memory="512MiB")
     whole = trainer.fit(dataset, 2).results
     stop = ooc.Callbacks(step_end=lambda now: now.step == 13)
     trainer.fit(dataset, 2, tmp_path / "run", callbacks=stop)
@@ -103,4 +103,4 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, rng: np.random.
     x = rng.standard_normal((1000, 3)).astype(np.float32)
     dataset = write_dataset(tmp_path / "a.zarr", 50, X=x, y=x.sum(axis=1))
     with pytest.raises(DivergedError, match=r"not finite at row \d+ \(step \d+, learning rate"):
-        Trainer(Linear(loss=own_loss(half_square)), sgd(1e6), 50, "512MiB").fit(dataset, 3)
+        Trainer(Linear(loss=own_loss(half_square)), sgd(1e6), 50, memory="512MiB").fit(dataset, 3)

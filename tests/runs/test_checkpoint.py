@@ -106,9 +106,12 @@ def test_a_pickle_is_never_read(tmp_path: Path) -> None:
 
 
 def test_another_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    saved(tmp_path)
-    monkeypatch.setattr(checkpoint, "FORMAT", 99)
-    with pytest.raises(InputError, match="has format 1, and this version reads format 99"):
+    """That of version 0.2 is named with its version, and so is the one that would read it."""
+    with monkeypatch.context() as before:
+        before.setattr(checkpoint, "FORMAT", 1)
+        arrays = {"parameters": np.zeros(3, np.float32)}
+        checkpoint.save(tmp_path, 1, arrays, {"versions": {"ooc": "0.2.0"}})
+    with pytest.raises(InputError, match=r"saved by ooc 0\.2\.0 in format 1, .* use ooc 0\.2\.0"):
         checkpoint.load(tmp_path)
 
 

@@ -124,7 +124,7 @@ def test_a_run_evaluates_a_dataset_and_the_shell_prints_it(
     x = rng.standard_normal((900, 4)).astype(np.float32)
     y = (x[:, 0] + rng.standard_normal(900) > 0).astype(np.uint8)
     dataset = write_dataset(tmp_path / "a.zarr", 100, X=x, y=y)
-    trainer = ooc.Trainer(Logistic(), ooc.optim.sgd(0.1), 50, "512MiB")
+    trainer = ooc.Trainer(Logistic(), ooc.optim.sgd(0.1), 50, memory="512MiB")
     run = trainer.fit(dataset, run_dir=tmp_path / "run")
     found = run.evaluate(dataset, "512MiB")
     log_odds = run.model.scores(run.parameters, x)[:, 0]  # type: ignore[attr-defined]

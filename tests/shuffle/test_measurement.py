@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 
 import ooc
 from ooc.core.errors import DataError, InputError
@@ -31,12 +31,12 @@ def drifting(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(autouse=True)
 def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 8 * 2**10)
+    small_windows(monkeypatch, 8 * 2**10)
 
 
 def test_a_report_is_what_a_naive_reader_counts(drifting: Dataset) -> None:
     found = measure(drifting, "blocks", 50, MEMORY, seed=3, sample_blocks=None)
-    batches = list(Loader(drifting, 50, MEMORY, seed=3))
+    batches = list(Loader(drifting, 50, memory=MEMORY, seed=3))
     rows = np.concatenate([batch.rows for batch in batches])
     pairs = [
         sum(a == b for a, b in itertools.combinations((batch.rows // BLOCK).tolist(), 2))
@@ -74,7 +74,7 @@ def test_observed_and_predicted_inflation_agree(drifting: Dataset) -> None:
 
 
 def test_shares_of_variance_are_exact_on_request(drifting: Dataset) -> None:
-    x = next(iter(Loader(drifting, ROWS, MEMORY, shuffle="none")))["X"].astype(np.float64)
+    x = next(iter(Loader(drifting, ROWS, memory=MEMORY, shuffle="none")))["X"].astype(np.float64)
     found = block_statistics(drifting, BLOCK, None)
     weights = np.full(401, 10.0)
     weights[-1] = 3

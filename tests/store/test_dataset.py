@@ -44,8 +44,10 @@ def test_a_chunk_of_the_fill_value_is_read_only_where_the_user_says_so(tmp_path:
     values = np.repeat([0, 1], 10).astype(np.float32)
     path = foreign(tmp_path / "a.zarr", 3, X={"data": values[:, None], "chunks": (10, 1)})
     with pytest.raises(InputError, match=r"chunk 0\.0 of array X .* missing=.fill."):
-        list(ooc.Loader(ooc.open(path), 5, "512MiB"))
-    rows = [batch["X"].sum() for batch in ooc.Loader(ooc.open(path, missing="fill"), 5, "512MiB")]
+        list(ooc.Loader(ooc.open(path), 5, memory="512MiB"))
+    rows = [
+        batch["X"].sum() for batch in ooc.Loader(ooc.open(path, missing="fill"), 5, memory="512MiB")
+    ]
     assert sum(rows) == 10
     with pytest.raises(InputError, match="one of raise, fill, not 'zero'"):
         ooc.open(path, missing="zero")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ MEMORY = "512MiB"
 @pytest.fixture(autouse=True)
 def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep windows so small that a small dataset needs several."""
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 3 * 2**10)
+    small_windows(monkeypatch, 3 * 2**10)
 
 
 def loader_of(dataset: Dataset, batch_size: int = 64, **options: object) -> Loader:
@@ -125,12 +125,12 @@ def test_further_arrays_travel_by_name(tmp_path: Path) -> None:
         y=np.zeros(50),
         pose=np.arange(150).reshape(50, 3),
     )
-    batch = next(iter(Loader(dataset, 10, "512MiB", arrays=["X", "pose"])))
+    batch = next(iter(Loader(dataset, 10, memory="512MiB", arrays=["X", "pose"])))
     assert set(batch.arrays) == {"X", "pose"}
     assert np.array_equal(batch["pose"][:, 0], 3 * batch.rows)
     assert batch.target is None
     with pytest.raises(InputError, match="no array 'poses'; it has: X, pose, y"):
-        Loader(dataset, 10, "512MiB", arrays=["X", "poses"])
+        Loader(dataset, 10, memory="512MiB", arrays=["X", "poses"])
 
 
 @settings(max_examples=15, deadline=None)
@@ -156,7 +156,7 @@ def test_any_layout_gives_every_row_with_its_target(
     ).reshape(rows, 2)
     group.create_array("y", shape=(rows,), chunks=(y_chunk,), dtype="i4")[...] = np.arange(rows)
     seen = []
-    loader = Loader(ooc.open(path, missing="fill"), min(batch_size, rows), MEMORY, seed=seed)
+    loader = Loader(ooc.open(path, missing="fill"), min(batch_size, rows), memory=MEMORY, seed=seed)
     for batch in loader:
         assert np.array_equal(batch["y"], batch.rows)
         assert np.array_equal(batch["X"][:, 0], 2 * batch.rows)

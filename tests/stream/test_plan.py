@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from ooc.core.errors import InputError
 from ooc.store.dataset import ArraySpec, Dataset
-from ooc.stream.plan import MIB, RESERVED_BYTES, Plan, make_plan
+from ooc.stream.options import StreamOptions
+from ooc.stream.plan import MIB, RESERVED_BYTES, Demand, Plan, make_plan
 
 
 def table(
@@ -24,7 +25,8 @@ def table(
 
 
 def plan(dataset: Dataset, memory: int, batch_size: int = 256, **options: object) -> Plan:
-    return make_plan(dataset, batch_size, memory, ("X", "y"), **options)  # type: ignore[arg-type]
+    stream = StreamOptions(memory=memory, **options)  # type: ignore[arg-type]
+    return make_plan(dataset, batch_size, ("X", "y"), stream)
 
 
 @given(
@@ -52,9 +54,10 @@ def test_a_plan_fits_or_is_refused_with_both_numbers(
     transfers: bool,
 ) -> None:
     dataset = table(rows, features, chunk_rows, target_chunk)
-    options = {"shuffle": shuffle, "model_bytes": model_bytes, "transfers": transfers}
+    stream = StreamOptions(memory=memory * MIB, shuffle=shuffle, readers=readers)
+    rest = (Demand(model_bytes), transfers)
     try:
-        made = plan(dataset, memory * MIB, batch_size, readers=readers, **options)
+        made = make_plan(dataset, batch_size, ("X", "y"), stream, *rest)
     except InputError as error:
         assert "is below the" in str(error) or "is larger than the dataset" in str(error)
         return
@@ -65,7 +68,9 @@ def test_a_plan_fits_or_is_refused_with_both_numbers(
     assert order.blocks_per_window >= min(order.blocks, 2) or shuffle == "none"
     row_bytes = 4 * features + 8
     assert made.terms["slabs"] >= 2 * order.window_rows * row_bytes
-    other = plan(dataset, memory * MIB, batch_size, readers=1, **options)
+    other = make_plan(
+        dataset, batch_size, ("X", "y"), dataclasses.replace(stream, readers=1), *rest
+    )
     assert other.order == order, "the stream must not depend on the readers"
 
 

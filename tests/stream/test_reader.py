@@ -8,6 +8,7 @@ from pathlib import Path
 import dask
 import numpy as np
 import pytest
+from datasets import small_windows
 
 from ooc.core.errors import DataError
 from ooc.store.dataset import Dataset
@@ -20,11 +21,11 @@ MEMORY = "512MiB"
 @pytest.fixture(autouse=True)
 def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep windows so small that a small dataset needs several."""
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 4 * 2**10)
+    small_windows(monkeypatch, 4 * 2**10)
 
 
 def stream(dataset: Dataset) -> list[tuple[list[int], float]]:
-    loader = Loader(dataset, 64, MEMORY, seed=2)
+    loader = Loader(dataset, 64, memory=MEMORY, seed=2)
     assert loader.plan.order.windows > 2
     return [(batch.rows.tolist(), float(batch["X"].sum())) for batch in loader]
 
@@ -56,7 +57,7 @@ def test_a_cluster_of_processes_gives_the_same_stream(dataset: Dataset) -> None:
 
 
 def test_slabs_are_reused(dataset: Dataset) -> None:
-    plan = Loader(dataset, 64, MEMORY).plan
+    plan = Loader(dataset, 64, memory=MEMORY).plan
     with WindowReader(dataset, ("X",), plan) as reader:
         places = [(epoch, w, 0) for epoch in range(3) for w in range(plan.order.windows)]
         memory = {w.arrays["X"].__array_interface__["data"][0] for w in reader.windows(places)}
@@ -64,7 +65,7 @@ def test_slabs_are_reused(dataset: Dataset) -> None:
 
 
 def test_windows_come_in_order_and_the_last_is_marked(dataset: Dataset) -> None:
-    plan = Loader(dataset, 64, MEMORY).plan
+    plan = Loader(dataset, 64, memory=MEMORY).plan
     places = [(epoch, w, 0) for epoch in range(2) for w in range(plan.order.windows)]
     with WindowReader(dataset, ("X",), plan) as reader:
         for place, window in zip(places, reader.windows(places), strict=True):
@@ -83,7 +84,7 @@ def test_damage_ends_the_stream_and_names_the_array(dataset: Dataset) -> None:
 
 
 def test_a_dataset_that_vanishes_ends_the_stream(dataset: Dataset) -> None:
-    loader = Loader(dataset, 64, MEMORY)
+    loader = Loader(dataset, 64, memory=MEMORY)
     shutil.rmtree(Path(dataset.path, "X", "c"))
     with pytest.raises(DataError, match="is not stored"):
         list(loader)

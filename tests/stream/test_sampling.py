@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ EPOCHS = 400
 
 @pytest.fixture(autouse=True)
 def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 4 * 2**10)
+    small_windows(monkeypatch, 4 * 2**10)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def weighted(tmp_path: Path) -> Dataset:
 
 def expected_counts(dataset: Dataset, sampling: str) -> np.ndarray:
     """Return how often an epoch should draw each row, by definition."""
-    columns = next(iter(Loader(dataset, ROWS, MEMORY, shuffle="none")))
+    columns = next(iter(Loader(dataset, ROWS, memory=MEMORY, shuffle="none")))
     if sampling == "replacement":
         return np.ones(ROWS)
     if sampling == "weight":
@@ -62,11 +62,11 @@ def drawn(loader: Loader, weights: np.ndarray, epoch: int) -> np.ndarray:
 @pytest.mark.parametrize("sampling", ["replacement", "weight", "balanced"])
 def test_expectations_are_exact_and_estimates_unbiased(weighted: Dataset, sampling: str) -> None:
     """Counts over many epochs within 5 standard errors of their expectation, row by row."""
-    loader = Loader(weighted, 50, MEMORY, seed=3, sampling=sampling)
+    loader = Loader(weighted, 50, memory=MEMORY, seed=3, sampling=sampling)
     draws = loader.plan.order.draws
     assert loader.plan.order.windows > 2
     assert draws is not None
-    columns = next(iter(Loader(weighted, ROWS, MEMORY, shuffle="none")))
+    columns = next(iter(Loader(weighted, ROWS, memory=MEMORY, shuffle="none")))
     weights = draws.weights_of(columns[draws.array] if draws.array else None, ROWS)
     for epoch in range(2):
         batches = list(loader)
@@ -120,7 +120,7 @@ def test_rows_in_a_block_are_drawn_by_weight() -> None:
 @pytest.mark.parametrize("sampling", ["replacement", "weight", "balanced"])
 def test_a_sampled_stream_resumes_and_repeats(weighted: Dataset, sampling: str) -> None:
     def loader() -> Loader:
-        return Loader(weighted, 32, MEMORY, seed=9, sampling=sampling)
+        return Loader(weighted, 32, memory=MEMORY, seed=9, sampling=sampling)
 
     first, positions, stream = loader(), [], []
     positions.append(first.state_dict())
@@ -138,15 +138,15 @@ def test_a_sampled_stream_resumes_and_repeats(weighted: Dataset, sampling: str) 
 
 
 def test_a_position_of_other_sampling_is_refused(weighted: Dataset) -> None:
-    state = Loader(weighted, 32, MEMORY, sampling="weight").state_dict()
+    state = Loader(weighted, 32, memory=MEMORY, sampling="weight").state_dict()
     with pytest.raises(InputError, match="sampling was weight, here it is once"):
-        Loader(weighted, 32, MEMORY).load_state_dict(state)
+        Loader(weighted, 32, memory=MEMORY).load_state_dict(state)
 
 
 def test_sampling_one_side_of_a_split(weighted: Dataset) -> None:
     train, validation = ooc.split(weighted, 0.3, by="row")
-    held_out = {int(row) for batch in Loader(validation, 10, MEMORY) for row in batch.rows}
-    loader = Loader(train, 20, MEMORY, sampling="balanced")
+    held_out = {int(row) for batch in Loader(validation, 10, memory=MEMORY) for row in batch.rows}
+    loader = Loader(train, 20, memory=MEMORY, sampling="balanced")
     rows = [int(row) for _ in range(5) for batch in loader for row in batch.rows]
     assert len(rows) == 5 * train.rows
     assert not held_out & set(rows)
@@ -154,7 +154,7 @@ def test_sampling_one_side_of_a_split(weighted: Dataset) -> None:
 
 def test_training_on_balanced_classes(weighted: Dataset) -> None:
     trainer = ooc.Trainer(
-        ooc.models.Softmax(classes=3), ooc.optim.sgd(1e-4), 20, MEMORY, sampling="balanced"
+        ooc.models.Softmax(classes=3), ooc.optim.sgd(1e-4), 20, memory=MEMORY, sampling="balanced"
     )
     assert trainer.fit(weighted, epochs=2).results["rows"] == 2 * ROWS
 
@@ -173,7 +173,7 @@ def test_weights_that_cannot_be(tmp_path: Path, weight: list[float], message: st
         tmp_path / "a.zarr", X=np.ones((2, 1)), y=np.zeros(2), weight=np.array(weight)
     )
     with pytest.raises(InputError, match=message):
-        Loader(dataset, 1, MEMORY, sampling="weight")
+        Loader(dataset, 1, memory=MEMORY, sampling="weight")
 
 
 @pytest.mark.parametrize(
@@ -192,4 +192,4 @@ def test_sampling_that_cannot_be(tmp_path: Path, options: dict[str, object], mes
         tmp_path / "a.zarr", X=np.ones((40, 1)), y=np.array([0, 2] * 20, np.int64)
     )
     with pytest.raises(InputError, match=message):
-        Loader(dataset, 10, MEMORY, **options)  # type: ignore[arg-type]
+        Loader(dataset, 10, memory=MEMORY, **options)  # type: ignore[arg-type]

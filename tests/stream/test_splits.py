@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chi_square import chi_square_p
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,11 +33,11 @@ def grouped(tmp_path: Path) -> Dataset:
 
 @pytest.fixture(autouse=True)
 def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 3 * 2**10)
+    small_windows(monkeypatch, 3 * 2**10)
 
 
 def rows_of(dataset: Dataset, **options: object) -> np.ndarray:
-    loader = Loader(dataset, 7, MEMORY, **options)  # type: ignore[arg-type]
+    loader = Loader(dataset, 7, memory=MEMORY, **options)  # type: ignore[arg-type]
     batches = list(loader)
     assert {len(batch.rows) for batch in batches[:-1]} <= {7}
     assert len(batches) == loader.plan.steps
@@ -79,7 +79,7 @@ def test_shares_by_row_are_exact(share: float, rows: int, seed: int) -> None:
 def test_groups_stay_together(grouped: Dataset) -> None:
     train, validation = ooc.split(grouped, 0.3, by="patient")
     patients = [
-        {int(p) for batch in Loader(side, 50, MEMORY) for p in batch["patient"]}
+        {int(p) for batch in Loader(side, 50, memory=MEMORY) for p in batch["patient"]}
         for side in (train, validation)
     ]
     assert not patients[0] & patients[1]
@@ -89,7 +89,7 @@ def test_groups_stay_together(grouped: Dataset) -> None:
 def test_a_stratified_share_is_exact_in_each_class(grouped: Dataset) -> None:
     _, validation = ooc.split(grouped, 0.2, stratify="y")
     whole, part = (
-        np.bincount(np.concatenate([batch["y"] for batch in Loader(side, 50, MEMORY)]))
+        np.bincount(np.concatenate([batch["y"] for batch in Loader(side, 50, memory=MEMORY)]))
         for side in (grouped, validation)
     )
     assert part.tolist() == [round(0.2 * count) for count in whole]
@@ -97,7 +97,7 @@ def test_a_stratified_share_is_exact_in_each_class(grouped: Dataset) -> None:
 
 def test_blocks_stay_together_and_only_they_are_read(grouped: Dataset) -> None:
     _, validation = ooc.split(grouped, 0.2, by="block")
-    loader = Loader(validation, 10, MEMORY)
+    loader = Loader(validation, 10, memory=MEMORY)
     blocks = {int(row) // 10 for batch in loader for row in batch.rows}
     assert len(blocks) == loader.plan.order.blocks == round(0.2 * 100)
 
@@ -116,13 +116,13 @@ def test_every_row_is_as_likely_as_any_other() -> None:
 
 def test_a_side_resumes_at_every_step(grouped: Dataset) -> None:
     train, _ = ooc.split(grouped, 0.5)
-    loader, positions, stream = Loader(train, 60, MEMORY), [], []
+    loader, positions, stream = Loader(train, 60, memory=MEMORY), [], []
     positions.append(loader.state_dict())
     for batch in loader:
         stream.append(batch.rows.tolist())
         positions.append(loader.state_dict())
     for step, position in enumerate(positions[:-1]):
-        restored = Loader(train, 60, MEMORY)
+        restored = Loader(train, 60, memory=MEMORY)
         restored.load_state_dict(position)
         assert [batch.rows.tolist() for batch in restored] == stream[step:]
 
@@ -131,7 +131,7 @@ def test_training_on_one_side_and_evaluating_on_the_other(tmp_path: Path) -> Non
     x = np.random.default_rng(0).standard_normal((2000, 3), dtype=np.float32)
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=(x @ np.float32([1, 2, 3])))
     train, validation = ooc.split(dataset, 0.25)
-    trainer = ooc.Trainer(ooc.models.Linear(), ooc.optim.sgd(0.1), 10, MEMORY)
+    trainer = ooc.Trainer(ooc.models.Linear(), ooc.optim.sgd(0.1), 10, memory=MEMORY)
     run = trainer.fit(train, epochs=3)
     assert run.results["rows"] == 3 * 1500
     found = run.evaluate(validation, MEMORY)

@@ -35,7 +35,7 @@ def in_random_order(tmp_path: Path) -> Dataset:
 
 
 def test_rows_in_random_order_need_the_smallest_window(in_random_order: Dataset) -> None:
-    loader = Loader(in_random_order, 64, "1GiB", window="auto", block_rows=10)
+    loader = Loader(in_random_order, 64, memory="1GiB", window="auto", block_rows=10)
     assert 64 <= loader.plan.order.blocks_per_window < 200
     assert advise(in_random_order, loader.plan).enough
 
@@ -44,12 +44,12 @@ def test_a_window_is_not_so_small_as_to_be_slow(
     in_random_order: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ooc.stream.window_advice.SMALLEST_WINDOW", 2**20)
-    plan = Loader(in_random_order, 64, "1GiB", window="auto", block_rows=10).plan
+    plan = Loader(in_random_order, 64, memory="1GiB", window="auto", block_rows=10).plan
     assert 0.7 * 2**20 < plan.terms["slabs"] / plan.slabs <= 2**20 * 1.01
 
 
 def test_sorted_rows_need_a_large_one_and_get_it(sorted_labels: Dataset) -> None:
-    loader = Loader(sorted_labels, 64, "1GiB", window="auto", block_rows=10)
+    loader = Loader(sorted_labels, 64, memory="1GiB", window="auto", block_rows=10)
     order = loader.plan.order
     advice = advise(sorted_labels, loader.plan)
     assert advice.worst.name == "y"
@@ -62,11 +62,11 @@ def test_sorted_rows_need_a_large_one_and_get_it(sorted_labels: Dataset) -> None
 def test_where_a_window_does_not_fit_the_named_memory_is_enough(
     sorted_labels: Dataset,
 ) -> None:
-    small = Loader(sorted_labels, 64, "412MiB", window="auto", block_rows=10)
+    small = Loader(sorted_labels, 64, memory="412MiB", window="auto", block_rows=10)
     advice = advise(sorted_labels, small.plan)
     assert not advice.enough
     assert small.plan.order.blocks_per_window < advice.needed_blocks
-    enough = Loader(sorted_labels, 64, advice.memory, window="auto", block_rows=10)
+    enough = Loader(sorted_labels, 64, memory=advice.memory, window="auto", block_rows=10)
     assert enough.plan.order.blocks_per_window == advice.needed_blocks
     assert advice.chunk_rows is not None
     assert advice.chunk_rows < 10
@@ -74,7 +74,7 @@ def test_where_a_window_does_not_fit_the_named_memory_is_enough(
 
 def test_the_trade_is_measured(sorted_labels: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ooc.stream.window_advice.MEASURED_SECONDS", 0.001)
-    plan = Loader(sorted_labels, 64, "512MiB", block_rows=10).plan
+    plan = Loader(sorted_labels, 64, memory="512MiB", block_rows=10).plan
     choices = measured_trade(sorted_labels, plan, advise(sorted_labels, plan))
     assert len(choices) >= 3
     inflations = [choice.inflation for choice in choices]

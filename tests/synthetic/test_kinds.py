@@ -66,7 +66,7 @@ def test_no_model_does_better_than_the_truth(tmp_path: Path, kind: str, order: s
     truth = dataset.attributes["generator"]["truth"]
     parameters = np.concatenate([np.ravel(truth["coefficients"]), truth["intercept"]])
     model = MODELS[kind](**({"classes": 4} if kind == "softmax" else {}))
-    [batch] = ooc.Loader(dataset, rows, "512MiB")
+    [batch] = ooc.Loader(dataset, rows, memory="512MiB")
     gradient = np.empty(parameters.size)
     loss = model.loss_and_grad(parameters.astype(np.float32), batch, gradient)
     assert loss == pytest.approx(made["loss"], rel=1e-5)

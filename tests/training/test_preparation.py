@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
@@ -36,13 +36,18 @@ def test_merged_moments_are_those_of_all_rows(cuts: list[int], seed: int) -> Non
 def test_features_are_standardised_as_scikit_learn_does(
     tmp_path: Path, rng: np.random.Generator, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 16 * 2**10)
+    small_windows(monkeypatch, 16 * 2**10)
     x = (rng.random((3000, 2, 2)) * [1, 100] + [[0, 20], [90, 0]]).astype(dtype)
     x[:, 1, 1] = 7
     dataset = write_dataset(tmp_path / "a.zarr", 50, X=x, y=np.arange(3000) % 2)
     runs = [
-        Trainer(Logistic(standardise=True, scale=0.5), sgd(0.1), 64, "512MiB", readers=readers)
-        .fit(dataset)
+        Trainer(
+            Logistic(standardise=True, scale=0.5),
+            sgd(0.1),
+            64,
+            memory="512MiB",
+            readers=readers,
+        ).fit(dataset)
         for readers in (1, 4)
     ]  # fmt: skip
     assert np.array_equal(runs[0].parameters, runs[1].parameters)
@@ -59,7 +64,7 @@ def test_moments_lie_in_the_saved_model_and_are_never_trained(
     y = (x[:, 1] > 5).astype(np.int64)
     dataset = write_dataset(tmp_path / "a.zarr", 50, X=x, y=y)
     run = Trainer(
-        Logistic(standardise=True), adam(0.05, l2=0.1, l1=0.01), 64, "512MiB"
+        Logistic(standardise=True), adam(0.05, l2=0.1, l1=0.01), 64, memory="512MiB"
     ).fit(dataset, 3, tmp_path / "run")  # fmt: skip
     found = ooc.load(tmp_path / "run")
     views = found.layout.views(found.parameters)
@@ -73,7 +78,9 @@ def test_balanced_classes_weigh_as_scikit_learn_does(
     x = rng.standard_normal((3000, 4)).astype(np.float32)
     y = (x[:, 0] + rng.standard_normal(3000) > 1.5).astype(np.int64)
     dataset = write_dataset(tmp_path / "a.zarr", 100, X=x, y=y)
-    run = Trainer(Logistic(class_weights="balanced"), sgd(4.0), 3000, "512MiB").fit(dataset, 200)
+    run = Trainer(Logistic(class_weights="balanced"), sgd(4.0), 3000, memory="512MiB").fit(
+        dataset, 200
+    )
     counts = np.bincount(y)
     np.testing.assert_allclose(run.model.class_weights, 3000 / (2 * counts))
     reference = LogisticRegression(C=np.inf, class_weight="balanced", tol=1e-9).fit(x, y)
@@ -101,7 +108,7 @@ def test_only_the_rows_that_are_trained_on_are_counted(tmp_path: Path) -> None:
 def test_classes_that_cannot_be_balanced(tmp_path: Path, y: np.ndarray, message: str) -> None:
     dataset = write_dataset(tmp_path / "a.zarr", X=np.ones((100, 1), "f4"), y=y)
     with pytest.raises(DataError, match=message):
-        Trainer(Softmax(class_weights="balanced"), sgd(0.1), 10, "512MiB").fit(dataset)
+        Trainer(Softmax(class_weights="balanced"), sgd(0.1), 10, memory="512MiB").fit(dataset)
 
 
 def test_weights_that_cannot_be_are_refused() -> None:
@@ -116,4 +123,4 @@ def test_a_value_that_is_not_finite_is_named(tmp_path: Path) -> None:
     x[777, 2] = np.nan
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=np.zeros(1000))
     with pytest.raises(DataError, match="row 777 has nan in feature 2"):
-        Trainer(Logistic(standardise=True), sgd(0.1), 10, "512MiB").fit(dataset)
+        Trainer(Logistic(standardise=True), sgd(0.1), 10, memory="512MiB").fit(dataset)

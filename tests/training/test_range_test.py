@@ -34,7 +34,7 @@ def scaled(path: Path, factors: list[float], offset: float = 0.0) -> tuple[Datas
 def test_features_of_any_scale_train_well(tmp_path: Path, factors: list, offset: float) -> None:
     dataset, best = scaled(tmp_path / "a.zarr", factors, offset)
     model, optimizer = Logistic(standardise="auto"), sgd(schedule=cosine())
-    run = Trainer(model, optimizer, 64, "512MiB").fit(dataset, epochs=2)
+    run = Trainer(model, optimizer, 64, memory="512MiB").fit(dataset, epochs=2)
     assert run.evaluate(dataset)["loss"] < 1.005 * best
     assert run.model.standardise == (set(factors) != {1.0} or offset > 0)
 
@@ -46,7 +46,7 @@ def test_every_optimizer_and_batch_gets_a_rate_that_learns(
 ) -> None:
     dataset, best = scaled(tmp_path / "a.zarr", [1.0] * 4)
     epochs = 30 if batch_size == "full" else 1
-    run = Trainer(Logistic(), OPTIMIZERS[name](), batch_size, "512MiB").fit(dataset, epochs)
+    run = Trainer(Logistic(), OPTIMIZERS[name](), batch_size, memory="512MiB").fit(dataset, epochs)
     start = np.log(2)
     assert run.evaluate(dataset)["loss"] < best + 0.2 * (start - best)
     assert run.results["learning_rate"] > 0
@@ -56,19 +56,19 @@ def test_networks_get_one_too(tmp_path: Path, rng: np.random.Generator) -> None:
     x = rng.standard_normal((20_000, 6)).astype(np.float32)
     y = (x[:, 0] * x[:, 1] > 0).astype(np.int64)
     dataset = write_dataset(tmp_path / "a.zarr", 200, X=x, y=y)
-    run = Trainer(MLP(hidden=(32,)), adam(), 64, "768MiB").fit(dataset, epochs=4)
+    run = Trainer(MLP(hidden=(32,)), adam(), 64, memory="768MiB").fit(dataset, epochs=4)
     assert run.evaluate(dataset)["accuracy"] > 0.9
 
 
 def test_it_is_printed_stored_and_the_same_every_time(tmp_path: Path) -> None:
     dataset, _ = scaled(tmp_path / "a.zarr", [1.0] * 4)
-    trainer = Trainer(Logistic(), momentum(), 64, "512MiB")
+    trainer = Trainer(Logistic(), momentum(), 64, memory="512MiB")
     runs = [trainer.fit(dataset, run_dir=tmp_path / str(number)) for number in range(2)]
     assert runs[0].results["learning_rate"] == runs[1].results["learning_rate"]
     (line,) = [line for line in runs[0].history if line["kind"] == "range_test"]
     assert line["rate"] == runs[0].results["learning_rate"]
     assert len(line["trials"]) >= 5
-    given = Trainer(Logistic(), momentum(line["rate"]), 64, "512MiB").fit(dataset)
+    given = Trainer(Logistic(), momentum(line["rate"]), 64, memory="512MiB").fit(dataset)
     assert given.results["parameters_sha256"] == runs[0].results["parameters_sha256"]
     assert ooc.load(tmp_path / "0").results["learning_rate"] == line["rate"]
 
@@ -76,10 +76,10 @@ def test_it_is_printed_stored_and_the_same_every_time(tmp_path: Path) -> None:
 def test_where_nothing_can_be_learned_it_goes_on(tmp_path: Path) -> None:
     x, y = np.ones((500, 2), np.float32), np.arange(500) % 2
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=y)
-    assert Trainer(Logistic(), sgd(), 10, "512MiB").fit(dataset).results["loss"] < 0.7
+    assert Trainer(Logistic(), sgd(), 10, memory="512MiB").fit(dataset).results["loss"] < 0.7
 
 
 def test_too_few_rows_are_refused(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "a.zarr", X=np.ones((3, 2), np.float32), y=np.zeros(3))
     with pytest.raises(InputError, match="too few rows to find a learning rate"):
-        Trainer(Linear(), sgd(), 1, "512MiB").fit(dataset)
+        Trainer(Linear(), sgd(), 1, memory="512MiB").fit(dataset)

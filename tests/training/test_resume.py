@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 
 import ooc
 from ooc.core.errors import DivergedError, InputError
@@ -31,7 +31,7 @@ MEMORY = "768MiB"
 
 @pytest.fixture(autouse=True)
 def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 16 * 2**10)
+    small_windows(monkeypatch, 16 * 2**10)
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ def interrupted(trainer: Trainer, dataset: Dataset, epochs: int, step: int, fold
 @pytest.mark.parametrize(
     "trainer",
     [
-        Trainer(Logistic(), momentum(0.1, l2=1e-3), 128, MEMORY),
-        Trainer(MLP(hidden=(6,), dropout=0.3), adam(0.01), 128, MEMORY),
+        Trainer(Logistic(), momentum(0.1, l2=1e-3), 128, memory=MEMORY),
+        Trainer(MLP(hidden=(6,), dropout=0.3), adam(0.01), 128, memory=MEMORY),
     ],
     ids=["linear", "network"],
 )
@@ -90,7 +90,7 @@ def test_every_optimizer_goes_on(labelled: Dataset, tmp_path: Path, name: str) -
         Logistic(standardise=True, class_weights="balanced"),
         optimizer,
         64,
-        MEMORY,
+        memory=MEMORY,
         validation=Validation(0.2, every=5),
     )
     whole = trainer.fit(labelled, 2, tmp_path / "whole").results
@@ -105,7 +105,7 @@ def test_the_plateau_s_factor_and_patience_go_on(labelled: Dataset, tmp_path: Pa
         Logistic(),
         sgd(4.0, schedule=plateau(0.5, patience=1)),
         16,
-        MEMORY,
+        memory=MEMORY,
         validation=Validation(0.3, every=4, patience=6),
         log_every=1,
     )
@@ -121,7 +121,7 @@ def test_the_plateau_s_factor_and_patience_go_on(labelled: Dataset, tmp_path: Pa
 
 def test_a_full_gradient_goes_on(labelled: Dataset, tmp_path: Path) -> None:
     for model in (Logistic(), MLP(hidden=(4,), dropout=0.2)):
-        trainer = Trainer(model, adam(0.1), "full", MEMORY)
+        trainer = Trainer(model, adam(0.1), "full", memory=MEMORY)
         whole = trainer.fit(labelled, 6, tmp_path / f"{model.name}-whole").results
         assert whole["steps"] == 6
         interrupted(trainer, labelled, 6, 3, tmp_path / model.name)
@@ -136,7 +136,7 @@ def test_a_batch_that_was_begun_is_begun_anew(
     labelled: Dataset, tmp_path: Path, batch_size: int | str
 ) -> None:
     """Stopped at the end of each window, most of them in the middle of a batch."""
-    trainer = Trainer(Logistic(), adam(0.1), batch_size, MEMORY)
+    trainer = Trainer(Logistic(), adam(0.1), batch_size, memory=MEMORY)
     whole = trainer.fit(labelled, 2).results
     windows = trainer.loader(labelled).plan.order.windows
     assert windows > 2
@@ -160,7 +160,7 @@ def test_a_batch_that_was_begun_is_begun_anew(
 
 
 def test_a_found_rate_is_that_of_the_resumed_run(labelled: Dataset, tmp_path: Path) -> None:
-    trainer = Trainer(Logistic(), averaged(), 64, MEMORY)
+    trainer = Trainer(Logistic(), averaged(), 64, memory=MEMORY)
     whole = trainer.fit(labelled, 2).results
     assert whole["learning_rate"] > 0
     interrupted(trainer, labelled, 2, 9, tmp_path / "part")
@@ -170,7 +170,7 @@ def test_a_found_rate_is_that_of_the_resumed_run(labelled: Dataset, tmp_path: Pa
 
 
 def test_a_finished_run_is_returned_as_it_is(labelled: Dataset, tmp_path: Path) -> None:
-    run = Trainer(Logistic(), sgd(0.1), 64, MEMORY).fit(labelled, 1, tmp_path / "run")
+    run = Trainer(Logistic(), sgd(0.1), 64, memory=MEMORY).fit(labelled, 1, tmp_path / "run")
     again = ooc.resume(tmp_path / "run")
     assert np.array_equal(again.parameters, run.parameters)
     assert again.results["seconds"] == run.results["seconds"]
@@ -179,7 +179,9 @@ def test_a_finished_run_is_returned_as_it_is(labelled: Dataset, tmp_path: Path) 
 def test_history_has_each_step_once_and_a_cut_line_is_left_out(
     labelled: Dataset, tmp_path: Path
 ) -> None:
-    trainer = Trainer(Logistic(), sgd(0.1), 64, MEMORY, log_every=1, saving=Saving(every_steps=5))
+    trainer = Trainer(
+        Logistic(), sgd(0.1), 64, memory=MEMORY, log_every=1, saving=Saving(every_steps=5)
+    )
     interrupted(trainer, labelled, 2, 13, tmp_path)
     newest = max((tmp_path / checkpoint.FOLDER).glob("*"))
     newest.unlink()
@@ -205,7 +207,7 @@ def test_history_has_each_step_once_and_a_cut_line_is_left_out(
 def test_another_setting_is_refused_with_the_difference(
     labelled: Dataset, tmp_path: Path, change: dict[str, object], message: str | None
 ) -> None:
-    trainer = Trainer(Logistic(), sgd(0.1), 64, MEMORY)
+    trainer = Trainer(Logistic(), sgd(0.1), 64, memory=MEMORY)
     interrupted(trainer, labelled, 2, 9, tmp_path)
     other = replace(trainer, **change)  # type: ignore[arg-type]
     if message is None:
@@ -218,9 +220,9 @@ def test_another_setting_is_refused_with_the_difference(
 def test_another_plan_is_refused_with_the_difference(
     labelled: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = Trainer(Logistic(), sgd(0.1), 64, MEMORY)
+    trainer = Trainer(Logistic(), sgd(0.1), 64, memory=MEMORY)
     interrupted(trainer, labelled, 2, 9, tmp_path)
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 4 * 2**10)
+    small_windows(monkeypatch, 4 * 2**10)
     with pytest.raises(InputError, match="blocks_per_window was"):
         trainer.resume(labelled, tmp_path)
 
@@ -228,7 +230,7 @@ def test_another_plan_is_refused_with_the_difference(
 def test_another_dataset_is_refused_with_the_difference(
     labelled: Dataset, tmp_path: Path, rng: np.random.Generator
 ) -> None:
-    trainer = Trainer(Logistic(), sgd(0.1), 64, MEMORY)
+    trainer = Trainer(Logistic(), sgd(0.1), 64, memory=MEMORY)
     interrupted(trainer, labelled, 2, 9, tmp_path / "run")
     x, y = rng.standard_normal((1500, 5)).astype(np.float32), np.arange(1500) % 2
     same_shape = write_dataset(tmp_path / "b.zarr", chunk_rows=50, X=x, y=y)
@@ -245,7 +247,7 @@ def test_another_dataset_is_refused_with_the_difference(
 def test_another_version_is_refused_with_the_difference(
     labelled: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = Trainer(Logistic(), sgd(0.1), 64, MEMORY)
+    trainer = Trainer(Logistic(), sgd(0.1), 64, memory=MEMORY)
     interrupted(trainer, labelled, 2, 9, tmp_path)
     monkeypatch.setattr("ooc.training.session.VERSION", "99.0")
     with pytest.raises(InputError, match=r"another version: ooc was .*, here it is 99\.0"):
@@ -253,7 +255,7 @@ def test_another_version_is_refused_with_the_difference(
 
 
 def test_two_processes_on_one_directory_are_refused(labelled: Dataset, tmp_path: Path) -> None:
-    trainer = Trainer(Logistic(), sgd(0.1), 64, MEMORY)
+    trainer = Trainer(Logistic(), sgd(0.1), 64, memory=MEMORY)
     interrupted(trainer, labelled, 2, 9, tmp_path / "run")
     with (
         locked(tmp_path / "run"),
@@ -266,7 +268,7 @@ def test_two_processes_on_one_directory_are_refused(labelled: Dataset, tmp_path:
 def test_a_damaged_newest_checkpoint_costs_only_the_work_since_the_one_before(
     labelled: Dataset, tmp_path: Path
 ) -> None:
-    trainer = Trainer(Logistic(), adam(0.1), 64, MEMORY, saving=Saving(every_steps=4))
+    trainer = Trainer(Logistic(), adam(0.1), 64, memory=MEMORY, saving=Saving(every_steps=4))
     whole = trainer.fit(labelled, 2).results
     interrupted(trainer, labelled, 2, 14, tmp_path)
     newest = max((tmp_path / checkpoint.FOLDER).glob("*"))
@@ -277,7 +279,7 @@ def test_a_damaged_newest_checkpoint_costs_only_the_work_since_the_one_before(
 
 
 def test_a_run_directory_tells_a_person_what_it_holds(labelled: Dataset, tmp_path: Path) -> None:
-    Trainer(Logistic(), sgd(0.1), 64, MEMORY).fit(labelled, 1, tmp_path)
+    Trainer(Logistic(), sgd(0.1), 64, memory=MEMORY).fit(labelled, 1, tmp_path)
     told = json.loads((tmp_path / checkpoint.DESCRIPTION).read_text())
     for key in ("model", "optimizer", "plan", "position", "versions", "fingerprint", "results"):
         assert told[key]
@@ -289,7 +291,7 @@ def test_a_run_that_diverges_leaves_its_last_good_checkpoint(
 ) -> None:
     x = rng.standard_normal((1000, 4)).astype(np.float32)
     dataset = write_dataset(tmp_path / "a.zarr", 50, X=x, y=x.sum(axis=1))
-    trainer = Trainer(Linear(), sgd(2.0), 10, MEMORY, saving=Saving(every_steps=1))
+    trainer = Trainer(Linear(), sgd(2.0), 10, memory=MEMORY, saving=Saving(every_steps=1))
     told = r"not finite .*step \d+.* learning rate 2.*holds the run after step (\d+)"
     with pytest.raises(DivergedError, match=told):
         trainer.fit(dataset, 50, tmp_path / "run")
@@ -303,7 +305,7 @@ def test_a_run_from_another_folder_goes_on(
 ) -> None:
     """A dataset that was named from one folder is found from another."""
     monkeypatch.chdir(tmp_path)
-    trainer = Trainer(Logistic(), sgd(0.1), 64, MEMORY)
+    trainer = Trainer(Logistic(), sgd(0.1), 64, memory=MEMORY)
     interrupted(trainer, ooc.open("labelled.zarr"), 2, 9, tmp_path / "run")
     monkeypatch.chdir("/")
     assert ooc.resume(tmp_path / "run").results["epochs"] == 2
@@ -311,7 +313,7 @@ def test_a_run_from_another_folder_goes_on(
 
 def test_a_real_limit_on_files_loses_nothing(labelled: Dataset, tmp_path: Path) -> None:
     """The kernel refuses to write more: one line, status 2, and the checkpoint before is whole."""
-    interrupted(Trainer(Logistic(), sgd(0.1), 64, MEMORY), labelled, 2, 9, tmp_path / "run")
+    interrupted(Trainer(Logistic(), sgd(0.1), 64, memory=MEMORY), labelled, 2, 9, tmp_path / "run")
     code = (
         "import resource, signal, sys\n"
         "from ooc.cli import main\n"

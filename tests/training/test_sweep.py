@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +25,7 @@ MEMORY = "768MiB"
 
 @pytest.fixture
 def labelled(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 16 * 2**10)
+    small_windows(monkeypatch, 16 * 2**10)
     x = rng.standard_normal((3000, 5)).astype(np.float32)
     y = (x[:, 0] + 0.5 * rng.standard_normal(3000) > 0).astype(np.int64)
     return write_dataset(tmp_path / "labelled.zarr", chunk_rows=50, X=x, y=y)
@@ -39,10 +39,10 @@ def test_each_gets_the_bits_that_it_would_have_got_alone(
     """Optimizers of different memories; one saved run goes on by itself."""
     optimizers = {"a": sgd(0.1, l1=1e-3), "b": adam(0.02), "c": averaged(0.3, l2=1e-3)}
     validation = Validation(0.2, every=20)
-    trainer = Trainer(model, sgd(), 64, MEMORY, validation=validation)
+    trainer = Trainer(model, sgd(), 64, memory=MEMORY, validation=validation)
     runs = trainer.fit_many(labelled, optimizers, 2, tmp_path / "sweep")
     for name, optimizer in optimizers.items():
-        one = Trainer(model, optimizer, 64, MEMORY, validation=validation)
+        one = Trainer(model, optimizer, 64, memory=MEMORY, validation=validation)
         alone = one.fit(labelled, 2).results
         for key in ("parameters_sha256", "loss", "validation_loss", "steps", "rows"):
             assert runs[name].results[key] == alone[key]
@@ -55,11 +55,11 @@ def test_one_that_diverges_is_left_behind(labelled: Dataset, tmp_path: Path) -> 
     y = np.linspace(-3, 3, 1000, dtype=np.float32)
     x = np.stack([y, y**2], axis=1)
     dataset = write_dataset(tmp_path / "line.zarr", chunk_rows=50, X=x, y=y)
-    trainer = Trainer(ooc.models.Linear(), sgd(), 10, MEMORY)
+    trainer = Trainer(ooc.models.Linear(), sgd(), 10, memory=MEMORY)
     runs = trainer.fit_many(dataset, [sgd(0.01), sgd(50.0)], run_dir=tmp_path / "sweep")
     assert runs["1"].results["dropped"] == "its loss is not finite"
     assert "dropped" not in runs["0"].results
-    alone = Trainer(ooc.models.Linear(), sgd(0.01), 10, MEMORY).fit(dataset)
+    alone = Trainer(ooc.models.Linear(), sgd(0.01), 10, memory=MEMORY).fit(dataset)
     assert runs["0"].results["parameters_sha256"] == alone.results["parameters_sha256"]
     with pytest.raises(DivergedError):
         trainer.fit_many(dataset, [sgd(50.0), sgd(80.0)])
@@ -67,7 +67,7 @@ def test_one_that_diverges_is_left_behind(labelled: Dataset, tmp_path: Path) -> 
 
 def test_halving_keeps_the_best_with_its_bits(labelled: Dataset) -> None:
     rates = [1e-5, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1e-6]
-    trainer = Trainer(Logistic(), sgd(), 16, MEMORY)
+    trainer = Trainer(Logistic(), sgd(), 16, memory=MEMORY)
     runs = trainer.fit_many(labelled, [sgd(rate) for rate in rates], 2, halving=Halving())
     left = [name for name, run in runs.items() if "dropped" not in run.results]
     assert len(left) == 1
@@ -75,7 +75,7 @@ def test_halving_keeps_the_best_with_its_bits(labelled: Dataset) -> None:
     steps = sorted(int(r.results["dropped"].split()[-1]) for r in runs.values()
                    if "dropped" in r.results)  # fmt: skip
     assert steps == [47] * 4 + [94] * 2 + [188]
-    alone = Trainer(Logistic(), sgd(rates[int(left[0])]), 16, MEMORY).fit(labelled, 2)
+    alone = Trainer(Logistic(), sgd(rates[int(left[0])]), 16, memory=MEMORY).fit(labelled, 2)
     assert runs[left[0]].results["parameters_sha256"] == alone.results["parameters_sha256"]
 
 
@@ -123,7 +123,7 @@ def test_grids_that_cannot_be(settings: dict, message: str) -> None:
 
 
 def test_names_that_cannot_be_folders(labelled: Dataset) -> None:
-    trainer = Trainer(Logistic(), momentum(0.1), 64, MEMORY)
+    trainer = Trainer(Logistic(), momentum(0.1), 64, memory=MEMORY)
     with pytest.raises(InputError, match="cannot be the name of a folder"):
         trainer.fit_many(labelled, {"../a": sgd(0.1)})
     with pytest.raises(InputError, match="there is nothing to train"):

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import zarr
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 from sklearn.linear_model import LogisticRegression
 
 import ooc
@@ -30,7 +30,7 @@ MEMORY = "512MiB"
 @pytest.fixture(autouse=True)
 def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep windows so small that a small dataset needs several."""
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 16 * 2**10)
+    small_windows(monkeypatch, 16 * 2**10)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_both_engines_take_the_same_steps(
     """Several windows, batches that cross them, two epochs: not one bit differs."""
     found = []
     for engine_type in (LinearEngine, BatchEngine):
-        trainer = Trainer(model, optimizer, batch_size, MEMORY)
+        trainer = Trainer(model, optimizer, batch_size, memory=MEMORY)
         loader, layout = trainer.loader(labelled), trainer.layout(labelled)
         assert loader.plan.order.windows > 1
         descents = start((optimizer,), np.zeros(layout.size, np.float32))
@@ -102,7 +102,7 @@ def test_both_engines_read_any_dtype(tmp_path: Path, rng: np.random.Generator, d
     x = (rng.random((500, 2, 3)) * 100).astype(dtype)
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=(x[:, 0, 0] > 50).astype(np.uint8))
     model = Logistic(scale=1 / 100)
-    trainer = Trainer(model, sgd(0.5), 32, "512MiB")
+    trainer = Trainer(model, sgd(0.5), 32, memory="512MiB")
     loader, layout = trainer.loader(dataset), trainer.layout(dataset)
     assert layout.shapes["coefficients"] == (1, 6)
     runs = []
@@ -120,7 +120,7 @@ def test_it_finds_what_scikit_learn_finds(labelled: Dataset) -> None:
     group = zarr.open_group(labelled.path, mode="r")
     x, y = group["X"][...], group["y"][...]
     reference = LogisticRegression(C=np.inf, tol=1e-8).fit(x, y)
-    run = Trainer(Logistic(), sgd(4.0), 3000, "512MiB").fit(labelled, epochs=100)
+    run = Trainer(Logistic(), sgd(4.0), 3000, memory="512MiB").fit(labelled, epochs=100)
     coefficients = run.layout.views(run.parameters)["coefficients"]
     np.testing.assert_allclose(coefficients, reference.coef_, atol=2e-3)
     assert run.evaluate(labelled)["accuracy"] == pytest.approx(reference.score(x, y), abs=1e-3)
@@ -154,7 +154,7 @@ def test_a_model_of_ones_own_is_one_class(labelled: Dataset) -> None:
         def to_config(self):
             return {"name": self.name}
 
-    run = Trainer(Mean(), sgd(1.0), 3000, "512MiB").fit(labelled)
+    run = Trainer(Mean(), sgd(1.0), 3000, memory="512MiB").fit(labelled)
     x = zarr.open_array(Path(labelled.path) / "X", mode="r")[...]
     np.testing.assert_allclose(run.parameters, x.mean(axis=0), atol=1e-5)
 
@@ -165,7 +165,7 @@ def test_weights_travel_and_count(tmp_path: Path, rng: np.random.Generator) -> N
     weight = np.where(y == 1, 3.0, 1.0).astype(np.float32)
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=y, weight=weight)
     assert dataset.weight == "weight"
-    run = Trainer(Logistic(intercept=False), sgd(1.0), 200, "512MiB").fit(dataset, 200)
+    run = Trainer(Logistic(intercept=False), sgd(1.0), 200, memory="512MiB").fit(dataset, 200)
     expected = np.log((weight * y).sum() / (weight * (1 - y)).sum())
     assert run.parameters[0] == pytest.approx(expected, rel=1e-3)
 
@@ -200,7 +200,7 @@ def test_predictions_are_in_the_order_of_the_rows(labelled: Dataset, tmp_path: P
 
 
 def test_loss_is_that_before_a_row_is_learned_from(labelled: Dataset) -> None:
-    run = Trainer(Logistic(), sgd(0.1), 3000, "512MiB").fit(labelled)
+    run = Trainer(Logistic(), sgd(0.1), 3000, memory="512MiB").fit(labelled)
     assert run.results["loss"] == pytest.approx(np.log(2), rel=1e-6)
 
 
@@ -235,7 +235,7 @@ def test_a_bad_row_is_named(
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=y)
     for batch_size in (1, 64, 2000):
         with pytest.raises(DataError, match=message):
-            Trainer(Logistic(), sgd(0.1), batch_size, MEMORY).fit(dataset)
+            Trainer(Logistic(), sgd(0.1), batch_size, memory=MEMORY).fit(dataset)
 
 
 def test_steps_that_are_too_long_are_told_from_bad_data(
@@ -244,7 +244,7 @@ def test_steps_that_are_too_long_are_told_from_bad_data(
     x = rng.standard_normal((2000, 5)).astype("f4")
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=x.sum(axis=1))
     with pytest.raises(DivergedError, match="lower the learning rate"):
-        Trainer(Linear(), sgd(50.0), 16, "512MiB").fit(dataset)
+        Trainer(Linear(), sgd(50.0), 16, memory="512MiB").fit(dataset)
 
 
 def test_what_cannot_be_is_refused_before_work(labelled: Dataset, tmp_path: Path) -> None:
@@ -272,12 +272,12 @@ def test_the_parallel_loop_gives_the_bits_of_the_serial_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Weighted rows, batches that cross windows, tiles in several groups, any threads."""
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 2**17)
+    small_windows(monkeypatch, 2**17)
     x = rng.standard_normal((9000, 12)).astype(np.float32)
     y = (x[:, 0] > 0).astype(np.int64)
     weight = rng.random(9000).astype(np.float32)
     dataset = write_dataset(tmp_path / "a.zarr", chunk_rows=100, X=x, y=y, weight=weight)
-    trainer = Trainer(model, adam(0.01), batch_size, MEMORY)
+    trainer = Trainer(model, adam(0.01), batch_size, memory=MEMORY)
     found = []
     for parallel, threads in ((False, 1), (True, 1), (True, 2)):
         loader, layout = trainer.loader(dataset), trainer.layout(dataset)
@@ -304,4 +304,4 @@ def test_the_parallel_loop_names_a_bad_row(
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=y)
     monkeypatch.setattr("ooc.engines.parallel_choice.ParallelChoice.parallel", True)
     with pytest.raises(DataError, match="row 1234 has nan in feature 3"):
-        Trainer(Logistic(), sgd(0.1), 1000, MEMORY).fit(dataset)
+        Trainer(Logistic(), sgd(0.1), 1000, memory=MEMORY).fit(dataset)

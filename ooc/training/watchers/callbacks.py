@@ -10,7 +10,7 @@ from ooc.engines.engine import Engine
 from ooc.engines.train_state import Descents
 from ooc.kernels.counters import LOSS_SUM, NEVER
 from ooc.optim import rate_at
-from ooc.training.fit_loop import Moment, next_multiple
+from ooc.training.watchers.watcher import Moment, Watcher, next_multiple
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class Callbacks:
             raise InputError(f"steps between callbacks must be at least 1, not {self.every}")
 
 
-class CallbackWatcher:
-    """Calls the user's functions; see `ooc.training.fit_loop.Watcher`."""
+class CallbackWatcher(Watcher):
+    """Calls the user's functions."""
 
     def __init__(self, callbacks: Callbacks, engine: Engine) -> None:
         self._callbacks, self._engine = callbacks, engine

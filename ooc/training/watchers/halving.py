@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.engines.engine import Engine
 from ooc.kernels.counters import LOSS_SUM, NEVER
-from ooc.training.fit_loop import Moment
 from ooc.training.watchers.validation import Validator
+from ooc.training.watchers.watcher import Moment, Watcher
 
 
 @dataclass(frozen=True)
@@ -48,22 +49,18 @@ class Halving:
         return tuple(sorted(place for place in places if place > 0))
 
 
-class HalvingWatcher:
-    """Drops descents at the rungs; see `ooc.training.fit_loop.Watcher`.
+class HalvingWatcher(Watcher):
+    """Drops descents at the rungs.
 
     They are ranked by the last evaluation, or, without any, by the loss over the rows since the
     rung before, each row's taken before it was learned from.
-
-    Attributes
-    ----------
-    dropped
-        For each descent that was dropped the step at which it was.
     """
 
     def __init__(
         self, halving: Halving, engine: Engine, steps: int, validators: Sequence[Validator]
     ) -> None:
-        self.dropped: dict[int, int] = {}
+        # For each descent that was dropped the step at which it was.
+        self._dropped: dict[int, int] = {}
         self._halving, self._engine, self._validators = halving, engine, validators
         self._rungs = halving.rungs(len(engine.descents), steps)
         self._before = np.zeros(len(engine.descents))
@@ -81,12 +78,17 @@ class HalvingWatcher:
             losses = self._losses()
             for number in active[np.argsort(losses[active], kind="stable")][kept:].tolist():
                 descents.active[number] = False
-                self.dropped[number] = moment.step
+                self._dropped[number] = moment.step
         return False
+
+    def results(self, number: int) -> dict[str, Any]:
+        """Return why a descent did not go on to the end, if it was dropped."""
+        step = self._dropped.get(number)
+        return {} if step is None else {"dropped": f"among the worst after step {step}"}
 
     def _losses(self) -> np.ndarray:
         sums = self._engine.descents.totals[:, LOSS_SUM].copy()
         since, self._before = sums - self._before, sums
-        if self._validators and all(each.best.losses for each in self._validators):
-            return np.array([each.best.losses[-1] for each in self._validators])
+        if self._validators and all(each.losses for each in self._validators):
+            return np.array([each.losses[-1] for each in self._validators])
         return since

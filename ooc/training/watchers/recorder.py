@@ -2,95 +2,77 @@
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ooc.core.errors import DivergedError
 from ooc.core.process import age_seconds, peak_bytes, resident_bytes
-from ooc.engines.engine import Engine
-from ooc.engines.full_gradient_engine import outcome
 from ooc.engines.train_state import Descents
 from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, LOSS_SUM
 from ooc.metrics import Progress, Report
-from ooc.optim import FullGradient, rate_at
-from ooc.runs.checkpoint import sha256_of
+from ooc.optim import rate_at
 from ooc.runs.run_directory import append_history
-from ooc.stream.loader import Loader
 from ooc.stream.reader import Window
-from ooc.training.fit_loop import Moment, next_multiple
+from ooc.training.session import Session
 from ooc.training.watchers.noise_log import noise_entries
+from ooc.training.watchers.watcher import Moment, Watcher, next_multiple
 
 SECONDS_BETWEEN_LINES = 1.0
 # Lines that are kept in memory; beyond it every second one goes.
 MOST_LINES = 4096
 
 
-class Recorder:
-    """Follows one descent of an engine through a run; see `ooc.training.fit_loop.Watcher`.
+class Recorder(Watcher):
+    """Follows one descent of a session.
 
     Parameters
     ----------
-    engine, loader, epochs
-        What is trained, on what, and for how long.
-    number
-        Which of the engine's descents.
-    run_dir
-        Where history is written; nowhere for None.
+    session, number
+        What is trained, and which of its descents.
     every
         Steps between history lines; by default a line at a window's end, if a second has passed,
         and at an epoch's end.
     report
         Called at each window's end.
-    saved
-        What `state` returned when the run was saved.
-    trained
-        Parameters that training changes; by default all.
-
-    Attributes
-    ----------
-    history
-        The lines, JSON-ready; thinned out where they are many.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        loader: Loader,
-        epochs: int,
-        number: int = 0,
-        run_dir: Path | None = None,
-        every: int | None = None,
-        report: Report | None = None,
-        saved: Mapping[str, Any] | None = None,
-        trained: int | None = None,
-    ) -> None:
-        self.history: list[dict[str, Any]] = []
-        self._engine, self._loader, self._epochs, self._report = engine, loader, epochs, report
-        self._number, self._run_dir, self._every = number, run_dir, every
+    name = "recorder"
+
+    def __init__(self, session: Session, number: int, every: int | None, report: Report) -> None:
+        self.number: int = number
+        self._session, self._engine, self._loader = session, session.engine, session.loader
+        self._history, self._every, self._report = session.histories[number], every, report
+        self._folder = session.folders[number] if session.folders else None
         self._begun = time.perf_counter()
-        self._saved = dict(saved or {})
-        self._waited = float(self._saved.get("wait_seconds", 0.0))
-        self._first_batch = float(self._saved.get("seconds_to_first_batch", 0.0))
+        self._seconds_before, self._rows_before = 0.0, 0
+        self._waited = self._first_batch = 0.0
         self._window: Window | None = None
         # Rows and summed loss where the line before, the report before and the epoch begin.
         self._line = self._reported = self._now()
         self._totals = self._descents.totals[number].copy()
-        self._trained = trained or self._descents.parameters.shape[1]
         self._line_seconds = -np.inf
-        self._epoch_start = tuple(self._saved.get("epoch_start", (0, 0.0)))
-        self._loss = self._saved.get("loss")
+        self._epoch_start = (0, 0.0)
+        self._loss: float | None = None
+
+    def begin(self, resumed: bool) -> None:
+        """Note how the run begins."""
+        found = self._session.found
+        if resumed:
+            self.note("resume", {})
+        elif found is not None:
+            trials = [[trial.rate, trial.loss] for trial in found.trials]
+            self.note("range_test", {"rate": found.rate, "trials": trials})
 
     @property
     def seconds(self) -> float:
         """Seconds of training so far, those before a resume included."""
-        return float(self._saved.get("seconds", 0.0)) + time.perf_counter() - self._begun
+        return self._seconds_before + time.perf_counter() - self._begun
 
     @property
     def rows(self) -> int:
         """Rows used so far."""
-        return int(self._saved.get("rows", 0)) + self._engine.rows
+        return self._rows_before + self._engine.rows
 
     def next_step(self, step: int) -> int:
         """Return the next step with a history line."""
@@ -108,7 +90,7 @@ class Recorder:
             self._window = moment.window
             self._waited += moment.window.wait_seconds
             self._first_batch = self._first_batch or age_seconds()
-        if not self._descents.active[self._number]:
+        if not self._descents.active[self.number]:
             return False
         now = self._now()
         self._loss = _mean(self._epoch_start, now) or self._loss
@@ -116,18 +98,18 @@ class Recorder:
             self._epoch_start = now
         if moment.window_ends:
             self._check_finite(moment.step)
-            if self._report is not None:
-                self._report(self._progress(moment, now))
+            self._report(self._progress(moment, now))
         passed = time.perf_counter() - self._line_seconds
         usual = moment.window_ends and (moment.epoch_ends or passed >= SECONDS_BETWEEN_LINES)
         if moment.advanced and (moment.is_multiple(self._every) if self._every else usual):
             self._write(self._line_of(moment, now))
             self._line, self._line_seconds = now, time.perf_counter()
-            self._totals[:] = self._descents.totals[self._number]
+            self._totals[:] = self._descents.totals[self.number]
         return False
 
-    def note(self, kind: str, step: int, entries: Mapping[str, Any]) -> None:
+    def note(self, kind: str, entries: Mapping[str, Any]) -> None:
         """Add a history line of another kind."""
+        step = self._engine.step
         self._write({"kind": kind, "step": step, "seconds": self.seconds, **entries})
 
     def state(self) -> dict[str, Any]:
@@ -141,14 +123,21 @@ class Recorder:
             "loss": self._loss,
         }
 
-    def results(self) -> dict[str, Any]:
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self._rows_before, self._seconds_before = int(state["rows"]), float(state["seconds"])
+        self._waited = float(state["wait_seconds"])
+        self._first_batch = float(state["seconds_to_first_batch"])
+        rows, loss = state["epoch_start"]
+        self._epoch_start, self._loss = (int(rows), float(loss)), state["loss"]
+        self._line = self._reported = self._now()
+
+    def results(self, number: int) -> dict[str, Any]:
         """Return the run's numbers under the keys of the command line's JSON.
 
         The loss is the mean over the last epoch, each row's taken before it was learned from.
         """
         plan, seconds, loader = self._loader.plan, self.seconds, self._loader
-        solution = self._descents.solution(self._number)
-        full = isinstance(self._descents.optimizers[0], FullGradient)
         return {
             "rows": self.rows,
             "steps": self._engine.step,
@@ -159,7 +148,7 @@ class Recorder:
             "rows_per_second": self.rows / seconds,
             "bytes_per_second": self.rows * plan.row_bytes / seconds,
             "loss": self._loss,
-            "learning_rate": self._descents.optimizers[self._number].rate,
+            "learning_rate": self._descents.methods[number].rate,
             "memory_budget_bytes": plan.budget,
             "memory_projected_bytes": plan.projected,
             "memory_peak_bytes": peak_bytes(),
@@ -171,8 +160,7 @@ class Recorder:
             "skipped_chunks": loader.skipped_chunks,
             "skipped_rows": loader.skipped_rows,
             "read_retries": loader.retries,
-            "parameters_sha256": sha256_of(solution),
-            **(outcome(self._descents) if full else {}),
+            **({} if self._descents.active[number] else {"dropped": "its loss is not finite"}),
         }
 
     @property
@@ -180,11 +168,11 @@ class Recorder:
         return self._engine.descents
 
     def _now(self) -> tuple[int, float]:
-        return self.rows, float(self._descents.totals[self._number, LOSS_SUM])
+        return self.rows, float(self._descents.totals[self.number, LOSS_SUM])
 
     def _check_finite(self, step: int) -> None:
-        if not np.isfinite(self._descents.parameters[self._number]).all():
-            rate = rate_at(self._descents.settings[self._number], step)
+        if not np.isfinite(self._descents.parameters[self.number]).all():
+            rate = rate_at(self._descents.settings[self.number], step)
             raise DivergedError(
                 f"parameters are not finite after step {step}, at learning rate {rate:g}; lower "
                 "the learning rate, or standardise the features"
@@ -195,7 +183,7 @@ class Recorder:
         self._reported = now
         return Progress(
             rows=self.rows,
-            total_rows=self._epochs * plan.order.epoch_rows,
+            total_rows=self._session.epochs * plan.order.epoch_rows,
             bytes=self.rows * plan.row_bytes,
             seconds=self.seconds,
             wait_seconds=self._waited,
@@ -216,7 +204,7 @@ class Recorder:
             "seconds": self.seconds,
             "wait_seconds": self._waited,
             "loss": _mean(self._line, now),
-            "learning_rate": rate_at(self._descents.settings[self._number], moment.step - 1),
+            "learning_rate": rate_at(self._descents.settings[self.number], moment.step - 1),
             "batch_size": self._engine.batch_size,
             "memory_bytes": resident_bytes(),
             "memory_budget_bytes": plan.budget,
@@ -226,24 +214,22 @@ class Recorder:
 
     def _full_gradient(self) -> dict[str, float]:
         """Return loss and gradient's norm over all rows, where the last step took them."""
-        one = self._descents.totals[self._number]
+        one = self._descents.totals[self.number]
         if one[GRADIENT_NORM] == 0:
             return {}
         return {"loss": float(one[FULL_LOSS]), "gradient_norm": float(one[GRADIENT_NORM])}
 
     def _noise(self, step: int) -> dict[str, float]:
-        one = self._descents.alone(self._number)
-        size = self._engine.batch_size
-        return noise_entries(
-            self._totals, one.totals[0], size, one.settings[0], step, self._trained
-        )
+        one = self._descents.alone(self.number)
+        size, trained = self._engine.batch_size, self._session.layout.trained
+        return noise_entries(self._totals, one.totals[0], size, one.settings[0], step, trained)
 
     def _write(self, line: dict[str, Any]) -> None:
-        self.history.append(line)
-        if len(self.history) > MOST_LINES:
-            del self.history[1::2]
-        if self._run_dir is not None:
-            append_history(self._run_dir, [line])
+        self._history.append(line)
+        if len(self._history) > MOST_LINES:
+            del self._history[1::2]
+        if self._folder is not None:
+            append_history(self._folder, [line])
 
 
 def _mean(before: tuple[int, float], now: tuple[int, float]) -> float | None:

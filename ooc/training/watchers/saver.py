@@ -1,12 +1,17 @@
 """When a run is saved, and what of it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from ooc.core.errors import InputError
-from ooc.training.fit_loop import Moment, next_multiple
+from ooc.runs.run import Run
+from ooc.training.run_state import make_run, save_run
+from ooc.training.session import Session
+from ooc.training.watchers.ending import StopWatcher
+from ooc.training.watchers.recorder import Recorder
+from ooc.training.watchers.watcher import Moment, Watcher, next_multiple
 
 
 @dataclass(frozen=True)
@@ -44,30 +49,38 @@ class Saving:
 USUAL = Saving()
 
 
-class Saver:
-    """Saves when it is due; see `ooc.training.fit_loop.Watcher`.
+class Saver(Watcher):
+    """Saves every descent of a session when it is due.
 
     Parameters
     ----------
-    saving, run_dir
-        When, and where.
-    save
-        Writes the checkpoint.
-    stopping
+    saving, session
+        When, and what.
+    watchers
+        All of the session: each gives the state that it will want back.
+    recorders
+        Where it is noted, one for each descent.
+    stop
         Whether the run is to end now: it is saved then, too.
     """
 
     def __init__(
         self,
         saving: Saving,
-        run_dir: Path,
-        save: Callable[[], None],
-        stopping: Callable[[], bool],
+        session: Session,
+        watchers: Sequence[Watcher],
+        recorders: Sequence[Recorder],
+        stop: StopWatcher,
     ) -> None:
-        self.run_dir, self._saving = run_dir, saving
-        self._save, self._stopping = save, stopping
-        self.seconds = 0.0
+        self._saving, self._session, self._watchers = saving, session, watchers
+        self._recorders, self._stop = recorders, stop
+        self._seconds = 0.0
         self._last = time.perf_counter()
+
+    def begin(self, resumed: bool) -> None:
+        """Save a new run before its first step."""
+        if not resumed:
+            self._save()
 
     def next_step(self, step: int) -> int:
         """Return the next step after which the run is saved."""
@@ -77,13 +90,25 @@ class Saver:
         """Save if it is due."""
         passed = time.perf_counter() - self._last
         due = moment.epoch_ends or moment.is_multiple(self._saving.every_steps)
-        if due or (moment.window_ends and passed >= self._saving.every_seconds) or self._stopping():
-            self.save()
+        due |= moment.window_ends and passed >= self._saving.every_seconds
+        if due or self._stop.stopping:
+            self._save()
         return False
 
-    def save(self) -> None:
-        """Save now."""
-        begun = time.perf_counter()
-        self._save()
-        self._last = time.perf_counter()
-        self.seconds += self._last - begun
+    def end(self, runs: Sequence[Run]) -> None:
+        """Save the runs as they are returned."""
+        self._save(runs, finished=not self._stop.stopping)
+
+    def results(self, number: int) -> dict[str, Any]:
+        """Return the seconds that saving took."""
+        return {"save_seconds": self._seconds}
+
+    def _save(self, runs: Sequence[Run] | None = None, finished: bool = False) -> None:
+        session, watchers = self._session, self._watchers
+        for number, recorder in enumerate(self._recorders):
+            begun = time.perf_counter()
+            run = make_run(session, number, watchers) if runs is None else runs[number]
+            if save_run(session, run, number, watchers, self._saving.keep, finished):
+                self._last = time.perf_counter()
+                recorder.note("checkpoint", {"save_seconds": self._last - begun})
+                self._seconds += self._last - begun

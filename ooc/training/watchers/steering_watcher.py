@@ -8,12 +8,12 @@ import numpy as np
 from ooc.engines.engine import Engine
 from ooc.kernels.counters import NEVER
 from ooc.optim import HEAT
-from ooc.training.fit_loop import Moment
 from ooc.training.watchers.steering import Steering
+from ooc.training.watchers.watcher import Moment, Watcher
 
 
-class SteeringWatcher:
-    """Sets batch size and rate; see `ooc.training.fit_loop.Watcher`.
+class SteeringWatcher(Watcher):
+    """Sets batch size and rate.
 
     Of several descents on the same batches, the first one's gradient noise decides for all.
 
@@ -23,21 +23,15 @@ class SteeringWatcher:
         How, and what.
     first
         Rows of a batch where the run began.
-    saved
-        What `state` returned when the run was saved.
     """
 
-    def __init__(
-        self, steering: Steering, engine: Engine, first: int, saved: Mapping[str, Any] | None = None
-    ) -> None:
+    name = "steering"
+
+    def __init__(self, steering: Steering, engine: Engine, first: int) -> None:
         self._steering, self._engine, self._first = steering, engine, first
         totals = engine.descents.totals[0]
-        if saved is None:
-            self._decided, self._totals = engine.step, totals.copy()
-            self._apply(*steering.decide(first, engine.step, first, np.zeros_like(totals)))
-        else:
-            self._decided, self._totals = int(saved["decided"]), np.array(saved["totals"])
-            self._apply(int(saved["batch_size"]), float(saved["heat"]))
+        self._decided, self._totals = engine.step, totals.copy()
+        self._apply(*steering.decide(first, engine.step, first, np.zeros_like(totals)))
 
     def next_step(self, step: int) -> int:
         """Return the next step after which something may change."""
@@ -55,13 +49,18 @@ class SteeringWatcher:
         return False
 
     def state(self) -> dict[str, Any]:
-        """Return what a resumed run goes on from, JSON-ready."""
+        """Return the decision taken last."""
         return {
             "decided": self._decided,
-            "totals": self._totals.tolist(),
+            "totals": self._totals,
             "batch_size": self._engine.batch_size,
             "heat": float(self._engine.descents.settings[0, HEAT]),
         }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up the decision taken last."""
+        self._decided, self._totals = int(state["decided"]), np.array(state["totals"])
+        self._apply(int(state["batch_size"]), float(state["heat"]))
 
     def _apply(self, batch_size: int, heat: float) -> None:
         self._engine.batch_size = batch_size

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ooc.core.errors import InputError
-from ooc.engines.train_state import Descents
 from ooc.models.contract import Layout, Model
 from ooc.optim import FACTOR
 from ooc.optim.schedules import plateau_factor
@@ -16,8 +15,9 @@ from ooc.runs.scoring import scoring_loader
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
 from ooc.stream.splits import split
-from ooc.training.fit_loop import Moment, next_multiple
+from ooc.training.session import Session
 from ooc.training.watchers.recorder import Recorder
+from ooc.training.watchers.watcher import Moment, Watcher, next_multiple
 
 # What compiling the kernels that score rows takes, beside those that train.
 COMPILER_BYTES = 64 * 2**20
@@ -77,85 +77,35 @@ def extra_bytes(loader: Loader) -> int:
     return loader.plan.projected - loader.plan.terms["reserved"] + COMPILER_BYTES
 
 
-@dataclass
-class Best:
-    """The best evaluation so far.
+class Validator(Watcher):
+    """Evaluates a descent when it is due, and keeps the best parameters.
+
+    Parameters
+    ----------
+    session, recorder
+        What is trained, and what follows the same descent.
+    validation, loader
+        How it is evaluated, and on which rows.
 
     Attributes
     ----------
     losses
         Of every evaluation, in order.
-    step, loss
-        Where the best one was, and its loss.
-    parameters
-        (P,) float32, the parameters then.
-    metrics
-        All that was measured then.
     """
 
-    losses: list[float]
-    step: int
-    loss: float
-    parameters: np.ndarray
-    metrics: dict[str, Any]
-
-    @property
-    def since(self) -> int:
-        """Evaluations since the best one."""
-        return len(self.losses) - 1 - int(np.argmin(self.losses)) if self.losses else 0
-
-    def state(self) -> dict[str, Any]:
-        """Return all but the parameters, JSON-ready."""
-        return {
-            "losses": self.losses,
-            "step": self.step,
-            "loss": self.loss,
-            "metrics": self.metrics,
-        }
-
-
-class Validator:
-    """Evaluates a descent when it is due; see `ooc.training.fit_loop.Watcher`.
-
-    Parameters
-    ----------
-    model, validation, loader
-        What is evaluated, how, and on which rows.
-    descents, number
-        Which descent.
-    recorder
-        Where history lines go.
-    saved, parameters
-        What was saved of `Best`, and its parameters, where a run goes on.
-
-    Attributes
-    ----------
-    best
-        The best evaluation so far.
-    stopped
-        Whether patience is at its end.
-    """
+    name = "validation"
 
     def __init__(
-        self,
-        model: Model,
-        validation: Validation,
-        loader: Loader,
-        descents: Descents,
-        number: int,
-        recorder: Recorder,
-        saved: Mapping[str, Any] | None = None,
-        parameters: np.ndarray | None = None,
+        self, session: Session, recorder: Recorder, validation: Validation, loader: Loader
     ) -> None:
-        self._model, self._validation, self._loader = model, validation, loader
-        self._descents, self._number, self._recorder = descents, number, recorder
-        size = descents.parameters.shape[1]
-        kept = np.zeros(size, np.float32) if parameters is None else parameters.copy()
-        state = saved or {"losses": [], "step": 0, "loss": float("inf"), "metrics": {}}
-        self.best = Best(
-            list(state["losses"]), state["step"], state["loss"], kept, dict(state["metrics"])
-        )
-        self.stopped = False
+        self.number: int = recorder.number
+        self.losses: list[float] = []
+        self._session, self._recorder = session, recorder
+        self._validation, self._loader = validation, loader
+        self._stopped = False
+        # Where the best evaluation was, all that was measured then, and the parameters.
+        self._step, self._metrics = 0, dict[str, Any]()
+        self._parameters = np.zeros_like(session.descents.parameters[self.number])
 
     def next_step(self, step: int) -> int:
         """Return the next step with an evaluation."""
@@ -165,23 +115,58 @@ class Validator:
         """Evaluate if it is due; tell whether patience is at its end."""
         every = self._validation.every
         due = moment.is_multiple(every) if every else moment.epoch_ends
-        if due and self._descents.active[self._number]:
+        if due and self._session.descents.active[self.number]:
             self._evaluate(moment)
-        return self.stopped
+        return self._stopped
+
+    def state(self) -> dict[str, Any]:
+        """Return every loss, and the best evaluation with its parameters."""
+        return {
+            "losses": self.losses,
+            "step": self._step,
+            "metrics": self._metrics,
+            "parameters": self._parameters,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on after the evaluations that were made."""
+        self.losses[:] = state["losses"]
+        self._step, self._metrics = int(state["step"]), dict(state["metrics"])
+        self._parameters[:] = state["parameters"]
+        self._lower_rate()
+
+    def results(self, number: int) -> dict[str, Any]:
+        """Return the best evaluation, if there was one."""
+        if not self.losses:
+            return {}
+        return {
+            "validation_loss": min(self.losses),
+            "best_step": self._step,
+            "stopped_early": self._stopped,
+            "validation": self._metrics,
+        }
+
+    def solution(self) -> np.ndarray | None:
+        """Return the best parameters, if there was an evaluation."""
+        return self._parameters if self.losses else None
 
     def _evaluate(self, moment: Moment) -> None:
-        solution, best = self._descents.solution(self._number), self.best
-        loader = self._loader
+        solution, loader = self._session.descents.solution(self.number), self._loader
         loader.epoch = loader.row = 0
-        found = evaluate_batches(self._model, solution, loader)
-        best.losses.append(found["loss"])
-        is_best = found["loss"] < best.loss
+        found = evaluate_batches(self._session.model, solution, loader)
+        is_best = not self.losses or found["loss"] < min(self.losses)
+        self.losses.append(found["loss"])
         if is_best:
-            best.step, best.loss, best.metrics = moment.step, found["loss"], found
-            best.parameters[:] = solution
+            self._step, self._metrics = moment.step, found
+            self._parameters[:] = solution
         told = {"epoch": moment.epoch, "rows": self._recorder.rows, **found, "best": is_best}
-        self._recorder.note("validation", moment.step, told)
-        one = self._descents.alone(self._number)
-        one.settings[0, FACTOR] = plateau_factor(one.optimizers[0].schedule, best.losses)
+        self._recorder.note("validation", told)
+        self._lower_rate()
+        since = len(self.losses) - 1 - int(np.argmin(self.losses))
         patience = self._validation.patience
-        self.stopped = patience is not None and best.since >= patience
+        self._stopped = patience is not None and since >= patience
+
+    def _lower_rate(self) -> None:
+        """Lower the rate of a schedule that waits for a plateau."""
+        one = self._session.descents.alone(self.number)
+        one.settings[0, FACTOR] = plateau_factor(one.methods[0].schedule, self.losses)

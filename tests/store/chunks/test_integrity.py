@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from datasets import foreign, write_dataset
+from datasets import foreign, small_windows, write_dataset
 
 import ooc
 from ooc.core.errors import InputError
@@ -95,23 +95,23 @@ def test_damage_is_named(labelled: Dataset, kind: str, io: str) -> None:
 def test_damage_is_skipped_and_counted_where_the_user_says_so(labelled: Dataset, kind: str) -> None:
     damage(labelled, kind)
     lost = 10 if kind in ("bit-flipped", "index outside") else 40
-    loader = ooc.Loader(labelled, 64, "512MiB", on_bad_chunk="skip")
+    loader = ooc.Loader(labelled, 64, memory="512MiB", on_bad_chunk="skip")
     rows = np.concatenate([batch.rows for batch in loader])
     assert np.array_equal(np.sort(rows), np.arange(lost, ROWS))
     assert (loader.skipped_rows, loader.skipped_chunks) == (lost, lost // 10)
-    trainer = Trainer(Logistic(), sgd(0.1), 64, "512MiB", on_bad_chunk="skip")
+    trainer = Trainer(Logistic(), sgd(0.1), 64, memory="512MiB", on_bad_chunk="skip")
     run = trainer.fit(labelled, epochs=2)
     assert run.results["rows"] == 2 * (ROWS - lost)
     assert run.results["skipped_rows"] == 2 * lost
     assert run.results["epochs"] == 2
     with pytest.raises(BadChunkError):
-        Trainer(Logistic(), sgd(0.1), 64, "512MiB").fit(labelled)
+        Trainer(Logistic(), sgd(0.1), 64, memory="512MiB").fit(labelled)
 
 
 def test_a_position_is_exact_where_blocks_are_skipped(
     labelled: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 4 * 2**10)
+    small_windows(monkeypatch, 4 * 2**10)
     damage(labelled, "deleted", "y")
     options = {"memory": "512MiB", "on_bad_chunk": "skip"}
     loader = ooc.Loader(labelled, 64, **options)
@@ -229,7 +229,7 @@ def test_a_choice_that_there_is_not(labelled: Dataset) -> None:
     with pytest.raises(InputError, match="io is one of auto, direct, buffered"):
         read_path(labelled, "X", "fast")
     with pytest.raises(InputError, match="on_bad_chunk is one of raise, skip"):
-        ooc.Loader(labelled, 64, "512MiB", on_bad_chunk="ignore")
+        ooc.Loader(labelled, 64, memory="512MiB", on_bad_chunk="ignore")
 
 
 def test_readers_through_zarr_python_name_damage_too(tmp_path: Path) -> None:

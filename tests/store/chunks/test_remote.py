@@ -222,7 +222,7 @@ def test_the_stream_is_that_of_the_folder(
 def test_training_gives_the_same_bits_and_keeps_no_key(tmp_path: Path, to_s3: Place) -> None:
     folder = sharded(tmp_path)
     remote = open_url(to_s3(folder))
-    trainer = Trainer(Logistic(), sgd(0.1), 64, "512MiB", seed=2)
+    trainer = Trainer(Logistic(), sgd(0.1), 64, memory="512MiB", seed=2)
     here = trainer.fit(ooc.open(folder), epochs=2)
     there = trainer.fit(remote, epochs=2, run_dir=tmp_path / "run")
     assert there.results["parameters_sha256"] == here.results["parameters_sha256"]
@@ -257,7 +257,7 @@ def test_a_deleted_object_is_named_filled_or_skipped_as_the_user_says(
     lost = slice(40, 80) if make is sharded else slice(300, 400)
     assert not out[lost, -1].any()
     assert out[: lost.start].all() and out[lost.stop :].all()
-    loader = ooc.Loader(dataset, 64, "512MiB", on_bad_chunk="skip")
+    loader = ooc.Loader(dataset, 64, memory="512MiB", on_bad_chunk="skip")
     seen = np.concatenate([batch.rows for batch in loader])
     left = np.delete(np.arange(ROWS), lost)
     assert np.array_equal(np.sort(seen), left)

@@ -72,7 +72,7 @@ def test_a_run_s_history_holds_its_own_noise(tmp_path: Path, rng: np.random.Gene
     rows = -((x - x.mean(axis=0)) / x.std(axis=0)) * y[:, None]
     trace, length = rows.var(axis=0).sum(), (rows.mean(axis=0) ** 2).sum()
     for optimizer, rate in ((sgd(1e-9), 1e-9), (momentum(1e-9), 1e-8), (adam(1e-9), None)):
-        run = Trainer(model, optimizer, BATCH, "512MiB", log_every=200).fit(dataset, 2)
+        run = Trainer(model, optimizer, BATCH, memory="512MiB", log_every=200).fit(dataset, 2)
         lines = [line for line in run.history if line["kind"] == "train"]
         assert len(lines) == 2
         for line in lines:
@@ -94,7 +94,12 @@ def test_a_stationary_run_has_the_energy_of_its_temperature(
     places: list[float] = []
     callbacks = ooc.Callbacks(step_end=lambda now: places.append(float(now.parameters[0])))
     trainer = Trainer(
-        Linear(intercept=False), sgd(0.2), BATCH, "512MiB", sampling="replacement", log_every=1000
+        Linear(intercept=False),
+        sgd(0.2),
+        BATCH,
+        memory="512MiB",
+        sampling="replacement",
+        log_every=1000,
     )
     run = trainer.fit(dataset, 30, callbacks=callbacks)
     heat = np.mean([line["temperature"] for line in run.history if line["kind"] == "train"])

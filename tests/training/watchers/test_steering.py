@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import write_dataset
+from datasets import small_windows, write_dataset
 
 import ooc
 from ooc.core.errors import InputError
@@ -25,7 +25,7 @@ GROWING = Steering(batch=[(0, 16), (5, 40), (9, 100)])
 
 @pytest.fixture(autouse=True)
 def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ooc.stream.plan.LARGEST_WINDOW", 16 * 2**10)
+    small_windows(monkeypatch, 16 * 2**10)
 
 
 @pytest.fixture
@@ -38,7 +38,9 @@ def labelled(tmp_path: Path, rng: np.random.Generator) -> Dataset:
 @pytest.mark.parametrize("model", [Logistic(), MLP(hidden=(4,))], ids=lambda m: m.name)
 def test_the_batch_grows_at_exact_steps(labelled: Dataset, model: ooc.models.Model) -> None:
     """Batches cross windows; the last of an epoch is shorter."""
-    run = Trainer(model, sgd(0.1), 16, MEMORY, log_every=1, steering=GROWING).fit(labelled, 2)
+    run = Trainer(model, sgd(0.1), 16, memory=MEMORY, log_every=1, steering=GROWING).fit(
+        labelled, 2
+    )
     rows = [line["rows"] for line in run.history]
     sizes = np.diff([0, *rows]).tolist()
     first = [16] * 5 + [40] * 4 + [100] * 12 + [60]
@@ -47,7 +49,7 @@ def test_the_batch_grows_at_exact_steps(labelled: Dataset, model: ooc.models.Mod
 
 
 def test_a_batch_that_does_not_change_changes_nothing(labelled: Dataset) -> None:
-    plain = Trainer(Logistic(), adam(0.01), 64, MEMORY)
+    plain = Trainer(Logistic(), adam(0.01), 64, memory=MEMORY)
     steered = replace(plain, steering=Steering(batch=[(0, 64), (7, 64)], every=3))
     hashes = {each.fit(labelled).results["parameters_sha256"] for each in (plain, steered)}
     assert len(hashes) == 1
@@ -58,7 +60,7 @@ def test_a_temperature_is_met_by_either(labelled: Dataset) -> None:
     cooling = [(0, 1.0), (20, 0.5), (60, 2.0), (80, 0.01)]
     for by in ("rate", "batch"):
         steering = Steering(temperature=cooling, by=by, largest=200, every=10)
-        trainer = Trainer(Logistic(), sgd(0.1), 30, MEMORY, log_every=10, steering=steering)
+        trainer = Trainer(Logistic(), sgd(0.1), 30, memory=MEMORY, log_every=10, steering=steering)
         lines = trainer.fit(labelled, 6).history
         assert len(lines) > 8
         sizes = [line["batch_size"] for line in lines]
@@ -82,7 +84,12 @@ def test_heat_is_what_the_noise_of_a_stationary_run_shows(
         places: list[float] = []
         callbacks = Callbacks(step_end=lambda now, to=places: to.append(float(now.parameters[0])))
         trainer = Trainer(
-            Linear(intercept=False), sgd(0.1), 8, MEMORY, sampling="replacement", steering=steering
+            Linear(intercept=False),
+            sgd(0.1),
+            8,
+            memory=MEMORY,
+            sampling="replacement",
+            steering=steering,
         )
         trainer.fit(dataset, 60, callbacks=callbacks)
         warm, cold = np.var(places[300:4000]), np.var(places[4500:])
@@ -98,7 +105,7 @@ def test_an_automatic_batch_follows_the_noise_scale(
     dataset = write_dataset(tmp_path / "a.zarr", chunk_rows=500, X=x, y=y)
     steering = Steering(batch="auto", largest=1024, every=200)
     trainer = Trainer(
-        Linear(intercept=False), sgd(1e-9), 8, MEMORY, log_every=50, steering=steering
+        Linear(intercept=False), sgd(1e-9), 8, memory=MEMORY, log_every=50, steering=steering
     )
     sizes = [line["batch_size"] for line in trainer.fit(dataset, 6).history]
     assert sizes == sorted(sizes)
@@ -110,12 +117,12 @@ def test_an_automatic_batch_follows_the_noise_scale(
 @pytest.mark.parametrize(
     "trainer",
     [
-        Trainer(Logistic(), adam(0.05), 16, MEMORY, steering=GROWING),
+        Trainer(Logistic(), adam(0.05), 16, memory=MEMORY, steering=GROWING),
         Trainer(
             Logistic(),
             sgd(0.1),
             8,
-            MEMORY,
+            memory=MEMORY,
             steering=Steering("auto", [(0, 1.0), (30, 0.1)], largest=64, every=40),
         ),
     ],
@@ -139,15 +146,15 @@ def test_saved_and_restored_at_any_step(
 def test_memory_is_set_aside_for_the_largest_batch(labelled: Dataset) -> None:
     """A network's scratch holds a batch: steered to 512 rows, it is planned as if begun there."""
     model = MLP(hidden=(64, 64))
-    steered = Trainer(model, sgd(0.1), 16, MEMORY, steering=Steering(batch=[(50, 512)]))
-    large = Trainer(model, sgd(0.1), 512, MEMORY)
+    steered = Trainer(model, sgd(0.1), 16, memory=MEMORY, steering=Steering(batch=[(50, 512)]))
+    large = Trainer(model, sgd(0.1), 512, memory=MEMORY)
     terms = [trainer.loader(labelled).plan.terms["model"] for trainer in (steered, large)]
     assert terms[0] == terms[1]
     assert steered.loader(labelled).plan.largest_batch == 512
 
 
 def test_the_hybrid_is_steered_while_it_is_on_mini_batches(labelled: Dataset) -> None:
-    trainer = Trainer(Logistic(), hybrid(0.05), 16, MEMORY, steering=GROWING, log_every=1)
+    trainer = Trainer(Logistic(), hybrid(0.05), 16, memory=MEMORY, steering=GROWING, log_every=1)
     run = trainer.fit(labelled, 20)
     sizes = [line["batch_size"] for line in run.history]
     assert sizes[:10] == [16] * 5 + [40] * 4 + [100]
@@ -171,7 +178,7 @@ def test_what_cannot_be_is_refused(labelled: Dataset) -> None:
             Steering(**options)
     with pytest.raises(InputError, match="a batch of 4096 rows is larger than the dataset of 1500"):
         Trainer(
-            Logistic(), sgd(0.1), 16, MEMORY, steering=Steering(batch="auto", largest=4096)
+            Logistic(), sgd(0.1), 16, memory=MEMORY, steering=Steering(batch="auto", largest=4096)
         ).fit(labelled)
     for optimizer, size in ((lbfgs(), 16), (sgd(0.1), "full")):
         with pytest.raises(InputError, match="no batch to steer"):

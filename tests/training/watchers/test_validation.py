@@ -32,7 +32,7 @@ def lines(run: Run, kind: str) -> list[dict]:
 
 
 def test_every_k_steps_on_rows_that_are_not_trained_on(labelled: Dataset) -> None:
-    trainer = Trainer(Logistic(), sgd(0.1), 50, MEMORY, validation=Validation(0.2, every=10))
+    trainer = Trainer(Logistic(), sgd(0.1), 50, memory=MEMORY, validation=Validation(0.2, every=10))
     run = trainer.fit(labelled, 2)
     found = lines(run, "validation")
     assert [line["step"] for line in found] == list(range(10, 97, 10))
@@ -57,7 +57,7 @@ def test_the_best_parameters_are_kept_and_patience_ends_the_run(
         seen[now.step] = now.parameters.copy()  # type: ignore[attr-defined]
 
     trainer = Trainer(
-        MLP(hidden=(64,)), adam(0.02), 20, MEMORY, validation=Validation(0.5, patience=3)
+        MLP(hidden=(64,)), adam(0.02), 20, memory=MEMORY, validation=Validation(0.5, patience=3)
     )
     run = trainer.fit(dataset, 100, tmp_path / "run", callbacks=Callbacks(epoch_end=keep))
     losses = [line["loss"] for line in lines(run, "validation")]
@@ -71,7 +71,7 @@ def test_the_best_parameters_are_kept_and_patience_ends_the_run(
 def test_a_plateau_lowers_the_rate(labelled: Dataset) -> None:
     schedule = plateau(0.1, patience=1)
     run = Trainer(
-        Logistic(), sgd(8.0, schedule=schedule), 10, MEMORY, log_every=10,
+        Logistic(), sgd(8.0, schedule=schedule), 10, memory=MEMORY, log_every=10,
         validation=Validation(0.3, every=10),
     ).fit(labelled, 2)  # fmt: skip
     rates = [line["learning_rate"] for line in lines(run, "train")]
@@ -84,17 +84,23 @@ def test_rows_of_another_store(labelled: Dataset, tmp_path: Path) -> None:
     other = write_dataset(
         tmp_path / "b.zarr", X=np.zeros((100, 5), np.float32), y=np.zeros(100, np.int64)
     )
-    run = Trainer(Logistic(), sgd(0.1), 50, MEMORY, validation=Validation(other)).fit(labelled)
+    run = Trainer(Logistic(), sgd(0.1), 50, memory=MEMORY, validation=Validation(other)).fit(
+        labelled
+    )
     assert run.results["rows"] == 3000
     assert len(lines(run, "validation")) == 1
     narrow = write_dataset(tmp_path / "c.zarr", X=np.zeros((100, 4), np.float32), y=np.zeros(100))
     with pytest.raises(InputError, match=r"trained on rows of shape \(5,\)"):
-        Trainer(Logistic(), sgd(0.1), 50, MEMORY, validation=Validation(narrow)).fit(labelled)
+        Trainer(Logistic(), sgd(0.1), 50, memory=MEMORY, validation=Validation(narrow)).fit(
+            labelled
+        )
 
 
 def test_what_it_holds_is_in_the_plan(labelled: Dataset) -> None:
-    alone = Trainer(Linear(), sgd(0.1), 50, MEMORY).loader(labelled).plan
-    beside = Trainer(Linear(), sgd(0.1), 50, MEMORY, validation=Validation(0.2)).loader(labelled)
+    alone = Trainer(Linear(), sgd(0.1), 50, memory=MEMORY).loader(labelled).plan
+    beside = Trainer(Linear(), sgd(0.1), 50, memory=MEMORY, validation=Validation(0.2)).loader(
+        labelled
+    )
     assert beside.plan.terms["model"] > alone.terms["model"]
 
 
@@ -115,4 +121,4 @@ def test_settings_that_cannot_be(make: object, message: str) -> None:
 
 def test_a_share_that_cannot_be(labelled: Dataset) -> None:
     with pytest.raises(InputError, match="validation must be between 0 and 1"):
-        Trainer(Logistic(), sgd(0.1), 50, MEMORY, validation=Validation(1.5)).fit(labelled)
+        Trainer(Logistic(), sgd(0.1), 50, memory=MEMORY, validation=Validation(1.5)).fit(labelled)

@@ -1,0 +1,125 @@
+"""What is kept of a session: the run that a descent is by now, and its checkpoint."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ooc.core.errors import DivergedError
+from ooc.optim import rate_at
+from ooc.runs import checkpoint
+from ooc.runs.checkpoint import sha256_of
+from ooc.runs.run import Run
+from ooc.store.dataset import Dataset
+from ooc.training.session import Session, versions
+from ooc.training.watchers.watcher import Watcher
+
+
+def make_run(session: Session, number: int, watchers: Sequence[Watcher]) -> Run:
+    """Return the run that a descent would leave if it ended here."""
+    parameters = session.descents.solution(number)
+    results: dict[str, Any] = {}
+    for watcher in _followers(watchers, number):
+        solution = watcher.solution()
+        parameters = parameters if solution is None else solution
+        results |= watcher.results(number)
+    parameters = parameters.copy()
+    results["parameters_sha256"] = sha256_of(parameters)
+    dataset, lines = session.loader.dataset, session.histories[number]
+    row_shape = dataset.arrays[dataset.features].shape[1:]
+    return Run(session.model, session.layout, parameters, row_shape, lines, results)
+
+
+def save_run(
+    session: Session,
+    run: Run,
+    number: int,
+    watchers: Sequence[Watcher],
+    keep: int,
+    finished: bool = False,
+) -> bool:
+    """Save a descent as a run of its own; `finished` where there is nothing to go on with.
+
+    Returns
+    -------
+    bool
+        False where it was left behind, and has nothing that is worth to be saved.
+
+    Raises
+    ------
+    DivergedError
+        If its parameters are not finite.
+    """
+    one = session.descents.alone(number)
+    active = bool(one.active[0])
+    arrays = {
+        "parameters": run.parameters,
+        "iterate": one.parameters[0],
+        "optimizer_state": one.state[0],
+    }
+    if not all(np.isfinite(values).all() for values in arrays.values()):
+        if active:
+            raise DivergedError(
+                f"parameters are not finite after step {session.engine.step}, at learning "
+                f"rate {rate_at(one.settings[0], session.engine.step):g}; lower it, or "
+                "standardise the features"
+            )
+        return False
+    arrays["totals"] = one.totals[0]
+    states: dict[str, dict[str, Any]] = {}
+    for watcher in _followers(watchers, number):
+        for key, value in watcher.state().items():
+            if isinstance(value, np.ndarray):
+                arrays[f"{watcher.name}.{key}"] = value
+            else:
+                states.setdefault(watcher.name, {})[key] = value
+    description = {
+        "model": run.model.to_config(),
+        "optimizer": one.methods[0].to_config(),
+        "row_shape": list(run.row_shape),
+        "parameters_sha256": sha256_of(run.parameters),
+        "results": dict(run.results),
+        "epochs": session.epochs,
+        "finished": finished or not active,
+        "dataset": _source(session.loader.dataset),
+        "fingerprint": dict(session.fingerprint),
+        "memory": session.loader.stream.memory,
+        "plan": session.loader.plan.to_json(),
+        "position": session.loader.state_dict(),
+        "trainer": session.settings[number],
+        "watchers": states,
+        "versions": versions(),
+    }
+    checkpoint.save(session.folders[number], session.engine.step, arrays, description, keep)
+    return True
+
+
+def restore_watchers(
+    watchers: Sequence[Watcher], arrays: Mapping[str, np.ndarray], saved: Mapping[str, Any]
+) -> None:
+    """Give each watcher of a run's only descent what it had when the run was saved."""
+    for watcher in watchers:
+        own = {
+            name.removeprefix(f"{watcher.name}."): values
+            for name, values in arrays.items()
+            if watcher.name and name.startswith(f"{watcher.name}.")
+        }
+        state = {**saved["watchers"].get(watcher.name, {}), **own}
+        if state:
+            watcher.restore(state)
+
+
+def _followers(watchers: Sequence[Watcher], number: int) -> list[Watcher]:
+    return [each for each in watchers if each.number in (None, number)]
+
+
+def _source(dataset: Dataset) -> dict[str, Any]:
+    path = dataset.path
+    return {
+        "path": path if "://" in path else str(Path(path).absolute()),
+        "features": dataset.features,
+        "target": dataset.target,
+        "weight": dataset.weight,
+        "missing": dataset.missing,
+    }
