@@ -47,7 +47,7 @@ class FullGradientEngine:
         self._method = method_of(descents)
         self._record = self._method.record(descents.state[0])
         parameters = descents.parameters[0]
-        shape = loader.dataset.arrays[loader.dataset.features].shape[1:]
+        shape = loader.dataset.row_shape
         self._l2 = self._method.l2 * model.layout(shape).penalised()
         self._path = loader.dataset.path
         self._sums = make_sums(model, loader, parameters)

@@ -348,14 +348,14 @@ def _kernel_costs(trainer: Trainer, dataset: Dataset) -> tuple[float, float]:
             engine.advance(replace(window))
             whole.append(time.perf_counter() - begun)
             begun = time.perf_counter()
-            _gather_only(window, dataset)
+            _gather_only(window)
             gathered.append(time.perf_counter() - begun)
         return statistics.median(gathered) / size, statistics.median(whole) / size
     raise AssertionError("an epoch has a window")
 
 
-def _gather_only(window: Window, dataset: Dataset) -> None:
-    features, half = as_rows(window.arrays[dataset.features])
+def _gather_only(window: Window) -> None:
+    features, half = as_rows(window.features)
     rows = tile_rows(features.shape[1])
     tile = np.empty((rows, features.shape[1]), np.float32)
     for start in range(0, len(window.order) - rows, rows):

@@ -294,6 +294,6 @@ class Progression:
         elif not session.descents.active[number]:
             results["dropped"] = "its loss is not finite"
         results["parameters_sha256"] = sha256_of(parameters)
-        shape = session.dataset.arrays[session.dataset.features].shape[1:]
+        shape = session.dataset.row_shape
         history = self._recorders[number].history
         return Run(session.model, session.layout, parameters, shape, history, results)
