@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 def make(
-    kind: Annotated[str, typer.Argument(help="{kinds}.")],
-    path: Annotated[Path, typer.Argument(help="Folder to make.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="{kinds}.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder to make.")],
     rows: Annotated[str, typer.Option(help="Rows, such as 20M.")],
     features: Annotated[int, typer.Option(help="Features of a row.")] = 128,
     classes: Annotated[
