@@ -185,8 +185,8 @@ def check_model(name: str) -> None:
         from_config({"name": name})
     if name not in linear:
         raise InputError(
-            f"bench measures the limit of linear models only, not of {name}; choose --model "
-            f"{' or '.join(linear)}"
+            f"bench measures the limit of linear models only, not of {name}; choose one of: "
+            f"{', '.join(linear)}"
         )
 
 

@@ -141,7 +141,7 @@ KILLED = """
 import os, sys
 import ooc, ooc.stream.plan
 from ooc.models import Logistic
-ooc.plan.LARGEST_WINDOW = 16 * 2**10
+ooc.stream.plan.LARGEST_WINDOW = 16 * 2**10
 data, folder, name, moment = sys.argv[1:]
 seen = []
 def die(progress):
