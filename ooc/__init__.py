@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ooc.version import VERSION
 
 if TYPE_CHECKING:
-    from ooc import models, optim, shuffle
+    from ooc import models, optim, shuffle, synthetic
     from ooc.measure import gradient_noise as noise
     from ooc.models.own_loss import own_loss
     from ooc.optim import schedules
@@ -48,6 +48,7 @@ _MODULES = {
     "optim": "ooc.optim",
     "schedules": "ooc.optim.schedules",
     "shuffle": "ooc.shuffle",
+    "synthetic": "ooc.synthetic",
 }
 
 __version__ = VERSION
@@ -70,6 +71,7 @@ __all__ = [
     "schedules",
     "shuffle",
     "split",
+    "synthetic",
 ]
 
 

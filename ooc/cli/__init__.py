@@ -11,9 +11,11 @@ import typer
 
 from ooc.cli.bench import bench
 from ooc.cli.data import info, make
+from ooc.cli.help import TableCommand
 from ooc.cli.plan import plan
 from ooc.cli.report import report
 from ooc.cli.scoring import evaluate, predict
+from ooc.cli.show import NOTES
 from ooc.cli.shuffle import shuffle
 from ooc.cli.training import resume, sweep, train
 from ooc.core.errors import DivergedError, InputError
@@ -40,7 +42,7 @@ COMMANDS = (
     bench,
 )
 for command in COMMANDS:
-    app.command()(command)
+    app.command(cls=TableCommand)(command)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -53,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Bad usage and bad input end in one line on standard error and status 2.
     """
+    NOTES.clear()
     try:
         status = app(args=arguments, prog_name="ooc", standalone_mode=False)
     except typer.TyperException as error:
@@ -64,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(f"{error.strerror or error}{where}; nothing half-written is left")
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    print(*NOTES, sep="\n", end="\n" if NOTES else "", file=sys.stderr)
     return status or 0
 
 

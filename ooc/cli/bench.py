@@ -1,12 +1,13 @@
 """The bench command: the hardware's limit and the trainer beside it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ooc.cli.groups import with_groups
-from ooc.cli.models import ModelName, model_config
+from ooc.cli.models import ModelOptions
 from ooc.cli.options import BatchSize, DataOptions, Json, make_trainer
 from ooc.cli.show import show, table
 from ooc.stream.options import StreamOptions
@@ -15,25 +16,27 @@ from ooc.stream.options import StreamOptions
 @with_groups
 def bench(
     where: DataOptions,
+    model: ModelOptions,
     stream: StreamOptions,
     batch_size: BatchSize = "256",
-    model: ModelName = "logistic",
     rounds: Annotated[int, typer.Option(min=1, help="How often all is measured.")] = 3,
     picture: Annotated[Path | None, typer.Option(help="PNG to draw the bars to.")] = None,
     json_: Json = False,
 ) -> None:
-    """Measure disk, decoding and kernels on this data, and how near to them training comes.
+    """Measure disk, decoding and kernels of linear models, and how near to them training comes.
 
     Example: ooc bench big.zarr --memory 1GiB --picture bench.png
     """
     from ooc.cli.progress_bar import ProgressDisplay
     from ooc.measure.roofline import bench as measure
-    from ooc.measure.roofline import draw_bars
+    from ooc.measure.roofline import check_model, draw_bars
     from ooc.optim import sgd
 
+    check_model(model.model)
     dataset = where.open()
-    config = model_config(model, dataset, standardise="no")
-    trainer = make_trainer(config, sgd(0.01), batch_size, stream)
+    # Passes that only prepare are left out.
+    model = replace(model, standardise=model.standardise or "no")
+    trainer = make_trainer(model.config(dataset), sgd(0.01), batch_size, stream)
     with ProgressDisplay(f"bench {where.data.name}") as report:
         result = measure(dataset, trainer, rounds, report)
     if picture is not None:

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 
 
 def make(
-    kind: Annotated[str, typer.Argument(help="linear, logistic or softmax.")],
-    path: Annotated[Path, typer.Argument(help="Folder to make.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="{kinds}.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder to make.")],
     rows: Annotated[str, typer.Option(help="Rows, such as 20M.")],
     features: Annotated[int, typer.Option(help="Features of a row.")] = 128,
-    classes: Annotated[int, typer.Option(help="Classes of softmax.")] = 10,
-    order: Annotated[str, typer.Option(help="random, or sorted by target.")] = "random",
+    classes: Annotated[
+        int | None, typer.Option(help="Classes of a kind with a choice.", show_default="10")
+    ] = None,
+    order: Annotated[str, typer.Option(help="{orders}, by target.")] = "random",
     seed: Seed = 0,
     held_out: Annotated[
         bool, typer.Option(help="Rows of the same truth that the dataset without this lacks.")
@@ -45,8 +47,8 @@ def make(
     Example: ooc make logistic big.zarr --rows 20M --features 128
     """
     from ooc.cli.progress_bar import ProgressDisplay
-    from ooc.synthetic.kinds import Recipe
-    from ooc.synthetic.kinds import make as generate
+    from ooc.synthetic import Recipe
+    from ooc.synthetic import make as generate
 
     recipe = Recipe(kind, parse_count(rows), features, classes, order, seed, held_out)
     with ProgressDisplay(f"make {path.name}") as report:
@@ -67,6 +69,8 @@ def info(
     json_: Json = False,
 ) -> None:
     """Describe a dataset: its arrays, how each is read and why, and whether it is whole.
+
+    The native path is for local arrays whose codecs are among {codecs}.
 
     Example: ooc info big.zarr --verify
     """

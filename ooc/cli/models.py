@@ -1,26 +1,29 @@
 """From the options about a model to the model: which options it has, and what is left out."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ooc.cli.help import listed
+from ooc.cli.show import NOTES
 from ooc.core.errors import InputError
 
 if TYPE_CHECKING:
     from ooc.store.dataset import Dataset
 
-ModelName = Annotated[str, typer.Option(help="linear, logistic, softmax, svm, mlp or autoencoder.")]
-
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which model, and what it is like."""
+    """Which model, and what it is like.
 
-    model: ModelName = "logistic"
+    An option is for every model that has a setting of its name; None where the user gave none.
+    """
+
+    model: Annotated[str, typer.Option(help="{models}.")] = "logistic"
     feature_scale: Annotated[
         str, typer.Option(help="Factor for every feature, such as 1/255 for bytes.")
     ] = "1"
@@ -31,15 +34,14 @@ class ModelOptions:
             show_default="auto",
         ),
     ] = None
-    intercept: Annotated[bool, typer.Option(help="Give scores of a linear model an intercept.")] = (
-        True
-    )
+    intercept: Annotated[
+        bool | None,
+        typer.Option(help="Give scores of a linear model an intercept.", show_default="intercept"),
+    ] = None
     loss: Annotated[
         str | None,
         typer.Option(
-            help="Of linear: squared, huber, quantile, epsilon_insensitive or poisson; of svm: "
-            "hinge or squared_hinge.",
-            show_default="the first",
+            help="Of a model that has a choice: {losses}.", show_default="the model's first"
         ),
     ] = None
     loss_constant: Annotated[
@@ -59,16 +61,12 @@ class ModelOptions:
         str | None,
         typer.Option(help="Units of the hidden layers of a network.", show_default="64,64"),
     ] = None
-    activation: Annotated[
-        str | None,
-        typer.Option(
-            help="relu, leaky_relu, tanh, sigmoid, gelu, softplus or identity.",
-            show_default="relu",
-        ),
-    ] = None
+    activation: Annotated[str | None, typer.Option(help="{activations}.", show_default="relu")] = (
+        None
+    )
     initialisation: Annotated[
         str | None,
-        typer.Option(help="he, glorot, or auto: by the activation.", show_default="auto"),
+        typer.Option(help="{initialisations}; auto is by the activation.", show_default="auto"),
     ] = None
     dropout: Annotated[
         float | None, typer.Option(help="Share of hidden outputs to drop.", show_default="0")
@@ -79,8 +77,10 @@ class ModelOptions:
     head: Annotated[
         str | None,
         typer.Option(
-            help="regression, binary or multiclass, for mlp.",
-            show_default="by the target's type",
+            help="{heads}, for mlp. Without it, by the targets, and told: multiclass where "
+            "classes are given or noted, binary for whole numbers that are all 0 or 1, regression "
+            "for fractions; other whole numbers are refused.",
+            show_default="by the targets",
         ),
     ] = None
     code: Annotated[
@@ -88,86 +88,97 @@ class ModelOptions:
     ] = None
 
     def config(self, dataset: "Dataset") -> Mapping[str, Any]:
-        """Return what `ooc.models.from_config` makes the model from."""
+        """Return what `ooc.models.from_config` makes the model from.
+
+        Raises
+        ------
+        InputError
+            If an option was given that the model does not have, or one is missing.
+        """
+        from ooc.models import MODELS, from_config
+
+        if self.model not in MODELS:
+            from_config({"name": self.model})
         given = {
             field.name: getattr(self, field.name)
             for field in fields(self)
             if field.name not in ("model", "feature_scale")
+            and getattr(self, field.name) is not None
         }
-        return model_config(self.model, dataset, self.feature_scale, **given)
+        settings = {name: _options_of(model) for name, model in MODELS.items()}
+        known = settings[self.model]
+        for option in given:
+            if option not in known:
+                able = [name for name, options in settings.items() if option in options]
+                flag = f"no-{option}" if given[option] is False else option.replace("_", "-")
+                raise InputError(
+                    f"{self.model} has no --{flag}; leave it out, or choose --model {listed(able)}"
+                )
+        config = {option: _READERS.get(option, _as_given)(given[option]) for option in given}
+        if "standardise" in known:
+            config.setdefault("standardise", "auto")
+        if "head" in known:
+            config |= _fitting_head(dataset, config.get("head"), config.pop("classes", None))
+        elif "classes" in known:
+            config["classes"] = config.get("classes") or _noted_classes(dataset)
+        return {"name": self.model, "scale": factor(self.feature_scale), **config}
 
 
-# The options that each model has, besides --feature-scale.
-_LINEAR = ("intercept", "standardise")
-_NETWORK = ("hidden", "activation", "initialisation", "dropout", "weight_decay")
-_SETTINGS: dict[str, tuple[str, ...]] = {
-    "linear": (*_LINEAR, "loss", "loss_constant"),
-    "logistic": (*_LINEAR, "class_weights"),
-    "softmax": (*_LINEAR, "class_weights", "classes"),
-    "svm": (*_LINEAR, "class_weights", "loss"),
-    "mlp": (*_NETWORK, "head", "classes"),
-    "autoencoder": (*_NETWORK, "code"),
-}
+def _options_of(model: type) -> set[str]:
+    """Return the options that a model has: its settings; one with a head counts classes, too."""
+    settings = {field.name for field in fields(model)}
+    return settings | {"classes"} if "head" in settings else settings
 
 
-def model_config(
-    name: str, dataset: "Dataset", scale: str = "1", **given: object
-) -> Mapping[str, Any]:
-    """Return what `ooc.models.from_config` makes the model from.
+def _fitting_head(dataset: "Dataset", head: str | None, classes: int | None) -> dict[str, Any]:
+    """Return head and outputs; a head that was not given is found in the targets, and told."""
+    if head is None:
+        head, reason = _head_by_targets(dataset, classes)
+        NOTES.append(f"head: {head}, as {reason}; --head chooses another")
+    if head == "multiclass":
+        return {"head": head, "outputs": _noted_classes(dataset) if classes is None else classes}
+    if classes is not None:
+        raise InputError(f"the {head} head has no --classes; leave it out, or --head multiclass")
+    if head == "regression" and dataset.target is not None:
+        return {"head": head, "outputs": math.prod(dataset.arrays[dataset.target].shape[1:])}
+    return {"head": head}
 
-    Parameters
-    ----------
-    name
-        An entry of `ooc.models.MODELS`.
-    dataset
-        Tells classes and head where they are not given.
-    scale
-        Factor for every feature.
-    given
-        Options by name; None where the user gave none. ``intercept`` is for linear models alone.
+
+def _head_by_targets(dataset: "Dataset", classes: int | None) -> tuple[str, str]:
+    """Return the head that targets ask for, and why; only their first chunk is read.
 
     Raises
     ------
     InputError
-        If an option was given that the model does not have.
+        If they are whole numbers that may be classes or counts.
     """
-    config: dict[str, Any] = {"name": name, "scale": factor(scale)}
-    known = _SETTINGS.get(name, ())
-    for option, value in given.items():
-        if option in known and value is not None:
-            config[option] = value
-        elif value is not None and name in _SETTINGS and option not in ("intercept", "classes"):
-            raise InputError(
-                f"{name} has no --{option.replace('_', '-')}; leave it out, or choose --model "
-                f"{' or '.join(model for model, names in _SETTINGS.items() if option in names)}"
-            )
-    if isinstance(config.get("hidden"), str):
-        config["hidden"] = widths(config["hidden"])
-    if "standardise" in known:
-        config["standardise"] = standardise_named(config.get("standardise", "auto"))
-    if "class_weights" in config:
-        config["class_weights"] = class_weights_named(config["class_weights"])
-    classes = config.pop("classes", None)
-    if name == "softmax":
-        config["classes"] = classes or _noted_classes(dataset)
-    if name == "mlp":
-        head = config.setdefault("head", _fitting_head(dataset, classes))
-        if head == "multiclass":
-            config["outputs"] = classes or _noted_classes(dataset)
-        elif head == "regression" and dataset.target is not None:
-            shape = dataset.arrays[dataset.target].shape[1:]
-            config["outputs"] = math.prod(shape)
-    return config
-
-
-def _fitting_head(dataset: "Dataset", classes: int | None) -> str:
-    """Choose a head: fractions are for regression, whole numbers are labels."""
-    if classes or isinstance(dataset.attributes.get("classes"), int):
-        return "multiclass"
+    if classes is not None:
+        return "multiclass", f"--classes is {classes}"
+    noted = dataset.attributes.get("classes")
+    if isinstance(noted, int):
+        return "multiclass", f"{dataset.path} notes {noted} classes"
     if dataset.target is None:
-        return "binary"
-    whole = dataset.arrays[dataset.target].dtype.kind in "iub"
-    return "binary" if whole else "regression"
+        raise InputError(f"{dataset.path} has no targets to train on; name them with --target")
+    spec = dataset.arrays[dataset.target]
+    if spec.dtype.kind == "f":
+        return "regression", f"{spec.name} holds {spec.dtype} numbers"
+    import numpy as np
+
+    from ooc.store.chunks import BadChunkError, open_reader
+
+    values = np.empty((min(spec.chunks[0], spec.shape[0]), *spec.shape[1:]), spec.dtype)
+    try:
+        open_reader(dataset, spec.name).read_runs([(0, len(values))], values)
+    except BadChunkError as error:
+        raise InputError(f"{error}; --head is found by these targets: give it") from None
+    low, high = int(values.min()), int(values.max())
+    if low >= 0 and high <= 1:
+        return "binary", f"{spec.name} begins with whole numbers that are all 0 or 1"
+    raise InputError(
+        f"targets {spec.name} of {dataset.path} are whole numbers, from {low:,} to {high:,} in "
+        f"the first {len(values):,} rows, which may be classes or counts; give --head multiclass "
+        "with --classes, or --head regression"
+    )
 
 
 def _noted_classes(dataset: "Dataset") -> int:
@@ -213,3 +224,15 @@ def widths(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(",")) if text.strip() else ()
     except ValueError:
         raise InputError(f"{text!r} are no widths; write them as 256,256") from None
+
+
+def _as_given(value: Any) -> Any:
+    return value
+
+
+# How options that are texts are read.
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "hidden": widths,
+    "standardise": standardise_named,
+    "class_weights": class_weights_named,
+}

@@ -6,6 +6,9 @@ from typing import Any
 
 from ooc.core.sizes import format_size
 
+# What a command chose by itself. It is told when the work is done: bad input is one line alone.
+NOTES: list[str] = []
+
 
 def show(result: Mapping[str, Any], as_json: bool) -> None:
     """Print a result: as one line of JSON, or as a table without what is None."""

@@ -6,22 +6,20 @@ are found piece by piece, by anybody, without an array as long as the dataset.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
+from ooc.core import random_keys
 from ooc.core.compiler import exact_kernel
 
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
+GOLDEN = np.uint64(random_keys.GOLDEN)
+ALL_BITS = np.uint64(random_keys.ALL_BITS)
 PIECE_ROWS = 2**18
 
 
-@exact_kernel
-def mix(value):  # type: ignore[no-untyped-def]
-    """Mix a uint64: the bijective finaliser of SplitMix64 (Steele, Lea and Flood, 2014)."""
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
+# Of a uint64, in kernels.
+mix: Callable[[Any], Any] = exact_kernel(random_keys.splitmix)
 
 
 @exact_kernel

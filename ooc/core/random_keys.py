@@ -4,8 +4,8 @@ from enum import IntEnum
 
 import numpy as np
 
-_MASK = (1 << 64) - 1
-_GOLDEN = 0x9E3779B97F4A7C15
+ALL_BITS = (1 << 64) - 1
+GOLDEN = 0x9E3779B97F4A7C15
 
 
 class Purpose(IntEnum):
@@ -24,6 +24,21 @@ class Purpose(IntEnum):
     DRAWS = 23
 
 
+def splitmix(value: int) -> int:
+    """Mix 64 bits: the bijective finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
+
+    The only one: `ooc.core.hashing.mix` is the same function, compiled for uint64.
+
+    Examples
+    --------
+    >>> [hex(splitmix(number * GOLDEN & ALL_BITS)) for number in (1, 2)]
+    ['0xe220a8397b1dcdaf', '0x6e789e6aa1b965f4']
+    """
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & ALL_BITS
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & ALL_BITS
+    return value ^ (value >> 31)
+
+
 def key(seed: int, purpose: Purpose, epoch: int = 0, index: int = 0) -> int:
     """Return a 63-bit key, an int64 to a kernel, for the integer functions of `ooc.stream.order`.
 
@@ -34,14 +49,14 @@ def key(seed: int, purpose: Purpose, epoch: int = 0, index: int = 0) -> int:
     >>> key(0, Purpose.ROW_ORDER, 3, 7) == key(0, Purpose.ROW_ORDER, 7, 3)
     False
     """
-    return _splitmix((prefix(seed, purpose, epoch) ^ (index & _MASK)) + _GOLDEN) >> 1
+    return splitmix(((prefix(seed, purpose, epoch) ^ (index & ALL_BITS)) + GOLDEN) & ALL_BITS) >> 1
 
 
 def prefix(seed: int, purpose: Purpose, epoch: int = 0) -> int:
     """Return the 64 bits from which a kernel makes the keys of all indices on its own."""
     mixed = 0
     for part in (seed, int(purpose), epoch):
-        mixed = _splitmix((mixed ^ (part & _MASK)) + _GOLDEN)
+        mixed = splitmix(((mixed ^ (part & ALL_BITS)) + GOLDEN) & ALL_BITS)
     return mixed
 
 
@@ -54,13 +69,5 @@ def generator(seed: int, purpose: Purpose, epoch: int = 0, index: int = 0) -> np
     >>> a == b
     True
     """
-    sequence = np.random.SeedSequence([seed & _MASK, int(purpose), epoch, index])
+    sequence = np.random.SeedSequence([seed & ALL_BITS, int(purpose), epoch, index])
     return np.random.Generator(np.random.SFC64(sequence))
-
-
-def _splitmix(value: int) -> int:
-    """Mix 64 bits (Steele, Lea and Flood, "Fast splittable pseudorandom number generators")."""
-    value &= _MASK
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
-    return value ^ (value >> 31)

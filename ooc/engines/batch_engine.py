@@ -32,8 +32,7 @@ class BatchEngine:
         self.rows, self.step = 0, loader.step
         self._model, self._assembler = model, BatchAssembler(loader, loader.plan.batch_size)
         self._gradient = np.zeros(descents.parameters.shape[1])
-        features = loader.dataset.arrays[loader.dataset.features]
-        self._penalised = model.layout(features.shape[1:]).penalised()
+        self._penalised = model.layout(loader.dataset.row_shape).penalised()
         self._window: Window | None = None
         self._batches: Iterator[Batch] = iter(())
 

@@ -46,7 +46,7 @@ class FullGradientEngine:
         self.step, self.rows = loader.step, 0
         self._minimiser, self._record = minimiser_of(descents), record_of(descents)
         parameters = descents.parameters[0]
-        shape = loader.dataset.arrays[loader.dataset.features].shape[1:]
+        shape = loader.dataset.row_shape
         self._l2 = self._minimiser.l2 * model.layout(shape).penalised()
         self._path = loader.dataset.path
         self._sums = make_sums(model, loader, parameters)

@@ -69,7 +69,7 @@ class LinearSums:
 
     def __init__(self, model: LinearFamily, loader: Loader, parameters: np.ndarray) -> None:
         self._model, self._dataset = model, loader.dataset
-        shape = loader.dataset.arrays[loader.dataset.features].shape[1:]
+        shape = loader.dataset.row_shape
         features = int(np.prod(shape, dtype=np.int64))
         weighted = loader.dataset.weight is not None
         self._tiles = [_tile(features, model.outputs, weighted) for _ in range(PARTS)]

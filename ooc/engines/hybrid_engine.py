@@ -116,7 +116,7 @@ class HybridEngine:
         steps = replace(descents, methods=(as_method(optimizer),), state=descents.state[:, :slots])
         self._first = make_first(steps)
         self._full: FullGradientEngine | None = None
-        layout = model.layout(loader.dataset.arrays[loader.dataset.features].shape[1:])
+        layout = model.layout(loader.dataset.row_shape)
         self._l2, self._trained = minimiser_of(descents).l2 * layout.penalised(), layout.trained
         self._every = min(max(loader.plan.steps // (SAMPLES * layout.trained), 2), MOST_STEPS)
         if self._record.head[BEGUN]:

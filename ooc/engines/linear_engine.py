@@ -58,7 +58,7 @@ class LinearEngine:
     def __init__(self, model: LinearFamily, loader: Loader, descents: Descents) -> None:
         self.descents, self.batch_size = descents, loader.plan.batch_size
         self._model, self._dataset = model, loader.dataset
-        shape = loader.dataset.arrays[loader.dataset.features].shape[1:]
+        shape = loader.dataset.row_shape
         features = int(np.prod(shape, dtype=np.int64))
         layout, cores = model.layout(shape), len(os.sched_getaffinity(0))
         several = cores > 1 and "parallel" in loader.plan.terms

@@ -52,7 +52,7 @@ class NetworkEngine:
     ) -> None:
         self.descents, self.batch_size = descents, loader.plan.batch_size
         self._model, self._dataset = model, loader.dataset
-        shape = loader.dataset.arrays[loader.dataset.features].shape[1:]
+        shape = loader.dataset.row_shape
         self._network = model.network(int(np.prod(shape, dtype=np.int64)))
         self._scratch = make_scratch(
             self._network,

@@ -3,8 +3,7 @@
 import numpy as np
 
 from ooc.core.compiler import exact_kernel
-
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+from ooc.core.hashing import GOLDEN, mix
 
 
 @exact_kernel
@@ -17,10 +16,7 @@ def step_seed(run_key: np.uint64, step: int) -> np.int64:
     >>> int(step_seed(np.uint64(prefix(3, Purpose.BATCH)), 7)) == key(3, Purpose.BATCH, index=7)
     True
     """
-    value = (run_key ^ np.uint64(step)) + _GOLDEN
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.int64((value ^ (value >> np.uint64(31))) >> np.uint64(1))
+    return np.int64(mix((run_key ^ np.uint64(step)) + GOLDEN) >> np.uint64(1))
 
 
 @exact_kernel
@@ -42,7 +38,7 @@ def drop(
     """
     threshold = np.uint32(rate * 4294967296.0)
     scale = np.float32(1.0 / (1.0 - rate))
-    mixed = np.uint64(seed) * _GOLDEN + np.uint64(layer + 1) * np.uint64(0xD1342543DE82EF95)
+    mixed = np.uint64(seed) * GOLDEN + np.uint64(layer + 1) * np.uint64(0xD1342543DE82EF95)
     for r in range(values.shape[0]):
         # A 64-bit key for each row, then 32-bit hashes (Wellons, "Prospecting for hash
         # functions"), which vectorise.

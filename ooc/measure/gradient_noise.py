@@ -208,7 +208,7 @@ def gradient_variance(
     """
     sizes = _checked_sizes(batch_sizes, dataset.rows, epochs)
     model = with_counted_classes(model, dataset)
-    layout = model.layout(dataset.arrays[dataset.features].shape[1:])
+    layout = model.layout(dataset.row_shape)
     parameters = _checked_parameters(parameters, layout.size)
     base = math.gcd(*sizes)
     levels = tuple(sorted({base, *sizes}))
@@ -293,7 +293,7 @@ def _visit_linear(
     model: LinearFamily, parameters: np.ndarray, loader: Loader, epochs: int, sums: _Sums
 ) -> None:
     dataset = loader.dataset
-    features = int(np.prod(dataset.arrays[dataset.features].shape[1:], dtype=np.int64))
+    features = int(np.prod(dataset.row_shape, dtype=np.int64))
     rows = tile_rows(features)
     scratch = (
         np.empty((rows, features), np.float32),
@@ -315,10 +315,10 @@ def _add_window(
     scratch: tuple[np.ndarray, ...],
     sums: _Sums,
 ) -> None:
-    features, half = as_rows(window.arrays[dataset.features])
-    layout = model.layout(window.arrays[dataset.features].shape[1:])
-    targets = as_float32(window.arrays.get(dataset.target or ""))
-    weights = as_float32(window.arrays.get(dataset.weight or ""))
+    features, half = as_rows(window.features)
+    layout = model.layout(dataset.row_shape)
+    targets = as_float32(window.target)
+    weights = as_float32(window.weight)
     status, place = kernels.add_linear_rows(
         features,
         half,
@@ -333,7 +333,7 @@ def _add_window(
     )
     if status != OK:
         row = int(window.rows(np.array([place]))[0])
-        values = window.arrays[dataset.features][place]
+        values = window.features[place]
         raise model.explain(status, row, values, float(targets[place]))
 
 

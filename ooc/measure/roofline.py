@@ -21,6 +21,7 @@ from ooc.engines.engine import Engine, make_engine
 from ooc.engines.train_state import start as start_descents
 from ooc.kernels.rows import as_rows, gather, tile_rows
 from ooc.metrics import Report, silent
+from ooc.models import MODELS, from_config
 from ooc.models.linear import LinearFamily
 from ooc.store.chunks import open_reader
 from ooc.store.chunks.codecs import decode_chunk
@@ -135,11 +136,7 @@ def bench(
         If an array is not read by the native path, or the model is not linear: there is no limit
         to compare with.
     """
-    if not isinstance(trainer.model, LinearFamily):
-        raise InputError(
-            f"the limit is known for linear models only, not for {trainer.model.name}; choose "
-            "--model linear, logistic or softmax"
-        )
+    check_model(trainer.model.name)
     cores = len(os.sched_getaffinity(0))
     loader = trainer.loader(dataset)
     # The first epoch compiles and touches all that later ones find ready.
@@ -173,6 +170,24 @@ def bench(
         "blocks_per_window": loader.plan.order.blocks_per_window,
         "each_round": [{**asdict(each), "fraction": each.fraction} for each in measured],
     }
+
+
+def check_model(name: str) -> None:
+    """Refuse a model whose limit is not known.
+
+    Raises
+    ------
+    InputError
+        If it is not of the linear family.
+    """
+    linear = [each for each, model in MODELS.items() if issubclass(model, LinearFamily)]
+    if name not in MODELS:
+        from_config({"name": name})
+    if name not in linear:
+        raise InputError(
+            f"bench measures the limit of linear models only, not of {name}; choose one of: "
+            f"{', '.join(linear)}"
+        )
 
 
 def drop_from_cache(dataset: Dataset) -> None:
@@ -348,14 +363,14 @@ def _kernel_costs(trainer: Trainer, dataset: Dataset) -> tuple[float, float]:
             engine.advance(replace(window))
             whole.append(time.perf_counter() - begun)
             begun = time.perf_counter()
-            _gather_only(window, dataset)
+            _gather_only(window)
             gathered.append(time.perf_counter() - begun)
         return statistics.median(gathered) / size, statistics.median(whole) / size
     raise AssertionError("an epoch has a window")
 
 
-def _gather_only(window: Window, dataset: Dataset) -> None:
-    features, half = as_rows(window.arrays[dataset.features])
+def _gather_only(window: Window) -> None:
+    features, half = as_rows(window.features)
     rows = tile_rows(features.shape[1])
     tile = np.empty((rows, features.shape[1]), np.float32)
     for start in range(0, len(window.order) - rows, rows):

@@ -26,11 +26,10 @@ def check_scorable(model: Model, dataset: Dataset, row_shape: tuple[int, ...]) -
     InputError
         If they do not.
     """
-    spec = dataset.arrays[dataset.features]
-    if spec.shape[1:] != row_shape:
+    if dataset.row_shape != row_shape:
         raise InputError(
             f"the model was trained on rows of shape {row_shape}, but {dataset.features} "
-            f"of {dataset.path} has rows of shape {spec.shape[1:]}"
+            f"of {dataset.path} has rows of shape {dataset.row_shape}"
         )
 
 

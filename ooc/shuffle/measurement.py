@@ -80,7 +80,7 @@ def measure(
     if dataset.selection is not None:
         raise InputError(f"{dataset.path} is one side of a split; measure the whole dataset")
     begun = time.perf_counter()
-    values = int(np.prod(dataset.arrays[dataset.features].shape[1:], dtype=np.int64))
+    values = int(np.prod(dataset.row_shape, dtype=np.int64))
     followed = np.unique(np.linspace(0, values - 1, min(values, MOST_FOLLOWED)).astype(np.int64))
     shuffle = order if isinstance(order, str) and order in ("blocks", "none") else "blocks"
     loader = Loader(dataset, batch_size, memory=memory, seed=seed, shuffle=shuffle, window=window)

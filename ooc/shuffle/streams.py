@@ -74,10 +74,9 @@ class LoaderStream:
 
     def parts(self, features: np.ndarray) -> Iterator[Part]:
         """Read the windows as training does."""
-        dataset = self.loader.dataset
         for window in self.loader.windows(1):
-            labels = window.arrays.get(dataset.target or "", np.empty(0))
-            values = window.arrays[dataset.features]
+            labels = np.empty(0) if window.target is None else window.target
+            values = window.features
             yield Part(
                 values.reshape(len(values), -1),
                 labels.reshape(-1).astype(np.float64),

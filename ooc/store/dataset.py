@@ -142,6 +142,16 @@ class Dataset:
         """Rows of every array, on whichever side of a split they are."""
         return self.arrays[self.features].shape[0]
 
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of a row's features."""
+        return self.arrays[self.features].shape[1:]
+
+    @property
+    def roles(self) -> tuple[str, str | None, str | None]:
+        """Names of the arrays that are features, target and weight."""
+        return self.features, self.target, self.weight
+
     def specs(self, names: tuple[str, ...]) -> tuple[ArraySpec, ...]:
         """Return the arrays with these names.
 

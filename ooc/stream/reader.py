@@ -28,19 +28,45 @@ from ooc.stream.plan import Plan
 
 # A task costs Dask tens of microseconds here and milliseconds on a cluster.
 TASK_BYTES = 32 * 2**20
+# Bad chunks that a reader keeps: a run that skips some meets them again in every epoch.
+MOST_NOTED = 100
 _IN_PROCESS = (dask.threaded.get, dask.local.get_sync)
 
 Scheduler = Callable[..., Any]
 
 
+class ByRole:
+    """Arrays by what they are for, of whatever has `arrays` and `roles`."""
+
+    arrays: dict[str, np.ndarray]
+    roles: tuple[str, str | None, str | None]
+
+    @property
+    def features(self) -> np.ndarray:
+        """The rows of the features array."""
+        return self.arrays[self.roles[0]]
+
+    @property
+    def target(self) -> np.ndarray | None:
+        """The rows of the target array, if it travels."""
+        return self.arrays.get(self.roles[1] or "")
+
+    @property
+    def weight(self) -> np.ndarray | None:
+        """The rows of the weight array, if it travels."""
+        return self.arrays.get(self.roles[2] or "")
+
+
 @dataclass(frozen=True)
-class Window:
+class Window(ByRole):
     """Decoded blocks from all over the dataset, and the order in which their rows are visited.
 
     Attributes
     ----------
     arrays
         For each array (rows, ...), views of a slab: valid until the next window is asked for.
+    roles
+        Names of the arrays that are features, target and weight.
     order
         (rows,) int32 places in the arrays.
     start
@@ -60,6 +86,7 @@ class Window:
     """
 
     arrays: dict[str, np.ndarray]
+    roles: tuple[str, str | None, str | None]
     order: np.ndarray
     start: int
     block_starts: np.ndarray
@@ -112,7 +139,7 @@ class WindowReader:
     Attributes
     ----------
     bad_chunks
-        What was skipped.
+        The first `MOST_NOTED` that were skipped; `Window.skipped_chunks` counts all.
     """
 
     def __init__(
@@ -125,7 +152,7 @@ class WindowReader:
     ) -> None:
         self.bad_chunks: list[BadChunkError] = []
         self._on_bad_chunk = on_bad_chunk
-        self._order = plan.order
+        self._order, self._roles = plan.order, dataset.roles
         self._selection = dataset.selection
         self._deciding = () if self._selection is None else self._selection.arrays
         self._sources = {name: open_reader(dataset, name, io) for name in names}
@@ -203,7 +230,7 @@ class WindowReader:
             future, slab = reading.popleft()
             begun = time.perf_counter()
             window, bad = future.result()
-            self.bad_chunks += bad
+            self.bad_chunks += bad[: MOST_NOTED - len(self.bad_chunks)]
             yield replace(window, wait_seconds=time.perf_counter() - begun)
             start_next(slab)
 
@@ -249,6 +276,7 @@ class WindowReader:
             order = order[readable[order]]
         window = Window(
             arrays,
+            self._roles,
             order,
             start,
             blocks * block_rows,

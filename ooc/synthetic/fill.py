@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from ooc.core.errors import InputError
+from ooc.core.progress import Progress, Report, silent
 from ooc.core.sizes import format_size
-from ooc.metrics import Progress, Report, silent
 from ooc.store.writer import Columns, Writer, encode_chunk
 
 # (number of the chunk, its first row, its rows) -> its values

@@ -1,24 +1,25 @@
 """Generated datasets whose truth is known: linear, logistic and softmax data of any size.
 
-Every chunk is a function of (seed, chunk), so that any number of threads writes the same bits.
-The target is drawn first and the features given the target; a dataset sorted by target is then
-as easy to generate out of core as one in random order. Classes are Gaussian with one covariance,
-whose exact posterior is logistic or softmax regression.
+A kind is one class and one entry of `KINDS`. Every chunk is a function of (seed, chunk), so that
+any number of threads writes the same bits. The target is drawn first and the features given the
+target; a dataset sorted by target is then as easy to generate out of core as one in random order.
+Classes are Gaussian with one covariance, whose exact posterior is logistic or softmax regression.
 
 Features lie on a grid of 1/256, as those of an instrument do: stored, they take half the space.
 """
 
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ooc.core.errors import InputError
+from ooc.core.progress import Report, silent
 from ooc.core.random_keys import Purpose, generator
-from ooc.kernels.losses import logistic, squared
-from ooc.metrics import Report, silent
 from ooc.store.writer import Columns, Field, create
 from ooc.synthetic.fill import fill
 
@@ -40,7 +41,7 @@ class Recipe:
     rows, features
         N and F.
     classes
-        K for softmax; the other kinds ignore it.
+        K of a kind whose classes can be chosen; by default what the kind declares.
     order
         "random", or "sorted" by target: the worst case for a reader that does not shuffle.
     seed
@@ -52,7 +53,7 @@ class Recipe:
     kind: str
     rows: int
     features: int = 128
-    classes: int = 10
+    classes: int | None = None
     order: str = "random"
     seed: int = 0
     held_out: bool = False
@@ -66,47 +67,72 @@ class Recipe:
             raise InputError(
                 f"rows and features must be positive, not {self.rows}, {self.features}"
             )
-        if self.kind == "softmax" and self.classes < 2:
-            raise InputError(f"softmax needs at least 2 classes, not {self.classes}")
+        usual = KINDS[self.kind].usual_classes
+        if self.classes is None:
+            object.__setattr__(self, "classes", usual)
+        elif usual is None:
+            able = ", ".join(name for name, kind in KINDS.items() if kind.usual_classes)
+            raise InputError(f"{self.kind} has no choice of classes; choose one of: {able}")
+        elif self.classes < 2:
+            raise InputError(f"{self.kind} needs at least 2 classes, not {self.classes}")
 
 
-class Kind(Protocol):
-    """Draws targets and features of one kind, and knows the best possible predictions."""
+class Kind(ABC):
+    """Draws targets and features of one kind, and knows the best possible predictions.
 
-    def __init__(self, recipe: Recipe) -> None: ...
+    Attributes
+    ----------
+    target_dtype
+        What targets are stored as.
+    usual_classes
+        K where a recipe does not choose it; None where there is no choice.
+    """
 
-    target_dtype: str
+    target_dtype: ClassVar[str] = "float32"
+    usual_classes: ClassVar[int | None] = None
 
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+
+    @abstractmethod
+    def model(self) -> Mapping[str, Any]:
+        """Return the config of the model, with its loss, that can reach the truth."""
+
+    @abstractmethod
     def draw(self, rng: np.random.Generator, first: int, rows: int) -> Columns:
         """Draw the rows from `first` on: "X" (rows, F) float32 and "y" (rows,)."""
 
+    @abstractmethod
     def best(self, columns: Columns) -> tuple[float, float]:
-        """Return the sums of loss and of right labels that the truth itself reaches."""
+        """Return the sums of loss and of right labels, or NaN, that the truth itself reaches."""
 
+    @abstractmethod
     def truth(self) -> dict[str, Any]:
-        """Return the true coefficients and intercept, JSON-ready."""
+        """Return the parameters of that model by the names of its layout, JSON-ready."""
 
 
-class LinearKind:
+class LinearKind(Kind):
     """y = w x + b + noise, features standard normal."""
 
-    target_dtype = "float32"
-
     def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
         rng = generator(recipe.seed, Purpose.TRUTH)
         weights = rng.standard_normal(recipe.features)
         self._weights = (weights / np.linalg.norm(weights)).astype(np.float32)
         self._intercept = 0.5
-        self._recipe = recipe
+
+    def model(self) -> Mapping[str, Any]:
+        """Return linear regression."""
+        return {"name": "linear", "loss": "squared"}
 
     def draw(self, rng: np.random.Generator, first: int, rows: int) -> Columns:
         """Draw rows; sorted ones from successive quantiles of the target's distribution."""
-        x = rng.standard_normal((rows, self._recipe.features), dtype=np.float32)
+        x = rng.standard_normal((rows, self.recipe.features), dtype=np.float32)
         noise = NOISE * rng.standard_normal(rows)
         y = _products(x, self._weights[None])[:, 0] + noise
-        if self._recipe.order == "sorted":
+        if self.recipe.order == "sorted":
             variance = 1.0 + NOISE**2
-            quantile = (first + np.arange(rows) + rng.random(rows)) / self._recipe.rows
+            quantile = (first + np.arange(rows) + rng.random(rows)) / self.recipe.rows
             wanted = np.sqrt(variance) * _normal_quantile(quantile)
             # A Gaussian x given y is any x, moved along w by what its y lacks.
             x += np.outer((wanted - y) / variance, self._weights).astype(np.float32)
@@ -116,32 +142,36 @@ class LinearKind:
     def best(self, columns: Columns) -> tuple[float, float]:
         """Return the loss sum of the true coefficients."""
         predictions = _products(columns["X"], self._weights[None])[:, 0] + self._intercept
-        pairs = zip(predictions.tolist(), columns["y"].tolist(), strict=True)
-        return sum(squared(prediction, target)[0] for prediction, target in pairs), np.nan
+        return 0.5 * float(((predictions - columns["y"]) ** 2).sum()), np.nan
 
     def truth(self) -> dict[str, Any]:
         """Return the true coefficients and intercept."""
         return {"coefficients": [self._weights.tolist()], "intercept": [self._intercept]}
 
 
-class SoftmaxKind:
+class SoftmaxKind(Kind):
     """Balanced Gaussian classes: log-odds of class k are mu_k x - mu_k^2 / 2."""
 
     target_dtype = "int64"
+    usual_classes: ClassVar[int | None] = 10
 
     def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
+        super().__init__(recipe)
         self._means = self._class_means()
         self._offsets = -0.5 * np.einsum("kf,kf->k", self._means, self._means)
+
+    def model(self) -> Mapping[str, Any]:
+        """Return softmax regression."""
+        return {"name": "softmax", "classes": self.recipe.classes}
 
     def draw(self, rng: np.random.Generator, first: int, rows: int) -> Columns:
         """Draw rows; sorted ones hold their label's share of the dataset."""
         classes = len(self._means)
-        if self._recipe.order == "sorted":
-            y = (first + np.arange(rows)) * classes // self._recipe.rows
+        if self.recipe.order == "sorted":
+            y = (first + np.arange(rows)) * classes // self.recipe.rows
         else:
             y = rng.integers(0, classes, rows)
-        x = rng.standard_normal((rows, self._recipe.features), dtype=np.float32)
+        x = rng.standard_normal((rows, self.recipe.features), dtype=np.float32)
         x += self._means[y]
         return {"X": _on_grid(x), "y": y}
 
@@ -159,8 +189,9 @@ class SoftmaxKind:
         return {"coefficients": self._means.tolist(), "intercept": self._offsets.tolist()}
 
     def _class_means(self) -> np.ndarray:
-        rng = generator(self._recipe.seed, Purpose.TRUTH)
-        means = rng.standard_normal((self._recipe.classes, self._recipe.features))
+        rng = generator(self.recipe.seed, Purpose.TRUTH)
+        assert self.recipe.classes is not None
+        means = rng.standard_normal((self.recipe.classes, self.recipe.features))
         norms = np.linalg.norm(means, axis=1, keepdims=True)
         return (means / norms * SEPARATION / np.sqrt(2)).astype(np.float32)
 
@@ -168,13 +199,18 @@ class SoftmaxKind:
 class LogisticKind(SoftmaxKind):
     """Two Gaussian classes, whose log-odds are (mu_1 - mu_0) x plus an intercept."""
 
+    usual_classes = None
+
+    def model(self) -> Mapping[str, Any]:
+        """Return logistic regression."""
+        return {"name": "logistic"}
+
     def best(self, columns: Columns) -> tuple[float, float]:
         """Return the loss sum and the right labels of the exact posterior."""
         coefficients = (self._means[1] - self._means[0])[None]
         odds = _products(columns["X"], coefficients)[:, 0] + self._offsets[1] - self._offsets[0]
-        pairs = zip(odds.tolist(), columns["y"].tolist(), strict=True)
-        correct = ((odds > 0) == columns["y"]).sum()
-        return sum(logistic(score, float(label))[0] for score, label in pairs), float(correct)
+        losses = np.logaddexp(0.0, odds) - odds * columns["y"]
+        return float(losses.sum()), float(((odds > 0) == columns["y"]).sum())
 
     def truth(self) -> dict[str, Any]:
         """Return the true coefficients and intercept of the log-odds."""
@@ -184,8 +220,8 @@ class LogisticKind(SoftmaxKind):
         }
 
     def _class_means(self) -> np.ndarray:
-        rng = generator(self._recipe.seed, Purpose.TRUTH)
-        direction = rng.standard_normal(self._recipe.features)
+        rng = generator(self.recipe.seed, Purpose.TRUTH)
+        direction = rng.standard_normal(self.recipe.features)
         half = direction / np.linalg.norm(direction) * SEPARATION / 2
         # The classes are not centred on the origin, so that the true intercept is not zero.
         return np.stack([-0.5 * half, 1.5 * half]).astype(np.float32)
@@ -230,8 +266,9 @@ def make(
     """
     kind = KINDS[recipe.kind](recipe)
     fields = {"X": Field("float32", (recipe.features,)), "y": Field(kind.target_dtype)}
-    attributes: dict[str, Any] = {"generator": {**vars(recipe), "truth": kind.truth()}}
-    if recipe.kind == "softmax":
+    generated = {**vars(recipe), "model": kind.model(), "truth": kind.truth()}
+    attributes: dict[str, Any] = {"generator": generated}
+    if recipe.classes is not None:
         attributes["classes"] = recipe.classes
     begun = time.perf_counter()
     purpose = Purpose.HELD_OUT_DATA if recipe.held_out else Purpose.DATA

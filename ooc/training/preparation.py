@@ -106,7 +106,7 @@ def fill_standardisation(model: Model, loader: Loader, parameters: np.ndarray) -
         total = found if total is None else merge_moments(total, found)
     assert total is not None, "an epoch has a window"
     mean, deviation = _finished(total)
-    shape = loader.dataset.arrays[features].shape[1:]
+    shape = loader.dataset.row_shape
     views = model.layout(shape).views(parameters)
     views["feature_mean"][:] = model.scale * mean
     views["feature_deviation"][:] = abs(model.scale) * deviation

@@ -132,7 +132,7 @@ def _first_guess(model: Model, optimizer: Optimizer, loader: Loader, window: Win
     if not isinstance(model, LinearFamily):
         return 0.05
     if model.standardise:
-        shape = loader.dataset.arrays[loader.dataset.features].shape[1:]
+        shape = loader.dataset.row_shape
         return 1.0 / (1.0 + math.prod(shape))
     rows = window.arrays[loader.dataset.features][window.order[:256]].astype(np.float64)
     squares = float(np.mean(np.sum((model.scale * rows.reshape(len(rows), -1)) ** 2, axis=1)))

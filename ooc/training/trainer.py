@@ -411,7 +411,7 @@ class Trainer:
         if self.validation is not None:
             dataset, held_out = self.validation.sides(dataset, self.stream.seed)
             check_targets(model, held_out)
-            check_scorable(model, held_out, dataset.arrays[dataset.features].shape[1:])
+            check_scorable(model, held_out, dataset.row_shape)
             validation = validation_loader(model, layout, held_out, self.stream.memory)
             beside = extra_bytes(validation) + 4 * layout.size * len(methods)
         full = self._is_full
@@ -442,4 +442,4 @@ class Trainer:
 
 
 def _layout(model: Model, dataset: Dataset) -> Layout:
-    return model.layout(dataset.arrays[dataset.features].shape[1:])
+    return model.layout(dataset.row_shape)

@@ -72,6 +72,7 @@ def _epoch(loader: Loader, targets: np.ndarray, engine: Engine) -> None:
         rows = len(features)
         window = Window(
             arrays={"X": features, "y": targets[preload["index"]]},
+            roles=("X", "y", None),
             order=np.arange(rows, dtype=np.int32),
             start=0,
             block_starts=first_row,

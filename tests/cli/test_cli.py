@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import zarr
 from datasets import foreign, write_dataset
+from shell import called, make_small, refused
 
 import ooc
 from ooc.cli import main
@@ -24,31 +25,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
-    status = main([*arguments, "--json"])
-    printed = capsys.readouterr()
-    assert status == 0, printed.err
-    lines = printed.out.splitlines()
-    assert len(lines) == 1, "--json keeps standard output clean"
-    return json.loads(lines[0])
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    status = main(list(arguments))
-    printed = capsys.readouterr()
-    assert status == 2
-    assert printed.out == ""
-    lines = printed.err.splitlines()
-    assert len(lines) == 1, printed.err
-    assert lines[0].startswith("ooc: ")
-    return lines[0]
-
-
 @pytest.mark.parametrize("kind", ["linear", "logistic", "softmax"])
 def test_make_train_evaluate_predict(
     here: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    size = ["--features", "16", "--classes", "4"]
+    size = ["--features", "16", *(["--classes", "4"] if kind == "softmax" else [])]
     made = called(capsys, "make", kind, "big.zarr", "--rows", "40k", *size)
     assert made["rows"] == 40_000
     called(capsys, "make", kind, "held.zarr", "--rows", "5k", "--held-out", *size)
@@ -80,7 +61,8 @@ def test_networks_from_the_shell(here: Path, capsys: pytest.CaptureFixture[str])
         ("linear", "regression", 1),
     ):
         data = f"{kind}.zarr"
-        called(capsys, "make", kind, data, "--rows", "20k", "--features", "6", "--classes", "4")
+        classes = ["--classes", "4"] if kind == "softmax" else []
+        called(capsys, "make", kind, data, "--rows", "20k", "--features", "6", *classes)
         options = ["--model", "mlp", "--hidden", "24,12", *memory, "--batch-size", "100"]
         called(capsys, "plan", data, *options)
         more = ["--activation", "tanh", "--dropout", "0.05", "--weight-decay", "1e-5"]
@@ -110,6 +92,10 @@ def test_networks_from_the_shell(here: Path, capsys: pytest.CaptureFixture[str])
         (["--head", "multiclass", "--classes", "1"], "at least 2 classes, not 1"),
         (["--code", "3"], "mlp has no --code; leave it out, or choose --model autoencoder"),
         (["--model", "logistic", "--hidden", "8"], "logistic has no --hidden; leave it out"),
+        (["--no-intercept"], "mlp has no --no-intercept; leave it out, or choose --model linear"),
+        (["--intercept"], "mlp has no --intercept; leave it out, or choose --model linear"),
+        (["--model", "logistic", "--classes", "2"], "logistic has no --classes; leave it out"),
+        (["--head", "binary", "--classes", "2"], "the binary head has no --classes"),
         (["--dropout", "1.5"], "dropout must be at least 0 and below 1, not 1.5"),
         (["--feature-scale", "1e30"], "standardise the features"),
     ],
@@ -151,12 +137,6 @@ def test_bad_usage(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "choose one of" in refused(capsys, "make", "cubic", "a.zarr", "--rows", "10")
     assert "is missing" in refused(capsys, "evaluate", "runs/none", str(make_small(here)))
     assert not Path("a.zarr").exists()
-
-
-def make_small(folder: Path, **changes: np.ndarray) -> Path:
-    columns = {"X": np.ones((500, 2), np.float32), "y": np.arange(500) % 2, **changes}
-    write_dataset(folder / "small.zarr", **columns)
-    return folder / "small.zarr"
 
 
 @pytest.mark.parametrize(
@@ -253,7 +233,7 @@ def test_a_signal_saves_and_ends_with_its_status(here: Path, number: signal.Sign
 def test_lines_instead_of_a_bar_where_there_is_no_terminal(here: Path) -> None:
     write_dataset(here / "a.zarr", X=np.ones((500, 8), "f4"), y=np.arange(500) % 2)
     code = (
-        "import ooc.cli.progress_bar, sys; ooc.cli.progress_bar.LINE_SECONDS = 0.0\n"
+        "import ooc.cli.progress_bar as bar; bar.LINE_SECONDS = 0.0\n"
         "from ooc.cli import run; run(['train', 'a.zarr', '--epochs', '3', '--json'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

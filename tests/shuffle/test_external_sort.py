@@ -22,7 +22,7 @@ from ooc.core.errors import DataError, InputError
 from ooc.shuffle import exact, exact_order
 from ooc.shuffle.job import plan_job
 from ooc.shuffle.records import RecordLayout, checksum
-from ooc.store.dataset import Dataset
+from ooc.store.dataset import ArraySpec, Dataset
 from ooc.stream.plan import MIB
 
 MEMORY = "512MiB"
@@ -177,8 +177,8 @@ def test_the_checksum_sees_rows_that_trade_a_value() -> None:
 
 def test_packing_and_unpacking_are_inverse() -> None:
     specs = [
-        ooc.dataset.ArraySpec("X", (7, 3), np.dtype("f4"), (7, 3), None),
-        ooc.dataset.ArraySpec("y", (7,), np.dtype("u1"), (7,), None),
+        ArraySpec("X", (7, 3), np.dtype("f4"), (7, 3), None),
+        ArraySpec("y", (7,), np.dtype("u1"), (7,), None),
     ]
     layout = RecordLayout.of(specs)
     arrays = {"X": np.arange(21, dtype=np.float32).reshape(7, 3), "y": np.arange(7, dtype=np.uint8)}

@@ -29,6 +29,8 @@ def test_any_group_with_any_names_dtypes_chunks_and_axes(
     dataset = ooc.open(path, features="images", target="labels")
     assert (dataset.rows, dataset.target, dataset.weight) == (60, "labels", None)
     assert set(dataset.arrays) == {"images", "labels"}
+    assert dataset.row_shape == (4, 5)
+    assert dataset.roles == ("images", "labels", None)
     loader = ooc.Loader(dataset, batch_size=9, memory="512MiB", seed=3)
     seen = []
     for batch in loader:

@@ -124,9 +124,9 @@ def test_a_folder_without_write_permission_is_refused(tmp_path: Path) -> None:
     folder.mkdir(mode=0o555)
     # Root may write anywhere, so that the child goes on as somebody else.
     code = (
-        "import os, ooc.writer\n"
+        "import os, ooc.store.writer\n"
         "if os.geteuid() == 0: os.seteuid(65534)\n"
-        f"with ooc.writer.create('{folder}/a.zarr', {{'X': ('f4', ())}}) as writer: pass\n"
+        f"with ooc.store.writer.create('{folder}/a.zarr', {{'X': ('f4', ())}}) as writer: pass\n"
     )
     for parent in folder.parents:
         if os.geteuid() == 0 and parent.is_relative_to("/tmp") and parent != Path("/tmp"):

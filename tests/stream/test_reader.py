@@ -83,6 +83,35 @@ def test_damage_ends_the_stream_and_names_the_array(dataset: Dataset) -> None:
         stream(dataset)
 
 
+def test_bad_chunks_are_counted_and_the_first_are_kept(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of many epochs over damaged data must not grow."""
+    monkeypatch.setattr("ooc.stream.reader.MOST_NOTED", 5)
+    plan = Loader(dataset, 64, MEMORY).plan
+    lost = sorted(Path(dataset.path, "y", "c").iterdir())[3]
+    lost.unlink()
+    places = [(epoch, w, 0) for epoch in range(3) for w in range(plan.order.windows)]
+    with WindowReader(dataset, ("X", "y"), plan, on_bad_chunk="skip") as reader:
+        counts = [(w.epoch, w.skipped_chunks) for w in reader.windows(places)]
+    in_epochs = [sum(count for epoch, count in counts if epoch == e) for e in range(3)]
+    assert in_epochs[0] == in_epochs[1] == in_epochs[2] > 1
+    assert len(reader.bad_chunks) == 5 < sum(in_epochs)
+    assert all(chunk.array == "y" and chunk.file == str(lost) for chunk in reader.bad_chunks)
+
+
+def test_a_window_knows_its_arrays_by_role(dataset: Dataset) -> None:
+    plan = Loader(dataset, 64, MEMORY).plan
+    with WindowReader(dataset, ("X",), plan) as reader:
+        [window] = reader.windows([(0, 0, 0)])
+        assert window.features is window.arrays["X"]
+        assert window.target is None
+        assert window.weight is None
+    with WindowReader(dataset, ("X", "y"), plan) as reader:
+        [window] = reader.windows([(0, 0, 0)])
+        assert window.target is window.arrays["y"]
+
+
 def test_a_dataset_that_vanishes_ends_the_stream(dataset: Dataset) -> None:
     loader = Loader(dataset, 64, memory=MEMORY)
     shutil.rmtree(Path(dataset.path, "X", "c"))

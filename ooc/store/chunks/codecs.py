@@ -1,12 +1,15 @@
 """Decode one stored chunk into memory that the caller owns.
 
+A codec is one function and one entry of `CODECS`.
 A decoder takes stored bytes and, if it is the last of its chain, the memory to fill. Sizes that
 the formats note in their headers are checked before a codec is trusted with a buffer: a codec
 reads as far as the header says, not as far as the bytes go.
 """
 
+import inspect
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import crc32c
@@ -58,83 +61,86 @@ def decode_chunk(decoders: Sequence[Decoder], stored: Buffer, out: np.ndarray) -
     out[:] = np.frombuffer(data, np.uint8)
 
 
-def verify_crc32c(stored: Buffer, out: np.ndarray | None = None) -> Buffer:
-    """Check the CRC-32C in the last four bytes and return the bytes before it."""
+def verify_crc32c(
+    stored: Buffer, out: np.ndarray | None = None, *, location: str = "end"
+) -> Buffer:
+    """Check the CRC-32C in the four bytes at this end and return the other bytes."""
     if stored.nbytes < 4:
         raise DecodeError(f"it has {stored.nbytes} bytes, too few for a checksum")
-    body = stored[:-4]
+    body, sum_ = (stored[4:], stored[:4]) if location == "start" else (stored[:-4], stored[-4:])
     # It takes some microseconds: less than to give up the interpreter's lock and get it back.
-    found, noted = crc32c.crc32c(body, gil_release_mode=0), struct.unpack("<I", stored[-4:])[0]
+    found, noted = crc32c.crc32c(body, gil_release_mode=0), struct.unpack("<I", sum_)[0]
     if found != noted:
         raise DecodeError(f"its CRC-32C is {found:08x}, but {noted:08x} was stored with it")
     return body
 
 
-def blosc_decoder(settings: Mapping[str, Any]) -> Decoder:
+def decode_blosc(stored: Buffer, out: np.ndarray | None) -> Buffer:
     """Decode blosc, whatever its inner codec and shuffle: the bytes themselves tell."""
-    codec = numcodecs.Blosc()
-
-    def decode(stored: Buffer, out: np.ndarray | None) -> Buffer:
-        if stored.nbytes < 16:
-            raise DecodeError(f"it has {stored.nbytes} bytes, too few for a blosc header")
-        decoded, _, packed = struct.unpack("<III", stored[4:16])
-        if packed != stored.nbytes:
-            raise DecodeError(f"its blosc header notes {packed:,} bytes, it has {stored.nbytes:,}")
-        return _into(codec, stored, decoded, out)
-
-    return decode
+    if stored.nbytes < 16:
+        raise DecodeError(f"it has {stored.nbytes} bytes, too few for a blosc header")
+    decoded, _, packed = struct.unpack("<III", stored[4:16])
+    if packed != stored.nbytes:
+        raise DecodeError(f"its blosc header notes {packed:,} bytes, it has {stored.nbytes:,}")
+    return _into(numcodecs.Blosc(), stored, decoded, out)
 
 
-def zstd_decoder(settings: Mapping[str, Any]) -> Decoder:
+def decode_zstd(stored: Buffer, out: np.ndarray | None) -> Buffer:
     """Decode one Zstandard frame (RFC 8878)."""
-    codec = numcodecs.Zstd()
-
-    def decode(stored: Buffer, out: np.ndarray | None) -> Buffer:
-        return _into(codec, stored, zstd_content_size(stored), out)
-
-    return decode
+    return _into(numcodecs.Zstd(), stored, zstd_content_size(stored), out)
 
 
-def lz4_decoder(settings: Mapping[str, Any]) -> Decoder:
+def decode_lz4(stored: Buffer, out: np.ndarray | None) -> Buffer:
     """Decode an LZ4 block behind its size, as numcodecs writes it."""
-    codec = numcodecs.LZ4()
-
-    def decode(stored: Buffer, out: np.ndarray | None) -> Buffer:
-        if stored.nbytes < 4:
-            raise DecodeError(f"it has {stored.nbytes} bytes, too few for an LZ4 header")
-        return _into(codec, stored, struct.unpack("<I", stored[:4])[0], out)
-
-    return decode
+    if stored.nbytes < 4:
+        raise DecodeError(f"it has {stored.nbytes} bytes, too few for an LZ4 header")
+    return _into(numcodecs.LZ4(), stored, struct.unpack("<I", stored[:4])[0], out)
 
 
-def gzip_decoder(settings: Mapping[str, Any]) -> Decoder:
+def decode_gzip(stored: Buffer, out: np.ndarray | None) -> Buffer:
     """Decode gzip; its checksum is part of the format."""
-    codec = numcodecs.GZip()
-    return lambda stored, out: memoryview(codec.decode(stored))
+    return memoryview(numcodecs.GZip().decode(stored))
 
 
-def zlib_decoder(settings: Mapping[str, Any]) -> Decoder:
+def decode_zlib(stored: Buffer, out: np.ndarray | None) -> Buffer:
     """Decode zlib; its checksum is part of the format."""
-    codec = numcodecs.Zlib()
-    return lambda stored, out: memoryview(codec.decode(stored))
+    return memoryview(numcodecs.Zlib().decode(stored))
 
 
-def crc32c_decoder(settings: Mapping[str, Any]) -> Decoder:
-    """Check and cut off a CRC-32C."""
-    return verify_crc32c
+def decode_shuffle(stored: Buffer, out: np.ndarray | None, *, elementsize: int = 4) -> Buffer:
+    """Put the bytes of each element together again, as they were before HDF5's shuffle."""
+    return _into(numcodecs.Shuffle(elementsize), stored, stored.nbytes, out)
 
 
-# By the names of Zarr v3's codecs, of v2's compressors, and of numcodecs' codecs in v3.
-DECODERS: dict[str, Callable[[Mapping[str, Any]], Decoder]] = {
-    "blosc": blosc_decoder,
-    "zstd": zstd_decoder,
-    "gzip": gzip_decoder,
-    "crc32c": crc32c_decoder,
-    "lz4": lz4_decoder,
-    "zlib": zlib_decoder,
-    "numcodecs.lz4": lz4_decoder,
-    "numcodecs.zlib": zlib_decoder,
+# By the names of Zarr v3's codecs and of numcodecs' in v2; in v3 those have a prefix. A function's
+# keywords are the settings that it needs, with the defaults of those that write them; whatever
+# else the metadata say, such as a level, is for the encoder.
+CODECS: dict[str, Callable[..., Buffer]] = {
+    "blosc": decode_blosc,
+    "zstd": decode_zstd,
+    "gzip": decode_gzip,
+    "crc32c": verify_crc32c,
+    "lz4": decode_lz4,
+    "zlib": decode_zlib,
+    "shuffle": decode_shuffle,
 }
+
+
+def find_decoder(name: str, settings: Mapping[str, Any]) -> Decoder | None:
+    """Return the decoder of a codec with these settings, None for a codec that is not here.
+
+    Examples
+    --------
+    >>> decoder = find_decoder("crc32c", {"location": "start"})
+    >>> bytes(decoder(memoryview(numcodecs.CRC32C(location="start").encode(b"abc")), None))
+    b'abc'
+    """
+    decode = CODECS.get(name.removeprefix("numcodecs."))
+    if decode is None:
+        return None
+    needed = inspect.signature(decode).parameters.values()
+    names = [each.name for each in needed if each.kind is each.KEYWORD_ONLY]
+    return partial(decode, **{each: settings[each] for each in names if each in settings})
 
 
 def zstd_content_size(stored: Buffer) -> int | None:

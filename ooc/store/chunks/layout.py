@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ooc.store.chunks.codecs import DECODERS, Decoder
+from ooc.store.chunks.codecs import Decoder, find_decoder
 
 
 class NotNativeError(Exception):
@@ -94,17 +94,10 @@ def _version_2(
 ) -> tuple[tuple[Decoder, ...], ShardLayout | None]:
     if metadata["order"] != "C":
         raise NotNativeError("its chunks are in Fortran order")
-    if metadata["filters"]:
-        names = ", ".join(_identifier(filter_) for filter_ in metadata["filters"])
-        raise NotNativeError(f"it has filters: {names}")
     _check_byte_order(dtype)
-    compressor = metadata["compressor"]
-    if compressor is None:
-        return (), None
-    name = _identifier(compressor)
-    if name not in DECODERS:
-        raise NotNativeError(f"its codec is {name}")
-    return (DECODERS[name]({}),), None
+    # Filters come first when a chunk is written, the compressor last.
+    codecs = [codec for codec in (*(metadata["filters"] or ()), metadata["compressor"]) if codec]
+    return _decoders([(codec["id"], codec) for codec in codecs]), None
 
 
 def _version_3(
@@ -137,20 +130,20 @@ def _byte_codecs(codecs: list[dict[str, Any]], dtype: np.dtype) -> tuple[Decoder
         raise NotNativeError(f"its codec is {first['name']}")
     if dtype.itemsize > 1 and first.get("configuration", {}).get("endian") != "little":
         raise NotNativeError("its values are big-endian")
-    for codec in codecs[1:]:
-        if codec["name"] not in DECODERS:
-            raise NotNativeError(f"its codec is {codec['name']}")
-    return tuple(
-        DECODERS[codec["name"]](codec.get("configuration", {})) for codec in reversed(codecs[1:])
-    )
+    return _decoders([(codec["name"], codec.get("configuration", {})) for codec in codecs[1:]])
+
+
+def _decoders(codecs: list[tuple[str, dict[str, Any]]]) -> tuple[Decoder, ...]:
+    """Return what undoes codecs, given by name and settings in the order of writing."""
+    found = []
+    for name, settings in reversed(codecs):
+        decoder = find_decoder(name, settings)
+        if decoder is None:
+            raise NotNativeError(f"its codec is {name}")
+        found.append(decoder)
+    return tuple(found)
 
 
 def _check_byte_order(dtype: np.dtype) -> None:
     if dtype.byteorder == ">":
         raise NotNativeError("its values are big-endian")
-
-
-def _identifier(codec: Any) -> str:
-    """Return the name of a v2 codec, given as an object or as its configuration."""
-    found = codec["id"] if isinstance(codec, dict) else codec.codec_id
-    return str(found)

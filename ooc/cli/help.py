@@ -1,0 +1,64 @@
+"""Help that names the entries of tables, which are imported when the help is asked for."""
+
+import importlib
+from collections.abc import Iterable
+from typing import Any
+
+from typer.core import TyperCommand
+
+# What a help text may name in braces, and the table whose names it stands for.
+TABLES = {
+    "activations": "ooc.kernels.activations:ACTIVATIONS",
+    "codecs": "ooc.store.chunks.codecs:CODECS",
+    "full_gradient": "ooc.optim:FULL_GRADIENT",
+    "heads": "ooc.models.mlp:HEADS",
+    "initialisations": "ooc.models.network:INITIALISATIONS",
+    "kinds": "ooc.synthetic:KINDS",
+    "losses": "ooc.kernels.losses:LOSSES",
+    "models": "ooc.models:MODELS",
+    "optimizers": "ooc.optim:OPTIMIZERS",
+    "orders": "ooc.synthetic:ORDERS",
+    "schedules": "ooc.optim.schedules:SCHEDULES",
+}
+
+
+class TableCommand(TyperCommand):
+    """A command in whose help ``{models}`` stands for the names of all models."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Fill in names, then print as ever."""
+        parts: tuple[Any, ...] = (self, *self.params)
+        for part in parts:
+            if getattr(part, "help", None):
+                part.help = with_names(part.help)
+        super().format_help(ctx, formatter)
+
+
+def with_names(text: str) -> str:
+    """Fill in the names of tables.
+
+    Examples
+    --------
+    >>> with_names("One of {orders}.")
+    'One of random or sorted.'
+    """
+    wanted = [name for name in TABLES if f"{{{name}}}" in text]
+    return text.format(**{name: listed(names_of(name)) for name in wanted}) if wanted else text
+
+
+def names_of(table: str) -> list[str]:
+    """Return the names of a table's entries."""
+    module, _, attribute = TABLES[table].partition(":")
+    return list(getattr(importlib.import_module(module), attribute))
+
+
+def listed(names: Iterable[str]) -> str:
+    """Join names for a sentence.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"])
+    'a, b or c'
+    """
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last

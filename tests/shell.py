@@ -1,0 +1,36 @@
+"""The shell, called from tests: what it prints, and how it refuses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import write_dataset
+
+from ooc.cli import main
+
+
+def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
+    status = main([*arguments, "--json"])
+    printed = capsys.readouterr()
+    assert status == 0, printed.err
+    lines = printed.out.splitlines()
+    assert len(lines) == 1, "--json keeps standard output clean"
+    return json.loads(lines[0])
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    status = main(list(arguments))
+    printed = capsys.readouterr()
+    assert status == 2
+    assert printed.out == ""
+    lines = printed.err.splitlines()
+    assert len(lines) == 1, printed.err
+    assert lines[0].startswith("ooc: ")
+    return lines[0]
+
+
+def make_small(folder: Path, **changes: np.ndarray) -> Path:
+    columns = {"X": np.ones((500, 2), np.float32), "y": np.arange(500) % 2, **changes}
+    write_dataset(folder / "small.zarr", **columns)
+    return folder / "small.zarr"
