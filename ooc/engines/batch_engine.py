@@ -5,11 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from ooc.core.errors import DivergedError
-from ooc.engines.train_state import Descents
+from ooc.engines.train_state import Descents, update_addresses
 from ooc.kernels.counters import LOSS_SUM, NEVER
 from ooc.models.bad_rows import place_of
 from ooc.models.contract import Model
-from ooc.optim import rate_at, update
+from ooc.models.declarations import phase_at, phases_of
+from ooc.models.loop import pieces_of
+from ooc.optim.penalties import clip_scale
+from ooc.optim.settings import SETTINGS, rate_at
+from ooc.optim.step import step_piece
 from ooc.stream.loader import Batch, BatchAssembler, Loader
 from ooc.stream.reader import Window
 
@@ -32,7 +36,10 @@ class BatchEngine:
         self.rows, self.step = 0, loader.step
         self._model, self._assembler = model, BatchAssembler(loader, loader.plan.batch_size)
         self._gradient = np.zeros(descents.parameters.shape[1])
-        self._penalised = model.layout(loader.dataset.row_shape).penalised()
+        layout, phases = model.layout(loader.dataset.row_shape), phases_of(model)
+        self._penalised, self._phases = layout.penalised(), phases
+        self._pieces, _ = pieces_of(layout, [phase.name for phase in phases], {})
+        self._updates = update_addresses(model, descents)[0]
         self._window: Window | None = None
         self._batches: Iterator[Batch] = iter(())
 
@@ -74,15 +81,16 @@ class BatchEngine:
         self.descents.totals[0, LOSS_SUM] += loss * len(batch.rows)
 
     def _take_step(self, rows: int) -> None:
-        one = self.descents
-        update(
-            one.parameters[0],
-            self._gradient,
-            one.state[0],
-            one.settings[0],
-            self.step,
-            self._penalised,
-        )
+        one, (phase, step) = self.descents, phase_at(self._phases, self.step)
+        settings = one.settings[0][phase * SETTINGS : (phase + 1) * SETTINGS]
+        rate, scale = rate_at(settings, step), clip_scale(self._gradient, settings)
+        for first, stop, of_phase in self._pieces.tolist():
+            if of_phase == phase:
+                step_piece(
+                    self._updates[phase], one.parameters[0][first:stop],
+                    self._gradient[first:stop], one.state[0], settings, rate, step,
+                    self._penalised, first, scale,
+                )  # fmt: skip
         self.step += 1
         self.rows += rows
 

@@ -1,7 +1,7 @@
 """How windows become steps: in one compiled call a window, or batch by batch in Python.
 
-Both take the same steps with the same numbers. A model that comes with kernels gets the first,
-any other model the second. Methods on the full gradient have engines of their own.
+Both take the same steps with the same numbers. A model that declares a kernel gets the first, any
+other model the second. Methods on the full gradient have engines of their own.
 """
 
 from collections.abc import Sequence
@@ -10,21 +10,31 @@ from typing import Protocol
 
 import numpy as np
 
-from ooc.core.errors import DivergedError
+from ooc.core.errors import DivergedError, InputError
 from ooc.engines.batch_engine import BatchEngine, FullEngine, part_rows
 from ooc.engines.full_gradient_engine import FullGradientEngine, full_gradient_bytes
 from ooc.engines.hybrid_engine import HybridEngine
-from ooc.engines.linear_engine import LinearEngine, parallel_bytes, scratch_bytes
-from ooc.engines.network_engine import NetworkEngine, network_bytes
 from ooc.engines.train_state import Descents, descent_bytes
+from ooc.engines.window_engine import WindowEngine
 from ooc.kernels.counters import NEVER
-from ooc.kernels.network_memory import SHARE_ROWS
 from ooc.models.contract import Layout, Model
-from ooc.models.linear import LinearFamily
-from ooc.models.network import DenseNetwork
+from ooc.models.declarations import (
+    arrays_of,
+    kernel_of,
+    phases_of,
+    scratch_bytes_of,
+    types_of,
+)
+from ooc.models.loop import columns_of, loop_bytes
 from ooc.optim import Method, Optimizer, as_method
+from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
 from ooc.stream.reader import Window
+
+# SciPy's BLAS with its buffers, as measured in a fresh process by tests/engines/test_memory.py.
+BLAS_BYTES = 40 * 2**20
+# Rows that a model is asked to score at a time, at most, beside those that a batch holds.
+SCORED_ROWS = 128
 
 
 class Engine(Protocol):
@@ -48,70 +58,88 @@ class Engine(Protocol):
     batch_size: int
 
     @property
-    def step(self) -> int: ...  # noqa: D102
+    def step(self) -> int:
+        """Steps taken since the run began."""
 
     @property
-    def rows(self) -> int: ...  # noqa: D102
+    def rows(self) -> int:
+        """Rows used by the steps of this engine."""
 
     @property
-    def ended(self) -> bool: ...  # noqa: D102
+    def ended(self) -> bool:
+        """Whether it has come to its end by itself; most engines go on for as long as they may."""
 
-    def advance(self, window: Window, last_step: int = NEVER) -> bool: ...  # noqa: D102
+    def advance(self, window: Window, last_step: int = NEVER) -> bool:
+        """Take the steps that a window completes, up to a given one; tell if it is used up.
+
+        The same window is given again until it is; then the next one comes. A batch may begin in
+        one window and end in the next.
+        """
 
 
 def engine_bytes(
     model: Model,
-    layout: Layout,
+    dataset: Dataset,
     methods: Sequence[Method | Optimizer],
     batch_size: int,
     full: bool,
 ) -> int:
-    """Return the bytes of parameters, gradients, optimizer states and kernel scratch.
+    """Return the bytes of parameters, states, gradients and scratch, and of batches held.
 
     `full` where a batch is all rows.
+
+    Raises
+    ------
+    InputError
+        If the method does not go with the model.
     """
-    vectors = descent_bytes(methods, layout.size)
-    minimiser = as_method(methods[0]).full
+    layout, names = model.layout(dataset.row_shape), arrays_of(model, dataset)
+    kernel, minimiser = kernel_of(model, layout), as_method(methods[0]).full
+    _check_method(model, layout, minimiser is not None or full)
+    held = descent_bytes(model, layout, methods)
     if minimiser is not None:
-        vectors += full_gradient_bytes(model, layout, minimiser)
-    if isinstance(model, LinearFamily):
-        features = layout.shapes["coefficients"][1]
-        return vectors + scratch_bytes(model, features, layout.size, len(methods))
-    gradients = 8 * layout.size * (2 if full else len(methods))
-    if isinstance(model, DenseNetwork):
-        rows = part_rows(batch_size) if full else batch_size
-        return vectors + gradients + len(methods) * network_bytes(model, layout, rows)
-    return vectors + gradients
+        held += full_gradient_bytes(model, dataset, minimiser)
+    if kernel is not None:
+        columns = columns_of(model, types_of(dataset, names), dataset.roles)
+        held += loop_bytes(model, layout, kernel, columns, batch_size, len(methods))
+        return held + (BLAS_BYTES if kernel.uses_blas else 0)
+    rows = part_rows(batch_size) if full or minimiser is not None else batch_size
+    row_bytes = sum(spec.row_bytes for spec in dataset.specs(names))
+    each = 8 * layout.size * (2 if full else 1) + scratch_bytes_of(model, layout, rows)
+    return held + len(methods) * each + 2 * rows * row_bytes
+
+
+def _check_method(model: Model, layout: Layout, is_full: bool) -> None:
+    if not is_full:
+        return
+    if len(phases_of(model)) > 1:
+        raise InputError(
+            f"parts of {model.name} take turns, which needs mini-batches: choose an optimizer and "
+            "a batch size"
+        )
+    if layout.touched is not None:
+        raise InputError(
+            f"{model.name} updates the rows of {layout.touched} that a batch touches, and a full "
+            "gradient touches all: choose an optimizer and a batch size"
+        )
 
 
 def scoring_bytes(model: Model, layout: Layout) -> int:
     """Return the bytes that evaluation and prediction hold beside batches and parameters."""
-    return network_bytes(model, layout, SHARE_ROWS) if isinstance(model, DenseNetwork) else 0
-
-
-def optional_bytes(model: Model, layout: Layout, batch_size: int, models: int, full: bool) -> int:
-    """Return the bytes with which the model's engine could go faster; 0 where it could not."""
-    if not isinstance(model, LinearFamily) or models > 1 or full:
-        return 0
-    return parallel_bytes(model, layout.shapes["coefficients"][1], layout.size, batch_size)
-
-
-def batch_rows_held(model: Model, batch_size: int, full: bool) -> int:
-    """Return the rows of batches that the model's engine holds at once, beside windows."""
-    if isinstance(model, LinearFamily) or (isinstance(model, DenseNetwork) and not full):
-        return 0
-    return 2 * (part_rows(batch_size) if full else batch_size)
+    kernel = kernel_of(model, layout)
+    blas = BLAS_BYTES if kernel is not None and kernel.uses_blas else 0
+    return blas + scratch_bytes_of(model, layout, SCORED_ROWS)
 
 
 def make_engine(model: Model, loader: Loader, descents: Descents, full: bool = False) -> Engine:
     """Choose the engine for a model; `full` where a batch is all rows."""
-    method = descents.methods[0]
+    method, layout = descents.methods[0], model.layout(loader.dataset.row_shape)
     if method.full is not None:
         if method.optimizer is None:
             return FullGradientEngine(model, loader, descents)
         return HybridEngine(model, loader, descents, partial(make_engine, model, loader))
-    if isinstance(model, LinearFamily):
-        return LinearEngine(model, loader, descents)
+    if kernel_of(model, layout) is not None:
+        return WindowEngine(model, loader, descents)
     if len(descents) > 1:
         each = [
             make_engine(model, loader, descents.alone(number), full)
@@ -120,8 +148,6 @@ def make_engine(model: Model, loader: Loader, descents: Descents, full: bool = F
         return SideBySide(descents, each)
     if full:
         return FullEngine(model, loader, descents)
-    if isinstance(model, DenseNetwork):
-        return NetworkEngine(model, loader, descents)
     return BatchEngine(model, loader, descents)
 
 

@@ -9,7 +9,7 @@ from ooc.engines.full_sums import make_sums, sums_bytes
 from ooc.engines.minimise import Request, replay
 from ooc.engines.train_state import Descents
 from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, LOSS_SUM, NEVER
-from ooc.models.contract import Layout, Model
+from ooc.models.contract import Model
 from ooc.optim.full_gradient import (
     BEGUN,
     COUNT,
@@ -19,6 +19,7 @@ from ooc.optim.full_gradient import (
     FullGradient,
     Record,
 )
+from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
 from ooc.stream.reader import Window
 
@@ -26,12 +27,12 @@ from ooc.stream.reader import Window
 LIBRARY_BYTES = 24 * 2**20
 
 
-def full_gradient_bytes(model: Model, layout: Layout, minimiser: FullGradient) -> int:
+def full_gradient_bytes(model: Model, dataset: Dataset, minimiser: FullGradient) -> int:
     """Return the bytes of sums, of SciPy's work space and of the libraries that it brings."""
-    features = layout.shapes["coefficients"][1] if "coefficients" in layout.shapes else 0
+    size = model.layout(dataset.row_shape).size
     # SciPy's work space and copies; a hybrid's units are inverted, too.
-    vectors = 2 * minimiser.memory + 24 + 4 * minimiser.units_rows(layout.size)
-    return LIBRARY_BYTES + sums_bytes(model, features, layout.size) + 8 * vectors * layout.size
+    vectors = 2 * minimiser.memory + 24 + 4 * minimiser.units_rows(size)
+    return LIBRARY_BYTES + sums_bytes(model, dataset) + 8 * vectors * size
 
 
 class FullGradientEngine:

@@ -1,30 +1,41 @@
 """Loss and gradient of any model, summed over the rows of a window: a part of one exact gradient.
 
-The linear family has a compiled loop in float64. Any other model is handed rows as batches: its
-scores and gradients are its own float32, and only their sums are float64.
+A model with a kernel is summed by the window loop in float64, shares and all: its gradient must be
+exact to far more digits than a mini-batch's. Any other model is handed rows as batches: its scores
+and gradients are its own, and only their sums are float64.
 """
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
+from ooc.core.blas import one_thread
 from ooc.core.errors import DivergedError
+from ooc.core.random_keys import Purpose, key
 from ooc.engines.batch_engine import part_rows
-from ooc.kernels.counters import OK
-from ooc.kernels.linear import OWN
-from ooc.kernels.linear_sums import add_window
-from ooc.kernels.linear_window import Rows, Tile
-from ooc.kernels.rows import as_rows, tile_rows
+from ooc.kernels.counters import LOSS_SUM, OK, TOTALS
+from ooc.models.bad_rows import explain
 from ooc.models.contract import Model
-from ooc.models.linear import LinearFamily, as_float32
+from ooc.models.declarations import arrays_of, dtype_of, kernel_of, terms_of, types_of
+from ooc.models.loop import (
+    Rows,
+    Vectors,
+    WindowLoop,
+    columns_of,
+    loop_bytes,
+    nothing_address,
+    parallel_threads,
+)
+from ooc.optim.settings import SETTINGS
+from ooc.store.dataset import Dataset
 from ooc.stream.loader import BatchAssembler, Loader
 from ooc.stream.reader import Window
 
-# Parts of a window whose sums are made on their own.
-PARTS = 8
+# More rows than any window has: the loop's scratch is as large as it gets.
+MANY_ROWS = 2**40
 
 
 class Sums(Protocol):
@@ -47,81 +58,84 @@ class Sums(Protocol):
 
 def make_sums(model: Model, loader: Loader, parameters: np.ndarray) -> Sums:
     """Choose how a model's sums are made; `parameters` (P,) hold what training leaves alone."""
-    if isinstance(model, LinearFamily) and model.loss_code != OWN:
-        return LinearSums(model, loader, parameters)
+    if kernel_of(model, model.layout(loader.dataset.row_shape)) is not None:
+        return WindowSums(model, loader, parameters)
     return BatchSums(model, loader)
 
 
-def sums_bytes(model: Model, features: int, parameters: int) -> int:
+def sums_bytes(model: Model, dataset: Dataset) -> int:
     """Return the bytes of the sums' scratch, without what a model itself holds for a batch."""
-    if isinstance(model, LinearFamily) and model.loss_code != OWN:
-        tile = tile_rows(features) * (4 * features + 8 * model.outputs + 16) + 16 * features
-        return PARTS * (tile + 8 * parameters)
-    return 12 * parameters
+    layout = model.layout(dataset.row_shape)
+    kernel = kernel_of(model, layout)
+    if kernel is None:
+        return 12 * layout.size
+    columns = columns_of(model, types_of(dataset, arrays_of(model, dataset)), dataset.roles)
+    return loop_bytes(model, layout, kernel, columns, MANY_ROWS, dtype=np.float64)
 
 
-class LinearSums:
-    """The linear family's, compiled, on as many threads as there are cores; see `Sums`.
+class WindowSums:
+    """A compiled model's, on as many threads as there are cores; see `Sums`.
 
-    A window is cut into `PARTS`, whose sums are added up in their order: how many threads there
-    are makes no difference.
+    A model that samples draws the same at each pass: a window's seed is a function of its place.
     """
 
-    def __init__(self, model: LinearFamily, loader: Loader, parameters: np.ndarray) -> None:
-        self._model, self._dataset = model, loader.dataset
-        shape = loader.dataset.row_shape
-        features = int(np.prod(shape, dtype=np.int64))
-        weighted = loader.dataset.weight is not None
-        self._tiles = [_tile(features, model.outputs, weighted) for _ in range(PARTS)]
-        self._partials = np.empty((PARTS, features))
-        self._totals = np.empty((PARTS, parameters.size))
-        self._problem = model.problem(model.layout(shape), parameters)
-        self._threads = min(PARTS, len(os.sched_getaffinity(0)))
+    def __init__(self, model: Model, loader: Loader, parameters: np.ndarray) -> None:
+        self._model, self._seed = model, loader.plan.order.seed
+        dataset, exact = loader.dataset, parameters.astype(np.float64)
+        layout = model.layout(dataset.row_shape)
+        kernel = kernel_of(model, layout, exact)
+        assert kernel is not None, f"{model.name} has a kernel"
+        self._vectors = Vectors(
+            exact[None, :].copy(),
+            np.zeros((1, 0, layout.size)),
+            np.zeros((1, SETTINGS)),
+            layout.penalised(),
+            np.ones(1, np.bool_),
+            np.zeros((1, TOTALS + len(terms_of(model)))),
+        )
+        self._loop = WindowLoop(
+            model,
+            layout,
+            kernel,
+            columns_of(model, types_of(dataset, arrays_of(model, dataset)), dataset.roles),
+            self._vectors,
+            np.full((1, 1), nothing_address(np.float64), np.int64),
+            batch_size=loader.plan.order.window_rows,
+            threads=parallel_threads(len(os.sched_getaffinity(0))),
+        )
+        self._loop.parallel = True
 
     def add(self, window: Window, point: np.ndarray, total: np.ndarray) -> tuple[int, float]:
         """Add the gradients of a window's rows."""
-        dataset = self._dataset
-        features, half = as_rows(window.arrays[dataset.features])
-        targets = as_float32(window.arrays.get(dataset.target or ""))
-        weights = as_float32(window.arrays.get(dataset.weight or ""))
         # Rows in the order in which they are stored are read much faster.
         order = np.sort(window.order[window.start :])
-        blocks = (window.block_starts, window.block_rows)
-        parts = [
-            Rows(features, half, targets, weights, places, *blocks)
-            for places in np.array_split(order, PARTS)
-        ]
-        self._totals[:] = 0.0
+        if len(order) == 0:
+            return 0, 0.0
+        self._vectors.parameters[0], loop = point, self._loop
+        loop.batch_size = len(order)
+        loop.begin(seed=key(self._seed, Purpose.BATCH, index=window.index), mean=False)
+        before = float(self._vectors.totals[0, LOSS_SUM])
+        rows = Rows(window.arrays, order, window.block_starts, window.block_rows)
+        with one_thread() if loop.kernel.uses_blas else nullcontext():
+            status = loop.run(rows, flush=True, place=0)
+        if status != OK:
+            raise self._refusal(status, loop.bad_row, window)
+        total += loop.gradient
+        return len(order), float(self._vectors.totals[0, LOSS_SUM]) - before
 
-        def work(number: int) -> tuple[int, int, float]:
-            scratch = (self._tiles[number], self._partials[number], self._totals[number])
-            return add_window(parts[number], self._problem, point, *scratch)
-
-        with ThreadPoolExecutor(self._threads) as pool:
-            found = list(pool.map(work, range(PARTS)))
-        loss = 0.0
-        for number, (status, place, part_loss) in enumerate(found):
-            if status != OK:
-                row = int(window.rows(np.array([place]))[0])
-                target = float(targets[place]) if targets.size else None
-                values = window.arrays[dataset.features][place]
-                raise self._model.explain(status, row, values, target)
-            total += self._totals[number]
-            loss += part_loss
-        return len(order), float(loss)
-
-
-def _tile(features: int, outputs: int, weighted: bool) -> Tile:
-    rows = tile_rows(features)
-    return Tile(
-        np.empty((rows, features), np.float32),
-        np.empty(rows, np.float32),
-        np.empty(rows if weighted else 0, np.float32),
-        np.empty(rows, np.int64),
-        np.empty((rows, outputs)),
-        np.empty((0, 0), np.float32),
-        np.empty(0),
-    )
+    def _refusal(self, status: int, row: int, window: Window) -> Exception:
+        if row < 0:
+            return DivergedError(
+                "the gradient over all rows is not finite; begin with mini-batches (hybrid)"
+            )
+        inside = row - window.block_starts
+        block = int(np.flatnonzero((inside >= 0) & (inside < window.block_rows))[0])
+        place = block * window.block_rows + int(inside[block])
+        target, weight = (
+            None if array is None else float(np.ravel(array[place])[0])
+            for array in (window.target, window.weight)
+        )
+        return explain(self._model, status, row, window.features[place], target, weight)
 
 
 class BatchSums:
@@ -140,7 +154,7 @@ class BatchSums:
         """Add the gradients of a window's rows."""
         if self._gradient.size != total.size:
             self._gradient = np.zeros(total.size)
-        parameters, rows, loss = point.astype(np.float32), 0, 0.0
+        parameters, rows, loss = point.astype(dtype_of(self._model)), 0, 0.0
         whole = replace(window, last=True)
         assembler = BatchAssembler(self._loader, self._part, window.index * self._parts)
         for batch in assembler.add(whole):

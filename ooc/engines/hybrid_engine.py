@@ -34,7 +34,7 @@ from ooc.kernels.counters import (
     SIGNAL_SQUARES,
 )
 from ooc.models.contract import Model
-from ooc.optim import OWN, as_method
+from ooc.optim import as_method
 from ooc.optim.full_gradient import (
     AVERAGED_ITERATES,
     BEGUN,
@@ -42,6 +42,7 @@ from ooc.optim.full_gradient import (
     DIFFERENCES,
     WINDOW_TOTALS,
 )
+from ooc.optim.settings import OWN
 from ooc.stream.loader import Loader
 from ooc.stream.reader import Window
 

@@ -10,7 +10,9 @@ class ParallelChoice:
     Parameters
     ----------
     possible
-        Whether there is a choice at all: cores to share, and batches of several tiles.
+        Whether there is a choice at all: cores to share, and batches of several large shares.
+    certain
+        Whether several threads are faster in any case.
 
     Examples
     --------
@@ -22,15 +24,17 @@ class ParallelChoice:
     True
     """
 
-    def __init__(self, possible: bool) -> None:
+    def __init__(self, possible: bool, certain: bool = False) -> None:
         self._rates: list[float] = []
-        self._possible = possible
+        self._possible, self._certain = possible, certain
         self._rows, self._seconds = 0, 0.0
 
     @property
     def parallel(self) -> bool:
         """Whether the window at hand is to run parallel."""
         tried = len(self._rates)
+        if self._certain:
+            return True
         if not self._possible or tried < 2:
             return False
         return tried < 4 or self._rates[3] > self._rates[1]

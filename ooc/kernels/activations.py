@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from ooc.core.compiler import exact_kernel, like
+from ooc.core.compiler import lean_kernel, like
 
 IDENTITY, RELU, LEAKY_RELU, TANH, SIGMOID, GELU, SOFTPLUS = range(7)
 
@@ -24,13 +24,13 @@ _ROOT_HALF = math.sqrt(0.5)
 _NORMAL_DENSITY = 1.0 / math.sqrt(2.0 * math.pi)
 
 
-@exact_kernel
+@lean_kernel
 def identity(x: Real) -> Pair[Real]:
     """Return x and 1."""
     return x, like(1.0, x)
 
 
-@exact_kernel
+@lean_kernel
 def relu(x: Real) -> Pair[Real]:
     """Return max(x, 0) and its derivative, 0 at 0; NaN stays NaN.
 
@@ -42,20 +42,20 @@ def relu(x: Real) -> Pair[Real]:
     return (like(0.0, x), like(0.0, x)) if x <= 0 else (x, like(1.0, x))
 
 
-@exact_kernel
+@lean_kernel
 def leaky_relu(x: Real) -> Pair[Real]:
     """Return x, or a hundredth of it where it is negative (Maas, Hannun and Ng 2013)."""
     return (like(LEAK, x) * x, like(LEAK, x)) if x <= 0 else (x, like(1.0, x))
 
 
-@exact_kernel
+@lean_kernel
 def tanh(x: Real) -> Pair[Real]:
     """Return the hyperbolic tangent and its derivative."""
     y, one = like(math.tanh(x), x), like(1.0, x)
     return y, (one - y) * (one + y)
 
 
-@exact_kernel
+@lean_kernel
 def sigmoid(x: Real) -> Pair[Real]:
     """Return 1/(1 + exp(-x)) and its derivative, without overflow.
 
@@ -70,7 +70,7 @@ def sigmoid(x: Real) -> Pair[Real]:
     return y, decay * share * share
 
 
-@exact_kernel
+@lean_kernel
 def gelu(x: Real) -> Pair[Real]:
     """Return x P(Z < x) for a standard normal Z (Hendrycks and Gimpel 2016), by erf."""
     half = like(0.5, x)
@@ -78,7 +78,7 @@ def gelu(x: Real) -> Pair[Real]:
     return x * below, below + x * like(_NORMAL_DENSITY, x) * like(math.exp(-half * x * x), x)
 
 
-@exact_kernel
+@lean_kernel
 def softplus(x: Real) -> Pair[Real]:
     """Return log(1 + exp(x)) and its derivative, without overflow."""
     decay, one = like(math.exp(-abs(x)), x), like(1.0, x)
@@ -87,7 +87,7 @@ def softplus(x: Real) -> Pair[Real]:
     return above + like(math.log1p(decay), x), share if x >= 0 else decay * share
 
 
-@exact_kernel
+@lean_kernel
 def value_and_slope(code: int, x: Real) -> Pair[Real]:
     """Evaluate the activation that has this code."""
     if code == RELU:
@@ -105,7 +105,7 @@ def value_and_slope(code: int, x: Real) -> Pair[Real]:
     return identity(x)
 
 
-@exact_kernel
+@lean_kernel
 def activate(code: int, biases: np.ndarray, values: np.ndarray, slopes: np.ndarray) -> None:
     """Replace a layer's products z by f(z + b), and keep f'(z + b) for the way back.
 

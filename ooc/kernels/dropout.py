@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from ooc.core.compiler import exact_kernel
+from ooc.core.compiler import lean_kernel
 from ooc.core.hashing import GOLDEN, mix
 
 
-@exact_kernel
+@lean_kernel
 def step_seed(run_key: np.uint64, step: int) -> np.int64:
     """Return the seed of a step, from `ooc.core.random_keys.prefix` and its number.
 
@@ -19,7 +19,7 @@ def step_seed(run_key: np.uint64, step: int) -> np.int64:
     return np.int64(mix((run_key ^ np.uint64(step)) + GOLDEN) >> np.uint64(1))
 
 
-@exact_kernel
+@lean_kernel
 def drop(
     seed: np.int64, layer: int, first: int, rate: float, values: np.ndarray, slopes: np.ndarray
 ) -> None:

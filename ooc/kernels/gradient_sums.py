@@ -1,91 +1,68 @@
-"""Gradients of rows, added up to batches of many sizes at once, with running means and spreads.
+"""Gradients of batches, added up to batches of many sizes at once, with running means and spreads.
 
 Each batch size is a level, made of the full batches of a smaller one that divides it; the first
-is made of rows. All sums are float64 and have a fixed order.
+is made of the batches that come. All sums are float64 and have a fixed order.
 """
-
-from collections.abc import Callable
 
 import numpy as np
 
 from ooc.core.compiler import exact_kernel, kernel
-from ooc.kernels.counters import OK
-from ooc.kernels.linear import Problem, score_tile, weighted_loss
-from ooc.kernels.rows import gather, standardise
+from ooc.optim.settings import FIRST, SECOND
 
-# Columns of the int64 levels: rows of a batch, the level that it is made of (-1: rows), rows in
-# the batch at hand, and full batches so far.
+# Columns of the levels: rows of a batch, the level that it is made of (-1: none), rows in the batch
+# at hand, and full batches so far.
 SIZE, SOURCE, FILLED, BATCHES = range(4)
-# Columns of the float64 sums: squared distances from the mean so far, their squares, and squared
-# norms.
+# Columns of the sums: squared distances from the mean so far, their squares, and squared norms.
 SPREAD, SPREAD_SQUARED, SQUARED_NORM = range(3)
+# A level's entries in the rest of the state, beside its vectors: those of levels and of sums.
+ENTRIES = 7
 
 
-@exact_kernel
-def add_linear_rows(
-    features: np.ndarray,
-    half: bool,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    order: np.ndarray,
-    problem: Problem,
-    own_loss: Callable[..., None],
+def note_gradient(
     parameters: np.ndarray,
-    tile: np.ndarray,
-    scores: np.ndarray,
-    tile_targets: np.ndarray,
-    tile_weights: np.ndarray,
-    levels: np.ndarray,
-    partial: np.ndarray,
-    means: np.ndarray,
-    sums: np.ndarray,
-    total: np.ndarray,
-) -> tuple[int, int]:
-    """Add the gradient of each row of a window of the linear family.
+    gradient: np.ndarray,
+    state: np.ndarray,
+    settings: np.ndarray,
+    rate: float,
+    step: int,
+    penalised: np.ndarray,
+    first: int,
+) -> int:
+    """Note the summed gradient of a batch, in place of a step with it.
 
     Parameters
     ----------
-    features, half, targets, weights, order, problem, own_loss, parameters
-        As in `ooc.kernels.linear.batch_gradient`.
-    tile, scores, tile_targets, tile_weights
-        Scratch; `tile_weights` is empty where `weights` is.
-    levels, partial, means, sums, total
-        See `complete`.
-
-    Returns
-    -------
-    status, place
-        `OK`, or why the row at this place of the window cannot be used.
+    gradient
+        (P,), all of it: the loop that calls cuts no pieces.
+    state
+        (rows, P): for each of L levels a vector of sums over the batch at hand, then one of means;
+        a vector of sums over all rows; and, in the rest, what `levels_and_sums` returns.
+    settings
+        ``settings[FIRST]`` is L; ``settings[SECOND]`` is above 0 where the batch is the shorter
+        rest of an epoch, which completes nothing.
     """
-    outputs, width = scores.shape[1], tile.shape[1]
-    batch = partial[0]
-    weighted, told = weights.size > 0, np.zeros(3)
-    for start in range(0, order.size, tile.shape[0]):
-        count = min(tile.shape[0], order.size - start)
-        gather(features, half, order, start, count, problem.scale, tile, 0)
-        standardise(tile, 0, count, problem.mean, problem.inverse)
-        for r in range(count):
-            tile_targets[r] = targets[order[start + r]]
-            if weighted:
-                tile_weights[r] = weights[order[start + r]]
-        score_tile(tile, count, parameters, problem.intercept, scores)
-        status, bad, _ = weighted_loss(
-            scores, tile_targets, tile_weights, count, problem, own_loss, told
-        )
-        if status != OK:
-            return status, order[start + bad]
-        for r in range(count):
-            for k in range(outputs):
-                derivative = np.float64(scores[r, k])
-                base = k * width
-                for j in range(width):
-                    batch[base + j] += derivative * tile[r, j]
-                if problem.intercept:
-                    batch[outputs * width + k] += derivative
-            levels[0, FILLED] += 1
-            if levels[0, FILLED] == levels[0, SIZE]:
-                complete(levels, partial, means, sums, total)
-    return OK, -1
+    count = int(settings[FIRST])
+    rest = state[2 * count + 1 :].reshape((state.shape[0] - 2 * count - 1) * state.shape[1])
+    levels = rest[: 4 * count].reshape((count, 4))
+    sums = rest[4 * count : ENTRIES * count].reshape((count, 3))
+    partial, means, total = state[:count], state[count : 2 * count], state[2 * count]
+    partial[0] += gradient
+    if settings[SECOND] <= 0:
+        levels[0, FILLED] = levels[0, SIZE]
+        complete(levels, partial, means, sums, total)
+    return 0
+
+
+def levels_and_sums(state: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return views of a state: (L, 4) levels, see `SIZE`, and (L, 3) sums, see `SPREAD`."""
+    rest = state[2 * count + 1 :].reshape(-1)
+    levels = rest[: 4 * count].reshape((count, 4))
+    return levels, rest[4 * count : ENTRIES * count].reshape((count, 3))
+
+
+def state_rows(count: int, parameters: int) -> int:
+    """Return the vectors of a state of so many levels."""
+    return 2 * count + 1 + -(-ENTRIES * count // parameters)
 
 
 @exact_kernel
@@ -119,7 +96,7 @@ def complete(
     Parameters
     ----------
     levels
-        (L, 4) int64, ascending batch sizes and what they are made of, see `SIZE`.
+        (L, 4) float64, ascending batch sizes and what they are made of, see `SIZE`.
     partial, means
         (L, P) float64, sum of gradients over the batch at hand, and mean over full batches.
     sums
@@ -129,7 +106,7 @@ def complete(
     """
     total += partial[0]
     for i in range(len(levels)):
-        source = levels[i, SOURCE]
+        source = int(levels[i, SOURCE])
         if source >= 0:
             # Only a level that was completed just now has all its rows.
             if levels[source, FILLED] != levels[source, SIZE]:

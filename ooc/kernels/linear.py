@@ -6,7 +6,7 @@ cache. The loss is called by its address, so that another one compiles nothing h
 
 import numpy as np
 
-from ooc.core.compiler import kernel
+from ooc.core.compiler import lean_sums
 from ooc.kernels.counters import OK
 from ooc.kernels.share import Numbers, Output, PointLoss, Share, call_loss
 
@@ -16,7 +16,7 @@ from ooc.kernels.share import Numbers, Output, PointLoss, Share, call_loss
 LOSS, PAIR, RULE, OUTPUTS, INTERCEPT = range(5)
 
 
-@kernel
+@lean_sums
 def score(
     features: np.ndarray, parameters: np.ndarray, intercept: bool, scores: np.ndarray
 ) -> None:
@@ -42,7 +42,7 @@ def score(
             scores[r, k] = total
 
 
-@kernel
+@lean_sums
 def fill_gradient(
     features: np.ndarray, derivatives: np.ndarray, intercept: bool, gradient: np.ndarray
 ) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ooc.core.compiler import exact_kernel, part
+from ooc.core.compiler import lean_kernel, part
 from ooc.core.errors import InputError
 from ooc.kernels.counters import BAD_TARGET, BAD_WEIGHT, NOT_FINITE, OK
 from ooc.kernels.share import BAD, PAIR, PointLoss, call_pair, loss_of
@@ -23,7 +23,7 @@ from ooc.optim.step import real_of
 NUMBERS, LABELS, COUNTS = range(3)
 
 
-@exact_kernel
+@lean_kernel
 def squared(prediction: float, target: float, constant: float = 0.0) -> tuple[float, float]:
     """Half the squared error, for regression.
 
@@ -36,7 +36,7 @@ def squared(prediction: float, target: float, constant: float = 0.0) -> tuple[fl
     return 0.5 * difference * difference, difference
 
 
-@exact_kernel
+@lean_kernel
 def logistic(prediction: float, target: float, constant: float = 0.0) -> tuple[float, float]:
     """Negative log-likelihood of a label 0 or 1 under log-odds, in nats, without overflow.
 
@@ -53,7 +53,7 @@ def logistic(prediction: float, target: float, constant: float = 0.0) -> tuple[f
     return value, probability - target
 
 
-@exact_kernel
+@lean_kernel
 def hinge(prediction: float, target: float, constant: float = 0.0) -> tuple[float, float]:
     """How far a label 0 or 1, taken as -1 or 1, falls short of a margin of 1 (linear SVM).
 
@@ -70,7 +70,7 @@ def hinge(prediction: float, target: float, constant: float = 0.0) -> tuple[floa
     return shortfall, -sign
 
 
-@exact_kernel
+@lean_kernel
 def squared_hinge(prediction: float, target: float, constant: float = 0.0) -> tuple[float, float]:
     """Square of `hinge`, which is smooth.
 
@@ -83,7 +83,7 @@ def squared_hinge(prediction: float, target: float, constant: float = 0.0) -> tu
     return shortfall * shortfall, 2.0 * shortfall * slope
 
 
-@exact_kernel
+@lean_kernel
 def huber(prediction: float, target: float, delta: float) -> tuple[float, float]:
     """Half the squared error up to `delta`, linear beyond it (Huber 1964).
 
@@ -98,7 +98,7 @@ def huber(prediction: float, target: float, delta: float) -> tuple[float, float]
     return delta * (abs(difference) - 0.5 * delta), math.copysign(delta, difference)
 
 
-@exact_kernel
+@lean_kernel
 def quantile(prediction: float, target: float, share: float) -> tuple[float, float]:
     """Pinball loss, least for the quantile with this share below (Koenker and Bassett 1978).
 
@@ -116,7 +116,7 @@ def quantile(prediction: float, target: float, share: float) -> tuple[float, flo
     return difference, 0.0
 
 
-@exact_kernel
+@lean_kernel
 def poisson(prediction: float, target: float, constant: float = 0.0) -> tuple[float, float]:
     """Negative log-likelihood of a count whose mean's logarithm is predicted, up to a constant.
 
@@ -129,7 +129,7 @@ def poisson(prediction: float, target: float, constant: float = 0.0) -> tuple[fl
     return mean - target * prediction, mean - target
 
 
-@exact_kernel
+@lean_kernel
 def epsilon_insensitive(prediction: float, target: float, epsilon: float) -> tuple[float, float]:
     """Absolute error beyond `epsilon` (Vapnik 1995, support vector regression).
 
@@ -145,7 +145,7 @@ def epsilon_insensitive(prediction: float, target: float, epsilon: float) -> tup
     return excess, math.copysign(1.0, difference)
 
 
-@exact_kernel
+@lean_kernel
 def target_is_valid(rule: int, target: float) -> bool:
     """Tell whether a rule takes this target.
 
@@ -161,13 +161,13 @@ def target_is_valid(rule: int, target: float) -> bool:
     return math.isfinite(target)
 
 
-@exact_kernel
+@lean_kernel
 def label_is_valid(target: float, classes: int) -> bool:
     """Tell whether a target is one of the whole numbers 0 to classes - 1."""
     return target >= 0 and target < classes and target == math.floor(target)
 
 
-@exact_kernel
+@lean_kernel
 def row_weight(
     weights: np.ndarray, row: int, target: float, class_weights: np.ndarray
 ) -> tuple[int, float]:
@@ -256,7 +256,7 @@ def softmax(
     return OK
 
 
-@exact_kernel
+@lean_kernel
 def softmax_row(scores: np.ndarray, label: int, weight: float) -> float:
     """Replace one row of scores by weighted derivatives; return its negative log-likelihood."""
     largest = scores[0]

@@ -5,7 +5,7 @@ Widths, activations, dropout and the loss are data: another network compiles not
 
 import numpy as np
 
-from ooc.core.compiler import exact_kernel, kernel
+from ooc.core.compiler import lean_kernel, lean_sums
 from ooc.kernels import dense
 from ooc.kernels.counters import NOT_FINITE, OK
 from ooc.kernels.dropout import drop
@@ -19,14 +19,7 @@ LOSS, PAIR, RULE, RECONSTRUCTS, COUNT, LAYERS = range(6)
 LARGEST_SQUARE = np.finfo(np.float32).max
 
 
-@exact_kernel
-def _slopes_of(slopes: np.ndarray, is_last: bool, place: int, rows: int, units: int) -> np.ndarray:
-    """Return one layer's slopes; the last layer, which has no activation, has none."""
-    count = 0 if is_last else rows
-    return slopes[place : place + count * units].reshape((count, units))
-
-
-@exact_kernel
+@lean_kernel
 def forward(
     numbers: Numbers,
     parameters: np.ndarray,
@@ -55,7 +48,9 @@ def forward(
     for layer in range(layers):
         fan, units = widths[layer], widths[layer + 1]
         above = outputs[place : place + rows * units].reshape((rows, units))
-        slope = _slopes_of(slopes, layer == layers - 1, place, rows, units)
+        # The last layer, which has no activation, has no slopes.
+        kept = 0 if layer == layers - 1 else rows
+        slope = slopes[place : place + kept * units].reshape((kept, units))
         bias = weight + fan * units
         weights = parameters[weight:bias].reshape((units, fan))
         biases = parameters[bias : bias + units]
@@ -66,7 +61,7 @@ def forward(
         below, weight, place = above, bias + units, place + rows * units
 
 
-@exact_kernel
+@lean_kernel
 def backward(
     numbers: Numbers,
     parameters: np.ndarray,
@@ -90,7 +85,9 @@ def backward(
         fan, units = widths[layer], widths[layer + 1]
         place -= rows * units
         delta = outputs[place : place + rows * units].reshape((rows, units))
-        slope = _slopes_of(slopes, layer == layers - 1, place, rows, units)
+        # The last layer, which has no activation, has no slopes.
+        kept = 0 if layer == layers - 1 else rows
+        slope = slopes[place : place + kept * units].reshape((kept, units))
         bias = end - units
         start = bias - fan * units
         below = inputs
@@ -103,7 +100,7 @@ def backward(
         end = start
 
 
-@kernel
+@lean_sums
 def first_overflow(rows: np.ndarray) -> int:
     """Return the first row whose sum of squares is not finite in float32, or -1.
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ooc.core.compiler import array_of, exact_kernel, part
-from ooc.kernels.share import Standard, gather_integers_of, gather_of, source_of
+from ooc.core.compiler import array_of, lean_kernel, part
+from ooc.kernels.share import Standard, call_gather, gather_integers_of, gather_of, source_of
 from ooc.optim.step import real_of
 
 TILE_BYTES = 128 * 2**10
@@ -23,7 +23,7 @@ def tile_rows(features: int) -> int:
     return max(4, min(MOST_TILE_ROWS, TILE_BYTES // (4 * features)) // 4 * 4)
 
 
-@exact_kernel
+@lean_kernel
 def half_to_float(bits):  # type: ignore[no-untyped-def]
     """Convert the bits of an IEEE 754 binary16, a uint32, to float32; NaN and infinity stay."""
     magnitude = bits & np.uint32(0x7FFF)
@@ -157,3 +157,32 @@ def gather_part(dtype: Any, real: Any) -> Any:
 def gather_integers_part(dtype: Any) -> Any:
     """Return the compiled gather of an integer array of this dtype."""
     return part(gather_integers, gather_integers_of(source_of(np.dtype(dtype))))
+
+
+def gather_rows(
+    array: np.ndarray, order: np.ndarray, out: np.ndarray, standard: Standard | None = None
+) -> None:
+    """Copy rows of an array in any order, (rows,) int32, to `out` (rows, values), standardised.
+
+    Examples
+    --------
+    >>> out = np.empty((2, 1), np.float32)
+    >>> gather_rows(np.array([[1], [2], [3]], np.uint8), np.array([2, 0], np.int32), out)
+    >>> out.ravel().tolist()
+    [3.0, 1.0]
+    """
+    if standard is None:
+        empty = np.empty(0)
+        standard = Standard(empty, empty.astype(out.dtype), np.ones(1, out.dtype))
+    flat = np.ascontiguousarray(array.reshape(len(array), -1))
+    _gather(gather_part(flat.dtype, out.dtype).address, flat.ctypes.data, order, standard, out)
+
+
+@lean_kernel
+def _gather(
+    address: int, source: int, order: np.ndarray, standard: Standard, out: np.ndarray
+) -> None:
+    start = np.int64(0)
+    call_gather(
+        address, (source, out.shape[1], order, start, order.size, standard, out, start, start)
+    )

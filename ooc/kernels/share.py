@@ -182,5 +182,5 @@ call_pair = by_address(lambda given: PAIR)
 
 def source_of(dtype: Any) -> Any:
     """Return Numba's type of a stored array; halves travel as their bits, truths as bytes."""
-    stored = {"float16": np.dtype(np.uint16), "bool": np.dtype(np.uint8)}
-    return numba.from_dtype(stored.get(np.dtype(dtype).name, np.dtype(dtype)))
+    stored: dict[str, Any] = {"float16": np.uint16, "bool": np.uint8}
+    return numba.from_dtype(np.dtype(stored.get(np.dtype(dtype).name, dtype)))

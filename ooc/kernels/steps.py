@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import get_thread_id, prange
 
-from ooc.core.compiler import array_at, exact_kernel
+from ooc.core.compiler import array_at, lean_kernel
 from ooc.kernels.counters import (
     HALVED,
     LOSS_SUM,
@@ -71,7 +71,7 @@ def fold(work: np.ndarray, one: np.floating) -> int:
     return OK
 
 
-@exact_kernel
+@lean_kernel
 def note_halves(one: np.ndarray, other: np.ndarray, note: np.ndarray) -> None:
     """Set the product of the halves of a piece, and the square of each.
 
@@ -156,9 +156,10 @@ def run_piece(
             gradient[i] = (first[i] + second[i]) * factor
         decay, penalty, nothing = array_at(w.decay, (w.piece_count,), real)[piece], 0.0, 0.0
         if decay > 0:
+            weight = decay if w.mean != 0 else decay * w.in_batch
             for i in range(size):
                 value = np.float64(parameters[i])
-                gradient[i] += decay * value
+                gradient[i] += weight * value
                 penalty += value * value
         # 0, or NaN where anything is not finite: four sums, as in `clip_scale`.
         a, b, c, d = 0.0, 0.0, 0.0, 0.0
@@ -190,12 +191,9 @@ def run_pieces(
     work: np.ndarray, one: np.floating, m: int, rate: float, scale: float, adds: bool, updates: bool
 ) -> int:
     """Run `run_piece` for all pieces, one after the other."""
-    w = work[0]
-    for piece in range(w.piece_count):
-        call_run_piece(
-            w.run_piece,
-            (work, one, np.int64(0), m, np.int64(piece), rate, scale, adds, updates),
-        )
+    for piece in range(work[0].piece_count):
+        thread = np.int64(0)
+        run_piece_at(work, one, thread, m, np.int64(piece), rate, scale, adds, updates)
     return OK
 
 
@@ -203,11 +201,26 @@ def run_pieces_in_parallel(
     work: np.ndarray, one: np.floating, m: int, rate: float, scale: float, adds: bool, updates: bool
 ) -> int:
     """Do as `run_pieces`, on Numba's threads."""
-    w = work[0]
-    for place in prange(w.piece_count):
-        thread, piece = np.int64(get_thread_id()), np.int64(place)
-        call_run_piece(w.run_piece, (work, one, thread, m, piece, rate, scale, adds, updates))
+    for place in prange(work[0].piece_count):
+        thread = np.int64(get_thread_id())
+        run_piece_at(work, one, thread, m, np.int64(place), rate, scale, adds, updates)
     return OK
+
+
+@lean_kernel
+def run_piece_at(
+    work: np.ndarray,
+    one: np.floating,
+    thread: int,
+    m: int,
+    piece: int,
+    rate: float,
+    scale: float,
+    adds: bool,
+    updates: bool,
+) -> None:
+    """Call `run_piece` by its address; a record by itself cannot go to threads."""
+    call_run_piece(work[0].run_piece, (work, one, thread, m, piece, rate, scale, adds, updates))
 
 
 def take_steps(work: np.ndarray, one: np.floating) -> int:
@@ -233,9 +246,7 @@ def take_steps(work: np.ndarray, one: np.floating) -> int:
             touched = call_merge_touched(w.merge_touched, (work, one, np.int64(m), factor))
         # Clipping needs all of the gradient before any step: pieces are added up, then stepped
         # with.
-        call_run_pieces(
-            w.run_pieces, (work, one, np.int64(m), rate, scale, True, not clips)
-        )
+        call_run_pieces(w.run_pieces, (work, one, np.int64(m), rate, scale, True, not clips))
         if clips:
             scale = clip_scale(gradient, own)
             call_run_pieces(w.run_pieces, (work, one, np.int64(m), rate, scale, False, True))
@@ -248,7 +259,7 @@ def take_steps(work: np.ndarray, one: np.floating) -> int:
     return OK if going_on else status
 
 
-@exact_kernel
+@lean_kernel
 def note_step(work: np.ndarray, m: int, notes: np.ndarray) -> int:
     """Add a step's loss, terms and noise to a model's totals; tell if all is finite."""
     w, real = work[0], np.float64(0)

@@ -6,25 +6,24 @@ each row is used once. What is held are a few vectors for each batch size, never
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ooc.core.errors import DataError, InputError
 from ooc.engines.engine import engine_bytes
+from ooc.engines.window_engine import NotingEngine
 from ooc.kernels import gradient_sums as kernels
-from ooc.kernels.counters import OK
-from ooc.kernels.rows import as_rows, tile_rows
 from ooc.models.contract import Model
-from ooc.models.linear import LinearFamily, as_float32
+from ooc.models.declarations import arrays_of, dtype_of, kernel_of, prepare
 from ooc.optim import sgd
+from ooc.optim.settings import FIRST, SECOND, SETTINGS
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
 from ooc.stream.options import StreamOptions, make_stream
 from ooc.stream.plan import Demand
-from ooc.stream.reader import Window
-from ooc.training.preparation import with_counted_classes
+from ooc.training.statistics import RowStatistics
 
 FEWEST_BATCHES = 3
 
@@ -207,28 +206,27 @@ def gradient_variance(
     True
     """
     sizes = _checked_sizes(batch_sizes, dataset.rows, epochs)
-    model = with_counted_classes(model, dataset)
-    layout = model.layout(dataset.row_shape)
-    parameters = _checked_parameters(parameters, layout.size)
     base = math.gcd(*sizes)
     levels = tuple(sorted({base, *sizes}))
-    target = dataset.target if model.needs_target else None
-    vectors = (2 * len(levels) + 1) * layout.size + 8 * len(levels)
+    plain = Loader(dataset, base, arrays=None, stream=make_stream(stream, options))
+    model = prepare(model, RowStatistics(plain)).model
+    layout = model.layout(dataset.row_shape)
+    parameters = _checked_parameters(parameters, layout.size).astype(dtype_of(model))
+    vectors = 8 * kernels.state_rows(len(levels), layout.size) * layout.size
     loader = Loader(
         dataset,
         base,
-        arrays=[name for name in (dataset.features, target, dataset.weight) if name is not None],
+        arrays=arrays_of(model, dataset),
         demand=Demand(
-            8 * vectors + engine_bytes(model, layout, (sgd(1.0),), base, full=False),
-            batch_copies=0 if isinstance(model, LinearFamily) else 2,
+            vectors + engine_bytes(model, dataset, (sgd(1.0),), base, full=False), batch_copies=0
         ),
-        stream=make_stream(stream, options),
+        stream=plain.stream,
     )
     sums = _Sums(levels, layout.size)
-    if isinstance(model, LinearFamily):
-        _visit_linear(model, parameters, loader, epochs, sums)
-    else:
+    if kernel_of(model, layout) is None:
         _visit(model, parameters, loader, epochs, sums)
+    else:
+        _visit_compiled(model, parameters, loader, epochs, sums)
     gradient = sums.total / (epochs * dataset.rows)
     centre = gradient if loader.stream.sampling == "once" else None
     found = [sums.variance(i, centre) for i, size in enumerate(levels) if size in sizes]
@@ -236,21 +234,29 @@ def gradient_variance(
 
 
 class _Sums:
-    """Running sums for each level, that is for each batch size."""
+    """Running sums for each level, that is for each batch size: views of one state.
+
+    Attributes
+    ----------
+    state, settings
+        What `ooc.kernels.gradient_sums.note_gradient` takes.
+    """
 
     def __init__(self, sizes: tuple[int, ...], parameters: int) -> None:
-        self.levels = np.zeros((len(sizes), 4), np.int64)
+        count = len(sizes)
+        self.state = np.zeros((kernels.state_rows(count, parameters), parameters))
+        self.settings = np.zeros(SETTINGS)
+        self.settings[FIRST] = count
+        self.levels, self.sums = kernels.levels_and_sums(self.state, count)
         self.levels[:, kernels.SIZE] = sizes
-        self.levels[:, kernels.SOURCE] = [_source(sizes, i) for i in range(len(sizes))]
-        self.partial = np.zeros((len(sizes), parameters))
-        self.means = np.zeros((len(sizes), parameters))
-        self.sums = np.zeros((len(sizes), 3))
-        self.total = np.zeros(parameters)
+        self.levels[:, kernels.SOURCE] = [_source(sizes, i) for i in range(count)]
+        self.partial, self.means = self.state[:count], self.state[count : 2 * count]
+        self.total = self.state[2 * count]
 
-    @property
-    def all(self) -> tuple[np.ndarray, ...]:
-        """What the compiled functions take."""
-        return self.levels, self.partial, self.means, self.sums, self.total
+    def add(self, gradient: np.ndarray, is_rest: bool) -> None:
+        """Note the summed gradient of a batch, or of the shorter rest of an epoch."""
+        self.settings[SECOND], unused = float(is_rest), np.empty(0)
+        kernels.note_gradient(unused, gradient, self.state, self.settings, 0.0, 0, unused, 0)
 
     def end_epoch(self) -> None:
         """Count the rows that completed no batch, and begin each batch anew."""
@@ -285,56 +291,23 @@ def _visit(model: Model, parameters: np.ndarray, loader: Loader, epochs: int, su
                     f"{batch.rows.min()} to {batch.rows.max()} of {loader.dataset.path}; check "
                     "these rows and the parameters"
                 )
-            kernels.add_batch(gradient, len(batch.rows), *sums.all)
+            count = len(batch.rows)
+            sums.add(gradient * count, is_rest=count < loader.plan.batch_size)
         sums.end_epoch()
 
 
-def _visit_linear(
-    model: LinearFamily, parameters: np.ndarray, loader: Loader, epochs: int, sums: _Sums
+def _visit_compiled(
+    model: Model, parameters: np.ndarray, loader: Loader, epochs: int, sums: _Sums
 ) -> None:
-    dataset = loader.dataset
-    features = int(np.prod(dataset.row_shape, dtype=np.int64))
-    rows = tile_rows(features)
-    scratch = (
-        np.empty((rows, features), np.float32),
-        np.empty((rows, model.outputs), np.float32),
-        np.empty(rows, np.float32),
-        np.empty(rows if dataset.weight else 0, np.float32),
-    )
+    """Let the window loop tell the sums of each batch's gradient, where else it would step."""
+    engine = NotingEngine(model, loader, parameters, sums.state, sums.settings)
     for window in loader.windows(epochs):
-        _add_window(model, parameters, dataset, window, scratch, sums)
+        sums.settings[SECOND] = 0.0
+        engine.advance(replace(window, last=False))
         if window.last:
+            sums.settings[SECOND] = 1.0
+            engine.advance(replace(window, start=len(window.order)))
             sums.end_epoch()
-
-
-def _add_window(
-    model: LinearFamily,
-    parameters: np.ndarray,
-    dataset: Dataset,
-    window: Window,
-    scratch: tuple[np.ndarray, ...],
-    sums: _Sums,
-) -> None:
-    features, half = as_rows(window.features)
-    layout = model.layout(dataset.row_shape)
-    targets = as_float32(window.target)
-    weights = as_float32(window.weight)
-    status, place = kernels.add_linear_rows(
-        features,
-        half,
-        targets,
-        weights,
-        window.order,
-        model.problem(layout, parameters),
-        model.own_loss,
-        parameters,
-        *scratch,
-        *sums.all,
-    )
-    if status != OK:
-        row = int(window.rows(np.array([place]))[0])
-        values = window.features[place]
-        raise model.explain(status, row, values, float(targets[place]))
 
 
 def _checked_sizes(batch_sizes: Sequence[int], rows: int, epochs: int) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ import numpy as np
 from ooc.core.errors import InputError
 from ooc.engines.engine import Engine, make_engine
 from ooc.engines.train_state import start as start_descents
-from ooc.kernels.rows import as_rows, gather, tile_rows
+from ooc.kernels.rows import gather_rows, tile_rows
 from ooc.metrics import Report, silent
 from ooc.models import MODELS, from_config
 from ooc.models.linear import LinearFamily
@@ -370,8 +370,7 @@ def _kernel_costs(trainer: Trainer, dataset: Dataset) -> tuple[float, float]:
 
 
 def _gather_only(window: Window) -> None:
-    features, half = as_rows(window.features)
-    rows = tile_rows(features.shape[1])
-    tile = np.empty((rows, features.shape[1]), np.float32)
+    rows, values = tile_rows(window.features[:1].size), window.features[:1].size
+    tile = np.empty((rows, values), np.float32)
     for start in range(0, len(window.order) - rows, rows):
-        gather(features, half, window.order, start, rows, 1.0, tile, 0)
+        gather_rows(window.features, window.order[start : start + rows], tile)

@@ -33,7 +33,7 @@ class Autoencoder(DenseNetwork):
 
     code: int = 16
     name: ClassVar[str] = "autoencoder"
-    needs_target: ClassVar[bool] = False
+    needs_target = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -119,6 +119,10 @@ class BatchLike(Protocol):
         """All that travels, by name."""
 
     @property
+    def roles(self) -> tuple[str, str | None, str | None]:
+        """Names of the arrays that are features, target and weight."""
+
+    @property
     def rows(self) -> np.ndarray:
         """(rows,) int64, the rows' places in the dataset."""
 

@@ -1,5 +1,6 @@
 """What a model may declare of itself, and what holds where it does not: nobody guesses by class."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.models.contract import Layout, Model, Statistics
+from ooc.store.dataset import Dataset
 
 if TYPE_CHECKING:
     from ooc.optim.optimizer import Optimizer
@@ -140,6 +142,62 @@ def dtype_of(model: Model) -> np.dtype:
 def terms_of(model: Model) -> tuple[str, ...]:
     """Return the names of the terms of the model's loss; one where it does not tell them apart."""
     return tuple(getattr(model, "terms", ("loss",)))
+
+
+def arrays_of(model: Model, dataset: Dataset) -> tuple[str, ...]:
+    """Return the names of the arrays that travel: those that the model needs, and weights.
+
+    Raises
+    ------
+    InputError
+        If the dataset lacks one.
+    """
+    if model.needs_target and dataset.target is None:
+        raise InputError(
+            f"{dataset.path} has no array 'y', and the model needs targets; "
+            "name the array that holds them with target="
+        )
+    needs = needs_of(model)
+    for name in (*needs.further, *needs.integers):
+        if name not in dataset.arrays:
+            known = ", ".join(dataset.arrays)
+            raise InputError(
+                f"{dataset.path} has no array {name!r}, which {model.name} needs; it has: {known}"
+            )
+    for name in (*needs.integers, *([dataset.features] if needs.features == "integers" else [])):
+        dtype = dataset.arrays[name].dtype
+        if dtype.kind not in "iub":
+            raise InputError(
+                f"array {name} of {dataset.path} has type {dtype}, but {model.name} needs integers"
+            )
+    target = dataset.target if model.needs_target else None
+    names = (dataset.features, target, dataset.weight, *needs.further, *needs.integers)
+    return tuple(dict.fromkeys(name for name in names if name is not None))
+
+
+def types_of(dataset: Dataset, names: Sequence[str]) -> dict[str, tuple[np.dtype, int]]:
+    """Return type, and values a row, of some arrays."""
+    return {
+        name: (dataset.arrays[name].dtype, math.prod(dataset.arrays[name].shape[1:]))
+        for name in names
+    }
+
+
+def first_rate(model: Model, reach: float, features: np.ndarray) -> float:
+    """Return a learning rate to begin a search with: about one over the curvature, or a usual one.
+
+    Parameters
+    ----------
+    reach
+        Of the optimizer, see `ooc.optim.optimizer.Optimizer`.
+    features
+        (rows, F) float64, some rows.
+    """
+    if reach == 0:
+        return float(getattr(model, "usual_step", 0.001))
+    curvature = getattr(model, "curvature", None)
+    found = 20.0 if curvature is None else float(curvature(features))
+    return 1.0 / found if math.isfinite(found) else 1.0
 
 
 def phases_of(model: Model) -> tuple[Phase, ...]:

@@ -47,6 +47,7 @@ class LinearFamily(CompiledModel):
     standardise: bool | str = "auto"
 
     decided: ClassVar[tuple[str, ...]] = ("standardise",)
+    usual_step: ClassVar[float] = 0.02
 
     @property
     def loss_name(self) -> str | OwnLoss:
@@ -104,7 +105,7 @@ class LinearFamily(CompiledModel):
     def kernel(self, layout: Layout, parameters: np.ndarray) -> Kernel:
         """Return the family's part of the window loop."""
         features = layout.shapes["coefficients"][1]
-        integers = [*numbers_of(self.chosen_loss, dtype_of(self)), self.outputs, self.intercept]
+        integers = [*numbers_of(self.chosen_loss, parameters.dtype), self.outputs, self.intercept]
         return Kernel(
             kernels.accumulate,
             np.array([self.constant, *self.label_weights]),
@@ -113,6 +114,12 @@ class LinearFamily(CompiledModel):
             most_rows=tile_rows(features),
             own_values=self.outputs,
         )
+
+    def curvature(self, features: np.ndarray) -> float:
+        """Return about how fast the loss's slope changes, from some rows (rows, F), float64."""
+        if self.standardise is True:
+            return 1.0 + features.shape[1]
+        return 1.0 + float(np.mean(np.sum((self.scale * features) ** 2, axis=1)))
 
     def check_target(self, shape: tuple[int, ...]) -> None:
         """Refuse targets that are not one number a row."""

@@ -184,9 +184,13 @@ def loop_bytes(
     columns: Sequence[Column],
     batch_size: int,
     models: int = 1,
+    dtype: Any = None,
 ) -> int:
-    """Return the bytes of a loop's scratch for batches of up to this many rows."""
-    item = dtype_of(model).itemsize
+    """Return the bytes of a loop's scratch for batches of up to this many rows.
+
+    `dtype` is that of the parameters, if it is not the model's own.
+    """
+    item = np.dtype(dtype or dtype_of(model)).itemsize
     sizes = sizes_of(layout, kernel, batch_size, models, item)
     integers = width_of(columns, places.INTEGERS)
     values = sum(column.values for column in columns) - integers + kernel.own_values
@@ -200,7 +204,7 @@ def loop_bytes(
 
 
 def pieces_of(
-    layout: Layout, phases: Sequence[str], decay: Mapping[str, float]
+    layout: Layout, phases: Sequence[str], decay: Mapping[str, float], piece: int = PIECE
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut what is trained into pieces: their table, and the decay of each.
 
@@ -221,13 +225,13 @@ def pieces_of(
             runs[-1][1] = stop
         else:
             runs.append([start, stop, kind])
-    pieces = [
-        (first, min(first + PIECE, stop), *kind)
+    cuts = [
+        (first, min(first + piece, stop), *kind)
         for start, stop, kind in runs
-        for first in range(start, stop, PIECE)
+        for first in range(start, stop, piece)
     ]
-    table = np.array([piece[:3] for piece in pieces], np.int64).reshape(-1, 3)
-    return table, np.array([piece[3] for piece in pieces], np.float64)
+    table = np.array([cut[:3] for cut in cuts], np.int64).reshape(-1, 3)
+    return table, np.array([cut[3] for cut in cuts], np.float64)
 
 
 def turns_of(steps: Sequence[int]) -> np.ndarray:
@@ -273,6 +277,8 @@ class WindowLoop:
         B of the batches that have not begun yet, and what it may be changed to at most.
     threads
         Threads that may work on shares.
+    piece
+        Parameters that are updated as one.
 
     Attributes
     ----------
@@ -295,14 +301,16 @@ class WindowLoop:
         batch_size: int,
         largest_batch: int = 0,
         threads: int = 1,
+        piece: int = PIECE,
     ) -> None:
         self.batch_size, self.parallel, self.kernel = batch_size, False, kernel
+        self._piece = piece
         self.layout, self.columns, self._vectors = layout, columns, vectors
-        dtype, self._one = dtype_of(model), dtype_of(model).type(1)
+        dtype, self._one = vectors.parameters.dtype, vectors.parameters.dtype.type(1)
         largest, models = max(batch_size, largest_batch), len(vectors.active)
         self.sizes = sizes_of(layout, kernel, largest, models, dtype.itemsize)
         self.threads, phases = min(threads, self.sizes.threads), phases_of(model)
-        pieces, decay = pieces_of(layout, [phase.name for phase in phases], kernel.decay)
+        pieces, decay = pieces_of(layout, [phase.name for phase in phases], kernel.decay, piece)
         turns, standard = turns_of([phase.steps for phase in phases]), kernel.standard
         self._gathers = [
             gather_integers_part(column.dtype)
@@ -356,7 +364,7 @@ class WindowLoop:
             weight_width=width_of(columns, places.WEIGHTS),
             number_width=width_of(columns, places.INTEGERS),
             own_size=self.scratch["own"].shape[1], gradient_size=sizes.gradient,
-            slots=sizes.slots, capacity=sizes.capacity, longest=PIECE,
+            slots=sizes.slots, capacity=sizes.capacity, longest=piece,
             gradient_count=self.scratch["gradient"].size,
             place_count=self.scratch["places"].shape[1],
             item=dtype.itemsize, most_rows=sizes.share_rows,
@@ -413,9 +421,7 @@ class WindowLoop:
         self._set(step=step, run_key=key, seed=seed, mean=mean)
         self._set(in_batch=0, in_share=0, used=0, folded=0)
 
-    def run(
-        self, rows: Rows, flush: bool, last_step: int = NEVER, place: int | None = None
-    ) -> int:
+    def run(self, rows: Rows, flush: bool, last_step: int = NEVER, place: int | None = None) -> int:
         """Take the steps that some rows complete, see `ooc.kernels.window_loop.run_window`.
 
         Parameters
@@ -484,7 +490,7 @@ class WindowLoop:
             "sums": np.zeros((models, 2, size if folds else 0)),
             "term_sums": np.zeros((models, terms)),
             "gradient": np.zeros(dense + merged * width),
-            "halves": np.empty((threads, 2, PIECE)),
+            "halves": np.empty((threads, 2, self._piece)),
             "notes": np.zeros((pieces, 4)),
             "ids": np.zeros(rows, np.int64),
             "merged": np.empty(merged, np.int64),

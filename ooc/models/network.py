@@ -1,5 +1,6 @@
 """What models made of dense layers share: layout, first parameters, kernel, scores."""
 
+import itertools
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ INITIALISATIONS = ("auto", "he", "glorot")
 SHARE_ROWS = 128
 SHARE_WORK = 4_000_000
 MOST_SHARES = 4
+LARGEST_SHARE = 1024
 
 
 @dataclass(frozen=True)
@@ -158,9 +160,9 @@ class DenseNetwork(CompiledModel):
         features = layout.shapes["layer1.weights"][1]
         widths = (features, *self.units(features))
         layers = len(widths) - 1
-        work = sum((fan + 1) * units for fan, units in zip(widths, widths[1:], strict=False))
-        least = max(SHARE_ROWS, SHARE_WORK // work)
-        numbers = self._numbers(widths)
+        work = sum((fan + 1) * units for fan, units in itertools.pairwise(widths))
+        least = min(max(SHARE_ROWS, SHARE_WORK // work), LARGEST_SHARE)
+        numbers = self._numbers(widths, parameters.dtype)
         return Kernel(
             kernels.accumulate,
             numbers.reals,
@@ -168,7 +170,7 @@ class DenseNetwork(CompiledModel):
             standardisation(layout, parameters, self.scale),
             shares=MOST_SHARES,
             least_rows=least,
-            most_rows=2**40,
+            most_rows=LARGEST_SHARE,
             own_values=2 * sum(widths[1:]),
             decay={f"layer{n}.weights": float(self.weight_decay) for n in range(1, layers + 1)},
             uses_blas=True,
@@ -193,7 +195,7 @@ class DenseNetwork(CompiledModel):
         parameters = np.ascontiguousarray(parameters, dtype)
         inputs = inputs_of(features, standardisation(layout, parameters, self.scale), dtype)
         widths = (inputs.shape[1], *self.units(inputs.shape[1]))
-        numbers, rows, units = self._numbers(widths), len(inputs), widths[-1]
+        numbers, rows, units = self._numbers(widths, dtype), len(inputs), widths[-1]
         scores = np.empty((rows, units), dtype)
         size, seed = sum(widths[1:]), np.int64(0)
         outputs, slopes = np.empty((2, min(rows, SHARE_ROWS) * size), dtype)
@@ -217,11 +219,11 @@ class DenseNetwork(CompiledModel):
         """Return true beside predicted labels or numbers; None where there are no targets."""
         return None
 
-    def _numbers(self, widths: tuple[int, ...]) -> Numbers:
+    def _numbers(self, widths: tuple[int, ...], dtype: np.dtype) -> Numbers:
         layers = len(widths) - 1
         activations = [ACTIVATIONS[self.activation].code] * (layers - 1) + [IDENTITY]
         dropout = [float(self.dropout)] * (layers - 1) + [0.0]
-        loss = numbers_of(self.chosen_loss, dtype_of(self))
+        loss = numbers_of(self.chosen_loss, dtype)
         integers = [*loss, not self.needs_target, layers, *widths, *activations]
         reals = [self.constant, *dropout, *self.label_weights]
         return Numbers(np.array(reals), np.array(integers, np.int64))

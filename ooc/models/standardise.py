@@ -8,9 +8,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ooc.core.compiler import exact_kernel
-from ooc.kernels.rows import gather_part
-from ooc.kernels.share import Standard, call_gather
+from ooc.kernels.rows import gather_rows
+from ooc.kernels.share import Standard
 from ooc.models.contract import Layout, Statistics
 from ooc.models.declarations import Standardisation
 
@@ -56,23 +55,9 @@ def standardisation(layout: Layout, parameters: np.ndarray, scale: float) -> Sta
     return Standardisation(shift, 1.0 / np.where(deviation == 0, 1.0, deviation))
 
 
-@exact_kernel
-def _gather_all(
-    address: int, source: int, order: np.ndarray, standard: Standard, out: np.ndarray
-) -> None:
-    call_gather(
-        address,
-        (source, out.shape[1], order, np.int64(0), order.size, standard, out, np.int64(0),
-         np.int64(0)),
-    )  # fmt: skip
-
-
 def inputs_of(features: np.ndarray, standard: Standardisation, dtype: np.dtype) -> np.ndarray:
     """Return rows as they come to a model, (rows, F)."""
-    flat = np.ascontiguousarray(features.reshape(len(features), -1))
-    out = np.empty(flat.shape, dtype)
-    order = np.arange(len(flat), dtype=np.int32)
-    gather = gather_part(flat.dtype, dtype)
+    out = np.empty((len(features), features[:1].size), dtype)
     moved = Standard(standard.shift, standard.shift.astype(dtype), standard.factor.astype(dtype))
-    _gather_all(gather.address, flat.ctypes.data, order, moved, out)
+    gather_rows(features, np.arange(len(features), dtype=np.int32), out, moved)
     return out

@@ -13,9 +13,9 @@ import numpy as np
 from ooc.core.errors import InputError
 from ooc.optim.full_gradient import CG, LBFGS, FullGradient, Record
 from ooc.optim.optimizer import Common, Optimizer
+from ooc.optim.optimizers import adam, optimizer_from_config
 from ooc.optim.schedules import UNCHANGED, Schedule, schedule_from_config
 from ooc.optim.settings import SETTINGS
-from ooc.optim.optimizers import adam, optimizer_from_config
 
 
 @dataclass(frozen=True)

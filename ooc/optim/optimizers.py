@@ -22,7 +22,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from ooc.core.compiler import exact_kernel
+from ooc.core.compiler import lean_kernel
 from ooc.core.errors import InputError
 from ooc.optim.optimizer import Common, Optimizer, positive
 from ooc.optim.penalties import settle, soft_threshold
@@ -30,7 +30,7 @@ from ooc.optim.schedules import schedule_from_config
 from ooc.optim.settings import L1, OWN
 
 
-@exact_kernel
+@lean_kernel
 def shrink(
     parameters: np.ndarray, velocity: np.ndarray, mask: np.ndarray, length: float, l1: float
 ) -> None:

@@ -10,11 +10,11 @@ import math
 
 import numpy as np
 
-from ooc.core.compiler import exact_kernel
+from ooc.core.compiler import lean_kernel
 from ooc.optim.settings import CLIP
 
 
-@exact_kernel
+@lean_kernel
 def clip_scale(gradient: np.ndarray, settings: np.ndarray) -> float:
     """Return what a gradient is to be multiplied with, so that its norm is at most the limit.
 
@@ -46,7 +46,7 @@ def clip_scale(gradient: np.ndarray, settings: np.ndarray) -> float:
     return limit / norm if math.isfinite(norm) else math.nan
 
 
-@exact_kernel
+@lean_kernel
 def prepare(
     parameters: np.ndarray,
     gradient: np.ndarray,
@@ -69,7 +69,7 @@ def prepare(
             parameters[i] *= kept
 
 
-@exact_kernel
+@lean_kernel
 def soft_threshold(value: float, threshold: float) -> float:
     """Return the value moved towards zero by the threshold, and zero if it gets there.
 
@@ -84,7 +84,7 @@ def soft_threshold(value: float, threshold: float) -> float:
     return value - math.copysign(threshold, value)
 
 
-@exact_kernel
+@lean_kernel
 def settle(value: float, length: float, l1: float, penalised: bool) -> float:
     """Return where a step comes to rest: the L1 penalty's proximal map for a step of this length.
 

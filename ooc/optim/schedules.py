@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from ooc.core.compiler import by_address, exact_kernel, part
+from ooc.core.compiler import by_address, lean_kernel, part
 from ooc.core.errors import InputError
 
 RULE = types.float64(types.float64, types.float64, types.float64)
@@ -197,7 +197,7 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
 }
 
 
-@exact_kernel
+@lean_kernel
 def rate_factor(rule: int, warmup: int, first: float, second: float, step: int) -> float:
     """Return what the learning rate is multiplied with at a step, counted from 0.
 

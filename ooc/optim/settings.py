@@ -2,20 +2,21 @@
 
 import numpy as np
 
-from ooc.core.compiler import exact_kernel
+from ooc.core.compiler import lean_kernel
 from ooc.optim.schedules import rate_factor
 
 # Entries of the float64 settings: the learning rate; two factors that a run may change as it goes
 # on (a plateau lowers the one, a temperature heats or cools with the other); the address of the
-# schedule's rule, its warm-up and constants; penalties; the largest norm of a gradient (0: any); the decoupled decay of
-# parameters; how many times the rate a long run walks for a constant gradient of 1 (0 where each
-# parameter has a rate of its own); and from OWN on the constants that the optimizer calls its own.
+# schedule's rule, its warm-up and constants; penalties; the largest norm of a gradient (0: any);
+# the decoupled decay of parameters; how many times the rate a long run walks for a constant
+# gradient of 1 (0 where each parameter has a rate of its own); and from OWN on the constants that
+# the optimizer calls its own.
 RATE, FACTOR, HEAT, SCHEDULE, WARMUP, FIRST, SECOND, L2, L1, CLIP, DECAY, REACH, OWN = range(13)
 OWN_CONSTANTS = 4
 SETTINGS = OWN + OWN_CONSTANTS
 
 
-@exact_kernel
+@lean_kernel
 def rate_at(settings: np.ndarray, step: int) -> float:
     """Return the learning rate of a step, counted from 0.
 

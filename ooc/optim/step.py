@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from ooc.core.compiler import by_address, exact_kernel
+from ooc.core.compiler import by_address, lean_kernel
 from ooc.optim.penalties import clip_scale, prepare
 from ooc.optim.settings import DECAY, L2, rate_at
 
@@ -28,7 +28,7 @@ def update_of(real: Any) -> Any:
 call_update = by_address(lambda given: update_of(given[0].dtype))
 
 
-@exact_kernel
+@lean_kernel
 def step_piece(
     update: int,
     parameters: np.ndarray,
@@ -51,7 +51,7 @@ def step_piece(
     call_update(update, (parameters, gradient, state, settings, rate, step, penalised, first))
 
 
-@exact_kernel
+@lean_kernel
 def step_whole(
     update: int,
     parameters: np.ndarray,

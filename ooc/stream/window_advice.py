@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ooc.core.sizes import format_size
-from ooc.kernels.rows import gather, tile_rows
+from ooc.kernels.rows import gather_rows, tile_rows
 from ooc.store.dataset import Dataset
 from ooc.stream.block_statistics import Column, block_statistics
 from ooc.stream.mixing_theory import inflation, smallest_window
@@ -188,10 +188,10 @@ def _gather_rate(rows: int, values: int) -> float:
     order = np.random.Generator(np.random.SFC64(0)).permutation(rows).astype(np.int32)
     tile = np.empty((tile_rows(values), values), np.float32)
     step = min(len(tile), rows)
-    gather(window, False, order, 0, step, 1.0, tile, 0)
+    gather_rows(window, order[:step], tile[:step])
     done, begun = 0, time.perf_counter()
     while time.perf_counter() - begun < MEASURED_SECONDS:
         for start in range(0, rows - step + 1, step):
-            gather(window, False, order, start, step, 1.0, tile, 0)
+            gather_rows(window, order[start : start + step], tile[:step])
         done += (rows // step) * step * 4 * values
     return done / (time.perf_counter() - begun)

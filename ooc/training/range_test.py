@@ -17,9 +17,10 @@ from ooc.engines.engine import make_engine
 from ooc.engines.train_state import start
 from ooc.kernels.counters import LOSS_SUM
 from ooc.models.contract import Model
-from ooc.models.linear import LinearFamily
-from ooc.optim import RATE, Optimizer, sgd
+from ooc.models.declarations import first_rate
+from ooc.optim import Optimizer, sgd
 from ooc.optim.schedules import UNCHANGED
+from ooc.optim.settings import RATE
 from ooc.stream.loader import Loader
 from ooc.stream.reader import Window
 
@@ -36,7 +37,6 @@ MOST_TRIALS = 16
 TOLERANCE = 1e-3
 # Where the mean loss on the way is above the first one by more than this share, steps are too long.
 RISE = 0.02
-SCALE_FREE = ("adagrad", "rmsprop", "adam", "adamw")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,9 @@ def find_rate(model: Model, optimizer: Optimizer, loader: Loader, parameters: np
         loss_at = partial(
             _loss_at, model, optimizer, loader, parameters, batch, training, judging, before
         )
-        return _search(loss_at, _first_guess(model, optimizer, loader, training), before)
+        sample = window.features[training.order[:256]].astype(np.float64)
+        centre = first_rate(model, optimizer.reach, sample.reshape(len(sample), -1))
+        return _search(loss_at, centre, before)
     raise AssertionError("an epoch has a window")
 
 
@@ -125,20 +127,6 @@ def _search(loss_at: Callable[[float], float], centre: float, before: float) -> 
     return Found(chosen, tuple(Trial(rate, tried[rate]) for rate in sorted(tried)))
 
 
-def _first_guess(model: Model, optimizer: Optimizer, loader: Loader, window: Window) -> float:
-    """Return a rate to begin with: about one over the curvature, or what is usual."""
-    if optimizer.name in SCALE_FREE:
-        return 0.02 if isinstance(model, LinearFamily) else 0.001
-    if not isinstance(model, LinearFamily):
-        return 0.05
-    if model.standardise:
-        shape = loader.dataset.row_shape
-        return 1.0 / (1.0 + math.prod(shape))
-    rows = window.arrays[loader.dataset.features][window.order[:256]].astype(np.float64)
-    squares = float(np.mean(np.sum((model.scale * rows.reshape(len(rows), -1)) ** 2, axis=1)))
-    return 1.0 / (1.0 + squares) if math.isfinite(squares) else 1.0
-
-
 def _loss_at(
     model: Model,
     optimizer: Optimizer,
@@ -151,7 +139,7 @@ def _loss_at(
     rate: float,
 ) -> float:
     """Return the loss after a descent at this rate; infinite where it went up on the way."""
-    descents = start([replace(optimizer.with_rate(rate), schedule=UNCHANGED)], parameters)
+    descents = start([replace(optimizer.with_rate(rate), schedule=UNCHANGED)], parameters, model)
     engine = make_engine(model, loader, descents)
     engine.batch_size = batch
     try:
@@ -176,7 +164,7 @@ def _loss(model: Model, parameters: np.ndarray, loader: Loader, window: Window) 
     """
     if not np.isfinite(parameters).all():
         return math.inf
-    descents = start([sgd(1.0)], parameters)
+    descents = start([sgd(1.0)], parameters, model)
     descents.settings[0, RATE] = 0.0
     engine = make_engine(model, loader, descents)
     engine.batch_size = min(loader.plan.batch_size, len(window.order))

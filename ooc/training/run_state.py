@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ooc.core.errors import DivergedError
-from ooc.optim import rate_at
+from ooc.optim.settings import rate_at
 from ooc.runs import checkpoint
 from ooc.runs.checkpoint import sha256_of
 from ooc.runs.run import Run

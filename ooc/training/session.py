@@ -15,15 +15,11 @@ from ooc.core.errors import InputError
 from ooc.core.random_keys import Purpose, generator
 from ooc.engines.engine import Engine
 from ooc.engines.train_state import Descents, start
-from ooc.kernels.counters import BATCH_LOSS
-from ooc.models.classification import LinearClassifier
 from ooc.models.contract import Layout, Model
-from ooc.models.linear import LinearFamily
+from ooc.models.declarations import dtype_of
 from ooc.optim import Method
 from ooc.store.fingerprint import differences
 from ooc.stream.loader import Loader
-from ooc.stream.plan import Demand
-from ooc.training.preparation import fill_standardisation
 from ooc.training.range_test import Found, find_rate
 from ooc.version import VERSION
 
@@ -72,22 +68,14 @@ class Session:
         return self.engine.descents
 
 
-def first_parameters(model: Model, layout: Layout, loader: Loader) -> np.ndarray:
-    """Return the parameters that a run starts from, float32 (P,)."""
-    parameters = model.init(layout, generator(loader.plan.order.seed, Purpose.PARAMETERS))
-    if isinstance(model, LinearFamily) and model.standardise:
-        rows = Loader(
-            loader.dataset,
-            1,
-            arrays=[loader.dataset.features],
-            demand=Demand(batch_copies=0),
-            memory=loader.stream.memory,
-            shuffle="none",
-            readers=loader.plan.readers,
-            io=loader.stream.io,
-            on_bad_chunk=loader.stream.on_bad_chunk,
-        )
-        fill_standardisation(model, rows, parameters)
+def first_parameters(
+    model: Model, layout: Layout, seed: int, parts: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Return the parameters that a run starts from, (P,), with the fixed parts that were found."""
+    parameters = model.init(layout, generator(seed, Purpose.PARAMETERS)).astype(dtype_of(model))
+    views = layout.views(parameters)
+    for name, values in parts.items():
+        views[name][...] = values
     return parameters
 
 
@@ -106,29 +94,18 @@ def with_rates(
             if optimizer.rate is None:
                 found = find_rate(model, optimizer, loader, parameters)
                 optimizer = optimizer.with_rate(found.rate)
-            schedule = optimizer.schedule.for_steps(epochs * loader.plan.steps)
+            schedule = optimizer.rates.for_steps(epochs * loader.plan.steps)
             method = replace(method, optimizer=replace(optimizer, schedule=schedule))
         known.append(method)
     return tuple(known), found
 
 
-def load_descents(method: Method, arrays: Mapping[str, np.ndarray]) -> Descents:
+def load_descents(method: Method, arrays: Mapping[str, np.ndarray], model: Model) -> Descents:
     """Return a descent as it was saved."""
-    descents = start((method,), arrays["iterate"])
+    descents = start((method,), arrays["iterate"], model)
     descents.state[0] = arrays["optimizer_state"]
     descents.totals[0] = arrays["totals"]
-    # The rows of a batch that was begun, and never ended, are read again.
-    descents.totals[0, BATCH_LOSS] = 0.0
     return descents
-
-
-def model_as_saved(model: Model, saved: Mapping[str, Any]) -> Model:
-    """Return a model with what was found in the data when a run began."""
-    if isinstance(model, LinearFamily):
-        model = replace(model, standardise=bool(saved["standardise"]))
-    if isinstance(model, LinearClassifier) and saved["class_weights"] is not None:
-        model = replace(model, class_weights=tuple(saved["class_weights"]))
-    return model
 
 
 def versions() -> dict[str, str]:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ooc.core.errors import InputError
-from ooc.engines.engine import batch_rows_held, engine_bytes, make_engine, optional_bytes
+from ooc.engines.engine import engine_bytes, make_engine
 from ooc.engines.train_state import start
 from ooc.metrics import Report, silent
 from ooc.models.contract import Layout, Model
+from ooc.models.declarations import arrays_of, prepare, prepared_like
 from ooc.optim import Method, Optimizer, as_method, method_from_config
 from ooc.runs import checkpoint
 from ooc.runs.run import Run, load
@@ -23,17 +24,16 @@ from ooc.stream.loader import Loader
 from ooc.stream.options import StreamOptions, make_stream
 from ooc.stream.plan import Demand
 from ooc.training.fit_loop import fit_session
-from ooc.training.preparation import decided, with_counted_classes
 from ooc.training.run_state import restore_watchers
 from ooc.training.session import (
     Session,
     check_same,
     first_parameters,
     load_descents,
-    model_as_saved,
     versions,
     with_rates,
 )
+from ooc.training.statistics import RowStatistics
 from ooc.training.watchers.callbacks import Callbacks, CallbackWatcher
 from ooc.training.watchers.ending import MethodWatcher, StopWatcher
 from ooc.training.watchers.halving import Halving, HalvingWatcher
@@ -259,14 +259,14 @@ class Trainer:
             where = str(run_dir)
             check_same(where, "version", saved["versions"], versions())
             check_same(where, "setting", saved["trainer"], self.to_config())
-            model = model_as_saved(self.model, saved["model"])
+            model = prepared_like(self.model, saved["model"])
             loader, held_out = self._loaders(dataset, model, [self._method])
             marks = fingerprint(loader.dataset, loader.names, self.stream.io)
             check_same(where, "dataset", saved["fingerprint"], marks)
             loader.load_state_dict(saved["position"])
             if saved["finished"]:
                 return load(run_dir, model)
-            descents = load_descents(method_from_config(saved["optimizer"]), arrays)
+            descents = load_descents(method_from_config(saved["optimizer"]), arrays, model)
             session = Session(
                 model,
                 _layout(model, dataset),
@@ -351,14 +351,14 @@ class Trainer:
     ) -> tuple[Session, Loader | None]:
         """Find in the data what is not given, and start every descent."""
         loader, held_out = loaders
-        model = with_counted_classes(self.model, loader.dataset)
-        model = decided(model, loader)
+        prepared = prepare(self.model, RowStatistics(loader))
+        model = prepared.model
         if model != self.model:
             loader, held_out = self._loaders(dataset, model, list(methods.values()))
         layout = _layout(model, dataset)
-        parameters = first_parameters(model, layout, loader)
+        parameters = first_parameters(model, layout, self.stream.seed, prepared.parts)
         known, found = with_rates(list(methods.values()), model, loader, parameters, epochs)
-        engine = make_engine(model, loader, start(known, parameters), self._is_full)
+        engine = make_engine(model, loader, start(known, parameters, model), self._is_full)
         marks = fingerprint(loader.dataset, loader.names, self.stream.io)
         settings = [
             {**self.to_config(), "optimizer": each.to_config()} for each in methods.values()
@@ -401,11 +401,7 @@ class Trainer:
         self, dataset: Dataset, model: Model, methods: Sequence[Method]
     ) -> tuple[Loader, Loader | None]:
         """Return the loader of the rows to train on, and of those to evaluate on."""
-        if model.needs_target and dataset.target is None:
-            raise InputError(
-                f"{dataset.path} has no array 'y', and the model needs targets; "
-                "name the array that holds them with target="
-            )
+        names = arrays_of(model, dataset)
         check_targets(model, dataset)
         layout, validation, beside = _layout(model, dataset), None, 0
         if self.validation is not None:
@@ -416,23 +412,14 @@ class Trainer:
             beside = extra_bytes(validation) + 4 * layout.size * len(methods)
         full = self._is_full
         rows = dataset.rows if full or isinstance(self.batch_size, str) else self.batch_size
-        target = dataset.target if model.needs_target else None
-        names = [name for name in (dataset.features, target, dataset.weight) if name is not None]
-        row_bytes = sum(spec.row_bytes for spec in dataset.specs(tuple(names)))
         most = rows if self.steering is None else self.steering.largest_batch(rows)
         if most > dataset.rows:
             raise InputError(
                 f"a batch of {most} rows is larger than the dataset of {dataset.rows} rows; "
                 f"lower the batch size to {dataset.rows} or less"
             )
-        used = engine_bytes(model, layout, methods, most, full)
-        held = batch_rows_held(model, most, full or self._method.full is not None)
-        demand = Demand(
-            used + beside + held * row_bytes,
-            batch_copies=0,
-            optional_bytes=optional_bytes(model, layout, most, len(methods), full),
-            largest_batch=most,
-        )
+        used = engine_bytes(model, dataset, methods, most, full)
+        demand = Demand(used + beside, batch_copies=0, largest_batch=most)
         # The gradient over all rows is the same in any order.
         stream = (
             replace(self.stream, shuffle="none") if self._method.takes_all_rows else self.stream

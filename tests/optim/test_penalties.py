@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import ElasticNet, Ridge
 
-from ooc.optim import OPTIMIZERS, Optimizer, clip_scale, sgd
+from ooc.optim import OPTIMIZERS, Optimizer, sgd
+from ooc.optim.penalties import clip_scale
 from ooc.optim.penalties import soft_threshold
 from ooc.optim.schedules import cosine
 

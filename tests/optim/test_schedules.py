@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ooc.core.errors import InputError
-from ooc.optim import FACTOR, rate_at, sgd
+from ooc.optim import sgd
+from ooc.optim.settings import FACTOR, rate_at
 from ooc.optim.schedules import (
     SCHEDULES,
     Schedule,

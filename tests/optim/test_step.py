@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ooc.optim import OPTIMIZERS, Optimizer, clip_scale, sgd, update_piece
+from ooc.optim import OPTIMIZERS, Optimizer, sgd
+from ooc.optim.penalties import clip_scale
 from ooc.optim.schedules import cosine, inverse_scaling
 
 SIZE, STEPS = 17, 100

@@ -9,7 +9,7 @@ from ooc.core.errors import InputError
 from ooc.engines.engine import Engine
 from ooc.engines.train_state import Descents
 from ooc.kernels.counters import LOSS_SUM, NEVER
-from ooc.optim import rate_at
+from ooc.optim.settings import rate_at
 from ooc.training.watchers.watcher import Moment, Watcher, next_multiple
 
 

@@ -18,7 +18,7 @@ from ooc.kernels.counters import (
     SIGNAL_NOISE,
     SIGNAL_SQUARES,
 )
-from ooc.optim import CODE, MOMENTUM, NESTEROV, OWN, PLAIN, rate_at
+from ooc.optim.settings import REACH, rate_at
 
 # Of the normal distribution: 95 percent lie within so many standard deviations.
 Z = 1.959963984540054
@@ -106,10 +106,8 @@ def effective_rate(settings: np.ndarray, step: int) -> float | None:
     >>> effective_rate(adam(0.1).settings(), 0) is None
     True
     """
-    code = int(settings[CODE])
-    if code in (MOMENTUM, NESTEROV):
-        return float(rate_at(settings, step) / (1.0 - settings[OWN]))
-    return float(rate_at(settings, step)) if code in PLAIN else None
+    reach = float(settings[REACH])
+    return float(rate_at(settings, step)) * reach if reach > 0 else None
 
 
 class _Means(NamedTuple):

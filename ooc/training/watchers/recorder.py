@@ -11,7 +11,7 @@ from ooc.core.process import age_seconds, peak_bytes, resident_bytes
 from ooc.engines.train_state import Descents
 from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, LOSS_SUM
 from ooc.metrics import Progress, Report
-from ooc.optim import rate_at
+from ooc.optim.settings import rate_at
 from ooc.runs.run_directory import append_history
 from ooc.stream.reader import Window
 from ooc.training.session import Session

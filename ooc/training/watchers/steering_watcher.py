@@ -7,7 +7,7 @@ import numpy as np
 
 from ooc.engines.engine import Engine
 from ooc.kernels.counters import NEVER
-from ooc.optim import HEAT
+from ooc.optim.settings import HEAT
 from ooc.training.watchers.steering import Steering
 from ooc.training.watchers.watcher import Moment, Watcher
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.models.contract import Layout, Model
-from ooc.optim import FACTOR
 from ooc.optim.schedules import plateau_factor
+from ooc.optim.settings import FACTOR
 from ooc.runs.evaluation import evaluate_batches
 from ooc.runs.scoring import scoring_loader
 from ooc.store.dataset import Dataset

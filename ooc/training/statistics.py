@@ -1,0 +1,165 @@
+"""What a model may ask of all rows before it is trained: moments of features, counts of classes."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+
+from ooc.core.errors import DataError
+from ooc.store.columns import pieces_of
+from ooc.stream.loader import Loader
+from ooc.stream.plan import Demand
+from ooc.stream.reader import Window
+
+# A window is cut into so many parts, whose moments are merged in their order: how many threads
+# there are makes no difference.
+PARTS = 8
+THREADS = 2
+PIECE_BYTES = 2**20
+
+
+class RowStatistics:
+    """Answers of one run's rows; see `ooc.models.contract.Statistics`.
+
+    Parameters
+    ----------
+    loader
+        The run's own; its position stays.
+    """
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader, self._dataset = loader, loader.dataset
+
+    def sample_moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and deviation of each feature in the run's first window."""
+        for window in self._loader.looked_at():
+            return _mean_and_deviation(_window_moments(window, window.order))
+        raise AssertionError("an epoch has a window")
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and deviation of each feature over all rows.
+
+        Raises
+        ------
+        DataError
+            If a value is not finite; its row is named.
+        """
+        loader, total = self._loader, None
+        rows = Loader(
+            self._dataset,
+            1,
+            arrays=[self._dataset.features],
+            demand=Demand(batch_copies=0),
+            memory=loader.stream.memory,
+            shuffle="none",
+            readers=loader.plan.readers,
+            io=loader.stream.io,
+            on_bad_chunk=loader.stream.on_bad_chunk,
+        )
+        for window in rows.windows(1):
+            if len(window.order) == 0:
+                continue
+            found = _window_moments(window, window.order)
+            if not np.isfinite(found).all():
+                raise _bad_row(window)
+            total = found if total is None else merge_moments(total, found)
+        if total is None:
+            raise DataError(
+                f"no row of {self._dataset.path} could be read; there is nothing to measure"
+            )
+        return _mean_and_deviation(total)
+
+    def class_counts(self, classes: int, model: str, targets: str) -> np.ndarray:
+        """Return how many rows each label has.
+
+        Raises
+        ------
+        DataError
+            If a class has no rows, or a label is none of the classes.
+        """
+        counts, dataset = np.zeros(classes, np.int64), self._dataset
+        name, selection = str(dataset.target), dataset.selection
+        names = dict.fromkeys([name, *(selection.arrays if selection else ())])
+        for first, stop, arrays in pieces_of(dataset, list(names)):
+            labels, rows = arrays[name].astype(np.float64).reshape(-1), np.arange(first, stop)
+            if selection is not None:
+                chosen = selection.contains(first, stop, arrays)
+                labels, rows = labels[chosen], rows[chosen]
+            whole = (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
+            if not whole.all():
+                place = int(np.argmin(whole))
+                raise DataError(
+                    f"row {rows[place]} has target {labels[place]}, but {model} takes "
+                    f"{targets}; correct the row, or choose another model"
+                )
+            counts += np.bincount(labels.astype(np.int64), minlength=classes)
+        if not counts.all():
+            raise DataError(
+                f"class {int(np.argmin(counts))} has no rows in {dataset.path}, so that classes "
+                "cannot be balanced; give class_weights as numbers"
+            )
+        return counts
+
+
+def _window_moments(window: Window, order: np.ndarray) -> np.ndarray:
+    """Return (3, F) float64: count, mean and summed squared distance from it, of these rows."""
+    rows = window.features.reshape(len(window.features), -1)
+    work = partial(_moments_of, rows)
+    parts = [part for part in np.array_split(order, PARTS) if len(part)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = list(pool.map(work, parts))
+    total = found[0]
+    for one in found[1:]:
+        total = merge_moments(total, one)
+    return total
+
+
+def _moments_of(rows: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Return the moments of some rows, taken a few at a time."""
+    step = max(1, PIECE_BYTES // (8 * rows.shape[1]))
+    total = None
+    for first in range(0, len(order), step):
+        values = rows.take(order[first : first + step], axis=0).astype(np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):
+            mean = values.mean(axis=0)
+            np.subtract(values, mean, out=values)
+            squares = np.einsum("ij,ij->j", values, values)
+        found = np.stack([np.full_like(mean, len(values)), mean, squares])
+        total = found if total is None else merge_moments(total, found)
+    assert total is not None, "there are rows"
+    return total
+
+
+def merge_moments(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the moments of two sets of rows together (Chan, Golub and LeVeque 1983).
+
+    Parameters
+    ----------
+    one, other
+        (3, F) float64: count, mean, and summed squared distance from the mean.
+
+    Examples
+    --------
+    >>> two, four = np.array([[1.0], [2.0], [0.0]]), np.array([[1.0], [4.0], [0.0]])
+    >>> merge_moments(two, four).ravel()
+    array([2., 3., 2.])
+    """
+    count, distance = one[0] + other[0], other[1] - one[1]
+    share = other[0] / count
+    squares = one[2] + other[2] + distance**2 * one[0] * share
+    return np.stack([count, one[1] + distance * share, squares])
+
+
+def _mean_and_deviation(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    count, mean, squares = moments
+    return mean, np.sqrt(squares / count)
+
+
+def _bad_row(window: Window) -> DataError:
+    values = window.features[window.order].reshape(len(window.order), -1)
+    finite = np.isfinite(values)
+    place, column = np.argwhere(~finite)[0].tolist()
+    row = int(window.rows(window.order[place : place + 1].astype(np.int64))[0])
+    return DataError(
+        f"row {row} has {values[place, column]} in feature {column}; remove or fill such rows first"
+    )
