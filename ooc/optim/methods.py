@@ -245,7 +245,10 @@ def method_from_config(config: Mapping[str, Any]) -> Method:
             options["schedule"] = schedule_from_config(options["schedule"])
         if options.get("memory") == 0:  # conjugate gradients have none
             del options["memory"]
-        return FULL_GRADIENT[name](given["rate"], **options)
+        made = FULL_GRADIENT[name](given["rate"], **options)
+        if made.to_config().keys() != given.keys():
+            raise KeyError(f"it has {', '.join(made.to_config())}")
+        return made
     except (KeyError, TypeError) as error:
         raise InputError(f"method {name} cannot be made from {given}: {error}") from None
 
