@@ -7,7 +7,6 @@ in `descent` or `adaptive`, and one branch of `update_piece` in `step`. An updat
 model: it sees vectors, and one vector of settings, whose entries are named in `settings`.
 """
 
-from ooc.optim.full_gradient import FullGradient
 from ooc.optim.methods import (
     FULL_GRADIENT,
     Method,
@@ -72,7 +71,6 @@ __all__ = [
     "SETTINGS",
     "WARMUP",
     "Common",
-    "FullGradient",
     "Method",
     "Optimizer",
     "adagrad",
