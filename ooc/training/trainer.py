@@ -289,15 +289,6 @@ class Trainer:
         """Whether every step takes all rows."""
         return self.batch_size == FULL or self._method.takes_all_rows
 
-    def _passes(self, epochs: int | None) -> int:
-        """Return how many passes there are, or at most, from how many were asked for."""
-        method = self._method
-        epochs = method.usual_passes if epochs is None else epochs
-        if epochs < method.fewest_passes:
-            name = "" if method.full is None else f" for {method.name}"
-            raise InputError(f"epochs must be at least {method.fewest_passes}{name}, not {epochs}")
-        return epochs
-
     def _fit(
         self,
         dataset: Dataset,
@@ -306,7 +297,7 @@ class Trainer:
         run_dir: str | Path | None,
         watch: Watch,
     ) -> dict[str, Run]:
-        epochs, folders = self._passes(epochs), list[Path]()
+        epochs, folders = self._method.passes(epochs), list[Path]()
         if run_dir is not None:
             folders = [Path(run_dir, name) for name in methods]
             for folder in [Path(run_dir), *folders]:

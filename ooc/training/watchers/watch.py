@@ -7,12 +7,11 @@ from ooc.metrics import Report, silent
 from ooc.stream.loader import Loader
 from ooc.training.session import Session
 from ooc.training.watchers.callbacks import Callbacks, CallbackWatcher
-from ooc.training.watchers.ending import MethodWatcher, StopWatcher
+from ooc.training.watchers.end import EndWatcher
 from ooc.training.watchers.halving import Halving, HalvingWatcher
 from ooc.training.watchers.recorder import Recorder
 from ooc.training.watchers.saver import Saver, Saving
-from ooc.training.watchers.steering import Steering
-from ooc.training.watchers.steering_watcher import SteeringWatcher
+from ooc.training.watchers.steering import Steering, SteeringWatcher
 from ooc.training.watchers.validation import Validation, Validator
 from ooc.training.watchers.watcher import Watcher
 
@@ -58,8 +57,9 @@ def make_watchers(watch: Watch, session: Session, held_out: Loader | None) -> li
     if watch.steering is not None:
         watchers.append(SteeringWatcher(watch.steering, engine, plan.batch_size))
     watchers.append(CallbackWatcher(watch.callbacks, engine))
-    stop = StopWatcher(watch.stop)
+    end = EndWatcher(engine, watch.stop)
     if session.folders:
-        watchers.append(Saver(watch.saving, session, watchers, recorders, stop))
-    watchers += [MethodWatcher(engine), stop]
+        # It is given this list itself: who is entered later is saved, too.
+        watchers.append(Saver(watch.saving, session, watchers, recorders, end))
+    watchers.append(end)
     return watchers
