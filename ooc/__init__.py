@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ooc.store.dataset import open
     from ooc.store.writer import create
     from ooc.stream.loader import Loader
+    from ooc.stream.options import StreamOptions
     from ooc.stream.splits import split
     from ooc.training.resume import resume
     from ooc.training.trainer import Trainer
@@ -33,6 +34,7 @@ _HOMES = {
     "Loader": "ooc.stream.loader",
     "Saving": "ooc.training.watchers.saver",
     "Steering": "ooc.training.watchers.steering",
+    "StreamOptions": "ooc.stream.options",
     "Trainer": "ooc.training.trainer",
     "Validation": "ooc.training.watchers.validation",
     "create": "ooc.store.writer",
@@ -58,6 +60,7 @@ __all__ = [
     "Loader",
     "Saving",
     "Steering",
+    "StreamOptions",
     "Trainer",
     "Validation",
     "create",

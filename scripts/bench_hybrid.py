@@ -27,6 +27,7 @@ from ooc.runs.run import load
 from ooc.store.dataset import open as open_dataset
 from ooc.store.writer import Columns, Field
 from ooc.stream.loader import Loader
+from ooc.stream.plan import Demand
 from ooc.synthetic.fill import fill
 
 FEATURES = 128
@@ -57,7 +58,9 @@ def make(path: Path, rows: int, seed: int, spread: float) -> None:
 def gradient_norm(run_dir: Path, data: Path, memory: str) -> float:
     """Return the norm of the gradient over all rows at a run's parameters."""
     run = load(run_dir)
-    loader = Loader(open_dataset(str(data)), 1, memory=memory, shuffle="none", batch_copies=0)
+    loader = Loader(
+        open_dataset(str(data)), 1, memory=memory, shuffle="none", demand=Demand(batch_copies=0)
+    )
     point, total, rows = run.parameters.astype(np.float64), np.zeros(run.parameters.size), 0
     sums = make_sums(run.model, loader, run.parameters)
     for window in loader.windows(1):

@@ -79,7 +79,7 @@ def test_the_check_can_fail(big: Path, tmp_path: Path) -> None:
         "import json, numpy as np, ooc\n"
         "hoard = np.ones(400 * 2**20, np.uint8)\n"
         f"dataset = ooc.open({str(big)!r})\n"
-        "trainer = ooc.Trainer(ooc.models.Logistic(), ooc.optim.sgd(0.05), 1024, '464MiB')\n"
+        "trainer = ooc.Trainer(ooc.models.Logistic(), ooc.optim.sgd(0.05), 1024, memory='464MiB')\n"
         "import threading; stop = threading.Event(); stop.set()\n"
         "print(json.dumps(dict(trainer.fit(dataset, stop=stop).results)))"
     )

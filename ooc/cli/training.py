@@ -96,17 +96,11 @@ def resume(
     from ooc.training.resume import resume as go_on
 
     saving = saving_of(save_seconds, save_steps, keep)
+    options: dict[str, Any] = {"readers": readers, "io": io}
+    if memory is not None:
+        options["memory"] = memory
     with stopping_signals() as (stop, caught), ProgressDisplay(f"resume {run}") as report:
-        result = go_on(
-            run,
-            saving=saving,
-            log_every=log_every,
-            report=report,
-            stop=stop,
-            readers=readers,
-            io=io,
-            **({} if memory is None else {"memory": memory}),
-        )
+        result = go_on(run, saving=saving, log_every=log_every, report=report, stop=stop, **options)
     show({**result.results, "run": str(run)}, json_)
     if caught:
         raise typer.Exit(128 + caught[0])

@@ -34,7 +34,7 @@ class Method:
     Examples
     --------
     >>> from ooc.optim import sgd
-    >>> as_method(sgd(0.1)).usual_passes, lbfgs().usual_passes
+    >>> as_method(sgd(0.1)).passes(None), lbfgs().passes(None)
     (1, 100)
     """
 
@@ -48,16 +48,6 @@ class Method:
         return self.optimizer is None
 
     @property
-    def usual_passes(self) -> int:
-        """Passes that are made, or at most, where their number is not given."""
-        return 1 if self.full is None else 100
-
-    @property
-    def fewest_passes(self) -> int:
-        """Passes that it needs at least."""
-        return 1 if self.full is None else 2
-
-    @property
     def rate(self) -> float | None:
         """Learning rate of its optimizer, if it has one."""
         return None if self.optimizer is None else self.optimizer.rate
@@ -66,6 +56,20 @@ class Method:
     def schedule(self) -> Schedule:
         """Schedule of its optimizer."""
         return UNCHANGED if self.optimizer is None else self.optimizer.rates
+
+    def passes(self, wanted: int | None) -> int:
+        """Return how many passes over the data there are; at most, with the gradient over all rows.
+
+        Raises
+        ------
+        InputError
+            If so few are of no use.
+        """
+        usual, fewest = (1, 1) if self.full is None else (100, 2)
+        if wanted is not None and wanted < fewest:
+            name = "" if self.full is None else f" for {self.name}"
+            raise InputError(f"epochs must be at least {fewest}{name}, not {wanted}")
+        return usual if wanted is None else wanted
 
     def check(self, batch_size: int | str, sampling: str) -> None:
         """Refuse batches or a way of sampling that do not go with it."""
@@ -245,7 +249,10 @@ def method_from_config(config: Mapping[str, Any]) -> Method:
             options["schedule"] = schedule_from_config(options["schedule"])
         if options.get("memory") == 0:  # conjugate gradients have none
             del options["memory"]
-        return FULL_GRADIENT[name](given["rate"], **options)
+        made = FULL_GRADIENT[name](given["rate"], **options)
+        if made.to_config().keys() != given.keys():
+            raise KeyError(f"it has {', '.join(made.to_config())}")
+        return made
     except (KeyError, TypeError) as error:
         raise InputError(f"method {name} cannot be made from {given}: {error}") from None
 

@@ -19,21 +19,14 @@ def _option(default: Any, help_text: str, unset: str | None = None, *, bits: boo
 class StreamOptions:
     """How rows are read and mixed; what Loader, Trainer, noise measurement and shell share.
 
-    Attributes
-    ----------
-    memory
-        Bytes that the whole process may use, such as "1GiB".
-    seed
-        Seed of the order, and of all else that is random.
-    shuffle
-        "blocks" or "none".
+    Each field's metadata says what it is for. Beyond that:
+
     window
-        Blocks of a window at most. "auto" reads a sample of blocks and takes the fewest by which
-        the variance of batch means is at most 1.05 times that of a full shuffle, and 64 MiB at
-        least, see `ooc.stream.window_advice`. "fit", or None: as many as there is room for.
+        "auto" reads a sample of blocks and takes the fewest by which the variance of batch means
+        is at most 1.05 times that of a full shuffle, and 64 MiB at least, see
+        `ooc.stream.window_advice`. None is "fit".
     lanes
-        L, fixed shares of the blocks, of which each batch takes B/L rows, see
-        `ooc.stream.order.Order`.
+        L; each batch takes B/L rows of every lane, see `ooc.stream.order.Order`.
     sampling
         "once": each row once an epoch. Or an epoch of N independent draws with replacement, in
         which row i comes up, on average and exactly:
@@ -44,14 +37,6 @@ class StreamOptions:
 
         `Batch.importance` then holds W / (N w_i), by which any mean is unbiased again. A model
         learns from drawn rows as they come: importance weights are for estimates.
-    readers
-        Threads that read; the stream does not depend on them.
-    io
-        "auto", "direct" (past the page cache) or "buffered" (dropped from it behind).
-    on_bad_chunk
-        "raise", or "skip": leave out the rows of chunks that cannot be read, and count them.
-    block_rows
-        Rows of a block; by default a chunk of the features, or a few small ones.
 
     Raises
     ------

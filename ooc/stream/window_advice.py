@@ -109,7 +109,7 @@ def advise(dataset: Dataset, plan: Plan, limit: float = LIMIT, io: str = "auto")
     --------
     >>> import ooc
     >>> dataset = ooc.open(example_dataset)
-    >>> advice = advise(dataset, ooc.Loader(dataset, 50, "512MiB").plan)
+    >>> advice = advise(dataset, ooc.Loader(dataset, 50, memory="512MiB", window="fit").plan)
     >>> advice.enough, advice.needed_blocks
     (True, 1)
     """

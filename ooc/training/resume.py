@@ -13,11 +13,12 @@ from ooc.runs.run import Run
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_dataset
 from ooc.stream.options import NAMES, StreamOptions, make_stream
-from ooc.training.trainer import NO_CALLBACKS, Trainer
+from ooc.training.trainer import Trainer
 from ooc.training.watchers.callbacks import Callbacks
 from ooc.training.watchers.saver import USUAL, Saving
 from ooc.training.watchers.steering import steering_from_config
 from ooc.training.watchers.validation import Validation
+from ooc.training.watchers.watch import NO_CALLBACKS
 
 
 def resume(

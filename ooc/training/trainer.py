@@ -34,33 +34,14 @@ from ooc.training.session import (
     with_rates,
 )
 from ooc.training.statistics import RowStatistics
-from ooc.training.watchers.callbacks import Callbacks, CallbackWatcher
-from ooc.training.watchers.ending import MethodWatcher, StopWatcher
-from ooc.training.watchers.halving import Halving, HalvingWatcher
-from ooc.training.watchers.recorder import Recorder
-from ooc.training.watchers.saver import USUAL, Saver, Saving
+from ooc.training.watchers.callbacks import Callbacks
+from ooc.training.watchers.halving import Halving
+from ooc.training.watchers.saver import USUAL, Saving
 from ooc.training.watchers.steering import Steering
-from ooc.training.watchers.steering_watcher import SteeringWatcher
-from ooc.training.watchers.validation import (
-    Validation,
-    Validator,
-    extra_bytes,
-    validation_loader,
-)
-from ooc.training.watchers.watcher import Watcher
+from ooc.training.watchers.validation import Validation, extra_bytes, validation_loader
+from ooc.training.watchers.watch import NO_CALLBACKS, Watch, make_watchers
 
 FULL = "full"
-NO_CALLBACKS = Callbacks()
-
-
-@dataclass(frozen=True)
-class _Guests:
-    """What a call brings to a session: who is told of it, and who may end it."""
-
-    report: Report = silent
-    stop: threading.Event | None = None
-    callbacks: Callbacks = NO_CALLBACKS
-    halving: Halving | None = None
 
 
 @dataclass(frozen=True, init=False)
@@ -127,18 +108,11 @@ class Trainer:
         stream: StreamOptions | None = None,
         **options: Any,
     ) -> None:
-        given = {
-            "model": model,
-            "optimizer": optimizer,
-            "batch_size": batch_size,
-            "validation": validation,
-            "saving": saving,
-            "log_every": log_every,
-            "steering": steering,
-            "stream": make_stream(stream, options),
-        }
-        for name, value in given.items():
-            object.__setattr__(self, name, value)
+        self.__dict__.update(
+            model=model, optimizer=optimizer, batch_size=batch_size, validation=validation,
+            saving=saving, log_every=log_every, steering=steering,
+            stream=make_stream(stream, options),
+        )  # fmt: skip
         if isinstance(batch_size, str) and batch_size != FULL:
             raise InputError(f'batch_size is a number of rows, or "full", not {batch_size!r}')
         if log_every is not None and log_every < 1:
@@ -182,7 +156,8 @@ class Trainer:
             If the loss or a parameter stops being finite although the data are.
         """
         methods = {"": self._method}
-        return self._fit(dataset, methods, epochs, run_dir, _Guests(report, stop, callbacks))[""]
+        watch = self._watch(report, stop, callbacks)
+        return self._fit(dataset, methods, epochs, run_dir, watch)[""]
 
     def fit_many(
         self,
@@ -234,8 +209,8 @@ class Trainer:
                 raise InputError(f"{method.name} asks for passes of its own; train it with fit")
             if not name or Path(name).name != name:
                 raise InputError(f"{name!r} cannot be the name of a folder; choose another name")
-        guests = _Guests(report, stop, halving=halving)
-        return self._fit(dataset, methods, epochs, run_dir, guests)
+        watch = self._watch(report, stop, halving=halving)
+        return self._fit(dataset, methods, epochs, run_dir, watch)
 
     def resume(
         self,
@@ -280,7 +255,8 @@ class Trainer:
                 marks,
             )
             cut_history(run_dir, saved["step"])
-            watchers = self._watchers(session, held_out, _Guests(report, stop, callbacks))
+            watch = self._watch(report, stop, callbacks)
+            watchers = make_watchers(watch, session, held_out)
             restore_watchers(watchers, arrays, saved)
             return fit_session(session, watchers, resumed=True)[""]
 
@@ -313,24 +289,15 @@ class Trainer:
         """Whether every step takes all rows."""
         return self.batch_size == FULL or self._method.takes_all_rows
 
-    def _passes(self, epochs: int | None) -> int:
-        """Return how many passes there are, or at most, from how many were asked for."""
-        method = self._method
-        epochs = method.usual_passes if epochs is None else epochs
-        if epochs < method.fewest_passes:
-            name = "" if method.full is None else f" for {method.name}"
-            raise InputError(f"epochs must be at least {method.fewest_passes}{name}, not {epochs}")
-        return epochs
-
     def _fit(
         self,
         dataset: Dataset,
         methods: Mapping[str, Method],
         epochs: int | None,
         run_dir: str | Path | None,
-        guests: "_Guests",
+        watch: Watch,
     ) -> dict[str, Run]:
-        epochs, folders = self._passes(epochs), list[Path]()
+        epochs, folders = self._method.passes(epochs), list[Path]()
         if run_dir is not None:
             folders = [Path(run_dir, name) for name in methods]
             for folder in [Path(run_dir), *folders]:
@@ -338,7 +305,7 @@ class Trainer:
         loaders = self._loaders(dataset, self.model, list(methods.values()))
         with nullcontext() if run_dir is None else locked(Path(run_dir)):
             session, held_out = self._begin(dataset, methods, epochs, folders, loaders)
-            watchers = self._watchers(session, held_out, guests)
+            watchers = make_watchers(watch, session, held_out)
             return fit_session(session, watchers, resumed=False)
 
     def _begin(
@@ -370,32 +337,15 @@ class Trainer:
         )  # fmt: skip
         return session, held_out
 
-    def _watchers(
-        self, session: Session, held_out: Loader | None, guests: "_Guests"
-    ) -> list[Watcher]:
-        """Return all that watches a session, in the order in which it is asked."""
-        engine, loader = session.engine, session.loader
-        recorders = [
-            Recorder(session, number, self.log_every, guests.report)
-            for number in range(len(session.names))
-        ]
-        validators: list[Validator] = []
-        if self.validation is not None and held_out is not None:
-            validators = [
-                Validator(session, recorder, self.validation, held_out) for recorder in recorders
-            ]
-        watchers: list[Watcher] = [*recorders, *validators]
-        if guests.halving is not None:
-            steps = session.epochs * loader.plan.steps
-            watchers.append(HalvingWatcher(guests.halving, engine, steps, validators))
-        if self.steering is not None:
-            watchers.append(SteeringWatcher(self.steering, engine, loader.plan.batch_size))
-        watchers.append(CallbackWatcher(guests.callbacks, engine))
-        stop = StopWatcher(guests.stop)
-        if session.folders:
-            watchers.append(Saver(self.saving, session, watchers, recorders, stop))
-        watchers += [MethodWatcher(engine), stop]
-        return watchers
+    def _watch(
+        self,
+        report: Report,
+        stop: threading.Event | None,
+        callbacks: Callbacks = NO_CALLBACKS,
+        halving: Halving | None = None,
+    ) -> Watch:
+        own = (self.validation, self.steering, self.saving, self.log_every)
+        return Watch(*own, report, stop, callbacks, halving)
 
     def _loaders(
         self, dataset: Dataset, model: Model, methods: Sequence[Method]

@@ -1,7 +1,8 @@
 """What a user of the library wants to be called for: after steps, and at epochs' ends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -88,9 +89,13 @@ class Callbacks:
 class CallbackWatcher(Watcher):
     """Calls the user's functions."""
 
+    name = "callbacks"
+
     def __init__(self, callbacks: Callbacks, engine: Engine) -> None:
         self._callbacks, self._engine = callbacks, engine
-        self._before: dict[Callback, tuple[int, float]] = {}
+        self._rows_before = 0
+        # Rows and summed loss at the last call of each kind.
+        self._called: dict[str, tuple[int, float]] = {}
 
     def next_step(self, step: int) -> int:
         """Return the next step that there is a function for."""
@@ -99,26 +104,35 @@ class CallbackWatcher(Watcher):
 
     def after(self, moment: Moment) -> bool:
         """Call what is due."""
-        due = []
-        if self._callbacks.step_end is not None and moment.is_multiple(self._callbacks.every):
-            due.append(self._callbacks.step_end)
-        if moment.epoch_ends and self._callbacks.epoch_end is not None:
-            due.append(self._callbacks.epoch_end)
-        stopping = False
-        for function in due:
-            stopping |= bool(function(self._situation(function, moment)))
+        stopping, given = False, self._callbacks
+        if given.step_end is not None and moment.is_multiple(given.every):
+            stopping |= bool(given.step_end(self._situation("step_end", moment)))
+        if given.epoch_end is not None and moment.epoch_ends:
+            stopping |= bool(given.epoch_end(self._situation("epoch_end", moment)))
         return stopping
 
-    def _situation(self, function: Callback, moment: Moment) -> Situation:
+    def state(self) -> dict[str, Any]:
+        """Return where calls were made last."""
+        called = {kind: list(place) for kind, place in self._called.items()}
+        return {"rows": self._rows_before + self._engine.rows, "called": called}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from the calls that were made."""
+        self._rows_before = int(state["rows"])
+        for kind, (rows, loss) in state["called"].items():
+            self._called[kind] = int(rows), float(loss)
+
+    def _situation(self, kind: str, moment: Moment) -> Situation:
         descents: Descents = self._engine.descents
-        rows, loss = self._engine.rows, float(descents.totals[0, LOSS_SUM])
-        rows_before, loss_before = self._before.get(function, (0, 0.0))
-        self._before[function] = (rows, loss)
+        rows = self._rows_before + self._engine.rows
+        loss = float(descents.totals[0, LOSS_SUM])
+        rows_then, loss_then = self._called.get(kind, (0, 0.0))
+        self._called[kind] = (rows, loss)
         return Situation(
             moment.step,
             moment.epoch,
             descents.parameters[0],
             descents.solution(),
-            (loss - loss_before) / (rows - rows_before) if rows > rows_before else float("nan"),
+            (loss - loss_then) / (rows - rows_then) if rows > rows_then else float("nan"),
             rate_at(descents.settings[0], max(moment.step - 1, 0)),
         )
