@@ -10,23 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from laws_result import (
-    Chapter,
-    Effort,
-    Law,
-    Picture,
-    above,
-    below,
-    exactly,
-    new_figure,
-    picture,
-    within,
-)
-from laws_walkers import DoubleWell, columns, walk, write_rows
 
 from ooc import optim
 from ooc.core.compiler import exact_kernel
-from ooc.store.dataset import Dataset
+from pipelines.common.dataset import Dataset
+from pipelines.common.figures import Picture, new_figure, picture
+from pipelines.common.section import Section
+from pipelines.descent_laws.data import columns, write_rows
+from pipelines.descent_laws.laws import Effort, Law, above, below, chapter, exactly, within
+from pipelines.descent_laws.model import DoubleWell
+from pipelines.descent_laws.walk import walk
 
 ROWS, WALKERS = 2**14, 256
 SLOPE_SPREAD = 20.0  # s_g, standard deviation of the rows' slopes
@@ -114,7 +107,7 @@ def escape_time(well: DoubleWell, heat: float) -> float:
     return float(np.sum(np.exp(energy[between] / heat) * below_[between]) * spacing / heat)
 
 
-def measure(folder: Path, effort: Effort) -> tuple[Chapter, ...]:
+def measure(folder: Path, effort: Effort) -> tuple[Section, ...]:
     """Measure mean escape times against B/lr, over batch sizes and over learning rates."""
     dataset = write_rows(
         folder / "slopes.zarr", {"X": SLOPE_SPREAD * columns(ROWS, WALKERS, seed=5)}
@@ -176,7 +169,7 @@ def measure(folder: Path, effort: Effort) -> tuple[Chapter, ...]:
             float(np.abs(run.parameters + 1).max()),
         )
     )
-    chapter = Chapter(
+    escapes = chapter(
         "Escape from a well",
         "Walkers begin in the left of two wells, and cross by the noise of sampled rows alone. "
         "The mean time they take, in steps times the learning rate, grows exponentially with "
@@ -195,7 +188,7 @@ def measure(folder: Path, effort: Effort) -> tuple[Chapter, ...]:
             ]
         },
     )
-    return (chapter,)
+    return (escapes,)
 
 
 def _escape_point(dataset: Dataset, rate: float, batch_size: int, effort: Effort) -> Point:
@@ -277,6 +270,7 @@ def _draw_escapes(by_batch: list[Point], by_rate: list[Point]) -> Picture:
     right.legend(frameon=False)
     return picture(
         figure,
+        "escape-times",
         "The double well, and mean escape times from it.",
         "The logarithm of the mean escape time is a straight line in B over learning rate, the "
         "same for changed batch sizes and changed learning rates.",

@@ -7,30 +7,23 @@ loader. Each law is about the trace of the covariance of a batch's mean gradient
 from pathlib import Path
 
 import numpy as np
-from laws_result import Chapter, Effort, Law, Picture, near, new_figure, picture, within
-from laws_walkers import MEMORY, write_rows
 
 import ooc
 from ooc.core.random_keys import Purpose, generator
 from ooc.measure.gradient_noise import GradientNoise, expected_variance, gradient_variance
-from ooc.store.dataset import Dataset
 from ooc.stream.mixing_theory import inflation
+from pipelines.common.dataset import Dataset
+from pipelines.common.figures import Picture, new_figure, picture
+from pipelines.common.section import Section
+from pipelines.descent_laws.data import FEATURES, labelled_rows, write_rows
+from pipelines.descent_laws.laws import Effort, Law, chapter, near, within
+from pipelines.descent_laws.walk import MEMORY
 
-FEATURES = 32
 SIZES = tuple(2**power for power in range(13))
 FEW_ROWS, LARGE_SIZES = 2**14, tuple(2**power for power in range(6, 14))
 SORTED_ROWS, BLOCK_ROWS, WINDOWS = 2**16, 256, (4, 16, 64)
 SORTED_SIZES = tuple(2**power for power in range(3, 13))
 SLOPE, FACTOR, BLOCKWISE = 0.02, 0.02, 0.05
-
-
-def labelled_rows(rows: int, seed: int, narrowest: float = 1.0) -> dict[str, np.ndarray]:
-    """Draw features, whose spread falls from 1 to `narrowest`, and labels of a logistic truth."""
-    rng = generator(seed, Purpose.DATA)
-    spread = np.geomspace(1, narrowest, FEATURES, dtype=np.float32)
-    x = spread * rng.standard_normal((rows, FEATURES), dtype=np.float32)
-    odds = x @ rng.standard_normal(FEATURES).astype(np.float32) / 3
-    return {"X": x, "y": (rng.random(rows) < 1 / (1 + np.exp(-odds))).astype(np.uint8)}
 
 
 def parameters(seed: int) -> np.ndarray:
@@ -39,7 +32,7 @@ def parameters(seed: int) -> np.ndarray:
     return drawn.astype(np.float32)
 
 
-def with_and_without_replacement(folder: Path, effort: Effort) -> Chapter:
+def with_and_without_replacement(folder: Path, effort: Effort) -> Section:
     """Measure row 1: s2/B, and the factor of a finite population."""
     many = write_rows(folder / "many.zarr", labelled_rows(2**16, seed=1))
     few = write_rows(folder / "few.zarr", labelled_rows(FEW_ROWS, seed=2))
@@ -82,7 +75,7 @@ def with_and_without_replacement(folder: Path, effort: Effort) -> Chapter:
                 FACTOR * effort.widen,
             )
         )
-    return Chapter(
+    return chapter(
         "Variance of the mini-batch gradient",
         "One pass measures all batch sizes at once. With rows drawn with replacement the variance "
         "falls as 1/B. When an epoch visits each row once, a batch is a sample without "
@@ -93,7 +86,7 @@ def with_and_without_replacement(folder: Path, effort: Effort) -> Chapter:
     )
 
 
-def blockwise(folder: Path, effort: Effort) -> Chapter:
+def blockwise(folder: Path, effort: Effort) -> Section:
     """Measure row 3: sorted rows, shuffled block by block, predicted and observed."""
     rows = labelled_rows(SORTED_ROWS, seed=3)
     order = np.argsort(rows["y"], kind="stable")
@@ -124,7 +117,7 @@ def blockwise(folder: Path, effort: Effort) -> Chapter:
                     BLOCKWISE * effort.widen,
                 )
             )
-    return Chapter(
+    return chapter(
         "Blockwise shuffling of sorted rows",
         "Rows are sorted by label, so that blocks differ: Vb/s² of the gradient, measured from "
         f"blocks as stored, is {share:.4f}. From this number alone the closed form predicts by "
@@ -203,6 +196,7 @@ def _draw_variance(drawn: GradientNoise, once: GradientNoise, row_variance: floa
     right.legend(frameon=False, fontsize="small")
     return picture(
         figure,
+        "gradient-variance",
         "Variance of the mini-batch gradient against the batch size.",
         "Left: measured variances fall on the line 1/B over three and a half decades. Right: "
         "without replacement they fall below it, on the factor of a finite population.",
@@ -234,12 +228,13 @@ def _draw_blockwise(
     axis.legend(frameon=False)
     return picture(
         figure,
+        "blockwise-variance",
         "Blockwise shuffling of rows that are sorted by label.",
         "Observed inflation of the variance lies on its prediction; it is larger for fewer blocks "
         "in a window and for larger batches.",
     )
 
 
-def measure(folder: Path, effort: Effort) -> tuple[Chapter, ...]:
+def measure(folder: Path, effort: Effort) -> tuple[Section, ...]:
     """Measure all of it."""
     return with_and_without_replacement(folder, effort), blockwise(folder, effort)

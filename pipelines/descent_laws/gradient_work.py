@@ -6,34 +6,25 @@ seconds, and the memory that batches take.
 """
 
 import itertools
-import time
 import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from laws_rates import expected_loss, repeats
-from laws_result import (
-    Chapter,
-    Effort,
-    Law,
-    Picture,
-    above,
-    exactly,
-    new_figure,
-    picture,
-    within,
-)
-from laws_variance import labelled_rows
-from laws_walkers import MEMORY, Curve, Quadratic, columns, walk, write_rows
 
 import ooc
 from ooc import optim
 from ooc.core.sizes import format_size
-from ooc.engines.engine import make_engine
-from ooc.engines.train_state import start
-from ooc.store.dataset import Dataset
-from ooc.stream.loader import Loader
+from pipelines.common.dataset import Dataset
+from pipelines.common.figures import Picture, new_figure, picture
+from pipelines.common.section import Section
+from pipelines.common.table import Table
+from pipelines.common.trajectory import follow
+from pipelines.descent_laws.data import columns, labelled_rows, write_rows
+from pipelines.descent_laws.laws import Effort, Law, above, chapter, exactly, within
+from pipelines.descent_laws.model import Quadratic
+from pipelines.descent_laws.rate_and_batch_size import expected_loss, repeats
+from pipelines.descent_laws.walk import MEMORY, Curve, walk
 
 BOWL_ROWS, WALKERS, BOWL_RATE, BOWL_EPOCHS = 1024, 512, 0.1, 2
 TOLERANCE, MEMORY_TOLERANCE = 0.03, 0.02
@@ -152,29 +143,20 @@ def descend(
     rate: float,
     epochs: int,
 ) -> Descent:
-    """Train as `ooc.Trainer.fit` does, and look at the loss after each window, off the clock."""
+    """Train, and look at the loss about once a window."""
     model, optimizer = ooc.models.Logistic(), optim.sgd(rate)
     trainer = ooc.Trainer(model, optimizer, batch_size, MEMORY, window=WINDOW)
-    loader, size = trainer.loader(dataset), trainer.layout(dataset).size
-    descents = start([optimizer], np.zeros(size, np.float32))
-    engine, parameters = make_engine(model, loader, descents), descents.parameters[0]
-    points = [(0, 0, 0.0, mean_loss(parameters, columns["X"], columns["y"]))]
-    rows, seconds = 0, 0.0
-    for window in loader.windows(epochs):
-        begun = time.perf_counter()
-        engine.advance(window)
-        seconds += time.perf_counter() - begun + window.wait_seconds
-        rows += len(window.order)
-        if engine.step > points[-1][1]:
-            loss = mean_loss(parameters, columns["X"], columns["y"])
-            points.append((rows, engine.step, seconds, loss))
-    used, steps, clock, losses = (np.array(each) for each in zip(*points, strict=True))
-    return Descent(name, batch_size, rate, used, steps, clock, losses - least)
+    x, y = columns["X"], columns["y"]
+    every = max(WINDOW * BLOCK_ROWS // batch_size, 1)
+    start = np.zeros(trainer.layout(dataset).size, np.float32)
+    way = follow(trainer, dataset, epochs, every, start, lambda w: mean_loss(w, x, y))
+    rows, losses = way.steps * batch_size, way.losses - least
+    return Descent(name, batch_size, rate, rows, way.steps, way.seconds, losses)
 
 
 def batch_memory(dataset: Dataset, batch_size: int) -> int:
     """Return the most bytes that Python held while batches were cut."""
-    loader = Loader(dataset, batch_size, MEMORY, window=WINDOW)
+    loader = ooc.Loader(dataset, batch_size, MEMORY, window=WINDOW)
     tracemalloc.start()
     for _ in itertools.islice(loader, TRACED_BATCHES):
         pass
@@ -183,7 +165,7 @@ def batch_memory(dataset: Dataset, batch_size: int) -> int:
     return peak
 
 
-def measure(folder: Path, effort: Effort) -> tuple[Chapter, ...]:
+def measure(folder: Path, effort: Effort) -> tuple[Section, ...]:
     """Measure all of it."""
     laws = bowl(folder, effort)
     rows = max(effort.length(ROWS), FEWEST_ROWS)
@@ -241,7 +223,7 @@ def measure(folder: Path, effort: Effort) -> tuple[Chapter, ...]:
         for each in chosen
     ]
     return (
-        Chapter(
+        chapter(
             "Batch, mini-batch and stochastic descent",
             "An epoch is N/B updates, whatever B is, for the same gradient work. Few updates go "
             "slowly, updates by single rows are noisy and pay the overhead of a step for each "
@@ -251,15 +233,23 @@ def measure(folder: Path, effort: Effort) -> tuple[Chapter, ...]:
             tuple(laws),
             (_draw(chosen, rows),),
             {"descents": notes},
-            _table(chosen, peaks),
+            (_table(chosen, peaks),),
         ),
     )
 
 
-def _table(chosen: list[Descent], peaks: dict[int, int]) -> tuple[tuple[str, ...], ...]:
-    head = ("to the target", "B", "rate", "epochs", "updates", "seconds", "batches cut in Python")
+def _table(chosen: list[Descent], peaks: dict[int, int]) -> Table:
+    head = (
+        "to the target",
+        "batch size",
+        "rate",
+        "epochs",
+        "updates",
+        "seconds",
+        "batches cut in Python",
+    )
     least = min(peaks.values())
-    lines = [
+    lines = tuple(
         (
             each.name,
             f"{each.batch_size:,}",
@@ -270,8 +260,8 @@ def _table(chosen: list[Descent], peaks: dict[int, int]) -> tuple[tuple[str, ...
             f"{format_size(peaks[each.batch_size] - least)} more than B = 1",
         )
         for each in chosen
-    ]
-    return (head, *lines)
+    )
+    return Table("what it takes to the target", head, lines)
 
 
 def _draw(chosen: list[Descent], rows: int) -> Picture:
@@ -296,6 +286,7 @@ def _draw(chosen: list[Descent], rows: int) -> Picture:
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return picture(
         figure,
+        "gradient-work",
         "Logistic regression: loss against gradient work, updates and seconds; dotted: target.",
         "Mini-batch descent reaches the target with the least gradient work and time; batch "
         "descent needs the fewest updates but the most work.",

@@ -1,14 +1,17 @@
 """What a law is: a closed form, a measured value with its error, a tolerance, and a verdict."""
 
-import io
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+import numpy as np
+
+from pipelines.common import checks
+from pipelines.common.checks import Check, format_number
+from pipelines.common.figures import Picture
+from pipelines.common.section import Section
+from pipelines.common.table import Table
 
 
 @dataclass(frozen=True)
@@ -43,139 +46,88 @@ QUICK = Effort("quick", share=0.02, widen=8.0, seeds=(0, 1))
 
 @dataclass(frozen=True)
 class Law:
-    """One row of the table.
+    """A closed form beside what was measured, and the check whether they agree.
 
     Attributes
     ----------
-    name
-        What was measured, where.
     closed_form
         The form, in words and signs.
-    expected, measured
-        Its value, and what the trainer or the loader did.
-    error
-        Standard error of `measured`; 0 where nothing is drawn at random.
-    tolerance
-        How far apart they may be, as it is printed.
-    passed
-        Whether they are not farther apart.
+    expected, error
+        Its value, and the standard error of what was measured; 0 where nothing is random.
+    check
+        What was measured, and how far from `expected` it may be.
     """
 
-    name: str
     closed_form: str
     expected: float
-    measured: float
     error: float
-    tolerance: str
-    passed: bool
+    check: Check
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it, JSON-ready."""
+        numbers = {"expected": self.expected, "error": self.error}
+        return {**self.check.to_json(), "closed_form": self.closed_form, **numbers}
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure of the page: PNG, with a caption and a text for those who cannot see it."""
-
-    caption: str
-    alternative: str
-    png: bytes
+Measure = Callable[[Path, Effort], tuple[Section, ...]]
 
 
-@dataclass(frozen=True)
-class Chapter:
-    """A family of laws with its pictures.
+def chapter(
+    title: str,
+    text: str,
+    laws: Sequence[Law],
+    pictures: tuple[Picture, ...],
+    notes: Mapping[str, Any] | None = None,
+    tables: tuple[Table, ...] = (),
+) -> Section:
+    """Return a family of laws with its pictures.
 
-    Attributes
+    Parameters
     ----------
-    title, text
-        What it is about.
-    laws, pictures
-        What was measured.
     notes
         Numbers that no law is about, JSON-ready.
-    table
-        Rows of such numbers for the page, the first one its head.
+    tables
+        Such numbers for the page.
     """
-
-    title: str
-    text: str
-    laws: tuple[Law, ...]
-    pictures: tuple[Picture, ...]
-    notes: dict[str, Any] = field(default_factory=dict)
-    table: tuple[tuple[str, ...], ...] = ()
-
-
-Measure = Callable[[Path, Effort], tuple[Chapter, ...]]
+    found = {"laws": [law.to_json() for law in laws], "notes": dict(notes or {})}
+    kept = tuple(law.check for law in laws)
+    return Section(title, text, tables, pictures, kept, {title: found})
 
 
 def within(
     name: str, closed_form: str, expected: float, measured: float, error: float, share: float
 ) -> Law:
     """Return the law that a value is `expected` up to a share of it."""
-    passed = abs(measured - expected) <= share * abs(expected)
-    return _law(name, closed_form, expected, measured, error, f"{100 * share:.3g}%", passed)
+    return _law(closed_form, expected, error, checks.within(name, measured, expected, share))
 
 
 def near(
     name: str, closed_form: str, expected: float, measured: float, error: float, distance: float
 ) -> Law:
     """Return the law that a value is `expected` up to a distance."""
-    passed = abs(measured - expected) <= distance
-    return _law(name, closed_form, expected, measured, error, f"± {distance:.3g}", passed)
+    return _law(closed_form, expected, error, checks.near(name, measured, expected, distance))
 
 
 def above(name: str, closed_form: str, limit: float, measured: float, error: float = 0.0) -> Law:
     """Return the law that a value is above a limit."""
-    return _law(name, closed_form, limit, measured, error, "above", measured > limit)
+    return _law(closed_form, limit, error, checks.above(name, measured, limit))
 
 
 def below(name: str, closed_form: str, limit: float, measured: float, error: float = 0.0) -> Law:
     """Return the law that a value is at or below a limit."""
-    return _law(name, closed_form, limit, measured, error, "at most", measured <= limit)
+    return _law(closed_form, limit, error, checks.at_most(name, measured, limit))
 
 
 def exactly(name: str, closed_form: str, expected: float, measured: float) -> Law:
     """Return the law that a value is `expected`, without any tolerance."""
-    return _law(name, closed_form, expected, measured, 0.0, "exact", measured == expected)
+    return _law(closed_form, expected, 0.0, checks.equal(name, measured, expected))
 
 
-def _law(
-    name: str,
-    closed_form: str,
-    expected: float,
-    measured: float,
-    error: float,
-    tolerance: str,
-    passed: bool,
-) -> Law:
-    """Make a law of Python's own numbers, which JSON takes."""
-    numbers = (float(expected), float(measured), float(error))
-    return Law(name, closed_form, *numbers, tolerance, bool(passed))
+def _law(closed_form: str, expected: float, error: float, check: Check) -> Law:
+    detail = f"{closed_form}; standard error {format_number(error)}" if error else closed_form
+    return Law(closed_form, float(expected), float(error), replace(check, detail=detail))
 
 
-def new_figure(width: float = 9.5, height: float = 4.4) -> "Figure":
-    """Return an empty figure that draws without a display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def picture(figure: "Figure", caption: str, alternative: str) -> Picture:
-    """Turn a figure into PNG."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110)
-    return Picture(caption, alternative, stream.getvalue())
-
-
-def format_number(value: float) -> str:
-    """Print a number with four digits, whole ones as they are.
-
-    Examples
-    --------
-    >>> format_number(0.0123456), format_number(4096.0)
-    ('0.01235', '4,096')
-    """
-    if math.isfinite(value) and value == int(value) and abs(value) < 1e9:
-        return f"{int(value):,}"
-    return f"{value:.4g}"
+def mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    """Return the mean of independent values and its standard error."""
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(values.size))

@@ -5,26 +5,14 @@ columns that are uncorrelated, so that a run of W walkers is worth about W runs.
 nothing of it: it sees a model with W parameters.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import ooc
 from ooc.core.compiler import kernel
-from ooc.core.random_keys import Purpose, generator
-from ooc.models.contract import BatchLike, Layout, Measured, Model
-from ooc.optim import Optimizer
-from ooc.runs.run import Run
-from ooc.store.dataset import Dataset
-from ooc.store.writer import Columns
-
-MEMORY = "1GiB"
-
-# What is told of a run: the parameters, a view that changes, after a number of steps.
-Observer = Callable[[np.ndarray, int], None]
+from ooc.models import Layout
+from ooc.models.contract import BatchLike, Measured
 
 
 @dataclass(frozen=True)
@@ -123,140 +111,6 @@ class DoubleWell(Walkers):
         return depth * (((w / place) ** 2 - 1) ** 2 - 1)
 
 
-@dataclass(frozen=True)
-class Watched:
-    """A model whose parameters are shown to an observer whenever its gradient is asked for.
-
-    Attributes
-    ----------
-    model
-        The model that is trained.
-    observer
-        Called with the parameters and the number of steps that they have taken.
-    """
-
-    model: Model
-    observer: Observer
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.model, name)
-
-    def loss_and_grad(
-        self, parameters: np.ndarray, batch: BatchLike, out_grad: np.ndarray
-    ) -> float:
-        """Show the parameters, then do what the model does."""
-        self.observer(parameters, batch.step)
-        return self.model.loss_and_grad(parameters, batch, out_grad)
-
-
-def walk(
-    model: Model,
-    optimizer: Optimizer,
-    dataset: Dataset,
-    batch_size: int,
-    epochs: int,
-    observer: Observer,
-    seed: int = 0,
-    sampling: str = "replacement",
-    shuffle: str = "blocks",
-    window: int | None = None,
-) -> Run:
-    """Train with `ooc.Trainer` and show every step to an observer, the last one included."""
-    watched = Watched(model, observer)
-    trainer = ooc.Trainer(
-        watched,
-        optimizer,
-        batch_size,
-        MEMORY,
-        seed,
-        shuffle,
-        sampling=sampling,
-        window=window,
-    )
-    run = trainer.fit(dataset, epochs)
-    observer(run.parameters, run.results["steps"])
-    return run
-
-
-class SecondMoments:
-    """Averages w^2 of each walker over steps.
-
-    Parameters
-    ----------
-    walkers
-        W.
-    first, every
-        First step that counts, and which ones after it.
-    """
-
-    def __init__(self, walkers: int, first: int, every: int = 1) -> None:
-        self.steps = 0
-        self._first, self._every = first, every
-        self._sums = np.zeros(walkers)
-
-    def __call__(self, parameters: np.ndarray, step: int) -> None:
-        """Count a step."""
-        if step >= self._first and step % self._every == 0:
-            add_squares(parameters, self._sums)
-            self.steps += 1
-
-    @property
-    def means(self) -> np.ndarray:
-        """(W,) mean of w^2."""
-        return self._sums / self.steps
-
-
-class Curve:
-    """Keeps the mean over walkers of h w^2 / 2 every so many steps.
-
-    Parameters
-    ----------
-    every
-        Steps between two points.
-    curvature
-        h.
-    """
-
-    def __init__(self, every: int, curvature: float = 1.0) -> None:
-        self.values: list[float] = []
-        self._every, self._curvature = every, curvature
-
-    def __call__(self, parameters: np.ndarray, step: int) -> None:
-        """Keep a point."""
-        if step % self._every == 0:
-            squares = np.square(parameters, dtype=np.float64)
-            self.values.append(0.5 * self._curvature * float(squares.mean()))
-
-
-def columns(rows: int, walkers: int, seed: int) -> np.ndarray:
-    """Draw (rows, walkers) float32 whose columns have mean 0, variance 1 and no correlation.
-
-    All three hold for the rows at hand, up to rounding, so that closed forms for a finite
-    population hold as they are. Walkers must be fewer than rows.
-    """
-    drawn = generator(seed, Purpose.DATA).standard_normal((rows, walkers))
-    drawn -= drawn.mean(axis=0)
-    # Cholesky's factor takes the correlations out; it costs a product, where QR costs many.
-    factor = np.linalg.cholesky(drawn.T @ drawn / rows)
-    return np.linalg.solve(factor, drawn.T).T.astype(np.float32)
-
-
-def write_rows(path: Path, arrays: Columns, block_rows: int | None = None) -> Dataset:
-    """Write arrays as a dataset of blocks, by default of a single one, and open it."""
-    fields = {name: (values.dtype.name, values.shape[1:]) for name, values in arrays.items()}
-    rows = len(next(iter(arrays.values())))
-    widest = max(values[:1].nbytes for values in arrays.values())
-    chunk_bytes = (block_rows or rows) * widest
-    with ooc.create(path, fields, chunk_bytes=chunk_bytes, shard_bytes=chunk_bytes) as writer:
-        writer.append(arrays)
-    return ooc.open(path)
-
-
-def mean_and_error(values: np.ndarray) -> tuple[float, float]:
-    """Return the mean of independent values and its standard error."""
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(values.size))
-
-
 @kernel
 def quadratic(
     places: np.ndarray, rows: np.ndarray, curvatures: np.ndarray, gradient: np.ndarray
@@ -298,10 +152,3 @@ def double_well(
         loss += depth * (inside * inside - 1.0) + tilt * w
         gradient[j] = 4.0 * depth * inside * w / bottom**2 + tilt
     return loss
-
-
-@kernel
-def add_squares(places: np.ndarray, sums: np.ndarray) -> None:
-    """Add w^2 of each walker to float64 sums."""
-    for j in range(places.size):
-        sums[j] += np.float64(places[j]) * places[j]

@@ -6,11 +6,15 @@ Walkers fall into a bowl with h = 1 from w = 1; the loss above its minimum is th
 from pathlib import Path
 
 import numpy as np
-from laws_result import Chapter, Effort, Law, Picture, below, exactly, new_figure, picture, within
-from laws_walkers import Curve, Quadratic, columns, walk, write_rows
 
 from ooc import optim
-from ooc.store.dataset import Dataset
+from pipelines.common.dataset import Dataset
+from pipelines.common.figures import Picture, new_figure, picture
+from pipelines.common.section import Section
+from pipelines.descent_laws.data import columns, write_rows
+from pipelines.descent_laws.laws import Effort, Law, below, chapter, exactly, within
+from pipelines.descent_laws.model import Quadratic
+from pipelines.descent_laws.walk import Curve, walk
 
 ROWS, WALKERS = 2048, 1024
 RATIO = 0.0025 / 8
@@ -55,7 +59,7 @@ def repeats(effort: Effort) -> range:
     return range(effort.length(8, 2))
 
 
-def equal_ratios(folder: Path, effort: Effort) -> Chapter:
+def equal_ratios(folder: Path, effort: Effort) -> Section:
     """Measure whether equal lr/B gives the same loss at the same rows."""
     dataset = write_rows(folder / "ratios.zarr", {"X": columns(ROWS, WALKERS, seed=8)})
     curves, laws = [], []
@@ -91,7 +95,7 @@ def equal_ratios(folder: Path, effort: Effort) -> Chapter:
             _distance(logs),
         )
     )
-    return Chapter(
+    return chapter(
         "Equal ratios of learning rate and batch size",
         "Four batch sizes, each with a learning rate in proportion: against the rows that were "
         "used, that is at equal gradient work, the losses fall on one curve and come to rest at "
@@ -105,7 +109,7 @@ def _distance(logs: np.ndarray) -> float:
     return float(np.sqrt(np.mean((logs - logs.mean(axis=0)) ** 2)))
 
 
-def raising_the_batch(folder: Path, effort: Effort) -> Chapter:
+def raising_the_batch(folder: Path, effort: Effort) -> Section:
     """Measure whether raising B does what lowering the rate does."""
     dataset = write_rows(folder / "raised.zarr", {"X": columns(ROWS, WALKERS, seed=9)})
     batch_size, rate, before = 8, 8 * 4 * RATIO, 3
@@ -159,7 +163,7 @@ def raising_the_batch(folder: Path, effort: Effort) -> Chapter:
         )
     )
     shown = {name: np.mean(each, axis=0) for name, each in curves.items()}
-    return Chapter(
+    return chapter(
         "Raising the batch size instead of lowering the rate",
         f"After {before} epochs the learning rate is divided by {FACTOR}, or the batch size is "
         f"multiplied by {FACTOR}. Both go down to the same lower level along the same curve, and "
@@ -184,6 +188,7 @@ def _draw_ratios(curves: list[tuple[int, float, np.ndarray, np.ndarray]]) -> Pic
     axes[0].legend(frameon=False, fontsize="small")
     return picture(
         figure,
+        "equal-ratios",
         "Equal ratios: one curve against gradient work, four against updates.",
         "Against epochs the four loss curves lie on each other; against updates the larger "
         "batches are faster.",
@@ -204,12 +209,13 @@ def _draw_raised(first: np.ndarray, curves: dict[str, np.ndarray], before: int) 
     axis.legend(frameon=False)
     return picture(
         figure,
+        "raising-the-batch",
         f"At epoch {before} the rate is lowered, or the batch is raised.",
         "Lowering the rate and raising the batch size give the same curve, below the one of "
         "neither.",
     )
 
 
-def measure(folder: Path, effort: Effort) -> tuple[Chapter, ...]:
+def measure(folder: Path, effort: Effort) -> tuple[Section, ...]:
     """Measure all of it."""
     return equal_ratios(folder, effort), raising_the_batch(folder, effort)

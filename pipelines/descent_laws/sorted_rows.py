@@ -7,13 +7,16 @@ first half of the rows and +1 in the second. Taken in this order, each epoch end
 from pathlib import Path
 
 import numpy as np
-from laws_result import Chapter, Effort, Law, Picture, near, new_figure, picture, within
-from laws_stationary import reshuffled_variance
-from laws_walkers import mean_and_error, walk, write_rows
 
 import ooc
 from ooc import optim
-from ooc.store.dataset import Dataset
+from pipelines.common.dataset import Dataset
+from pipelines.common.figures import Picture, new_figure, picture
+from pipelines.common.section import Section
+from pipelines.descent_laws.data import write_rows
+from pipelines.descent_laws.laws import Effort, Law, chapter, mean_and_error, near, within
+from pipelines.descent_laws.stationary_variance import reshuffled_variance
+from pipelines.descent_laws.walk import walk
 
 ROWS, BATCH = 1024, 16
 STEPS = ROWS // BATCH
@@ -69,7 +72,7 @@ def places(
     return np.array(seen.values)
 
 
-def measure(folder: Path, effort: Effort) -> tuple[Chapter, ...]:
+def measure(folder: Path, effort: Effort) -> tuple[Section, ...]:
     """Measure the bias without a shuffle, and what is left with one."""
     dataset = sorted_rows(folder / "sorted.zarr", ROWS, ROWS)
     laws: list[Law] = []
@@ -128,7 +131,7 @@ def measure(folder: Path, effort: Effort) -> tuple[Chapter, ...]:
         for name, (shuffle, window) in ways.items()
     }
     return (
-        Chapter(
+        chapter(
             "Sorted rows",
             "Targets are -1 in the first half of the rows and +1 in the second; the best w is 0. "
             "Taken as stored, w follows the rows, and each epoch ends with a bias towards the last "
@@ -165,6 +168,7 @@ def _draw(paths: dict[str, np.ndarray], biases: list[float], deviation: float) -
     right.legend(frameon=False, fontsize="small")
     return picture(
         figure,
+        "sorted-rows",
         "What sorted rows do to the parameter, with and without a shuffle.",
         "Without a shuffle the parameter swings from one half's target to the other's in every "
         "epoch; shuffled it stays near its best value.",

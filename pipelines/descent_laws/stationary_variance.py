@@ -10,12 +10,16 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from laws_result import Chapter, Effort, Law, Picture, new_figure, picture, within
-from laws_walkers import Quadratic, SecondMoments, columns, mean_and_error, walk, write_rows
 
 from ooc import noise, optim
 from ooc.optim import Optimizer
-from ooc.store.dataset import Dataset
+from pipelines.common.dataset import Dataset
+from pipelines.common.figures import Picture, new_figure, picture
+from pipelines.common.section import Section
+from pipelines.descent_laws.data import columns, write_rows
+from pipelines.descent_laws.laws import Effort, Law, chapter, mean_and_error, within
+from pipelines.descent_laws.model import Quadratic
+from pipelines.descent_laws.walk import SecondMoments, walk
 
 ROWS = 4096
 GROUP = 32
@@ -114,7 +118,7 @@ def spread_of_groups(
     return np.array([mean for mean, _ in pooled]), np.array([error for _, error in pooled])
 
 
-def stationary(folder: Path, effort: Effort) -> Chapter:
+def stationary(folder: Path, effort: Effort) -> Section:
     """Measure rows 5 and 7: descent and heavy ball, rows drawn with replacement."""
     laws: list[Law] = []
     curves: list[Curve] = []
@@ -148,7 +152,7 @@ def stationary(folder: Path, effort: Effort) -> Chapter:
             name = f"heavy ball, momentum {mu:g}, B = 8, x = {x:g}"
             share = TOLERANCE * effort.widen
             laws.append(within(name, HEAVY_FORM, form(x), found[i], error[i], share))
-    return Chapter(
+    return chapter(
         "Stationary variance",
         "With rows drawn at random, descent does not come to rest: it keeps a variance that grows "
         "with the learning rate and falls with the batch size. Momentum µ makes steps 1/(1-µ) "
@@ -158,7 +162,7 @@ def stationary(folder: Path, effort: Effort) -> Chapter:
     )
 
 
-def reshuffling(folder: Path, effort: Effort) -> Chapter:
+def reshuffling(folder: Path, effort: Effort) -> Section:
     """Measure row 8: each epoch visits every row once, in an order of its own."""
     walkers = 48 * len(RESHUFFLED_X)
     dataset = write_rows(folder / "few.zarr", {"X": columns(RESHUFFLED_ROWS, walkers, seed=3)})
@@ -187,7 +191,7 @@ def reshuffling(folder: Path, effort: Effort) -> Chapter:
                 TOLERANCE * effort.widen,
             )
         )
-    return Chapter(
+    return chapter(
         "Random reshuffling",
         "An epoch that visits each row exactly once pulls every walker by the same rows in total: "
         "at its end, what is left of the noise is only that of the order. For small steps that is "
@@ -197,7 +201,7 @@ def reshuffling(folder: Path, effort: Effort) -> Chapter:
     )
 
 
-def temperature(folder: Path, effort: Effort) -> Chapter:
+def temperature(folder: Path, effort: Effort) -> Section:
     """Measure row 6: the temperature, predicted from the measured noise of the gradient."""
     walkers = 96
     dataset = write_rows(folder / "thermal.zarr", {"X": columns(ROWS, walkers, seed=4)})
@@ -220,7 +224,7 @@ def temperature(folder: Path, effort: Effort) -> Chapter:
         name = f"temperature, learning rate {rate:g}, B = {batch_size}"
         form = "lr s_g² / (B (2 - x)), s_g² by ooc.noise"
         laws.append(within(name, form, closed, found[0], error[0], TOLERANCE * effort.widen))
-    return Chapter(
+    return chapter(
         "Temperature",
         "In a bowl, descent on sampled rows holds the energy h w²/2 = T/2 that a particle has at "
         "the temperature T = lr s_g² / (2B), for small steps. s_g², the variance of one row's "
@@ -254,6 +258,7 @@ def _draw_stationary(curves: list[Curve]) -> Picture:
     right.set_title("bars: two standard errors; grey: 3 percent", fontsize="medium")
     return picture(
         figure,
+        "stationary-variance",
         "Stationary variance of descent and of the heavy ball.",
         "Measured variances lie on their closed forms over three decades of x, within their "
         "errors.",
@@ -275,6 +280,7 @@ def _draw_reshuffling(found: np.ndarray, error: np.ndarray) -> Picture:
     axis.set_title(f"N = {RESHUFFLED_ROWS}, B = {RESHUFFLED_BATCH}", fontsize="medium")
     return picture(
         figure,
+        "reshuffling",
         "Random reshuffling against drawing with replacement.",
         "Reshuffling's variance falls with the cube of x; measured points are on its closed form.",
     )
@@ -303,12 +309,13 @@ def _draw_temperature(points: list[tuple[float, int, float, float]], row_noise: 
     axis.legend(frameon=False)
     return picture(
         figure,
+        "temperature",
         "Temperature against learning rate over batch size.",
         "Measured temperatures lie on the straight line of the closed form; equal ratios of rate "
         "and batch size give equal temperatures.",
     )
 
 
-def measure(folder: Path, effort: Effort) -> tuple[Chapter, ...]:
+def measure(folder: Path, effort: Effort) -> tuple[Section, ...]:
     """Measure all of it."""
     return stationary(folder, effort), temperature(folder, effort), reshuffling(folder, effort)

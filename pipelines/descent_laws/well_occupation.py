@@ -3,11 +3,15 @@
 from pathlib import Path
 
 import numpy as np
-from laws_escape import escape_time, temperature
-from laws_result import Chapter, Effort, Picture, above, near, new_figure, picture
-from laws_walkers import DoubleWell, columns, mean_and_error, walk, write_rows
 
 from ooc import optim
+from pipelines.common.figures import Picture, new_figure, picture
+from pipelines.common.section import Section
+from pipelines.descent_laws.data import columns, write_rows
+from pipelines.descent_laws.escape_times import escape_time, temperature
+from pipelines.descent_laws.laws import Effort, above, chapter, mean_and_error, near
+from pipelines.descent_laws.model import DoubleWell
+from pipelines.descent_laws.walk import walk
 
 ROWS, WALKERS = 2**14, 256
 WELLS = DoubleWell(start=-0.6, places=(0.6, 1.5), depths=(1.2, 1.0))
@@ -54,7 +58,7 @@ def share_of_time(well: DoubleWell, heat: float) -> float:
     return float(weights[grid > 0].sum() / weights.sum())
 
 
-def measure(folder: Path, effort: Effort) -> tuple[Chapter, ...]:
+def measure(folder: Path, effort: Effort) -> tuple[Section, ...]:
     """Measure the share of time in the wide well, at several temperatures."""
     dataset = write_rows(
         folder / "uneven.zarr", {"X": SLOPE_SPREAD * columns(ROWS, WALKERS, seed=7)}
@@ -93,14 +97,14 @@ def measure(folder: Path, effort: Effort) -> tuple[Chapter, ...]:
             float(steps_up.min()),
         )
     )
-    chapter = Chapter(
+    occupation = chapter(
         "Wide wells at high temperature",
         "The narrow well is deeper, the wide one has more room. The hotter the walk, that is the "
         "larger lr/B, the larger the share of time that it spends in the wide well.",
         tuple(laws),
         (_draw_occupation(points),),
     )
-    return (chapter,)
+    return (occupation,)
 
 
 def _draw_occupation(points: list[tuple[float, float, float]]) -> Picture:
@@ -132,6 +136,7 @@ def _draw_occupation(points: list[tuple[float, float, float]]) -> Picture:
     right.legend(frameon=False)
     return picture(
         figure,
+        "well-occupation",
         "A narrow deep well and a wide one; the share of time in the wide one.",
         "The share of time in the wide well grows with the temperature along the Gibbs "
         "distribution.",

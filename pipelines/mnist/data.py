@@ -12,20 +12,21 @@ from typing import Any
 
 import numpy as np
 
+import ooc
 from ooc.core.compiler import exact_kernel
 from ooc.core.errors import InputError
+from ooc.core.progress import Report, silent
 from ooc.core.random_keys import Purpose, generator
-from ooc.metrics import Report, silent
-from ooc.store.writer import SHARD_BYTES, Columns, Field, create
-from ooc.synthetic.fill import fill
+from pipelines.common.dataset import SHARD_BYTES, Columns, Fields, write
 
 IMAGES = "mnist-t10k-images-idx3-ubyte.gz"
 LABELS = "mnist-t10k-labels-idx1-ubyte.gz"
 LARGEST_IDX = 2**28
 SIDE = 28
 CLASSES = 10
+SCALE = 1 / 255
 HELD_OUT = 2000
-FIELDS = {"X": Field("uint8", (SIDE, SIDE)), "y": Field("uint8"), "source": Field("uint32")}
+FIELDS: Fields = {"X": ("uint8", (SIDE, SIDE)), "y": ("uint8", ()), "source": ("uint32", ())}
 # What each random byte stands for: looking up a quantile costs a tenth of drawing a normal number.
 NORMAL = np.array([NormalDist().inv_cdf((byte + 0.5) / 256) for byte in range(256)])
 
@@ -222,13 +223,13 @@ def expand(
         sources, images = draw_rows(padded, augmentation, rng, count)
         return {"X": images, "y": digits.labels[sources], "source": digits.numbers[sources]}
 
-    with create(path, FIELDS, notes(digits, seed, augmentation), shard_bytes=shard_bytes) as writer:
-        fill(writer, rows, draw, threads, report)
+    attributes = notes(digits, seed, augmentation)
+    write(path, FIELDS, attributes, rows, draw, threads, report, shard_bytes=shard_bytes)
 
 
 def hold_out(path: Path, digits: Digits, seed: int) -> None:
     """Write digits as they are, under the same names as `expand`."""
-    with create(path, FIELDS, notes(digits, seed, None)) as writer:
+    with ooc.create(path, FIELDS, notes(digits, seed, None)) as writer:
         writer.append({"X": digits.images, "y": digits.labels, "source": digits.numbers})
 
 

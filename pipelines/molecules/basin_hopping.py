@@ -12,11 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from molecules_kernel import DENSE, atom_energies, centre, draw_on_sphere, draw_start, uniform
-from molecules_quench import minimise_lbfgs
 
 from ooc.core.compiler import kernel
 from ooc.core.random_keys import Purpose, key
+from pipelines.molecules.energy import (
+    DENSE,
+    atom_energies,
+    centre,
+    draw_on_sphere,
+    draw_start,
+    uniform,
+)
+from pipelines.molecules.minimisers import minimise_lbfgs
 
 # Energies of the global minima in epsilon, from the Cambridge Cluster Database (Wales et al.).
 PUBLISHED = {13: -44.326801, 38: -173.928427, 55: -279.248470}

@@ -1,27 +1,18 @@
 """Draws why mini-batches stall on a sum of pair terms, and what an archive of minima holds."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from molecules_archive import RESOLUTION, Summary
-from molecules_batches import BATCH_PAIRS, Trace
+
+from pipelines.common.figures import Picture, new_figure, picture
+from pipelines.molecules.mini_batches import BATCH_PAIRS, Trace
+from pipelines.molecules.summary import RESOLUTION, Summary
 
 LOWEST_SHOWN = 1e-15
 
 
-def new_figure(width: float, height: float) -> Any:
-    """Return a figure that knows how to save itself as a PNG, without any global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def draw_descent(path: Path, full: Sequence[Trace], batches: Sequence[Trace], atoms: int) -> None:
+def draw_descent(full: Sequence[Trace], batches: Sequence[Trace], atoms: int) -> Picture:
     """Draw energies and gradient norms against the pairs that were evaluated."""
     figure = new_figure(13.5, 5.6)
     left, right = figure.subplots(1, 2)
@@ -82,10 +73,16 @@ def draw_descent(path: Path, full: Sequence[Trace], batches: Sequence[Trace], at
         axes.set_title(f"LJ{atoms}: {title}", fontsize=11)
         axes.grid(alpha=0.3)
     left.legend(loc="lower left", fontsize=9)
-    figure.savefig(path, dpi=120)
+    return picture(
+        figure,
+        "descent",
+        "Energies and gradient norms against the pairs that were evaluated.",
+        "Full gradients reach the minimum; mini-batches of pairs stall at the floor that theory "
+        "gives.",
+    )
 
 
-def draw_minima(path: Path, summary: Summary, atoms: int) -> None:
+def draw_minima(summary: Summary, atoms: int) -> Picture:
     """Draw the energies, how often each minimum was found, and how many were found when."""
     figure = new_figure(16, 4.8)
     left, middle, right = figure.subplots(1, 3)
@@ -116,4 +113,9 @@ def draw_minima(path: Path, summary: Summary, atoms: int) -> None:
     right.legend(loc="center left", fontsize=9)
     for axes in (left, middle, right):
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    return picture(
+        figure,
+        "minima",
+        "The minima of the archive: energies, how often each was found, how many were found when.",
+        f"{summary.distinct:,} distinct minima, of about {summary.expected_distinct:,.0f}.",
+    )

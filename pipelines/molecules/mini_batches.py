@@ -10,11 +10,11 @@ normal mode, the energy stays lr s / (2 (2 - lr h)) above the minimum (Mandt, Ho
 from dataclasses import dataclass
 
 import numpy as np
-from molecules_kernel import LOOSE, draw_start, energy_and_gradient, uniform
-from molecules_quench import LONGEST, minimise_cg, minimise_lbfgs
 
 from ooc.core.compiler import kernel
 from ooc.core.random_keys import Purpose, key
+from pipelines.molecules.energy import LOOSE, draw_start, energy_and_gradient, uniform
+from pipelines.molecules.minimisers import LONGEST, minimise_cg, minimise_lbfgs
 
 SGD, ADAM = 0, 1
 BATCH_PAIRS = 8

@@ -4,9 +4,9 @@ Both take a cluster downhill to a gradient norm, and a cluster's whole minimisat
 """
 
 import numpy as np
-from molecules_kernel import energy_and_gradient
 
 from ooc.core.compiler import kernel
+from pipelines.molecules.energy import energy_and_gradient
 
 # Pairs of steps and gradient changes that L-BFGS remembers.
 MEMORY = 5

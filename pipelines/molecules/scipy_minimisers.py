@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from molecules_kernel import energy_and_gradient
-from molecules_quench import MEMORY, minimise_cg, minimise_lbfgs
 
 from ooc.core.blas import one_thread
+from pipelines.molecules.energy import energy_and_gradient
+from pipelines.molecules.minimisers import MEMORY, minimise_cg, minimise_lbfgs
 
 TOLERANCE = 1e-8
 MOST_EVALUATIONS = 10_000

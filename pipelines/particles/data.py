@@ -9,14 +9,12 @@ best that any classifier can do (Neyman and Pearson 1933).
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from ooc.core.progress import Report, silent
 from ooc.core.random_keys import Purpose, generator
-from ooc.metrics import Report, silent
-from ooc.store.writer import Columns, Field, create
-from ooc.synthetic.fill import fill
+from pipelines.common.dataset import Columns, write
 
 LOW_LEVEL = (
     *("lepton pT", "lepton eta", "lepton phi", "missing energy", "missing energy phi"),
@@ -25,6 +23,7 @@ LOW_LEVEL = (
 HIGH_LEVEL = ("m_jj", "m_jjj", "m_lv", "m_jlv", "m_bb", "m_wbb", "m_wwbb")
 FEATURES = (*LOW_LEVEL, *HIGH_LEVEL)
 SIGNAL_SHARE = 0.53
+PRIOR = float(np.log(SIGNAL_SHARE / (1 - SIGNAL_SHARE)))
 
 # Columns of the transverse momenta, the pseudorapidities and the azimuths, by particle: lepton,
 # missing energy (without eta), jets 1 to 4.
@@ -144,10 +143,9 @@ def write_events(
     def draw(number: int, first: int, count: int) -> Columns:
         return draw_events(generator(seed, purpose, index=number), count)
 
-    fields = {"X": Field("float32", (len(FEATURES),)), "y": Field("uint8")}
-    attributes: dict[str, Any] = {"seed": seed, "rows": rows, "features": list(FEATURES)}
-    with create(path, fields, attributes) as writer:
-        fill(writer, rows, draw, report=report)
+    attributes = {"seed": seed, "rows": rows, "features": list(FEATURES)}
+    fields = {"X": ("float32", (len(FEATURES),)), "y": ("uint8", ())}
+    write(path, fields, attributes, rows, draw, report=report)
 
 
 def _log_normal(x: np.ndarray, covariance: np.ndarray) -> np.ndarray:
