@@ -1,36 +1,29 @@
-"""The laws' pipeline: closed forms against independent ones, honest verdicts, a page of its own."""
+"""The laws' closed forms against independent ones, walkers and what is observed of them."""
 
-import doctest
-import importlib
 import itertools
-import json
-import re
 from pathlib import Path
 
-import descent_laws
-import laws_escape
-import laws_stationary
-import laws_walkers
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from laws_page import page
-from laws_result import QUICK, Chapter, Effort, Law, Picture, near, within
-from laws_sorted import expected_bias
-from laws_stationary import heavy_ball_variance, reshuffled_variance, sgd_variance
-from laws_walkers import DoubleWell, Quadratic, columns
 from scipy.linalg import solve_discrete_lyapunov
 
-from ooc.models.contract import Model
+import ooc
+from ooc.models import Model
 from ooc.stream.loader import Batch
-
-MODULES = sorted(path.stem for path in Path(descent_laws.__file__).parent.glob("laws_*.py"))
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_examples_are_true(name: str) -> None:
-    assert doctest.testmod(importlib.import_module(name)).failed == 0
+from pipelines.common import checks
+from pipelines.descent_laws import escape_times
+from pipelines.descent_laws.data import columns, write_rows
+from pipelines.descent_laws.laws import near, within
+from pipelines.descent_laws.model import DoubleWell, Quadratic
+from pipelines.descent_laws.sorted_rows import expected_bias
+from pipelines.descent_laws.stationary_variance import (
+    heavy_ball_variance,
+    reshuffled_variance,
+    sgd_variance,
+)
+from pipelines.descent_laws.walk import walk
 
 
 @given(st.floats(0.01, 1.9), st.integers(1, 64), st.floats(0, 0.95))
@@ -72,7 +65,7 @@ def test_the_bias_of_sorted_rows_is_where_epochs_lead(x: float, half: int) -> No
 
 def test_escape_times_follow_arrhenius() -> None:
     """Between two low temperatures the logarithm grows by the depth over the temperature."""
-    first, second = (laws_escape.escape_time(DoubleWell(), 1 / cold) for cold in (12, 13))
+    first, second = (escape_times.escape_time(DoubleWell(), 1 / cold) for cold in (12, 13))
     assert np.log(second / first) == pytest.approx(1, abs=0.02)
 
 
@@ -121,7 +114,7 @@ def test_hops_are_counted_from_bottom_to_bottom(rng: np.random.Generator) -> Non
     """A walker that comes back from the barrier has not escaped."""
     phases = np.cumsum(rng.standard_normal((3000, 5)) / 4, axis=0)
     paths = (1.5 * np.sin(phases)).astype(np.float32)
-    observer = laws_escape.Hops(5)
+    observer = escape_times.Hops(5)
     count, sides = 0, [-1] * 5
     for step, places in enumerate(paths):
         observer(places, step)
@@ -136,11 +129,11 @@ def test_hops_are_counted_from_bottom_to_bottom(rng: np.random.Generator) -> Non
 def test_an_observer_sees_every_step_of_the_trainer(tmp_path: Path) -> None:
     """The last one, too; and the steps are those of the update rule."""
     rows = columns(20, 2, seed=0)
-    dataset = laws_walkers.write_rows(tmp_path / "a.zarr", {"X": rows})
+    dataset = write_rows(tmp_path / "a.zarr", {"X": rows})
     seen: list[tuple[int, float]] = []
-    run = laws_walkers.walk(
+    run = walk(
         Quadratic(1.0, curvatures=np.ones(2)),
-        laws_stationary.optim.sgd(0.25),
+        ooc.optim.sgd(0.25),
         dataset,
         20,
         3,
@@ -152,69 +145,9 @@ def test_an_observer_sees_every_step_of_the_trainer(tmp_path: Path) -> None:
     assert seen[-1][1] == run.parameters[0]
 
 
-def test_a_quick_run_passes_and_says_that_it_is_quick(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    table, html = tmp_path / "laws.json", tmp_path / "laws.html"
-    arguments = ["--quick", "--only", "sorted", "--json", str(table)]
-    assert descent_laws.main([*arguments, "--html", str(html)]) == 0
-    printed = capsys.readouterr().out
-    assert f"tolerances {QUICK.widen:g} times as wide" in printed
-    found = json.loads(table.read_text())
-    laws = [law for chapter in found["chapters"] for law in chapter["laws"]]
-    assert found["passed"] == found["laws"] == len(laws) == printed.count("  pass  ")
-    for law in laws:
-        assert law["name"] in printed
-    shown = html.read_text()
-    assert f"tolerances {QUICK.widen:g} times as wide" in shown
-    sources = re.findall(r'src="([^"]*)"', shown)
-    assert len(sources) == 1
-    assert all(source.startswith("data:image/png;base64,") for source in sources)
-    assert all(re.findall(r'alt="([^"]+)"', shown))
-    assert not re.search(r"https?://|<script|<link", shown)
-
-
-@pytest.mark.slow
-def test_every_law_passes_in_a_quick_run(tmp_path: Path) -> None:
-    table = tmp_path / "laws.json"
-    assert descent_laws.main(["--quick", "--json", str(table)]) == 0
-    assert json.loads(table.read_text())["laws"] > 60
-
-
-def test_a_law_that_fails_is_seen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def broken(folder: Path, effort: Effort) -> tuple[Chapter, ...]:
-        laws = (within("too far", "x", 1.0, 1.1, 0.0, 0.05), near("close", "x", 0.0, 0.1, 0, 0.2))
-        return (Chapter("Broken", "Nothing.", laws, ()),)
-
-    monkeypatch.setattr(descent_laws, "FAMILIES", {"broken": broken})
-    html = tmp_path / "laws.html"
-    assert descent_laws.main(["--html", str(html)]) == 1
-    printed = capsys.readouterr().out
-    assert "FAIL  too far" in printed
-    assert "1 of 2 laws passed" in printed
-    assert html.read_text().count(">FAIL<") == 1
-
-
-def test_a_value_that_is_not_a_number_fails() -> None:
-    assert not within("a", "x", 1.0, float("nan"), 0.0, 0.5).passed
-    assert not near("a", "x", 1.0, float("nan"), 0.0, 0.5).passed
-
-
-def test_the_page_escapes_what_it_shows() -> None:
-    law = Law("<b>law</b>", "a < b", 1.0, 1.0, 0.0, '"', True)
-    picture = Picture("<i>caption</i>", '"><script>', b"png")
-    chapter = Chapter("<u>title</u>", "&", (law,), (picture,), table=(("<td>",), ("</td>x",)))
-    shown = page([chapter], QUICK, "<s>")
-    for raw in ("<b>law", "<i>caption", "<script>", "<u>title", "</td>x", "<s>"):
-        assert raw not in shown
-
-
-def test_a_folder_that_is_not_there_is_refused_before_any_work(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert descent_laws.main(["--json", str(tmp_path / "absent" / "laws.json")]) == 2
-    error = capsys.readouterr().err
-    assert "is no folder to write laws.json to; make it first" in error
-    assert error.count("\n") == 1
+def test_a_law_holds_its_value_to_its_closed_form() -> None:
+    law = within("a", "x/2", 2.0, 2.1, 0.5, 0.06)
+    assert law.check == checks.Check("a", 2.1, "2 ± 6%", True, "x/2; standard error 0.5")
+    assert law.to_json()["expected"] == 2.0
+    assert not within("a", "x", 1.0, float("nan"), 0.0, 0.5).check.met
+    assert not near("a", "x", 1.0, float("nan"), 0.0, 0.5).check.met
