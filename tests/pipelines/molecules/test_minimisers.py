@@ -5,6 +5,7 @@ import pytest
 from clusters import energy_of, gradient_of, minimum, naive_energy
 
 from pipelines.molecules import mini_batches, minimisers
+from pipelines.molecules.scipy_minimisers import numpy_energy_and_gradient, scipy_minimise
 
 MINIMISERS = (minimisers.minimise_lbfgs, minimisers.minimise_cg)
 
