@@ -36,8 +36,12 @@ def control_group(limit: int) -> Iterator[Callable[[], None]]:
             file=sys.stderr,
         )
         sys.exit(2)
+
+    def enter() -> None:
+        (group / "cgroup.procs").write_text(str(os.getpid()))
+
     try:
-        yield lambda: (group / "cgroup.procs").write_text(str(os.getpid())) and None
+        yield enter
     finally:
         group.rmdir()
 

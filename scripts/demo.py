@@ -5,8 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import zarr
-from commands import machine, ooc, print_table
+from commands import best_possible, machine, ooc, print_table
 
 from ooc.core.sizes import format_size
 
@@ -29,7 +28,7 @@ def main() -> None:
     settings = ["--model", "logistic", "--memory", MEMORY, "--run", str(run)]
     trained = ooc("train", str(data), *settings)
     evaluated = ooc("evaluate", str(run), str(held_out), "--memory", MEMORY)
-    best = zarr.open_group(held_out, mode="r").attrs["generator"]["best"]
+    best = best_possible(held_out)
     _print_table(data, trained, evaluated, best)
 
 

@@ -7,8 +7,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-import zarr
-from commands import machine, ooc, print_table
+from commands import best_possible, machine, ooc, print_table
 
 from ooc.core.sizes import format_size
 
@@ -49,7 +48,7 @@ def main() -> None:
     large_runs = [train(large, folder / "run-large") for _ in range(options.rounds)]
     small_runs += [train(small, folder / "run-small") for _ in range(2)]
     evaluated = ooc("evaluate", str(folder / "run-large"), str(held_out), "--memory", MEMORY)
-    best = zarr.open_group(held_out, mode="r").attrs["generator"]["best"]
+    best = best_possible(held_out)
     _print_closing_table(large_runs, small_runs, evaluated, best)
 
 
