@@ -1,6 +1,5 @@
 """One wrapper runs every script, by the name that it is called by, in a fresh clone too."""
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -29,7 +28,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_script_that_has_a_name_is_there() -> None:
     assert {"demo", "headline", "bench_peers", "bench_networks", "memory_table"} <= set(NAMES)
     for name in NAMES:
-        assert os.readlink(SCRIPTS / name) == "run"
+        assert (SCRIPTS / name).readlink() == Path("run")
         assert (SCRIPTS / f"{name}.py").read_text().startswith('"""')
 
 
