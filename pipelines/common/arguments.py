@@ -24,7 +24,8 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, name: str, description: str, quick: Mapping[str, Any]) -> None:
         self.name, self._quick = name, quick
-        self.title, _, text = description.strip().partition("\n\n")
+        title, _, text = description.strip().partition("\n\n")
+        self.title = title.rstrip(".")
         self.text = text.strip()
         super().__init__(
             prog=f"python -m pipelines.{name}",

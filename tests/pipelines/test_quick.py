@@ -15,7 +15,7 @@ DIGITS = pytest.mark.skipif(
 )
 # Options beside --quick, how many checks there are at least, how many figures, and what is left.
 RUNS = [
-    pytest.param("descent_laws", (), 60, 10, (), id="descent_laws"),
+    pytest.param("descent_laws", (), 60, 11, (), id="descent_laws"),
     pytest.param(
         "mnist",
         ("--folder", "data"),
