@@ -44,7 +44,8 @@ from pipelines.mnist.peers import learn_in_memory, learn_with_torch
 
 QUICK = {"rows": "40k", "lr": 4e-3}
 CHOICES_OF_C, QUICK_CHOICES = (0.03, 0.1, 0.3, 1.0), (0.03,)
-FEWEST_RIGHT = {"softmax": 0.88, "mlp": 0.93}
+FEWEST_RIGHT = {"softmax": 0.88, "mlp": 0.95}
+QUICK_FEWEST_RIGHT = {"softmax": 0.88, "mlp": 0.9}
 BEHIND = 0.02  # at most, of scikit-learn
 
 
@@ -77,6 +78,7 @@ def run(options: argparse.Namespace) -> Iterator[Section]:
     if model.name == "mlp":
         peers += learn_with_torch(trainer, expanded, options.epochs, held_out)
     choices = QUICK_CHOICES if options.quick else CHOICES_OF_C
+    fewest = QUICK_FEWEST_RIGHT if options.quick else FEWEST_RIGHT
     peers.append(learn_in_memory(training, held_out, choices))
     scores = (learned.score, *peers)
     yield Section(
@@ -85,7 +87,7 @@ def run(options: argparse.Namespace) -> Iterator[Section]:
         f"{learned.steps:,} steps, memory peak {format_size(learned.memory_peak)}.",
         (_table(scores, len(held_out.labels)),),
         (picture,),
-        _checks(learned, peers[-1], model.name, budget),
+        _checks(learned, peers[-1], fewest[model.name], budget),
         {"scores": [vars(score) for score in scores], "expansion": expansion},
     )
 
@@ -101,11 +103,11 @@ def _table(scores: Sequence[Score], digits: int) -> Table:
     return Table(title, ("", "learned from", "seconds", "log loss", "accuracy"), tuple(rows))
 
 
-def _checks(learned: Learned, in_memory: Score, model: str, budget: int) -> tuple[Check, ...]:
+def _checks(learned: Learned, in_memory: Score, fewest: float, budget: int) -> tuple[Check, ...]:
     accuracy = learned.score.accuracy
     ahead = accuracy - in_memory.accuracy
     return (
-        at_least(f"accuracy of {learned.score.name}", accuracy, FEWEST_RIGHT[model]),
+        at_least(f"accuracy of {learned.score.name}", accuracy, fewest),
         at_least(f"its accuracy, less that of {in_memory.name}", ahead, -BEHIND),
         inside_budget(learned.memory_peak, budget),
     )
