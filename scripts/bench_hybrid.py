@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from commands import machine, print_table
-from commands import ooc as run_ooc
+from commands import machine, print_table, run_ooc
 
 import ooc
 from ooc.core.random_keys import Purpose, generator

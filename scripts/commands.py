@@ -12,7 +12,7 @@ from typing import Any
 import zarr
 
 
-def ooc(*arguments: str, before: Callable[[], None] | None = None) -> dict[str, Any]:
+def run_ooc(*arguments: str, before: Callable[[], None] | None = None) -> dict[str, Any]:
     """Run one command of the shell's door in a process of its own and return its JSON.
 
     Parameters
