@@ -1,11 +1,14 @@
 """A part of what a pipeline found: it is printed as soon as it is there, and goes on the page."""
 
+import textwrap
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.common.checks import Check, table_of
 from pipelines.common.figures import Picture
 from pipelines.common.table import Table
+
+LINE = 100  # characters
 
 
 @dataclass(frozen=True)
@@ -35,4 +38,5 @@ class Section:
         return (*self.tables, table_of(self.checks)) if self.checks else self.tables
 
     def __str__(self) -> str:
-        return "\n\n".join([self.title, *map(str, self.all_tables)])
+        lines = [self.title, *([textwrap.fill(self.text, LINE)] if self.text else [])]
+        return "\n\n".join(["\n".join(lines), *map(str, self.all_tables)])
