@@ -18,20 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from commands import machine, ooc, print_table
+from commands import machine, print_table, run_ooc
 
-import ooc as package
+import ooc
 from ooc.core.random_keys import Purpose, generator
-from ooc.engines.full_sums import make_sums
-from ooc.runs.run import load
-from ooc.store.dataset import open as open_dataset
-from ooc.store.writer import Columns, Field
-from ooc.stream.loader import Loader
-from ooc.stream.plan import Demand
+from ooc.store.writer import Columns
 from ooc.synthetic.fill import fill
 
 FEATURES = 128
 GRID = 256
+BATCH_ROWS = 8192
 
 
 def make(path: Path, rows: int, seed: int, spread: float) -> None:
@@ -50,29 +46,26 @@ def make(path: Path, rows: int, seed: int, spread: float) -> None:
         odds = x.astype(np.float64) @ weights
         return {"X": x, "y": (own.random(count) < 1 / (1 + np.exp(-odds))).astype(np.int64)}
 
-    fields = {"X": Field("float32", (FEATURES,)), "y": Field("int64")}
-    with package.create(path, fields) as writer:
+    fields = {"X": ("float32", (FEATURES,)), "y": ("int64", ())}
+    with ooc.create(path, fields) as writer:
         fill(writer, rows, draw)
 
 
 def gradient_norm(run_dir: Path, data: Path, memory: str) -> float:
     """Return the norm of the gradient over all rows at a run's parameters."""
-    run = load(run_dir)
-    loader = Loader(
-        open_dataset(str(data)), 1, memory=memory, shuffle="none", demand=Demand(batch_copies=0)
-    )
-    point, total, rows = run.parameters.astype(np.float64), np.zeros(run.parameters.size), 0
-    sums = make_sums(run.model, loader, run.parameters)
-    for window in loader.windows(1):
-        rows += sums.add(window, point, total)[0]
-    return float(np.linalg.norm(total / rows))
+    run, dataset = ooc.load(run_dir), ooc.open(data)
+    gradient, total = np.zeros(run.parameters.size), np.zeros(run.parameters.size)
+    for batch in ooc.Loader(dataset, min(BATCH_ROWS, dataset.rows), memory=memory, shuffle="none"):
+        run.model.loss_and_grad(run.parameters, batch, gradient)
+        total += len(batch.rows) * gradient
+    return float(np.linalg.norm(total / dataset.rows))
 
 
 def train(data: Path, run: Path, memory: str, *options: str) -> dict[str, Any]:
     """Train logistic regression on features as they are, anew."""
     shutil.rmtree(run, ignore_errors=True)
     fixed = ["--model", "logistic", "--standardise", "no", "--memory", memory, "--run", str(run)]
-    return ooc("train", str(data), *fixed, *options)
+    return run_ooc("train", str(data), *fixed, *options)
 
 
 def same_time(data: Path, memory: str, passes: int) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from commands import machine, ooc, print_table
+from commands import machine, print_table, run_ooc
 
 from ooc.core.sizes import parse_size
 
@@ -36,8 +36,12 @@ def control_group(limit: int) -> Iterator[Callable[[], None]]:
             file=sys.stderr,
         )
         sys.exit(2)
+
+    def enter() -> None:
+        (group / "cgroup.procs").write_text(str(os.getpid()))
+
     try:
-        yield lambda: (group / "cgroup.procs").write_text(str(os.getpid())) and None
+        yield enter
     finally:
         group.rmdir()
 
@@ -57,7 +61,7 @@ def main() -> None:
             for name, before in (("free", None), ("limited", enter)):
                 shutil.rmtree(run, ignore_errors=True)
                 settings = ["--memory", options.memory, "--io", "direct", "--run", str(run)]
-                result = ooc("train", options.data, "--lr", "0.01", *settings, before=before)
+                result = run_ooc("train", options.data, "--lr", "0.01", *settings, before=before)
                 rates[name].append(result["bytes_per_second"] / 1e9)
                 peaks.append(result["memory_peak_bytes"] / 2**20)
     shutil.rmtree(run, ignore_errors=True)

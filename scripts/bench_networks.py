@@ -9,7 +9,6 @@ the median over rounds of the ratio to the default is. Losses of both are compar
 import argparse
 import functools
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -22,16 +21,11 @@ from typing import Any
 import numba
 import numpy as np
 from commands import machine
-from peers.environments import ROOT, Environment, UnavailableError, run_checked
+from in_memory import Steps
+from peers.environments import Environment, UnavailableError, run_checked
 
-from ooc.core.blas import one_thread
-from ooc.core.random_keys import Purpose, generator, prefix
-from ooc.engines.network_engine import SPIN_COUNT
-from ooc.kernels import counters as progress
-from ooc.kernels.network_memory import make_scratch
-from ooc.kernels.network_window import train_window
-from ooc.models import MLP
-from ooc.optim import adam
+import ooc
+from ooc.core.random_keys import Purpose, generator
 
 TORCH = Environment("torch-network", ("torch==2.13.0", "numpy>=2.0"))
 RATE = 1e-3
@@ -82,55 +76,31 @@ def make_rows(case: Case, steps: int) -> tuple[np.ndarray, np.ndarray]:
     return x, (hidden @ rng.standard_normal(8, dtype=np.float32) > 0).astype(np.float32)
 
 
-class Steps:
-    """Takes steps with ooc over rows in memory, as its engine does with a window."""
+class Descent:
+    """Descends over rows in memory, from one start, as often as asked for."""
 
-    def __init__(self, case: Case, x: np.ndarray, y: np.ndarray, start: np.ndarray) -> None:
-        model = MLP(hidden=case.widths[1:-1])
-        self._network, self._start = model.network(case.widths[0]), start
-        self._scratch = make_scratch(self._network, case.batch_size, 1, False)
-        self._x, self._y, self._case = x, y, case
+    def __init__(
+        self, case: Case, x: np.ndarray, y: np.ndarray, start: np.ndarray, folder: Path
+    ) -> None:
+        model = ooc.models.MLP(hidden=case.widths[1:-1])
+        self._trainer = ooc.Trainer(model, ooc.optim.adam(RATE), case.batch_size, memory="2GiB")
+        store = folder / "like.zarr"
+        with ooc.create(store, {"X": ("float32", x.shape[1:]), "y": ("float32", ())}) as writer:
+            writer.append({"X": x[: case.batch_size], "y": y[: case.batch_size]})
+        self._dataset, self._start, self._x, self._y = ooc.open(store), start, x, y
 
     def run(self, rows: int, window: int | None = None) -> tuple[float, np.ndarray]:
         """Return the seconds of steps over the first rows, and losses of windows of them."""
-        parameters, gradient = self._start.copy(), np.zeros(self._start.size)
-        optimizer = adam(RATE)
-        state, settings = optimizer.init(parameters.size), optimizer.settings()
-        penalised = np.ones(parameters.size, np.bool_)
-        counters, totals = np.zeros(progress.COUNTERS, np.int64), np.zeros(progress.TOTALS)
-        window = window or rows
-        order, nothing = np.arange(window, dtype=np.int32), np.empty(0, np.float32)
-        key, starts = np.uint64(prefix(0, Purpose.BATCH)), np.zeros(1, np.int64)
-        sums = [0.0]
+        steps, window, sums = (
+            Steps(self._trainer, self._dataset, self._start),
+            window or rows,
+            [0.0],
+        )
         begun = time.perf_counter()
-        with one_thread():
-            for first in range(0, rows, window):
-                part = slice(first, first + window)
-                status = train_window(
-                    self._network,
-                    self._scratch,
-                    self._x[part],
-                    False,
-                    self._y[part, None],
-                    nothing,
-                    order,
-                    0,
-                    starts,
-                    rows,
-                    True,
-                    self._case.batch_size,
-                    progress.NEVER,
-                    key,
-                    parameters,
-                    gradient,
-                    settings,
-                    penalised,
-                    state,
-                    counters,
-                    totals,
-                )
-                assert status == progress.OK
-                sums.append(float(totals[progress.LOSS_SUM]))
+        for first in range(0, rows, window):
+            part = slice(first, first + window)
+            steps.take(self._x[part], self._y[part], last=first + window >= rows)
+            sums.append(steps.loss_sum)
         seconds = time.perf_counter() - begun
         return seconds, np.diff(sums) / window
 
@@ -144,18 +114,18 @@ def measure(case: Case, rounds: int, seconds: float, python: Path) -> Measured:
     )
     steps = max(100, min(10_000, int(seconds / (4e-4 + flops / 1e11))))
     x, y = make_rows(case, steps)
-    model = MLP(hidden=case.widths[1:-1])
+    model = ooc.models.MLP(hidden=case.widths[1:-1])
     start = model.init(model.layout((case.widths[0],)), generator(0, Purpose.PARAMETERS))
-    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # as the engine does
-    own, found = Steps(case, x, y, start), Measured()
-    own.run(50 * case.batch_size)
+    found = Measured()
     with tempfile.TemporaryDirectory() as folder:
+        own = Descent(case, x, y, start, Path(folder))
+        own.run(50 * case.batch_size)
         job, output = Path(folder, "job.npz"), Path(folder, "result.json")
         np.savez(job, x=x, y=y, widths=np.array(case.widths), parameters=start)
         for number in range(rounds):
             found.ooc.append(own.run(len(x))[0] / steps)
             for kind in ("default", "fused"):
-                command = [str(python), str(ROOT / "scripts/peers/torch_network.py"), str(job)]
+                command = [str(python), "-m", "peers.torch_network", str(job)]
                 run_checked([*command, str(case.batch_size), str(RATE), kind, str(output)])
                 result: dict[str, Any] = json.loads(output.read_text())
                 getattr(found, kind).append(result["seconds"] / steps)
@@ -167,7 +137,7 @@ def measure(case: Case, rounds: int, seconds: float, python: Path) -> Measured:
                 f"PyTorch {1e3 * found.default[-1]:.3f}, fused {1e3 * found.fused[-1]:.3f}",
                 file=sys.stderr,
             )
-    found.ooc_losses = own.run(len(x), case.batch_size)[1]
+        found.ooc_losses = own.run(len(x), case.batch_size)[1]
     return found
 
 

@@ -22,9 +22,10 @@ from optimum.checkpoints import saving_cost
 from optimum.contenders import CONTENDERS, OWN, Contender, Settings
 from optimum.exact import Optimum, optimum_of
 from optimum.excess import Reached, excesses, reached, sample_of
-from peers.bench import Bench, arrays_of, drop_page_cache, ignored_folder, made_store
+from peers.bench import Bench, drop_page_cache, ignored_folder, made_store
 from peers.catalogue import OOC
 from peers.environments import UnavailableError
+from peers.store import arrays_of
 from peers.text import Parser, print_table
 
 from ooc.core.errors import InputError
@@ -162,7 +163,8 @@ def time_all(
         return outcome
 
     for _ in range(rounds):
-        for contender in [CONTENDERS[name] for name in names] or [None]:
+        contenders: list[Contender | None] = [CONTENDERS[name] for name in names]
+        for contender in contenders or [None]:
             if contender is not None and found[contender.name]["settings"] is None:
                 reasons[contender.name] = found[contender.name]["reason"]
                 continue
@@ -177,8 +179,8 @@ def time_all(
                     pair = ratios.setdefault(contender.name, {}).setdefault(name, [])
                     pair.append(theirs.seconds / ours.seconds)
     lines = [_line(race, name, outcomes, ratios.get(name, {})) for name, outcomes in runs.items()]
-    missing = reasons.items() - {line["name"]: None for line in lines}.items()
-    return [*lines, *({"name": name, "reason": reason} for name, reason in sorted(missing))]
+    missing = [{"name": name, "reason": reasons[name]} for name in sorted({*reasons} - {*runs})]
+    return [*lines, *missing]
 
 
 def _line(

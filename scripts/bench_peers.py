@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
+from commands import best_possible
 from peers.bench import (
     Bench,
-    arrays_of,
     drop_page_cache,
     ignored_folder,
     interpreter,
@@ -28,6 +27,7 @@ from peers.bench import (
 )
 from peers.catalogue import ALL_PEERS, OOC, Peer
 from peers.environments import UnavailableError
+from peers.store import arrays_of
 from peers.text import Parser, print_table
 
 from ooc.core.errors import InputError
@@ -241,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "memory": bench.memory,
             "rounds": given.rounds,
             "cold": "all caches dropped" if everything else "the store's pages dropped",
-            "held_out_best_loss": _best_loss(held_out),
+            "held_out_best_loss": best_possible(held_out)["loss"],
             "machine": {"cores": os.cpu_count(), "system": platform.platform()},
             "peers": [to_json(bench, outcome, outcomes[0]) for outcome in table],
             "slower_variants": [to_json(bench, outcome, outcomes[0]) for outcome in slower],
@@ -253,11 +253,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"scripts/bench_peers: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
-
-
-def _best_loss(held_out: Path) -> float:
-    noted: Any = zarr.open_group(held_out, mode="r").attrs["generator"]
-    return float(noted["best"]["loss"])
 
 
 def _print_report(report: dict[str, Any]) -> None:

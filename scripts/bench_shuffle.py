@@ -11,18 +11,22 @@ import os
 import shutil
 import statistics
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from commands import machine, ooc, print_table
+from commands import machine, print_table, run_ooc
 
+import ooc
 from ooc.measure.roofline import drop_from_cache
-from ooc.store.dataset import open as open_dataset
 
 MIB = 2**20
 PROBE_BYTES = 2048 * MIB
 PROBE_REQUEST = 8 * MIB
 THREADS = 4
+
+# Reads or writes buffers of a file at an offset.
+Move = Callable[[int, list[mmap.mmap], int], int]
 
 
 def disk_rates(folder: Path) -> tuple[float, float]:
@@ -34,11 +38,11 @@ def disk_rates(folder: Path) -> tuple[float, float]:
     rates = {}
     for name, flags in (("write", os.O_WRONLY | os.O_CREAT), ("read", os.O_RDONLY)):
         descriptor = os.open(path, flags | os.O_DIRECT, 0o644)
-        move = os.pwritev if name == "write" else os.preadv
+        move: Move = os.pwritev if name == "write" else os.preadv
 
-        def work(thread: int, descriptor: int = descriptor, move: object = move) -> None:
+        def work(thread: int, descriptor: int = descriptor, move: Move = move) -> None:
             for offset in range(thread * PROBE_REQUEST, PROBE_BYTES, THREADS * PROBE_REQUEST):
-                move(descriptor, [memory[thread]], offset)  # type: ignore[operator]
+                move(descriptor, [memory[thread]], offset)
 
         begun = time.perf_counter()
         with ThreadPoolExecutor(THREADS) as pool:
@@ -65,7 +69,7 @@ def fine_blocks(data: str, memory: str, rounds: int) -> list[tuple[str, str]]:
         for shuffle in names:
             shutil.rmtree(run, ignore_errors=True)
             options = ["--memory", memory, "--io", "direct", "--lr", "0.01", "--run", str(run)]
-            result = ooc("train", data, "--shuffle", shuffle, *options)
+            result = run_ooc("train", data, "--shuffle", shuffle, *options)
             blocks[shuffle] = (result["blocks_per_window"], result["block_rows"])
             if number > 0:  # the first round compiles
                 rates[shuffle].append(result["bytes_per_second"] / 1e9)
@@ -89,9 +93,9 @@ def exact(data: str, memory: str, rounds: int) -> list[tuple[str, str]]:
     moved, plain, weighed, seconds, peaks, reads, writes = ([] for _ in range(7))
     for _ in range(rounds):
         shutil.rmtree(target, ignore_errors=True)
-        drop_from_cache(open_dataset(data))
+        drop_from_cache(ooc.open(data))
         before = disk_rates(target.parent)
-        result = ooc("shuffle", data, str(target), "--memory", memory, "--seed", "0")
+        result = run_ooc("shuffle", data, str(target), "--memory", memory, "--seed", "0")
         after = disk_rates(target.parent)
         read, write = ((a + b) / 2 for a, b in zip(before, after, strict=True))
         total = result["bytes_read"] + result["bytes_written"]

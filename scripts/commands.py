@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import zarr
 
-def ooc(*arguments: str, before: Callable[[], None] | None = None) -> dict[str, Any]:
+
+def run_ooc(*arguments: str, before: Callable[[], None] | None = None) -> dict[str, Any]:
     """Run one command of the shell's door in a process of its own and return its JSON.
 
     Parameters
@@ -27,6 +29,13 @@ def ooc(*arguments: str, before: Callable[[], None] | None = None) -> dict[str, 
         sys.exit(done.returncode)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
+
+
+def best_possible(store: Path) -> dict[str, float]:
+    """Return the best loss and accuracy that a model can have on a store of `ooc make`."""
+    generator: Any = zarr.open_group(store, mode="r").attrs["generator"]
+    best: dict[str, float] = generator["best"]
+    return best
 
 
 def machine() -> str:

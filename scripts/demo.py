@@ -5,8 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import zarr
-from commands import machine, ooc, print_table
+from commands import best_possible, machine, print_table, run_ooc
 
 from ooc.core.sizes import format_size
 
@@ -21,15 +20,15 @@ def main() -> None:
     rows = parser.parse_args().rows
     data, held_out = FOLDER / f"logistic-{rows}.zarr", FOLDER / "held-out.zarr"
     if not data.exists():
-        ooc("make", "logistic", str(data), "--rows", rows)
+        run_ooc("make", "logistic", str(data), "--rows", rows)
     if not held_out.exists():
-        ooc("make", "logistic", str(held_out), "--rows", "400k", "--held-out")
+        run_ooc("make", "logistic", str(held_out), "--rows", "400k", "--held-out")
     run = FOLDER / "run"
     shutil.rmtree(run, ignore_errors=True)
     settings = ["--model", "logistic", "--memory", MEMORY, "--run", str(run)]
-    trained = ooc("train", str(data), *settings)
-    evaluated = ooc("evaluate", str(run), str(held_out), "--memory", MEMORY)
-    best = zarr.open_group(held_out, mode="r").attrs["generator"]["best"]
+    trained = run_ooc("train", str(data), *settings)
+    evaluated = run_ooc("evaluate", str(run), str(held_out), "--memory", MEMORY)
+    best = best_possible(held_out)
     _print_table(data, trained, evaluated, best)
 
 

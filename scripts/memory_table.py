@@ -2,13 +2,10 @@
 
 import numpy as np
 
+import ooc
 from ooc.core.sizes import format_size
-from ooc.engines.engine import engine_bytes
-from ooc.models import Logistic
-from ooc.optim import sgd
 from ooc.store.dataset import ArraySpec, Dataset
-from ooc.stream.options import StreamOptions
-from ooc.stream.plan import Demand, Plan, make_plan
+from ooc.stream.plan import Plan
 
 BATCH_SIZE = 256
 ROWS, FEATURES, CHUNK_ROWS = 155_000_000, 128, 1024
@@ -21,14 +18,8 @@ def plan_of(memory: str) -> Plan:
     features = ArraySpec("X", (ROWS, FEATURES), np.dtype("f4"), (CHUNK_ROWS, FEATURES), None)
     target = ArraySpec("y", (ROWS,), np.dtype("i8"), (CHUNK_ROWS,), None)
     dataset = Dataset("80 GB", {"X": features, "y": target}, "X", "y", None)
-    model, layout = Logistic(), Logistic().layout((FEATURES,))
-    return make_plan(
-        dataset,
-        BATCH_SIZE,
-        ("X", "y"),
-        StreamOptions(memory=memory, readers=2),
-        Demand(engine_bytes(model, layout, (sgd(0.1),), BATCH_SIZE, full=False), batch_copies=0),
-    )
+    model, optimizer = ooc.models.Logistic(), ooc.optim.sgd(0.1)
+    return ooc.Trainer(model, optimizer, BATCH_SIZE, memory=memory, readers=2).loader(dataset).plan
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from ooc.cli.options import (
     SaveSteps,
     make_trainer,
     saving_of,
+    schedule_named,
 )
 from ooc.cli.show import show, table
 from ooc.cli.signals import stopping_signals
@@ -139,7 +140,7 @@ def sweep(
         lr=_numbers("lr", lr),
         l2=_numbers("l2", l2),
         l1=_numbers("l1", l1),
-        schedule=DescentOptions(schedule=schedule).make().schedule,
+        schedule=schedule_named(schedule),
     )
     first = next(iter(optimizers.values()))
     trainer = make_trainer(model.config(dataset), first, batch_size, stream, follow)

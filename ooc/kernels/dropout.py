@@ -21,7 +21,7 @@ def step_seed(run_key: np.uint64, step: int) -> np.int64:
 
 @lean_kernel
 def drop(
-    seed: np.int64, layer: int, first: int, rate: float, values: np.ndarray, slopes: np.ndarray
+    seed: int, layer: int, first: int, rate: float, values: np.ndarray, slopes: np.ndarray
 ) -> None:
     """Zero a share of the activations and their slopes, and scale up the rest by 1/(1 - rate).
 

@@ -27,7 +27,7 @@ def forward(
     outputs: np.ndarray,
     slopes: np.ndarray,
     first: int,
-    seed: np.int64,
+    seed: int,
     training: bool,
 ) -> None:
     """Run rows, of which the first has place `first` in its batch, through all layers.

@@ -110,9 +110,9 @@ def run_share(
         further[:rows],
         weights.reshape((w.most_rows * w.weight_width,))[: rows * w.weight_width],
         numbers[:rows],
-        np.int64(before),
+        int(np.int64(before)),
         w.step,
-        np.int64(step_seed(np.uint64(w.run_key), w.step)) if w.seed < 0 else w.seed,
+        int(step_seed(np.uint64(w.run_key), w.step)) if w.seed < 0 else int(w.seed),
         turns[w.step % w.cycle, OF_PHASE],
     )
     own = array_at(w.own + thread * w.own_size * w.item, (w.own_size,), one)
@@ -140,7 +140,7 @@ def run_share(
 def run_shares(work: np.ndarray, one: np.floating) -> int:
     """Work off the shares at hand, one after the other."""
     for number in range(work[0].shares):
-        run_share_at(work, one, np.int64(0), np.int64(number))
+        run_share_at(work, one, int(np.int64(0)), int(np.int64(number)))
     return OK
 
 
@@ -148,7 +148,7 @@ def run_shares_in_parallel(work: np.ndarray, one: np.floating) -> int:
     """Do as `run_shares`, on Numba's threads."""
     for place in prange(work[0].shares):
         # The loop's own number has no sign: all would be compiled once more for it.
-        run_share_at(work, one, np.int64(get_thread_id()), np.int64(place))
+        run_share_at(work, one, int(np.int64(get_thread_id())), int(np.int64(place)))
     return OK
 
 

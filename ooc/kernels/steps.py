@@ -192,8 +192,8 @@ def run_pieces(
 ) -> int:
     """Run `run_piece` for all pieces, one after the other."""
     for piece in range(work[0].piece_count):
-        thread = np.int64(0)
-        run_piece_at(work, one, thread, m, np.int64(piece), rate, scale, adds, updates)
+        thread = int(np.int64(0))
+        run_piece_at(work, one, thread, m, int(np.int64(piece)), rate, scale, adds, updates)
     return OK
 
 
@@ -202,8 +202,8 @@ def run_pieces_in_parallel(
 ) -> int:
     """Do as `run_pieces`, on Numba's threads."""
     for place in prange(work[0].piece_count):
-        thread = np.int64(get_thread_id())
-        run_piece_at(work, one, thread, m, np.int64(place), rate, scale, adds, updates)
+        thread = int(np.int64(get_thread_id()))
+        run_piece_at(work, one, thread, m, int(np.int64(place)), rate, scale, adds, updates)
     return OK
 
 

@@ -28,7 +28,7 @@ def first_failure(work: np.ndarray, shares: int) -> tuple[int, int, int]:
 
     Of several models one whose loss is not finite is left behind while others go on.
     """
-    w, integer = work[0], np.int64(0)
+    w, integer = work[0], int(np.int64(0))
     active = array_at(w.active, (w.models,), np.bool_(True))
     statuses = array_at(w.statuses, (w.models, w.slots), integer)
     reports = array_at(w.reports, (w.models, w.slots, 2), integer)

@@ -177,6 +177,10 @@ class DenseNetwork(CompiledModel):
             eager=True,
         )
 
+    @abstractmethod
+    def check_target(self, shape: tuple[int, ...]) -> None:
+        """Refuse targets that do not fit."""
+
     def measure(self, parameters: np.ndarray, batch: BatchLike) -> Measured:
         """Return the sums of weighted loss, without penalty and dropout, and of right labels.
 
@@ -197,7 +201,7 @@ class DenseNetwork(CompiledModel):
         widths = (inputs.shape[1], *self.units(inputs.shape[1]))
         numbers, rows, units = self._numbers(widths, dtype), len(inputs), widths[-1]
         scores = np.empty((rows, units), dtype)
-        size, seed = sum(widths[1:]), np.int64(0)
+        size, seed = sum(widths[1:]), int(np.int64(0))
         outputs, slopes = np.empty((2, min(rows, SHARE_ROWS) * size), dtype)
         with one_thread():
             for first in range(0, rows, SHARE_ROWS):

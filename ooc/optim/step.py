@@ -62,5 +62,5 @@ def step_whole(
     penalised: np.ndarray,
 ) -> None:
     """Take a step with all parameters at once, clipping included."""
-    rate, scale, first = rate_at(settings, step), clip_scale(gradient, settings), np.int64(0)
+    rate, scale, first = rate_at(settings, step), clip_scale(gradient, settings), int(np.int64(0))
     step_piece(update, parameters, gradient, state, settings, rate, step, penalised, first, scale)

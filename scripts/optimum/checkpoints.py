@@ -42,7 +42,7 @@ def saving_cost(bench: Bench, rounds: int) -> dict[str, Any]:
                 f"{way}: {seconds[way][-1]:.3f} s, saving {saved[way][-1]:.4f} s", file=sys.stderr
             )
     unsaved = seconds["not saved"]
-    found = {
+    found: dict[str, dict[str, Any]] = {
         way: {
             "seconds": seconds[way],
             "save_seconds": saved[way],

@@ -5,7 +5,7 @@ point is the optimum of a sample, so that one or two passes over the store do.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit
 
 import ooc
+from ooc.store.dataset import Dataset
 from ooc.store.fingerprint import fingerprint
 
 BATCH_ROWS = 8192
@@ -116,9 +117,9 @@ def optimum_of(store: Path, sample: tuple[np.ndarray, np.ndarray]) -> Optimum:
 class _Stream:
     """The store's rows in order, batch by batch, as often as they are asked for."""
 
-    def __init__(self, dataset: ooc.dataset.Dataset) -> None:
+    def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
 
-    def __iter__(self) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         loader = ooc.Loader(self._dataset, BATCH_ROWS, memory="1GiB", shuffle="none")
-        return ((batch.features, batch.target) for batch in loader)
+        return ((batch.features, np.asarray(batch.target)) for batch in loader)

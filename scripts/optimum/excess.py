@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from peers.bench import arrays_of
+from peers.store import arrays_of
 from scipy.special import expit
 
 SAMPLE_ROWS = 2**16

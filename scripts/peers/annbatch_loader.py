@@ -6,15 +6,14 @@ each preload as one shuffled array, which one compiled call works off in batches
 the loader itself take as long.
 """
 
-import harness
 import numpy as np
 import zarr
 from annbatch import Loader
+from in_memory import Steps
+from peers import harness
+from peers.store import arrays_of
 
 import ooc
-from ooc.engines.engine import Engine, make_engine
-from ooc.engines.train_state import start
-from ooc.stream.reader import Window
 
 PRELOADED_CHUNKS = 32
 
@@ -29,14 +28,14 @@ def prepare(job: harness.Job) -> harness.Train:
         }
     )
     few = np.zeros((4 * job.batch_size, job.features), np.float32)
-    _epoch(_loader(few, 1024), few[:, 0].astype(np.int64), _engine(job))
-    group = zarr.open_group(job.store, mode="r")
-    loader, engine = _loader(group["X"], group["X"].chunks[0]), _engine(job)
+    _epoch(_loader(few, 1024), few[:, 0].astype(np.int64), _steps(job))
+    features, targets = arrays_of(job.store)
+    loader, steps = _loader(features, features.chunks[0]), _steps(job)
 
     def train() -> harness.Trained:
-        _epoch(loader, group["y"][:], engine)
-        *coefficients, intercept = engine.descents.parameters[0].tolist()
-        return harness.Trained(coefficients, intercept, engine.rows)
+        _epoch(loader, np.asarray(targets[:]), steps)
+        *coefficients, intercept = steps.parameters.tolist()
+        return harness.Trained(coefficients, intercept, steps.rows)
 
     return train
 
@@ -55,33 +54,18 @@ def _loader(features: zarr.Array | np.ndarray, chunk_rows: int) -> Loader:
     return loader.add_dataset(features)
 
 
-def _engine(job: harness.Job) -> Engine:
+def _steps(job: harness.Job) -> Steps:
     """Return what takes the steps of `ooc.Trainer`, at its first step."""
     model, optimizer = ooc.models.Logistic(), ooc.optim.sgd(job.learning_rate)
-    trainer = ooc.Trainer(model, optimizer, job.batch_size)
-    dataset = ooc.open(job.store)
-    descents = start((optimizer,), np.zeros(trainer.layout(dataset).size, np.float32))
-    return make_engine(model, trainer.loader(dataset), descents)
+    trainer, dataset = ooc.Trainer(model, optimizer, job.batch_size), ooc.open(job.store)
+    return Steps(trainer, dataset, np.zeros(trainer.layout(dataset).size, np.float32))
 
 
-def _epoch(loader: Loader, targets: np.ndarray, engine: Engine) -> None:
+def _epoch(loader: Loader, targets: np.ndarray, steps: Steps) -> None:
     targets = targets.astype(np.float32)
-    first_row = np.zeros(1, np.int64)
     for number, preload in enumerate(loader):
-        features = preload["X"]
-        rows = len(features)
-        window = Window(
-            arrays={"X": features, "y": targets[preload["index"]]},
-            roles=("X", "y", None),
-            order=np.arange(rows, dtype=np.int32),
-            start=0,
-            block_starts=first_row,
-            block_rows=rows,
-            epoch=0,
-            index=number,
-            last=number == len(loader) - 1,
-        )
-        engine.advance(window)
+        last = number == len(loader) - 1
+        steps.take(preload["X"], targets[preload["index"]], last)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import zarr
 from peers.catalogue import OOC, Peer
 from peers.environments import Environment, UnavailableError, run_checked
+from peers.store import arrays_of
 
 from ooc.core.errors import InputError
 
-PEERS = Path(__file__).resolve().parent
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 
 
@@ -70,7 +69,7 @@ class Bench:
     def cache(self, peer: Peer) -> Path:
         """Return the file that a peer makes of the store for itself."""
         kind = "" if self.marked_rows is None else f"-marked-{self.marked_rows}"
-        return self.folder / f"{self.store.stem}-{Path(peer.script).stem}{kind}.cache"
+        return self.folder / f"{self.store.stem}-{peer.module}{kind}.cache"
 
     def build_cache(self, peer: Peer) -> None:
         """Let a peer build its cache, unless it is there."""
@@ -100,7 +99,7 @@ class Bench:
         python = interpreter(peer.environment) if peer.environment else sys.executable
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder, "result.json")
-            command = [str(python), str(PEERS / peer.script), str(self.store.resolve())]
+            command = [str(python), "-m", f"peers.{peer.module}", str(self.store.resolve())]
             command += [str(self.batch_size), str(output), *self.settings(peer), *settings]
             run_checked(command, self.timeout)
             result: dict[str, Any] = json.loads(output.read_text())
@@ -144,11 +143,6 @@ def drop_page_cache(paths: Sequence[Path]) -> bool:
     except OSError:
         return False
     return True
-
-
-def arrays_of(store: Path) -> tuple[zarr.Array, zarr.Array]:
-    """Return a store's features and targets."""
-    return zarr.open_array(store / "X", mode="r"), zarr.open_array(store / "y", mode="r")
 
 
 def ignored_folder(folder: Path) -> Path:

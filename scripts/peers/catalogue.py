@@ -1,4 +1,4 @@
-"""Who is compared with ooc: each peer's script, and the environment that it runs in."""
+"""Who is compared with ooc: each peer's module, and the environment that it runs in."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ class Peer:
     ----------
     name
         What the table calls it.
-    script
-        Its file in `PEERS`.
+    module
+        Its file beside this one.
     environment
         Where it runs, or None for the project's own.
     target
@@ -28,7 +28,7 @@ class Peer:
     """
 
     name: str
-    script: str
+    module: str
     environment: Environment | None
     target: float | None
     variants: tuple[tuple[str, ...], ...] = ((),)
@@ -65,37 +65,35 @@ DASK_ML = Environment(
     ),
 )
 
-OOC = Peer("ooc", "ooc_trainer.py", None, None)
+OOC = Peer("ooc", "ooc_trainer", None, None)
 ALL_PEERS = {
-    "annbatch": Peer("annbatch, direct I/O", "annbatch_loader.py", ANNBATCH, 2.0),
-    "scikit-learn": Peer("scikit-learn partial_fit", "sklearn_partial_fit.py", SCIKIT_LEARN, 8.0),
-    "vowpal-wabbit": Peer(
-        "Vowpal Wabbit, cache", "vowpal_wabbit.py", VOWPAL_WABBIT, 8.0, cached=True
-    ),
+    "annbatch": Peer("annbatch, direct I/O", "annbatch_loader", ANNBATCH, 2.0),
+    "scikit-learn": Peer("scikit-learn partial_fit", "sklearn_partial_fit", SCIKIT_LEARN, 8.0),
+    "vowpal-wabbit": Peer("Vowpal Wabbit, cache", "vowpal_wabbit", VOWPAL_WABBIT, 8.0, cached=True),
     "torch": Peer(
         "PyTorch DataLoader, rows",
-        "torch_dataloader.py",
+        "torch_dataloader",
         TORCH,
         15.0,
         (("batches=row", "workers=0"), ("batches=row", "workers=2")),
     ),
     "torch-batches": Peer(
         "PyTorch DataLoader, whole batches",
-        "torch_dataloader.py",
+        "torch_dataloader",
         TORCH,
         15.0,
         (("batches=whole", "workers=0"), ("batches=whole", "workers=2")),
     ),
     "dask-ml": Peer(
         "dask-ml Incremental, stored chunks",
-        "dask_ml_incremental.py",
+        "dask_ml_incremental",
         DASK_ML,
         15.0,
         (("blocks=stored",),),
     ),
     "dask-ml-large": Peer(
         "dask-ml Incremental, 64 chunks a block",
-        "dask_ml_incremental.py",
+        "dask_ml_incremental",
         DASK_ML,
         15.0,
         (("blocks=large",),),

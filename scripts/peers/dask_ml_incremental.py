@@ -7,11 +7,10 @@ chunk of the store. With ``blocks=large`` it is told to make a block of 64 chunk
 from typing import Any
 
 import dask.array
-import harness
 import numpy as np
-import sklearn_classifier
-import zarr
 from dask_ml.wrappers import Incremental
+from peers import harness, sklearn_classifier
+from peers.store import arrays_of
 from sklearn.linear_model import SGDClassifier
 
 LARGE_BLOCK_CHUNKS = 64
@@ -33,11 +32,11 @@ def noting(kind: type[SGDClassifier], snapshots: harness.Snapshots) -> type[SGDC
 
 def prepare(job: harness.Job) -> harness.Train:
     """Open the store as Dask arrays."""
-    group = zarr.open_group(job.store, mode="r")
+    stored, marks = arrays_of(job.store)
     chunks = LARGE_BLOCK_CHUNKS if job.settings["blocks"] == "large" else 1
-    block_rows = chunks * group["X"].chunks[0]
-    features = dask.array.from_zarr(group["X"], chunks=(block_rows, job.features))
-    targets = dask.array.from_zarr(group["y"], chunks=(block_rows,))
+    block_rows = chunks * stored.chunks[0]
+    features = dask.array.from_zarr(stored, chunks=(block_rows, job.features))
+    targets = dask.array.from_zarr(marks, chunks=(block_rows,))
     # A whole number of blocks, so that the rows that are used are those that were asked for.
     last = min(-(-job.rows_to_use // block_rows) * block_rows, job.rows)
     features, targets = features[:last], targets[:last]

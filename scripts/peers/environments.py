@@ -1,6 +1,7 @@
 """Virtual environments for the peers, made on first use, and commands that say why they failed."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+SCRIPTS = Path(__file__).resolve().parent.parent
+ROOT = SCRIPTS.parent
 ENVIRONMENTS = ROOT / ".cache" / "peers"
 
 
@@ -85,9 +87,13 @@ class Environment:
 
 
 def run_checked(command: Sequence[str], timeout: float | None = None) -> None:
-    """Run a command; its error's last line is the reason if it fails."""
+    """Run a command that finds these packages; its error's last line is the reason if it fails."""
+    path = os.pathsep.join(filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=timeout
+        )
     except subprocess.TimeoutExpired:
         raise UnavailableError(f"took more than {timeout:g} s") from None
     except OSError as error:

@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -91,7 +91,7 @@ class Snapshots:
         """Tell whether the model after so many rows is to be noted."""
         return self.wanted and rows >= self._next
 
-    def note(self, rows: int, parameters: Sequence[float], seconds: float | None = None) -> None:
+    def note(self, rows: int, parameters: Iterable[float], seconds: float | None = None) -> None:
         """Note coefficients and intercept, in one row; by default as those of this very moment."""
         seconds = time.perf_counter() - self._begun if seconds is None else seconds
         self.noted.append((seconds, rows, [float(value) for value in parameters]))

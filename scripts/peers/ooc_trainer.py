@@ -8,9 +8,10 @@ time. ``window`` is the trainer's, in blocks. ``run`` is a folder to save the ru
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
-import harness
 import numpy as np
+from peers import harness
 
 import ooc
 from ooc.synthetic.kinds import Recipe, make
@@ -22,7 +23,8 @@ STEPS_BETWEEN_LOOKS = 16
 
 def optimizer_of(job: harness.Job) -> ooc.optim.Optimizer:
     """Return the optimizer that the settings ask for."""
-    settings, common = job.settings, {}
+    settings = job.settings
+    common: dict[str, Any] = {}
     rate = settings.get("rate", job.learning_rate)
     if "cosine" in settings:
         common["schedule"] = ooc.schedules.cosine(int(settings["cosine"]))

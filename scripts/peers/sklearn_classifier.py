@@ -2,8 +2,8 @@
 
 from typing import Any
 
-import harness
 import numpy as np
+from peers import harness
 from sklearn.linear_model import SGDClassifier
 
 

@@ -4,18 +4,16 @@
 would only cost more. Slices from 16 chunks to whole shards take the same time.
 """
 
-import harness
 import numpy as np
-import sklearn_classifier
-import zarr
+from peers import harness, sklearn_classifier
+from peers.store import arrays_of
 
 SLICE_CHUNKS = 16
 
 
 def prepare(job: harness.Job) -> harness.Train:
     """Open the store."""
-    group = zarr.open_group(job.store, mode="r")
-    features, targets = group["X"], group["y"]
+    features, targets = arrays_of(job.store)
     slice_rows = SLICE_CHUNKS * features.chunks[0]
     classifier = sklearn_classifier.make(job)
     classes = np.array([0, 1])

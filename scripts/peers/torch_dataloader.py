@@ -7,10 +7,10 @@ shows it; with ``batches=whole`` the dataset yields whole batches, and the loade
 
 from collections.abc import Iterator
 
-import harness
 import numpy as np
 import torch
-import zarr
+from peers import harness
+from peers.store import arrays_of
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 # Chunks of one block; from 16 to 64 take the same time, and more take longer.
@@ -22,8 +22,7 @@ class Blocks(IterableDataset):
     """Rows, or whole batches, of blocks in random order, each block shuffled."""
 
     def __init__(self, job: harness.Job, whole_batches: bool) -> None:
-        group = zarr.open_group(job.store, mode="r")
-        self._features, self._targets = group["X"], group["y"]
+        self._features, self._targets = arrays_of(job.store)
         self._block_rows = BLOCK_CHUNKS * self._features.chunks[0]
         self._job, self._whole_batches = job, whole_batches
 
@@ -37,8 +36,8 @@ class Blocks(IterableDataset):
         size = self._job.batch_size if self._whole_batches else 1
         for start in starts[first::step].tolist():
             rows = slice(start, start + self._block_rows)
-            features = torch.from_numpy(self._features[rows])
-            targets = torch.from_numpy(self._targets[rows]).float()
+            features = torch.from_numpy(np.asarray(self._features[rows]))
+            targets = torch.from_numpy(np.asarray(self._targets[rows])).float()
             order = torch.randperm(len(targets), generator=generator)
             if self._whole_batches:
                 for batch in order.split(size):

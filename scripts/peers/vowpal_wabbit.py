@@ -17,10 +17,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import harness
 import numba
 import numpy as np
-import zarr
+from peers import harness
+from peers.store import arrays_of
 from vowpalwabbit import Workspace
 
 # Vowpal Wabbit's own number for the feature that is always 1.
@@ -119,8 +119,7 @@ def _build(job: harness.Job, cache: Path) -> None:
 
 
 def _texts(job: harness.Job) -> Iterator[memoryview]:
-    group = zarr.open_group(job.store, mode="r")
-    features, targets = group["X"], group["y"]
+    features, targets = arrays_of(job.store)
     slice_rows = TEXT_CHUNKS * features.chunks[0]
     text = np.empty(slice_rows * (job.features + 1) * MOST_VALUE_BYTES, np.uint8)
     rows = min(job.rows_to_use, job.rows)
@@ -129,8 +128,8 @@ def _texts(job: harness.Job) -> Iterator[memoryview]:
         stop = min(start + slice_rows, rows)
         within = [mark for mark in marks if start < mark <= stop]
         for first, last in itertools.pairwise([start, *within, stop]):
-            length = write_rows(features[first:last], targets[first:last], text)
-            yield memoryview(text)[:length]
+            x, y = np.asarray(features[first:last]), np.asarray(targets[first:last])
+            yield text[: write_rows(x, y, text)].data
             if last in within:
                 yield memoryview(f"'save_{MARK}{last} |\n".encode())
 

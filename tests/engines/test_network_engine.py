@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasets import small_windows, write_dataset
+from ooc.engines.network_engine import NetworkEngine
+from ooc.kernels.network_window import train_window
 from threadpoolctl import threadpool_info
 
 import ooc
@@ -17,7 +19,6 @@ from ooc.core.errors import DataError, DivergedError, InputError
 from ooc.core.random_keys import Purpose, generator
 from ooc.engines.batch_engine import BatchEngine
 from ooc.engines.engine import make_engine
-from ooc.engines.network_engine import NetworkEngine
 from ooc.engines.train_state import start
 from ooc.kernels.counters import (
     HALVED,
@@ -28,7 +29,6 @@ from ooc.kernels.counters import (
     SIGNAL_NOISE,
     SIGNAL_SQUARES,
 )
-from ooc.kernels.network_window import train_window
 from ooc.models import MLP, Autoencoder
 from ooc.models.network import DenseNetwork
 from ooc.optim import Optimizer, adam, adamw, averaged, momentum, nesterov, sgd

@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 
 from ooc.core.errors import InputError
-from ooc.optim import OPTIMIZERS, adagrad, adam, adamw, averaged, momentum, nesterov, optimizer_from_config, rmsprop, sgd
+from ooc.optim import (
+    OPTIMIZERS,
+    adagrad,
+    adam,
+    adamw,
+    averaged,
+    momentum,
+    nesterov,
+    optimizer_from_config,
+    rmsprop,
+    sgd,
+)
 from ooc.optim.schedules import cosine, staircase
 
 

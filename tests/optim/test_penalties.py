@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import ElasticNet, Ridge
 
 from ooc.optim import OPTIMIZERS, Optimizer, sgd
-from ooc.optim.penalties import clip_scale
-from ooc.optim.penalties import soft_threshold
+from ooc.optim.penalties import clip_scale, soft_threshold
 from ooc.optim.schedules import cosine
 
 ROWS, FEATURES, STEPS = 60, 12, 3000

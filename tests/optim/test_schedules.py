@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from ooc.core.errors import InputError
 from ooc.optim import sgd
-from ooc.optim.settings import FACTOR, rate_at
 from ooc.optim.schedules import (
     SCHEDULES,
     Schedule,
@@ -23,6 +22,7 @@ from ooc.optim.schedules import (
     schedule_from_config,
     staircase,
 )
+from ooc.optim.settings import FACTOR, rate_at
 
 MADE = {
     "constant": constant(),

@@ -7,6 +7,7 @@ import pytest
 from datasets import small_windows, write_dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from ooc.training.preparation import merge_moments, with_counted_classes
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -14,7 +15,6 @@ import ooc
 from ooc.core.errors import DataError, InputError
 from ooc.models import LinearSVM, Logistic, Softmax
 from ooc.optim import adam, sgd
-from ooc.training.preparation import merge_moments, with_counted_classes
 from ooc.training.trainer import Trainer
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import zarr
 from datasets import small_windows, write_dataset
+from ooc.engines.linear_engine import LinearEngine
 from sklearn.linear_model import LogisticRegression
 
 import ooc
 from ooc.core.errors import DataError, DivergedError, InputError
 from ooc.engines.batch_engine import BatchEngine
-from ooc.engines.linear_engine import LinearEngine
 from ooc.engines.train_state import start
 from ooc.kernels.counters import LOSS_SUM
 from ooc.models import Linear, Logistic, Model, Softmax

@@ -1,0 +1,60 @@
+"""Bad input to any pipeline ends in one line and status 2, before any work."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+CASES = [
+    ("descent_laws", ["--only", "gravity"], "invalid choice: 'gravity'"),
+    ("mnist", [], "mnist-t10k-images-idx3-ubyte.gz does not exist; OOC_REAL_DATA names its"),
+    ("mnist", ["--rows", "many"], "'many' is not a positive count"),
+    ("mnist", ["--memory", "little"], "'little' is not a size"),
+    ("mnist", ["--epochs", "0"], "0 epochs with batches of 256"),
+    ("mnist", ["--rows", "100"], "a batch at most the 100 rows"),
+    ("mnist", ["--lr", "-1"], "lr must be a positive finite number"),
+    ("mnist", ["--model", "mlp", "--hidden", "8,0"], "hidden width must be a whole number"),
+    ("mnist", ["--model", "mlp", "--hidden", "8,x"], "'8,x' are no widths; write them as 256,256"),
+    ("molecules", ["--minima", "0"], "'0' is not a positive count"),
+    ("molecules", ["--memory", "lots"], "'lots' is not a size"),
+    ("molecules", ["--searches", "13:4,12:5"], "'12:5' is no cluster and number of searches"),
+    ("molecules", ["--searches", "13"], "'13' is no cluster and number of searches"),
+    ("molecules", ["--quenches", "0"], "0 quenches on None threads are not possible"),
+    ("molecules", ["--threads", "0"], "5000 quenches on 0 threads are not possible"),
+    ("particles", ["--hidden", "8,0"], "hidden width must be a whole number of at least 1, not 0"),
+    ("particles", ["--rows", "10", "--batch-size", "11"], "a batch at most the 10 rows"),
+    ("particles", ["--memory", "lots"], "'lots' is not a size"),
+    ("sorted_data", ["--rows", "many"], "'many' is not a positive count"),
+    ("sorted_data", ["--memory", "lots"], "'lots' is not a size"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"), CASES, ids=[f"{name} {' '.join(a)}" for name, a, _ in CASES]
+)
+def test_bad_input_is_refused_in_one_line_before_any_work(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OOC_REAL_DATA", str(tmp_path))
+    assert importlib.import_module(f"pipelines.{name}.__main__").main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith(f"{name}: ")
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_digits_need_their_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OOC_REAL_DATA", raising=False)
+    assert importlib.import_module("pipelines.mnist.__main__").main([]) == 2
+    assert "OOC_REAL_DATA is not set; set it to the folder" in capsys.readouterr().err
