@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ooc.core.kernel_cache import is_ready, mark_ready
+from ooc.core.process import release_code
 from ooc.core.progress import Progress, Report
 
 # A child that has finished nothing for so long is given up.
@@ -36,15 +37,25 @@ class Compilation:
     compile: Callable[[], object]
 
 
-def compile_missing(wanted: Sequence[Compilation], report: Report) -> int:
-    """Compile the kernels that the cache lacks; return how many those were.
+def load_kernels(wanted: Sequence[Compilation], report: Report) -> int:
+    """Load kernels, those that the cache lacks after they were compiled; return how many those are.
 
-    Progress is told as kernels done, of all that are missing.
+    Progress is told as kernels compiled, of all that are missing. At the end the compiler's code is
+    given back: nothing that was asked for needs it any more.
     """
     named = {each.name: each for each in wanted}
     missing = [each for name, each in named.items() if not is_ready(name)]
-    if not missing:
-        return 0
+    if missing:
+        _compile_aside(missing, report)
+    for each in named.values():
+        each.compile()
+        mark_ready(each.name)
+    release_code("llvmlite")
+    return len(missing)
+
+
+def _compile_aside(missing: Sequence[Compilation], report: Report) -> None:
+    """Compile in children; what they could not do is left."""
     # Two children must not write one function's index at the same time.
     groups: dict[str, list[Compilation]] = {}
     for each in missing:
@@ -52,8 +63,8 @@ def compile_missing(wanted: Sequence[Compilation], report: Report) -> int:
     jobs = list(groups.values())
     text = f"compiling {len(missing)} kernels, once on this machine"
     begun, done = time.perf_counter(), 0
-    tell_all = _told(report, text, len(missing), begun)
-    tell_all(0)
+    tell = _told(report, text, len(missing), begun)
+    tell(0)
     queue_out, queue_in = os.pipe()
     result_out, result_in = os.pipe()
     for number in range(len(jobs)):
@@ -64,13 +75,11 @@ def compile_missing(wanted: Sequence[Compilation], report: Report) -> int:
     os.close(queue_out)
     os.close(result_in)
     try:
-        while True:
-            ready, _, _ = select.select([result_out], [], [], PATIENCE_SECONDS)
-            told = os.read(result_out, 1) if ready else b""
-            if not told:
+        while select.select([result_out], [], [], PATIENCE_SECONDS)[0]:
+            if not os.read(result_out, 1):
                 break
             done += 1
-            tell_all(done)
+            tell(done)
     finally:
         os.close(result_out)
         for child in children:
@@ -78,11 +87,6 @@ def compile_missing(wanted: Sequence[Compilation], report: Report) -> int:
                 os.kill(child, signal.SIGKILL)
             with suppress(ChildProcessError):
                 os.waitpid(child, 0)
-    for each in missing:
-        if not is_ready(each.name):
-            each.compile()
-            mark_ready(each.name)
-    return len(missing)
 
 
 def _told(report: Report, text: str, total: int, begun: float) -> Callable[[int], None]:

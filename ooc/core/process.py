@@ -1,8 +1,12 @@
 """What this process uses and what it may use, as the kernel counts it."""
 
+import ctypes
 import os
 import time
 from pathlib import Path
+
+# Of madvise(2).
+_DONT_NEED = 4
 
 
 def peak_bytes() -> int:
@@ -71,3 +75,40 @@ def _read_limit(file: Path) -> list[int]:
     except OSError:
         return []
     return [] if text == "max" else [int(text)]
+
+
+def release_code(library: str, maps: Path = Path("/proc/self/maps")) -> int:
+    """Give back the memory of a library's code, which is read again where it is needed.
+
+    Code is never written to, so that nothing is lost; a compiler's takes tens of MiB that a run
+    with all its kernels loaded does not need.
+
+    Parameters
+    ----------
+    library
+        Part of the name of its file.
+
+    Returns
+    -------
+    int
+        Bytes of code that were given back; 0 where the system has no such call.
+
+    Examples
+    --------
+    >>> release_code("no such library")
+    0
+    """
+    try:
+        give_back = ctypes.CDLL(None, use_errno=True).madvise
+        lines = maps.read_text().splitlines()
+    except (OSError, AttributeError):
+        return 0
+    released = 0
+    for line in lines:
+        span, permissions, *_, file = line.split(maxsplit=5)
+        if permissions.startswith("r-x") and library in Path(file).name:
+            start, stop = (int(part, 16) for part in span.split("-"))
+            size = stop - start
+            failed = give_back(ctypes.c_void_p(start), ctypes.c_size_t(size), _DONT_NEED)
+            released += 0 if failed else size
+    return released

@@ -1,7 +1,6 @@
 """Activations of a layer: the value and its derivative, in one pass over the layer's products.
 
-An activation is one function and one branch of `value_and_slope`, and one entry of `ACTIVATIONS`.
-Kernels choose it by its code, so that nothing is compiled again for another choice.
+An activation is one function and one entry of `ACTIVATIONS`.
 """
 
 import math
@@ -10,10 +9,14 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
+from numba import types
 
-from ooc.core.compiler import lean_kernel, like
+from ooc.core.compiler import by_address, lean_kernel, like, part
+from ooc.optim.step import real_of
 
-IDENTITY, RELU, LEAKY_RELU, TANH, SIGMOID, GELU, SOFTPLUS = range(7)
+# What kernels know by a small number, for loops that vectorise; all others are called by their
+# address, so that no run compiles what it does not use.
+IDENTITY, RELU = 0, 1
 
 # Value and derivative, of the type of the argument: float32 or float64.
 Real = TypeVar("Real", np.float32, np.float64)
@@ -87,22 +90,12 @@ def softplus(x: Real) -> Pair[Real]:
     return above + like(math.log1p(decay), x), share if x >= 0 else decay * share
 
 
-@lean_kernel
-def value_and_slope(code: int, x: Real) -> Pair[Real]:
-    """Evaluate the activation that has this code."""
-    if code == RELU:
-        return relu(x)
-    if code == LEAKY_RELU:
-        return leaky_relu(x)
-    if code == TANH:
-        return tanh(x)
-    if code == SIGMOID:
-        return sigmoid(x)
-    if code == GELU:
-        return gelu(x)
-    if code == SOFTPLUS:
-        return softplus(x)
-    return identity(x)
+def pair_of(real: Any) -> Any:
+    """Return the signature of an activation's pair."""
+    return types.UniTuple(real, 2)(real)
+
+
+call_pair = by_address(lambda given: pair_of(given[0]))
 
 
 @lean_kernel
@@ -112,7 +105,7 @@ def activate(code: int, biases: np.ndarray, values: np.ndarray, slopes: np.ndarr
     Parameters
     ----------
     code
-        Of the activation.
+        Of the activation, see `Activation.code`.
     biases
         (units,).
     values
@@ -134,33 +127,41 @@ def activate(code: int, biases: np.ndarray, values: np.ndarray, slopes: np.ndarr
     else:
         for r in range(rows):
             for j in range(units):
-                values[r, j], slopes[r, j] = value_and_slope(code, values[r, j] + biases[j])
+                values[r, j], slopes[r, j] = call_pair(code, (values[r, j] + biases[j],))
 
 
 @dataclass(frozen=True)
 class Activation:
-    """One activation: its code in the kernels, its compiled pair, and how weights before it start.
+    """One activation: its compiled pair, and how weights before it start.
 
     Attributes
     ----------
-    code, pair
-        The code, and x -> (value, derivative).
+    pair
+        x -> (value, derivative).
     initialisation
         "he" (He et al. 2015) where it cuts off half of the signals, else "glorot" (Glorot and
         Bengio 2010).
+    own_loop
+        `IDENTITY` or `RELU`, which kernels know by number; None for all others.
     """
 
-    code: int
     pair: Callable[[Any], Any]
     initialisation: str
+    own_loop: int | None = None
+
+    def code(self, dtype: Any) -> int:
+        """Return what kernels take for parameters of this dtype: a number or an address."""
+        if self.own_loop is not None:
+            return self.own_loop
+        return int(part(self.pair, pair_of(real_of(dtype))).address)
 
 
 ACTIVATIONS = {
-    "relu": Activation(RELU, relu, "he"),
-    "leaky_relu": Activation(LEAKY_RELU, leaky_relu, "he"),
-    "gelu": Activation(GELU, gelu, "he"),
-    "softplus": Activation(SOFTPLUS, softplus, "he"),
-    "tanh": Activation(TANH, tanh, "glorot"),
-    "sigmoid": Activation(SIGMOID, sigmoid, "glorot"),
-    "identity": Activation(IDENTITY, identity, "glorot"),
+    "relu": Activation(relu, "he", RELU),
+    "leaky_relu": Activation(leaky_relu, "he"),
+    "gelu": Activation(gelu, "he"),
+    "softplus": Activation(softplus, "he"),
+    "tanh": Activation(tanh, "glorot"),
+    "sigmoid": Activation(sigmoid, "glorot"),
+    "identity": Activation(identity, "glorot", IDENTITY),
 }

@@ -41,12 +41,13 @@ def note_gradient(
         ``settings[FIRST]`` is L; ``settings[SECOND]`` is above 0 where the batch is the shorter
         rest of an epoch, which completes nothing.
     """
-    count = int(settings[FIRST])
+    count = np.int64(settings[FIRST])
     rest = state[2 * count + 1 :].reshape((state.shape[0] - 2 * count - 1) * state.shape[1])
     levels = rest[: 4 * count].reshape((count, 4))
     sums = rest[4 * count : ENTRIES * count].reshape((count, 3))
     partial, means, total = state[:count], state[count : 2 * count], state[2 * count]
-    partial[0] += gradient
+    for j in range(gradient.size):
+        partial[0, j] += gradient[j]
     if settings[SECOND] <= 0:
         levels[0, FILLED] = levels[0, SIZE]
         complete(levels, partial, means, sums, total)
@@ -104,14 +105,16 @@ def complete(
     total
         (P,) float64, sum of gradients over all rows.
     """
-    total += partial[0]
+    for j in range(total.size):
+        total[j] += partial[0, j]
     for i in range(len(levels)):
-        source = int(levels[i, SOURCE])
+        source = np.int64(levels[i, SOURCE])
         if source >= 0:
             # Only a level that was completed just now has all its rows.
             if levels[source, FILLED] != levels[source, SIZE]:
                 continue
-            partial[i] += partial[source]
+            for j in range(total.size):
+                partial[i, j] += partial[source, j]
             levels[i, FILLED] += levels[source, SIZE]
         if levels[i, FILLED] == levels[i, SIZE]:
             levels[i, BATCHES] += 1

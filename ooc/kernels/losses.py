@@ -178,7 +178,7 @@ def row_weight(
     if class_weights.size > 0:
         if not label_is_valid(target, class_weights.size):
             return BAD_TARGET, weight
-        weight *= class_weights[int(target)]
+        weight *= class_weights[np.int64(target)]
     return OK, weight
 
 
@@ -244,7 +244,7 @@ def softmax(
         report[BAD] = r
         if not label_is_valid(targets[r, 0], scores.shape[1]):
             return BAD_TARGET
-        label = int(targets[r, 0])
+        label = np.int64(targets[r, 0])
         status, weight = row_weight(weights, r, np.float64(label), loss.class_weights)
         if status != OK:
             return status
@@ -257,7 +257,7 @@ def softmax(
 
 
 @lean_kernel
-def softmax_row(scores: np.ndarray, label: int, weight: float) -> float:
+def softmax_row(scores: np.ndarray, label: int | np.int64, weight: float) -> float:
     """Replace one row of scores by weighted derivatives; return its negative log-likelihood."""
     largest = scores[0]
     for k in range(1, scores.size):

@@ -131,7 +131,9 @@ def accumulate(
         output.report[BAD] = bad
         return NOT_FINITE
     units = integers[LAYERS + layers]
-    size = rows * integers[LAYERS + 1 : LAYERS + layers + 1].sum()
+    size = np.int64(0)
+    for layer in range(layers):
+        size += rows * integers[LAYERS + 1 + layer]
     outputs, slopes = own[:size], own[size : 2 * size]
     forward(numbers, parameters, inputs, outputs, slopes, share.first, share.seed, True)
     answers = outputs[size - rows * units : size].reshape((rows, units))

@@ -62,6 +62,8 @@ class CompiledModel:
         DataError, DivergedError
             If a target is not valid or a value is not finite; its row is named.
         """
+        if getattr(self, "class_weights", None) == BALANCED:
+            raise InputError("classes have not been counted yet; give the model to a trainer")
         layout = self.layout(batch.features.shape[1:])
         kernel = self.kernel(layout, parameters)
         status, row, loss = batch_gradient(self, kernel, parameters, batch, out_grad)  # type: ignore[arg-type]

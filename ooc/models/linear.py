@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from ooc.core.errors import InputError
 from ooc.kernels import linear as kernels
 from ooc.kernels.losses import Loss
 from ooc.kernels.rows import tile_rows
@@ -71,11 +70,9 @@ class LinearFamily(CompiledModel):
 
     @property
     def label_weights(self) -> tuple[float, ...]:
-        """What losses of each label are multiplied with in training; empty for ones."""
+        """Factors of the losses of each label in training; empty for ones, or until it is known."""
         given = getattr(self, "class_weights", None)
-        if given == BALANCED:
-            raise InputError("classes have not been counted yet; give the model to a trainer")
-        return given or ()
+        return () if given is None or given == BALANCED else given
 
     @property
     def outputs(self) -> int:

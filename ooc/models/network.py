@@ -225,7 +225,7 @@ class DenseNetwork(CompiledModel):
 
     def _numbers(self, widths: tuple[int, ...], dtype: np.dtype) -> Numbers:
         layers = len(widths) - 1
-        activations = [ACTIVATIONS[self.activation].code] * (layers - 1) + [IDENTITY]
+        activations = [ACTIVATIONS[self.activation].code(dtype)] * (layers - 1) + [IDENTITY]
         dropout = [float(self.dropout)] * (layers - 1) + [0.0]
         loss = numbers_of(self.chosen_loss, dtype)
         integers = [*loss, not self.needs_target, layers, *widths, *activations]

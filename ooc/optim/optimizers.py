@@ -310,7 +310,7 @@ def update_averaged(
     """
     l1, mask = settings[L1], penalised[first:]
     ahead = state[0][first : first + parameters.size]
-    kept = 1.0 - 1.0 / max(step - int(settings[OWN]) + 1, 1)
+    kept = 1.0 - 1.0 / max(step - settings[OWN] + 1.0, 1.0)
     for i in range(parameters.size):
         average = ahead[i] + parameters[i]
         parameters[i] = settle(parameters[i] - rate * gradient[i], rate, l1, mask[i])

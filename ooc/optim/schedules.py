@@ -198,7 +198,9 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
 
 
 @lean_kernel
-def rate_factor(rule: int, warmup: int, first: float, second: float, step: int) -> float:
+def rate_factor(
+    rule: int | np.int64, warmup: int | np.int64, first: float, second: float, step: int
+) -> float:
     """Return what the learning rate is multiplied with at a step, counted from 0.
 
     `rule` is an address, or 0 for a factor of 1.

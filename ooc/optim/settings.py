@@ -27,6 +27,6 @@ def rate_at(settings: np.ndarray, step: int) -> float:
     >>> rate_at(settings, 0), rate_at(settings, 9)
     (0.125, 0.5)
     """
-    rule, warmup = int(settings[SCHEDULE]), int(settings[WARMUP])
+    rule, warmup = np.int64(settings[SCHEDULE]), np.int64(settings[WARMUP])
     factor = rate_factor(rule, warmup, settings[FIRST], settings[SECOND], step)
     return settings[RATE] * settings[FACTOR] * settings[HEAT] * factor

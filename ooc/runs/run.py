@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ooc.core.compile_child import compile_missing
+from ooc.core.compile_child import load_kernels
 from ooc.core.errors import InputError
 from ooc.core.process import peak_bytes
 from ooc.core.sizes import format_size
@@ -84,8 +84,8 @@ class Run:
             If a row cannot be measured; it is named.
         """
         check_targets(self.model, dataset)
+        load_kernels(scoring_kernels(self.model, dataset), report)
         loader = self._loader(dataset, memory, with_target=True)
-        compile_missing(scoring_kernels(self.model, dataset), report)
         begun = time.perf_counter()
         found = evaluate_batches(self.model, self.parameters, _reported(loader, report))
         seconds = time.perf_counter() - begun

@@ -19,10 +19,9 @@ from ooc.stream.options import StreamOptions
 from ooc.stream.order import Order
 
 MIB = 2**20
-# The imports, the compiler at work on the kernels of a run that finds its own learning rate,
-# thread stacks and the allocator's slack, as
-# measured in a fresh process by tests/test_memory_bound.py.
-RESERVED_BYTES = 400 * MIB
+# The interpreter, the imports, loaded kernels, thread stacks and the allocator's slack, as measured
+# in a fresh process by tests/test_memory_bound.py; kernels are compiled elsewhere.
+RESERVED_BYTES = 192 * MIB
 # One window in use and two on their way keep disk and cores busy; two slabs are enough to run.
 MOST_SLABS, FEWEST_SLABS = 3, 2
 # A larger window mixes better and gathers slower: beyond the caches a random row costs more, and

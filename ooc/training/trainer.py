@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ooc.core.compile_child import compile_missing
+from ooc.core.compile_child import load_kernels
 from ooc.core.errors import InputError
 from ooc.engines.engine import engine_bytes, make_engine
 from ooc.engines.kernels import engine_kernels
@@ -237,13 +237,13 @@ class Trainer:
             check_same(where, "version", saved["versions"], versions())
             check_same(where, "setting", saved["trainer"], self.to_config())
             model = prepared_like(self.model, saved["model"])
+            self._load_kernels(dataset, model, [self._method], report)
             loader, held_out = self._loaders(dataset, model, [self._method])
             marks = fingerprint(loader.dataset, loader.names, self.stream.io)
             check_same(where, "dataset", saved["fingerprint"], marks)
             loader.load_state_dict(saved["position"])
             if saved["finished"]:
                 return load(run_dir, model)
-            _compile(model, loader, [self._method], held_out, report)
             descents = load_descents(method_from_config(saved["optimizer"]), arrays, model)
             session = Session(
                 model,
@@ -305,11 +305,10 @@ class Trainer:
             folders = [Path(run_dir, name) for name in methods]
             for folder in [Path(run_dir), *folders]:
                 checkpoint.check_run_dir(folder)
+        self._load_kernels(dataset, self.model, list(methods.values()), watch.report)
         loaders = self._loaders(dataset, self.model, list(methods.values()))
         with nullcontext() if run_dir is None else locked(Path(run_dir)):
-            session, held_out = self._begin(
-                dataset, methods, epochs, folders, loaders, watch.report
-            )
+            session, held_out = self._begin(dataset, methods, epochs, folders, loaders)
             watchers = make_watchers(watch, session, held_out)
             return fit_session(session, watchers, resumed=False)
 
@@ -320,7 +319,6 @@ class Trainer:
         epochs: int,
         folders: Sequence[Path],
         loaders: tuple[Loader, Loader | None],
-        report: Report,
     ) -> tuple[Session, Loader | None]:
         """Find in the data what is not given, and start every descent."""
         loader, held_out = loaders
@@ -328,7 +326,6 @@ class Trainer:
         model = prepared.model
         if model != self.model:
             loader, held_out = self._loaders(dataset, model, list(methods.values()))
-        _compile(model, loader, list(methods.values()), held_out, report)
         layout = _layout(model, dataset)
         parameters = first_parameters(model, layout, self.stream.seed, prepared.parts)
         known, found = with_rates(list(methods.values()), model, loader, parameters, epochs)
@@ -353,6 +350,17 @@ class Trainer:
     ) -> Watch:
         own = (self.validation, self.steering, self.saving, self.log_every)
         return Watch(*own, report, stop, callbacks, halving)
+
+    def _load_kernels(
+        self, dataset: Dataset, model: Model, methods: Sequence[Method], report: Report
+    ) -> None:
+        """Have the kernels compiled that the cache lacks, before the run takes memory."""
+        rows = dataset.rows if self._is_full else int(self.batch_size)
+        most = rows if self.steering is None else self.steering.largest_batch(rows)
+        wanted = engine_kernels(model, dataset, methods, most)
+        if self.validation is not None:
+            wanted += scoring_kernels(model, dataset)
+        load_kernels(wanted, report)
 
     def _loaders(
         self, dataset: Dataset, model: Model, methods: Sequence[Method]
@@ -387,18 +395,3 @@ class Trainer:
 
 def _layout(model: Model, dataset: Dataset) -> Layout:
     return model.layout(dataset.row_shape)
-
-
-def _compile(
-    model: Model,
-    loader: Loader,
-    methods: Sequence[Method],
-    held_out: Loader | None,
-    report: Report,
-) -> None:
-    """Have the kernels compiled that the cache lacks, before the run takes memory."""
-    dataset, plan = loader.dataset, loader.plan
-    wanted = engine_kernels(model, dataset, methods, plan.largest_batch)
-    if held_out is not None:
-        wanted += scoring_kernels(model, held_out.dataset)
-    compile_missing(wanted, report)

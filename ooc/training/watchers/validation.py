@@ -19,9 +19,6 @@ from ooc.training.session import Session
 from ooc.training.watchers.recorder import Recorder
 from ooc.training.watchers.watcher import Moment, Watcher, next_multiple
 
-# What compiling the kernels that score rows takes, beside those that train.
-COMPILER_BYTES = 64 * 2**20
-
 
 @dataclass(frozen=True)
 class Validation:
@@ -74,7 +71,7 @@ def validation_loader(model: Model, layout: Layout, dataset: Dataset, memory: st
 
 def extra_bytes(loader: Loader) -> int:
     """Return the bytes that a loader takes in a process that has a run in it already."""
-    return loader.plan.projected - loader.plan.terms["reserved"] + COMPILER_BYTES
+    return loader.plan.projected - loader.plan.terms["reserved"]
 
 
 class Validator(Watcher):
