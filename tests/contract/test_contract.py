@@ -1,13 +1,15 @@
 """What every model may declare holds for models of new kinds: one body of tests for all of them."""
 
 import threading
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from contract.cases import CASES, Case
-from contract.twins import TWINS, exact, twin_of
+from contract.twins import TWINS, twin_of
 from datasets import small_windows, write_dataset
 
 import ooc
@@ -46,43 +48,49 @@ def start_of(model: Any, dataset: Dataset) -> np.ndarray:
     return first_parameters(model, model.layout(dataset.row_shape), 5, {})
 
 
+def check_slopes(
+    function: Any, batch: Any, start: np.ndarray, own: np.ndarray, step: float, tolerance: float
+) -> None:
+    """Compare a gradient with differences of losses along random directions."""
+    rng, gradient, unused = np.random.default_rng(0), np.empty(own.size), np.empty(own.size)
+    function(start, batch, gradient)
+    assert not gradient[own == 0].any()
+    for _ in range(4):
+        direction = (own * rng.standard_normal(own.size)).astype(start.dtype)
+        points = (start + start.dtype.type(sign * step) * direction for sign in (1, -1))
+        above, below = (np.sum(function(point, batch, unused)) for point in points)
+        close = tolerance * np.linalg.norm(gradient) * np.linalg.norm(direction)
+        slope = (above - below) / (2 * step)
+        assert gradient @ direction == pytest.approx(slope, rel=0, abs=close)
+
+
 @every_model
 def test_gradient_is_that_of_finite_differences(case: Case, rows: Dataset) -> None:
-    """In float64, at each phase, along random directions of the parts whose turn it is."""
-    model, rng = exact(case.model), np.random.default_rng(0)
-    layout, phases = model.layout(rows.row_shape), phases_of(model)
-    parameters = start_of(model, rows)
-    gradient, unused = np.empty(layout.size), np.empty(layout.size)
+    """At each phase, along the parts whose turn it is: the kernel's, and finely the twin's."""
+    model, layout = case.model, case.model.layout(rows.row_shape)
+    phases, start = phases_of(model), start_of(model, rows)
+    twin = partial(TWINS[type(model)], model)
+    step, tolerance = (1e-5, 1e-6) if start.dtype == np.float64 else (3e-4, 1e-2)
     for batch in batches_of(model, rows, 6):
         phase = phases[phase_at(phases, batch.step)[0]].name
         own = np.zeros(layout.size)
         for part, (first, stop) in layout.spans().items():
             own[first:stop] = layout.groups.get(part, phases[0].name) == phase
-        model.loss_and_grad(parameters, batch, gradient)
-        assert not gradient[own == 0].any()
-        for _ in range(4):
-            direction, step = own * rng.standard_normal(layout.size), 1e-5
-            above, below = (
-                model.loss_and_grad(parameters + sign * step * direction, batch, unused)
-                for sign in (1, -1)
-            )
-            close = 1e-6 * np.linalg.norm(gradient) * np.linalg.norm(direction)
-            slope = (above - below) / (2 * step)
-            assert gradient @ direction == pytest.approx(slope, rel=0, abs=close)
+        check_slopes(model.loss_and_grad, batch, start, own, step, tolerance)
+        check_slopes(twin, batch, start.astype(np.float64), own, 1e-5, 1e-6)
 
 
 @every_model
 def test_loss_and_gradient_are_those_of_the_twin(case: Case, rows: Dataset) -> None:
-    twin = TWINS[type(case.model)]
-    for model, tolerance in ((exact(case.model), 1e-10), (case.model, 2e-4)):
-        parameters = start_of(model, rows)
-        found, expected = np.empty(parameters.size), np.empty(parameters.size)
-        for batch in batches_of(model, rows, 6):
-            loss = model.loss_and_grad(parameters, batch, found)
-            terms = twin(model, parameters.astype(np.float64), batch, expected)
-            assert len(terms) == len(terms_of(model))
-            assert loss == pytest.approx(sum(terms), rel=tolerance, abs=tolerance)
-            assert np.allclose(found, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+    model, start = case.model, start_of(case.model, rows)
+    tolerance = 1e-10 if start.dtype == np.float64 else 1e-5
+    found, expected = np.empty(start.size), np.empty(start.size)
+    for batch in batches_of(model, rows, 6):
+        loss = model.loss_and_grad(start, batch, found)
+        terms = TWINS[type(model)](model, start.astype(np.float64), batch, expected)
+        assert len(terms) == len(terms_of(model))
+        assert loss == pytest.approx(sum(terms), rel=tolerance, abs=tolerance)
+        assert np.allclose(found, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
 @every_model
@@ -108,7 +116,7 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(
         loaded = ooc.load(folder, model=case.model)
         assert loaded.parameters.tobytes() == whole.parameters.tobytes()
         assert loaded.parameters.dtype == getattr(case.model, "dtype", np.float32)
-        assert loaded.evaluate(rows) | {"seconds": 0} and loaded.evaluate(rows)["loss"] > -np.inf
+        assert np.isfinite(loaded.evaluate(rows)["loss"])
 
 
 @every_model
@@ -128,12 +136,15 @@ def test_bits_do_not_depend_on_threads(
 @every_model
 def test_the_general_path_takes_the_same_steps(case: Case, rows: Dataset, tmp_path: Path) -> None:
     """A model of which only the NumPy twin is left learns the same, also after a resume."""
-    compiled = trainer_of(case, exact(case.model)).fit(rows, case.epochs)
-    trainer = trainer_of(case, twin_of(case.model))
-    general, stop = trainer.fit(rows, case.epochs), threading.Event()
-    scale = np.abs(compiled.parameters).max()
-    assert np.allclose(general.parameters, compiled.parameters, rtol=0, atol=1e-5 * scale)
-    assert general.results["loss"] == pytest.approx(compiled.results["loss"], rel=1e-5)
+    steps = replace(case, optimizer=ooc.optim.adam(0.01))
+    compiled = trainer_of(steps).fit(rows, 2)
+    stepped = trainer_of(steps, twin_of(case.model)).fit(rows, 2)
+    far = np.abs(compiled.parameters - start_of(case.model, rows)).max()
+    close = 1e-9 if compiled.parameters.dtype == np.float64 else 1e-3
+    assert np.allclose(stepped.parameters, compiled.parameters, rtol=0, atol=close * far)
+    assert stepped.results["loss"] == pytest.approx(compiled.results["loss"], rel=1e-4)
+    trainer, stop = trainer_of(case, twin_of(case.model)), threading.Event()
+    general = trainer.fit(rows, case.epochs)
     stopping = ooc.Callbacks(lambda now: stop.set() if now.step == 15 else None)
     trainer.fit(rows, case.epochs, tmp_path / "run", stop=stop, callbacks=stopping)
     resumed = trainer.resume(rows, tmp_path / "run")

@@ -160,14 +160,5 @@ def twin_of(model: Any) -> Any:
 
     own = {"dtype": np.float64, "kernel": None, "loss_and_grad": loss_and_grad}
     own["scratch_bytes"] = lambda self, layout, rows: 8 * rows * 4096
-    return _with(model, own)
-
-
-def exact(model: Any) -> Any:
-    """Return the same model in float64."""
-    return _with(model, {"dtype": np.float64})
-
-
-def _with(model: Any, own: dict[str, Any]) -> Any:
     settings = {each.name: getattr(model, each.name) for each in fields(model)}
     return type(type(model).__name__, (type(model),), own)(**settings)
