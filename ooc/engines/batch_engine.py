@@ -97,7 +97,7 @@ class BatchEngine:
         self.rows += rows
 
     def _touched_rows(self, phase: int) -> list[tuple[int, int, int]]:
-        """Return the pieces of the touched part: its rows with a gradient, as in the window loop."""
+        """Return the pieces of the touched part: its rows that have a gradient."""
         (start, stop), width = self._touched, self._width
         if width == 0:
             return []

@@ -263,6 +263,21 @@ def prepared_like(model: Model, saved: Mapping[str, Any]) -> Model:
     return replace(model, **{name: saved[name] for name in names})  # type: ignore[type-var]
 
 
+def own_steps(phases: Sequence[Phase], steps: int) -> int:
+    """Return how many of a run's steps are taken by the optimizer that the trainer was given.
+
+    Where several phases share it, each counts its own: the most that one of them has.
+
+    Examples
+    --------
+    >>> own_steps((Phase("critic", 5), Phase("generator", 1)), 600)
+    500
+    """
+    cycle = sum(phase.steps for phase in phases)
+    own = [phase.steps for phase in phases if phase.optimizer is None]
+    return steps * max(own, default=cycle) // cycle
+
+
 def phase_at(phases: Sequence[Phase], step: int) -> tuple[int, int]:
     """Return whose turn a step is, and how many steps it had before.
 

@@ -20,7 +20,7 @@ from ooc.models.contract import Model
 from ooc.models.declarations import first_rate
 from ooc.optim import Optimizer, sgd
 from ooc.optim.schedules import UNCHANGED
-from ooc.optim.settings import RATE, SETTINGS
+from ooc.optim.settings import RATE
 from ooc.stream.loader import Loader
 from ooc.stream.reader import Window
 
@@ -165,7 +165,7 @@ def _loss(model: Model, parameters: np.ndarray, loader: Loader, window: Window) 
     if not np.isfinite(parameters).all():
         return math.inf
     descents = start([sgd(1.0)], parameters, model)
-    descents.settings[0, RATE::SETTINGS] = 0.0  # of every phase
+    descents.settings[0, RATE] = 0.0
     engine = make_engine(model, loader, descents)
     engine.batch_size = min(loader.plan.batch_size, len(window.order))
     engine.advance(replace(window))

@@ -74,9 +74,7 @@ def equation_points(rows: int, rng: np.random.Generator) -> dict[str, np.ndarray
 
 
 CASES = {
-    "wasserstein": Case(
-        WassersteinPair(hidden=12), ooc.optim.adam(0.002, beta1=0.0), grid_points
-    ),
+    "wasserstein": Case(WassersteinPair(hidden=12), ooc.optim.adam(0.002, beta1=0.0), grid_points),
     "variational_autoencoder": Case(
         VariationalAutoencoder(hidden=12, code=3, scale=1 / 16, warmup=8),
         ooc.optim.adam(0.01),

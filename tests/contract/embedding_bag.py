@@ -92,7 +92,9 @@ class EmbeddingBag(CompiledModel):
         scores, labels = self.scores(parameters, batch), np.asarray(batch.target, np.float32)
         loss = (np.logaddexp(0, scores) - labels * scores).sum()
         none = np.empty(0)
-        return measured(float(loss), len(scores), none, label_answers(scores[:, None], labels, none))
+        return measured(
+            float(loss), len(scores), none, label_answers(scores[:, None], labels, none)
+        )
 
     def predict(self, parameters: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
         """Refuse: features are not enough."""
@@ -105,13 +107,13 @@ class EmbeddingBag(CompiledModel):
 
 
 @lean_kernel
-def place_of(identifier, rows):
+def place_of(identifier: int, rows: int) -> int:
     """Return the row of the table that an identifier picks."""
     return np.int64(mix(np.uint64(identifier + 1) * GOLDEN) % np.uint64(rows))
 
 
 @lean_kernel
-def slot_of(row, touched, report):
+def slot_of(row: int, touched: np.ndarray, report: np.ndarray) -> int:
     """Return where a row is among those that the share has touched; it becomes the last of them."""
     for k in range(report[TOUCHED]):
         if touched[k] == row:
@@ -122,7 +124,7 @@ def slot_of(row, touched, report):
 
 
 @lean_kernel
-def derivative(score, label):
+def derivative(score: float, label: float) -> tuple[float, float]:
     """Return the loss of a score, and its derivative."""
     small = math.exp(-abs(score))
     likely = (1.0 if score >= 0 else small) / (1.0 + small)

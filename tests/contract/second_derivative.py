@@ -93,7 +93,7 @@ class SecondDerivative(CompiledModel):
 
 
 @lean_kernel
-def derivatives(a):
+def derivatives(a: float) -> tuple[float, float, float, float]:
     """Return tanh(a) and its first three derivatives."""
     t = math.tanh(a)
     first = 1.0 - t * t
@@ -101,7 +101,9 @@ def derivatives(a):
 
 
 @lean_kernel
-def add_end(parameters, h, x, target, factor, gradient):
+def add_end(
+    parameters: np.ndarray, h: int, x: float, target: float, factor: float, gradient: np.ndarray
+) -> float:
     """Return the loss of a point at an end, where u is known, and add its gradient."""
     rest = parameters[3 * h] - target
     for j in range(h):
@@ -118,7 +120,9 @@ def add_end(parameters, h, x, target, factor, gradient):
 
 
 @lean_kernel
-def add_inside(parameters, h, x, target, gradient):
+def add_inside(
+    parameters: np.ndarray, h: int, x: float, target: float, gradient: np.ndarray
+) -> float:
     """Return the loss of a point inside, where u'' is known, and add its gradient."""
     rest = -target
     for j in range(h):

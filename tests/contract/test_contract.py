@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contract.cases import CASES, Case
-from contract.twins import TWINS, twin_of
 from datasets import small_windows, write_dataset
 
 import ooc
+from contract.cases import CASES, Case
+from contract.twins import TWINS, twin_of
 from ooc.core.errors import InputError
 from ooc.models.declarations import arrays_of, phase_at, phases_of, terms_of
 from ooc.models.loop import loop_bytes
@@ -199,5 +199,5 @@ def test_a_full_gradient_is_refused_where_it_has_no_meaning(
     optimizer = case.optimizer if method == "full" else method
     batch = "full" if method == "full" else BATCH
     trainer = ooc.Trainer(case.model, optimizer, batch, memory="1GiB")
-    with pytest.raises(InputError, match="take turns|that a batch touches"):
+    with pytest.raises(InputError, match=r"take turns|that a batch touches"):
         trainer.fit(rows, 2)

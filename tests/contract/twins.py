@@ -13,7 +13,9 @@ from ooc.core.random_keys import ALL_BITS, GOLDEN, splitmix
 from ooc.kernels.random_numbers import normal, uniform
 
 
-def wasserstein(model, parameters, batch, out):
+def wasserstein(
+    model: Any, parameters: np.ndarray, batch: Any, out: np.ndarray
+) -> tuple[float, ...]:
     """Return the terms of the phase whose turn it is."""
     layout = model.layout((2,))
     v, g = layout.views(parameters), layout.views(out)
@@ -23,14 +25,14 @@ def wasserstein(model, parameters, batch, out):
     out[:] = 0
     count = len(codes)
 
-    def bend(a):
+    def bend(a: np.ndarray) -> tuple[np.ndarray, ...]:
         s = 1 / np.sqrt(1 + a**2)
         return a * s, s**3, -3 * a * s**5
 
     hidden, hidden_slope, _ = bend(codes @ v["generator_in"] + v["generator_bias"])
     made = hidden @ v["generator_out"].T + v["generator_shift"]
 
-    def by_critic(points, factor):
+    def by_critic(points: np.ndarray, factor: float) -> float:
         s, slope, _ = bend(points @ v["critic_in"] + v["critic_bias"])
         delta = factor * slope * v["critic_out"] / count
         g["critic_in"][:] += points.T @ delta
@@ -63,7 +65,9 @@ def wasserstein(model, parameters, batch, out):
     return 0.0, 0.0, -(s @ v["critic_out"]).mean()
 
 
-def autoencoder(model, parameters, batch, out):
+def autoencoder(
+    model: Any, parameters: np.ndarray, batch: Any, out: np.ndarray
+) -> tuple[float, ...]:
     """Return both terms."""
     layout = model.layout(batch.features.shape[1:])
     v, g = layout.views(parameters), layout.views(out)
@@ -81,7 +85,7 @@ def autoencoder(model, parameters, batch, out):
     reconstruction = (np.logaddexp(0, o) - x * o).sum() / count
     divergence = 0.5 * weight * (mean**2 + deviation**2 - log_variance - 1).sum() / count
 
-    def back(name, delta, inputs):
+    def back(name: str, delta: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         g[f"{name}_weights"][:] = delta.T @ inputs
         g[f"{name}_biases"][:] = delta.sum(0)
         return delta @ v[f"{name}_weights"]
@@ -100,7 +104,7 @@ def table_row(identifier: int, rows: int) -> int:
     return int(splitmix(((int(identifier) + 1) * GOLDEN) & ALL_BITS) % rows)
 
 
-def embedding(model, parameters, batch, out):
+def embedding(model: Any, parameters: np.ndarray, batch: Any, out: np.ndarray) -> tuple[float, ...]:
     """Return the loss."""
     layout = model.layout(batch.features.shape[1:])
     v, g = layout.views(parameters), layout.views(out)
@@ -121,7 +125,9 @@ def embedding(model, parameters, batch, out):
     return ((np.logaddexp(0, score) - y * score).mean(),)
 
 
-def second_derivative(model, parameters, batch, out):
+def second_derivative(
+    model: Any, parameters: np.ndarray, batch: Any, out: np.ndarray
+) -> tuple[float, ...]:
     """Return both terms."""
     layout = model.layout((1,))
     v, g = layout.views(parameters), layout.views(out)
@@ -155,7 +161,7 @@ def twin_of(model: Any) -> Any:
     """Return a model in float64 that has no kernel: all that it learns comes of its twin."""
     twin = TWINS[type(model)]
 
-    def loss_and_grad(self, parameters, batch, out_grad):
+    def loss_and_grad(self: Any, parameters: np.ndarray, batch: Any, out_grad: np.ndarray) -> float:
         return float(np.sum(twin(self, parameters.astype(np.float64), batch, out_grad)))
 
     own = {"dtype": np.float64, "kernel": None, "loss_and_grad": loss_and_grad}

@@ -110,7 +110,14 @@ class VariationalAutoencoder(CompiledModel):
 
 
 @lean_kernel
-def forward(parameters, start, inputs, activation, outputs, slopes):
+def forward(
+    parameters: np.ndarray,
+    start: int,
+    inputs: np.ndarray,
+    activation: int,
+    outputs: np.ndarray,
+    slopes: np.ndarray,
+) -> None:
     """Run rows through the layer whose weights begin at a place of the parameters."""
     units, fan = outputs.shape[1], inputs.shape[1]
     middle = start + units * fan
@@ -119,7 +126,15 @@ def forward(parameters, start, inputs, activation, outputs, slopes):
 
 
 @lean_kernel
-def backward(parameters, start, inputs, slopes, delta, gradient, by_inputs):
+def backward(
+    parameters: np.ndarray,
+    start: int,
+    inputs: np.ndarray,
+    slopes: np.ndarray,
+    delta: np.ndarray,
+    gradient: np.ndarray,
+    by_inputs: np.ndarray,
+) -> None:
     """Fill the layer's gradient from `delta`, by its outputs; `by_inputs` may be `inputs`."""
     units, fan = delta.shape[1], inputs.shape[1]
     middle = start + units * fan
@@ -131,7 +146,7 @@ def backward(parameters, start, inputs, slopes, delta, gradient, by_inputs):
 
 
 @lean_kernel
-def draw(code, noise, drawn):
+def draw(code: np.ndarray, noise: np.ndarray, drawn: np.ndarray) -> None:
     """Fill `drawn` (rows, L) from means and log variances, side by side, and normal numbers."""
     width = drawn.shape[1]
     for r in range(drawn.shape[0]):
@@ -141,7 +156,7 @@ def draw(code, noise, drawn):
 
 
 @lean_kernel
-def reconstruct(targets, logits, output):
+def reconstruct(targets: np.ndarray, logits: np.ndarray, output: Output) -> int:
     """Add the cross entropy of pixels to its term; logits become the derivatives by them."""
     for r in range(logits.shape[0]):
         total = 0.0
@@ -158,7 +173,9 @@ def reconstruct(targets, logits, output):
 
 
 @lean_kernel
-def diverge(code, noise, drawn, weight, output):
+def diverge(
+    code: np.ndarray, noise: np.ndarray, drawn: np.ndarray, weight: float, output: Output
+) -> None:
     """Add the divergence from a normal code; `code` becomes the loss's derivative by it.
 
     `drawn` holds the derivative by the code that was drawn.

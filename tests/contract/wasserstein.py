@@ -120,7 +120,7 @@ class WassersteinPair(CompiledModel):
 
 
 @lean_kernel
-def ridge(a):
+def ridge(a: float) -> tuple[float, float, float]:
     """Return s(a) = a / sqrt(1 + a^2), and its first and second derivatives."""
     one = like(1.0, a)
     r = one / np.sqrt(one + a * a)
@@ -129,7 +129,9 @@ def ridge(a):
 
 
 @lean_sums
-def add_critic(critic, x, y, factor, gradient):
+def add_critic(
+    critic: np.ndarray, x: float, y: float, factor: float, gradient: np.ndarray
+) -> float:
     """Return factor D(x, y), and add its gradient by the critic's parameters, (4, h)."""
     value = like(0.0, x)
     for j in range(critic.shape[1]):
@@ -144,7 +146,7 @@ def add_critic(critic, x, y, factor, gradient):
 
 
 @lean_sums
-def slope_of(critic, x, y):
+def slope_of(critic: np.ndarray, x: float, y: float) -> tuple[float, float, float]:
     """Return D(x, y), and its slope by x and y."""
     value, dx, dy = like(0.0, x), like(0.0, x), like(0.0, x)
     for j in range(critic.shape[1]):
@@ -156,7 +158,9 @@ def slope_of(critic, x, y):
 
 
 @lean_sums
-def add_penalty(critic, x, y, factor, gradient):
+def add_penalty(
+    critic: np.ndarray, x: float, y: float, factor: float, gradient: np.ndarray
+) -> float:
     """Return factor (|slope of D at (x, y)| - 1)^2, and add its gradient."""
     _, dx, dy = slope_of(critic, x, y)
     norm = np.sqrt(dx * dx + dy * dy)
@@ -175,7 +179,7 @@ def add_penalty(critic, x, y, factor, gradient):
 
 
 @lean_sums
-def generate(units, shift, p, q):
+def generate(units: np.ndarray, shift: np.ndarray, p: float, q: float) -> tuple[float, float]:
     """Return the point that a code makes; `units` is (5, h)."""
     x, y = shift[0], shift[1]
     for j in range(units.shape[1]):
@@ -186,7 +190,9 @@ def generate(units, shift, p, q):
 
 
 @lean_sums
-def add_generator(units, p, q, dx, dy, gradient):
+def add_generator(
+    units: np.ndarray, p: float, q: float, dx: float, dy: float, gradient: np.ndarray
+) -> None:
     """Add the gradient by the units of what has the gradient (dx, dy) by their point."""
     for j in range(units.shape[1]):
         s, slope, _ = ridge(units[0, j] * p + units[1, j] * q + units[2, j])

@@ -11,8 +11,8 @@ from ooc.core.process import age_seconds, peak_bytes, resident_bytes
 from ooc.engines.train_state import Descents
 from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, LOSS_SUM, TOTALS
 from ooc.metrics import Progress, Report
-from ooc.models.declarations import terms_of
-from ooc.optim.settings import rate_at
+from ooc.models.declarations import phase_at, phases_of, terms_of
+from ooc.optim.settings import SETTINGS, rate_at
 from ooc.runs.run_directory import append_history
 from ooc.stream.reader import Window
 from ooc.training.session import Session
@@ -223,7 +223,7 @@ class Recorder(Watcher):
             "seconds": self.seconds,
             "wait_seconds": self._waited,
             "loss": _mean(self._line, now),
-            "learning_rate": rate_at(self._descents.settings[self.number], moment.step - 1),
+            "learning_rate": self._rate(moment.step - 1),
             "batch_size": self._engine.batch_size,
             "memory_bytes": resident_bytes(),
             "memory_budget_bytes": plan.budget,
@@ -231,6 +231,12 @@ class Recorder(Watcher):
             **self._full_gradient(),
             **({"terms": terms} if (terms := self._mean_terms(self._line, now)) else {}),
         }
+
+    def _rate(self, step: int) -> float:
+        """Return the learning rate of a step, which its phase's optimizer has."""
+        phase, own_step = phase_at(phases_of(self._session.model), step)
+        settings = self._descents.settings[self.number].reshape(-1, SETTINGS)
+        return float(rate_at(settings[phase], own_step))
 
     def _full_gradient(self) -> dict[str, float]:
         """Return loss and gradient's norm over all rows, where the last step took them."""
