@@ -38,6 +38,8 @@ class BatchEngine:
         self._gradient = np.zeros(descents.parameters.shape[1])
         layout, phases = model.layout(loader.dataset.row_shape), phases_of(model)
         self._penalised, self._phases = layout.penalised(), phases
+        self._touched = layout.spans().get(layout.touched or "", (0, 0))
+        self._width = 0 if layout.touched is None else layout.shapes[layout.touched][1]
         self._pieces, _ = pieces_of(layout, [phase.name for phase in phases], {})
         self._updates = update_addresses(model, descents)[0]
         self._window: Window | None = None
@@ -84,7 +86,7 @@ class BatchEngine:
         one, (phase, step) = self.descents, phase_at(self._phases, self.step)
         settings = one.settings[0][phase * SETTINGS : (phase + 1) * SETTINGS]
         rate, scale = rate_at(settings, step), clip_scale(self._gradient, settings)
-        for first, stop, of_phase in self._pieces.tolist():
+        for first, stop, of_phase in [*self._pieces.tolist(), *self._touched_rows(phase)]:
             if of_phase == phase:
                 step_piece(
                     self._updates[phase], one.parameters[0][first:stop],
@@ -93,6 +95,14 @@ class BatchEngine:
                 )  # fmt: skip
         self.step += 1
         self.rows += rows
+
+    def _touched_rows(self, phase: int) -> list[tuple[int, int, int]]:
+        """Return the pieces of the touched part: its rows that have a gradient."""
+        (start, stop), width = self._touched, self._width
+        if width == 0:
+            return []
+        rows = np.flatnonzero(self._gradient[start:stop].reshape(-1, width).any(axis=1)).tolist()
+        return [(start + row * width, start + (row + 1) * width, phase) for row in rows]
 
     def _check(self, loss: float, batch: Batch) -> None:
         if not np.isfinite(loss):

@@ -8,7 +8,7 @@ from ooc.core.errors import DataError
 from ooc.engines.full_sums import make_sums, sums_bytes
 from ooc.engines.minimise import Request, replay
 from ooc.engines.train_state import Descents
-from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, LOSS_SUM, NEVER
+from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, LOSS_SUM, NEVER, TOTALS
 from ooc.models.contract import Model
 from ooc.optim.full_gradient import (
     BEGUN,
@@ -71,11 +71,12 @@ class FullGradientEngine:
         point, head = self._request.point, self._record.head
         if point is None:
             return True
-        rows, loss = self._sums.add(window, point, self._record.total)
+        rows, loss, terms = self._sums.add(window, point, self._record.total)
         head[PASS_ROWS] += rows
         head[PASS_LOSS] += loss
         self.rows += rows
         self.descents.totals[0, LOSS_SUM] += loss
+        self.descents.totals[0, TOTALS : TOTALS + len(terms)] += terms
         if window.last:
             self._tell(point)
         return True

@@ -8,7 +8,7 @@ and gradients are its own, and only their sums are float64.
 import os
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -38,16 +38,19 @@ from ooc.stream.reader import Window
 MANY_ROWS = 2**40
 
 
+Summed: TypeAlias = tuple[int, float, np.ndarray]
+
+
 class Sums(Protocol):
     """Adds up loss and gradient over the rows of windows."""
 
-    def add(self, window: Window, point: np.ndarray, total: np.ndarray) -> tuple[int, float]:
+    def add(self, window: Window, point: np.ndarray, total: np.ndarray) -> Summed:
         """Add the gradients of a window's rows at `point` to `total`, both (P,) float64.
 
         Returns
         -------
-        rows, loss
-            Rows of the window, and their summed loss.
+        rows, loss, terms
+            Rows of the window, their summed loss, and its named terms: empty where unknown.
 
         Raises
         ------
@@ -105,23 +108,24 @@ class WindowSums:
         )
         self._loop.parallel = True
 
-    def add(self, window: Window, point: np.ndarray, total: np.ndarray) -> tuple[int, float]:
+    def add(self, window: Window, point: np.ndarray, total: np.ndarray) -> Summed:
         """Add the gradients of a window's rows."""
         # Rows in the order in which they are stored are read much faster.
         order = np.sort(window.order[window.start :])
         if len(order) == 0:
-            return 0, 0.0
+            return 0, 0.0, np.empty(0)
         self._vectors.parameters[0], loop = point, self._loop
         loop.batch_size = len(order)
         loop.begin(seed=key(self._seed, Purpose.BATCH, index=window.index), mean=False)
-        before = float(self._vectors.totals[0, LOSS_SUM])
+        totals = self._vectors.totals[0]
+        totals[:] = 0.0
         rows = Rows(window.arrays, order, window.block_starts, window.block_rows)
         with one_thread() if loop.kernel.uses_blas else nullcontext():
             status = loop.run(rows, flush=True, place=0)
         if status != OK:
             raise self._refusal(status, loop.bad_row, window)
         total += loop.gradient
-        return len(order), float(self._vectors.totals[0, LOSS_SUM]) - before
+        return len(order), float(totals[LOSS_SUM]), totals[TOTALS:]
 
     def _refusal(self, status: int, row: int, window: Window) -> Exception:
         if row < 0:
@@ -150,7 +154,7 @@ class BatchSums:
         self._parts = -(-loader.plan.order.window_rows // self._part)
         self._gradient = np.zeros(0)
 
-    def add(self, window: Window, point: np.ndarray, total: np.ndarray) -> tuple[int, float]:
+    def add(self, window: Window, point: np.ndarray, total: np.ndarray) -> Summed:
         """Add the gradients of a window's rows."""
         if self._gradient.size != total.size:
             self._gradient = np.zeros(total.size)
@@ -168,4 +172,4 @@ class BatchSums:
             self._gradient *= count
             total += self._gradient
             rows, loss = rows + count, loss + count * value
-        return rows, loss
+        return rows, loss, np.empty(0)

@@ -211,7 +211,7 @@ def gradient_variance(
     plain = Loader(dataset, base, arrays=None, stream=make_stream(stream, options))
     model = prepare(model, RowStatistics(plain)).model
     layout = model.layout(dataset.row_shape)
-    parameters = _checked_parameters(parameters, layout.size).astype(dtype_of(model))
+    parameters = _checked_parameters(parameters, layout.size, dtype_of(model))
     vectors = 8 * kernels.state_rows(len(levels), layout.size) * layout.size
     loader = Loader(
         dataset,
@@ -325,8 +325,8 @@ def _checked_sizes(batch_sizes: Sequence[int], rows: int, epochs: int) -> tuple[
     return sizes
 
 
-def _checked_parameters(parameters: np.ndarray, size: int) -> np.ndarray:
-    given = np.ascontiguousarray(parameters, np.float32).reshape(-1)
+def _checked_parameters(parameters: np.ndarray, size: int, dtype: np.dtype) -> np.ndarray:
+    given = np.ascontiguousarray(parameters, dtype).reshape(-1)
     if given.size != size:
         raise InputError(f"the model has {size} parameters here, but {given.size} were given")
     if not np.isfinite(given).all():

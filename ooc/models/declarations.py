@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ooc.core.errors import InputError
-from ooc.models.contract import Layout, Model, Statistics
+from ooc.models.contract import BatchLike, Layout, Model, Statistics
 from ooc.store.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -144,15 +144,17 @@ def terms_of(model: Model) -> tuple[str, ...]:
     return tuple(getattr(model, "terms", ("loss",)))
 
 
-def arrays_of(model: Model, dataset: Dataset) -> tuple[str, ...]:
+def arrays_of(model: Model, dataset: Dataset, with_target: bool = True) -> tuple[str, ...]:
     """Return the names of the arrays that travel: those that the model needs, and weights.
+
+    Without target and weights, those that predictions are made from.
 
     Raises
     ------
     InputError
         If the dataset lacks one.
     """
-    if model.needs_target and dataset.target is None:
+    if with_target and model.needs_target and dataset.target is None:
         raise InputError(
             f"{dataset.path} has no array 'y', and the model needs targets; "
             "name the array that holds them with target="
@@ -170,9 +172,21 @@ def arrays_of(model: Model, dataset: Dataset) -> tuple[str, ...]:
             raise InputError(
                 f"array {name} of {dataset.path} has type {dtype}, but {model.name} needs integers"
             )
-    target = dataset.target if model.needs_target else None
-    names = (dataset.features, target, dataset.weight, *needs.further, *needs.integers)
+    target = dataset.target if with_target and model.needs_target else None
+    weight = dataset.weight if with_target else None
+    names = (dataset.features, target, weight, *needs.further, *needs.integers)
     return tuple(dict.fromkeys(name for name in names if name is not None))
+
+
+def predictions_of(model: Model, parameters: np.ndarray, batch: BatchLike) -> dict[str, np.ndarray]:
+    """Return named predictions for a batch; of more than its features where the model says so."""
+    of_batch = getattr(model, "predict_batch", None)
+    found: dict[str, np.ndarray] = (
+        model.predict(parameters, batch.features)
+        if of_batch is None
+        else of_batch(parameters, batch)
+    )
+    return found
 
 
 def types_of(dataset: Dataset, names: Sequence[str]) -> dict[str, tuple[np.dtype, int]]:
@@ -247,6 +261,21 @@ def prepared_like(model: Model, saved: Mapping[str, Any]) -> Model:
     """Return a model with the settings that rows decided when a run began, from its config."""
     names: Sequence[str] = getattr(model, "decided", ())
     return replace(model, **{name: saved[name] for name in names})  # type: ignore[type-var]
+
+
+def own_steps(phases: Sequence[Phase], steps: int) -> int:
+    """Return how many of a run's steps are taken by the optimizer that the trainer was given.
+
+    Where several phases share it, each counts its own: the most that one of them has.
+
+    Examples
+    --------
+    >>> own_steps((Phase("critic", 5), Phase("generator", 1)), 600)
+    500
+    """
+    cycle = sum(phase.steps for phase in phases)
+    own = [phase.steps for phase in phases if phase.optimizer is None]
+    return steps * max(own, default=cycle) // cycle
 
 
 def phase_at(phases: Sequence[Phase], step: int) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from ooc.core.sizes import format_size
 from ooc.metrics import Progress, Report, silent
 from ooc.models import from_config
 from ooc.models.contract import Layout, Model
+from ooc.models.declarations import predictions_of
 from ooc.runs import checkpoint
 from ooc.runs.evaluation import evaluate_batches
 from ooc.runs.run_directory import read_history
@@ -40,7 +41,7 @@ class Run:
     model, layout
         The model, and where its parts lie in the vector.
     parameters
-        Flat float32 vector; ``layout.views(parameters)`` names its parts.
+        Flat vector; ``layout.views(parameters)`` names its parts.
     history
         One entry for each window of training.
     results
@@ -113,7 +114,7 @@ class Run:
         loader = self._loader(dataset, memory, with_target=False)
         parts: list[np.ndarray] = []
         for batch in loader:
-            outputs = self.model.predict(self.parameters, batch.features)
+            outputs = predictions_of(self.model, self.parameters, batch)
             if output not in outputs:
                 known = ", ".join(outputs)
                 raise InputError(f"the model has no output {output!r}; it has: {known}")
@@ -143,14 +144,12 @@ class Run:
         loader = self._loader(dataset, memory, with_target=False)
         fields = {
             name: Field(values.dtype.name, values.shape[1:])
-            for name, values in outputs_of_zeros(
-                self.model, self.layout, self.row_shape, dataset.arrays[dataset.features].dtype
-            ).items()
+            for name, values in outputs_of_zeros(self.model, self.layout, dataset).items()
         }
         begun = time.perf_counter()
         with create(path, fields) as writer:
             for batch in _reported(loader, report):
-                writer.append(self.model.predict(self.parameters, batch.features))
+                writer.append(predictions_of(self.model, self.parameters, batch))
         return {
             "rows": dataset.rows,
             "seconds": time.perf_counter() - begun,

@@ -10,7 +10,7 @@ from ooc.core.compile_child import Compilation
 from ooc.core.errors import DataError, DivergedError, InputError
 from ooc.engines.engine import scoring_bytes
 from ooc.models.contract import Layout, Model
-from ooc.models.declarations import arrays_of, dtype_of
+from ooc.models.declarations import arrays_of, dtype_of, predictions_of
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Batch, Loader
 from ooc.stream.plan import Demand
@@ -51,12 +51,14 @@ def check_targets(model: Model, dataset: Dataset) -> None:
     model.check_target(dataset.arrays[dataset.target].shape[1:])
 
 
-def outputs_of_zeros(
-    model: Model, layout: Layout, row_shape: tuple[int, ...], dtype: np.dtype
-) -> dict[str, np.ndarray]:
+def outputs_of_zeros(model: Model, layout: Layout, dataset: Dataset) -> dict[str, np.ndarray]:
     """Return what a model predicts for one row of zeros: names, types and sizes of its outputs."""
-    parameters = np.zeros(layout.size, np.float32)
-    return model.predict(parameters, np.zeros((1, *row_shape), dtype))
+    arrays = {
+        spec.name: np.zeros((1, *spec.shape[1:]), spec.dtype)
+        for spec in dataset.specs(arrays_of(model, dataset, with_target=False))
+    }
+    batch = Batch(arrays, np.zeros(1, np.int64), 0, 0, dataset.roles)
+    return predictions_of(model, np.zeros(layout.size, dtype_of(model)), batch)
 
 
 def scoring_loader(
@@ -74,18 +76,18 @@ def scoring_loader(
     options
         For `ooc.Loader`.
     """
-    spec = dataset.arrays[dataset.features]
-    roles = (dataset.features, dataset.target, dataset.weight) if with_target else (spec.name,)
-    outputs = outputs_of_zeros(model, layout, spec.shape[1:], spec.dtype).values()
+    names = arrays_of(model, dataset, with_target)
+    row_bytes = sum(spec.row_bytes for spec in dataset.specs(names))
+    outputs = outputs_of_zeros(model, layout, dataset).values()
     output_bytes = sum(values.nbytes for values in outputs)
-    rows = max(1, min(dataset.rows, SCORED_BYTES // (spec.row_bytes + output_bytes)))
+    rows = max(1, min(dataset.rows, SCORED_BYTES // (row_bytes + output_bytes)))
     scoring = scoring_bytes(model, layout) + SCORED_COPIES * rows * output_bytes
     if with_target:
         scoring += metrics.most_bytes(sum(values.size for values in outputs))
     return Loader(
         dataset,
         rows,
-        arrays=[name for name in roles if name is not None],
+        arrays=names,
         demand=Demand(8 * layout.size + scoring, SCORED_COPIES),
         memory=memory,
         shuffle="none",

@@ -16,7 +16,7 @@ from ooc.core.random_keys import Purpose, generator
 from ooc.engines.engine import Engine
 from ooc.engines.train_state import Descents, start
 from ooc.models.contract import Layout, Model
-from ooc.models.declarations import dtype_of
+from ooc.models.declarations import dtype_of, own_steps, phases_of
 from ooc.optim import Method
 from ooc.store.fingerprint import differences
 from ooc.stream.loader import Loader
@@ -86,15 +86,27 @@ def with_rates(
     parameters: np.ndarray,
     epochs: int,
 ) -> tuple[tuple[Method, ...], Found | None]:
-    """Find the learning rate of those that have none, and tell schedules the run's length."""
+    """Find the learning rate of those that have none, and tell schedules the run's length.
+
+    Raises
+    ------
+    InputError
+        If a rate is to be found for parts that take turns: a loss that rises is no sign there.
+    """
     found, known = None, []
     for method in methods:
         optimizer = method.optimizer
         if optimizer is not None:
             if optimizer.rate is None:
+                if len(phases_of(model)) > 1:
+                    raise InputError(
+                        f"parts of {model.name} take turns, each with a loss of its own, so that "
+                        "no learning rate can be found for them; give one with lr="
+                    )
                 found = find_rate(model, optimizer, loader, parameters)
                 optimizer = optimizer.with_rate(found.rate)
-            schedule = optimizer.rates.for_steps(epochs * loader.plan.steps)
+            steps = own_steps(phases_of(model), epochs * loader.plan.steps)
+            schedule = optimizer.rates.for_steps(steps)
             method = replace(method, optimizer=replace(optimizer, schedule=schedule))
         known.append(method)
     return tuple(known), found

@@ -14,7 +14,7 @@ from ooc.engines.kernels import engine_kernels
 from ooc.engines.train_state import start
 from ooc.metrics import Report, silent
 from ooc.models.contract import Layout, Model
-from ooc.models.declarations import arrays_of, prepare, prepared_like
+from ooc.models.declarations import arrays_of, dtype_of, prepare, prepared_like
 from ooc.optim import Method, Optimizer, as_method, method_from_config
 from ooc.runs import checkpoint
 from ooc.runs.run import Run, load
@@ -374,7 +374,8 @@ class Trainer:
             check_targets(model, held_out)
             check_scorable(model, held_out, dataset.row_shape)
             validation = validation_loader(model, layout, held_out, self.stream.memory)
-            beside = extra_bytes(validation) + 4 * layout.size * len(methods)
+            item = dtype_of(model).itemsize
+            beside = extra_bytes(validation) + item * layout.size * len(methods)
         full = self._is_full
         rows = dataset.rows if full or isinstance(self.batch_size, str) else self.batch_size
         most = rows if self.steering is None else self.steering.largest_batch(rows)

@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ooc.core.errors import DivergedError
 from ooc.core.process import age_seconds, peak_bytes, resident_bytes
 from ooc.engines.train_state import Descents
-from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, LOSS_SUM
+from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, LOSS_SUM, TOTALS
 from ooc.metrics import Progress, Report
-from ooc.optim.settings import rate_at
+from ooc.models.declarations import phase_at, phases_of, terms_of
+from ooc.optim.settings import SETTINGS, rate_at
 from ooc.runs.run_directory import append_history
 from ooc.stream.reader import Window
 from ooc.training.session import Session
@@ -21,6 +22,8 @@ from ooc.training.watchers.watcher import Moment, Watcher, next_multiple
 SECONDS_BETWEEN_LINES = 1.0
 # Lines that are kept in memory; beyond it every second one goes.
 MOST_LINES = 4096
+# Rows, and their summed loss and its terms.
+Sums: TypeAlias = tuple[int, float, *tuple[float, ...]]
 
 
 class Recorder(Watcher):
@@ -48,12 +51,13 @@ class Recorder(Watcher):
         self._seconds_before, self._rows_before = 0.0, 0
         self._waited = self._first_batch = 0.0
         self._window: Window | None = None
-        # Rows and summed loss where the line before, the report before and the epoch begin.
+        # Rows, summed loss and terms where the line before, the report before and the epoch begin.
         self._line = self._reported = self._now()
         self._totals = self._descents.totals[number].copy()
         self._line_seconds = -np.inf
-        self._epoch_start = (0, 0.0)
+        self._epoch_start: Sums = self._line
         self._loss: float | None = None
+        self._terms: dict[str, float] = {}
 
     def begin(self, resumed: bool) -> None:
         """Note how the run begins."""
@@ -94,6 +98,7 @@ class Recorder(Watcher):
             return False
         now = self._now()
         self._loss = _mean(self._epoch_start, now) or self._loss
+        self._terms = self._mean_terms(self._epoch_start, now) or self._terms
         if moment.epoch_ends:
             self._epoch_start = now
         if moment.window_ends:
@@ -121,6 +126,7 @@ class Recorder(Watcher):
             "seconds_to_first_batch": self._first_batch,
             "epoch_start": list(self._epoch_start),
             "loss": self._loss,
+            "terms": self._terms,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -128,14 +134,17 @@ class Recorder(Watcher):
         self._rows_before, self._seconds_before = int(state["rows"]), float(state["seconds"])
         self._waited = float(state["wait_seconds"])
         self._first_batch = float(state["seconds_to_first_batch"])
-        rows, loss = state["epoch_start"]
-        self._epoch_start, self._loss = (int(rows), float(loss)), state["loss"]
+        rows, loss, *terms = state["epoch_start"]
+        self._epoch_start = (int(rows), float(loss), *map(float, terms))
+        self._loss = state["loss"]
+        self._terms = dict(state["terms"])
         self._line = self._reported = self._now()
 
     def results(self, number: int) -> dict[str, Any]:
         """Return the run's numbers under the keys of the command line's JSON.
 
-        The loss is the mean over the last epoch, each row's taken before it was learned from.
+        The loss is the mean over the last epoch, each row's taken before it was learned from;
+        "terms" are its named parts, where a model tells them apart.
         """
         plan, seconds, loader = self._loader.plan, self.seconds, self._loader
         return {
@@ -148,6 +157,7 @@ class Recorder(Watcher):
             "rows_per_second": self.rows / seconds,
             "bytes_per_second": self.rows * plan.row_bytes / seconds,
             "loss": self._loss,
+            **({"terms": self._terms} if self._terms else {}),
             "learning_rate": self._descents.methods[number].rate,
             "memory_budget_bytes": plan.budget,
             "memory_projected_bytes": plan.projected,
@@ -167,8 +177,17 @@ class Recorder(Watcher):
     def _descents(self) -> Descents:
         return self._engine.descents
 
-    def _now(self) -> tuple[int, float]:
-        return self.rows, float(self._descents.totals[self.number, LOSS_SUM])
+    def _now(self) -> "Sums":
+        totals = self._descents.totals[self.number]
+        return self.rows, float(totals[LOSS_SUM]), *totals[TOTALS:].tolist()
+
+    def _mean_terms(self, before: "Sums", now: "Sums") -> dict[str, float]:
+        """Return the named terms of the mean loss; nothing where an engine knows but their sum."""
+        names, rows = terms_of(self._session.model), now[0] - before[0]
+        sums = [after - first for first, after in zip(before[2:], now[2:], strict=True)]
+        if len(names) == 1 or rows == 0 or not any(sums):
+            return {}
+        return {name: value / rows for name, value in zip(names, sums, strict=True)}
 
     def _check_finite(self, step: int) -> None:
         if not np.isfinite(self._descents.parameters[self.number]).all():
@@ -178,7 +197,7 @@ class Recorder(Watcher):
                 "the learning rate, or standardise the features"
             )
 
-    def _progress(self, moment: Moment, now: tuple[int, float]) -> Progress:
+    def _progress(self, moment: Moment, now: "Sums") -> Progress:
         plan, before = self._loader.plan, self._reported
         self._reported = now
         return Progress(
@@ -193,7 +212,7 @@ class Recorder(Watcher):
             loss=_mean(before, now),
         )
 
-    def _line_of(self, moment: Moment, now: tuple[int, float]) -> dict[str, Any]:
+    def _line_of(self, moment: Moment, now: "Sums") -> dict[str, Any]:
         plan = self._loader.plan
         return {
             "kind": "train",
@@ -204,13 +223,20 @@ class Recorder(Watcher):
             "seconds": self.seconds,
             "wait_seconds": self._waited,
             "loss": _mean(self._line, now),
-            "learning_rate": rate_at(self._descents.settings[self.number], moment.step - 1),
+            "learning_rate": self._rate(moment.step - 1),
             "batch_size": self._engine.batch_size,
             "memory_bytes": resident_bytes(),
             "memory_budget_bytes": plan.budget,
             **self._noise(moment.step - 1),
             **self._full_gradient(),
+            **({"terms": terms} if (terms := self._mean_terms(self._line, now)) else {}),
         }
+
+    def _rate(self, step: int) -> float:
+        """Return the learning rate of a step, which its phase's optimizer has."""
+        phase, own_step = phase_at(phases_of(self._session.model), step)
+        settings = self._descents.settings[self.number].reshape(-1, SETTINGS)
+        return float(rate_at(settings[phase], own_step))
 
     def _full_gradient(self) -> dict[str, float]:
         """Return loss and gradient's norm over all rows, where the last step took them."""
@@ -232,6 +258,6 @@ class Recorder(Watcher):
             append_history(self._folder, [line])
 
 
-def _mean(before: tuple[int, float], now: tuple[int, float]) -> float | None:
+def _mean(before: Sums, now: Sums) -> float | None:
     rows = now[0] - before[0]
     return (now[1] - before[1]) / rows if rows else None

@@ -17,7 +17,7 @@ import numpy as np
 from ooc.core.errors import InputError
 from ooc.engines.engine import Engine
 from ooc.kernels.counters import NEVER
-from ooc.optim.settings import HEAT
+from ooc.optim.settings import HEAT, SETTINGS
 from ooc.training.watchers.noise_log import noise_scale_bound
 from ooc.training.watchers.watcher import Moment, Watcher
 
@@ -220,7 +220,7 @@ class SteeringWatcher(Watcher):
 
     def _apply(self, batch_size: int, heat: float) -> None:
         self._engine.batch_size = batch_size
-        self._engine.descents.settings[:, HEAT] = heat
+        self._engine.descents.settings[:, HEAT::SETTINGS] = heat
 
 
 def _pairs(name: str, given: Sequence[Any], least: float) -> tuple[tuple[int, Any], ...]:

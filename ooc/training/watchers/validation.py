@@ -9,7 +9,7 @@ import numpy as np
 from ooc.core.errors import InputError
 from ooc.models.contract import Layout, Model
 from ooc.optim.schedules import plateau_factor
-from ooc.optim.settings import FACTOR
+from ooc.optim.settings import FACTOR, SETTINGS
 from ooc.runs.evaluation import evaluate_batches
 from ooc.runs.scoring import scoring_loader
 from ooc.store.dataset import Dataset
@@ -166,4 +166,4 @@ class Validator(Watcher):
     def _lower_rate(self) -> None:
         """Lower the rate of a schedule that waits for a plateau."""
         one = self._session.descents.alone(self.number)
-        one.settings[0, FACTOR] = plateau_factor(one.methods[0].schedule, self.losses)
+        one.settings[0, FACTOR::SETTINGS] = plateau_factor(one.methods[0].schedule, self.losses)

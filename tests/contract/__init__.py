@@ -1,0 +1,1 @@
+"""Models of kinds that `ooc.models` has none of, each a file: examples for writing such models."""
