@@ -1,7 +1,8 @@
 """Activations of a layer: the value and its derivative, in one pass over the layer's products.
 
-An activation is one function and one branch of `value_and_slope`, and one entry of `ACTIVATIONS`.
-Kernels choose it by its code, so that nothing is compiled again for another choice.
+An activation is one function and one entry of `ACTIVATIONS`. Kernels choose it by its code, so
+that nothing is compiled again for another choice; the code of one that is not among those compiled
+into them is its address.
 """
 
 import math
@@ -10,14 +11,18 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
+from numba import types
 
-from ooc.core.compiler import lean_kernel, like
+from ooc.core.compiler import by_address, lean_kernel, like, part
 
 IDENTITY, RELU, LEAKY_RELU, TANH, SIGMOID, GELU, SOFTPLUS = range(7)
 
 # Value and derivative, of the type of the argument: float32 or float64.
 Real = TypeVar("Real", np.float32, np.float64)
 Pair: TypeAlias = tuple[Real, Real]
+
+PAIR = types.UniTuple(types.float64, 2)(types.float64)
+call_pair = by_address(lambda given: PAIR)
 
 LEAK = 0.01
 _ROOT_HALF = math.sqrt(0.5)
@@ -102,7 +107,10 @@ def value_and_slope(code: int, x: Real) -> Pair[Real]:
         return gelu(x)
     if code == SOFTPLUS:
         return softplus(x)
-    return identity(x)
+    if code == IDENTITY:
+        return identity(x)
+    value, slope = call_pair(code, (np.float64(x),))
+    return like(value, x), like(slope, x)
 
 
 @lean_kernel
@@ -139,28 +147,35 @@ def activate(code: int, biases: np.ndarray, values: np.ndarray, slopes: np.ndarr
 
 @dataclass(frozen=True)
 class Activation:
-    """One activation: its code in the kernels, its compiled pair, and how weights before it start.
+    """One activation: its compiled pair, and how weights before it start.
 
     Attributes
     ----------
-    code, pair
-        The code, and x -> (value, derivative).
+    pair
+        x -> (value, derivative).
     initialisation
         "he" (He et al. 2015) where it cuts off half of the signals, else "glorot" (Glorot and
         Bengio 2010).
+    inlined
+        Its branch in `value_and_slope`, if it has one.
     """
 
-    code: int
     pair: Callable[[Any], Any]
     initialisation: str
+    inlined: int | None = None
+
+    @property
+    def code(self) -> int:
+        """What kernels choose it by: its branch, else the address of its pair."""
+        return int(part(self.pair, PAIR).address) if self.inlined is None else self.inlined
 
 
 ACTIVATIONS = {
-    "relu": Activation(RELU, relu, "he"),
-    "leaky_relu": Activation(LEAKY_RELU, leaky_relu, "he"),
-    "gelu": Activation(GELU, gelu, "he"),
-    "softplus": Activation(SOFTPLUS, softplus, "he"),
-    "tanh": Activation(TANH, tanh, "glorot"),
-    "sigmoid": Activation(SIGMOID, sigmoid, "glorot"),
-    "identity": Activation(IDENTITY, identity, "glorot"),
+    "relu": Activation(relu, "he", RELU),
+    "leaky_relu": Activation(leaky_relu, "he", LEAKY_RELU),
+    "gelu": Activation(gelu, "he", GELU),
+    "softplus": Activation(softplus, "he", SOFTPLUS),
+    "tanh": Activation(tanh, "glorot", TANH),
+    "sigmoid": Activation(sigmoid, "glorot", SIGMOID),
+    "identity": Activation(identity, "glorot", IDENTITY),
 }
