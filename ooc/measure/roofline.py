@@ -16,12 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from ooc.core.compiler import lean_kernel
 from ooc.core.errors import InputError
 from ooc.engines.engine import Engine, make_engine
 from ooc.engines.train_state import start as start_descents
-from ooc.kernels.rows import gather_part, tile_rows
-from ooc.kernels.share import Standard, call_gather
+from ooc.kernels.rows import gather_rows, tile_rows
 from ooc.metrics import Report, silent
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import dtype_of, kernel_of
@@ -372,18 +370,6 @@ def _kernel_costs(trainer: Trainer, dataset: Dataset) -> tuple[float, float]:
 
 def _gather_only(window: Window) -> None:
     rows, values = tile_rows(window.features[:1].size), window.features[:1].size
-    features, empty = window.features, np.empty(0)
-    standard = Standard(empty, empty.astype(np.float32), np.ones(1, np.float32))
-    address = gather_part(features.dtype, np.float32).address
     tile = np.empty((rows, values), np.float32)
-    _gather_tiles(address, features.ctypes.data, window.order, standard, tile)
-
-
-@lean_kernel
-def _gather_tiles(
-    address: int, source: int, order: np.ndarray, standard: Standard, tile: np.ndarray
-) -> None:
-    (rows, values), zero = tile.shape, np.int64(0)
-    for start in range(0, order.size - rows, rows):
-        place = np.int64(start)
-        call_gather(address, (source, values, order, place, rows, standard, tile, zero, zero))
+    for start in range(0, len(window.order) - rows, rows):
+        gather_rows(window.features, window.order[start : start + rows], tile)
