@@ -1,6 +1,5 @@
 """The bench command: the hardware's limit and the trainer beside it."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,20 +22,20 @@ def bench(
     picture: Annotated[Path | None, typer.Option(help="PNG to draw the bars to.")] = None,
     json_: Json = False,
 ) -> None:
-    """Measure disk, decoding and kernels of linear models, and how near to them training comes.
+    """Measure disk, decoding and a model's kernel, and how near to them training comes.
 
     Example: ooc bench big.zarr --memory 1GiB --picture bench.png
     """
     from ooc.cli.progress_bar import ProgressDisplay
     from ooc.measure.roofline import bench as measure
-    from ooc.measure.roofline import check_model, draw_bars
+    from ooc.measure.roofline import draw_bars
     from ooc.optim import sgd
 
-    check_model(model.model)
     dataset = where.open()
-    # Passes that only prepare are left out.
-    model = replace(model, standardise=model.standardise or "no")
-    trainer = make_trainer(model.config(dataset), sgd(0.01), batch_size, stream)
+    config = dict(model.config(dataset))
+    if config.get("standardise") == "auto":  # passes that only prepare are left out
+        config["standardise"] = False
+    trainer = make_trainer(config, sgd(0.01), batch_size, stream)
     with ProgressDisplay(f"bench {where.data.name}") as report:
         result = measure(dataset, trainer, rounds, report)
     if picture is not None:

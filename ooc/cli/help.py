@@ -18,7 +18,9 @@ TABLES = {
     "models": "ooc.models:MODELS",
     "optimizers": "ooc.optim:OPTIMIZERS",
     "orders": "ooc.synthetic:ORDERS",
+    "samplings": "ooc.stream.sampling:SAMPLINGS",
     "schedules": "ooc.optim.schedules:SCHEDULES",
+    "shuffles": "ooc.stream.order:SHUFFLES",
 }
 
 

@@ -1,7 +1,8 @@
 """From the options about a model to the model: which options it has, and what is left out."""
 
+import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,10 +24,16 @@ class ModelOptions:
     An option is for every model that has a setting of its name; None where the user gave none.
     """
 
-    model: Annotated[str, typer.Option(help="{models}.")] = "logistic"
+    model: Annotated[
+        str,
+        typer.Option(
+            help="{models}. Settings that have no option here follow a colon: NAME:SETTING=3."
+        ),
+    ] = "logistic"
     feature_scale: Annotated[
-        str, typer.Option(help="Factor for every feature, such as 1/255 for bytes.")
-    ] = "1"
+        str | None,
+        typer.Option(help="Factor for every feature, such as 1/255 for bytes.", show_default="1"),
+    ] = None
     standardise: Annotated[
         str | None,
         typer.Option(
@@ -97,22 +104,21 @@ class ModelOptions:
         """
         from ooc.models import MODELS, from_config
 
-        if self.model not in MODELS:
-            from_config({"name": self.model})
+        name, _, own = self.model.partition(":")
+        if name not in MODELS:
+            from_config({"name": name})
+        options = [field.name for field in fields(self) if field.name != "model"]
         given = {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.name not in ("model", "feature_scale")
-            and getattr(self, field.name) is not None
+            option: getattr(self, option) for option in options if getattr(self, option) is not None
         }
-        settings = {name: _options_of(model) for name, model in MODELS.items()}
-        known = settings[self.model]
+        settings = {each: _options_of(model) for each, model in MODELS.items()}
+        known = settings[name]
         for option in given:
             if option not in known:
-                able = [name for name, options in settings.items() if option in options]
+                able = [each for each, others in settings.items() if option in others]
                 flag = f"no-{option}" if given[option] is False else option.replace("_", "-")
                 raise InputError(
-                    f"{self.model} has no --{flag}; leave it out, or choose --model {listed(able)}"
+                    f"{name} has no --{flag}; leave it out, or choose --model {listed(able)}"
                 )
         config = {option: _READERS.get(option, _as_given)(given[option]) for option in given}
         if "standardise" in known:
@@ -121,13 +127,31 @@ class ModelOptions:
             config |= _fitting_head(dataset, config.get("head"), config.pop("classes", None))
         elif "classes" in known:
             config["classes"] = config.get("classes") or _noted_classes(dataset)
-        return {"name": self.model, "scale": factor(self.feature_scale), **config}
+        if "feature_scale" in config:
+            config["scale"] = config.pop("feature_scale")
+        return {"name": name, **config, **_own_settings(name, own, known - set(options))}
 
 
 def _options_of(model: type) -> set[str]:
     """Return the options that a model has: its settings; one with a head counts classes, too."""
     settings = {field.name for field in fields(model)}
-    return settings | {"classes"} if "head" in settings else settings
+    settings |= {"classes"} if "head" in settings else set()
+    return (settings - {"scale"}) | {"feature_scale"} if "scale" in settings else settings
+
+
+def _own_settings(name: str, text: str, known: Collection[str]) -> dict[str, Any]:
+    """Read settings that have no option, such as "factors=8,power=0.5"."""
+    settings: dict[str, Any] = {}
+    for part in text.split(",") if text else ():
+        setting, _, value = part.partition("=")
+        if setting not in known or not value:
+            taken = f"{name} has {', '.join(sorted(known))}" if known else f"{name} has none"
+            raise InputError(f"--model {name}:{text} is to be NAME:SETTING=VALUE; {taken}")
+        try:
+            settings[setting] = json.loads(value)
+        except ValueError:
+            settings[setting] = value
+    return settings
 
 
 def _fitting_head(dataset: "Dataset", head: str | None, classes: int | None) -> dict[str, Any]:
@@ -232,6 +256,7 @@ def _as_given(value: Any) -> Any:
 
 # How options that are texts are read.
 _READERS: Mapping[str, Callable[[Any], Any]] = {
+    "feature_scale": factor,
     "hidden": widths,
     "standardise": standardise_named,
     "class_weights": class_weights_named,

@@ -69,8 +69,8 @@ class DescentOptions:
     optimizer: Annotated[
         str,
         typer.Option(
-            help="sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw or averaged (SGD); or, on "
-            "the gradient over all rows, lbfgs, cg or hybrid (Adam, then L-BFGS)."
+            help="{optimizers}; or, on the gradient over all rows, {full_gradient}. Numbers of its "
+            "own follow a colon: adam:0.9,0.99."
         ),
     ] = "sgd"
     lr: Annotated[
@@ -84,8 +84,7 @@ class DescentOptions:
     schedule: Annotated[
         str | None,
         typer.Option(
-            help="constant, inverse_scaling:STEPS,POWER, step:EVERY,FACTOR, cosine, or "
-            "plateau:FACTOR,PATIENCE.",
+            help="{schedules}. Numbers of its own follow a colon: step:1000,0.5.",
             show_default="constant with --lr, else cosine",
         ),
     ] = None
@@ -94,13 +93,13 @@ class DescentOptions:
     def make(self) -> "Optimizer | Method":
         """Make the optimizer or the method that the options name."""
         from ooc.optim import FULL_GRADIENT, OPTIMIZERS
+        from ooc.optim.named import make_named
 
         known: dict[str, Callable[..., Optimizer | Method]] = {**OPTIMIZERS, **FULL_GRADIENT}
-        if self.optimizer not in known:
-            raise InputError(
-                f"no optimizer is called {self.optimizer!r}; choose one of: {', '.join(known)}"
-            )
-        return known[self.optimizer](
+        return make_named(
+            "optimizer",
+            known,
+            self.optimizer,
             self.lr,
             l2=self.l2,
             l1=self.l1,
@@ -111,7 +110,7 @@ class DescentOptions:
     def _schedule(self) -> "Schedule":
         from ooc.optim import OPTIMIZERS
 
-        falls = self.lr is None and self.optimizer in OPTIMIZERS
+        falls = self.lr is None and self.optimizer.partition(":")[0] in OPTIMIZERS
         usual = "cosine" if falls else "constant"
         return schedule_named(self.schedule or usual, self.warmup)
 
@@ -210,19 +209,7 @@ def batch_size_named(text: str) -> int | str:
 
 def schedule_named(text: str, warmup: int = 0) -> "Schedule":
     """Read a schedule, such as "step:1000,0.5": its name, and what its function takes."""
+    from ooc.optim.named import make_named
     from ooc.optim.schedules import SCHEDULES
 
-    name, _, constants = text.partition(":")
-    if name not in SCHEDULES:
-        known = ", ".join(SCHEDULES)
-        raise InputError(f"no schedule is called {name!r}; choose one of: {known}")
-    try:
-        numbers = [float(part) for part in constants.split(",")] if constants else []
-        return SCHEDULES[name](*numbers, warmup=warmup)
-    except InputError:
-        raise
-    except (TypeError, ValueError):
-        raise InputError(
-            f"schedule {name} cannot be made from {constants!r}; write its numbers as in "
-            "inverse_scaling:1000,0.5 or step:1000,0.1"
-        ) from None
+    return make_named("schedule", SCHEDULES, text, warmup=warmup)

@@ -1,6 +1,7 @@
 """Commands that train: train, resume and sweep."""
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,8 +48,8 @@ def train(
     epochs: Annotated[
         int | None,
         typer.Option(
-            help="Passes over the dataset; for lbfgs, cg and hybrid, at most.",
-            show_default="1; for these three 100",
+            help="Passes over the dataset; for {full_gradient}, at most.",
+            show_default="1; for those 100",
         ),
     ] = None,
     run: RunOption = None,
@@ -117,8 +118,13 @@ def sweep(
     batch_size: BatchSize = "256",
     l2: Annotated[str, typer.Option(help="L2 penalties.")] = "0",
     l1: Annotated[str, typer.Option(help="L1 penalties.")] = "0",
-    optimizer: Annotated[str, typer.Option(help="Optimizers, such as sgd,adam.")] = "sgd",
-    schedule: Annotated[str, typer.Option(help="Schedule of every rate.")] = "constant",
+    optimizer: Annotated[
+        str,
+        typer.Option(help="Several as in sgd,adam:0.9,0.99, of {optimizers}."),
+    ] = "sgd",
+    schedule: Annotated[
+        str, typer.Option(help="Of every rate: {schedules}, with numbers as in step:1000,0.5.")
+    ] = "constant",
     halving: Annotated[
         bool, typer.Option(help="Drop the worse half again and again as evidence grows.")
     ] = False,
@@ -136,7 +142,7 @@ def sweep(
 
     dataset, name = where.open(), where.data.name
     optimizers = grid(
-        optimizer.split(","),
+        _names(optimizer),
         lr=_numbers("lr", lr),
         l2=_numbers("l2", l2),
         l1=_numbers("l1", l1),
@@ -176,6 +182,11 @@ def _show_sweep(results: dict[str, dict[str, Any]], as_json: bool) -> None:
 def _rank(result: dict[str, Any]) -> tuple[bool, float]:
     loss = result.get("validation_loss") or result["loss"]
     return "dropped" in result, math.inf if loss is None else loss
+
+
+def _names(text: str) -> list[str]:
+    """Read names, each with its own numbers, if it has any: a comma before a letter parts them."""
+    return re.split(r",(?=\s*[a-zA-Z_])", text)
 
 
 def _numbers(name: str, text: str) -> list[float]:

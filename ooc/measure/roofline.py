@@ -21,8 +21,8 @@ from ooc.engines.engine import Engine, make_engine
 from ooc.engines.train_state import start as start_descents
 from ooc.kernels.rows import gather_rows, tile_rows
 from ooc.metrics import Report, silent
-from ooc.models import MODELS, from_config
-from ooc.models.linear import LinearFamily
+from ooc.models.contract import Layout, Model
+from ooc.models.declarations import dtype_of, kernel_of
 from ooc.store.chunks import open_reader
 from ooc.store.chunks.codecs import decode_chunk
 from ooc.store.chunks.files import Request
@@ -119,7 +119,7 @@ def bench(
     dataset
         Local, and read by the native path.
     trainer
-        What to run; its model must be of the linear family.
+        What to run; its model must have a kernel that does not call BLAS.
     rounds
         How often all is measured.
     report
@@ -133,10 +133,10 @@ def bench(
     Raises
     ------
     InputError
-        If an array is not read by the native path, or the model is not linear: there is no limit
-        to compare with.
+        If an array is not read by the native path, or the model has another kernel: there is no
+        limit to compare with.
     """
-    check_model(trainer.model.name)
+    check_model(trainer.model, trainer.layout(dataset))
     cores = len(os.sched_getaffinity(0))
     loader = trainer.loader(dataset)
     # The first epoch compiles and touches all that later ones find ready.
@@ -172,21 +172,20 @@ def bench(
     }
 
 
-def check_model(name: str) -> None:
+def check_model(model: Model, layout: Layout) -> None:
     """Refuse a model whose limit is not known.
 
     Raises
     ------
     InputError
-        If it is not of the linear family.
+        If it has no kernel, or one that calls BLAS.
     """
-    linear = [each for each, model in MODELS.items() if issubclass(model, LinearFamily)]
-    if name not in MODELS:
-        from_config({"name": name})
-    if name not in linear:
+    kernel = kernel_of(model, layout)
+    if kernel is None or kernel.uses_blas:
+        why = "has no compiled kernel" if kernel is None else "multiplies matrices by BLAS"
         raise InputError(
-            f"bench measures the limit of linear models only, not of {name}; choose one of: "
-            f"{', '.join(linear)}"
+            f"bench knows the limit of one core's own kernels, but {model.name} {why}; "
+            "choose another --model"
         )
 
 
@@ -241,8 +240,8 @@ def _one_window(trainer: Trainer, dataset: Dataset) -> None:
 
 
 def _engine(trainer: Trainer, dataset: Dataset, loader: Loader) -> Engine:
-    size = trainer.layout(dataset).size
-    descents = start_descents((trainer.optimizer,), np.zeros(size, np.float32))
+    parameters = np.zeros(trainer.layout(dataset).size, dtype_of(trainer.model))
+    descents = start_descents((trainer.optimizer,), parameters, trainer.model)
     return make_engine(trainer.model, loader, descents)
 
 

@@ -31,7 +31,7 @@ def from_config(config: Mapping[str, Any]) -> Model:
     Examples
     --------
     >>> from_config({"name": "softmax", "classes": 3})
-    Softmax(intercept=True, scale=1.0, standardise=False, class_weights=None, classes=3)
+    Softmax(intercept=True, scale=1.0, standardise='auto', class_weights=None, classes=3)
     """
     settings = dict(config)
     name = settings.pop("name", None)

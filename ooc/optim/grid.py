@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from ooc.core.errors import InputError
 from ooc.optim import OPTIMIZERS, Optimizer
+from ooc.optim.named import make_named
 from ooc.optim.schedules import UNCHANGED, Schedule
 
 
@@ -16,6 +17,8 @@ def grid(
     schedule: Schedule = UNCHANGED,
 ) -> Mapping[str, Optimizer]:
     """Return an optimizer for each combination; its name tells what varies.
+
+    An optimizer's own numbers may follow its name, as in "adam:0.9,0.99".
 
     Raises
     ------
@@ -38,11 +41,9 @@ def grid(
             raise InputError(f"{axis} has the same value twice: {', '.join(map(str, values))}")
     made: dict[str, Optimizer] = {}
     for name, rate, ridge, lasso in itertools.product(optimizers, lr, l2, l1):
-        if name not in OPTIMIZERS:
-            known = ", ".join(OPTIMIZERS)
-            raise InputError(f"no optimizer is called {name!r}; choose one of: {known}")
         told = {"optimizer": name, "lr": f"{rate:g}", "l2": f"{ridge:g}", "l1": f"{lasso:g}"}
         varying = [axis for axis, values in axes.items() if axis == "lr" or len(values) > 1]
         label = ",".join(f"{axis}={told[axis]}" for axis in varying)
-        made[label] = OPTIMIZERS[name](rate, l2=ridge, l1=lasso, schedule=schedule)
+        settings = {"l2": ridge, "l1": lasso, "schedule": schedule}
+        made[label] = make_named("optimizer", OPTIMIZERS, name, rate, **settings)
     return made

@@ -106,11 +106,10 @@ class Optimizer:
     averages: bool = False
 
     def __post_init__(self) -> None:
-        for name, value in (("l2", self.l2), ("l1", self.l1)):
+        for name, value in (("l2", self.l2), ("l1", self.l1), ("decay", self.decay)):
             if not 0 <= value < math.inf:
                 raise InputError(
-                    f"{name} must be a finite number of at least 0, not {value}; {name}=0 is no "
-                    "penalty"
+                    f"{name} must be a finite number of at least 0, not {value}; {name}=0 is none"
                 )
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             raise InputError(

@@ -13,7 +13,9 @@ state, penalised
 settings, rate, step
     What `Optimizer.settings` returned, the learning rate, and the step's number, from 0.
 
-An entry whose gradient is always zero and that is not penalised never changes.
+With an L1 penalty, ``settings[L1]``, `ooc.optim.penalties.settle` says where a step comes to rest,
+`sign_step` where one by the sign alone does. An entry whose gradient is always zero and that is
+not penalised never changes.
 """
 
 import math
@@ -282,11 +284,6 @@ def adamw(
     >>> adamw(0.001, weight_decay=0.1).constants
     (0.9, 0.999, 1e-08, 0.1)
     """
-    if not 0 <= weight_decay < float("inf"):
-        raise InputError(
-            f"weight_decay must be a finite number of at least 0, not {weight_decay}; "
-            "try weight_decay=0.01"
-        )
     constants = (*_adam_constants(beta1, beta2, epsilon), float(weight_decay))
     return Optimizer(
         "adamw", update_adam, _rate(lr), constants, 2, decay=float(weight_decay), **common

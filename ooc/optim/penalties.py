@@ -96,3 +96,29 @@ def settle(value: float, length: float, l1: float, penalised: bool) -> float:
     (2.0, 3.0)
     """
     return soft_threshold(value, length * l1) if l1 > 0.0 and penalised else value
+
+
+@lean_kernel
+def sign_step(value: float, gradient: float, rate: float, l1: float, penalised: bool) -> float:
+    """Return where a step of length `rate` against the sign of a gradient comes to rest.
+
+    It is as long for any gradient, so that there is no length for `settle`. The L1 penalty's
+    subgradient, at zero the one that pulls least, is added before the sign is taken, and a step
+    that would cross zero ends there.
+
+    Examples
+    --------
+    >>> sign_step(1.0, 0.5, 0.25, 0.0, True), sign_step(0.125, 0.5, 0.25, 1.0, True)
+    (0.75, 0.0)
+    >>> sign_step(0.0, 0.5, 0.25, 1.0, True)
+    0.0
+    """
+    shrinks = l1 > 0.0 and penalised
+    pull = gradient
+    if shrinks:
+        pull = soft_threshold(pull, l1) if value == 0.0 else pull + math.copysign(l1, value)
+    moved = value
+    # NaN is not zero, and stays NaN.
+    if pull != 0.0:
+        moved -= rate * pull / abs(pull)
+    return 0.0 if shrinks and moved * value < 0.0 else moved

@@ -53,16 +53,14 @@ class StreamOptions:
         "1GiB", "Bytes that the process may use, such as 512MiB.", bits=False
     )
     seed: int = _option(0, "Everything random is a function of it.")
-    shuffle: str = _option("blocks", "blocks or none.")
+    shuffle: str = _option("blocks", "{shuffles}.")
     window: int | str | None = _option(
         AUTO,
         "Blocks of a window: a number, fit (as many as there is room for), or auto (the fewest "
         "that a sample of blocks says mix well).",
     )
     lanes: int = _option(1, "Fixed shares of the blocks that each batch takes from.")
-    sampling: str = _option(
-        "once", "once, replacement, weight or balanced: which rows an epoch uses."
-    )
+    sampling: str = _option("once", "once, {samplings}: which rows an epoch uses.")
     readers: int | None = _option(
         None, "Threads that read.", unset="one a core, 6 to 16", bits=False
     )

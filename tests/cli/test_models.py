@@ -97,6 +97,6 @@ def test_bench_says_what_it_measures(here: Path, capsys: pytest.CaptureFixture[s
     make_small(here)
     for model in ("mlp", "autoencoder"):
         found = refused(capsys, "bench", "small.zarr", "--model", model)
-        assert f"bench measures the limit of linear models only, not of {model}" in found
+        assert f"{model} multiplies matrices by BLAS" in found
     assert "no --hidden" in refused(capsys, "bench", "small.zarr", "--hidden", "8")
     assert "no model is called" in refused(capsys, "bench", "small.zarr", "--model", "forest")
