@@ -114,14 +114,15 @@ class WindowSums:
         self._vectors.parameters[0], loop = point, self._loop
         loop.batch_size = len(order)
         loop.begin(seed=key(self._seed, Purpose.BATCH, index=window.index), mean=False)
-        before = float(self._vectors.totals[0, LOSS_SUM])
+        # Each window's loss by itself: the difference of running sums depends on what came before.
+        self._vectors.totals[0] = 0.0
         rows = Rows(window.arrays, order, window.block_starts, window.block_rows)
         with one_thread() if loop.kernel.uses_blas else nullcontext():
             status = loop.run(rows, flush=True, place=0)
         if status != OK:
             raise self._refusal(status, loop.bad_row, window)
         total += loop.gradient
-        return len(order), float(self._vectors.totals[0, LOSS_SUM]) - before
+        return len(order), float(self._vectors.totals[0, LOSS_SUM])
 
     def _refusal(self, status: int, row: int, window: Window) -> Exception:
         if row < 0:

@@ -24,10 +24,11 @@ from ooc.optim.schedules import cosine
 from ooc.runs import checkpoint
 from ooc.runs.run_directory import read_history
 from ooc.store.dataset import Dataset
+from ooc.stream.plan import MIB, RESERVED_BYTES
 from ooc.training.trainer import Trainer
 from ooc.training.watchers.validation import Validation
 
-MEMORY = "768MiB"
+MEMORY = RESERVED_BYTES + 368 * MIB
 SAME = ("parameters_sha256", "gradient_norm", "steps", "epochs", "rows", "iterations", "loss")
 
 
@@ -67,7 +68,7 @@ def test_it_takes_the_steps_of_scipy_in_memory(labelled: Dataset, method: ooc.op
     twin = minimize(
         objective, np.zeros(6), jac=True, method=name, options={"gtol": 1e-8, **options}
     )
-    run = Trainer(Logistic(), method, memory=MEMORY).fit(labelled)
+    run = Trainer(Logistic(standardise=False), method, memory=MEMORY).fit(labelled)
     lines = [line for line in run.history if line["kind"] == "train"]
     assert run.results["ended"] == "tolerance"
     assert run.results["steps"] == run.results["epochs"] == len(lines) > 8
@@ -177,7 +178,7 @@ def test_killed_it_goes_on_to_the_same_bits(labelled: Dataset, tmp_path: Path, n
 def test_a_new_round_begins_where_the_last_one_came_to(labelled: Dataset) -> None:
     """With room for 16 evaluations there are several rounds, and none of them loses ground."""
     short, long = (
-        Trainer(Logistic(), lbfgs(kept=kept), memory=MEMORY).fit(labelled) for kept in (16, 128)
+        Trainer(Logistic(standardise=False), lbfgs(kept=kept), memory=MEMORY).fit(labelled) for kept in (16, 128)
     )
     assert short.results["steps"] > 16
     assert short.results["ended"] == long.results["ended"] == "tolerance"
