@@ -16,7 +16,6 @@ from scipy.optimize import minimize
 
 import ooc
 from ooc.core.errors import InputError
-from ooc.engines.full_gradient_engine import LIBRARY_BYTES
 from ooc.metrics import Progress
 from ooc.models import MLP, Logistic
 from ooc.optim import FULL_GRADIENT, cg, hybrid, lbfgs, method_from_config, sgd
@@ -222,27 +221,6 @@ def test_what_cannot_be_is_refused_before_work(labelled: Dataset) -> None:
         Trainer(Logistic(), cg(), sampling="replacement")
     with pytest.raises(InputError, match="hybrid begins on mini-batches"):
         Trainer(Logistic(), hybrid(), "full")
-
-
-LIBRARIES = """
-import numpy as np
-import ooc.training.trainer
-from ooc.engines.minimise import replay
-from ooc.optim import cg, lbfgs
-from ooc.core.process import resident_bytes
-from ooc.engines.hybrid_engine import whitening
-before = resident_bytes()
-for method in (lbfgs(), cg()):
-    replay(method.full, np.zeros(8), np.ones(1), np.ones((1, 8)))
-whitening(np.eye(8), np.zeros(8))
-print(resident_bytes() - before)
-"""
-
-
-def test_the_libraries_take_what_the_plan_says() -> None:
-    command = [sys.executable, "-c", LIBRARIES]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=in_package())
-    assert LIBRARY_BYTES / 4 < int(done.stdout) <= LIBRARY_BYTES
 
 
 @pytest.mark.parametrize("name", FULL_GRADIENT)
