@@ -177,7 +177,8 @@ def test_killed_it_goes_on_to_the_same_bits(labelled: Dataset, tmp_path: Path, n
 def test_a_new_round_begins_where_the_last_one_came_to(labelled: Dataset) -> None:
     """With room for 16 evaluations there are several rounds, and none of them loses ground."""
     short, long = (
-        Trainer(Logistic(standardise=False), lbfgs(kept=kept), memory=MEMORY).fit(labelled) for kept in (16, 128)
+        Trainer(Logistic(standardise=False), lbfgs(kept=kept), memory=MEMORY).fit(labelled)
+        for kept in (16, 128)
     )
     assert short.results["steps"] > 16
     assert short.results["ended"] == long.results["ended"] == "tolerance"

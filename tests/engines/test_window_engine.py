@@ -175,9 +175,7 @@ def test_both_engines_read_any_dtype(
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=(x[:, 0, 0] > 50).astype(np.uint8))
     model = Logistic(scale=1 / 100)
     assert model.layout(dataset.row_shape).shapes["coefficients"] == (1, 6)
-    runs = [
-        trained(kind, model, sgd(0.5), 32, dataset)[0] for kind in (WindowEngine, BatchEngine)
-    ]
+    runs = [trained(kind, model, sgd(0.5), 32, dataset)[0] for kind in (WindowEngine, BatchEngine)]
     assert np.array_equal(*runs)
     assert np.abs(runs[0]).max() > 0.1
 
@@ -312,6 +310,7 @@ def test_a_bad_row_is_named_and_nothing_is_learned_from_its_batch(
     monkeypatch.setattr("ooc.engines.parallel_choice.ParallelChoice.parallel", parallel)
     monkeypatch.setattr("ooc.models.network.SHARE_WORK", 1)
     x, y = rng.standard_normal((2000, 5)).astype("f4"), rng.integers(0, 2, 2000).astype("f4")
+
     def refused(message: str, **columns: np.ndarray) -> None:
         folder = tmp_path / f"{len(list(tmp_path.iterdir()))}.zarr"
         dataset = write_dataset(folder, **{"X": x, "y": y, **columns})

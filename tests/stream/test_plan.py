@@ -82,7 +82,10 @@ def test_windows_hold_many_blocks_and_are_of_one_size() -> None:
 
 
 def test_more_memory_gives_no_smaller_window() -> None:
-    sizes = [plan(table(20_000_000), RESERVED_BYTES + m * MIB).order.blocks_per_window for m in (50, 112, 624)]
+    sizes = [
+        plan(table(20_000_000), RESERVED_BYTES + m * MIB).order.blocks_per_window
+        for m in (50, 112, 624)
+    ]
     assert sizes == sorted(sizes)
     assert sizes[0] < sizes[-1]
 
@@ -104,7 +107,9 @@ def test_readers_that_do_not_fit_are_fewer() -> None:
 
 
 def test_a_budget_below_the_minimum_names_both_numbers() -> None:
-    with pytest.raises(InputError, match=r"budget of 64.0 MiB is below the \d+ MiB .*\d+MiB, lower"):
+    with pytest.raises(
+        InputError, match=r"budget of 64.0 MiB is below the \d+ MiB .*\d+MiB, lower"
+    ):
         plan(table(10**6), 64 * MIB)
 
 

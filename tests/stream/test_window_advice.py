@@ -63,7 +63,9 @@ def test_sorted_rows_need_a_large_one_and_get_it(sorted_labels: Dataset) -> None
 def test_where_a_window_does_not_fit_the_named_memory_is_enough(
     sorted_labels: Dataset,
 ) -> None:
-    small = Loader(sorted_labels, 64, memory=RESERVED_BYTES + 12 * MIB, window="auto", block_rows=10)
+    small = Loader(
+        sorted_labels, 64, memory=RESERVED_BYTES + 12 * MIB, window="auto", block_rows=10
+    )
     advice = advise(sorted_labels, small.plan)
     assert not advice.enough
     assert small.plan.order.blocks_per_window < advice.needed_blocks

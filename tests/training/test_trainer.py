@@ -98,7 +98,9 @@ def test_a_model_of_ones_own_is_one_class(labelled: Dataset) -> None:
     run = Trainer(Mean(), sgd(1.0), 3000, memory=MEMORY).fit(labelled)
     x = zarr.open_array(Path(labelled.path) / "X", mode="r")[...]
     np.testing.assert_allclose(run.parameters, x.mean(axis=0), atol=1e-5)
-    plans = [Trainer(Mean(), sgd(1.0), rows, memory=MEMORY).loader(labelled).plan for rows in (1, 9)]
+    plans = [
+        Trainer(Mean(), sgd(1.0), rows, memory=MEMORY).loader(labelled).plan for rows in (1, 9)
+    ]
     assert plans[1].projected - plans[0].projected >= 8 * 4 * 5
     del Mean.scratch_bytes
     with pytest.raises(InputError, match="mean does not declare what it holds beside"):
