@@ -64,7 +64,7 @@ def test_training_on_eight_budgets_stays_inside_one(big: Path, tmp_path: Path) -
 )
 def test_every_model_stays_inside(tmp_path: Path, kind: str, model: str) -> None:
     path, run_dir = tmp_path / "a.zarr", tmp_path / "run"
-    make(path, Recipe(kind, 400_000, 128))
+    make(path, Recipe(kind, 160_000, 128))
     options = ["--memory", f"{BUDGET_MIB}MiB", "--batch-size", "512", "--lr", "0.01"]
     arguments = ["train", str(path), "--model", model, "--optimizer", "adam", *options]
     assert not exceeds(run([*arguments, "--run", str(run_dir)]))

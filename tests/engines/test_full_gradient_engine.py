@@ -77,16 +77,6 @@ def test_it_takes_the_steps_of_scipy_in_memory(labelled: Dataset, method: ooc.op
     assert np.linalg.norm(final) == pytest.approx(run.results["gradient_norm"], abs=1e-6)
 
 
-@pytest.mark.parametrize("name", FULL_GRADIENT)
-def test_readers_do_not_change_the_bits(labelled: Dataset, name: str) -> None:
-    found = set()
-    for readers in (1, 2, 4):
-        trainer = Trainer(Logistic(), FULL_GRADIENT[name](), 32, memory=MEMORY, readers=readers)
-        results = trainer.fit(labelled, 12).results
-        found.add(tuple(results[key] for key in SAME))
-    assert len(found) == 1
-
-
 def stopped_at_window(number: int):
     """Return a report and an event that is set at the end of some window, amid a pass."""
     stop, seen = threading.Event(), []

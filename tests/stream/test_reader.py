@@ -30,7 +30,9 @@ def stream(dataset: Dataset) -> list[tuple[list[int], float]]:
     return [(batch.rows.tolist(), float(batch["X"].sum())) for batch in loader]
 
 
-@pytest.mark.parametrize("scheduler", ["threads", "synchronous", "processes"])
+@pytest.mark.parametrize(
+    "scheduler", ["threads", "synchronous", pytest.param("processes", marks=pytest.mark.slow)]
+)
 def test_any_scheduler_of_dask_gives_the_same_stream(dataset: Dataset, scheduler: str) -> None:
     expected = stream(dataset)
     with dask.config.set(scheduler=scheduler, num_workers=2):
