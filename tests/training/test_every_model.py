@@ -101,7 +101,7 @@ def test_stopped_after_a_step_it_goes_on_to_the_same_bits(
 def test_saved_and_resumed_at_every_step(labelled: Dataset, tmp_path: Path, name: str) -> None:
     """Batches cross windows, and the last one of an epoch is shorter."""
     trainer = replace(trainer_of(name, "mini-batches"), batch_size=150)
-    assert trainer.loader(labelled).plan.order.windows > 2
+    assert trainer.loader(labelled).plan.order.windows > 1
     whole = trainer.fit(labelled, 2).results
     for step in range(1, 11):
         folder = tmp_path / str(step)
