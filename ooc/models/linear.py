@@ -10,10 +10,10 @@ from ooc.kernels.losses import Loss
 from ooc.kernels.rows import tile_rows
 from ooc.metrics.measured import Labels, Measured, Numbers, label_answers
 from ooc.models.compiled import (
-    BALANCED,
     CompiledModel,
     as_reals,
     constant_of,
+    label_weights_of,
     loss_of,
     measured_loss,
     numbers_of,
@@ -70,9 +70,8 @@ class LinearFamily(CompiledModel):
 
     @property
     def label_weights(self) -> tuple[float, ...]:
-        """Factors of the losses of each label in training; empty for ones, or until it is known."""
-        given = getattr(self, "class_weights", None)
-        return () if given is None or given == BALANCED else given
+        """What losses of each label are multiplied with in training; empty for ones."""
+        return label_weights_of(self)
 
     @property
     def outputs(self) -> int:

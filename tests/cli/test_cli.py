@@ -97,7 +97,7 @@ def test_networks_from_the_shell(here: Path, capsys: pytest.CaptureFixture[str])
         (["--model", "logistic", "--classes", "2"], "logistic has no --classes; leave it out"),
         (["--head", "binary", "--classes", "2"], "the binary head has no --classes"),
         (["--dropout", "1.5"], "dropout must be at least 0 and below 1, not 1.5"),
-        (["--feature-scale", "1e30"], "standardise the features"),
+        (["--feature-scale", "1e30", "--standardise", "no"], "standardise the features"),
     ],
 )
 def test_a_network_that_cannot_be_is_refused(
@@ -144,7 +144,7 @@ def test_bad_usage(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--batch-size", "501"], "a batch of 501 rows is larger than the dataset of 500 rows"),
         (["--batch-size", "0"], "batch size must be at least 1, not 0"),
-        (["--memory", "100MiB"], r"budget of 100 MiB is below the \d+ MiB"),
+        (["--memory", "64MiB"], r"budget of 64.0 MiB is below the \d+ MiB"),
         (["--memory", "9999TiB"], r"is more than the .* that this process may use"),
         (["--memory", "much"], "not a size"),
         (["--model", "forest"], "no model is called 'forest'"),

@@ -9,14 +9,13 @@ from datasets import write_dataset
 
 import ooc
 from ooc.cli import main
-from ooc.optim.schedules import cosine
 
 
 @pytest.mark.parametrize(
     ("options", "optimizer"),
     [
         (["--lr", "0.1"], ooc.optim.sgd(0.1)),
-        ([], ooc.optim.sgd(schedule=cosine())),
+        ([], ooc.optim.sgd()),
         (["--optimizer", "lbfgs"], ooc.optim.lbfgs()),
     ],
     ids=["rate", "no rate", "all rows"],

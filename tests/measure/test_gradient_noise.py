@@ -42,6 +42,9 @@ class Saturated:
     def check_target(self, shape: tuple[int, ...]) -> None:
         pass
 
+    def scratch_bytes(self, layout: Layout, rows: int) -> int:
+        return 8 * rows * (layout.size + 4)
+
     def loss_and_grad(self, parameters: np.ndarray, batch: Any, out_grad: np.ndarray) -> float:
         score = np.tanh(batch.features.astype(np.float64) @ parameters)
         residual = score - batch.target

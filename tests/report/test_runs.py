@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from histories import description, write_run
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ooc.core.errors import InputError
@@ -123,6 +123,7 @@ def test_a_run_without_a_description_is_reported_all_the_same(
     assert run.cells["steps"] == "840"
 
 
+@settings(max_examples=25)
 @given(PARTS)
 def test_no_description_is_too_strange(history: History, strange: dict[str, Any]) -> None:
     cells = _cells(history, [strange, description()], 0)

@@ -82,7 +82,10 @@ def test_windows_hold_many_blocks_and_are_of_one_size() -> None:
 
 
 def test_more_memory_gives_no_smaller_window() -> None:
-    sizes = [plan(table(20_000_000), m * MIB).order.blocks_per_window for m in (450, 512, 1024)]
+    sizes = [
+        plan(table(20_000_000), RESERVED_BYTES + m * MIB).order.blocks_per_window
+        for m in (50, 112, 624)
+    ]
     assert sizes == sorted(sizes)
     assert sizes[0] < sizes[-1]
 
@@ -100,12 +103,14 @@ def test_blocks_grow_where_other_chunks_are_long() -> None:
 
 def test_readers_that_do_not_fit_are_fewer() -> None:
     big_chunks = table(10**6, chunk_rows=50_000)
-    assert plan(big_chunks, 640 * MIB, readers=8).readers < 8
+    assert plan(big_chunks, RESERVED_BYTES + 240 * MIB, readers=8).readers < 8
 
 
 def test_a_budget_below_the_minimum_names_both_numbers() -> None:
-    with pytest.raises(InputError, match=r"budget of 100 MiB is below the \d+ MiB .*\d+MiB, lower"):
-        plan(table(10**6), 100 * MIB)
+    with pytest.raises(
+        InputError, match=r"budget of 64.0 MiB is below the \d+ MiB .*\d+MiB, lower"
+    ):
+        plan(table(10**6), 64 * MIB)
 
 
 def test_the_named_minimum_is_enough() -> None:

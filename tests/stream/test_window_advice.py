@@ -9,6 +9,7 @@ from datasets import write_dataset
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
 from ooc.stream.mixing_theory import inflation
+from ooc.stream.plan import MIB, RESERVED_BYTES
 from ooc.stream.window_advice import advise, measured_trade
 
 
@@ -62,7 +63,9 @@ def test_sorted_rows_need_a_large_one_and_get_it(sorted_labels: Dataset) -> None
 def test_where_a_window_does_not_fit_the_named_memory_is_enough(
     sorted_labels: Dataset,
 ) -> None:
-    small = Loader(sorted_labels, 64, memory="412MiB", window="auto", block_rows=10)
+    small = Loader(
+        sorted_labels, 64, memory=RESERVED_BYTES + 12 * MIB, window="auto", block_rows=10
+    )
     advice = advise(sorted_labels, small.plan)
     assert not advice.enough
     assert small.plan.order.blocks_per_window < advice.needed_blocks

@@ -68,7 +68,8 @@ def test_it_is_printed_stored_and_the_same_every_time(tmp_path: Path) -> None:
     (line,) = [line for line in runs[0].history if line["kind"] == "range_test"]
     assert line["rate"] == runs[0].results["learning_rate"]
     assert len(line["trials"]) >= 5
-    given = Trainer(Logistic(), momentum(line["rate"]), 64, memory="512MiB").fit(dataset)
+    same = momentum(line["rate"], schedule=cosine())
+    given = Trainer(Logistic(), same, 64, memory="512MiB").fit(dataset)
     assert given.results["parameters_sha256"] == runs[0].results["parameters_sha256"]
     assert ooc.load(tmp_path / "0").results["learning_rate"] == line["rate"]
 

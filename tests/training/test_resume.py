@@ -58,6 +58,7 @@ def interrupted(trainer: Trainer, dataset: Dataset, epochs: int, step: int, fold
     assert run.results["steps"] == step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "trainer",
     [

@@ -1,4 +1,4 @@
-"""Training: the same bits whatever serves it, both engines alike, stopped and bad runs."""
+"""Training: the same bits whatever serves it, saved, stopped and bad runs."""
 
 import json
 import threading
@@ -10,21 +10,17 @@ import numpy as np
 import pytest
 import zarr
 from datasets import small_windows, write_dataset
-from ooc.engines.linear_engine import LinearEngine
 from sklearn.linear_model import LogisticRegression
 
 import ooc
 from ooc.core.errors import DataError, DivergedError, InputError
-from ooc.engines.batch_engine import BatchEngine
-from ooc.engines.train_state import start
-from ooc.kernels.counters import LOSS_SUM
-from ooc.models import Linear, Logistic, Model, Softmax
-from ooc.optim import Optimizer, adam, momentum, sgd
-from ooc.optim.schedules import cosine
+from ooc.models import Linear, Logistic
+from ooc.optim import sgd
 from ooc.store.dataset import Dataset
+from ooc.stream.plan import MIB, RESERVED_BYTES
 from ooc.training.trainer import Trainer
 
-MEMORY = "512MiB"
+MEMORY = RESERVED_BYTES + 112 * MIB
 
 
 @pytest.fixture(autouse=True)
@@ -58,69 +54,11 @@ def test_seeds_change_the_bits(labelled: Dataset) -> None:
     assert runs[0]["parameters_sha256"] != runs[1]["parameters_sha256"]
 
 
-@pytest.mark.parametrize(
-    "optimizer",
-    [
-        sgd(0.05, l1=1e-3),
-        momentum(0.01, schedule=cosine(500, warmup=20)),
-        adam(0.02, l1=1e-3, l2=0.1, clip_norm=0.2),
-    ],
-    ids=lambda o: o.name,
-)
-@pytest.mark.parametrize("model", [Linear(), Logistic(), Softmax(classes=3)], ids=lambda m: m.name)
-@pytest.mark.parametrize("batch_size", [1, 64, 1700])
-def test_both_engines_take_the_same_steps(
-    labelled: Dataset, model: Model, optimizer: Optimizer, batch_size: int
-) -> None:
-    """Several windows, batches that cross them, two epochs: not one bit differs."""
-    found = []
-    for engine_type in (LinearEngine, BatchEngine):
-        trainer = Trainer(model, optimizer, batch_size, memory=MEMORY)
-        loader, layout = trainer.loader(labelled), trainer.layout(labelled)
-        assert loader.plan.order.windows > 1
-        descents = start((optimizer,), np.zeros(layout.size, np.float32))
-        engine = engine_type(model, loader, descents)
-        for window in loader.windows(2):
-            engine.advance(window)
-        assert engine.step == 2 * loader.plan.steps
-        assert engine.rows == 6000
-        found.append((descents.parameters[0], descents.totals[0, LOSS_SUM]))
-    assert np.array_equal(found[0][0], found[1][0])
-    assert found[0][1] == pytest.approx(found[1][1], rel=1e-12)
-
-
-@pytest.mark.parametrize(
-    "dtype",
-    [
-        "uint8",
-        pytest.param("int16", marks=pytest.mark.slow),
-        pytest.param("float16", marks=pytest.mark.slow),
-        pytest.param("float64", marks=pytest.mark.slow),
-    ],
-)
-def test_both_engines_read_any_dtype(tmp_path: Path, rng: np.random.Generator, dtype: str) -> None:
-    x = (rng.random((500, 2, 3)) * 100).astype(dtype)
-    dataset = write_dataset(tmp_path / "a.zarr", X=x, y=(x[:, 0, 0] > 50).astype(np.uint8))
-    model = Logistic(scale=1 / 100)
-    trainer = Trainer(model, sgd(0.5), 32, memory="512MiB")
-    loader, layout = trainer.loader(dataset), trainer.layout(dataset)
-    assert layout.shapes["coefficients"] == (1, 6)
-    runs = []
-    for engine_type in (LinearEngine, BatchEngine):
-        descents = start((trainer.optimizer,), np.zeros(layout.size, np.float32))
-        engine = engine_type(model, loader, descents)
-        for window in loader.windows(3):
-            engine.advance(window)
-        runs.append(descents.parameters[0])
-    assert np.array_equal(*runs)
-    assert np.abs(runs[0]).max() > 0.1
-
-
 def test_it_finds_what_scikit_learn_finds(labelled: Dataset) -> None:
     group = zarr.open_group(labelled.path, mode="r")
     x, y = group["X"][...], group["y"][...]
     reference = LogisticRegression(C=np.inf, tol=1e-8).fit(x, y)
-    run = Trainer(Logistic(), sgd(4.0), 3000, memory="512MiB").fit(labelled, epochs=100)
+    run = Trainer(Logistic(), sgd(4.0), 3000, memory=MEMORY).fit(labelled, epochs=100)
     coefficients = run.layout.views(run.parameters)["coefficients"]
     np.testing.assert_allclose(coefficients, reference.coef_, atol=2e-3)
     assert run.evaluate(labelled)["accuracy"] == pytest.approx(reference.score(x, y), abs=1e-3)
@@ -140,6 +78,9 @@ def test_a_model_of_ones_own_is_one_class(labelled: Dataset) -> None:
         def init(self, layout, generator):
             return np.zeros(layout.size, np.float32)
 
+        def scratch_bytes(self, layout, rows):
+            return 4 * layout.size * rows
+
         def loss_and_grad(self, parameters, batch, out_grad):
             difference = parameters - batch.features
             out_grad[:] = difference.mean(axis=0)
@@ -154,9 +95,16 @@ def test_a_model_of_ones_own_is_one_class(labelled: Dataset) -> None:
         def to_config(self):
             return {"name": self.name}
 
-    run = Trainer(Mean(), sgd(1.0), 3000, memory="512MiB").fit(labelled)
+    run = Trainer(Mean(), sgd(1.0), 3000, memory=MEMORY).fit(labelled)
     x = zarr.open_array(Path(labelled.path) / "X", mode="r")[...]
     np.testing.assert_allclose(run.parameters, x.mean(axis=0), atol=1e-5)
+    plans = [
+        Trainer(Mean(), sgd(1.0), rows, memory=MEMORY).loader(labelled).plan for rows in (1, 9)
+    ]
+    assert plans[1].projected - plans[0].projected >= 8 * 4 * 5
+    del Mean.scratch_bytes
+    with pytest.raises(InputError, match="mean does not declare what it holds beside"):
+        Trainer(Mean(), sgd(1.0), 3000, memory=MEMORY).fit(labelled)
 
 
 def test_weights_travel_and_count(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -165,7 +113,7 @@ def test_weights_travel_and_count(tmp_path: Path, rng: np.random.Generator) -> N
     weight = np.where(y == 1, 3.0, 1.0).astype(np.float32)
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=y, weight=weight)
     assert dataset.weight == "weight"
-    run = Trainer(Logistic(intercept=False), sgd(1.0), 200, memory="512MiB").fit(dataset, 200)
+    run = Trainer(Logistic(intercept=False), sgd(1.0), 200, memory=MEMORY).fit(dataset, 200)
     expected = np.log((weight * y).sum() / (weight * (1 - y)).sum())
     assert run.parameters[0] == pytest.approx(expected, rel=1e-3)
 
@@ -200,7 +148,7 @@ def test_predictions_are_in_the_order_of_the_rows(labelled: Dataset, tmp_path: P
 
 
 def test_loss_is_that_before_a_row_is_learned_from(labelled: Dataset) -> None:
-    run = Trainer(Logistic(), sgd(0.1), 3000, memory="512MiB").fit(labelled)
+    run = Trainer(Logistic(), sgd(0.1), 3000, memory=MEMORY).fit(labelled)
     assert run.results["loss"] == pytest.approx(np.log(2), rel=1e-6)
 
 
@@ -244,7 +192,7 @@ def test_steps_that_are_too_long_are_told_from_bad_data(
     x = rng.standard_normal((2000, 5)).astype("f4")
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=x.sum(axis=1))
     with pytest.raises(DivergedError, match="lower the learning rate"):
-        Trainer(Linear(), sgd(50.0), 16, memory="512MiB").fit(dataset)
+        Trainer(Linear(), sgd(50.0), 16, memory=MEMORY).fit(dataset)
 
 
 def test_what_cannot_be_is_refused_before_work(labelled: Dataset, tmp_path: Path) -> None:
@@ -259,49 +207,3 @@ def test_what_cannot_be_is_refused_before_work(labelled: Dataset, tmp_path: Path
         run.predict(bare)
     with pytest.raises(InputError, match="no output 'odds'; it has: prediction, probability"):
         run.predict(labelled, "odds")
-
-
-@pytest.mark.parametrize("model", [Linear(), Logistic(), Softmax(classes=3)], ids=lambda m: m.name)
-@pytest.mark.parametrize(("batch_size", "group"), [(512, 16), (700, 2), (1300, 2)])
-def test_the_parallel_loop_gives_the_bits_of_the_serial_one(
-    tmp_path: Path,
-    rng: np.random.Generator,
-    model: Model,
-    batch_size: int,
-    group: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Weighted rows, batches that cross windows, tiles in several groups, any threads."""
-    small_windows(monkeypatch, 2**17)
-    x = rng.standard_normal((9000, 12)).astype(np.float32)
-    y = (x[:, 0] > 0).astype(np.int64)
-    weight = rng.random(9000).astype(np.float32)
-    dataset = write_dataset(tmp_path / "a.zarr", chunk_rows=100, X=x, y=y, weight=weight)
-    trainer = Trainer(model, adam(0.01), batch_size, memory=MEMORY)
-    found = []
-    for parallel, threads in ((False, 1), (True, 1), (True, 2)):
-        loader, layout = trainer.loader(dataset), trainer.layout(dataset)
-        assert loader.plan.order.windows > 2
-        descents = start((trainer.optimizer,), np.zeros(layout.size, np.float32))
-        monkeypatch.setattr("ooc.engines.linear_engine.MOST_THREADS", threads)
-        monkeypatch.setattr("ooc.engines.linear_engine.TILES_PER_THREAD", group)
-        engine = LinearEngine(model, loader, descents)
-        monkeypatch.setattr("ooc.engines.parallel_choice.ParallelChoice.parallel", parallel)
-        for window in loader.windows(2):
-            engine.advance(window)
-        assert engine.rows == 18_000
-        found.append((descents.parameters[0], descents.totals[0].tolist(), engine.step))
-    assert np.array_equal(found[0][0], found[1][0])
-    assert np.array_equal(found[0][0], found[2][0])
-    assert found[0][1:] == found[1][1:] == found[2][1:]
-
-
-def test_the_parallel_loop_names_a_bad_row(
-    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    x, y = rng.standard_normal((2000, 5)).astype("f4"), rng.integers(0, 2, 2000).astype("f4")
-    x[1234, 3] = np.nan
-    dataset = write_dataset(tmp_path / "a.zarr", X=x, y=y)
-    monkeypatch.setattr("ooc.engines.parallel_choice.ParallelChoice.parallel", True)
-    with pytest.raises(DataError, match="row 1234 has nan in feature 3"):
-        Trainer(Logistic(), sgd(0.1), 1000, memory=MEMORY).fit(dataset)

@@ -25,7 +25,7 @@ def test_a_dataset_is_made_once_and_another_is_refused(tmp_path: Path) -> None:
         dataset = open_or_make(path, {"seed": 2, "rows": 20}, make)
     assert len(made) == 1
     assert decoded_bytes(dataset) == 80
-    (batch,) = ooc.Loader(dataset, 20, "1GiB", shuffle="none")
+    (batch,) = ooc.Loader(dataset, 20, memory="1GiB", shuffle="none")
     assert batch["X"][:, 0].tolist() == list(range(20))
     for expected, message in (
         ({"seed": 3}, "a.zarr was made with seed 2, not 3; remove it"),
