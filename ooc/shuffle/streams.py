@@ -29,15 +29,7 @@ class Part:
 
 
 class Stream(Protocol):
-    """An order of all rows.
-
-    Attributes
-    ----------
-    name
-        What reports call it.
-    block_rows, blocks_per_window
-        b and n; n is 0 where there are no windows.
-    """
+    """An order of all rows: its name in reports, b, and n, which is 0 without windows."""
 
     name: str
     block_rows: int
