@@ -10,13 +10,14 @@ from ooc.core.hashing import keys_of
 from ooc.core.random_keys import Purpose, key
 from ooc.metrics import Progress, Report, silent
 from ooc.shuffle import scan
+from ooc.shuffle.external_sort import exact_order
 from ooc.shuffle.mixing import ColumnMixing, Mixing
 from ooc.shuffle.streams import (
     ListStream,
     LoaderStream,
     Stream,
     check_list,
-    exact_rows,
+    check_room,
     full_shuffle_pairs,
 )
 from ooc.store.chunks import open_reader
@@ -130,19 +131,19 @@ def measure(
 def _stream(
     order: str | np.ndarray, loader: Loader, seed: int, followed: int, memory: str | int
 ) -> Stream:
-    dataset = loader.dataset
-    total, block_rows = dataset.stored_rows, loader.plan.order.block_rows
-    if not isinstance(order, str):
-        listed = check_list(order, total, followed, memory)
-        return ListStream("list", listed, dataset, block_rows)
-    if order == "exact":
-        rows = exact_rows(total, seed, followed, memory)
-        return ListStream("exact", rows, dataset, block_rows)
-    if order in ("blocks", "none"):
+    dataset, block_rows = loader.dataset, loader.plan.order.block_rows
+    if isinstance(order, str) and order in ("blocks", "none"):
         return LoaderStream(loader)
-    raise InputError(
-        f"no order is called {order!r}; choose blocks, none or exact, or give a list of rows"
-    )
+    if isinstance(order, str) and order != "exact":
+        raise InputError(
+            f"no order is called {order!r}; choose blocks, none or exact, or give a list of rows"
+        )
+    total = dataset.stored_rows
+    listed = None if isinstance(order, str) else check_list(order, total)
+    check_room(total, followed, memory)
+    if listed is None:
+        return ListStream("exact", exact_order(total, seed), dataset, block_rows)
+    return ListStream("list", listed, dataset, block_rows)
 
 
 def _scan_order(
@@ -282,19 +283,16 @@ def _requests(stream: Stream, dataset: Dataset) -> tuple[int | None, int | None]
         return None, None
     order, names = stream.loader.plan.order, stream.loader.names
     readers = [open_reader(dataset, name, stream.loader.stream.io) for name in names]
+    # Only the shape of this memory is used: no page of it is ever touched.
+    outs = [np.empty((order.window_rows, *s.shape[1:]), s.dtype) for s in dataset.specs(names)]
     stored = requests = 0
-    for reader, name in zip(readers, names, strict=True):
-        if not isinstance(reader, NativeReader):
-            return None, None
-        spec = dataset.arrays[name]
-        # Only the shape of this memory is used: no page of it is ever touched.
-        out = np.empty((order.window_rows, *spec.shape[1:]), spec.dtype)
-        for window in range(order.windows):
-            blocks = order.window_blocks(0, window).tolist()
-            spans = [
-                (k * order.block_rows, min((k + 1) * order.block_rows, order.rows)) for k in blocks
-            ]
-            for request in reader.requests(spans, out):
-                stored += request.stop - request.start
-                requests += 1
+    for window in range(order.windows):
+        starts = (order.window_blocks(0, window) * order.block_rows).tolist()
+        spans = [(row, min(row + order.block_rows, order.rows)) for row in starts]
+        for reader, out in zip(readers, outs, strict=True):
+            if not isinstance(reader, NativeReader):
+                return None, None
+            found = reader.requests(spans, out)
+            stored += sum(request.stop - request.start for request in found)
+            requests += len(found)
     return stored, requests
