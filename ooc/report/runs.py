@@ -42,8 +42,8 @@ class ReportedRun:
     ----------
     path, name
         Its folder, as it was given, and the part of the path that tells it from the other runs.
-    history, description
-        What its history tells and its run.json holds; empty where none can be read.
+    description
+        What its run.json holds; empty where there is none that can be read.
     cells
         Its row of the table, by the names in `SETTINGS` and `RESULTS`.
     loss

@@ -32,10 +32,6 @@ class Job:
 
     Attributes
     ----------
-    rows, seed
-        N, and what the permutation is a function of, with N.
-    layout
-        How a row's bytes are kept in scratch files.
     piece_rows
         Rows that are read, sorted by key and written to one scratch file.
     chunk_rows, unit_rows, shard_rows
