@@ -1,5 +1,6 @@
 """Gather rows of a window, in any order and dtype, into a share that stays in cache."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,7 @@ def gather_integers(
     return 0
 
 
+@cache
 def gather_part(dtype: Any, real: Any) -> Any:
     """Return the compiled gather from an array of this dtype to parameters' dtype."""
     stored, wanted = np.dtype(dtype), real_of(real)

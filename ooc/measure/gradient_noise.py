@@ -234,13 +234,7 @@ def gradient_variance(
 
 
 class _Sums:
-    """Running sums for each level, that is for each batch size: views of one state.
-
-    Attributes
-    ----------
-    state, settings
-        What `ooc.kernels.gradient_sums.note_gradient` takes.
-    """
+    """Running sums for each batch size: views of the state that `note_gradient` takes."""
 
     def __init__(self, sizes: tuple[int, ...], parameters: int) -> None:
         count = len(sizes)
@@ -249,7 +243,11 @@ class _Sums:
         self.settings[FIRST] = count
         self.levels, self.sums = kernels.levels_and_sums(self.state, count)
         self.levels[:, kernels.SIZE] = sizes
-        self.levels[:, kernels.SOURCE] = [_source(sizes, i) for i in range(count)]
+        # The largest smaller size that divides one, -1 for the first.
+        self.levels[:, kernels.SOURCE] = [
+            max((i for i in range(level) if sizes[level] % sizes[i] == 0), default=-1)
+            for level in range(count)
+        ]
         self.partial, self.means = self.state[:count], self.state[count : 2 * count]
         self.total = self.state[2 * count]
 
@@ -273,11 +271,6 @@ class _Sums:
         if gradient is not None:
             variance = spread / count + float(np.sum((self.means[level] - gradient) ** 2))
         return BatchVariance(size, count, variance, error, norm / count)
-
-
-def _source(sizes: tuple[int, ...], level: int) -> int:
-    """Return the largest smaller size that divides one, -1 for the first."""
-    return max((i for i in range(level) if sizes[level] % sizes[i] == 0), default=-1)
 
 
 def _visit(model: Model, parameters: np.ndarray, loader: Loader, epochs: int, sums: _Sums) -> None:

@@ -12,23 +12,22 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ooc.core.errors import InputError
-from ooc.engines.engine import Engine, make_engine
+from ooc.core.figures import make_figure
+from ooc.engines.engine import make_engine
 from ooc.engines.train_state import start as start_descents
 from ooc.kernels.rows import gather_rows, tile_rows
 from ooc.metrics import Report, silent
 from ooc.models.contract import Layout, Model
-from ooc.models.declarations import dtype_of, kernel_of
+from ooc.models.declarations import kernel_of
 from ooc.store.chunks import open_reader
 from ooc.store.chunks.codecs import decode_chunk
-from ooc.store.chunks.files import Request
+from ooc.store.chunks.files import FileReader, Request
 from ooc.store.chunks.native import NativeReader
 from ooc.store.dataset import Dataset
-from ooc.stream.loader import Loader
 from ooc.stream.reader import Window
 from ooc.training.trainer import Trainer
 
@@ -40,15 +39,7 @@ PARTS = ("read", "decode", "gather", "gradient", "python", "idle")
 
 @dataclass(frozen=True)
 class Costs:
-    """What one decoded byte costs, in seconds.
-
-    Attributes
-    ----------
-    disk
-        Of the disk, with several requests in flight.
-    read, decode, gather, gradient
-        Of one core.
-    """
+    """Seconds that a decoded byte costs: the disk with requests in flight, else one core."""
 
     disk: float
     read: float
@@ -69,17 +60,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Round:
-    """One measurement of the parts and of the whole.
-
-    Attributes
-    ----------
-    costs
-        Of the parts.
-    seconds, processor_seconds, wait_seconds, bytes
-        Of the trainer's own epoch.
-    roofline
-        Bytes a second that the parts allow.
-    """
+    """The parts' costs, the trainer's own epoch, and the bytes a second that the parts allow."""
 
     costs: Costs
     seconds: float
@@ -100,10 +81,7 @@ class Round:
 
     def core_seconds(self, cores: int) -> dict[str, float]:
         """Return where the cores' time went, by `PARTS`."""
-        known = {
-            part: getattr(self.costs, part) * self.bytes
-            for part in ("read", "decode", "gather", "gradient")
-        }
+        known = {part: getattr(self.costs, part) * self.bytes for part in PARTS[:4]}
         known["python"] = max(0.0, self.processor_seconds - sum(known.values()))
         known["idle"] = max(0.0, cores * self.seconds - self.processor_seconds)
         return known
@@ -140,13 +118,19 @@ def bench(
     cores = len(os.sched_getaffinity(0))
     loader = trainer.loader(dataset)
     # The first epoch compiles and touches all that later ones find ready.
-    _one_window(trainer, dataset)
+    _kernel_costs(trainer, dataset)
     before, measured = _costs(dataset, trainer), []
     for _ in range(rounds):
-        results, processor = _epoch(dataset, trainer, report)
+        drop_from_cache(dataset)
+        begun = time.process_time()
+        results = trainer.fit(dataset, report=report).results
+        processor = time.process_time() - begun
         after = _costs(dataset, trainer)
         # The mean of what was measured right before and after: the machine drifts.
-        measured.append(_round(before.mean_with(after), results, processor, cores))
+        costs = before.mean_with(after)
+        seconds, total = results["seconds"], results["bytes_per_second"] * results["seconds"]
+        waited, limit = results["wait_seconds"], costs.roofline(cores)
+        measured.append(Round(costs, seconds, processor, waited, int(total), limit))
         before = after
     middle = sorted(measured, key=lambda each: each.fraction)[len(measured) // 2]
     fractions = [each.fraction for each in measured]
@@ -158,10 +142,10 @@ def bench(
         "roofline_bytes_per_second": statistics.median(each.roofline for each in measured),
         "fraction_of_roofline": statistics.median(fractions),
         "fraction_spread": [min(fractions), max(fractions)],
-        "disk_bytes_per_second": 1 / middle.costs.disk,
-        "decode_bytes_per_second": 1 / middle.costs.decode,
-        "gather_bytes_per_second": 1 / middle.costs.gather,
-        "gradient_bytes_per_second": 1 / middle.costs.gradient,
+        **{
+            f"{part}_bytes_per_second": 1 / getattr(middle.costs, part)
+            for part in ("disk", "decode", "gather", "gradient")
+        },
         "seconds": middle.seconds,
         "wait_seconds": middle.wait_seconds,
         "core_seconds": middle.core_seconds(cores),
@@ -203,11 +187,7 @@ def drop_from_cache(dataset: Dataset) -> None:
 
 def draw_bars(result: Mapping[str, object], path: Path) -> None:
     """Draw where the cores' time went, as one bar, and the rates beside the roofline, as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = make_figure(8, 3.6)
     above, below = figure.subplots(2, 1, height_ratios=[2, 1])
     names = ["trainer", "roofline", "disk", "decode, one core", "gather, one core"]
     keys = ["", "roofline_", "disk_", "decode_", "gather_"]
@@ -231,51 +211,15 @@ def draw_bars(result: Mapping[str, object], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _one_window(trainer: Trainer, dataset: Dataset) -> None:
-    loader = trainer.loader(dataset)
-    engine = _engine(trainer, dataset, loader)
-    for window in loader.windows(1):
-        engine.advance(window)
-        break
-
-
-def _engine(trainer: Trainer, dataset: Dataset, loader: Loader) -> Engine:
-    parameters = np.zeros(trainer.layout(dataset).size, dtype_of(trainer.model))
-    descents = start_descents((trainer.optimizer,), parameters, trainer.model)
-    return make_engine(trainer.model, loader, descents)
-
-
-def _epoch(dataset: Dataset, trainer: Trainer, report: Report) -> tuple[Mapping[str, Any], float]:
-    """Train for one cold epoch; return its results and the processor seconds that it took."""
-    drop_from_cache(dataset)
-    begun = time.process_time()
-    results = trainer.fit(dataset, report=report).results
-    return results, time.process_time() - begun
-
-
-def _round(costs: Costs, results: Mapping[str, Any], processor: float, cores: int) -> Round:
-    total = int(results["bytes_per_second"] * results["seconds"])
-    return Round(
-        costs,
-        results["seconds"],
-        processor,
-        results["wait_seconds"],
-        total,
-        costs.roofline(cores),
-    )
-
-
 def _costs(dataset: Dataset, trainer: Trainer) -> Costs:
     loader = trainer.loader(dataset)
     order, row_bytes = loader.plan.order, loader.plan.row_bytes
     # Blocks in the order of the first windows: what the disk will be asked for.
-    blocks = [
-        int(block) for window in range(order.windows) for block in order.window_blocks(0, window)
-    ]
-    blocks = blocks[: max(1, SAMPLE_BYTES // (order.block_rows * row_bytes))]
+    found = [order.window_blocks(0, window) for window in range(order.windows)]
+    blocks = np.concatenate(found)[: max(1, SAMPLE_BYTES // (order.block_rows * row_bytes))]
     spans = [
-        (block * order.block_rows, min((block + 1) * order.block_rows, order.rows))
-        for block in blocks
+        (first, min(first + order.block_rows, order.rows))
+        for first in (blocks * order.block_rows).tolist()
     ]
     sampled = sum(stop - start for start, stop in spans) * row_bytes
     readers = {name: _native(dataset, name, trainer.stream.io) for name in loader.names}
@@ -303,20 +247,21 @@ def _read_costs(
     sampled: int,
 ) -> tuple[float, float]:
     """Read stored bytes only, several requests in flight: seconds and core-seconds a byte."""
-    parts = [spans[number :: 2 * DISK_THREADS] for number in range(2 * DISK_THREADS)]
-    tasks: list[tuple[NativeReader, list[Request]]] = []
+    tasks: list[tuple[FileReader, list[Request]]] = []
     for name, reader in readers.items():
         spec = dataset.arrays[name]
-        for part in parts:
+        for number in range(2 * DISK_THREADS):
+            part = spans[number :: 2 * DISK_THREADS]
             rows = sum(stop - start for start, stop in part)
             # Only the addresses of this memory are used: no page of it is ever touched.
             out = np.empty((rows, *spec.shape[1:]), spec.dtype)
-            tasks.append((reader, reader.requests(part, out)))
+            tasks.append((reader.files, reader.requests(part, out)))
 
-    def read(task: tuple[NativeReader, list[Request]]) -> None:
-        for request, data in task[0].files.read_all(task[1]):
+    def read(task: tuple[FileReader, list[Request]]) -> None:
+        files, requests = task
+        for request, data in files.read_all(requests):
             if data is None:
-                task[0].files.read(request)
+                files.read(request)
 
     begun, processor = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(DISK_THREADS) as pool:
@@ -353,19 +298,20 @@ def _decode_cost(
 def _kernel_costs(trainer: Trainer, dataset: Dataset) -> tuple[float, float]:
     """Train on one window in memory, several times: seconds a byte of the gather and of all."""
     loader = trainer.loader(dataset)
-    for window in loader.windows(1):
-        engine = _engine(trainer, dataset, loader)
-        size = len(window.order) * loader.plan.row_bytes
-        whole, gathered = [], []
-        for _ in range(5):
-            begun = time.perf_counter()
-            engine.advance(replace(window))
-            whole.append(time.perf_counter() - begun)
-            begun = time.perf_counter()
-            _gather_only(window)
-            gathered.append(time.perf_counter() - begun)
-        return statistics.median(gathered) / size, statistics.median(whole) / size
-    raise AssertionError("an epoch has a window")
+    start = np.zeros(trainer.layout(dataset).size, np.float32)
+    engine = make_engine(trainer.model, loader, start_descents((trainer.optimizer,), start))
+    whole, gathered = [], []
+    windows = loader.windows(1)
+    window = next(windows)
+    for _ in range(5):
+        begun = time.perf_counter()
+        engine.advance(replace(window))
+        middle = time.perf_counter()
+        _gather_only(window)
+        whole.append(middle - begun)
+        gathered.append(time.perf_counter() - middle)
+    size = len(window.order) * loader.plan.row_bytes
+    return statistics.median(gathered) / size, statistics.median(whole) / size
 
 
 def _gather_only(window: Window) -> None:

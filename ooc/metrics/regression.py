@@ -21,7 +21,6 @@ from ooc.metrics.measured import Measured, Numbers
 HEAD, EACH = 1, 4
 
 
-@exact_kernel
 def merge_sums(state: np.ndarray, other: np.ndarray) -> None:
     """Add the sums of other rows to a state, (1 + 4 T,) float64.
 
@@ -33,17 +32,15 @@ def merge_sums(state: np.ndarray, other: np.ndarray) -> None:
     [2.0, 2.0, 2.0, 1.5, 1.5]
     """
     before, more = state[0], other[0]
-    if more == 0.0:
-        return
-    total = before + more
-    state[0] = total
-    for i in range(1, state.size, 4):
-        apart = other[i] - state[i] if before != 0.0 else 0.0
-        start = state[i] if before != 0.0 else other[i]
-        state[i] = start + apart * (more / total)
-        state[i + 1] += other[i + 1] + apart * apart * (before * more / total)
-        state[i + 2] += other[i + 2]
-        state[i + 3] += other[i + 3]
+    if before == 0.0:
+        state[:] = other
+    elif more != 0.0:
+        ours, theirs = (sums[HEAD:].reshape(-1, EACH) for sums in (state, other))
+        apart = theirs[:, 0] - ours[:, 0]
+        ours[:, 0] += apart * (more / (before + more))
+        ours[:, 1] += apart**2 * (before * more / (before + more))
+        ours[:, 1:] += theirs[:, 1:]
+        state[0] += more
 
 
 @exact_kernel

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ooc.core.errors import InputError
+from ooc.core.figures import make_figure
 from ooc.report.page import page
-from ooc.report.pictures import check_matplotlib
 from ooc.report.runs import read_runs
 from ooc.report.sections import draw_sections
 
@@ -34,7 +34,8 @@ def write_report(run_dirs: Sequence[str | Path], path: str | Path) -> dict[str, 
         If matplotlib is missing, the page cannot be written, or a folder holds no history.
     """
     out = Path(path)
-    check_matplotlib()
+    # Without matplotlib nothing is read.
+    make_figure()
     if out.is_dir():
         raise InputError(f"{out} is a folder; name the file to write, such as {out}/report.html")
     if not out.absolute().parent.is_dir():

@@ -15,10 +15,9 @@ class Curve:
 
     Attributes
     ----------
-    steps, seconds
-        (n,) float64, where a point lies: the mean over the points that were put together.
-    mean, low, high
-        (n,) float64, mean, smallest and largest of them.
+    steps, seconds, mean, low, high
+        (n,) float64, mean place of the points that were put together, mean, smallest and largest
+        of their values.
     """
 
     steps: np.ndarray
@@ -31,25 +30,24 @@ class Curve:
         return int(np.count_nonzero(np.isfinite(self.mean)))
 
 
-def after(curve: Curve, share: float) -> Curve:
+def without_beginning(curve: Curve, share: float) -> Curve:
     """Return a curve without the first share of its steps; of two points or fewer, all of it.
 
     Examples
     --------
     >>> line = np.arange(11.0)
-    >>> after(Curve(line, line, line, line, line), 0.25).steps.tolist()
+    >>> without_beginning(Curve(line, line, line, line, line), 0.25).steps.tolist()
     [3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]
     """
     if len(curve) <= 2:
         return curve
     kept = ~(curve.steps < share * np.nanmax(curve.steps))
-    columns = (curve.steps, curve.seconds, curve.mean, curve.low, curve.high)
-    return Curve(*(column[kept] for column in columns))
+    return Curve(*(column[kept] for column in vars(curve).values()))
 
 
 @dataclass
 class _Group:
-    """Neighbouring points that are drawn as one."""
+    """Neighbouring points that are drawn as one: sums, and the extremes of their values."""
 
     part: int
     count: int
@@ -61,29 +59,18 @@ class _Group:
     high: float
 
     def add(self, other: "_Group") -> None:
-        self.count += other.count
-        self.steps += other.steps
-        self.seconds += other.seconds
-        self.weight += other.weight
-        self.total += other.total
-        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+        for name in ("count", "steps", "seconds", "weight", "total"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.low = min(self.low, other.low)
+        self.high = max(self.high, other.high)
 
 
 class Thinner:
     """Takes the points of a curve one by one, and holds no more than twice `points` of them.
 
     Neighbours are put together, two at a time, whenever there are too many, so that each point
-    of the result stands for about as many as any other.
-
-    Parameters
-    ----------
-    points
-        The most that the curve may have, at least 2.
-
-    Attributes
-    ----------
-    dropped
-        Points so far that are not on the curve, because they were not finite.
+    of the result stands for about as many as any other. `dropped` counts points that are not on
+    the curve, because they were not finite.
 
     Examples
     --------
@@ -109,18 +96,10 @@ class Thinner:
         low: float | None = None,
         high: float | None = None,
     ) -> None:
-        """Add the next point.
+        """Add the next point, which lies before the last one where a run was taken up again.
 
-        Parameters
-        ----------
-        step, seconds
-            Where it lies. It may lie before the last one, where a run was taken up again.
-        value
-            If it is not finite, the curve is broken here, and the point counted.
-        weight
-            What it counts for in a mean: rows for a loss, seconds for a rate.
-        low, high
-            Of the value's interval, where it has one.
+        A value that is not finite breaks the curve. The weight is what it counts for in a mean:
+        rows for a loss, seconds for a rate. `low` and `high` are the ends of its interval.
         """
         low, high = value if low is None else low, value if high is None else high
         if not all(map(math.isfinite, (step, seconds, value, low, high))):
@@ -128,12 +107,7 @@ class Thinner:
             self.break_off()
             return
         weight = max(weight, 1e-300)
-        point = _Group(self._part, 1, step, seconds, weight, weight * value, low, high)
-        last = self._groups[-1] if self._groups else None
-        if last is not None and last.part == self._part and last.count < self._width:
-            last.add(point)
-            return
-        self._groups.append(point)
+        self._append(_Group(self._part, 1, step, seconds, weight, weight * value, low, high))
         if len(self._groups) > 2 * self._points:
             self._halve()
 
@@ -146,24 +120,28 @@ class Thinner:
         while len(self._groups) > self._points:
             self._halve()
         rows: list[tuple[float, ...]] = []
-        for before, group in zip([None, *self._groups], self._groups, strict=False):
-            if before is not None and before.part != group.part:
+        part = self._groups[0].part if self._groups else 0
+        for group in self._groups:
+            if group.part != part:
                 rows.append((np.nan,) * 5)
+                part = group.part
             where = (group.steps / group.count, group.seconds / group.count)
             rows.append((*where, group.total / group.weight, group.low, group.high))
-        table = np.asarray(rows, np.float64).reshape(-1, 5)
-        return Curve(*(np.ascontiguousarray(column) for column in table.T))
+        return Curve(*np.asarray(rows, np.float64).reshape(-1, 5).T)
+
+    def _append(self, group: _Group, across: bool = False) -> None:
+        """Put a group into the last one if there is room and, but across, no break between."""
+        last = self._groups[-1] if self._groups else None
+        fits = last is not None and last.count + group.count <= self._width
+        if last is not None and fits and (across or last.part == group.part):
+            last.add(group)
+        else:
+            self._groups.append(group)
 
     def _halve(self) -> None:
         """Put neighbours together; over breaks as well, if the parts alone are too many."""
         self._width *= 2
-        merged: list[_Group] = []
-        many = len({group.part for group in self._groups}) > self._points // 2
-        for group in self._groups:
-            last = merged[-1] if merged else None
-            fits = last is not None and last.count + group.count <= self._width
-            if last is not None and fits and (many or last.part == group.part):
-                last.add(group)
-            else:
-                merged.append(group)
-        self._groups = merged
+        groups, self._groups = self._groups, []
+        many = len({group.part for group in groups}) > self._points // 2
+        for group in groups:
+            self._append(group, across=many)

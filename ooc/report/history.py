@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,7 @@ _POSITION = ("kind", "step", "epoch", "rows", "seconds", "best")
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a run stood at a line of its history; sums over all resumes.
-
-    Attributes
-    ----------
-    step, rows, bytes
-        Steps taken, rows used, bytes decoded.
-    seconds, wait_seconds
-        Time trained, and the part of it spent waiting for data.
-    """
+    """Where a run stood at a line of its history; sums over all resumes."""
 
     step: float = 0.0
     rows: float = 0.0
@@ -44,9 +36,9 @@ class Moment:
     wait_seconds: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class History:
-    """What a run's history tells.
+    """What a run's history tells; numbers are NaN, and what is optional None, where not noted.
 
     Attributes
     ----------
@@ -58,12 +50,11 @@ class History:
     validation
         By metric, loss among them.
     last_loss, best_validation
-        Progressive loss of the last line; smallest validation loss and its step. None where
-        there is none.
+        Progressive loss of the last line; smallest validation loss and its step.
     memory_budget_bytes, memory_peak_bytes
-        The last budget, and the most that was resident at a line; NaN where not noted.
+        The last budget, and the most that was resident at a line.
     batch_sizes
-        First and last, where noted.
+        First and last.
     checkpoints, resumes
         (step, seconds) of each, thinned; how many there were is in `counts`.
     counts
@@ -74,19 +65,19 @@ class History:
         Time that checkpoints took in all.
     """
 
-    end: Moment
-    curves: Mapping[str, Curve]
-    validation: Mapping[str, Curve]
-    last_loss: float | None
-    best_validation: tuple[float, float] | None
-    memory_budget_bytes: float
-    memory_peak_bytes: float
-    batch_sizes: tuple[float, float] | None
-    checkpoints: tuple[tuple[float, float], ...]
-    resumes: tuple[tuple[float, float], ...]
-    counts: Mapping[str, int]
-    dropped: Mapping[str, int]
-    save_seconds: float
+    end: Moment = field(default_factory=Moment)
+    curves: dict[str, Curve] = field(default_factory=dict)
+    validation: dict[str, Curve] = field(default_factory=dict)
+    last_loss: float | None = None
+    best_validation: tuple[float, float] | None = None
+    memory_budget_bytes: float = math.nan
+    memory_peak_bytes: float = math.nan
+    batch_sizes: tuple[float, float] | None = None
+    checkpoints: list[tuple[float, float]] = field(default_factory=list)
+    resumes: list[tuple[float, float]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    dropped: dict[str, int] = field(default_factory=dict)
+    save_seconds: float = 0.0
 
 
 def read_history(run_dir: Path, points: int = POINTS) -> History:
@@ -112,20 +103,20 @@ def read_history(run_dir: Path, points: int = POINTS) -> History:
     >>> history.last_loss, history.curves["rows_per_second"].mean.tolist()
     (0.25, [1280.0])
     """
-    path, reading = run_dir / HISTORY, _Reading(points)
+    path, reader = run_dir / HISTORY, _Reader(points)
     try:
         with path.open("rb") as stream:
-            for entry in _entries(iter(lambda: stream.readline(LINE_BYTES), b""), reading):
-                reading.take(entry)
+            for line in iter(lambda: stream.readline(LINE_BYTES), b""):
+                reader.read(line)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(_no_history(run_dir)) from None
-    if not reading.counts.get("train"):
-        damaged = reading.counts.get("damaged", 0)
+    history = reader.finish()
+    if not history.counts["train"]:
         raise InputError(
-            f"{path} has no training line yet ({damaged} lines cannot be read); "
+            f"{path} has no training line yet ({history.counts['damaged']} lines cannot be read); "
             "let the run take its first logged step, or leave it out"
         )
-    return reading.history()
+    return history
 
 
 def _no_history(run_dir: Path) -> str:
@@ -134,21 +125,6 @@ def _no_history(run_dir: Path) -> str:
     if run_dir.is_dir() and any(run_dir.glob(f"*/{HISTORY}")):
         return f"{run_dir} holds runs but is none; give them: ooc report {run_dir}/*"
     return f"{run_dir} holds no {HISTORY}; give a folder that `ooc train --run` wrote"
-
-
-def _entries(lines: Iterator[bytes], reading: "_Reading") -> Iterator[Mapping[str, Any]]:
-    """Yield what can be read; a last line that a kill cut short is no damage."""
-    for line in lines:
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            entry = None
-        if isinstance(entry, dict):
-            yield entry
-        elif line.endswith(b"\n"):
-            reading.count("damaged")
 
 
 def number(entry: Mapping[str, Any], key: str, default: float = math.nan) -> float:
@@ -162,136 +138,133 @@ def number(entry: Mapping[str, Any], key: str, default: float = math.nan) -> flo
         return math.nan
 
 
-@dataclass
-class _Reading:
-    """What has been read so far."""
+class _Reader:
+    """Takes the lines of a history one by one."""
 
-    points: int
-    before: Moment | None = field(default_factory=Moment)
-    end: Moment = field(default_factory=Moment)
-    curves: dict[str, Thinner] = field(default_factory=dict)
-    validation: dict[str, Thinner] = field(default_factory=dict)
-    saved: deque[Moment] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
-    checkpoints: list[tuple[float, float]] = field(default_factory=list)
-    resumes: list[tuple[float, float]] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-    last_loss: float | None = None
-    best: tuple[float, float] | None = None
-    budget: float = math.nan
-    peak: float = math.nan
-    batch_sizes: tuple[float, float] | None = None
-    save_seconds: float = 0.0
+    def __init__(self, points: int) -> None:
+        self._history, self._points = History(), points
+        self._curves: dict[str, Thinner] = {}
+        self._validation: dict[str, Thinner] = {}
+        # What the next line's rates are counted from, and where the run stood at its last saves.
+        self._before: Moment | None = self._history.end
+        self._saved: deque[Moment] = deque(maxlen=REMEMBERED)
 
-    def count(self, kind: str) -> None:
-        self.counts[kind] = self.counts.get(kind, 0) + 1
-
-    def take(self, entry: Mapping[str, Any]) -> None:
+    def read(self, line: bytes) -> None:
         """Take one line; kinds that are not known are left alone."""
+        if not line.strip():
+            return
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            entry = None
+        if isinstance(entry, dict):
+            self._take(entry)
+        elif line.endswith(b"\n"):
+            # A last line that a kill cut short is no damage.
+            self._history.counts["damaged"] += 1
+
+    def finish(self) -> History:
+        """Return what was read; curves without a point are left out."""
+        history = self._history
+        for prefix, thinners, curves in (
+            ("", self._curves, history.curves),
+            ("validation ", self._validation, history.validation),
+        ):
+            for name, thinner in thinners.items():
+                curve = thinner.curve()
+                if len(curve):
+                    curves[name] = curve
+                if thinner.dropped:
+                    history.dropped[prefix + name] = thinner.dropped
+        return history
+
+    def _take(self, entry: Mapping[str, Any]) -> None:
+        takers = {
+            "train": self._train,
+            "validation": self._validate,
+            "checkpoint": self._checkpoint,
+            "resume": self._resume,
+        }
         kind = entry.get("kind")
-        takers = {"train": self._train, "validation": self._validation}
-        takers |= {"checkpoint": self._checkpoint, "resume": self._resume}
         if not isinstance(kind, str) or kind not in takers:
             return
-        if not (math.isfinite(number(entry, "step")) and math.isfinite(number(entry, "seconds"))):
-            self.count("damaged")
-            return
-        self.count(kind)
-        takers[kind](entry)
+        step, seconds = number(entry, "step"), number(entry, "seconds")
+        if math.isfinite(step) and math.isfinite(seconds):
+            self._history.counts[kind] += 1
+            takers[kind](entry, step, seconds)
+        else:
+            self._history.counts["damaged"] += 1
 
-    def history(self) -> History:
-        thinners = [*self.curves.items()]
-        thinners += [(f"validation {name}", thinner) for name, thinner in self.validation.items()]
-        return History(
-            self.end,
-            {name: thinner.curve() for name, thinner in self.curves.items()},
-            {name: thinner.curve() for name, thinner in self.validation.items()},
-            self.last_loss,
-            self.best,
-            self.budget,
-            self.peak,
-            self.batch_sizes,
-            tuple(self.checkpoints),
-            tuple(self.resumes),
-            self.counts,
-            {name: thinner.dropped for name, thinner in thinners if thinner.dropped},
-            self.save_seconds,
-        )
-
-    def _train(self, entry: Mapping[str, Any]) -> None:
-        now = Moment(*(number(entry, key) for key in Moment.__dataclass_fields__))
-        if now.step < self.end.step and self.end is self.before:
-            self._go_back(now.step)
-        rows = now.rows - self.before.rows if self.before else math.nan
+    def _train(self, entry: Mapping[str, Any], step: float, seconds: float) -> None:
+        history = self._history
+        if step < history.end.step and history.end is self._before:
+            self._go_back(step)
+        now = Moment(*(number(entry, name) for name in Moment.__dataclass_fields__))
+        before = self._before or Moment(math.nan, math.nan, math.nan, math.nan, math.nan)
+        rows, passed = now.rows - before.rows, seconds - before.seconds
         if entry.get("loss") is not None:
-            weight = rows if math.isfinite(rows) and rows > 0 else 1.0
-            self._point("loss", now, number(entry, "loss"), weight)
-            self.last_loss = number(entry, "loss")
-        if self.before is not None and now.seconds > self.before.seconds:
-            passed = now.seconds - self.before.seconds
-            rates = {
-                "rows_per_second": rows,
-                "bytes_per_second": now.bytes - self.before.bytes,
-                "waiting_share": now.wait_seconds - self.before.wait_seconds,
-            }
-            for name, amount in rates.items():
-                if math.isfinite(amount):
-                    self._point(name, now, amount / passed, passed)
-        for name in ("learning_rate", "memory_bytes", "batch_size"):
-            if entry.get(name) is not None:
-                self._point(name, now, number(entry, name))
-        for name in ("noise_scale", "temperature"):
+            history.last_loss = number(entry, "loss")
+            self._point("loss", now, history.last_loss, rows if 0 < rows < math.inf else 1.0)
+        rates = {
+            "rows_per_second": rows,
+            "bytes_per_second": now.bytes - before.bytes,
+            "waiting_share": now.wait_seconds - before.wait_seconds,
+        }
+        for name, amount in rates.items():
+            if passed > 0 and math.isfinite(amount):
+                self._point(name, now, amount / passed, passed)
+        for name in ("learning_rate", "memory_bytes", "batch_size", "noise_scale", "temperature"):
             if entry.get(name) is not None:
                 value = number(entry, name)
                 low, high = (number(entry, f"{name}_{end}", value) for end in ("low", "high"))
                 self._point(name, now, value, low=low, high=high)
-        self.budget = number(entry, "memory_budget_bytes", self.budget)
-        self.peak = float(np.fmax(self.peak, number(entry, "memory_bytes")))
+        budget, memory = history.memory_budget_bytes, number(entry, "memory_bytes")
+        history.memory_budget_bytes = number(entry, "memory_budget_bytes", budget)
+        history.memory_peak_bytes = float(np.fmax(history.memory_peak_bytes, memory))
         if math.isfinite(size := number(entry, "batch_size")):
-            self.batch_sizes = (self.batch_sizes[0] if self.batch_sizes else size, size)
-        self.before = self.end = now
+            history.batch_sizes = (history.batch_sizes[0] if history.batch_sizes else size, size)
+        self._before = history.end = now
 
     def _point(self, name: str, now: Moment, value: float, *weight: float, **ends: float) -> None:
-        thinner = self.curves.setdefault(name, Thinner(self.points))
+        thinner = self._curves.setdefault(name, Thinner(self._points))
         thinner.add(now.step, now.seconds, value, *weight, **ends)
 
-    def _validation(self, entry: Mapping[str, Any]) -> None:
-        step, seconds = number(entry, "step"), number(entry, "seconds")
+    def _validate(self, entry: Mapping[str, Any], step: float, seconds: float) -> None:
+        history = self._history
         for name in sorted(entry, key=lambda name: name != "loss"):
-            value = entry[name]
-            numeric = isinstance(value, int | float) and not isinstance(value, bool)
-            known = name in self.validation or len(self.validation) < METRICS
+            numeric = isinstance(entry[name], int | float) and not isinstance(entry[name], bool)
+            known = name in self._validation or len(self._validation) < METRICS
             if name not in _POSITION and numeric and known:
-                thinner = self.validation.setdefault(name, Thinner(self.points))
+                thinner = self._validation.setdefault(name, Thinner(self._points))
                 thinner.add(step, seconds, number(entry, name))
-        loss = number(entry, "loss")
-        if math.isfinite(loss) and (self.best is None or loss < self.best[0]):
-            self.best = (loss, step)
+        loss, best = number(entry, "loss"), history.best_validation
+        if math.isfinite(loss) and (best is None or loss < best[0]):
+            history.best_validation = (loss, step)
 
-    def _checkpoint(self, entry: Mapping[str, Any]) -> None:
-        seconds = number(entry, "save_seconds")
-        self.save_seconds += seconds if math.isfinite(seconds) else 0.0
-        self.checkpoints = _marked(self.checkpoints, entry)
-        if self.before is not None and self.before.step <= number(entry, "step"):
-            self.saved.append(self.before)
+    def _checkpoint(self, entry: Mapping[str, Any], step: float, seconds: float) -> None:
+        took = number(entry, "save_seconds")
+        self._history.save_seconds += took if math.isfinite(took) else 0.0
+        _mark(self._history.checkpoints, step, seconds)
+        if self._before is not None and self._before.step <= step:
+            self._saved.append(self._before)
 
-    def _resume(self, entry: Mapping[str, Any]) -> None:
-        self.resumes = _marked(self.resumes, entry)
-        self._go_back(number(entry, "step"))
+    def _resume(self, entry: Mapping[str, Any], step: float, seconds: float) -> None:
+        _mark(self._history.resumes, step, seconds)
+        self._go_back(step)
 
     def _go_back(self, step: float) -> None:
         """Begin new parts of the curves: the work after the save at this step is done again."""
-        for thinner in (*self.curves.values(), *self.validation.values()):
+        for thinner in (*self._curves.values(), *self._validation.values()):
             thinner.break_off()
-        known = [moment for moment in (*self.saved, self.before) if moment is not None]
+        known = [moment for moment in (*self._saved, self._before) if moment is not None]
         at = [moment for moment in known if moment.step <= step]
-        self.saved = deque(at, maxlen=REMEMBERED)
+        self._saved = deque(at, maxlen=REMEMBERED)
         # A line that was written after the save tells of work that is lost: nothing to count from.
-        self.before = max(at, key=lambda moment: moment.step, default=None)
+        self._before = max(at, key=lambda moment: moment.step, default=None)
 
 
-def _marked(
-    marks: list[tuple[float, float]], entry: Mapping[str, Any]
-) -> list[tuple[float, float]]:
+def _mark(marks: list[tuple[float, float]], step: float, seconds: float) -> None:
     """Add a mark; where there are too many, each second one goes."""
-    marks.append((number(entry, "step"), number(entry, "seconds")))
-    return marks[::2] if len(marks) > MARKS else marks
+    marks.append((step, seconds))
+    if len(marks) > MARKS:
+        marks[:] = marks[::2]

@@ -46,64 +46,56 @@ tbody tr:hover, nav span:hover { background: #f2f2f2 }
 
 def page(runs: Sequence[ReportedRun], sections: Sequence[Section]) -> str:
     """Return the page of runs, best first. All text from data is escaped."""
+    title = escape(f"Report on {len(runs)} runs" if len(runs) > 1 else f"Report on {runs[0].name}")
     shades = colours(len(runs))
-    title = f"Report on {len(runs)} runs" if len(runs) > 1 else f"Report on {runs[0].name}"
+    swatches = [
+        f'<span class="swatch" style="background:{shade};color:{text_colour(shade)}">{i}</span>'
+        for i, shade in enumerate(shades, 1)
+    ]
+    several = _legend(runs, swatches) + _table(runs, swatches)
     body = [
-        f"<h1>{escape(title)}</h1>",
-        _legend(runs, shades),
-        _table(runs, shades) if len(runs) > 1 else _column(runs[0]),
-        _notes(runs, shades),
+        f"<h1>{title}</h1>",
+        several if len(runs) > 1 else _one_run(runs[0]),
+        _notes(runs, swatches),
         *(_section(section) for section in sections),
-        _descriptions(runs, shades),
+        _descriptions(runs, swatches),
     ]
     # The policy is a second lock: even markup that got through could load or run nothing.
-    head = [
-        '<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-        f"<title>{escape(title)}</title>",
-        f"<style>{STYLE}{_highlights(len(runs))}</style>",
-    ]
-    lines = ["<!DOCTYPE html>", '<html lang="en">', "<head>", *head, "</head>", "<body>", *body]
-    return "\n".join([*lines, "</body>", "</html>", ""])
+    return "\n".join(
+        [
+            '<!DOCTYPE html>\n<html lang="en">\n<head>',
+            '<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<meta http-equiv="Content-Security-Policy" '
+            "content=\"default-src 'none'; style-src 'unsafe-inline'\">",
+            f"<title>{title}</title>",
+            f"<style>{STYLE}{_highlights(len(runs))}</style>\n</head>\n<body>",
+            *body,
+            "</body>\n</html>\n",
+        ]
+    )
 
 
 def _highlights(runs: int) -> str:
     """Fade all other curves while the pointer is on a run's row or name."""
-    if runs == 1:
-        return ""
     rules = [
         f'body:has(.run-{i}:hover) svg [id*="-run-"]:not([id$="-run-{i}"])' for i in range(runs)
     ]
-    return ",\n".join(rules) + " { opacity: .07 }\n"
+    return ",\n".join(rules) + " { opacity: .07 }\n" if runs > 1 else ""
 
 
-def _swatch(i: int, shade: str) -> str:
-    return (
-        f'<span class="swatch" style="background:{shade};color:{text_colour(shade)}">{i + 1}</span>'
-    )
+def _legend(runs: Sequence[ReportedRun], swatches: Sequence[str]) -> str:
+    chips = []
+    for i, run in enumerate(runs):
+        name = escape(run.name)
+        shown = f"{swatches[i]} {name}" if len(runs) <= NAMED else swatches[i]
+        chips.append(f'<span class="run-{i}" title="{name}">{shown}</span>')
+    by = "final" if runs[0].history.best_validation is None else "validation"
+    hint = f"Best first, by {by} loss; point at a run, here or in the bar, to see its curves alone."
+    return f'<p>{hint}</p>\n<nav aria-label="Runs">{" ".join(chips)}</nav>\n'
 
 
-def _legend(runs: Sequence[ReportedRun], shades: Sequence[str]) -> str:
-    if len(runs) == 1:
-        return f"<p>{escape(str(runs[0].path))}</p>"
-    named = len(runs) <= NAMED
-    chips = [
-        f'<span class="run-{i}" title="{escape(run.name)}">{_swatch(i, shades[i])}'
-        f"{' ' + escape(run.name) if named else ''}</span>"
-        for i, run in enumerate(runs)
-    ]
-    order = (
-        "Best first, by validation loss"
-        if runs[0].history.best_validation is not None
-        else "Best first, by final loss"
-    )
-    hint = f"{order}; point at a run, here or in the bar, to see its curves alone."
-    return f'<p>{hint}</p>\n<nav aria-label="Runs">{" ".join(chips)}</nav>'
-
-
-def _table(runs: Sequence[ReportedRun], shades: Sequence[str]) -> str:
+def _table(runs: Sequence[ReportedRun], swatches: Sequence[str]) -> str:
     """Return a row for each run; settings that all of them share stand above."""
     shared = [name for name in SETTINGS if len({run.cells[name] for run in runs}) == 1]
     names = [name for name in (*SETTINGS, *RESULTS) if name not in shared]
@@ -112,7 +104,7 @@ def _table(runs: Sequence[ReportedRun], shades: Sequence[str]) -> str:
     for i, run in enumerate(runs):
         cells = "".join(f"<td{_class(name)}>{escape(run.cells[name])}</td>" for name in names)
         who = f'<td class="words" title="{escape(str(run.path))}">{escape(run.name)}</td>'
-        rows.append(f'<tr class="run-{i}"><td>{_swatch(i, shades[i])}</td>{who}{cells}</tr>')
+        rows.append(f'<tr class="run-{i}"><td>{swatches[i]}</td>{who}{cells}</tr>')
     same = ", ".join(f"{name} <b>{escape(runs[0].cells[name])}</b>" for name in shared)
     above = f"<p>The same in all runs: {same}.</p>\n" if shared else ""
     return (
@@ -125,20 +117,20 @@ def _class(name: str) -> str:
     return ' class="words"' if name in SETTINGS[:-1] and name != "rate" else ""
 
 
-def _column(run: ReportedRun) -> str:
+def _one_run(run: ReportedRun) -> str:
     rows = [
-        f'<tr><th>{escape(name)}</th><td class="words">{escape(run.cells[name])}</td></tr>'
-        for name in (*SETTINGS, *RESULTS)
+        f'<tr><th>{escape(name)}</th><td class="words">{escape(cell)}</td></tr>'
+        for name, cell in run.cells.items()
     ]
-    return f"<table><tbody>{''.join(rows)}</tbody></table>"
+    return f"<p>{escape(str(run.path))}</p>\n<table><tbody>{''.join(rows)}</tbody></table>"
 
 
-def _notes(runs: Sequence[ReportedRun], shades: Sequence[str]) -> str:
-    lines = []
-    for i, run in enumerate(runs):
-        if run.notes:
-            who = f"{_swatch(i, shades[i])} {escape(run.name)}: "
-            lines.append(f"<li>{who}{escape('; '.join(run.notes))}</li>")
+def _notes(runs: Sequence[ReportedRun], swatches: Sequence[str]) -> str:
+    lines = [
+        f"<li>{swatch} {escape(run.name)}: {escape('; '.join(run.notes))}</li>"
+        for run, swatch in zip(runs, swatches, strict=True)
+        if run.notes
+    ]
     if not lines:
         return ""
     wide = " open" if len(lines) <= NAMED else ""
@@ -160,14 +152,14 @@ def _figure(picture: Picture) -> str:
     return f"<figure><figcaption>{escape(picture.title)}</figcaption>{svg}</figure>"
 
 
-def _descriptions(runs: Sequence[ReportedRun], shades: Sequence[str]) -> str:
+def _descriptions(runs: Sequence[ReportedRun], swatches: Sequence[str]) -> str:
     parts = []
-    for i, run in enumerate(runs):
+    for run, swatch in zip(runs, swatches, strict=True):
         keys = ("model", "optimizer", "dataset", "plan", "results", "versions")
         found = {key: part(run.description, key) for key in keys}
         text = json.dumps({key: value for key, value in found.items() if value}, indent=1)
         if len(text) > SHOWN_CHARACTERS:
             text = text[:SHOWN_CHARACTERS] + "\n…"
-        who = f"{_swatch(i, shades[i])} {escape(run.name)}"
-        parts.append(f"<details><summary>{who}</summary><pre>{escape(text)}</pre></details>")
+        who = f"<summary>{swatch} {escape(run.name)}</summary>"
+        parts.append(f"<details>{who}<pre>{escape(text)}</pre></details>")
     return "<section><h2>Descriptions</h2>" + "\n".join(parts) + "</section>"

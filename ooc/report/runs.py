@@ -40,12 +40,8 @@ class ReportedRun:
 
     Attributes
     ----------
-    path
-        Its folder, as it was given.
-    name
-        The part of the path that tells it from the other runs.
-    history
-        What its history tells.
+    path, name
+        Its folder, as it was given, and the part of the path that tells it from the other runs.
     description
         What its run.json holds; empty where there is none that can be read.
     cells
@@ -82,23 +78,15 @@ def read_runs(run_dirs: Sequence[Path]) -> list[ReportedRun]:
     paths = list(folders.values())
     # Of many curves in one picture, each has to be calmer than of few.
     points = max(MANY_POINTS, min(POINTS, 8 * POINTS // len(paths)))
-    histories = [read_history(path, points) for path in paths]
     read = [_description(path) for path in paths]
-    descriptions = [description for description, _ in read]
+    models = [part(description, "model") for description, _ in read]
     runs = []
-    for i, path in enumerate(paths):
-        notes = (read[i][1], *_notes(histories[i], descriptions[i]))
-        runs.append(
-            ReportedRun(
-                path,
-                _names(paths)[i],
-                histories[i],
-                descriptions[i],
-                _cells(histories[i], descriptions, i),
-                _final_loss(histories[i], descriptions[i]),
-                tuple(note for note in notes if note),
-            )
-        )
+    for i, (path, name) in enumerate(zip(paths, _names(paths), strict=True)):
+        history, (description, note) = read_history(path, points), read[i]
+        cells = make_cells(history, description, models)
+        notes = tuple(filter(None, (note, *_notes(history, description))))
+        loss = _final_loss(history, description)
+        runs.append(ReportedRun(path, name, history, description, cells, loss, notes))
     return sorted(runs, key=_merit)
 
 
@@ -143,7 +131,7 @@ def _notes(history: History, description: Mapping[str, Any]) -> list[str]:
     saved, end = number(part(description, "results"), "steps"), history.end.step
     if saved < end:
         notes.append(f"last saved at step {saved:,.0f}, but the history goes on to {end:,.0f}")
-    if damaged := history.counts.get("damaged", 0):
+    if damaged := history.counts["damaged"]:
         notes.append(f"{damaged:,} lines of the history cannot be read and are left out")
     for name, lines in history.dropped.items():
         what = name.replace("_", " ")
@@ -151,36 +139,35 @@ def _notes(history: History, description: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _cells(
-    history: History, descriptions: Sequence[Mapping[str, Any]], index: int
+def make_cells(
+    history: History, description: Mapping[str, Any], models: Sequence[Mapping[str, Any]]
 ) -> dict[str, str]:
-    description = descriptions[index]
+    """Return a run's row of the table; of models, the settings are told that differ."""
     results, optimizer = part(description, "results"), part(description, "optimizer")
     end = history.end
     seconds = end.seconds if end.seconds > 0 else math.nan
     budget = number(results, "memory_budget_bytes", history.memory_budget_bytes)
     peak = number(results, "memory_peak_bytes", history.memory_peak_bytes)
-    best = history.best_validation
+    saves, best = history.counts["checkpoint"], history.best_validation
     sha = results.get("parameters_sha256", description.get("parameters_sha256"))
+    share = _shown(peak / budget if budget > 0 else math.nan, ".0%")
     return {
         "data": _text(part(description, "dataset").get("path")),
-        "model": _model([part(other, "model") for other in descriptions], index),
+        "model": _model(part(description, "model"), models),
         "optimizer": _named(optimizer),
         "rate": _text(optimizer.get("rate")),
         "schedule": _schedule(part(optimizer, "schedule")),
         "penalty": _penalty(optimizer),
         "batch size": _batch_size(history, description),
         "steps": f"{end.step:,.0f}",
-        "final loss": _loss(_final_loss(history, description)),
-        "best validation loss": NOTHING
-        if best is None
-        else f"{_loss(best[0])} at step {best[1]:,.0f}",
-        "rows/s": _rate(end.rows / seconds, ",.0f"),
-        "GB/s": _rate(end.bytes / seconds / 1e9, ".3g"),
-        "peak of budget": _share_of(peak, budget),
-        "waiting": _percent(end.wait_seconds / seconds),
-        "saves": _saves(history),
-        "resumes": f"{history.counts.get('resume', 0):,}",
+        "final loss": _shown(_final_loss(history, description), ".5g", "not finite"),
+        "best validation loss": f"{best[0]:.5g} at step {best[1]:,.0f}" if best else NOTHING,
+        "rows/s": _shown(end.rows / seconds, ",.0f"),
+        "GB/s": _shown(end.bytes / seconds / 1e9, ".3g"),
+        "peak of budget": share if share == NOTHING else f"{share} of {format_size(budget)}",
+        "waiting": _shown(end.wait_seconds / seconds, ".1%"),
+        "saves": f"{saves:,} in {history.save_seconds:.2f} s" if saves else "0",
+        "resumes": f"{history.counts['resume']:,}",
         "parameters sha256": str(sha)[:8] if sha else NOTHING,
     }
 
@@ -203,52 +190,32 @@ def _text(value: Any) -> str:
     return text if len(text) <= 80 else text[:38] + "…" + text[-38:]
 
 
-def _loss(value: float) -> str:
-    return f"{value:.5g}" if math.isfinite(value) else "not finite"
+def _shown(value: float, form: str, otherwise: str = NOTHING) -> str:
+    return format(value, form) if math.isfinite(value) else otherwise
 
 
-def _rate(value: float, form: str) -> str:
-    return format(value, form) if math.isfinite(value) else NOTHING
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}%" if math.isfinite(share) else NOTHING
-
-
-def _share_of(size: float, whole: float) -> str:
-    if not (math.isfinite(size) and math.isfinite(whole) and whole > 0):
-        return NOTHING
-    return f"{100 * size / whole:.0f}% of {format_size(whole)}"
-
-
-def _model(models: Sequence[Mapping[str, Any]], index: int) -> str:
+def _model(model: Mapping[str, Any], models: Sequence[Mapping[str, Any]]) -> str:
     """Name a model, with its settings: those that differ between the runs, or all of one run."""
-    model = models[index]
     keys = [key for key in model if key != "name" and model[key] is not None]
     if len(models) > 1:
         keys = [key for key in keys if any(other.get(key) != model[key] for other in models)]
-    settings = [f"{key}={_text(model[key])}" for key in keys[:12]]
-    return " ".join([_text(model.get("name")), *settings])
+    return " ".join(
+        [_text(model.get("name")), *(f"{key}={_text(model[key])}" for key in keys[:12])]
+    )
 
 
 def _named(config: Mapping[str, Any]) -> str:
-    constants = config.get("constants") or ()
-    return f"{_text(config.get('name'))} {f'({_text(constants)})' if constants else ''}".strip()
+    constants = config.get("constants")
+    return _text(config.get("name")) + (f" ({_text(constants)})" if constants else "")
 
 
 def _schedule(schedule: Mapping[str, Any]) -> str:
     if not schedule:
         return NOTHING
-    constants = schedule.get("constants")
+    constants, warmup = schedule.get("constants"), schedule.get("warmup")
     used = constants if isinstance(constants, list) and any(constants) else ()
-    warmup = schedule.get("warmup")
     after = f", warm-up of {_text(warmup)} steps" if warmup else ""
     return _named({**schedule, "constants": used}) + after
-
-
-def _saves(history: History) -> str:
-    count = history.counts.get("checkpoint", 0)
-    return f"{count:,} in {history.save_seconds:.2f} s" if count else "0"
 
 
 def _penalty(optimizer: Mapping[str, Any]) -> str:

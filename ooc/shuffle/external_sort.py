@@ -10,17 +10,12 @@ rows, their number and the seed, and never of pieces, threads or budget.
 """
 
 import errno
-import fcntl
-import json
-import os
-import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -28,21 +23,24 @@ from ooc.core.errors import DataError, InputError
 from ooc.core.hashing import fill_row_keys, keys_at_ranks, keys_of_rows
 from ooc.core.process import peak_bytes
 from ooc.core.random_keys import Purpose, key
-from ooc.core.sizes import format_size
 from ooc.metrics import Progress, Report, silent
 from ooc.shuffle.job import Job, plan_job
-from ooc.shuffle.records import RecordLayout, checksum
+from ooc.shuffle.records import checksum
 from ooc.shuffle.scratch import Scratch
-from ooc.store.chunks import RowReader, open_reader
+from ooc.shuffle.workspace import check_destination, file_bytes, folders_beside, workspace
+from ooc.store.chunks import open_reader
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_dataset
-from ooc.store.writer import Field, Writer, create, encode_chunk
+from ooc.store.writer import Field, Writer, create
 from ooc.stream.plan import MIB, budget_of
 
-SAMPLED_BLOCKS = 16
 PROOF_BYTES = 8 * MIB
 # Everything is read once, and the proof is to be of what the disk holds, not the page cache.
 IO = "direct"
+
+Arrays = dict[str, np.ndarray]
+Memory = TypeVar("Memory")
+Result = TypeVar("Result")
 
 
 def exact(
@@ -100,28 +98,23 @@ def exact(
     check_destination(source, destination)
     job = plan_job(source, budget_of(memory), seed, threads)
     begun = time.perf_counter()
-    folder = destination.parent / f".{destination.name}.shuffle"
-    sizes = _needed_bytes(source, job)
-    _check_free_space(destination, sizes, folder)
-    with _locked(folder, destination):
-        _go_on_or_start(folder, destination, job.identity(source))
+    with workspace(source, destination, job) as folder:
         try:
             result = _Run(source, destination, folder, job, report).all()
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
+            scratch, partial = folders_beside(destination)
             raise InputError(
                 f"the disk of {destination} filled up; free some space and give the same command "
-                f"again to go on, or remove {folder} and {folder.with_suffix('.partial')}"
+                f"again to go on, or remove {scratch} and {partial}"
             ) from None
-    shutil.rmtree(folder, ignore_errors=True)
     seconds = time.perf_counter() - begun
-    decoded = job.rows * sum(job.layout.widths)
     return {
         "rows": job.rows,
         "seconds": seconds,
         "rows_per_second": job.rows / seconds,
-        "bytes_per_second": decoded / seconds,
+        "bytes_per_second": job.rows * sum(job.layout.widths) / seconds,
         **result,
         "seed": seed,
         "memory_budget_bytes": job.budget,
@@ -143,20 +136,6 @@ def exact_order(rows: int, seed: int) -> np.ndarray:
     return np.argsort(keys)
 
 
-def check_destination(source: Dataset, destination: Path) -> None:
-    """Refuse a destination that exists, or that lies inside the source."""
-    if destination.exists():
-        raise InputError(f"{destination} already exists; choose another path or remove it first")
-    if "://" not in source.path:
-        inside = Path(source.path).resolve()
-        if inside in destination.resolve().parents:
-            raise InputError(
-                f"{destination} lies inside the source {source.path}; choose a path outside it"
-            )
-    if source.selection is not None:
-        raise InputError(f"{source.path} is one side of a split; shuffle the whole dataset first")
-
-
 class _Run:
     """The passes over one job."""
 
@@ -170,35 +149,29 @@ class _Run:
         self._key = key(job.seed, Purpose.EXACT_ORDER)
         self._scratch = Scratch(folder, job.pieces, len(self._starts) - 1, job.layout.record_bytes)
         self._specs = {name: source.arrays[name] for name in job.layout.names}
-        self._row_bytes = sum(spec.row_bytes for spec in self._specs.values())
 
     def all(self) -> dict[str, Any]:
         """Sort pieces, write shards, prove; return what there is to tell."""
-        job = self._job
-        ranks = np.array(self._starts[1:-1], np.int64)
-        inner = keys_at_ranks(keys_of_rows(job.rows, self._key), [ranks])[0]
-        before = self._sort_pieces(inner)
-        fields = {
-            name: Field(spec.dtype.name, spec.shape[1:]) for name, spec in self._specs.items()
-        }
+        job, source, stored = self._job, self._source, 0
+        before = self._sort_pieces()
         note = {"seed": job.seed, "checksum": f"{before:016x}"}
-        attributes = {**self._source.attributes, "shuffled": note}
 
         def prove(folder: Path) -> None:
-            after = self._sum_up(open_dataset(folder, *self._roles()))
-            if after != before:
+            nonlocal stored
+            written = open_dataset(folder, source.features, source.target, source.weight)
+            if (after := self._sum_up(written)) != before:
                 raise DataError(
                     f"the rows written to {self._destination} are not those of "
-                    f"{self._source.path}: their sum is {after:016x}, not {before:016x}; "
+                    f"{source.path}: their sum is {after:016x}, not {before:016x}; "
                     "the disk or memory is faulty"
                 )
-            self._stored = _file_bytes(folder)
+            stored = file_bytes(folder)
 
         widest = max(job.layout.widths)
         with create(
             self._destination,
-            fields,
-            attributes,
+            {name: Field(spec.dtype.name, spec.shape[1:]) for name, spec in self._specs.items()},
+            {**source.attributes, "shuffled": note},
             chunk_bytes=job.chunk_rows * widest,
             shard_bytes=job.shard_rows * widest,
             resume=True,
@@ -208,208 +181,131 @@ class _Run:
         moved = job.rows * job.layout.record_bytes
         return {
             "checksum": note["checksum"],
-            "bytes_read": _file_bytes(Path(self._source.path)) + moved + self._stored,
-            "bytes_written": moved + self._stored,
+            "bytes_read": file_bytes(source.path) + moved + stored,
+            "bytes_written": moved + stored,
         }
 
-    def _roles(self) -> tuple[str, str | None, str | None]:
-        return self._source.features, self._source.target, self._source.weight
-
-    def _sort_pieces(self, inner: np.ndarray) -> int:
+    def _sort_pieces(self) -> int:
         """First pass: return the checksum of all rows."""
-        job, memory = self._job, threading.local()
-        readers = {name: open_reader(self._source, name, IO) for name in self._specs}
+        job, scratch = self._job, self._scratch
+        ranks = np.array(self._starts[1:-1], np.int64)
+        inner = keys_at_ranks(keys_of_rows(job.rows, self._key), [ranks])[0]
+        read = self._reader(self._source)
 
-        def sort(piece: int) -> int:
+        def memory() -> tuple[Arrays, np.ndarray, np.ndarray]:
+            keys = np.empty(job.piece_rows, np.uint64)
+            return self._arrays(job.piece_rows), scratch.buffer(job.piece_rows), keys
+
+        def sort(piece: int, own: tuple[Arrays, np.ndarray, np.ndarray]) -> int:
             first = piece * job.piece_rows
             rows = min(job.piece_rows, job.rows - first)
-            if self._scratch.has(piece):
-                self._progress(rows)
-                return self._scratch.checksum(piece)
-            if not hasattr(memory, "arrays"):
-                memory.arrays = self._empty_arrays(job.piece_rows)
-                memory.buffer = self._scratch.buffer(job.piece_rows)
-                memory.keys = np.empty(job.piece_rows, np.uint64)
-            arrays = _read(readers, memory.arrays, first, rows)
-            keys = memory.keys[:rows]
-            fill_row_keys(first, self._key, keys)
-            order = np.argsort(keys)
-            records = _records(memory.buffer, rows, job.layout)
-            job.layout.pack(arrays, keys, order, records)
-            below = np.searchsorted(keys, inner, sorter=order)
-            starts = np.concatenate([[0], below, [rows]])
-            total = int(checksum(records.view(np.uint64)))
-            self._scratch.write(piece, memory.buffer, rows, starts, total)
+            total = scratch.find(piece)
+            if total is None:
+                arrays, buffer, keys = read(own[0], first, rows), own[1], own[2][:rows]
+                fill_row_keys(first, self._key, keys)
+                order = np.argsort(keys)
+                records = job.layout.pack(arrays, keys, order, buffer)
+                below = np.searchsorted(keys, inner, sorter=order)
+                total = int(checksum(records.view(np.uint64)))
+                scratch.write(piece, buffer, rows, np.concatenate([[0], below, [rows]]), total)
             self._progress(rows)
             return total
 
-        return sum(_in_threads(job.threads, sort, range(job.pieces))) % 2**64
+        return sum(_in_threads(job.threads, memory, sort, range(job.pieces))) % 2**64
 
     def _write_shards(self, writer: Writer) -> None:
         """Second pass: each shard by one thread, its units one after the other."""
-        job, memory = self._job, threading.local()
+        job = self._job
         assert (writer.chunk_rows, writer.shard_rows) == (job.chunk_rows, job.shard_rows)
-        largest = max(b - a for a, b in zip(self._starts, self._starts[1:], strict=False))
+        largest = int(np.diff(self._starts).max())
 
-        def chunks(first: int, stop: int) -> Iterator[Mapping[str, np.ndarray]]:
-            for unit in range(np.searchsorted(self._starts, first), len(self._starts) - 1):
-                if self._starts[unit] >= stop:
-                    return
-                rows = self._scratch.read_unit(unit, memory.records)
-                records = memory.records[:rows]
-                order = np.argsort(records.view(np.uint64)[:, 0].copy())
+        def memory() -> tuple[Arrays, np.ndarray]:
+            records = np.empty((largest, job.layout.record_bytes), np.uint8)
+            return self._arrays(job.chunk_rows), records
+
+        def chunks(first: int, stop: int, own: tuple[Arrays, np.ndarray]) -> Iterator[Arrays]:
+            arrays, records = own
+            for unit in range(*np.searchsorted(self._starts, [first, stop]).tolist()):
+                rows = self._scratch.read_unit(unit, records)
+                order = np.argsort(records[:rows].view(np.uint64)[:, 0].copy())
                 for start in range(0, rows, job.chunk_rows):
                     part = order[start : start + job.chunk_rows]
-                    job.layout.unpack(records, part, memory.arrays)
-                    yield {name: values[: len(part)] for name, values in memory.arrays.items()}
+                    job.layout.unpack(records, part, arrays)
+                    yield {name: values[: len(part)] for name, values in arrays.items()}
                     self._progress(len(part))
 
-        def write(shard: int) -> None:
+        def write(shard: int, own: tuple[Arrays, np.ndarray]) -> None:
             first = shard * job.shard_rows
             stop = min(first + job.shard_rows, job.rows)
             if writer.keep_shard(shard, stop - first):
                 self._progress(stop - first)
-                return
-            if not hasattr(memory, "records"):
-                memory.records = np.empty((largest, job.layout.record_bytes), np.uint8)
-                memory.arrays = self._empty_arrays(job.chunk_rows)
-            writer.write_shard(shard, chunks(first, stop))
+            else:
+                writer.write_shard(shard, chunks(first, stop, own))
 
-        _in_threads(job.threads, write, range(job.shards))
+        _in_threads(job.threads, memory, write, range(job.shards))
 
     def _sum_up(self, written: Dataset) -> int:
         """Read what was written, checksums of chunks and all, and sum its rows up."""
-        job, memory = self._job, threading.local()
-        readers = {name: open_reader(written, name, IO) for name in self._specs}
+        job, read = self._job, self._reader(written)
         step = max(1, PROOF_BYTES // job.layout.record_bytes // job.chunk_rows) * job.chunk_rows
+        order, keys = np.arange(step), np.zeros(step, np.uint64)
 
-        def add(first: int) -> int:
+        def memory() -> tuple[Arrays, np.ndarray]:
+            return self._arrays(step), np.empty(step * job.layout.record_bytes, np.uint8)
+
+        def add(first: int, own: tuple[Arrays, np.ndarray]) -> int:
             rows = min(step, job.rows - first)
-            if not hasattr(memory, "arrays"):
-                memory.arrays = self._empty_arrays(step)
-                memory.records = np.empty(step * job.layout.record_bytes, np.uint8)
-                memory.order = np.arange(step)
-                memory.keys = np.zeros(step, np.uint64)
-            arrays = _read(readers, memory.arrays, first, rows)
-            records = _records(memory.records, rows, job.layout)
-            job.layout.pack(arrays, memory.keys, memory.order[:rows], records)
+            records = job.layout.pack(read(own[0], first, rows), keys, order[:rows], own[1])
             self._progress(rows)
             return int(checksum(records.view(np.uint64)))
 
-        return sum(_in_threads(job.threads, add, range(0, job.rows, step))) % 2**64
+        return sum(_in_threads(job.threads, memory, add, range(0, job.rows, step))) % 2**64
 
-    def _empty_arrays(self, rows: int) -> dict[str, np.ndarray]:
+    def _arrays(self, rows: int) -> Arrays:
         return {
             name: np.empty((rows, *spec.shape[1:]), spec.dtype)
             for name, spec in self._specs.items()
         }
 
+    def _reader(self, dataset: Dataset) -> Callable[[Arrays, int, int], Arrays]:
+        """Return what fills the beginning of arrays with some rows, and returns that part."""
+        readers = {name: open_reader(dataset, name, IO) for name in self._specs}
+
+        def read(arrays: Arrays, first: int, rows: int) -> Arrays:
+            parts = {name: values[:rows] for name, values in arrays.items()}
+            for name, reader in readers.items():
+                reader.read_runs([(first, first + rows)], parts[name])
+            return parts
+
+        return read
+
     def _progress(self, rows: int) -> None:
         with self._lock:
             self._done += rows
             done = self._done // 3
-        self._report(
-            Progress(
-                done,
-                self._job.rows,
-                done * self._row_bytes,
-                time.perf_counter() - self._begun,
-                memory_budget_bytes=self._job.budget,
-            )
-        )
+        job, passed = self._job, time.perf_counter() - self._begun
+        decoded = done * sum(job.layout.widths)
+        self._report(Progress(done, job.rows, decoded, passed, memory_budget_bytes=job.budget))
 
 
-def _read(
-    readers: Mapping[str, RowReader], memory: Mapping[str, np.ndarray], first: int, rows: int
-) -> dict[str, np.ndarray]:
-    arrays = {name: values[:rows] for name, values in memory.items()}
-    for name, reader in readers.items():
-        reader.read_runs([(first, first + rows)], arrays[name])
-    return arrays
+def _in_threads(
+    threads: int,
+    memory: Callable[[], Memory],
+    work: Callable[[int, Memory], Result],
+    numbers: range,
+) -> list[Result]:
+    """Work numbers off, each thread in memory of its own; after a failure none is begun."""
+    own = threading.local()
 
+    def run(number: int) -> Result:
+        if not hasattr(own, "memory"):
+            own.memory = memory()
+        return work(number, own.memory)
 
-def _records(memory: np.ndarray, rows: int, layout: RecordLayout) -> np.ndarray:
-    return memory[: rows * layout.record_bytes].reshape(rows, layout.record_bytes)
-
-
-def _in_threads(threads: int, work: Callable[[int], Any], numbers: range) -> list[Any]:
-    """Work numbers off; after a failure nothing new is begun."""
     with ThreadPoolExecutor(threads, thread_name_prefix="ooc-shuffle") as pool:
-        futures = [pool.submit(work, number) for number in numbers]
+        futures = [pool.submit(run, number) for number in numbers]
         try:
             return [future.result() for future in as_completed(futures)]
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-def _needed_bytes(source: Dataset, job: Job) -> tuple[int, int]:
-    """Return the bytes of scratch files, and of the new store as a mixed sample of rows is stored.
-
-    Sorted rows compress better than shuffled ones: the sample is of rows from all over.
-    """
-    blocks = min(SAMPLED_BLOCKS, -(-job.rows // job.chunk_rows))
-    each = max(1, min(job.chunk_rows, job.rows) // blocks)
-    spans = [(start, start + each) for start in np.linspace(0, job.rows - each, blocks, dtype=int)]
-    order = np.random.Generator(np.random.SFC64(0)).permutation(blocks * each)
-    stored = 0
-    for name in job.layout.names:
-        spec = source.arrays[name]
-        values = np.empty((blocks * each, *spec.shape[1:]), spec.dtype)
-        open_reader(source, name).read_runs([(int(a), int(b)) for a, b in spans], values)
-        stored += len(encode_chunk(np.ascontiguousarray(values[order])))
-    return job.scratch_bytes, int(1.05 * stored * job.rows / (blocks * each)) + 2**20
-
-
-def _check_free_space(destination: Path, sizes: tuple[int, int], folder: Path) -> None:
-    parent = next(each for each in destination.resolve().parents if each.exists())
-    partial = destination.parent / f".{destination.name}.partial"
-    there = _file_bytes(folder) + _file_bytes(partial)
-    needed, free = sum(sizes) - there, shutil.disk_usage(parent).free
-    if needed > free:
-        raise InputError(
-            f"shuffling to {destination} will take about {format_size(sizes[0])} of scratch and "
-            f"{format_size(sizes[1])} to stay, but {parent} has {format_size(free)} free; "
-            "choose another disk"
-        )
-
-
-def _file_bytes(folder: Path) -> int:
-    if "://" in str(folder):
-        return 0
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-@contextmanager
-def _locked(folder: Path, destination: Path) -> Iterator[None]:
-    """Keep a second process from shuffling to the same place."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise InputError(
-            f"cannot write to {destination.parent}: {error.strerror}; choose another folder"
-        ) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise InputError(
-            f"another process is shuffling to {destination}; wait for it, or choose another path"
-        ) from None
-    finally:
-        os.close(descriptor)
-
-
-def _go_on_or_start(folder: Path, destination: Path, identity: dict[str, Any]) -> None:
-    """Keep what an earlier call of the very same job left; remove what any other one did."""
-    note = folder / "job.json"
-    if note.exists() and json.loads(note.read_text()) == identity:
-        return
-    for file in folder.iterdir():
-        if file.name != "lock":
-            file.unlink()
-    shutil.rmtree(destination.parent / f".{destination.name}.partial", ignore_errors=True)
-    aside = note.with_suffix(".part")
-    aside.write_text(json.dumps(identity))
-    aside.rename(note)

@@ -32,10 +32,6 @@ class Job:
 
     Attributes
     ----------
-    rows, seed
-        N, and what the permutation is a function of, with N.
-    layout
-        How a row's bytes are kept in scratch files.
     piece_rows
         Rows that are read, sorted by key and written to one scratch file.
     chunk_rows, unit_rows, shard_rows
@@ -71,23 +67,16 @@ class Job:
     @property
     def unit_starts(self) -> list[int]:
         """First row of each unit in the new order, and N."""
-        starts = [
-            start
-            for shard in range(self.shards)
-            for start in range(
-                shard * self.shard_rows,
-                min((shard + 1) * self.shard_rows, self.rows),
-                self.unit_rows,
-            )
-        ]
+        starts: list[int] = []
+        for first in range(0, self.rows, self.shard_rows):
+            starts += range(first, min(first + self.shard_rows, self.rows), self.unit_rows)
         return [*starts, self.rows]
 
     @property
     def scratch_bytes(self) -> int:
         """Bytes of all scratch files."""
-        return self.rows * self.layout.record_bytes + self.pieces * (
-            8 * len(self.unit_starts) + 4096
-        )
+        table = 8 * len(self.unit_starts) + 4096
+        return self.rows * self.layout.record_bytes + self.pieces * table
 
     @property
     def projected(self) -> int:
@@ -103,10 +92,7 @@ class Job:
             "source_changed": max((file.st_mtime_ns for file in files), default=0),
             "rows": self.rows,
             "seed": self.seed,
-            "layout": {
-                name: list(v) if isinstance(v, tuple) else v
-                for name, v in asdict(self.layout).items()
-            },
+            "layout": asdict(self.layout),
             "piece_rows": self.piece_rows,
             "unit_rows": self.unit_rows,
         }
@@ -135,24 +121,17 @@ def plan_job(dataset: Dataset, budget: int, seed: int, threads: int | None = Non
     per_thread = 2 * BATCH_BYTES + max(reading, writing)
     fixed = {"reserved": RESERVED_BYTES, "key counts": 16 * MIB}
     wanted = threads or min(MOST_THREADS, (os.cpu_count() or 1) + 1)
-    least = chunk_rows * max(record, record + row_bytes)
+    least = chunk_rows * (record + row_bytes)
     for used in range(min(wanted, MOST_THREADS), 0, -1):
         room = (budget - sum(fixed.values())) // used - per_thread
         most_unit = room // record
         if most_unit >= (min(shard_rows, dataset.rows) if used > 1 else chunk_rows):
             break
     if most_unit < chunk_rows or room < least:
-        needed = sum(fixed.values()) + per_thread + least
-        raise InputError(
-            f"the budget of {format_size(budget)} is below the {format_size(needed)} that an "
-            f"exact shuffle of {dataset.path} needs; raise the memory to "
-            f"{math.ceil(needed / MIB)}MiB"
-        )
-    parts = next(
-        n
-        for n in range(1, chunks_per_shard + 1)
-        if -(-chunks_per_shard // n) * chunk_rows <= most_unit
-    )
+        raise _too_small(budget, sum(fixed.values()) + per_thread + least, dataset)
+    parts = 1
+    while -(-chunks_per_shard // parts) * chunk_rows > most_unit:
+        parts += 1
     unit_rows = -(-chunks_per_shard // parts) * chunk_rows
     units = -(-dataset.rows // unit_rows)
     wanted_piece = max(SMALLEST_PIECE, SEGMENT_BYTES * units) // layout.record_bytes
@@ -167,27 +146,20 @@ def plan_job(dataset: Dataset, budget: int, seed: int, threads: int | None = Non
         "requests and chunks": used * per_thread,
         "table of segments": table,
     }
-    job = Job(
-        dataset.rows,
-        seed,
-        layout,
-        piece_rows,
-        chunk_rows,
-        unit_rows,
-        shard_rows,
-        used,
-        terms,
-        budget,
-    )
-    if job.projected > budget and used > 1:
+    shape = (piece_rows, chunk_rows, unit_rows, shard_rows)
+    job = Job(dataset.rows, seed, layout, *shape, used, terms, budget)
+    if job.projected <= budget:
+        return job
+    if used > 1:
         return plan_job(dataset, budget, seed, used - 1)
-    if job.projected > budget:
-        raise InputError(
-            f"the budget of {format_size(budget)} is below the {format_size(job.projected)} that "
-            f"an exact shuffle of {dataset.path} needs; raise the memory to "
-            f"{math.ceil(job.projected / MIB)}MiB"
-        )
-    return job
+    raise _too_small(budget, job.projected, dataset)
+
+
+def _too_small(budget: int, needed: int, dataset: Dataset) -> InputError:
+    return InputError(
+        f"the budget of {format_size(budget)} is below the {format_size(needed)} that an exact "
+        f"shuffle of {dataset.path} needs; raise the memory to {math.ceil(needed / MIB)}MiB"
+    )
 
 
 def _whole_chunks(rows: int, most: int, specs: tuple[ArraySpec, ...]) -> int:

@@ -10,13 +10,14 @@ from ooc.core.hashing import keys_of
 from ooc.core.random_keys import Purpose, key
 from ooc.metrics import Progress, Report, silent
 from ooc.shuffle import scan
+from ooc.shuffle.external_sort import exact_order
 from ooc.shuffle.mixing import ColumnMixing, Mixing
 from ooc.shuffle.streams import (
     ListStream,
     LoaderStream,
     Stream,
     check_list,
-    exact_rows,
+    check_room,
     full_shuffle_pairs,
 )
 from ooc.store.chunks import open_reader
@@ -29,6 +30,10 @@ from ooc.stream.mixing_theory import inflation
 MOST_FOLLOWED = 16
 FOLLOWED_ROWS = 20_000
 PICTURE_BINS = 256
+# Rows whose values are looked at together.
+PIECE_ROWS = 2**12
+
+ChiSquare = tuple[float | None, int | None, float | None]
 
 
 def measure(
@@ -110,7 +115,7 @@ def measure(
         per_batch,
         sqrt(max(spread, 0.0)),
         full.mean,
-        columns,
+        tuple(columns),
         *chi,
         sums[scan.DISPLACEMENT] / rows / rows,
         sums[scan.NEIGHBOUR] / max(rows - 1, 1) / rows,
@@ -126,19 +131,19 @@ def measure(
 def _stream(
     order: str | np.ndarray, loader: Loader, seed: int, followed: int, memory: str | int
 ) -> Stream:
-    dataset = loader.dataset
-    total, block_rows = dataset.stored_rows, loader.plan.order.block_rows
-    if not isinstance(order, str):
-        listed = check_list(order, total, followed, memory)
-        return ListStream("list", listed, dataset, block_rows)
-    if order == "exact":
-        rows = exact_rows(total, seed, followed, memory)
-        return ListStream("exact", rows, dataset, block_rows)
-    if order not in ("blocks", "none"):
+    dataset, block_rows = loader.dataset, loader.plan.order.block_rows
+    if isinstance(order, str) and order in ("blocks", "none"):
+        return LoaderStream(loader)
+    if isinstance(order, str) and order != "exact":
         raise InputError(
             f"no order is called {order!r}; choose blocks, none or exact, or give a list of rows"
         )
-    return LoaderStream(loader)
+    total = dataset.stored_rows
+    listed = None if isinstance(order, str) else check_list(order, total)
+    check_room(total, followed, memory)
+    if listed is None:
+        return ListStream("exact", exact_order(total, seed), dataset, block_rows)
+    return ListStream("list", listed, dataset, block_rows)
 
 
 def _scan_order(
@@ -184,79 +189,65 @@ def _scan_values(
     followed: np.ndarray,
     batch_size: int,
     report: Report,
-) -> tuple[tuple[ColumnMixing, ...], tuple[float | None, int | None, float | None]]:
+) -> tuple[list[ColumnMixing], ChiSquare]:
     """Read an epoch and compare the batches' means and labels with those of a full shuffle."""
-    label = statistics.label
+    label, edges = statistics.label, np.array(statistics.classes)
     columns = [statistics.features[j] for j in followed]
-    everything = [*columns, *([label] if label else [])]
-    spec = dataset.arrays[dataset.target] if dataset.target else None
-    by_class = spec is not None and spec.dtype.kind in "iub" and label is not None
-    reference = np.array([column.mean for column in everything])
-    edges = np.array(statistics.classes)
-    groups = len(edges) + 1 if label else 0
-    counts, batch = np.zeros(2, np.int64), np.zeros(len(everything))
-    moments = np.zeros((4, len(everything)))
-    class_batch, class_sums = np.zeros(groups, np.int64), np.zeros((2, groups))
-    at_ends, begun, done = [(0, np.zeros(len(everything)), np.zeros((2, groups)))], 0.0, 0
-    begun = time.perf_counter()
-    listed = isinstance(stream, ListStream)
-    which = np.arange(len(followed)) if listed else followed
+    which = np.arange(len(followed)) if isinstance(stream, ListStream) else followed
+    classes = np.arange(len(edges) + 1)
+    if label:
+        columns.append(label)
+    # Subtracted, so that sums of squares keep their digits; the classes' indicators need it not.
+    reference = np.array([column.mean for column in columns] + [0.0] * (bool(label) * classes.size))
+    sums, begun = scan.BatchSums(batch_size, len(reference)), time.perf_counter()
+    ends = [(0, sums.moments.copy())]
     row_bytes = sum(each.row_bytes for each in dataset.arrays.values())
     for part in stream.parts(followed):
-        values = part.features
-        scan.scan_values(
-            values.astype(np.float32) if values.dtype == np.float16 else values,
-            which,
-            part.labels,
-            edges,
-            part.order,
-            batch_size,
-            reference,
-            counts,
-            batch,
-            moments,
-            class_batch,
-            class_sums,
-        )
-        at_ends.append((int(counts[1]), moments[3].copy(), class_sums.copy()))
-        done += len(part.order)
+        for start in range(0, len(part.order), PIECE_ROWS):
+            places = part.order[start : start + PIECE_ROWS, None]
+            values = [part.features[places, which]]
+            if label:
+                labels = part.labels[places]
+                values += [labels, np.searchsorted(edges, labels) == classes]
+            sums.add(np.concatenate(values, axis=1, dtype=np.float64) - reference)
+        ends.append((sums.batches, sums.moments.copy()))
         spent = time.perf_counter() - begun
-        report(Progress(done, dataset.stored_rows, done * row_bytes, spent))
-    rows, batches = done, int(counts[1])
+        report(Progress(sums.rows, dataset.stored_rows, sums.rows * row_bytes, spent))
+    rows, batches, count = sums.rows, sums.batches, len(columns)
     finite = (rows - batch_size) / (rows - 1) / batch_size if rows > 1 else 0.0
-    variance = moments[1] / rows - (moments[0] / rows) ** 2
-    observed = moments[3] / batches - (moments[2] / batches) ** 2
-    errors = _errors([(end[0], end[1]) for end in at_ends])
-    scale = np.where(variance * finite > 0, variance * finite, 1.0)
-    ratio, error = observed / scale, errors / scale
-    chi: tuple[float | None, int | None, float | None] = (None, None, None)
-    if label is not None and groups > 1 and batches > 0:
-        share = class_sums[0] / class_sums[0].sum()
-        wanted = share > 0
-        spread = class_sums[1] / batches - (class_sums[0] / batches) ** 2
-        mean = float((spread[wanted] / (batch_size * share[wanted])).sum())
-        degrees = int(wanted.sum()) - 1
-        chi = (mean, degrees, (mean - degrees) / sqrt(max(2 * degrees, 1) / batches))
-        if by_class:
-            whole = float((share * (1 - share)).sum()) * finite * batch_size**2
-            if whole > 0:
-                ratio[-1] = float(spread.sum()) / whole
-                middle = class_sums[0] / batches
-                centred = [
-                    (end[0], np.array([(end[2][1] - 2 * middle * end[2][0]).sum()]))
-                    for end in at_ends
-                ]
-                error[-1] = float(_errors(centred)[0]) / whole
-    found = [
-        ColumnMixing(
-            column,
-            _predicted(stream, column, rows, batch_size),
-            float(ratio[j]),
-            float(error[j]),
+    full = (sums.moments[1] / rows - (sums.moments[0] / rows) ** 2) * finite
+    middle = sums.moments[2] / batches
+    observed = sums.moments[3] / batches - middle**2
+    errors = _errors([(done, moments[3]) for done, moments in ends])
+    chi: ChiSquare = (None, None, None)
+    if label and batches > 0:
+        share, spread = middle[count:] / middle[count:].sum(), observed[count:]
+        chi = _chi_square(share, spread * batch_size, batches)
+        if dataset.arrays[dataset.target or ""].dtype.kind in "iub":
+            # Of classes, the variance is the sum over their indicators.
+            terms = [(done, m[3, count:] - 2 * middle[count:] * m[2, count:]) for done, m in ends]
+            (errors[count - 1],) = _errors(
+                [(done, term.sum(keepdims=True)) for done, term in terms]
+            )
+            observed[count - 1] = spread.sum()
+            full[count - 1] = (share * (1 - share)).sum() * finite
+    full = np.where(full > 0, full, 1.0)
+    found = []
+    for j, column in enumerate(columns):
+        predicted = _predicted(stream, column, rows, batch_size)
+        mixing = ColumnMixing(
+            column, predicted, float(observed[j] / full[j]), float(errors[j] / full[j])
         )
-        for j, column in enumerate(everything)
-    ]
-    return tuple(found[-1:] + found[:-1] if label else found), chi
+        found.append(mixing)
+    return found[-1:] + found[:-1] if label else found, chi
+
+
+def _chi_square(share: np.ndarray, spread: np.ndarray, batches: int) -> ChiSquare:
+    """Return a batch's mean chi-square, its degrees, and the score, from B times the variances."""
+    if len(share) < 2:
+        return None, None, None
+    mean, degrees = float((spread[share > 0] / share[share > 0]).sum()), int((share > 0).sum()) - 1
+    return mean, degrees, (mean - degrees) / sqrt(max(2 * degrees, 1) / batches)
 
 
 def _errors(at_ends: list[tuple[int, np.ndarray]]) -> np.ndarray:
@@ -267,13 +258,12 @@ def _errors(at_ends: list[tuple[int, np.ndarray]]) -> np.ndarray:
     counts = np.array([end[0] for end in at_ends])
     sums = np.array([end[1] for end in at_ends])
     batches, added = np.diff(counts), np.diff(sums, axis=0)
-    used = batches > 0
-    if used.sum() < 2:
+    batches, added = batches[batches > 0], added[batches > 0]
+    parts = len(batches)
+    if parts < 2:
         return np.zeros(sums.shape[1])
-    mean = added[used].sum(axis=0) / batches[used].sum()
-    rest = added[used] - batches[used][:, None] * mean
-    parts = int(used.sum())
-    found: np.ndarray = np.sqrt((rest**2).sum(axis=0) * parts / (parts - 1)) / batches[used].sum()
+    rest = added - batches[:, None] * added.sum(axis=0) / batches.sum()
+    found: np.ndarray = np.sqrt((rest**2).sum(axis=0) * parts / (parts - 1)) / batches.sum()
     return found
 
 
@@ -293,19 +283,16 @@ def _requests(stream: Stream, dataset: Dataset) -> tuple[int | None, int | None]
         return None, None
     order, names = stream.loader.plan.order, stream.loader.names
     readers = [open_reader(dataset, name, stream.loader.stream.io) for name in names]
+    # Only the shape of this memory is used: no page of it is ever touched.
+    outs = [np.empty((order.window_rows, *s.shape[1:]), s.dtype) for s in dataset.specs(names)]
     stored = requests = 0
-    for reader, name in zip(readers, names, strict=True):
-        if not isinstance(reader, NativeReader):
-            return None, None
-        spec = dataset.arrays[name]
-        # Only the shape of this memory is used: no page of it is ever touched.
-        out = np.empty((order.window_rows, *spec.shape[1:]), spec.dtype)
-        for window in range(order.windows):
-            blocks = order.window_blocks(0, window).tolist()
-            spans = [
-                (k * order.block_rows, min((k + 1) * order.block_rows, order.rows)) for k in blocks
-            ]
-            for request in reader.requests(spans, out):
-                stored += request.stop - request.start
-                requests += 1
+    for window in range(order.windows):
+        starts = (order.window_blocks(0, window) * order.block_rows).tolist()
+        spans = [(row, min(row + order.block_rows, order.rows)) for row in starts]
+        for reader, out in zip(readers, outs, strict=True):
+            if not isinstance(reader, NativeReader):
+                return None, None
+            found = reader.requests(spans, out)
+            stored += sum(request.stop - request.start for request in found)
+            requests += len(found)
     return stored, requests

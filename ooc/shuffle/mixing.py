@@ -29,6 +29,16 @@ class ColumnMixing:
     observed: float
     observed_error: float
 
+    def in_words(self) -> str:
+        """Return the numbers on a line."""
+        column = self.column
+        error = f" +- {column.error:.4f}" if column.error else ""
+        predicted = "none" if self.predicted is None else f"{self.predicted:.3f}"
+        return (
+            f"Vb/s2 {column.between_share:.4f}{error}, h_D {column.block_factor:.1f}; inflation "
+            f"{self.observed:.3f} +- {self.observed_error:.3f}, predicted {predicted}"
+        )
+
 
 @dataclass(frozen=True)
 class Mixing:
@@ -110,22 +120,21 @@ class Mixing:
     def tables(self) -> dict[str, dict[str, str]]:
         """Return the report for people, table by table."""
         windows = f", {self.blocks_per_window} to a window" if self.blocks_per_window else ""
-        score = "" if self.pairs_score is None else f", z = {self.pairs_score:+.1f}"
-        expected = (
-            "no closed form"
-            if self.pairs_expected is None
-            else f"{self.pairs_expected:,.0f} +- {self.pairs_deviation:,.0f} expected{score}"
-        )
+        expected = "no closed form"
+        if self.pairs_expected is not None:
+            expected = f"{self.pairs_expected:,.0f} +- {self.pairs_deviation:,.0f} expected"
+        if self.pairs_score is not None:
+            expected += f", z = {self.pairs_score:+.1f}"
+        deviation = self.pairs_per_batch_deviation
+        third = "of the rows; full shuffle 0.3333"
         mixing = {
             "order": f"{self.order}: {self.blocks:,} blocks of {self.block_rows:,} rows{windows}",
             "every row once": "yes" if self.every_row_once else "NO",
             "same-block pairs in a batch": f"{self.pairs:,} ({expected})",
             "of a full shuffle": f"{self.pairs_full_shuffle:,.0f}: {self.pairs_excess:.2f} times",
-            "pairs in one batch": f"{self.pairs_per_batch:,.1f} +- "
-            f"{self.pairs_per_batch_deviation:,.1f}",
-            "displacement": f"{self.displacement:.4f} of the rows; full shuffle 0.3333",
-            "distance of neighbours": f"{self.neighbour_distance:.4f} of the rows; full shuffle "
-            "0.3333",
+            "pairs in one batch": f"{self.pairs_per_batch:,.1f} +- {deviation:,.1f}",
+            "displacement": f"{self.displacement:.4f} {third}",
+            "distance of neighbours": f"{self.neighbour_distance:.4f} {third}",
             "correlation of two epochs": f"{self.epoch_correlation:+.4f}; full shuffle 0",
         }
         if self.chi_square is not None:
@@ -134,22 +143,13 @@ class Mixing:
                 f"(z = {self.chi_square_score:+.1f})"
             )
         mixing["decoded in an epoch"] = format_size(self.bytes_decoded)
-        if self.bytes_stored is not None and self.requests is not None:
-            mixing["read in an epoch"] = f"{format_size(self.bytes_stored)} in " + (
-                f"{self.requests:,} requests"
-            )
-        variance = {}
-        for each in self.columns:
-            error = f" +- {each.column.error:.4f}" if each.column.error else ""
-            predicted = "none" if each.predicted is None else f"{each.predicted:.3f}"
-            variance[each.column.name] = (
-                f"Vb/s2 {each.column.between_share:.4f}{error}, "
-                f"h_D {each.column.block_factor:.1f}; "
-                f"inflation {each.observed:.3f} +- {each.observed_error:.3f}, "
-                f"predicted {predicted}"
-            )
+        if self.bytes_stored is not None:
+            stored = format_size(self.bytes_stored)
+            mixing["read in an epoch"] = f"{stored} in {self.requests:,} requests"
         source = "all" if self.sampled_blocks == self.blocks else f"{self.sampled_blocks} sampled"
         return {
             f"mixing, batches of {self.batch_size}": mixing,
-            f"variance of batch means (shares from {source} blocks)": variance,
+            f"variance of batch means (shares from {source} blocks)": {
+                each.column.name: each.in_words() for each in self.columns
+            },
         }

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ooc.core.figures import make_figure
 from ooc.core.random_keys import Purpose, key
 from ooc.shuffle.mixing import Mixing
 from ooc.stream.order import permute
@@ -17,13 +18,9 @@ def draw_mixing(mixing: Mixing, path: str | Path) -> None:
     Each cell counts the rows of one part of the dataset in one part of the stream. A full shuffle
     is even but for chance; stripes and blocks are what batches inherit.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     bins = len(mixing.picture)
     even = mixing.picture.sum() / bins**2
-    figure = Figure(figsize=(10.5, 5.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = make_figure(10.5, 5.2)
     axes = figure.subplots(1, 2, sharey=True)
     shown = (
         (mixing.picture / even, f"{mixing.order}: {_in_words(mixing)}"),

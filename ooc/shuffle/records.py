@@ -18,25 +18,12 @@ WORD = 8
 
 @dataclass(frozen=True)
 class RecordLayout:
-    """Where each array's bytes are in a record.
-
-    Attributes
-    ----------
-    names, offsets, widths
-        Arrays, and first byte and bytes of each.
-    words
-        Words of 8 bytes of a record, the key among them.
-    """
+    """Where each array's first byte is in a record, and how many bytes all have."""
 
     names: tuple[str, ...]
     offsets: tuple[int, ...]
     widths: tuple[int, ...]
-    words: int
-
-    @property
-    def record_bytes(self) -> int:
-        """Bytes of a record."""
-        return WORD * self.words
+    record_bytes: int
 
     @classmethod
     def of(cls, specs: Sequence[ArraySpec]) -> "RecordLayout":
@@ -53,34 +40,38 @@ class RecordLayout:
         widths = tuple(spec.row_bytes for spec in specs)
         ends = np.cumsum([WORD, *widths]).tolist()
         names = tuple(spec.name for spec in specs)
-        return cls(names, tuple(ends[:-1]), widths, -(-ends[-1] // WORD))
+        return cls(names, tuple(ends[:-1]), widths, -(-ends[-1] // WORD) * WORD)
 
     def pack(
-        self, arrays: Mapping[str, np.ndarray], keys: np.ndarray, order: np.ndarray, out: np.ndarray
-    ) -> None:
-        """Fill `out` (rows, record bytes; uint8) with rows in this order.
+        self,
+        arrays: Mapping[str, np.ndarray],
+        keys: np.ndarray,
+        order: np.ndarray,
+        memory: np.ndarray,
+    ) -> np.ndarray:
+        """Return rows as records, (rows, record bytes), at the beginning of flat memory (uint8).
 
         Parameters
         ----------
-        arrays
-            For each array (rows, ...).
-        keys
-            (rows,) uint64, of the rows as they are in the arrays.
+        arrays, keys
+            For each array (rows, ...), and the rows' keys (uint64).
         order
             (rows,) int64 places in the arrays.
         """
+        out = memory[: len(order) * self.record_bytes].reshape(len(order), self.record_bytes)
         out[:, self.offsets[-1] + self.widths[-1] :] = 0
         out.view(np.uint64)[:, 0] = keys[order]
         for name, offset in zip(self.names, self.offsets, strict=True):
-            _gather_into(as_bytes(arrays[name]), order, out, offset)
+            _gather_into(_as_bytes(arrays[name]), order, out, offset)
+        return out
 
     def unpack(self, records: np.ndarray, order: np.ndarray, out: Mapping[str, np.ndarray]) -> None:
         """Fill arrays with the records at these places (int64)."""
         for name, offset in zip(self.names, self.offsets, strict=True):
-            _gather_from(records, order, offset, as_bytes(out[name][: len(order)]))
+            _gather_from(records, order, offset, _as_bytes(out[name][: len(order)]))
 
 
-def as_bytes(array: np.ndarray) -> np.ndarray:
+def _as_bytes(array: np.ndarray) -> np.ndarray:
     """View a contiguous array as (rows, bytes of a row)."""
     return array.reshape(len(array), -1).view(np.uint8)
 

@@ -1,4 +1,4 @@
-"""Compiled sums over a stream of rows: which rows meet, how far they came, what batches hold."""
+"""Sums over a stream of rows: which rows meet, how far they came, what batches hold."""
 
 import numpy as np
 
@@ -79,76 +79,41 @@ def multiset_of_all(total: int) -> int:
     return found  # type: ignore[return-value]
 
 
-@exact_kernel
-def scan_values(
-    features: np.ndarray,
-    columns: np.ndarray,
-    labels: np.ndarray,
-    edges: np.ndarray,
-    order: np.ndarray,
-    batch_size: int,
-    reference: np.ndarray,
-    counts: np.ndarray,
-    batch: np.ndarray,
-    moments: np.ndarray,
-    class_batch: np.ndarray,
-    class_sums: np.ndarray,
-) -> None:
-    """Add the batches that a part of the stream completes.
+class BatchSums:
+    """Sums over rows of some columns, and over the means of the batches that follow each other.
 
-    Parameters
+    Attributes
     ----------
-    features
-        (rows, values); `columns` (int64) are followed, and then the label if there is one.
-    labels
-        (rows,) float64, or empty.
-    edges
-        Upper ends of classes.
-    order
-        (part,) places in the arrays.
-    reference
-        (columns,) float64, subtracted from values so that sums of squares keep their digits.
-    counts
-        (2,) int64: rows of the batch at hand, whole batches.
-    batch
-        (columns,) float64, sums of the batch at hand.
+    rows, batches
+        Rows so far, and whole batches.
     moments
         (4, columns) float64: sums over rows of x and x^2, over batches of their mean and its
         square.
-    class_batch
-        (classes,) int64, rows of each class in the batch at hand.
-    class_sums
-        (2, classes) float64: sums over batches of those counts and of their squares.
+
+    Examples
+    --------
+    >>> sums = BatchSums(batch_size=2, columns=1)
+    >>> sums.add(np.array([[1.0], [3.0], [5.0]]))
+    >>> sums.batches, sums.moments.ravel().tolist()
+    (1, [9.0, 35.0, 2.0, 4.0])
     """
-    followed = columns.size
-    for i in range(order.size):
-        place = order[i]
-        for j in range(followed):
-            value = np.float64(features[place, columns[j]]) - reference[j]
-            batch[j] += value
-            moments[0, j] += value
-            moments[1, j] += value * value
-        if labels.size:
-            label = labels[place]
-            value = label - reference[followed]
-            batch[followed] += value
-            moments[0, followed] += value
-            moments[1, followed] += value * value
-            group = 0
-            while group < edges.size and label > edges[group]:
-                group += 1
-            class_batch[group] += 1
-        counts[0] += 1
-        if counts[0] == batch_size:
-            for j in range(batch.size):
-                mean = batch[j] / batch_size
-                moments[2, j] += mean
-                moments[3, j] += mean * mean
-                batch[j] = 0.0
-            for group in range(class_batch.size):
-                seen = np.float64(class_batch[group])
-                class_sums[0, group] += seen
-                class_sums[1, group] += seen * seen
-                class_batch[group] = 0
-            counts[0] = 0
-            counts[1] += 1
+
+    def __init__(self, batch_size: int, columns: int) -> None:
+        self.rows, self.batches = 0, 0
+        self.moments = np.zeros((4, columns))
+        self._batch_size, self._begun = batch_size, np.zeros(columns)
+
+    def add(self, values: np.ndarray) -> None:
+        """Add the next rows, (rows, columns) float64, at least one."""
+        size, count = self._batch_size, len(values)
+        cuts = [0, *range(size - self.rows % size, count, size)]
+        sums = np.add.reduceat(values, cuts)
+        sums[0] += self._begun
+        self.rows += count
+        self._begun = np.zeros(len(self._begun))
+        if self.rows % size:
+            self._begun, sums = sums[-1], sums[:-1]
+        self.batches += len(sums)
+        means = sums / size
+        terms = (values, values**2, means, means**2)
+        self.moments += [each.sum(axis=0) for each in terms]

@@ -20,17 +20,7 @@ WRITE_BYTES = 8 * 2**20
 
 
 class Scratch:
-    """A folder of pieces.
-
-    Parameters
-    ----------
-    folder
-        Where the pieces are; it exists.
-    pieces, units
-        How many there are; each unit has a segment in each piece.
-    record_bytes
-        Bytes of a record.
-    """
+    """A folder of pieces; each unit has a segment in each of them."""
 
     def __init__(self, folder: Path, pieces: int, units: int, record_bytes: int) -> None:
         self.folder, self.record_bytes = folder, record_bytes
@@ -46,23 +36,16 @@ class Scratch:
         whole = -(-size // ALIGNMENT) * ALIGNMENT
         return np.frombuffer(mmap.mmap(-1, whole), np.uint8)
 
-    def has(self, piece: int) -> bool:
-        """Tell whether a piece is there already; if so, its table and checksum are read."""
+    def find(self, piece: int) -> int | None:
+        """Return the checksum of a piece that is there already, with its table read; else None."""
         path = self._path(piece)
         if not path.exists():
-            return False
-        size = 8 * self._table.shape[1]
+            return None
         with path.open("rb") as stream:
-            stream.seek(-size - 8, os.SEEK_END)
+            stream.seek(-8 * self._table.shape[1] - 8, os.SEEK_END)
             footer = np.frombuffer(stream.read(), np.int64)
         self._table[piece] = footer[:-1]
-        return True
-
-    def checksum(self, piece: int) -> int:
-        """Return the checksum that was written with a piece."""
-        with self._path(piece).open("rb") as stream:
-            stream.seek(-8, os.SEEK_END)
-            return int(np.frombuffer(stream.read(), np.uint64)[0])
+        return int(footer[-1:].view(np.uint64)[0])
 
     def write(
         self, piece: int, memory: np.ndarray, rows: int, starts: np.ndarray, checksum: int
@@ -90,10 +73,6 @@ class Scratch:
             os.close(descriptor)
         aside.rename(path)
         self._table[piece] = starts
-
-    def unit_rows(self, unit: int) -> int:
-        """Return the records of a unit in all pieces."""
-        return int((self._table[:, unit + 1] - self._table[:, unit]).sum())
 
     def read_unit(self, unit: int, out: np.ndarray) -> int:
         """Fill `out` (rows, record bytes) with a unit's records of all pieces; return how many."""

@@ -8,7 +8,6 @@ import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
-from ooc.shuffle.external_sort import exact_order
 from ooc.store.columns import pieces_of
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
@@ -29,15 +28,7 @@ class Part:
 
 
 class Stream(Protocol):
-    """An order of all rows.
-
-    Attributes
-    ----------
-    name
-        What reports call it.
-    block_rows, blocks_per_window
-        b and n; n is 0 where there are no windows.
-    """
+    """An order of all rows: its name in reports, b, and n, which is 0 without windows."""
 
     name: str
     block_rows: int
@@ -88,11 +79,8 @@ class LoaderStream:
         order = self._order
         if order.shuffle == "none":
             return None
-        sizes = []
-        for window in range(order.windows):
-            blocks = order.window_blocks(0, window)
-            sizes.append(_block_sizes(order, blocks))
-        return pairs_expected(sizes, batch_size)
+        windows = (order.window_blocks(0, window) for window in range(order.windows))
+        return pairs_expected([_block_sizes(order, blocks) for blocks in windows], batch_size)
 
 
 class ListStream:
@@ -110,16 +98,15 @@ class ListStream:
     def parts(self, features: np.ndarray) -> Iterator[Part]:
         """Yield the list with the followed columns, which are read in order and kept."""
         dataset = self._dataset
-        rows, names = dataset.stored_rows, [dataset.features]
-        if dataset.target is not None:
-            names.append(dataset.target)
+        rows, target = dataset.stored_rows, dataset.target
         columns = np.empty((rows, len(features)), np.float32)
-        labels = np.empty(rows if dataset.target is not None else 0)
+        labels = np.empty(rows if target else 0)
+        names = [dataset.features, target] if target else [dataset.features]
         for first, stop, arrays in pieces_of(dataset, names):
             values = arrays[dataset.features]
             columns[first:stop] = values.reshape(stop - first, -1)[:, features]
-            if dataset.target is not None:
-                labels[first:stop] = arrays[dataset.target].reshape(-1)
+            if target:
+                labels[first:stop] = arrays[target].reshape(-1)
         for part in self.rows(0):
             yield Part(columns, labels, part)
 
@@ -136,13 +123,13 @@ def full_shuffle_pairs(rows: int, block_rows: int, batch_size: int) -> PairCount
     return pairs_expected([_block_sizes(order, np.arange(order.blocks))], batch_size)
 
 
-def check_list(rows: np.ndarray, total: int, followed: int, memory: str | int) -> np.ndarray:
+def check_list(rows: np.ndarray, total: int) -> np.ndarray:
     """Return a user's list as int64.
 
     Raises
     ------
     InputError
-        If it is no list of whole numbers, names rows that are not there, or is too much to hold.
+        If it is no list of whole numbers, or names rows that are not there.
     """
     listed = np.asarray(rows)
     if listed.ndim != 1 or listed.dtype.kind not in "iu" or len(listed) == 0:
@@ -154,17 +141,11 @@ def check_list(rows: np.ndarray, total: int, followed: int, memory: str | int) -
             f"the order names rows {listed.min()} to {listed.max()}, but the dataset has rows 0 "
             f"to {total - 1}"
         )
-    _check_room(total, followed, memory)
     return listed.astype(np.int64)
 
 
-def exact_rows(total: int, seed: int, followed: int, memory: str | int) -> np.ndarray:
-    """Return the exact shuffle's order, if memory can hold it and the followed columns."""
-    _check_room(total, followed, memory)
-    return exact_order(total, seed)
-
-
-def _check_room(total: int, followed: int, memory: str | int) -> None:
+def check_room(total: int, followed: int, memory: str | int) -> None:
+    """Refuse an order that is a list if memory cannot hold it and the followed columns."""
     needed, budget = total * (24 + 8 + 4 * followed), budget_of(memory)
     if needed > budget:
         raise InputError(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ooc.report.curves import Curve, Thinner, after
+from ooc.report.curves import Curve, Thinner, without_beginning
 
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300)
 
@@ -79,6 +79,6 @@ def test_intervals_keep_their_ends() -> None:
     assert (curve.low[0], curve.mean[0], curve.high[0]) == (1.0, 3.0, 9.0)
 
 
-def test_after_never_returns_nothing() -> None:
+def test_without_the_beginning_it_is_never_nothing() -> None:
     for count in (1, 2, 3, 50):
-        assert len(after(thinned([1.0] * count, 50), 0.9)) >= 1
+        assert len(without_beginning(thinned([1.0] * count, 50), 0.9)) >= 1

@@ -54,7 +54,7 @@ def test_what_the_lines_say(tmp_path: Path) -> None:
     assert history.best_validation == (0.6, 100)
     assert (history.last_loss, history.end.step, history.end.rows) == (0.4, 300, 3000)
     assert (history.memory_peak_bytes, history.memory_budget_bytes) == (70, 90)
-    assert history.checkpoints == ((100, 2.0),)
+    assert history.checkpoints == [(100, 2.0)]
     assert history.save_seconds == 0.5
     assert history.counts == {"train": 2, "validation": 2, "checkpoint": 1}
 
@@ -111,7 +111,7 @@ def test_a_resume_begins_a_new_part_and_counts_from_the_save(tmp_path: Path) -> 
     np.testing.assert_array_equal(loss.steps, [100, 200, 300, 400, np.nan, 300])
     # From step 200 at second 2: 1000 rows in 0.8 seconds.
     np.testing.assert_allclose(speed.mean, [1000, 1000, 1000, 1000, np.nan, 1250])
-    assert history.resumes == ((250, 2.5),)
+    assert history.resumes == [(250, 2.5)]
     assert history.end.step == 300
 
 

@@ -199,7 +199,7 @@ def test_what_is_refused(
     assert "run is a folder; name the file" in refused(capsys, "run", "--out", "run")
     assert "the folder no of a.html does not exist" in refused(capsys, "run", "--out", "no/a.html")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert "pip install 'ooc[pipelines]'" in refused(capsys, "none")
+    assert "pip install 'ooc[report]'" in refused(capsys, "none")
     with pytest.raises(InputError, match="matplotlib"):
         write_report(["run"], "a.html")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "run"]

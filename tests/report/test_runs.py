@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ooc.core.errors import InputError
 from ooc.report.history import History, read_history
-from ooc.report.runs import NOTHING, RESULTS, SETTINGS, _cells, read_runs
+from ooc.report.runs import NOTHING, RESULTS, SETTINGS, make_cells, part, read_runs
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -126,7 +126,7 @@ def test_a_run_without_a_description_is_reported_all_the_same(
 @settings(max_examples=25)
 @given(PARTS)
 def test_no_description_is_too_strange(history: History, strange: dict[str, Any]) -> None:
-    cells = _cells(history, [strange, description()], 0)
+    cells = make_cells(history, strange, [part(strange, "model"), {"name": "mlp"}])
     assert set(cells) == {*SETTINGS, *RESULTS}
     assert all(isinstance(cell, str) and len(cell) < 2000 for cell in cells.values())
 

@@ -185,8 +185,8 @@ def test_packing_and_unpacking_are_inverse() -> None:
     layout = RecordLayout.of(specs)
     arrays = {"X": np.arange(21, dtype=np.float32).reshape(7, 3), "y": np.arange(7, dtype=np.uint8)}
     order = np.array([3, 1, 6, 0, 2, 5, 4])
-    records = np.full((7, layout.record_bytes), 255, np.uint8)
-    layout.pack(arrays, np.arange(7, dtype=np.uint64), order, records)
+    memory = np.full(8 * layout.record_bytes, 255, np.uint8)
+    records = layout.pack(arrays, np.arange(7, dtype=np.uint64), order, memory)
     assert np.array_equal(records.view(np.uint64)[:, 0], order)
     out = {name: np.zeros_like(values) for name, values in arrays.items()}
     layout.unpack(records, np.argsort(order), out)
@@ -304,7 +304,7 @@ def test_a_disk_that_is_too_small_is_refused(
     sorted_rows: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 1000})()
-    monkeypatch.setattr("ooc.shuffle.external_sort.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("ooc.shuffle.workspace.shutil.disk_usage", lambda path: usage)
     with pytest.raises(InputError, match=r"of scratch and .* to stay, but .* has 1000 B free"):
         exact(sorted_rows, tmp_path / "new.zarr", MEMORY)
     assert [path.name for path in tmp_path.iterdir()] == ["sorted.zarr"]

@@ -1,0 +1,117 @@
+"""Where an exact shuffle works: one process at a time, with room enough, gone on with if it can."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from ooc.core.errors import InputError
+from ooc.core.sizes import format_size
+from ooc.shuffle.job import Job
+from ooc.store.chunks import open_reader
+from ooc.store.dataset import Dataset
+from ooc.store.writer import encode_chunk
+
+SAMPLED_BLOCKS = 16
+
+
+def check_destination(source: Dataset, destination: Path) -> None:
+    """Refuse a destination that exists, or that lies inside the source."""
+    if destination.exists():
+        raise InputError(f"{destination} already exists; choose another path or remove it first")
+    local = "://" not in source.path
+    if local and Path(source.path).resolve() in destination.resolve().parents:
+        raise InputError(
+            f"{destination} lies inside the source {source.path}; choose a path outside it"
+        )
+    if source.selection is not None:
+        raise InputError(f"{source.path} is one side of a split; shuffle the whole dataset first")
+
+
+def folders_beside(destination: Path) -> tuple[Path, Path]:
+    """Return the hidden folders of scratch files and of the store that is not whole yet."""
+    hidden = destination.parent / f".{destination.name}"
+    return Path(f"{hidden}.shuffle"), Path(f"{hidden}.partial")
+
+
+@contextmanager
+def workspace(source: Dataset, destination: Path, job: Job) -> Iterator[Path]:
+    """Make the folder of scratch files, which is this process's alone; in the end it goes.
+
+    What an earlier call of the very same job left is kept; what any other one did is removed.
+    """
+    folder, partial = folders_beside(destination)
+    _check_free_space(source, destination, job)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {destination.parent}: {error.strerror}; choose another folder"
+        ) from None
+    try:
+        _lock(descriptor, destination)
+        note, identity = folder / "job.json", json.dumps(job.identity(source))
+        if not note.exists() or note.read_text() != identity:
+            for file in folder.iterdir():
+                if file.name != "lock":
+                    file.unlink()
+            shutil.rmtree(partial, ignore_errors=True)
+            aside = note.with_suffix(".part")
+            aside.write_text(identity)
+            aside.rename(note)
+        yield folder
+    finally:
+        os.close(descriptor)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def file_bytes(folder: str | Path) -> int:
+    """Return the bytes of all files in a folder; of a remote one 0."""
+    if "://" in str(folder):
+        return 0
+    return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+
+
+def _lock(descriptor: int, destination: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(
+            f"another process is shuffling to {destination}; wait for it, or choose another path"
+        ) from None
+
+
+def _check_free_space(source: Dataset, destination: Path, job: Job) -> None:
+    parent = next(each for each in destination.resolve().parents if each.exists())
+    there = sum(map(file_bytes, folders_beside(destination)))
+    stays, free = _stored_bytes(source, job), shutil.disk_usage(parent).free
+    if job.scratch_bytes + stays - there > free:
+        raise InputError(
+            f"shuffling to {destination} will take about {format_size(job.scratch_bytes)} of "
+            f"scratch and {format_size(stays)} to stay, but {parent} has {format_size(free)} free; "
+            "choose another disk"
+        )
+
+
+def _stored_bytes(source: Dataset, job: Job) -> int:
+    """Return the bytes of the new store, as a mixed sample of rows is stored.
+
+    Sorted rows compress better than shuffled ones: the sample is of rows from all over.
+    """
+    blocks = min(SAMPLED_BLOCKS, -(-job.rows // job.chunk_rows))
+    each = max(1, min(job.chunk_rows, job.rows) // blocks)
+    starts = np.linspace(0, job.rows - each, blocks, dtype=int).tolist()
+    order = np.random.Generator(np.random.SFC64(0)).permutation(blocks * each)
+    stored = 0
+    for name in job.layout.names:
+        spec = source.arrays[name]
+        values = np.empty((blocks * each, *spec.shape[1:]), spec.dtype)
+        open_reader(source, name).read_runs([(start, start + each) for start in starts], values)
+        stored += len(encode_chunk(np.ascontiguousarray(values[order])))
+    return int(1.05 * stored * job.rows / (blocks * each)) + 2**20
