@@ -38,8 +38,8 @@ def normal(seed: int, row: int, number: int) -> float:
     Examples
     --------
     >>> numbers = [normal(3, row, 0) for row in range(4000)]
-    >>> abs(np.mean(numbers)) < 0.05, abs(np.std(numbers) - 1) < 0.05
-    (True, True)
+    >>> bool(abs(np.mean(numbers)) < 0.05 and abs(np.std(numbers) - 1) < 0.05)
+    True
     """
     one, other = uniform(seed, row, 2 * number), uniform(seed, row, 2 * number + 1)
     return math.sqrt(-2.0 * math.log(1.0 - one)) * math.cos(_TWO_PI * other)

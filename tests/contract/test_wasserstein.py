@@ -10,6 +10,7 @@ import ooc
 from contract.cases import grid_points
 from contract.wasserstein import WassersteinPair
 from ooc.core.errors import InputError
+from ooc.optim.schedules import cosine
 from ooc.training.watchers.callbacks import Situation
 
 
@@ -55,7 +56,7 @@ def test_rate_and_schedule_are_those_of_the_phase(tmp_path: Path, rng: np.random
     """A cosine spans the generator's own steps."""
     rows = write_dataset(tmp_path / "a.zarr", **grid_points(640, rng))
     model = WassersteinPair(hidden=6, critic_steps=1)
-    optimizer = ooc.optim.adam(0.01, schedule=ooc.optim.cosine())
+    optimizer = ooc.optim.adam(0.01, schedule=cosine())
     trainer = ooc.Trainer(model, optimizer, 64, memory="1GiB", log_every=1)
     run = trainer.fit(rows, 2)
     rates = [line["learning_rate"] for line in run.history if line["kind"] == "train"]
