@@ -37,9 +37,7 @@ class Stream:
         return Rows(held, order, starts.astype(np.int64), BLOCK)
 
 
-def stream_of(
-    arrays: Mapping[str, np.ndarray], cuts: Sequence[int] = (), seed: int = 0
-) -> Stream:
+def stream_of(arrays: Mapping[str, np.ndarray], cuts: Sequence[int] = (), seed: int = 0) -> Stream:
     """Shuffle blocks, cut them into windows before these blocks, and shuffle each window's rows."""
     rng, rows = np.random.default_rng(seed), len(arrays["X"])
     whole = rows // BLOCK

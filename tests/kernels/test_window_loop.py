@@ -82,9 +82,7 @@ def test_no_bit_depends_on_where_windows_and_calls_end(
     one = recut(stream, ())
     whole, loop = descend(model, one, [adam(0.1)], first, batch, most_rows=most_rows)
     many = recut(stream, sorted(places))
-    cut, other = descend(
-        model, many, [adam(0.1)], first, batch, sorted(stops), most_rows=most_rows
-    )
+    cut, other = descend(model, many, [adam(0.1)], first, batch, sorted(stops), most_rows=most_rows)
     assert np.array_equal(whole.parameters, cut.parameters)
     assert np.array_equal(whole.state, cut.state)
     assert np.array_equal(whole.totals, cut.totals)
