@@ -1,5 +1,6 @@
 """Window loops over arrays in memory: windows of any length, blocks from all over the dataset."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -45,7 +46,7 @@ def stream_of(arrays: Mapping[str, np.ndarray], cuts: Sequence[int] = (), seed: 
     if rows % BLOCK:  # the dataset's shorter last block is its last one here
         starts = np.append(starts, whole * BLOCK)
     edges, windows = [0, *sorted(cuts), len(starts)], []
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in itertools.pairwise(edges):
         held = starts[first:last]
         count = sum(min(BLOCK, rows - int(begin)) for begin in held)
         windows.append((held, rng.permutation(count).astype(np.int32)))
@@ -57,7 +58,7 @@ def recut(stream: Stream, places: Sequence[int]) -> Stream:
     visited = stream.visited
     assert np.all(visited >= 0), "rows of the dataset"
     edges, windows = [0, *sorted(places), len(visited)], []
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in itertools.pairwise(edges):
         wanted = visited[first:last]
         starts = np.unique(wanted // BLOCK) * BLOCK
         order = np.searchsorted(starts, wanted // BLOCK * BLOCK) * BLOCK + wanted % BLOCK

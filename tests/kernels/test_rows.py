@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ooc.core.compiler import lean_kernel
 from ooc.kernels.rows import (
     gather_integers_part,
     gather_part,
@@ -13,7 +14,6 @@ from ooc.kernels.rows import (
     tile_rows,
 )
 from ooc.kernels.share import Standard, call_gather, call_gather_integers
-from ooc.core.compiler import lean_kernel
 
 WHOLE = ["bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))]
 FLOATS = ["float16", "float32", "float64"]

@@ -1,5 +1,7 @@
 """From gradients of shares to a step: signal and noise, pieces, clipping, decay, terms."""
 
+import math
+
 import numpy as np
 import pytest
 from linear_twin import model_of, problem, twin
@@ -32,7 +34,7 @@ def test_even_and_odd_shares_tell_signal_and_noise(
     descents, loop = descend(model, stream, [sgd(1e-12)], first, batch, most_rows=most_rows)
     x, y, weights = (stream.arrays[role].astype(np.float64) for role in ("X", "y", "w"))
     share = loop.kernel.share_rows(batch)
-    assert share == min(most_rows, -(-(-(-batch // 2)) // 4) * 4)
+    assert share == min(most_rows, math.ceil(batch / 2 / 4) * 4)
     sums, visited = np.zeros(5), stream.visited
     for begin in range(0, ROWS, batch):
         rows = visited[begin : begin + batch]

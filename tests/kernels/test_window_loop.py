@@ -1,5 +1,7 @@
 """The window loop against a loop in NumPy: batches, stops, several models, and rows it refuses."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -118,8 +120,7 @@ def test_a_last_window_of_which_nothing_could_be_read_flushes_what_was_carried()
 def test_several_models_do_what_each_does_alone() -> None:
     """To the bit, also where one needs more state than another."""
     several = (sgd(0.5), adam(0.01, l1=1e-3), momentum(0.1, l2=0.1, clip_norm=0.1))
-    model, stream, first, _ = given_problem("logistic")
-    for model, stream, first in ((model, stream, first), network_problem()):
+    for model, stream, first in (given_problem("logistic")[:3], network_problem()):
         together, _ = descend(model, stream, several, first)
         for number, optimizer in enumerate(several):
             alone, _ = descend(model, stream, [optimizer], first)
@@ -229,7 +230,7 @@ def test_a_batch_size_may_change_between_steps() -> None:
     x, y, weights = (stream.arrays[role].astype(np.float64) for role in ("X", "y", "w"))
     expected, memory = first.copy(), adam(0.1).init(first.size)
     edges = [0, 50, 100, 150, 350, 550, 750, 950, ROWS]
-    for step, (begin, end) in enumerate(zip(edges, edges[1:], strict=False)):
+    for step, (begin, end) in enumerate(itertools.pairwise(edges)):
         batch = visited[begin:end]
         _, gradient = twin("logistic", x[batch], y[batch], weights[batch], expected, True, 1)
         adam(0.1).update(expected, gradient, memory, step)

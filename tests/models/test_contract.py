@@ -39,5 +39,5 @@ def test_a_touched_part_is_the_last_one_and_has_two_axes(
 
 def test_counts_of_targets_are_compared() -> None:
     check_target_size("linear", (2, 3), 6)
-    with pytest.raises(InputError, match="linear takes 2 target values a row, but .* have 3"):
+    with pytest.raises(InputError, match=r"linear takes 2 target values a row, but .* have 3"):
         check_target_size("linear", (3,), 2)

@@ -1,6 +1,6 @@
 """What models declare: defaults, shares, turns, arrays that travel, and what is refused."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,7 +41,7 @@ class Silent:
 
 @dataclass(frozen=True)
 class Asking(Silent):
-    needs: Needs = Needs()
+    needs: Needs = field(default_factory=Needs)
 
 
 def test_what_holds_where_nothing_is_declared() -> None:
