@@ -33,7 +33,7 @@ class ProgressDisplay:
         self._lock = threading.Lock()
         self._last_line = time.monotonic()
         self._before: Progress | None = None
-        self._waiting = ""
+        self._waiting, self._stage = "", ""
         self._bar = RichProgress(
             TextColumn(title),
             BarColumn(bar_width=24),
@@ -60,11 +60,19 @@ class ProgressDisplay:
         """Show where the work stands; threads may call it at the same time."""
         with self._lock:
             self._waiting = self._waits_for(progress)
-            text = describe(progress, self._waiting)
+            text = progress.text or describe(progress, self._waiting)
             if self._live:
+                if self._task is not None and progress.text != self._stage:
+                    self._bar.remove_task(self._task)
+                    self._task = None
+                self._stage = progress.text
                 if self._task is None:
                     self._task = self._bar.add_task(self._title, total=progress.total_rows, text="")
                 self._bar.update(self._task, completed=progress.rows, text=text)
+            elif progress.text and progress.text != self._stage:
+                # What is about to take seconds is said before it begins.
+                self._stage, self._last_line = progress.text, time.monotonic()
+                print(f"{self._title}: {text}", file=sys.stderr, flush=True)
             elif time.monotonic() - self._last_line >= LINE_SECONDS:
                 self._last_line = time.monotonic()
                 percent = 100 * progress.rows / progress.total_rows

@@ -1,6 +1,8 @@
 """How every kernel of this package is compiled: cached on disk, without the GIL, NaN kept."""
 
 from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 import numba
@@ -10,6 +12,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array, populate_array
+
+from ooc.core.compile_child import Compilation
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -81,14 +85,44 @@ def part(function: Callable[..., Any], signature: Any, **options: Any) -> Any:
     8.0
     """
     plain = getattr(function, "py_func", function)
-    name = (plain, signature)
-    if name not in _PARTS:
-        options = {"cache": True, "error_model": "numpy", "_nrt": False, **options}
-        _PARTS[name] = numba.cfunc(signature, **options)(plain)
-    return _PARTS[name]
+    options = {"cache": True, "error_model": "numpy", "_nrt": False, **options}
+    name = f"{plain.__module__}.{plain.__qualname__} {signature} {sorted(options.items())}"
+    if _LISTS and options["cache"]:
+        _LISTS[-1].append(Compilation(name, partial(_part, plain, name, signature, options)))
+        return _NOWHERE
+    return _part(plain, name, signature, options)
 
 
-_PARTS: dict[tuple[Callable[..., Any], Any], Any] = {}
+def _part(plain: Callable[..., Any], name: str, signature: Any, options: Any) -> Any:
+    known = (plain, name)
+    if known not in _PARTS:
+        _PARTS[known] = numba.cfunc(signature, **options)(plain)
+    return _PARTS[known]
+
+
+_PARTS: dict[tuple[Callable[..., Any], str], Any] = {}
+_LISTS: list[list[Compilation]] = []
+_NOWHERE = SimpleNamespace(address=0)
+
+
+def parts_of(make: Callable[[], object]) -> list[Compilation]:
+    """Return the parts that are asked for while something is made, none of them compiled.
+
+    What is made is of no use: its parts have the address 0.
+    """
+    _LISTS.append([])
+    try:
+        make()
+    finally:
+        found = _LISTS.pop()
+    return found
+
+
+def kernel_for(function: Any, *given: Any) -> Compilation:
+    """Return the compilation of a kernel for arguments like these."""
+    types_ = tuple(numba.typeof(each) for each in given)
+    name = f"{function.py_func.__module__}.{function.py_func.__qualname__} {types_}"
+    return Compilation(name, partial(function.compile, types_))
 
 
 def by_address(signature_of: Callable[[tuple[Any, ...]], Any]) -> Any:

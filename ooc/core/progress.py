@@ -24,6 +24,8 @@ class Progress:
         Where training stands; 0 in other work.
     loss
         Mean loss since the report before, or None where there is none.
+    text
+        What is being done, where it is not the work itself; rows are then pieces of that.
     """
 
     rows: int
@@ -35,6 +37,7 @@ class Progress:
     step: int = 0
     epoch: int = 0
     loss: float | None = None
+    text: str = ""
 
 
 Report = Callable[[Progress], None]

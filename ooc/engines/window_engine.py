@@ -18,7 +18,7 @@ from ooc.kernels.gradient_sums import note_gradient
 from ooc.models.bad_rows import explain, place_of
 from ooc.models.contract import Model
 from ooc.models.declarations import arrays_of, kernel_of, types_of
-from ooc.models.loop import PIECE, Rows, WindowLoop, columns_of, parallel_threads
+from ooc.models.loop import PIECE, Rows, Vectors, WindowLoop, columns_of, parallel_threads
 from ooc.optim import sgd
 from ooc.optim.settings import rate_at
 from ooc.optim.step import real_of, update_of
@@ -40,15 +40,14 @@ class WindowEngine:
         self.descents, self._model, plan = descents, model, loader.plan
         if loop is None:
             updates = update_addresses(model, descents)
+            vectors = descents.vectors(model.layout(loader.dataset.row_shape))
             loop = make_loop(
-                model, loader.dataset, descents, updates, plan.batch_size, plan.largest_batch
+                model, loader.dataset, vectors, updates, plan.batch_size, plan.largest_batch
             )
         self._loop = loop
         self._loop.begin(loader.step, prefix(loader.plan.order.seed, Purpose.BATCH))
-        kernel, several = self._loop.kernel, self._loop.threads > 1
-        # Shares that are as large as they get are worth a thread's while.
-        worth = kernel.share_rows(loader.plan.batch_size) == kernel.most_rows
-        self.choice = ParallelChoice(several and worth, several and kernel.eager)
+        possible = self._loop.goes_parallel
+        self.choice = ParallelChoice(possible, possible and self._loop.kernel.eager)
         self._window: Window | None = None
 
     @property
@@ -155,7 +154,7 @@ class NotingEngine(WindowEngine):
         loop = make_loop(
             model,
             loader.dataset,
-            descents,
+            descents.vectors(model.layout(loader.dataset.row_shape)),
             np.full((1, 1), note, np.int64),
             loader.plan.batch_size,
             piece=parameters.size,
@@ -167,15 +166,15 @@ class NotingEngine(WindowEngine):
 def make_loop(
     model: Model,
     dataset: Dataset,
-    descents: Descents,
+    vectors: Vectors,
     updates: np.ndarray,
     batch_size: int,
     largest_batch: int = 0,
     piece: int = PIECE,
 ) -> WindowLoop:
     """Bind a model's kernel, and the updates of its descents, to the window loop."""
-    layout, parameters = model.layout(dataset.row_shape), descents.parameters[0]
-    kernel = kernel_of(model, layout, parameters)
+    layout = model.layout(dataset.row_shape)
+    kernel = kernel_of(model, layout, vectors.parameters[0])
     assert kernel is not None, f"{model.name} has a kernel"
     columns = columns_of(model, types_of(dataset, arrays_of(model, dataset)), dataset.roles)
     # A thread that has no share left is to sleep, not to spin for milliseconds: readers, and
@@ -187,7 +186,7 @@ def make_loop(
         layout,
         kernel,
         columns,
-        descents.vectors(layout),
+        vectors,
         updates,
         batch_size,
         largest_batch,

@@ -318,7 +318,7 @@ class WindowLoop:
             else gather_part(column.dtype, dtype)
             for column in columns
         ]
-        self._drivers = {False: _drivers(dtype, False)}
+        self._drivers = {False: drivers(dtype, False)}
         self.scratch = self._make_scratch(dtype, models, len(terms_of(model)), len(pieces))
         self._kept: dict[str, np.ndarray] = {
             **self.scratch,
@@ -376,6 +376,12 @@ class WindowLoop:
                 merge_touched=part(merge_touched, places.merge_touched_of(real_of(dtype))).address,
                 step_touched=part(step_touched, places.step_touched_of(real_of(dtype))).address,
             )
+
+    @property
+    def goes_parallel(self) -> bool:
+        """Whether shares may go to several threads: they are as large as they get, or eager."""
+        is_large = self.sizes.share_rows == self.kernel.most_rows
+        return self.threads > 1 and (is_large or self.kernel.eager)
 
     @property
     def step(self) -> int:
@@ -442,7 +448,7 @@ class WindowLoop:
             line[:] = gather.address, array.ctypes.data, column.values, column.place, column.start
         parallel = self.parallel and self.threads > 1
         if parallel not in self._drivers:
-            self._drivers[parallel] = _drivers(self._one.dtype, parallel)
+            self._drivers[parallel] = drivers(self._one.dtype, parallel)
         if parallel:
             numba.set_num_threads(self.threads)
         shares, pieces = self._drivers[parallel]
@@ -498,7 +504,7 @@ class WindowLoop:
         }
 
 
-def _drivers(dtype: Any, parallel: bool) -> tuple[int, int]:
+def drivers(dtype: Any, parallel: bool) -> tuple[int, int]:
     """Return the addresses of what works off shares, and pieces."""
     real = real_of(dtype)
     shares, pieces = places.whole_of(real), places.run_pieces_of(real)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ooc.core.compile_child import compile_missing
 from ooc.core.errors import InputError
 from ooc.core.process import peak_bytes
 from ooc.core.sizes import format_size
@@ -17,7 +18,13 @@ from ooc.models.contract import Layout, Model
 from ooc.runs import checkpoint
 from ooc.runs.evaluation import evaluate_batches
 from ooc.runs.run_directory import read_history
-from ooc.runs.scoring import check_scorable, check_targets, outputs_of_zeros, scoring_loader
+from ooc.runs.scoring import (
+    check_scorable,
+    check_targets,
+    outputs_of_zeros,
+    scoring_kernels,
+    scoring_loader,
+)
 from ooc.store.dataset import Dataset
 from ooc.store.writer import Field, create
 from ooc.stream.loader import Batch, Loader
@@ -78,6 +85,7 @@ class Run:
         """
         check_targets(self.model, dataset)
         loader = self._loader(dataset, memory, with_target=True)
+        compile_missing(scoring_kernels(self.model, dataset), report)
         begun = time.perf_counter()
         found = evaluate_batches(self.model, self.parameters, _reported(loader, report))
         seconds = time.perf_counter() - begun

@@ -1,15 +1,18 @@
 """How rows are read to be scored: in order, a few at a time, beside whatever else is in memory."""
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from ooc import metrics
-from ooc.core.errors import InputError
+from ooc.core.compile_child import Compilation
+from ooc.core.errors import DataError, DivergedError, InputError
 from ooc.engines.engine import scoring_bytes
 from ooc.models.contract import Layout, Model
+from ooc.models.declarations import arrays_of, dtype_of
 from ooc.store.dataset import Dataset
-from ooc.stream.loader import Loader
+from ooc.stream.loader import Batch, Loader
 from ooc.stream.plan import Demand
 
 # Rows that are scored at a time: the bytes of their features and outputs, so that neither wide
@@ -88,3 +91,22 @@ def scoring_loader(
         shuffle="none",
         **options,
     )
+
+
+def scoring_kernels(model: Model, dataset: Dataset) -> list[Compilation]:
+    """Return the compilations that measuring a model on a dataset needs: a rehearsal on zeros."""
+    names = arrays_of(model, dataset)
+    specs = dataset.specs(names)
+    arrays = {spec.name: np.zeros((2, *spec.shape[1:]), spec.dtype) for spec in specs}
+    kinds = sorted(f"{name}:{values.dtype}" for name, values in arrays.items())
+    batch = Batch(arrays=arrays, roles=dataset.roles, rows=np.arange(2), step=0, seed=0)
+
+    def rehearse() -> None:
+        states: metrics.States = {}
+        layout = model.layout(dataset.row_shape)
+        with suppress(DataError, DivergedError):
+            parameters = np.zeros(layout.size, dtype_of(model))
+            metrics.update(states, model.measure(parameters, batch))
+            metrics.values(states)
+
+    return [Compilation(f"scoring {model.to_config()} {kinds}", rehearse)]

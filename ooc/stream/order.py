@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ooc.core.compiler import exact_kernel
+from ooc.core.compile_child import Compilation
+from ooc.core.compiler import exact_kernel, kernel_for
 from ooc.core.errors import InputError
 from ooc.core.hashing import GOLDEN, mix
 from ooc.core.random_keys import Purpose, key
@@ -355,3 +356,13 @@ SHUFFLES = {
     "blocks": Shuffle(shuffled, position_of, permute),
     "none": Shuffle(_as_stored, _same_position, _count_up),
 }
+
+
+def order_kernels() -> list[Compilation]:
+    """Return the compilations that any order of rows needs."""
+    places = np.zeros(1, np.int64)
+    return [
+        kernel_for(shuffled, places, 1, 1),
+        kernel_for(position_of, 1, 1, 1),
+        kernel_for(permute, np.zeros(1, np.int32), 1),
+    ]

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ooc.core.compile_child import compile_missing
 from ooc.core.errors import InputError
 from ooc.engines.engine import engine_bytes, make_engine
+from ooc.engines.kernels import engine_kernels
 from ooc.engines.train_state import start
 from ooc.metrics import Report, silent
 from ooc.models.contract import Layout, Model
@@ -17,7 +19,7 @@ from ooc.optim import Method, Optimizer, as_method, method_from_config
 from ooc.runs import checkpoint
 from ooc.runs.run import Run, load
 from ooc.runs.run_directory import cut_history, locked
-from ooc.runs.scoring import check_scorable, check_targets
+from ooc.runs.scoring import check_scorable, check_targets, scoring_kernels
 from ooc.store.dataset import Dataset
 from ooc.store.fingerprint import fingerprint
 from ooc.stream.loader import Loader
@@ -241,6 +243,7 @@ class Trainer:
             loader.load_state_dict(saved["position"])
             if saved["finished"]:
                 return load(run_dir, model)
+            _compile(model, loader, [self._method], held_out, report)
             descents = load_descents(method_from_config(saved["optimizer"]), arrays, model)
             session = Session(
                 model,
@@ -304,7 +307,9 @@ class Trainer:
                 checkpoint.check_run_dir(folder)
         loaders = self._loaders(dataset, self.model, list(methods.values()))
         with nullcontext() if run_dir is None else locked(Path(run_dir)):
-            session, held_out = self._begin(dataset, methods, epochs, folders, loaders)
+            session, held_out = self._begin(
+                dataset, methods, epochs, folders, loaders, watch.report
+            )
             watchers = make_watchers(watch, session, held_out)
             return fit_session(session, watchers, resumed=False)
 
@@ -315,6 +320,7 @@ class Trainer:
         epochs: int,
         folders: Sequence[Path],
         loaders: tuple[Loader, Loader | None],
+        report: Report,
     ) -> tuple[Session, Loader | None]:
         """Find in the data what is not given, and start every descent."""
         loader, held_out = loaders
@@ -322,6 +328,7 @@ class Trainer:
         model = prepared.model
         if model != self.model:
             loader, held_out = self._loaders(dataset, model, list(methods.values()))
+        _compile(model, loader, list(methods.values()), held_out, report)
         layout = _layout(model, dataset)
         parameters = first_parameters(model, layout, self.stream.seed, prepared.parts)
         known, found = with_rates(list(methods.values()), model, loader, parameters, epochs)
@@ -380,3 +387,18 @@ class Trainer:
 
 def _layout(model: Model, dataset: Dataset) -> Layout:
     return model.layout(dataset.row_shape)
+
+
+def _compile(
+    model: Model,
+    loader: Loader,
+    methods: Sequence[Method],
+    held_out: Loader | None,
+    report: Report,
+) -> None:
+    """Have the kernels compiled that the cache lacks, before the run takes memory."""
+    dataset, plan = loader.dataset, loader.plan
+    wanted = engine_kernels(model, dataset, methods, plan.largest_batch)
+    if held_out is not None:
+        wanted += scoring_kernels(model, held_out.dataset)
+    compile_missing(wanted, report)

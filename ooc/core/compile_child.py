@@ -1,0 +1,112 @@
+"""Kernels that the cache lacks are compiled in short-lived children, before a run takes memory.
+
+What a compiler takes, some hundred MiB, is thus never part of a run. Children are forks: they know
+what is to be compiled without being told. Where a child fails, the kernel is compiled here.
+"""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ooc.core.kernel_cache import is_ready, mark_ready
+from ooc.core.progress import Progress, Report
+
+# A child that has finished nothing for so long is given up.
+PATIENCE_SECONDS = 120.0
+MOST_CHILDREN = 2
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """One kernel to be compiled.
+
+    Attributes
+    ----------
+    name
+        What it is known by in the cache: function, types and options.
+    compile
+        Compiles it, or loads it.
+    """
+
+    name: str
+    compile: Callable[[], object]
+
+
+def compile_missing(wanted: Sequence[Compilation], report: Report) -> int:
+    """Compile the kernels that the cache lacks; return how many those were.
+
+    Progress is told as kernels done, of all that are missing.
+    """
+    named = {each.name: each for each in wanted}
+    missing = [each for name, each in named.items() if not is_ready(name)]
+    if not missing:
+        return 0
+    # Two children must not write one function's index at the same time.
+    groups: dict[str, list[Compilation]] = {}
+    for each in missing:
+        groups.setdefault(each.name.partition(" ")[0], []).append(each)
+    jobs = list(groups.values())
+    text = f"compiling {len(missing)} kernels, once on this machine"
+    begun, done = time.perf_counter(), 0
+    tell_all = _told(report, text, len(missing), begun)
+    tell_all(0)
+    queue_out, queue_in = os.pipe()
+    result_out, result_in = os.pipe()
+    for number in range(len(jobs)):
+        os.write(queue_in, number.to_bytes(2, "little"))
+    os.close(queue_in)
+    cores = min(MOST_CHILDREN, len(os.sched_getaffinity(0)))
+    children = [_fork(jobs, queue_out, result_in) for _ in range(cores)]
+    os.close(queue_out)
+    os.close(result_in)
+    try:
+        while True:
+            ready, _, _ = select.select([result_out], [], [], PATIENCE_SECONDS)
+            told = os.read(result_out, 1) if ready else b""
+            if not told:
+                break
+            done += 1
+            tell_all(done)
+    finally:
+        os.close(result_out)
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(child, 0)
+    for each in missing:
+        if not is_ready(each.name):
+            each.compile()
+            mark_ready(each.name)
+    return len(missing)
+
+
+def _told(report: Report, text: str, total: int, begun: float) -> Callable[[int], None]:
+    def tell(done: int) -> None:
+        report(Progress(done, total, 0, time.perf_counter() - begun, text=text))
+
+    return tell
+
+
+def _fork(jobs: Sequence[Sequence[Compilation]], queue: int, result: int) -> int:
+    """Start a child that takes numbers of jobs from a queue, until there are none left."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        # A parent that dies takes the queue with it; what is begun is finished, no more.
+        while taken := os.read(queue, 2):
+            for each in jobs[int.from_bytes(taken, "little")]:
+                each.compile()
+                mark_ready(each.name)
+                os.write(result, b".")
+    finally:
+        # No handlers, no buffers of the parent's.
+        os._exit(0)
+    return 0

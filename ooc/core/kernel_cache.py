@@ -1,0 +1,93 @@
+"""Where compiled kernels are kept: a folder that an edit, an upgrade or another machine renames.
+
+Numba looks at the file of a kernel and not at those of the kernels that it calls, so that a kernel
+would be served stale after an upgrade. So the folder is named by the hash of all sources of this
+package, and of what compiles them for which processor.
+"""
+
+import atexit
+import contextlib
+import hashlib
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import llvmlite.binding as llvm
+import numba
+
+from ooc.version import VERSION
+
+PACKAGE = Path(__file__).resolve().parent.parent
+# Folders of other versions that are kept: two environments in turn do not compile each time.
+KEPT = 4
+_PREFIX = f"ooc-{VERSION}-"
+
+
+def cache_name(package: Path = PACKAGE) -> str:
+    """Return the folder's name: of the sources of a package, of Numba and of the processor."""
+    digest = hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        digest.update(str(file.relative_to(package)).encode() + b"\0" + file.read_bytes())
+    features = llvm.get_host_cpu_features().flatten()
+    for text in (numba.__version__, platform.python_version(), llvm.get_host_cpu_name(), features):
+        digest.update(text.encode() + b"\0")
+    return f"{_PREFIX}{digest.hexdigest()[:16]}"
+
+
+def cache_folder() -> Path:
+    """Return the folder for this machine's kernels, made if it is not there yet.
+
+    It lies in ``NUMBA_CACHE_DIR``, or the user's cache. Where neither can be written, it is one of
+    this process alone, and a line on standard error says so.
+    """
+    given, home = os.environ.get("NUMBA_CACHE_DIR"), os.environ.get("XDG_CACHE_HOME")
+    base = Path(given) if given else Path(home or Path("~/.cache").expanduser(), "ooc")
+    folder = base / cache_name()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        os.utime(folder)
+        _remove_old(base, folder)
+    except OSError as error:
+        folder = Path(tempfile.mkdtemp(prefix="ooc-kernels-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        print(
+            f"ooc: kernels cannot be kept in {base} ({error.strerror}), so that each process "
+            "compiles its own; set NUMBA_CACHE_DIR to a folder that can be written",
+            file=sys.stderr,
+        )
+    return folder
+
+
+def _remove_old(base: Path, current: Path) -> None:
+    """Remove all but the folders that were used last; one that vanishes meanwhile is no matter."""
+    others = []
+    for path in base.glob("ooc-*-????????????????"):
+        with contextlib.suppress(OSError):
+            if path != current:
+                others.append((path.stat().st_mtime, path))
+    for _, path in sorted(others, reverse=True)[KEPT - 1 :]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+FOLDER = cache_folder()
+setattr(numba.config, "CACHE_DIR", str(FOLDER))  # noqa: B010  Numba declares none of its settings
+
+
+def is_ready(name: str) -> bool:
+    """Tell whether a kernel of this name was compiled to the end before."""
+    return _mark(name).exists()
+
+
+def mark_ready(name: str) -> None:
+    """Note that a kernel of this name lies in the cache."""
+    with contextlib.suppress(OSError):
+        _mark(name).touch()
+
+
+def _mark(name: str) -> Path:
+    return FOLDER / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.ready"

@@ -1,0 +1,71 @@
+"""What an engine will call, listed before it is made: so that a child compiles what is missing."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from ooc.core.compile_child import Compilation
+from ooc.core.compiler import kernel_for, parts_of
+from ooc.engines.window_engine import make_loop
+from ooc.kernels.counters import TOTALS
+from ooc.kernels.window_loop import run_window
+from ooc.kernels.work import WORK
+from ooc.models.contract import Model
+from ooc.models.declarations import dtype_of, phases_of, terms_of
+from ooc.models.loop import Vectors, drivers
+from ooc.optim import Method, sgd
+from ooc.optim.penalties import clip_scale
+from ooc.optim.settings import SETTINGS, rate_at
+from ooc.optim.step import step_piece
+from ooc.store.dataset import Dataset
+from ooc.stream.order import order_kernels
+
+
+def engine_kernels(
+    model: Model, dataset: Dataset, methods: Sequence[Method], batch_size: int
+) -> list[Compilation]:
+    """Return the compilations that training needs: the loop, its parts, and the order of rows."""
+    layout, dtype = model.layout(dataset.row_shape), dtype_of(model)
+    settings, gradient, mask = np.zeros(SETTINGS), np.zeros(1), np.zeros(1, np.bool_)
+    found = [
+        *order_kernels(),
+        kernel_for(rate_at, settings, 0),
+        *parts_of(lambda: _updates(model, methods, dtype)),
+    ]
+    if hasattr(model, "kernel"):
+        steps = {dtype} if any(each.optimizer is not None for each in methods) else set()
+        exact = {np.dtype(np.float64)} if any(each.full is not None for each in methods) else set()
+        for each in sorted(steps | exact, key=str):
+            found += parts_of(partial(_loop, model, dataset, each, batch_size))
+            found.append(kernel_for(run_window, np.zeros(1, WORK), each.type(1)))
+        return found
+    piece = (1, np.zeros(1, dtype), gradient, np.zeros((0, layout.size)), settings, 0.0, 0)
+    found.append(kernel_for(step_piece, *piece, mask, 0, 1.0))
+    return [*found, kernel_for(clip_scale, gradient, settings)]
+
+
+def _updates(model: Model, methods: Sequence[Method], dtype: np.dtype) -> None:
+    """Ask for all updates and schedules, and for the step without length of a range test."""
+    sgd(1.0).address(dtype)
+    own = [phase.optimizer for phase in phases_of(model)]
+    for optimizer in (*(method.optimizer for method in methods), *own):
+        if optimizer is not None:
+            optimizer.address(dtype)
+            optimizer.rates.address()
+
+
+def _loop(model: Model, dataset: Dataset, dtype: np.dtype, batch_size: int) -> None:
+    """Ask for a loop and all that it may call; memory that nobody touches takes no room."""
+    layout, phases = model.layout(dataset.row_shape), len(phases_of(model))
+    vectors = Vectors(
+        np.zeros((1, layout.size), dtype),
+        np.zeros((1, 0, layout.size)),
+        np.zeros((1, phases * SETTINGS)),
+        np.zeros(layout.size, np.bool_),
+        np.ones(1, np.bool_),
+        np.zeros((1, TOTALS + len(terms_of(model)))),
+    )
+    loop = make_loop(model, dataset, vectors, np.zeros((1, phases), np.int64), batch_size)
+    if loop.goes_parallel:
+        drivers(dtype, parallel=True)
