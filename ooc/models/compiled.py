@@ -1,5 +1,6 @@
 """What models with a kernel share: a batch's gradient, its loss beside scores, its settings."""
 
+import math
 from dataclasses import fields, replace
 from typing import Any, ClassVar
 
@@ -62,6 +63,8 @@ class CompiledModel:
         DataError, DivergedError
             If a target is not valid or a value is not finite; its row is named.
         """
+        if getattr(self, "class_weights", None) == BALANCED:
+            raise InputError("classes have not been counted yet; give the model to a trainer")
         layout = self.layout(batch.features.shape[1:])
         kernel = self.kernel(layout, parameters)
         status, row, loss = batch_gradient(self, kernel, parameters, batch, out_grad)  # type: ignore[arg-type]
@@ -166,6 +169,16 @@ def checked_class_weights(given: Any, name: str, classes: int) -> Any:
             f"{name} takes {classes} finite class weights of 0 or more, not {list(weights)}"
         )
     return weights
+
+
+def label_weights_of(model: Any) -> tuple[float, ...]:
+    """Return the weights of a model's classes; empty for ones.
+
+    NaN where classes have not been counted yet: a kernel's sizes can be told before they are, but
+    nothing can be learned with it.
+    """
+    given = getattr(model, "class_weights", None)
+    return (math.nan,) * model.class_count if given == BALANCED else tuple(given or ())
 
 
 def settled(model: Any, statistics: Statistics) -> Prepared:

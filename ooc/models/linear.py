@@ -5,16 +5,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from ooc.core.errors import InputError
 from ooc.kernels import linear as kernels
 from ooc.kernels.losses import Loss
 from ooc.kernels.rows import tile_rows
 from ooc.metrics.measured import Labels, Measured, Numbers, label_answers
 from ooc.models.compiled import (
-    BALANCED,
     CompiledModel,
     as_reals,
     constant_of,
+    label_weights_of,
     loss_of,
     measured_loss,
     numbers_of,
@@ -72,10 +71,7 @@ class LinearFamily(CompiledModel):
     @property
     def label_weights(self) -> tuple[float, ...]:
         """What losses of each label are multiplied with in training; empty for ones."""
-        given = getattr(self, "class_weights", None)
-        if given == BALANCED:
-            raise InputError("classes have not been counted yet; give the model to a trainer")
-        return given or ()
+        return label_weights_of(self)
 
     @property
     def outputs(self) -> int:

@@ -10,7 +10,13 @@ from ooc.core.errors import InputError
 from ooc.kernels.losses import Loss
 from ooc.metrics.measured import Labels, Numbers, label_answers, number_answers
 from ooc.models.classification import Logistic, Softmax
-from ooc.models.compiled import BALANCED, as_reals, checked_class_weights, constant_of, loss_of
+from ooc.models.compiled import (
+    as_reals,
+    checked_class_weights,
+    constant_of,
+    label_weights_of,
+    loss_of,
+)
 from ooc.models.contract import check_target_size
 from ooc.models.network import DenseNetwork, check_width
 from ooc.models.own_loss import OwnLoss
@@ -105,9 +111,7 @@ class MLP(DenseNetwork):
     @property
     def label_weights(self) -> tuple[float, ...]:
         """What losses of each label are multiplied with in training; empty for ones."""
-        if self.class_weights == BALANCED:
-            raise InputError("classes have not been counted yet; give the model to a trainer")
-        return tuple(self.class_weights or ())  # type: ignore[arg-type]
+        return label_weights_of(self)
 
     @property
     def targets(self) -> str:
