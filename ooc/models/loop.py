@@ -195,10 +195,12 @@ def loop_bytes(
     integers = width_of(columns, places.INTEGERS)
     values = sum(column.values for column in columns) - integers + kernel.own_values
     threads = sizes.threads * (sizes.share_rows * (item * values + 8 * integers) + 16 * PIECE)
+    threads += 8 * sizes.share_rows
     terms = len(terms_of(model))
     slots = models * sizes.slots * (item * sizes.gradient + 8 * (terms + sizes.capacity + 3))
     folded = models * 16 * layout.size if sizes.shares > sizes.slots else 0
-    merged = 5 * 8 * sizes.slots * sizes.capacity + 8 * sizes.slots * sizes.gradient
+    touched = sizes.slots * sizes.capacity
+    merged = 8 * touched + (16 << (2 * touched).bit_length()) + 8 * sizes.slots * sizes.gradient
     pieces = 64 * (layout.size // PIECE + 2 * len(layout.shapes) + 1)
     return threads + slots + folded + (merged if sizes.capacity else 8 * layout.size) + pieces
 

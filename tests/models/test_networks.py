@@ -61,7 +61,8 @@ def test_gradient_is_that_of_the_numpy_twin(
     gradient = np.empty(layout.size)
     with pytest.MonkeyPatch.context() as patched:
         if shared:
-            patched.setattr("ooc.kernels.network_memory.SHARE_WORK", 0)
+            patched.setattr("ooc.models.network.SHARE_ROWS", 8)
+            patched.setattr("ooc.models.network.SHARE_WORK", 0)
         loss = model.loss_and_grad(parameters, batch, gradient)
     expected, slope = loss_and_gradient(layout, parameters, x, y, head, 0.01)
     assert loss == pytest.approx(expected, rel=1e-5)

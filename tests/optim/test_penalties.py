@@ -54,7 +54,7 @@ def without_decay(name: str) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.2])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", RATES)
 def test_an_l1_penalty_finds_the_zeros_of_scikit_learn(name: str, l2: float) -> None:
     """Lasso, and elastic net: the same coefficients, and zeros that are exactly zero."""
     l1 = 0.3
