@@ -163,10 +163,6 @@ class FileReader:
         flags = os.O_RDONLY | os.O_CLOEXEC | (os.O_DIRECT if mode == "direct" else 0)
         self._open = lru_cache(MOST_OPEN_FILES)(partial(_OpenFile, flags=flags))
 
-    def size(self, path: str) -> int:
-        """Return a file's bytes."""
-        return Path(path).stat().st_size
-
     def read(self, request: Request) -> memoryview:
         """Return the bytes of a range, valid until this thread reads again.
 
