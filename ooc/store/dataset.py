@@ -20,21 +20,7 @@ MISSING_CHUNKS = ("raise", "fill")
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """What the readers and the plan need to know of one array.
-
-    Attributes
-    ----------
-    name
-        Its name in the group.
-    shape
-        Its shape; axis 0 is rows.
-    dtype
-        Its numeric dtype.
-    chunks
-        Shape of its chunks, the inner ones when it is sharded.
-    shards
-        Shape of its shards, or None.
-    """
+    """What the readers and the plan need to know of one array; chunks are the inner ones."""
 
     name: str
     shape: tuple[int, ...]
@@ -106,8 +92,6 @@ class Dataset:
 
     Attributes
     ----------
-    path
-        Where it is: a folder or a URL.
     arrays
         Every numeric array that shares axis 0, by name.
     features, target, weight
@@ -153,13 +137,7 @@ class Dataset:
         return self.features, self.target, self.weight
 
     def specs(self, names: tuple[str, ...]) -> tuple[ArraySpec, ...]:
-        """Return the arrays with these names.
-
-        Raises
-        ------
-        InputError
-            If one is not there.
-        """
+        """Return the arrays with these names; refuse those that are not there."""
         for name in names:
             if name not in self.arrays:
                 known = ", ".join(self.arrays)
@@ -221,18 +199,16 @@ def open(
         group = _open_group(path, storage_options)
         arrays = _arrays_of(group, wanted, may_refuse_listing="://" in path)
         members = {name: spec_of(name, array) for name, array in sorted(arrays.items())}
-    named = {"features": features, "target": target, "weight": weight}
-    for role, name in named.items():
+    roles = {"features": features, "target": target, "weight": weight}
+    for role, name in roles.items():
         if name is not None and name not in members:
             raise InputError(
                 f"{path} has no array {name!r} for {role}; it has: {', '.join(members) or 'none'}; "
                 f"name the right one with {role}="
             )
-    roles = {
-        "features": features,
-        "target": target or ("y" if "y" in members else None),
-        "weight": weight or ("weight" if "weight" in members else None),
-    }
+    target = target or ("y" if "y" in members else None)
+    weight = weight or ("weight" if "weight" in members else None)
+    roles = {"features": features, "target": target, "weight": weight}
     used = {role: members[name] for role, name in roles.items() if name is not None}
     _check_usable(path, used)
     rows = members[features].shape[0]
@@ -245,8 +221,8 @@ def open(
         path,
         aligned,
         features,
-        roles["target"],
-        roles["weight"],
+        target,
+        weight,
         dict(group.attrs),
         missing,
         storage_options,
@@ -323,8 +299,13 @@ def _check_usable(path: str, used: Mapping[str, ArraySpec]) -> None:
             )
     if first.shape[0] == 0 or math.prod(first.shape[1:]) == 0:
         raise InputError(f"array {first.name} of {path} is empty: its shape is {first.shape}")
-    weight = used.get("weight")
-    if weight is not None and math.prod(weight.shape[1:]) != 1:
+    if "weight" in used:
+        check_one_number_a_row(path, used["weight"])
+
+
+def check_one_number_a_row(path: str, spec: ArraySpec) -> None:
+    """Refuse an array that has more than one number a row."""
+    if math.prod(spec.shape[1:]) != 1:
         raise InputError(
-            f"array {weight.name} of {path} has shape {weight.shape}; it needs one number a row"
+            f"array {spec.name} of {path} has shape {spec.shape}; it needs one number a row"
         )

@@ -16,13 +16,6 @@ SPAN_ROWS = 64
 def fingerprint(dataset: Dataset, names: Sequence[str], io: str = "auto") -> dict[str, Any]:
     """Return what tells a dataset from another one, JSON-ready.
 
-    Parameters
-    ----------
-    names
-        The arrays that are used.
-    io
-        How files are read.
-
     Returns
     -------
     dict
