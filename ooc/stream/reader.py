@@ -65,8 +65,6 @@ class Window(ByRole):
     ----------
     arrays
         For each array (rows, ...), views of a slab: valid until the next window is asked for.
-    roles
-        Names of the arrays that are features, target and weight.
     order
         (rows,) int32 places in the arrays.
     start
@@ -123,19 +121,6 @@ def transfers_rows() -> bool:
 class WindowReader:
     """Reads windows ahead of their use; a context manager.
 
-    Parameters
-    ----------
-    dataset
-        What to read.
-    names
-        Arrays to read.
-    plan
-        Order, budget and readers.
-    io
-        How files are read, see `ooc.store.chunks.files.choose_mode`.
-    on_bad_chunk
-        "raise", or "skip": leave out the rows of chunks that cannot be read.
-
     Attributes
     ----------
     bad_chunks
@@ -179,8 +164,7 @@ class WindowReader:
         return sum(source.retries for source in self._sources.values())
 
     def __enter__(self) -> "WindowReader":
-        for _ in range(self._slab_count):
-            self._slabs.append(self._new_slab())
+        self._slabs = [self._new_slab() for _ in range(self._slab_count)]
         return self
 
     def __exit__(
@@ -201,14 +185,13 @@ class WindowReader:
         once would grow.
         """
         rows = self._order.window_rows
-        wanted = {name: ((rows, *spec.shape[1:]), spec.dtype) for name, spec in self._specs.items()}
-        wanted[""] = ((rows,), np.dtype(np.int32))
+        wanted = {name: (spec.shape[1:], spec.dtype) for name, spec in self._specs.items()}
+        wanted[""] = ((), np.dtype(np.int32))
         arrays = {}
-        for name, (shape, dtype) in wanted.items():
+        for name, (row_shape, dtype) in wanted.items():
+            shape = (rows, *row_shape)
             size = max(1, math.prod(shape) * dtype.itemsize)
-            arrays[name] = np.frombuffer(mmap.mmap(-1, size), dtype, math.prod(shape)).reshape(
-                shape
-            )
+            arrays[name] = np.ndarray(shape, dtype, mmap.mmap(-1, size))
         return arrays
 
     def windows(self, places: Iterable[tuple[int, int, int]]) -> Iterator[Window]:
@@ -243,7 +226,7 @@ class WindowReader:
         if self._order.draws is None:
             order = order[:rows]
             self._order.permute_rows(epoch, index, order)
-        parts = [part for part in np.array_split(np.arange(len(blocks)), self._tasks) if len(part)]
+        parts = np.array_split(np.arange(len(blocks)), min(self._tasks, len(blocks)))
         graph = {}
         for number, part in enumerate(parts):
             outs = {

@@ -88,7 +88,7 @@ def test_bad_chunks_are_counted_and_the_first_are_kept(
 ) -> None:
     """A run of many epochs over damaged data must not grow."""
     monkeypatch.setattr("ooc.stream.reader.MOST_NOTED", 5)
-    plan = Loader(dataset, 64, MEMORY).plan
+    plan = Loader(dataset, 64, memory=MEMORY).plan
     lost = sorted(Path(dataset.path, "y", "c").iterdir())[3]
     lost.unlink()
     places = [(epoch, w, 0) for epoch in range(3) for w in range(plan.order.windows)]
@@ -101,7 +101,7 @@ def test_bad_chunks_are_counted_and_the_first_are_kept(
 
 
 def test_a_window_knows_its_arrays_by_role(dataset: Dataset) -> None:
-    plan = Loader(dataset, 64, MEMORY).plan
+    plan = Loader(dataset, 64, memory=MEMORY).plan
     with WindowReader(dataset, ("X",), plan) as reader:
         [window] = reader.windows([(0, 0, 0)])
         assert window.features is window.arrays["X"]
