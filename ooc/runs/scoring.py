@@ -19,13 +19,7 @@ SCORED_COPIES = 8
 
 
 def check_scorable(model: Model, dataset: Dataset, row_shape: tuple[int, ...]) -> None:
-    """Check that a dataset's rows and targets fit a model.
-
-    Raises
-    ------
-    InputError
-        If they do not.
-    """
+    """Refuse a dataset whose rows do not fit a model."""
     if dataset.row_shape != row_shape:
         raise InputError(
             f"the model was trained on rows of shape {row_shape}, but {dataset.features} "
@@ -34,13 +28,7 @@ def check_scorable(model: Model, dataset: Dataset, row_shape: tuple[int, ...]) -
 
 
 def check_targets(model: Model, dataset: Dataset) -> None:
-    """Check that a dataset has the targets that a model is compared with.
-
-    Raises
-    ------
-    InputError
-        If it has none, or they do not fit.
-    """
+    """Refuse a dataset that lacks the targets that a model is compared with."""
     if not model.needs_target:
         return
     if dataset.target is None:
@@ -64,15 +52,9 @@ def scoring_loader(
     with_target: bool,
     **options: Any,
 ) -> Loader:
-    """Return a loader of a dataset's rows in order, in batches that are scored at once.
-
-    Parameters
-    ----------
-    options
-        For `ooc.Loader`.
-    """
+    """Return a loader of a dataset's rows in order, in batches that are scored at once."""
     spec = dataset.arrays[dataset.features]
-    roles = (dataset.features, dataset.target, dataset.weight) if with_target else (spec.name,)
+    roles = dataset.roles if with_target else (spec.name,)
     outputs = outputs_of_zeros(model, layout, spec.shape[1:], spec.dtype).values()
     output_bytes = sum(values.nbytes for values in outputs)
     rows = max(1, min(dataset.rows, SCORED_BYTES // (spec.row_bytes + output_bytes)))
