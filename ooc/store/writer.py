@@ -154,13 +154,7 @@ class Writer:
             ) from None
 
     def append(self, columns: Columns) -> None:
-        """Append rows: for each array its values, cast to its dtype.
-
-        Raises
-        ------
-        InputError
-            If an array is missing, or shapes do not match.
-        """
+        """Append rows: for each array its values, cast to its dtype."""
         count = self._checked_length(columns)
         if not self._buffers:
             self._buffers = {
@@ -256,21 +250,15 @@ class Writer:
             (left_behind / "zarr.json").unlink(missing_ok=True)
         group = zarr.create_group(self.partial, zarr_format=3, attributes=self.attributes)
         for name, field in self.fields.items():
+            size, level = np.dtype(field.dtype).itemsize, COMPRESSION_LEVEL
+            blosc = BloscCodec(typesize=size, cname="lz4", clevel=level, shuffle="bitshuffle")
             group.create_array(
                 name,
                 shape=(self.rows, *field.shape),
                 chunks=(self.chunk_rows, *field.shape),
                 shards=(self.shard_rows, *field.shape),
                 dtype=field.dtype,
-                compressors=[
-                    BloscCodec(
-                        typesize=np.dtype(field.dtype).itemsize,
-                        cname="lz4",
-                        clevel=COMPRESSION_LEVEL,
-                        shuffle="bitshuffle",
-                    ),
-                    Crc32cCodec(),
-                ],
+                compressors=[blosc, Crc32cCodec()],
             )
         if check is not None:
             check(self.partial)

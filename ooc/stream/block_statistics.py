@@ -46,8 +46,6 @@ class BlockStatistics:
     ----------
     block_rows, blocks, sampled
         b, K, and how many of them were read.
-    label, features
-        The label, if there is one, and each feature.
     classes
         Upper ends of the label's classes, ascending; the last class has none. Values of an
         integer label, tenths of a real one.

@@ -24,7 +24,7 @@ class Draws:
     Attributes
     ----------
     array
-        Name of the array that the weights are made of, or None where all weigh the same.
+        What the weights are made of, or None where all weigh the same.
     cumulative
         (K + 1,) float64, weight of all blocks before each.
     classes, class_weights

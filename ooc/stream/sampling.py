@@ -19,15 +19,7 @@ from ooc.stream.draws import Draws
 
 @dataclass(frozen=True)
 class Sampling:
-    """One way to draw rows.
-
-    Attributes
-    ----------
-    array
-        Returns the name of the array that weights are made of, or None.
-    class_weights
-        Returns classes and what a row of each weighs, where it is by class.
-    """
+    """One way to draw rows: what weights are made of, and what a row of each class weighs."""
 
     array: Callable[[Dataset], str | None]
     class_weights: Callable[[Dataset, str], tuple[tuple[int, ...], tuple[float, ...]]] | None = None
@@ -39,13 +31,7 @@ def sampled_array(dataset: Dataset, sampling: str) -> str | None:
 
 
 def make_draws(dataset: Dataset, sampling: str, block_rows: int) -> Draws | None:
-    """Sum weights up by block; None if each row is visited once.
-
-    Raises
-    ------
-    InputError
-        If weights are negative or not finite, or all are zero; or a class has no rows.
-    """
+    """Sum weights up by block; None if each row is visited once."""
     if sampling == "once":
         return None
     way = SAMPLINGS[sampling]

@@ -23,9 +23,16 @@ def fill(
     A thread holds one chunk. What is written does not depend on how many threads there are, as
     long as `draw` is a function of the chunk's number.
 
-    `draw` is called with a chunk's number, first row and count of rows, in any order. The first
-    chunk is drawn twice: a disk that is too small for all, judged by it, is refused before
-    anything is written.
+    Parameters
+    ----------
+    draw
+        Called with a chunk's number, first row and count of rows, in any order; the first chunk
+        is drawn twice.
+
+    Raises
+    ------
+    InputError
+        If the disk is too small, judged by the first chunk: before anything is written.
     """
     chunk_rows, chunks = writer.chunk_rows, -(-rows // writer.chunk_rows)
     chunks_per_shard = writer.shard_rows // chunk_rows

@@ -16,17 +16,7 @@ __all__ = ["BadChunkError", "ReadPath", "RowReader", "open_reader", "read_path",
 
 @dataclass(frozen=True)
 class ReadPath:
-    """Which path an array takes, and why.
-
-    Attributes
-    ----------
-    native
-        Whether it is read by this package itself.
-    mode
-        "direct", "buffered" or "cached" on the native path, else "zarr-python".
-    reason
-        Why it is not native, or what the mode means.
-    """
+    """Which path an array takes: native or not, in which mode, and why."""
 
     native: bool
     mode: str

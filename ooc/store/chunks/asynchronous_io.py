@@ -49,18 +49,7 @@ class RefusedError(OSError):
 
 
 class Batch:
-    """Memory of fixed size, and the requests in flight into it.
-
-    Parameters
-    ----------
-    size
-        Bytes of its memory, a multiple of the page.
-
-    Raises
-    ------
-    RefusedError
-        If the machine or the kernel does not offer it.
-    """
+    """Memory of fixed size, whole pages, and the requests in flight into it."""
 
     def __init__(self, size: int) -> None:
         self._context = ctypes.c_ulong(0)

@@ -29,14 +29,7 @@ Index = RangeByteRequest | SuffixByteRequest
 class ChunkStore(WrapperStore[Any]):
     """A store of chunks that keeps shard indices: zarr-python reads them again for every chunk.
 
-    Parameters
-    ----------
-    store
-        Where the chunks are.
-    strict
-        Whether an object that is not there is an error and not the fill value.
-    index
-        Bytes of a shard's index, or None.
+    Where it is strict, an object that is not there is an error and not the fill value.
     """
 
     # Synchronous reads would go past `get`.

@@ -64,13 +64,7 @@ class ChunkLayout:
 
 
 def native_layout(array: zarr.Array) -> ChunkLayout:
-    """Read an array's layout.
-
-    Raises
-    ------
-    NotNativeError
-        With the reason, if the native path does not cover the array.
-    """
+    """Read an array's layout; `NotNativeError` says why the native path does not cover it."""
     root = getattr(array.store, "root", None)
     if root is None:
         raise NotNativeError(f"its store is a {type(array.store).__name__}, not a local folder")
@@ -95,13 +89,7 @@ def native_layout(array: zarr.Array) -> ChunkLayout:
 
 
 def shard_layout(array: zarr.Array) -> ShardLayout | None:
-    """Return how an array's shards are indexed, None without shards.
-
-    Raises
-    ------
-    NotNativeError
-        If the index is encoded in another way than others write it.
-    """
+    """Return how an array's shards are indexed, None without shards."""
     if array.shards is None:
         return None
     metadata: dict[str, Any] = array.metadata.to_dict()

@@ -64,19 +64,7 @@ class _ThreadMemory(threading.local):
 
 
 class NativeReader(RowReader):
-    """Reads rows of one local array.
-
-    Parameters
-    ----------
-    name, where
-        How errors call the array and its dataset.
-    layout
-        Where its chunks are.
-    mode
-        How files are read, see `ooc.store.chunks.files.choose_mode`.
-    missing
-        "raise" or "fill": what a chunk that is not stored means.
-    """
+    """Reads rows of one local array; errors call it by its name, and say where it is."""
 
     def __init__(self, name: str, where: str, layout: ChunkLayout, mode: str, missing: str) -> None:
         super().__init__(name, where, layout.shape, layout.chunks)
