@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,18 +89,14 @@ class ArraySpec:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A Zarr group with roles for its arrays.
+    """A Zarr group with roles for its arrays, as `open` returns it.
 
     Attributes
     ----------
     arrays
         Every numeric array that shares axis 0, by name.
-    features, target, weight
-        Names of the arrays in these roles; target and weight may be absent.
     attributes
         What the dataset's writer noted, from the group's attributes.
-    missing
-        Whether a chunk that is not stored is an error ("raise") or the fill value ("fill").
     storage_options
         What opens the store behind a URL again; it may hold keys, so that it is never shown.
     selection
@@ -268,17 +265,15 @@ def _arrays_of(
     group: zarr.Group, wanted: set[str], may_refuse_listing: bool
 ) -> dict[str, zarr.Array]:
     """Return the arrays of a group; where it cannot be listed, those that are wanted."""
-    try:
+    if not may_refuse_listing:
+        return dict(group.arrays())
+    found = {}
+    with suppress(Exception):
         found = dict(group.arrays())
-    except Exception:
-        if not may_refuse_listing:
-            raise
-        found = {}
-    if may_refuse_listing:
-        for name in wanted - found.keys():
-            member = group.get(name)
-            if isinstance(member, zarr.Array):
-                found[name] = member
+    for name in wanted - found.keys():
+        member = group.get(name)
+        if isinstance(member, zarr.Array):
+            found[name] = member
     return found
 
 

@@ -63,8 +63,6 @@ class Loader:
 
     Parameters
     ----------
-    dataset
-        What `ooc.open` returned.
     batch_size
         B, rows of a batch.
     arrays

@@ -103,10 +103,8 @@ class Order:
         L. Block k belongs to lane k mod L, whose blocks and rows are ordered by themselves; the
         stream takes a row of each lane in turn, so that a batch of B rows has B/L of each.
         Only in the last window, where lanes may differ by a block, longer ones go on alone.
-    subset
-        Which blocks and rows are used, where not all are.
-    draws
-        How rows are drawn, where an epoch does not visit each of them once.
+    subset, draws
+        Which rows are used, where not all are, or how they are drawn.
     """
 
     rows: int
@@ -158,10 +156,7 @@ class Order:
         return min(self.block_rows * self.blocks_per_window, self.rows)
 
     def window_blocks(self, epoch: int, window: int) -> np.ndarray:
-        """Return the blocks of a window as ascending int64, the order in which they are stored.
-
-        The dataset's shorter last block is thus last in its window, too.
-        """
+        """Return the blocks of a window, ascending: a shorter last block is last here, too."""
         return np.unique(self._drawn_blocks(epoch, window))
 
     def lane_blocks(self, epoch: int, window: int, lane: int) -> np.ndarray:

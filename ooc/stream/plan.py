@@ -75,8 +75,6 @@ class Plan:
         Decoded bytes over used bytes: above 1 where chunks are larger than blocks.
     row_bytes
         Decoded bytes of one row of all arrays used.
-    largest_batch
-        Rows of a batch at most, where its size changes as a run goes on.
     """
 
     order: Order

@@ -71,8 +71,6 @@ class Window(ByRole):
         First place in `order` that is not used yet.
     block_starts, block_rows
         Row of the dataset at which each block starts, and rows of a block.
-    epoch, index
-        Where the window stands.
     last
         Whether the epoch ends with it.
     skipped_chunks, skipped_rows
@@ -106,15 +104,9 @@ class Window(ByRole):
 _Read = tuple[Window, list[BadChunkError]]
 
 
-def scheduler_in_use() -> Scheduler | None:
-    """Return the scheduler that the user has set through Dask, or None for the embedded one."""
-    found: Scheduler | None = dask.base.get_scheduler()
-    return found
-
-
 def transfers_rows() -> bool:
-    """Tell whether the scheduler in use runs tasks in other processes."""
-    scheduler = scheduler_in_use()
+    """Tell whether the user has set a scheduler through Dask that runs tasks elsewhere."""
+    scheduler = dask.base.get_scheduler()
     return scheduler is not None and scheduler not in _IN_PROCESS
 
 
@@ -151,10 +143,10 @@ class WindowReader:
         self._pool = ThreadPoolExecutor(plan.readers, thread_name_prefix="ooc-reader")
         # While a window's last tasks run, the next window's first ones begin, so that no reader
         # waits for another one. A scheduler of the user's gets one window at a time.
-        scheduler = scheduler_in_use()
+        scheduler = dask.base.get_scheduler()
         ahead = plan.slabs if scheduler is None else 1
         self._coordinators = ThreadPoolExecutor(ahead, thread_name_prefix="ooc-coordinator")
-        self._scheduler = scheduler or partial(dask.threaded.get, pool=self._pool)
+        self._scheduler: Scheduler = scheduler or partial(dask.threaded.get, pool=self._pool)
         self._slab_count = plan.slabs
         self._slabs: list[dict[str, np.ndarray]] = []
 
@@ -179,11 +171,8 @@ class WindowReader:
         self._slabs.clear()
 
     def _new_slab(self) -> dict[str, np.ndarray]:
-        """Return arrays for one window, in memory that goes back to the system after its use.
-
-        Freed blocks of the allocator may stay with the process, and a run that reads more than
-        once would grow.
-        """
+        """Return arrays for one window, in memory that goes back to the system after its use."""
+        # Freed blocks of the allocator may stay, and a run that reads more than once would grow.
         rows = self._order.window_rows
         wanted = {name: (spec.shape[1:], spec.dtype) for name, spec in self._specs.items()}
         wanted[""] = ((), np.dtype(np.int32))

@@ -95,11 +95,7 @@ def split(
 
 
 def make_subset(dataset: Dataset, block_rows: int) -> Subset | None:
-    """Count a side's rows in each block of the store; None if all rows are used.
-
-    The rows' numbers, or the array that decides, are gone through once. What is returned takes
-    16 bytes a block.
-    """
+    """Count a side's rows in each block of the store; None if all rows are used."""
     selection = dataset.selection
     if selection is None:
         return None
@@ -164,15 +160,8 @@ def _stratified(dataset: Dataset, share: Fraction, number: int, name: str) -> Se
 
     ranks = [np.array([count]) for count in wanted]
     limits = keys_at_ranks(pieces, ranks, STRATIFIED_BITS)
-    return Selection(
-        "row",
-        number,
-        tuple(int(limit[0]) for limit in limits),
-        True,
-        sum(wanted),
-        stratify=name,
-        classes=tuple(classes),
-    )
+    exact, rows = tuple(int(limit[0]) for limit in limits), sum(wanted)
+    return Selection("row", number, exact, True, rows, stratify=name, classes=tuple(classes))
 
 
 def _sizes(dataset: Dataset, name: str) -> Counter[int]:

@@ -33,10 +33,8 @@ class Advice:
     ----------
     worst
         The label or feature whose blocks differ most.
-    limit
-        Inflation that is aimed at.
     inflation
-        Predicted for the plan's own window.
+        Predicted for the plan's own window; aimed at is the limit.
     needed_blocks
         Smallest window that reaches the limit, of those that divide the epoch evenly.
     memory
