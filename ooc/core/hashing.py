@@ -98,11 +98,13 @@ def keys_at_ranks(pieces: KeyPieces, ranks: list[np.ndarray], bits: int = 20) ->
         np.searchsorted(row, wanted, side="right") for row, wanted in zip(below, ranks, strict=True)
     ]
     found: list[list[np.ndarray]] = [[] for _ in ranks]
-    wanted_bins = [np.unique(each) for each in bins]
+    is_wanted = np.zeros((len(ranks), 2**bits + 1), bool)
+    for wanted, each in zip(is_wanted, bins, strict=True):
+        wanted[each] = True
     for keys, groups in pieces():
         leading = (keys >> np.uint64(shift)).astype(np.int64)
-        for group, wanted in enumerate(wanted_bins):
-            hit = _is_among(leading, wanted, 2**bits)
+        for group, wanted in enumerate(is_wanted):
+            hit = wanted[leading]
             if groups.size:
                 hit &= groups == group
             found[group].append(keys[hit])
@@ -118,9 +120,3 @@ def keys_at_ranks(pieces: KeyPieces, ranks: list[np.ndarray], bits: int = 20) ->
                 values[place] = keys[start + rank - before]
         out.append(values)
     return out
-
-
-def _is_among(values: np.ndarray, wanted: np.ndarray, size: int) -> np.ndarray:
-    table = np.zeros(size + 1, bool)
-    table[wanted] = True
-    return table[values]

@@ -35,13 +35,8 @@ def allowed_bytes(proc: Path = Path("/proc"), control_groups: Path = Path("/sys/
 
     The smallest of the machine's memory and the limits of the process's memory control group and
     every ancestor of it, version 1 and version 2.
-
-    Parameters
-    ----------
-    proc, control_groups
-        Where the two kernel file systems are mounted.
     """
-    limits = [_meminfo_total(proc)]
+    limits = [int((proc / "meminfo").read_text().split()[1]) * 1024]
     for line in (proc / "self" / "cgroup").read_text().splitlines():
         _, controllers, group = line.split(":", 2)
         if controllers == "":
@@ -63,10 +58,6 @@ def _status_bytes(key: str) -> int:
         if line.startswith(key + ":"):
             return int(line.split()[1]) * 1024
     raise OSError(f"/proc/self/status has no line {key}")
-
-
-def _meminfo_total(proc: Path) -> int:
-    return int((proc / "meminfo").read_text().split()[1]) * 1024
 
 
 def _read_limit(file: Path) -> list[int]:

@@ -10,14 +10,10 @@ class Progress:
 
     Attributes
     ----------
-    rows, total_rows
-        Rows done, and rows in all.
     bytes
         Decoded bytes done.
-    seconds
-        Time since the work began.
     wait_seconds
-        Of it, time spent waiting for the disk.
+        Time spent waiting for the disk.
     memory_budget_bytes
         The budget, or 0 where there is none.
     step, epoch

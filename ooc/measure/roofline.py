@@ -299,7 +299,9 @@ def _kernel_costs(trainer: Trainer, dataset: Dataset) -> tuple[float, float]:
     """Train on one window in memory, several times: seconds a byte of the gather and of all."""
     loader = trainer.loader(dataset)
     start = np.zeros(trainer.layout(dataset).size, np.float32)
-    engine = make_engine(trainer.model, loader, start_descents((trainer.optimizer,), start))
+    engine = make_engine(
+        trainer.model, loader, start_descents((trainer.optimizer,), start, trainer.model)
+    )
     whole, gathered = [], []
     windows = loader.windows(1)
     window = next(windows)

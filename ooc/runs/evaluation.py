@@ -26,13 +26,6 @@ def evaluate_batches(
         - "auc" for two classes, of the log-odds, off by at most "auc_error";
         - "r2", "mean_absolute_error" and "root_mean_squared_error" for numbers.
 
-    Raises
-    ------
-    InputError
-        If there are no rows, or their weights add up to zero.
-    DataError, DivergedError
-        If a row cannot be measured, or the loss is not finite.
-
     Examples
     --------
     >>> from ooc.stream.loader import Batch

@@ -29,7 +29,6 @@ from ooc.runs.scoring import (
 from ooc.store.dataset import Dataset
 from ooc.store.writer import Field, create
 from ooc.stream.loader import Batch, Loader
-from ooc.stream.plan import budget_of
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,6 @@ class Run:
 
     Attributes
     ----------
-    model, layout
-        The model, and where its parts lie in the vector.
     parameters
         Flat vector; ``layout.views(parameters)`` names its parts.
     history
@@ -74,15 +71,13 @@ class Run:
         Returns
         -------
         dict
-            The metrics of `ooc.runs.evaluation.evaluate_batches`, "rows", "seconds" and the memory
-            keys.
+            The metrics of `ooc.runs.evaluation.evaluate_batches`, "rows", rates and memory.
 
         Raises
         ------
         InputError
-            If targets are missing or do not fit, or nothing fits the memory.
-        DataError
-            If a row cannot be measured; it is named.
+            If targets are missing or do not fit, nothing fits the memory, or a row cannot be
+            measured.
         """
         check_targets(self.model, dataset)
         load_kernels(scoring_kernels(self.model, dataset), report)
@@ -96,21 +91,13 @@ class Run:
             "rows_per_second": dataset.rows / seconds,
             "bytes_per_second": dataset.rows * loader.plan.row_bytes / seconds,
             **found,
-            "memory_budget_bytes": loader.plan.budget,
-            "memory_projected_bytes": loader.plan.projected,
-            "memory_peak_bytes": peak_bytes(),
+            **_memory(loader),
         }
 
     def predict(
         self, dataset: Dataset, output: str = "prediction", memory: str | int = "1GiB"
     ) -> np.ndarray:
-        """Return one of the model's outputs for every row, in memory.
-
-        Raises
-        ------
-        InputError
-            If the result would take more than a quarter of the memory: use `predict_to`.
-        """
+        """Return one of the model's outputs for every row: a quarter of the memory at most."""
         loader = self._loader(dataset, memory, with_target=False)
         parts: list[np.ndarray] = []
         for batch in loader:
@@ -119,11 +106,11 @@ class Run:
                 known = ", ".join(outputs)
                 raise InputError(f"the model has no output {output!r}; it has: {known}")
             parts.append(outputs[output])
-            size = parts[0].nbytes // len(parts[0]) * dataset.rows
-            if size > budget_of(memory) // 4:
+            size, budget = parts[0].nbytes // len(parts[0]) * dataset.rows, loader.plan.budget
+            if size > budget // 4:
                 raise InputError(
                     f"predictions for {dataset.rows} rows take {format_size(size)}, over a quarter "
-                    f"of the memory of {format_size(budget_of(memory))}; write them with predict_to"
+                    f"of the memory of {format_size(budget)}; write them with predict_to"
                 )
         return np.concatenate(parts)
 
@@ -136,10 +123,7 @@ class Run:
     ) -> dict[str, Any]:
         """Write every output of the model for every row to a new dataset at `path`.
 
-        Returns
-        -------
-        dict
-            "rows", "seconds", "arrays" and the memory keys.
+        Returned are "rows", "seconds", "arrays" and memory.
         """
         loader = self._loader(dataset, memory, with_target=False)
         fields = {
@@ -154,9 +138,7 @@ class Run:
             "rows": dataset.rows,
             "seconds": time.perf_counter() - begun,
             "arrays": list(fields),
-            "memory_budget_bytes": loader.plan.budget,
-            "memory_projected_bytes": loader.plan.projected,
-            "memory_peak_bytes": peak_bytes(),
+            **_memory(loader),
         }
 
     def _loader(self, dataset: Dataset, memory: str | int, with_target: bool) -> Loader:
@@ -167,10 +149,7 @@ class Run:
 def load(run_dir: str | Path, model: Model | None = None) -> Run:
     """Read a saved run: its newest checkpoint that is whole.
 
-    Parameters
-    ----------
-    model
-        The model, where it is not one of `ooc.models.MODELS`.
+    Give the model where it is not one of `ooc.models.MODELS`.
 
     Raises
     ------
@@ -192,19 +171,22 @@ def load(run_dir: str | Path, model: Model | None = None) -> Run:
     return Run(model, layout, parameters, row_shape, history, description["results"])
 
 
+def _memory(loader: Loader) -> dict[str, int]:
+    return {
+        "memory_budget_bytes": loader.plan.budget,
+        "memory_projected_bytes": loader.plan.projected,
+        "memory_peak_bytes": peak_bytes(),
+    }
+
+
 def _reported(loader: Loader, report: Report) -> Iterator[Batch]:
     """Yield the loader's batches and report about each fiftieth."""
-    begun, rows = time.perf_counter(), 0
+    begun, rows, plan = time.perf_counter(), 0, loader.plan
+    total = plan.order.epoch_rows
     for number, batch in enumerate(loader):
         yield batch
         rows += len(batch.rows)
-        if number % 50 == 0 or rows == loader.plan.order.epoch_rows:
-            report(
-                Progress(
-                    rows=rows,
-                    total_rows=loader.plan.order.epoch_rows,
-                    bytes=rows * loader.plan.row_bytes,
-                    seconds=time.perf_counter() - begun,
-                    memory_budget_bytes=loader.plan.budget,
-                )
-            )
+        if number % 50 == 0 or rows == total:
+            seconds = time.perf_counter() - begun
+            done = rows * plan.row_bytes
+            report(Progress(rows, total, done, seconds, memory_budget_bytes=plan.budget))

@@ -20,11 +20,6 @@ def locked(run_dir: Path) -> Iterator[None]:
     """Keep other processes from training in this directory; the kernel frees it after any end.
 
     A directory that is still empty at the end is removed.
-
-    Raises
-    ------
-    InputError
-        If another process trains here.
     """
     made = [path for path in (run_dir, *run_dir.parents) if not path.exists()]
     run_dir.mkdir(parents=True, exist_ok=True)

@@ -22,13 +22,7 @@ SCORED_COPIES = 8
 
 
 def check_scorable(model: Model, dataset: Dataset, row_shape: tuple[int, ...]) -> None:
-    """Check that a dataset's rows and targets fit a model.
-
-    Raises
-    ------
-    InputError
-        If they do not.
-    """
+    """Refuse a dataset whose rows do not fit a model."""
     if dataset.row_shape != row_shape:
         raise InputError(
             f"the model was trained on rows of shape {row_shape}, but {dataset.features} "
@@ -37,13 +31,7 @@ def check_scorable(model: Model, dataset: Dataset, row_shape: tuple[int, ...]) -
 
 
 def check_targets(model: Model, dataset: Dataset) -> None:
-    """Check that a dataset has the targets that a model is compared with.
-
-    Raises
-    ------
-    InputError
-        If it has none, or they do not fit.
-    """
+    """Refuse a dataset that lacks the targets that a model is compared with."""
     if not model.needs_target:
         return
     if dataset.target is None:

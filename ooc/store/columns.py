@@ -1,10 +1,10 @@
 """A few arrays of a dataset, read in order, piece by piece: for counts that need every row once."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from ooc.core.errors import InputError
 from ooc.store.chunks import open_reader
 from ooc.store.dataset import Dataset
 
@@ -16,12 +16,8 @@ def pieces_of(
 ) -> Iterator[tuple[int, int, dict[str, np.ndarray]]]:
     """Yield (first row, stop, values by name) of all stored rows; values last until the next.
 
-    Parameters
-    ----------
-    dataset, names
-        What to read; without names only the numbers of rows are gone through.
-    block_rows
-        Pieces begin at multiples of this, by default of a chunk of the first array.
+    Pieces begin at multiples of `block_rows`, by default of a chunk of the first array; without
+    names only the numbers of rows are gone through.
     """
     specs, rows = dataset.specs(tuple(names)), dataset.stored_rows
     unit = block_rows or (specs[0].chunks[0] if specs else 1)
@@ -37,10 +33,40 @@ def pieces_of(
         yield first, stop, values
 
 
-def check_one_number_a_row(dataset: Dataset, name: str) -> None:
-    """Refuse an array that is not there, or has more than one number a row."""
-    (spec,) = dataset.specs((name,))
-    if np.prod(spec.shape[1:], dtype=np.int64) != 1:
-        raise InputError(
-            f"array {name} of {dataset.path} has shape {spec.shape}; it needs one number a row"
-        )
+def used_pieces(
+    dataset: Dataset, names: Sequence[str], block_rows: int | None = None
+) -> Iterator[tuple[int, dict[str, np.ndarray], np.ndarray]]:
+    """Yield (first row, values, which rows are used), pieces as `pieces_of` yields them."""
+    selection = dataset.selection
+    deciding = () if selection is None else selection.arrays
+    wanted = tuple(dict.fromkeys((*names, *deciding)))
+    for first, stop, values in pieces_of(dataset, wanted, block_rows):
+        used = np.ones(stop - first, bool)
+        if selection is not None:
+            used = selection.contains(first, stop, values)
+        yield first, values, used
+
+
+def block_sums(
+    dataset: Dataset,
+    names: Sequence[str],
+    block_rows: int,
+    weigh: Callable[[int, dict[str, np.ndarray], np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Add up for each block of the store what its used rows weigh: (K,) float64.
+
+    `weigh` is called with what `used_pieces` yields, and returns the weights of all its rows.
+    """
+    sums = np.zeros(-(-dataset.stored_rows // block_rows))
+    for first, values, used in used_pieces(dataset, names, block_rows):
+        weights = weigh(first, values, used) * used
+        starts = np.arange(0, len(used), block_rows)
+        block = first // block_rows
+        sums[block : block + len(starts)] = np.add.reduceat(weights, starts)
+    return sums
+
+
+def count_labels(counts: Counter[int], labels: np.ndarray) -> None:
+    """Add to each label's count how often it is among these."""
+    found, numbers = np.unique(labels, return_counts=True)
+    counts.update(dict(zip(found.tolist(), numbers.tolist(), strict=True)))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,21 +21,7 @@ MISSING_CHUNKS = ("raise", "fill")
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """What the readers and the plan need to know of one array.
-
-    Attributes
-    ----------
-    name
-        Its name in the group.
-    shape
-        Its shape; axis 0 is rows.
-    dtype
-        Its numeric dtype.
-    chunks
-        Shape of its chunks, the inner ones when it is sharded.
-    shards
-        Shape of its shards, or None.
-    """
+    """What the readers and the plan need to know of one array; chunks are the inner ones."""
 
     name: str
     shape: tuple[int, ...]
@@ -102,20 +89,14 @@ class ArraySpec:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A Zarr group with roles for its arrays.
+    """A Zarr group with roles for its arrays, as `open` returns it.
 
     Attributes
     ----------
-    path
-        Where it is: a folder or a URL.
     arrays
         Every numeric array that shares axis 0, by name.
-    features, target, weight
-        Names of the arrays in these roles; target and weight may be absent.
     attributes
         What the dataset's writer noted, from the group's attributes.
-    missing
-        Whether a chunk that is not stored is an error ("raise") or the fill value ("fill").
     storage_options
         What opens the store behind a URL again; it may hold keys, so that it is never shown.
     selection
@@ -153,13 +134,7 @@ class Dataset:
         return self.features, self.target, self.weight
 
     def specs(self, names: tuple[str, ...]) -> tuple[ArraySpec, ...]:
-        """Return the arrays with these names.
-
-        Raises
-        ------
-        InputError
-            If one is not there.
-        """
+        """Return the arrays with these names; refuse those that are not there."""
         for name in names:
             if name not in self.arrays:
                 known = ", ".join(self.arrays)
@@ -221,18 +196,16 @@ def open(
         group = _open_group(path, storage_options)
         arrays = _arrays_of(group, wanted, may_refuse_listing="://" in path)
         members = {name: spec_of(name, array) for name, array in sorted(arrays.items())}
-    named = {"features": features, "target": target, "weight": weight}
-    for role, name in named.items():
+    roles = {"features": features, "target": target, "weight": weight}
+    for role, name in roles.items():
         if name is not None and name not in members:
             raise InputError(
                 f"{path} has no array {name!r} for {role}; it has: {', '.join(members) or 'none'}; "
                 f"name the right one with {role}="
             )
-    roles = {
-        "features": features,
-        "target": target or ("y" if "y" in members else None),
-        "weight": weight or ("weight" if "weight" in members else None),
-    }
+    target = target or ("y" if "y" in members else None)
+    weight = weight or ("weight" if "weight" in members else None)
+    roles = {"features": features, "target": target, "weight": weight}
     used = {role: members[name] for role, name in roles.items() if name is not None}
     _check_usable(path, used)
     rows = members[features].shape[0]
@@ -245,8 +218,8 @@ def open(
         path,
         aligned,
         features,
-        roles["target"],
-        roles["weight"],
+        target,
+        weight,
         dict(group.attrs),
         missing,
         storage_options,
@@ -292,17 +265,15 @@ def _arrays_of(
     group: zarr.Group, wanted: set[str], may_refuse_listing: bool
 ) -> dict[str, zarr.Array]:
     """Return the arrays of a group; where it cannot be listed, those that are wanted."""
-    try:
+    if not may_refuse_listing:
+        return dict(group.arrays())
+    found = {}
+    with suppress(Exception):
         found = dict(group.arrays())
-    except Exception:
-        if not may_refuse_listing:
-            raise
-        found = {}
-    if may_refuse_listing:
-        for name in wanted - found.keys():
-            member = group.get(name)
-            if isinstance(member, zarr.Array):
-                found[name] = member
+    for name in wanted - found.keys():
+        member = group.get(name)
+        if isinstance(member, zarr.Array):
+            found[name] = member
     return found
 
 
@@ -323,8 +294,13 @@ def _check_usable(path: str, used: Mapping[str, ArraySpec]) -> None:
             )
     if first.shape[0] == 0 or math.prod(first.shape[1:]) == 0:
         raise InputError(f"array {first.name} of {path} is empty: its shape is {first.shape}")
-    weight = used.get("weight")
-    if weight is not None and math.prod(weight.shape[1:]) != 1:
+    if "weight" in used:
+        check_one_number_a_row(path, used["weight"])
+
+
+def check_one_number_a_row(path: str, spec: ArraySpec) -> None:
+    """Refuse an array that has more than one number a row."""
+    if math.prod(spec.shape[1:]) != 1:
         raise InputError(
-            f"array {weight.name} of {path} has shape {weight.shape}; it needs one number a row"
+            f"array {spec.name} of {path} has shape {spec.shape}; it needs one number a row"
         )

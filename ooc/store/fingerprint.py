@@ -16,18 +16,7 @@ SPAN_ROWS = 64
 def fingerprint(dataset: Dataset, names: Sequence[str], io: str = "auto") -> dict[str, Any]:
     """Return what tells a dataset from another one, JSON-ready.
 
-    Parameters
-    ----------
-    names
-        The arrays that are used.
-    io
-        How files are read.
-
-    Returns
-    -------
-    dict
-        "rows", "arrays" (each one's metadata), "selection", and "sampled_rows_sha256": a hash of
-        the first rows, the last, and a few between.
+    "sampled_rows_sha256" is a hash of the first rows, the last, and a few between.
 
     Examples
     --------

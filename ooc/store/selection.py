@@ -21,17 +21,9 @@ class Selection:
     key
         Key of the function that gives rows, blocks or values their keys.
     limits
-        One limit; with `stratify` one for each class.
-    below
-        Which side this is.
+        One limit; with `stratify`, an array of classes, one for each of them, ascending.
     rows
         Rows on this side, exactly.
-    block_rows
-        Rows of a block, where whole blocks are taken.
-    stratify
-        Name of the array of classes, or None.
-    classes
-        Its values, ascending.
     """
 
     by: str
@@ -53,10 +45,7 @@ class Selection:
     def contains(self, first: int, stop: int, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         """Tell of rows first to stop - 1 whether they are on this side: (rows,) bool.
 
-        Parameters
-        ----------
-        arrays
-            Those rows of the arrays that decide, by name.
+        `arrays` holds those rows of the arrays that decide.
         """
         limits: Any = np.uint64(self.limits[0])
         if self.by == "row":
@@ -77,24 +66,12 @@ class Selection:
 
     def to_json(self) -> dict[str, Any]:
         """Return what makes the selection the one that it is, JSON-ready."""
-        return {
-            "by": self.by,
-            "key": self.key,
-            "limits": list(self.limits),
-            "below": self.below,
-            "rows": self.rows,
-            "stratify": self.stratify,
-        }
+        names = ("by", "key", "limits", "below", "rows", "stratify")
+        return {name: getattr(self, name) for name in names} | {"limits": list(self.limits)}
 
 
 def as_labels(values: np.ndarray) -> np.ndarray:
-    """Return one int64 for each row; equal values give equal numbers.
-
-    Raises
-    ------
-    InputError
-        If there is more than one value a row, or a value is not finite.
-    """
+    """Return one int64 for each row; equal values, which must be finite, give equal numbers."""
     flat = values.reshape(len(values), -1)
     if flat.shape[1] != 1:
         raise InputError(f"one number a row is needed, not {flat.shape[1]}; name another array")

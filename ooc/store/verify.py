@@ -1,10 +1,9 @@
 """Read a whole dataset and list every chunk that cannot be read."""
 
 import os
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -22,8 +21,6 @@ def verify(
 
     Parameters
     ----------
-    dataset
-        What `ooc.open` returned.
     io
         See `ooc.store.chunks.files.choose_mode`.
     threads
@@ -36,8 +33,10 @@ def verify(
     found: list[BadChunkError] = []
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         for spec in dataset.arrays.values():
-            read = _PieceReader(open_reader(dataset, spec.name, io), spec)
-            for rows, bad in pool.map(read, _pieces(spec)):
+            chunk_rows = spec.chunks[0]
+            step = max(1, PIECE_BYTES // (chunk_rows * spec.row_bytes)) * chunk_rows
+            read = partial(_read_piece, open_reader(dataset, spec.name, io), spec, step)
+            for rows, bad in pool.map(read, range(0, spec.shape[0], step)):
                 found += bad
                 done += rows * spec.row_bytes
                 share = done * dataset.stored_rows // total
@@ -45,26 +44,11 @@ def verify(
     return found
 
 
-class _PieceReader:
-    """Reads pieces of one array, each thread into memory of its own."""
-
-    def __init__(self, reader: RowReader, spec: ArraySpec) -> None:
-        self._reader, self._spec, self._memory = reader, spec, threading.local()
-
-    def __call__(self, span: tuple[int, int]) -> tuple[int, list[BadChunkError]]:
-        """Return the rows of a piece, and what of it cannot be read."""
-        rows = span[1] - span[0]
-        if getattr(self._memory, "rows", 0) < rows:
-            self._memory.out = np.empty((rows, *self._spec.shape[1:]), self._spec.dtype)
-            self._memory.rows = rows
-        bad: list[BadChunkError] = []
-        self._reader.read_runs([span], self._memory.out[:rows], bad)
-        return rows, bad
-
-
-def _pieces(spec: ArraySpec) -> Iterator[tuple[int, int]]:
-    """Yield runs of whole chunks of about `PIECE_BYTES`."""
-    chunk_rows = spec.chunks[0]
-    step = max(1, PIECE_BYTES // (chunk_rows * spec.row_bytes)) * chunk_rows
-    for start in range(0, spec.shape[0], step):
-        yield start, min(start + step, spec.shape[0])
+def _read_piece(
+    reader: RowReader, spec: ArraySpec, step: int, start: int
+) -> tuple[int, list[BadChunkError]]:
+    """Read whole chunks from `start` on; return their rows, and what cannot be read."""
+    stop = min(start + step, spec.shape[0])
+    bad: list[BadChunkError] = []
+    reader.read_runs([(start, stop)], np.empty((stop - start, *spec.shape[1:]), spec.dtype), bad)
+    return stop - start, bad

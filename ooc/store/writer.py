@@ -4,6 +4,7 @@ Chunks are encoded and appended to their shard's file one at a time, so that a w
 chunk of each array in memory and never a shard.
 """
 
+import itertools
 import shutil
 import struct
 import threading
@@ -11,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import crc32c
@@ -28,6 +28,7 @@ COMPRESSION_LEVEL = 5
 _MISSING = 2**64 - 1
 
 Columns = Mapping[str, np.ndarray]
+AppendChunk = Callable[[Columns, int], None]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Field:
         return np.dtype(self.dtype).itemsize * int(np.prod(self.shape, dtype=np.int64))
 
 
+@contextmanager
 def create(
     path: str | Path,
     fields: Mapping[str, Field | tuple[str, tuple[int, ...]]],
@@ -51,7 +53,7 @@ def create(
     shard_bytes: int = SHARD_BYTES,
     resume: bool = False,
     check: Callable[[Path], None] | None = None,
-) -> "Writer":
+) -> Iterator["Writer"]:
     """Create a dataset; use the result as a context manager and append rows to it.
 
     The dataset appears under `path` when the context ends well. Until then it grows in a hidden
@@ -93,8 +95,16 @@ def create(
     described = {
         name: value if isinstance(value, Field) else Field(*value) for name, value in fields.items()
     }
-    notes = dict(attributes or {})
-    return Writer(Path(path), described, notes, chunk_bytes, shard_bytes, resume, check)
+    writer = Writer(Path(path), described, dict(attributes or {}), chunk_bytes, shard_bytes)
+    writer.prepare(resume)
+    ended_well = False
+    try:
+        yield writer
+        ended_well = True
+        writer.finish(check)
+    finally:
+        if ended_well or not resume:
+            shutil.rmtree(writer.partial, ignore_errors=True)
 
 
 class Writer:
@@ -106,6 +116,8 @@ class Writer:
         Rows of a chunk and of a shard of every array.
     attributes
         Notes for the group; they may be added to until the context ends.
+    partial
+        The hidden folder in which the dataset grows.
     """
 
     def __init__(
@@ -115,59 +127,34 @@ class Writer:
         attributes: dict[str, Any],
         chunk_bytes: int,
         shard_bytes: int,
-        resume: bool = False,
-        check: Callable[[Path], None] | None = None,
     ) -> None:
-        self._resume, self._check = resume, check
-        self.path = path
-        self.fields = fields
-        self.attributes = attributes
+        self.path, self.fields, self.attributes = path, fields, attributes
         widest = max(field.row_bytes for field in fields.values())
         self.chunk_rows = max(1, chunk_bytes // widest)
         self.shard_rows = self.chunk_rows * max(1, shard_bytes // (self.chunk_rows * widest))
         self.rows = 0
-        self._partial = path.parent / f".{path.name}.partial"
+        self.partial = path.parent / f".{path.name}.partial"
         self._buffers: dict[str, np.ndarray] = {}
         self._buffered = 0
-        self._shard = 0
         self._open_shard = ExitStack()
-        self._append_chunk: Any = None
+        self._append_chunk: AppendChunk | None = None
         self._lock = threading.Lock()
 
-    def __enter__(self) -> "Writer":
+    def prepare(self, resume: bool) -> None:
+        """Make the hidden folder, or go on with the one that is there."""
         if self.path.exists():
             raise InputError(f"{self.path} already exists; choose another path or remove it first")
         try:
-            if not self._resume:
-                shutil.rmtree(self._partial, ignore_errors=True)
-            self._partial.mkdir(parents=True, exist_ok=self._resume)
+            if not resume:
+                shutil.rmtree(self.partial, ignore_errors=True)
+            self.partial.mkdir(parents=True, exist_ok=resume)
         except OSError as error:
             raise InputError(
                 f"cannot write to {self.path.parent}: {error.strerror}; choose another folder"
             ) from None
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        finally:
-            if not self._resume or kind is None:
-                shutil.rmtree(self._partial, ignore_errors=True)
 
     def append(self, columns: Columns) -> None:
-        """Append rows: for each array its values, cast to its dtype.
-
-        Raises
-        ------
-        InputError
-            If an array is missing, or shapes do not match.
-        """
+        """Append rows: for each array its values, cast to its dtype."""
         count = self._checked_length(columns)
         if not self._buffers:
             self._buffers = {
@@ -204,31 +191,30 @@ class Writer:
 
     def _flush_chunk(self) -> None:
         if self._append_chunk is None:
-            self._append_chunk = self._open_shard.enter_context(self._shard_files(self._shard))
+            shard = self.rows // self.shard_rows
+            self._append_chunk = self._open_shard.enter_context(self._shard_files(shard))
         self._append_chunk(self._buffers, self._buffered)
         self._buffered = 0
         if self.rows % self.shard_rows == 0:
             self._close_shard()
-            self._shard += 1
 
     def _close_shard(self) -> None:
         self._open_shard.close()
         self._append_chunk = None
 
     @contextmanager
-    def _shard_files(self, shard: int) -> Iterator[Any]:
+    def _shard_files(self, shard: int) -> Iterator[AppendChunk]:
+        chunks = self.shard_rows // self.chunk_rows
         with ExitStack() as stack:
             files = {
-                name: stack.enter_context(
-                    _shard_file(self._shard_path(name, shard), self.shard_rows // self.chunk_rows)
-                )
+                name: stack.enter_context(_shard_file(self._shard_path(name, shard), chunks))
                 for name in self.fields
             }
 
             def append_chunk(columns: Columns, rows: int) -> None:
                 for name, field in self.fields.items():
                     chunk = _padded(columns[name][:rows], self.chunk_rows, field.dtype)
-                    files[name].append(encode_chunk(chunk))
+                    files[name](encode_chunk(chunk))
                 with self._lock:
                     self.rows += rows
 
@@ -236,7 +222,7 @@ class Writer:
 
     def _shard_path(self, name: str, shard: int) -> Path:
         zeros = ["0"] * len(self.fields[name].shape)
-        return self._partial.joinpath(name, "c", str(shard), *zeros)
+        return self.partial.joinpath(name, "c", str(shard), *zeros)
 
     def _checked_length(self, columns: Columns) -> int:
         counts = set()
@@ -253,35 +239,30 @@ class Writer:
             raise InputError(f"arrays for {self.path} differ in rows: {sorted(counts)}")
         return counts.pop()
 
-    def _finish(self) -> None:
+    def finish(self, check: Callable[[Path], None] | None) -> None:
+        """Write what is left and the metadata; the dataset gets its name if `check` agrees."""
         if self._buffered:
             self._flush_chunk()
         self._close_shard()
         if self.rows == 0:
             raise InputError(f"{self.path} got no rows; append some before closing it")
-        for left_behind in (self._partial, *(self._partial / name for name in self.fields)):
+        for left_behind in (self.partial, *(self.partial / name for name in self.fields)):
             (left_behind / "zarr.json").unlink(missing_ok=True)
-        group = zarr.create_group(self._partial, zarr_format=3, attributes=self.attributes)
+        group = zarr.create_group(self.partial, zarr_format=3, attributes=self.attributes)
         for name, field in self.fields.items():
+            size, level = np.dtype(field.dtype).itemsize, COMPRESSION_LEVEL
+            blosc = BloscCodec(typesize=size, cname="lz4", clevel=level, shuffle="bitshuffle")
             group.create_array(
                 name,
                 shape=(self.rows, *field.shape),
                 chunks=(self.chunk_rows, *field.shape),
                 shards=(self.shard_rows, *field.shape),
                 dtype=field.dtype,
-                compressors=[
-                    BloscCodec(
-                        typesize=np.dtype(field.dtype).itemsize,
-                        cname="lz4",
-                        clevel=COMPRESSION_LEVEL,
-                        shuffle="bitshuffle",
-                    ),
-                    Crc32cCodec(),
-                ],
+                compressors=[blosc, Crc32cCodec()],
             )
-        if self._check is not None:
-            self._check(self._partial)
-        self._partial.rename(self.path)
+        if check is not None:
+            check(self.partial)
+        self.partial.rename(self.path)
 
 
 def encode_chunk(chunk: np.ndarray) -> bytes:
@@ -304,33 +285,22 @@ def _padded(values: np.ndarray, rows: int, dtype: str) -> np.ndarray:
     return chunk
 
 
-class _ShardFile:
-    """Encoded chunks one after another; their index goes to the end of the file."""
-
-    def __init__(self, stream: Any, chunks: int) -> None:
-        self._stream = stream
-        self._index = np.full((chunks, 2), _MISSING, "<u8")
-        self._count = 0
-        self._offset = 0
-
-    def append(self, encoded: bytes) -> None:
-        self._stream.write(encoded)
-        self._index[self._count] = self._offset, len(encoded)
-        self._count += 1
-        self._offset += len(encoded)
-
-    def write_index(self) -> None:
-        index = self._index.tobytes()
-        self._stream.write(index + struct.pack("<I", crc32c.crc32c(index)))
-
-
 @contextmanager
-def _shard_file(path: Path, chunks: int) -> Iterator[_ShardFile]:
-    """Write a shard aside; it takes its name when it is whole and on the disk."""
+def _shard_file(path: Path, chunks: int) -> Iterator[Callable[[bytes], None]]:
+    """Write encoded chunks one after another, then their index.
+
+    The file is written aside, and takes its name when it is whole and on the disk.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.part")
+    index, numbers = np.full((chunks, 2), _MISSING, "<u8"), itertools.count()
     with aside.open("wb") as stream:
-        file = _ShardFile(stream, chunks)
-        yield file
-        file.write_index()
+
+        def append(encoded: bytes) -> None:
+            index[next(numbers)] = stream.tell(), len(encoded)
+            stream.write(encoded)
+
+        yield append
+        packed = index.tobytes()
+        stream.write(packed + struct.pack("<I", crc32c.crc32c(packed)))
     aside.rename(path)

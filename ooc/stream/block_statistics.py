@@ -1,6 +1,6 @@
 """How different a dataset's blocks are: Vb/s2 and h_D, from a sample of blocks or from all."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from ooc.core.errors import DataError
 from ooc.core.random_keys import Purpose, key
 from ooc.store.chunks import open_reader
-from ooc.store.dataset import ArraySpec, Dataset
+from ooc.store.dataset import Dataset
 from ooc.stream.order import shuffled
 
 MOST_CLASSES = 64
@@ -20,8 +20,6 @@ class Column:
 
     Attributes
     ----------
-    name
-        Such as "y", or "X[3]".
     mean, variance
         Estimates over all rows; of classes, the variance is the sum over their indicators.
     between_share
@@ -48,8 +46,6 @@ class BlockStatistics:
     ----------
     block_rows, blocks, sampled
         b, K, and how many of them were read.
-    label, features
-        The label, if there is one, and each feature.
     classes
         Upper ends of the label's classes, ascending; the last class has none. Values of an
         integer label, tenths of a real one.
@@ -79,16 +75,8 @@ def block_statistics(
 
     Parameters
     ----------
-    dataset
-        What `ooc.open` returned.
-    block_rows
-        b.
     sample_blocks
-        Blocks to read, drawn without replacement; None for all, which is exact.
-    seed
-        The sample is a function of it.
-    io
-        How files are read, see `ooc.store.chunks.files.choose_mode`.
+        Blocks to read, drawn without replacement by the seed; None for all, which is exact.
 
     Raises
     ------
@@ -109,123 +97,94 @@ def block_statistics(
     if sample_blocks is None or sample_blocks >= blocks:
         chosen = np.arange(blocks)
     else:
-        chosen = np.sort(shuffled(np.arange(min(sample_blocks, full)), full, _key(seed)))
+        number = key(seed, Purpose.BLOCK_SAMPLE)
+        chosen = np.sort(shuffled(np.arange(min(sample_blocks, full)), full, number))
     spans = [(int(k) * block_rows, min((int(k) + 1) * block_rows, rows)) for k in chosen]
-    weights = np.array([stop - start for start, stop in spans], np.float64)
-    label, classes = _label(dataset, spans, weights, blocks, block_rows, io)
-    spec = dataset.arrays[dataset.features]
-    means, variances = _moments(dataset, spec, spans, io)
-    names = [f"{spec.name}[{j}]" for j in range(means.shape[1])]
-    features = _columns(names, means, variances, weights, blocks, block_rows)
+    label: Column | None = None
+    classes: tuple[float, ...] = ()
+    if dataset.target is not None:
+        (label,), classes = _label(dataset, dataset.target, spans, blocks, block_rows, io)
+    read = _read(dataset, dataset.features, spans, io)
+    moments = [_moments(block) for block in read]
+    names = [f"{dataset.features}[{j}]" for j in range(len(moments[0][0]))]
+    features = _columns(names, moments, spans, blocks, block_rows)
     return BlockStatistics(block_rows, blocks, len(chosen), label, tuple(features), classes)
 
 
-def _key(seed: int) -> int:
-    return key(seed, Purpose.BLOCK_SAMPLE)
-
-
-def _label(
-    dataset: Dataset,
-    spans: Sequence[tuple[int, int]],
-    weights: np.ndarray,
-    blocks: int,
-    block_rows: int,
-    io: str,
-) -> tuple[Column | None, tuple[float, ...]]:
-    if dataset.target is None:
-        return None, ()
-    spec = dataset.arrays[dataset.target]
-    labels = np.empty((int(weights.sum()), *spec.shape[1:]), spec.dtype)
-    open_reader(dataset, spec.name, io).read_runs(spans, labels)
-    flat = labels.reshape(-1).astype(np.float64)
-    _check_finite(dataset, spec, flat)
-    values = np.unique(flat)
-    by_class = spec.dtype.kind in "iub" and len(values) <= MOST_CLASSES
-    starts = np.concatenate([[0], np.cumsum(weights).astype(int)[:-1]])
-    if by_class:
-        edges = tuple(values[:-1].tolist())
-        indicators = flat[:, None] == values
-        means = np.add.reduceat(indicators.astype(np.float64), starts) / weights[:, None]
-        variances = means * (1.0 - means)
-    else:
-        edges = tuple(np.quantile(flat, np.linspace(0.1, 0.9, 9)).tolist())
-        means = (np.add.reduceat(flat, starts) / weights)[:, None]
-        squares = np.add.reduceat(flat**2, starts) / weights
-        variances = np.maximum(squares[:, None] - means**2, 0.0)
-    (column,) = _columns([spec.name], means, variances, weights, blocks, block_rows, joint=True)
-    return column, edges
-
-
-def _moments(
-    dataset: Dataset, spec: ArraySpec, spans: Sequence[tuple[int, int]], io: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return each block's mean and variance of each value of a row, (blocks, values) float64."""
-    reader = open_reader(dataset, spec.name, io)
+def _read(
+    dataset: Dataset, name: str, spans: Sequence[tuple[int, int]], io: str
+) -> Iterator[np.ndarray]:
+    """Yield blocks of an array, (rows, values) float64, in memory of their own."""
+    (spec,), reader = dataset.specs((name,)), open_reader(dataset, name, io)
     longest = max(stop - start for start, stop in spans)
     memory = np.empty((longest, *spec.shape[1:]), spec.dtype)
-    means, variances = [], []
     for start, stop in spans:
         block = memory[: stop - start]
         reader.read_runs([(start, stop)], block)
         values = block.reshape(len(block), -1).astype(np.float64)
-        means.append(values.mean(axis=0))
-        variances.append(values.var(axis=0))
-        _check_finite(dataset, spec, means[-1])
-    return np.array(means), np.array(variances)
+        if not np.isfinite(values).all():
+            raise DataError(
+                f"array {name} of {dataset.path} holds values that are not finite; a variance "
+                "needs numbers in every row"
+            )
+        yield values
 
 
-def _check_finite(dataset: Dataset, spec: ArraySpec, values: np.ndarray) -> None:
-    if not np.isfinite(values).all():
-        raise DataError(
-            f"array {spec.name} of {dataset.path} holds values that are not finite; a variance "
-            "needs numbers in every row"
-        )
+def _label(
+    dataset: Dataset,
+    name: str,
+    spans: Sequence[tuple[int, int]],
+    blocks: int,
+    block_rows: int,
+    io: str,
+) -> tuple[list[Column], tuple[float, ...]]:
+    """Return the label's column, and the upper ends of its classes."""
+    labels = list(_read(dataset, name, spans, io))
+    flat = np.concatenate(labels).reshape(-1)
+    values = np.unique(flat)
+    whole = dataset.arrays[name].dtype.kind in "iub"
+    if whole and len(values) <= MOST_CLASSES and labels[0].shape[1] == 1:
+        edges = values[:-1]
+        moments = [_moments((block == values).astype(np.float64)) for block in labels]
+    else:
+        edges = np.quantile(flat, np.linspace(0.1, 0.9, 9))
+        moments = [_moments(block) for block in labels]
+    return _columns([name], moments, spans, blocks, block_rows, True), tuple(edges.tolist())
+
+
+def _moments(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return block.mean(axis=0), block.var(axis=0)
 
 
 def _columns(
     names: Sequence[str],
-    means: np.ndarray,
-    variances: np.ndarray,
-    weights: np.ndarray,
+    moments: Sequence[tuple[np.ndarray, np.ndarray]],
+    spans: Sequence[tuple[int, int]],
     blocks: int,
     block_rows: int,
     joint: bool = False,
 ) -> list[Column]:
     """Turn moments of blocks into shares; `joint` adds all values up to one column."""
+    means, variances = np.array(moments).transpose(1, 0, 2)
+    weights = np.array([stop - start for start, stop in spans], np.float64)
     share, center, variance = _share(means, variances, weights, blocks, joint)
     error = np.zeros_like(share)
     count = len(weights)
     if 2 < count < blocks:
+        others = ~np.eye(count, dtype=bool)
         left_out = np.array(
-            [
-                _share(
-                    np.delete(means, k, 0),
-                    np.delete(variances, k, 0),
-                    np.delete(weights, k),
-                    blocks,
-                    joint,
-                )[0]
-                for k in range(count)
-            ]
+            [_share(means[k], variances[k], weights[k], blocks, joint)[0] for k in others]
         )
-        spread = ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0)
-        error = np.sqrt((count - 1) / count * spread * (1 - count / blocks))
-    return [
-        Column(
-            name,
-            float(center[j]),
-            float(variance[j]),
-            float(share[j]),
-            float(error[j]),
-            float(block_rows * share[j]),
-        )
-        for j, name in enumerate(names)
-    ]
+        error = np.sqrt((count - 1) * left_out.var(axis=0) * (1 - count / blocks))
+    numbers = (center[: len(share)], variance, share, error, block_rows * share)
+    rows = zip(*(each.tolist() for each in numbers), strict=True)
+    return [Column(name, *row) for name, row in zip(names, rows, strict=True)]
 
 
 def _share(
     means: np.ndarray, variances: np.ndarray, weights: np.ndarray, blocks: int, joint: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return Vb/s2, mean and variance of each value."""
     part = (weights / weights.sum())[:, None]
     center = (part * means).sum(axis=0)
     between = (part * (means - center) ** 2).sum(axis=0)

@@ -23,10 +23,8 @@ class Draws:
 
     Attributes
     ----------
-    kind
-        "replacement", "weight" or "balanced".
     array
-        Name of the array that the weights are made of, or None where all weigh the same.
+        What the weights are made of, or None where all weigh the same.
     cumulative
         (K + 1,) float64, weight of all blocks before each.
     classes, class_weights
@@ -75,10 +73,7 @@ class Draws:
 def draw_places(cumulative: np.ndarray, first: int, stop: int, key: int, out: np.ndarray) -> None:
     """Fill `out` (int32) with places in first..stop-1, each drawn by its weight.
 
-    Parameters
-    ----------
-    cumulative
-        (rows of the window,) float64, cumulative sums of weights; those of one block are used.
+    `cumulative` sums up the weights of the window's rows, float64.
     """
     before = cumulative[first - 1] if first > 0 else 0.0
     whole = cumulative[stop - 1] - before

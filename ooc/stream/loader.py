@@ -1,7 +1,6 @@
 """Batches from windows, and a position that is enough to go on from."""
 
 import copy
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,14 +13,14 @@ from ooc.store.chunks import BadChunkError
 from ooc.store.dataset import Dataset
 from ooc.stream.options import AUTO, StreamOptions, make_stream
 from ooc.stream.plan import NO_DEMAND, Demand, Plan, budget_of, make_plan
-from ooc.stream.reader import Window, WindowReader, transfers_rows
+from ooc.stream.reader import ByRole, Window, WindowReader, transfers_rows
 from ooc.stream.sampling import make_draws, sampled_array
 from ooc.stream.splits import make_subset
 from ooc.stream.window_advice import advise, chosen_blocks
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(ByRole):
     """The rows of one step.
 
     Attributes
@@ -32,8 +31,6 @@ class Batch:
         (rows,) int64, the rows' places in the dataset.
     step, seed
         The step's number in the run, and a seed that is a function of it and the run's seed.
-    roles
-        Names of the arrays that are features, target and weight.
     ends_epoch
         Whether the epoch ends with it.
     importance
@@ -53,21 +50,6 @@ class Batch:
         """Return the rows of one array."""
         return self.arrays[name]
 
-    @property
-    def features(self) -> np.ndarray:
-        """The rows of the features array."""
-        return self.arrays[self.roles[0]]
-
-    @property
-    def target(self) -> np.ndarray | None:
-        """The rows of the target array, if it travels."""
-        return self.arrays.get(self.roles[1] or "")
-
-    @property
-    def weight(self) -> np.ndarray | None:
-        """The rows of the weight array, if it travels."""
-        return self.arrays.get(self.roles[2] or "")
-
 
 _POSITION = ("epoch", "row", "step", "skipped")
 
@@ -81,8 +63,6 @@ class Loader:
 
     Parameters
     ----------
-    dataset
-        What `ooc.open` returned.
     batch_size
         B, rows of a batch.
     arrays
@@ -118,18 +98,13 @@ class Loader:
         **options: Any,
     ) -> None:
         self.dataset, self.stream = dataset, make_stream(stream, options)
-        roles = (dataset.features, dataset.target, dataset.weight)
-        wanted = tuple(arrays or (name for name in roles if name is not None))
-        needed = sampled_array(dataset, self.stream.sampling)
+        sampled = sampled_array(dataset, self.stream.sampling)
         deciding = () if dataset.selection is None else dataset.selection.arrays
-        self.names = tuple(dict.fromkeys((*wanted, *((needed,) if needed else ()), *deciding)))
+        names = (*(arrays or dataset.roles), sampled, *deciding)
+        self.names = tuple(dict.fromkeys(name for name in names if name is not None))
         self.plan: Plan = self._make_plan(batch_size, demand)
-        self.epoch = 0
-        self.row = 0
-        self.step = 0
-        self.skipped_chunks = 0
-        self.skipped_rows = 0
-        self.retries = 0
+        self.epoch = self.row = self.step = 0
+        self.skipped_chunks = self.skipped_rows = self.retries = 0
         # Rows left out of each window of the epoch at hand: a position counts the rows used.
         self._skipped: dict[int, int] = {}
 
@@ -184,21 +159,18 @@ class Loader:
             self.dataset, self.names, self.plan, self.stream.io, self.stream.on_bad_chunk
         ) as reader:
             for window in reader.windows(self._places(epochs)):
-                self._count_skipped(window)
+                if window.index == 0:
+                    self._skipped = {}
+                if window.skipped_rows:
+                    self._skipped[window.index] = window.skipped_rows
+                    self.skipped_chunks += window.skipped_chunks
+                    self.skipped_rows += window.skipped_rows
                 self.retries = reader.retries
                 yield window
 
     def looked_at(self) -> Iterator[Window]:
         """Yield the first epoch's windows to look at, without counting what is skipped in them."""
         yield from copy.copy(self).windows(1)
-
-    def _count_skipped(self, window: Window) -> None:
-        if window.index == 0:
-            self._skipped = {}
-        if window.skipped_rows:
-            self._skipped[window.index] = window.skipped_rows
-            self.skipped_chunks += window.skipped_chunks
-            self.skipped_rows += window.skipped_rows
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position and what it is a position of: a few integers."""
@@ -220,13 +192,7 @@ class Loader:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on at a saved position.
-
-        Raises
-        ------
-        InputError
-            If it is a position of another stream; what differs is named.
-        """
+        """Go on at a saved position; that of another stream is refused, what differs is named."""
         here = self.state_dict()
         for name, value in here.items():
             if name not in state:
@@ -247,26 +213,10 @@ class Loader:
     def _places(self, epochs: int) -> Iterator[tuple[int, int, int]]:
         """Yield (epoch, window, first unused row) from the current position on."""
         epoch, order = self.epoch, self.plan.order
-        if epoch >= epochs:
-            return
-        window, start = self._locate(epoch, self.row)
-        yield epoch, window, start
-        rest = itertools.product([epoch], range(window + 1, order.windows))
-        later = itertools.product(range(epoch + 1, epochs), range(order.windows))
-        for next_epoch, next_window in itertools.chain(rest, later):
-            yield next_epoch, next_window, 0
-
-    def _locate(self, epoch: int, row: int) -> tuple[int, int]:
-        """Return (window, row in it) of a place in the epoch's stream of rows that were read."""
-        order = self.plan.order
-        if not self._skipped:
-            return order.locate(epoch, row)
-        for window in range(order.windows):
-            rows = order.window_stream_rows(epoch, window) - self._skipped.get(window, 0)
-            if row < rows:
-                return window, row
-            row -= rows
-        return order.windows - 1, row
+        for each in range(epoch, epochs):
+            first, start = (0, 0) if each > epoch else order.locate(each, self.row, self._skipped)
+            for window in range(first, order.windows):
+                yield each, window, start if window == first else 0
 
 
 class BatchAssembler:
@@ -281,11 +231,9 @@ class BatchAssembler:
     """
 
     def __init__(self, loader: Loader, batch_size: int, first_step: int | None = None) -> None:
-        dataset, self._plan = loader.dataset, loader.plan
+        self._order, self._roles = loader.plan.order, loader.dataset.roles
         self.batch_size, self.used_up = batch_size, True
-        self._roles = (dataset.features, dataset.target, dataset.weight)
         self._step = loader.step if first_step is None else first_step
-        self._draws = loader.plan.order.draws
         self._parts: list[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray | None]] = []
         self._have = 0
 
@@ -296,8 +244,8 @@ class BatchAssembler:
             taken = window.order[place : place + self.batch_size - self._have]
             picked = {name: array.take(taken, axis=0) for name, array in window.arrays.items()}
             importance = None
-            if self._draws is not None and window.weights is not None:
-                importance = self._draws.importance(window.weights[taken])
+            if self._order.draws is not None and window.weights is not None:
+                importance = self._order.draws.importance(window.weights[taken])
             self._parts.append((picked, window.rows(taken), importance))
             place += len(taken)
             self._have += len(taken)
@@ -316,7 +264,7 @@ class BatchAssembler:
         rows = _joined([part[1] for part in self._parts])
         weighed = [part[2] for part in self._parts if part[2] is not None]
         importance = _joined(weighed) if weighed else None
-        seed = key(self._plan.order.seed, Purpose.BATCH, index=self._step)
+        seed = key(self._order.seed, Purpose.BATCH, index=self._step)
         batch = Batch(arrays, rows, self._step, seed, self._roles, ends_epoch, importance)
         self._parts, self._have = [], 0
         self._step += 1

@@ -15,12 +15,7 @@ def inflation(
     """Return the variance of a batch's mean under blocks, over that under a full shuffle.
 
     Blocks: s2/B + (B-1)/B c with c = p (Vb - Vw/(b-1)) - (1-p) Vb/(K-1) and p = (b-1)/(nb-1).
-    Full shuffle: s2/B (N-B)/(N-1). All blocks are taken as full.
-
-    Parameters
-    ----------
-    between_share
-        Vb/s2.
+    Full shuffle: s2/B (N-B)/(N-1). All blocks are taken as full; `between_share` is Vb/s2.
 
     Examples
     --------
@@ -88,10 +83,7 @@ def pairs_in_window(blocks: Sequence[int], batches: Sequence[int]) -> PairCount:
     The moments of the random intersection of two graphs (Barton and David, 1966), both of them
     made of cliques: blocks on one side, parts of batches on the other.
 
-    Parameters
-    ----------
-    blocks, batches
-        Rows of each block, and of each batch's part in the window; both add up to its rows.
+    Given are the rows of each block and of each batch's part in the window.
 
     Examples
     --------
@@ -118,10 +110,7 @@ def pairs_in_window(blocks: Sequence[int], batches: Sequence[int]) -> PairCount:
 def pairs_expected(window_blocks: Sequence[Sequence[int]], batch_size: int) -> PairCount:
     """Count same-block pairs over an epoch of windows, each permuted by itself.
 
-    Parameters
-    ----------
-    window_blocks
-        For each window the rows of each of its blocks.
+    Given are the rows of each block of each window.
 
     Examples
     --------

@@ -127,12 +127,7 @@ NAMES = tuple(each.name for each in fields(StreamOptions))
 def make_stream(
     stream: StreamOptions | None, options: Mapping[str, Any], known: tuple[str, ...] = NAMES
 ) -> StreamOptions:
-    """Return options of the stream with some of them replaced; by default the usual ones.
-
-    Raises
-    ------
-    InputError
-        If there is no such option; the known ones are named.
+    """Return options of the stream with some of them replaced; refuse those that are not known.
 
     Examples
     --------

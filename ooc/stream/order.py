@@ -4,7 +4,7 @@ Pure integer functions of a key. Nothing here is as long as the dataset: any win
 is found without the ones before it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,19 +36,7 @@ def shuffled(positions: np.ndarray, count: int, key: int) -> np.ndarray:
     A keyed bijection of 0..count-1 (Hoang, Morris and Rogaway, "An enciphering scheme based on a
     card shuffle", CRYPTO 2012), so that any part of the order is had without the rest.
 
-    Parameters
-    ----------
-    positions
-        (n,) int64, each in 0..count-1.
-    count
-        Items in the whole sequence.
-    key
-        key of the permutation, as `ooc.core.random_keys.key` makes it.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n,) int64 items.
+    Positions and items are (n,) int64, each in 0..count-1.
     """
     items = np.empty(positions.size, np.int64)
     for i in range(positions.size):
@@ -94,15 +82,7 @@ def permute(out: np.ndarray, key: int) -> None:
 
 @dataclass(frozen=True)
 class Subset:
-    """Blocks that hold rows of one side of a split, and how many each.
-
-    Attributes
-    ----------
-    blocks
-        (K,) int64, ascending.
-    rows
-        (K,) int64, rows of the side in each of them.
-    """
+    """Blocks that hold rows of one side of a split, ascending, and how many each: (K,) int64."""
 
     blocks: np.ndarray
     rows: np.ndarray
@@ -117,21 +97,15 @@ class Order:
     rows
         Rows of the store.
     block_rows
-        b, rows of a block; the last block may be shorter.
+        b; the last block may be shorter.
     blocks_per_window
         n, blocks of a window; the last window may hold fewer.
-    shuffle
-        An entry of `SHUFFLES`.
-    seed
-        What the order is a function of, with the epoch.
     lanes
         L. Block k belongs to lane k mod L, whose blocks and rows are ordered by themselves; the
         stream takes a row of each lane in turn, so that a batch of B rows has B/L of each.
         Only in the last window, where lanes may differ by a block, longer ones go on alone.
-    subset
-        Which blocks and rows are used, where not all are.
-    draws
-        How rows are drawn, where an epoch does not visit each of them once.
+    subset, draws
+        Which rows are used, where not all are, or how they are drawn.
     """
 
     rows: int
@@ -183,10 +157,7 @@ class Order:
         return min(self.block_rows * self.blocks_per_window, self.rows)
 
     def window_blocks(self, epoch: int, window: int) -> np.ndarray:
-        """Return the blocks of a window as ascending int64, the order in which they are stored.
-
-        The dataset's shorter last block is thus last in its window, too.
-        """
+        """Return the blocks of a window, ascending: a shorter last block is last here, too."""
         return np.unique(self._drawn_blocks(epoch, window))
 
     def lane_blocks(self, epoch: int, window: int, lane: int) -> np.ndarray:
@@ -220,13 +191,12 @@ class Order:
             lane_of = np.searchsorted(self.subset.blocks, blocks) % self.lanes
         else:
             lane_of = blocks % self.lanes
-        parts = []
-        for lane in range(self.lanes):
-            slots = np.flatnonzero(lane_of == lane)
-            places = slots[:, None] * self.block_rows + np.arange(self.block_rows)
-            places = places.reshape(-1)
-            parts.append(self.lane_rows(epoch, window, lane, places[places < out.size]))
-        interleave(parts, out)
+        # Only the last block may be shorter.
+        lane_of_row = np.repeat(lane_of, self.block_rows)[: out.size]
+        lanes = [np.flatnonzero(lane_of_row == lane) for lane in range(self.lanes)]
+        interleave(
+            [self.lane_rows(epoch, window, lane, rows) for lane, rows in enumerate(lanes)], out
+        )
 
     def lane_rows(self, epoch: int, window: int, lane: int, rows: np.ndarray) -> np.ndarray:
         """Return rows of one lane's part of a window in that lane's order."""
@@ -237,14 +207,9 @@ class Order:
     def draw_rows(
         self, epoch: int, window: int, weights: np.ndarray, out: np.ndarray
     ) -> np.ndarray:
-        """Return the places (int32, in `out`) that are drawn from a window.
+        """Return the places that are drawn from a window, in `out`: (rows of a full one,) int32.
 
-        Parameters
-        ----------
-        weights
-            (stored rows of the window,) float64.
-        out
-            (rows of a full window,) int32.
+        The weights are those of the window's stored rows, float64.
         """
         drawn = np.sort(self._drawn_blocks(epoch, window))
         blocks, times = np.unique(drawn, return_counts=True)
@@ -264,18 +229,23 @@ class Order:
         out[: len(taken)] = places[taken]
         return out[: len(taken)]
 
-    def locate(self, epoch: int, row: int) -> tuple[int, int]:
-        """Return (window, row in it) of a position in the epoch's stream of rows."""
+    def locate(
+        self, epoch: int, row: int, left_out: Mapping[int, int] | None = None
+    ) -> tuple[int, int]:
+        """Return (window, row in it) of a position in the epoch's stream of rows.
+
+        `left_out` says how many rows of a window are not in the stream, as they cannot be read.
+        """
         full = self.blocks_per_window * self.block_rows
-        if self.draws is not None:
-            return row // full, row % full
-        if self.subset is not None:
+        if self.subset is not None or left_out:
             for window in range(self.windows):
-                rows = self.window_stream_rows(epoch, window)
+                rows = self.window_stream_rows(epoch, window) - (left_out or {}).get(window, 0)
                 if row < rows:
                     return window, row
                 row -= rows
             return self.windows - 1, row
+        if self.draws is not None:
+            return row // full, row % full
         missing = self.blocks * self.block_rows - self.rows
         lane = (self.blocks - 1) % self.lanes
         count = (self.blocks - lane + self.lanes - 1) // self.lanes
@@ -340,21 +310,13 @@ class Shuffle:
     permute: Callable[[np.ndarray, int], None]
 
 
-def _as_stored(positions: np.ndarray, count: int, key: int) -> np.ndarray:
-    return positions
-
-
-def _same_position(item: int, count: int, key: int) -> int:
-    return item
-
-
 def _count_up(out: np.ndarray, key: int) -> None:
     out[:] = np.arange(out.size, dtype=out.dtype)
 
 
 SHUFFLES = {
     "blocks": Shuffle(shuffled, position_of, permute),
-    "none": Shuffle(_as_stored, _same_position, _count_up),
+    "none": Shuffle(lambda place, count, key: place, lambda item, count, key: item, _count_up),
 }
 
 

@@ -44,16 +44,12 @@ class Demand:
         Parameters, optimizer state and scratch of the model.
     batch_copies
         Copies of a batch that are alive at once; 0 where a kernel reads the window itself.
-    optional_bytes
-        What the model could use to go faster; it is a term of the plan, "parallel", where the
-        budget has room for it beside all else.
     largest_batch
         Rows of a batch at most, where a trainer changes its size; its memory is the trainer's.
     """
 
     model_bytes: int = 0
     batch_copies: int = 2
-    optional_bytes: int = 0
     largest_batch: int = 0
 
 
@@ -66,12 +62,8 @@ class Plan:
 
     Attributes
     ----------
-    order
-        The order of blocks and rows.
     batch_size
         B, rows of a step.
-    readers
-        Threads that read and decode.
     slabs
         Windows in memory at once: the one in use, and those that are read.
     terms
@@ -82,8 +74,6 @@ class Plan:
         Decoded bytes over used bytes: above 1 where chunks are larger than blocks.
     row_bytes
         Decoded bytes of one row of all arrays used.
-    largest_batch
-        Rows of a batch at most, where its size changes as a run goes on.
     """
 
     order: Order
@@ -128,13 +118,7 @@ class Plan:
 
 
 def budget_of(memory: str | int) -> int:
-    """Read a budget and hold it against what this process may use.
-
-    Raises
-    ------
-    InputError
-        If it is no size, or more than the machine or a memory control group allows.
-    """
+    """Read a budget; refuse one above what the machine or a memory control group allows."""
     budget, allowed = parse_size(memory), allowed_bytes()
     if budget > allowed:
         raise InputError(
@@ -156,10 +140,6 @@ def make_plan(
 
     Parameters
     ----------
-    dataset
-        What to read.
-    batch_size
-        B, rows of a step.
     names
         Arrays that travel in the batches.
     stream
@@ -181,7 +161,10 @@ def make_plan(
     sampled = stream.sampling != "once"
     _check_batch_size(batch_size, dataset.rows)
     row_bytes = sum(spec.row_bytes for spec in specs)
-    slab_row_bytes = row_bytes + _chosen_bytes(dataset, sampled)
+    # Beside its values a row has its place in the order. Sides of a split keep a flag and, for a
+    # moment, a key of each row; draws a weight, its sum and a place.
+    beside = 4 + (10 if dataset.selection is not None else 0) + (24 if sampled else 0)
+    slab_row_bytes = row_bytes + beside
     fixed = {
         "reserved": RESERVED_BYTES,
         "batch": demand.batch_copies * batch_size * row_bytes,
@@ -200,8 +183,12 @@ def make_plan(
     fewest = max(min(blocks, 1 if shuffle == "none" else 2), lanes)
     # A window that was asked for may be larger than usual, if there is room for it.
     most = max((room if most_blocks else usual) // (block_rows * slab_row_bytes), fewest)
-    per_window = _blocks_per_window(blocks, most, most_blocks, lanes)
-    order = Order(rows, block_rows, max(per_window, lanes), shuffle, stream.seed, lanes)
+    most = min(most, most_blocks or most)
+    # Windows are of one size: a small last one would mix badly, just before the epoch's end.
+    even = -(-blocks // -(-blocks // most))
+    shared = -(-even // lanes) * lanes
+    per_window = max(shared if shared <= most else shared - lanes, lanes)
+    order = Order(rows, block_rows, per_window, shuffle, stream.seed, lanes)
 
     window_total = order.blocks_per_window * block_rows * slab_row_bytes
     scratch = max(scratch_bytes(spec, block_rows) for spec in specs)
@@ -214,20 +201,18 @@ def make_plan(
         taken["transfer"] = window_total
     fitting = (budget - sum(taken.values())) // scratch
     if fitting < 1:
-        needed = sum(taken.values()) + scratch
+        least = {**taken, "readers": scratch}
+        needed = sum(least.values())
+        shown = ", ".join(f"{name} {format_size(size)}" for name, size in least.items() if size)
         raise InputError(
             f"the budget of {format_size(budget)} is below the {format_size(needed)} that this "
-            f"run needs ({_terms({**taken, 'readers': scratch})}); raise the memory to "
+            f"run needs ({shown}); raise the memory to "
             f"{math.ceil(needed / MIB)}MiB, lower the batch size, or store smaller chunks"
         )
     wanted = stream.readers or min(MOST_READERS, max(FEWEST_READERS, os.cpu_count() or 1))
     used = min(wanted, fitting)
     terms = {**taken, "readers": used * scratch}
-    if 0 < demand.optional_bytes <= budget - sum(terms.values()):
-        terms["parallel"] = demand.optional_bytes
-    first_blocks = range(0, min(blocks, 64))
-    spans = [(i * block_rows, min((i + 1) * block_rows, rows)) for i in first_blocks]
-    amplification = _amplification(specs, spans, row_bytes)
+    amplification = _amplification(specs, block_rows, rows)
     largest = max(batch_size, demand.largest_batch)
     return Plan(order, batch_size, used, slabs, terms, budget, amplification, row_bytes, largest)
 
@@ -242,30 +227,19 @@ def window_bytes(plan: Plan, blocks: int) -> int:
 def memory_for_window(plan: Plan, blocks: int) -> int:
     """Return a budget, in whole MiB, in which a window of this many blocks fits."""
     slabs, readers = plan.terms["slabs"], plan.terms["readers"]
-    rest = plan.projected - slabs - readers - plan.terms.get("parallel", 0)
-    each = readers // plan.readers
-    needed = rest + each + 2 * MOST_SLABS * window_bytes(plan, blocks)
+    rest = plan.projected - slabs - readers
+    needed = rest + readers // plan.readers + 2 * MOST_SLABS * window_bytes(plan, blocks)
     return -(-needed // MIB) * MIB
 
 
-def _chosen_bytes(dataset: Dataset, sampled: bool) -> int:
-    """Return the bytes a row takes beside its values: its place in the order, and who it is for.
-
-    Sides of a split keep a flag and, for a moment, a key of each row; draws a weight, its sum and
-    a place.
-    """
-    return 4 + (10 if dataset.selection is not None else 0) + (24 if sampled else 0)
-
-
-def _blocks_per_window(blocks: int, most: int, wanted: int | None, lanes: int) -> int:
-    """Return the blocks of a window, a multiple of the lanes.
-
-    Windows are made of one size: a small last one would mix badly, just before the epoch's end.
-    """
-    most = min(most, wanted or most)
-    even = -(-blocks // -(-blocks // most))
-    shared = -(-even // lanes) * lanes
-    return shared if shared <= most else shared - lanes
+def _check_batch_size(batch_size: int, rows: int) -> None:
+    if batch_size < 1:
+        raise InputError(f"the batch size must be at least 1, not {batch_size}")
+    if batch_size > rows:
+        raise InputError(
+            f"a batch of {batch_size} rows is larger than the dataset of {rows} rows; "
+            f"lower the batch size to {rows} or less"
+        )
 
 
 def _check_window(most_blocks: int | None, lanes: int, shuffle: str, blocks: int) -> None:
@@ -288,16 +262,6 @@ def _check_window(most_blocks: int | None, lanes: int, shuffle: str, blocks: int
         )
 
 
-def _check_batch_size(batch_size: int, rows: int) -> None:
-    if batch_size < 1:
-        raise InputError(f"the batch size must be at least 1, not {batch_size}")
-    if batch_size > rows:
-        raise InputError(
-            f"a batch of {batch_size} rows is larger than the dataset of {rows} rows; "
-            f"lower the batch size to {rows} or less"
-        )
-
-
 def _block_rows(
     specs: Sequence[ArraySpec], rows: int, chunk_rows: int, row_bytes: int, window_bytes: int
 ) -> int:
@@ -309,12 +273,8 @@ def _block_rows(
     """
     block_rows = chunk_rows
     while block_rows < rows:
-        spans = [
-            (start, min(start + block_rows, rows))
-            for start in range(0, min(64 * block_rows, rows), block_rows)
-        ]
         small = block_rows * row_bytes < SMALLEST_BLOCK
-        wasteful = _amplification(specs, spans, row_bytes) > MOST_AMPLIFICATION
+        wasteful = _amplification(specs, block_rows, rows) > MOST_AMPLIFICATION
         room = window_bytes // (2 * block_rows * row_bytes) >= FEWEST_BLOCKS
         if not ((small or wasteful) and room):
             break
@@ -322,12 +282,12 @@ def _block_rows(
     return block_rows
 
 
-def _amplification(
-    specs: Sequence[ArraySpec], spans: Sequence[tuple[int, int]], row_bytes: int
-) -> float:
-    decoded = sum(spec.decoded_bytes(start, stop) for spec in specs for start, stop in spans)
-    return decoded / (row_bytes * sum(stop - start for start, stop in spans))
-
-
-def _terms(terms: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {format_size(size)}" for name, size in terms.items() if size)
+def _amplification(specs: Sequence[ArraySpec], block_rows: int, rows: int) -> float:
+    """Return decoded over used bytes, judged by the first blocks."""
+    used = min(64 * block_rows, rows)
+    decoded = sum(
+        spec.decoded_bytes(start, min(start + block_rows, rows))
+        for spec in specs
+        for start in range(0, used, block_rows)
+    )
+    return decoded / (used * sum(spec.row_bytes for spec in specs))

@@ -65,16 +65,12 @@ class Window(ByRole):
     ----------
     arrays
         For each array (rows, ...), views of a slab: valid until the next window is asked for.
-    roles
-        Names of the arrays that are features, target and weight.
     order
         (rows,) int32 places in the arrays.
     start
         First place in `order` that is not used yet.
     block_starts, block_rows
         Row of the dataset at which each block starts, and rows of a block.
-    epoch, index
-        Where the window stands.
     last
         Whether the epoch ends with it.
     skipped_chunks, skipped_rows
@@ -108,33 +104,14 @@ class Window(ByRole):
 _Read = tuple[Window, list[BadChunkError]]
 
 
-def scheduler_in_use() -> Scheduler | None:
-    """Return the scheduler that the user has set through Dask, or None for the embedded one."""
-    found: Scheduler | None = dask.base.get_scheduler()
-    return found
-
-
 def transfers_rows() -> bool:
-    """Tell whether the scheduler in use runs tasks in other processes."""
-    scheduler = scheduler_in_use()
+    """Tell whether the user has set a scheduler through Dask that runs tasks elsewhere."""
+    scheduler = dask.base.get_scheduler()
     return scheduler is not None and scheduler not in _IN_PROCESS
 
 
 class WindowReader:
     """Reads windows ahead of their use; a context manager.
-
-    Parameters
-    ----------
-    dataset
-        What to read.
-    names
-        Arrays to read.
-    plan
-        Order, budget and readers.
-    io
-        How files are read, see `ooc.store.chunks.files.choose_mode`.
-    on_bad_chunk
-        "raise", or "skip": leave out the rows of chunks that cannot be read.
 
     Attributes
     ----------
@@ -166,10 +143,10 @@ class WindowReader:
         self._pool = ThreadPoolExecutor(plan.readers, thread_name_prefix="ooc-reader")
         # While a window's last tasks run, the next window's first ones begin, so that no reader
         # waits for another one. A scheduler of the user's gets one window at a time.
-        scheduler = scheduler_in_use()
+        scheduler = dask.base.get_scheduler()
         ahead = plan.slabs if scheduler is None else 1
         self._coordinators = ThreadPoolExecutor(ahead, thread_name_prefix="ooc-coordinator")
-        self._scheduler = scheduler or partial(dask.threaded.get, pool=self._pool)
+        self._scheduler: Scheduler = scheduler or partial(dask.threaded.get, pool=self._pool)
         self._slab_count = plan.slabs
         self._slabs: list[dict[str, np.ndarray]] = []
 
@@ -179,8 +156,7 @@ class WindowReader:
         return sum(source.retries for source in self._sources.values())
 
     def __enter__(self) -> "WindowReader":
-        for _ in range(self._slab_count):
-            self._slabs.append(self._new_slab())
+        self._slabs = [self._new_slab() for _ in range(self._slab_count)]
         return self
 
     def __exit__(
@@ -195,20 +171,16 @@ class WindowReader:
         self._slabs.clear()
 
     def _new_slab(self) -> dict[str, np.ndarray]:
-        """Return arrays for one window, in memory that goes back to the system after its use.
-
-        Freed blocks of the allocator may stay with the process, and a run that reads more than
-        once would grow.
-        """
+        """Return arrays for one window, in memory that goes back to the system after its use."""
+        # Freed blocks of the allocator may stay, and a run that reads more than once would grow.
         rows = self._order.window_rows
-        wanted = {name: ((rows, *spec.shape[1:]), spec.dtype) for name, spec in self._specs.items()}
-        wanted[""] = ((rows,), np.dtype(np.int32))
+        wanted = {name: (spec.shape[1:], spec.dtype) for name, spec in self._specs.items()}
+        wanted[""] = ((), np.dtype(np.int32))
         arrays = {}
-        for name, (shape, dtype) in wanted.items():
+        for name, (row_shape, dtype) in wanted.items():
+            shape = (rows, *row_shape)
             size = max(1, math.prod(shape) * dtype.itemsize)
-            arrays[name] = np.frombuffer(mmap.mmap(-1, size), dtype, math.prod(shape)).reshape(
-                shape
-            )
+            arrays[name] = np.ndarray(shape, dtype, mmap.mmap(-1, size))
         return arrays
 
     def windows(self, places: Iterable[tuple[int, int, int]]) -> Iterator[Window]:
@@ -243,7 +215,7 @@ class WindowReader:
         if self._order.draws is None:
             order = order[:rows]
             self._order.permute_rows(epoch, index, order)
-        parts = [part for part in np.array_split(np.arange(len(blocks)), self._tasks) if len(part)]
+        parts = np.array_split(np.arange(len(blocks)), min(self._tasks, len(blocks)))
         graph = {}
         for number, part in enumerate(parts):
             outs = {

@@ -15,8 +15,8 @@ import numpy as np
 from ooc.core.errors import InputError
 from ooc.core.hashing import ALL_BITS, fill_row_keys, keys_at_ranks, keys_of, keys_of_rows
 from ooc.core.random_keys import Purpose, key
-from ooc.store.columns import check_one_number_a_row, pieces_of
-from ooc.store.dataset import Dataset
+from ooc.store.columns import block_sums, count_labels, pieces_of
+from ooc.store.dataset import Dataset, check_one_number_a_row
 from ooc.store.selection import Selection, as_labels
 from ooc.stream.order import Subset
 
@@ -95,21 +95,12 @@ def split(
 
 
 def make_subset(dataset: Dataset, block_rows: int) -> Subset | None:
-    """Count a side's rows in each block of the store; None if all rows are used.
-
-    The rows' numbers, or the array that decides, are gone through once. What is returned takes
-    16 bytes a block.
-    """
+    """Count a side's rows in each block of the store; None if all rows are used."""
     selection = dataset.selection
     if selection is None:
         return None
-    rows = dataset.stored_rows
-    counts = np.zeros(-(-rows // block_rows), np.int64)
-    for first, stop, arrays in pieces_of(dataset, selection.arrays, block_rows):
-        used = selection.contains(first, stop, arrays)
-        starts = np.arange(0, len(used), block_rows)
-        block = first // block_rows
-        counts[block : block + len(starts)] = np.add.reduceat(used.astype(np.int64), starts)
+    counts = block_sums(dataset, (), block_rows, lambda first, arrays, used: used)
+    counts = counts.astype(np.int64)
     blocks = np.flatnonzero(counts)
     if counts.sum() != selection.rows:
         raise InputError(
@@ -169,22 +160,14 @@ def _stratified(dataset: Dataset, share: Fraction, number: int, name: str) -> Se
 
     ranks = [np.array([count]) for count in wanted]
     limits = keys_at_ranks(pieces, ranks, STRATIFIED_BITS)
-    return Selection(
-        "row",
-        number,
-        tuple(int(limit[0]) for limit in limits),
-        True,
-        sum(wanted),
-        stratify=name,
-        classes=tuple(classes),
-    )
+    exact, rows = tuple(int(limit[0]) for limit in limits), sum(wanted)
+    return Selection("row", number, exact, True, rows, stratify=name, classes=tuple(classes))
 
 
 def _sizes(dataset: Dataset, name: str) -> Counter[int]:
     """Count the rows of each value of an array."""
-    check_one_number_a_row(dataset, name)
+    check_one_number_a_row(dataset.path, *dataset.specs((name,)))
     sizes: Counter[int] = Counter()
     for _, _, arrays in pieces_of(dataset, [name]):
-        found, counts = np.unique(as_labels(arrays[name]), return_counts=True)
-        sizes.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+        count_labels(sizes, as_labels(arrays[name]))
     return sizes

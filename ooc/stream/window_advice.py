@@ -33,12 +33,10 @@ class Advice:
     ----------
     worst
         The label or feature whose blocks differ most.
-    limit
-        Inflation that is aimed at.
     inflation
-        Predicted for the plan's own window.
+        Predicted for the plan's own window; aimed at is the limit.
     needed_blocks
-        Smallest window that reaches the limit.
+        Smallest window that reaches the limit, of those that divide the epoch evenly.
     memory
         Budget in which that window fits.
     chunk_rows
@@ -71,39 +69,15 @@ class Advice:
         }
 
 
-def needed_blocks(worst: Column, plan: Plan, limit: float = LIMIT) -> int:
-    """Return the smallest window, in blocks, that keeps the worst column within the limit.
-
-    It is one of those that divide the epoch into windows of one size.
-    """
-    order = plan.order
-    fewest = smallest_window(cautious(worst), order.rows, order.block_rows, plan.batch_size, limit)
-    fewest = max(fewest, min(FEWEST_BLOCKS, order.blocks))
-    # Windows are of one size: as many of them as there can be that are not smaller than this.
-    return -(-order.blocks // (order.blocks // fewest))
-
-
 def chosen_blocks(advice: Advice, plan: Plan) -> int:
     """Return the blocks of the window to take: as few as mix well, but not so few as to be slow."""
     return max(advice.needed_blocks, -(-SMALLEST_WINDOW // window_bytes(plan, 1)))
 
 
-def cautious(column: Column) -> float:
-    """Return a column's share of variance between blocks, a little larger than estimated."""
-    return min(1.0, column.between_share + CAUTION * column.error)
-
-
 def advise(dataset: Dataset, plan: Plan, limit: float = LIMIT, io: str = "auto") -> Advice:
     """Read a sample of blocks and hold the plan's window against what it says.
 
-    Parameters
-    ----------
-    dataset, plan
-        What will be run.
-    limit
-        Inflation of the variance of batch means that is good enough.
-    io
-        How files are read, see `ooc.store.chunks.files.choose_mode`.
+    Inflation of the variance of batch means up to `limit` is good enough.
 
     Examples
     --------
@@ -115,28 +89,29 @@ def advise(dataset: Dataset, plan: Plan, limit: float = LIMIT, io: str = "auto")
     """
     order = plan.order
     worst = block_statistics(dataset, order.block_rows, SAMPLED_BLOCKS, io=io).worst()
-    share = cautious(worst)
-    predicted = inflation(
-        share, order.rows, order.block_rows, order.blocks_per_window, plan.batch_size
-    )
-    needed = needed_blocks(worst, plan, limit)
-    rows = order.blocks_per_window * order.block_rows
-    return Advice(
-        worst,
-        limit,
-        predicted,
-        needed,
-        memory_for_window(plan, needed),
-        _chunk_rows(share, order.rows, order.block_rows, rows, plan.batch_size, limit),
-    )
+    fewest = smallest_window(_share(worst), order.rows, order.block_rows, plan.batch_size, limit)
+    fewest = max(fewest, min(FEWEST_BLOCKS, order.blocks))
+    # Windows are of one size: as many of them as there can be that are not smaller than this.
+    needed = -(-order.blocks // (order.blocks // fewest))
+    predicted = _inflation(worst, plan, order.blocks_per_window, order.block_rows)
+    memory = memory_for_window(plan, needed)
+    return Advice(worst, limit, predicted, needed, memory, _chunk_rows(worst, plan, limit))
 
 
-def _chunk_rows(
-    share: float, total: int, block_rows: int, window_rows: int, batch_size: int, limit: float
-) -> int | None:
-    rows = block_rows
+def _share(worst: Column) -> float:
+    """Return the share of variance between blocks, a little larger than estimated."""
+    return min(1.0, worst.between_share + CAUTION * worst.error)
+
+
+def _inflation(worst: Column, plan: Plan, blocks: int, block_rows: int) -> float:
+    return inflation(_share(worst), plan.order.rows, block_rows, blocks, plan.batch_size)
+
+
+def _chunk_rows(worst: Column, plan: Plan, limit: float) -> int | None:
+    rows = plan.order.block_rows
+    window_rows = plan.order.blocks_per_window * rows
     while rows >= 1:
-        if inflation(share, total, rows, max(window_rows // rows, 1), batch_size) <= limit:
+        if _inflation(worst, plan, max(window_rows // rows, 1), rows) <= limit:
             return rows
         rows //= 2
     return None
@@ -167,9 +142,7 @@ def measured_trade(dataset: Dataset, plan: Plan, advice: Advice) -> list[WindowC
     for blocks in sorted(sizes):
         size = window_bytes(plan, blocks)
         rows = max(1, min(blocks * order.block_rows, MOST_MEASURED_BYTES // (4 * values)))
-        predicted = inflation(
-            cautious(advice.worst), order.rows, order.block_rows, blocks, plan.batch_size
-        )
+        predicted = _inflation(advice.worst, plan, blocks, order.block_rows)
         choices.append(WindowChoice(blocks, size, predicted, _gather_rate(rows, values)))
     return choices
 

@@ -25,17 +25,9 @@ def fill(
 
     Parameters
     ----------
-    writer
-        What `ooc.create` returned, entered, with nothing appended.
-    rows
-        Rows of the dataset.
     draw
         Called with a chunk's number, first row and count of rows, in any order; the first chunk
         is drawn twice.
-    threads
-        By default one a core.
-    report
-        Called as chunks are done.
 
     Raises
     ------
@@ -57,13 +49,11 @@ def fill(
     sampled = min(chunk_rows, rows)
     check_free_space(writer, draw(0, 0, sampled), sampled, rows)
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        firsts = range(0, chunks, chunks_per_shard)
+        numbers = [range(first, min(first + chunks_per_shard, chunks)) for first in firsts]
         written = [
-            pool.submit(
-                writer.write_shard,
-                shard,
-                drawn(range(first, min(first + chunks_per_shard, chunks))),
-            )
-            for shard, first in enumerate(range(0, chunks, chunks_per_shard))
+            pool.submit(writer.write_shard, shard, drawn(each))
+            for shard, each in enumerate(numbers)
         ]
         try:
             for future in written:
@@ -74,13 +64,7 @@ def fill(
 
 
 def check_free_space(writer: Writer, sample: Columns, sampled: int, rows: int) -> None:
-    """Compare the disk with what `rows` rows will take, judged by a sample of them.
-
-    Raises
-    ------
-    InputError
-        With both numbers, if the disk is too small.
-    """
+    """Refuse a disk that is too small for `rows` rows, judged by a sample of them."""
     stored = sum(len(encode_chunk(values)) for values in sample.values())
     needed = int(1.02 * stored * rows / sampled) + 2**20
     free = shutil.disk_usage(writer.path.parent).free

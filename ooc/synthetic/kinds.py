@@ -36,16 +36,12 @@ class Recipe:
 
     Attributes
     ----------
-    kind
-        An entry of `KINDS`.
     rows, features
         N and F.
     classes
         K of a kind whose classes can be chosen; by default what the kind declares.
     order
         "random", or "sorted" by target: the worst case for a reader that does not shuffle.
-    seed
-        Truth and rows are functions of it.
     held_out
         Rows of the same truth that are never among those of the dataset without this.
     """
@@ -80,12 +76,7 @@ class Recipe:
 class Kind(ABC):
     """Draws targets and features of one kind, and knows the best possible predictions.
 
-    Attributes
-    ----------
-    target_dtype
-        What targets are stored as.
-    usual_classes
-        K where a recipe does not choose it; None where there is no choice.
+    `usual_classes` is K where a recipe does not choose it, None where there is no choice.
     """
 
     target_dtype: ClassVar[str] = "float32"
@@ -131,9 +122,11 @@ class LinearKind(Kind):
         noise = NOISE * rng.standard_normal(rows)
         y = _products(x, self._weights[None])[:, 0] + noise
         if self.recipe.order == "sorted":
+            from scipy.special import ndtri  # heavy, and only sorted linear data need it
+
             variance = 1.0 + NOISE**2
             quantile = (first + np.arange(rows) + rng.random(rows)) / self.recipe.rows
-            wanted = np.sqrt(variance) * _normal_quantile(quantile)
+            wanted = np.sqrt(variance) * ndtri(quantile)
             # A Gaussian x given y is any x, moved along w by what its y lacks.
             x += np.outer((wanted - y) / variance, self._weights).astype(np.float32)
             y = wanted
@@ -205,13 +198,6 @@ class LogisticKind(SoftmaxKind):
         """Return logistic regression."""
         return {"name": "logistic"}
 
-    def best(self, columns: Columns) -> tuple[float, float]:
-        """Return the loss sum and the right labels of the exact posterior."""
-        coefficients = (self._means[1] - self._means[0])[None]
-        odds = _products(columns["X"], coefficients)[:, 0] + self._offsets[1] - self._offsets[0]
-        losses = np.logaddexp(0.0, odds) - odds * columns["y"]
-        return float(losses.sum()), float(((odds > 0) == columns["y"]).sum())
-
     def truth(self) -> dict[str, Any]:
         """Return the true coefficients and intercept of the log-odds."""
         return {
@@ -235,10 +221,7 @@ KINDS: dict[str, type[Kind]] = {
 
 
 def make(
-    path: str | Path,
-    recipe: Recipe,
-    threads: int | None = None,
-    report: Report = silent,
+    path: str | Path, recipe: Recipe, threads: int | None = None, report: Report = silent
 ) -> dict[str, Any]:
     """Generate a dataset, chunk by chunk, in parallel.
 
@@ -246,8 +229,6 @@ def make(
     ----------
     path
         A local folder that does not exist yet.
-    recipe
-        What to generate.
     threads
         Threads that generate and write, by default one a core; the bits do not depend on them.
     report
@@ -298,11 +279,3 @@ def _on_grid(x: np.ndarray) -> np.ndarray:
     np.rint(x, out=x)
     x *= 1.0 / GRID
     return x
-
-
-def _normal_quantile(probability: np.ndarray) -> np.ndarray:
-    """Invert the standard normal distribution function."""
-    from scipy.special import ndtri  # heavy, and only sorted linear data need it
-
-    quantile: np.ndarray = ndtri(probability)
-    return quantile

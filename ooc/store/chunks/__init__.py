@@ -1,51 +1,22 @@
 """Bytes of chunks into memory that the caller owns: one interface for every store and format."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
 
 from ooc.store.chunks.bad_chunk import BadChunkError
 from ooc.store.chunks.files import BATCH_BYTES, choose_mode
 from ooc.store.chunks.general import DECODE_COPIES, ZarrReader
 from ooc.store.chunks.layout import ChunkLayout, NotNativeError, native_layout
 from ooc.store.chunks.native import NativeReader, most_stored_bytes
+from ooc.store.chunks.row_reader import RowReader
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array
 
 __all__ = ["BadChunkError", "ReadPath", "RowReader", "open_reader", "read_path", "scratch_bytes"]
 
 
-class RowReader(Protocol):
-    """Reads runs of rows of one array."""
-
-    @property
-    def retries(self) -> int:
-        """Transient errors that were retried so far."""
-
-    def read_runs(
-        self,
-        runs: Sequence[tuple[int, int]],
-        out: np.ndarray,
-        bad: list[BadChunkError] | None = None,
-    ) -> None:
-        """Fill `out` with runs of rows; raise the first bad chunk, or note all in `bad`."""
-
-
 @dataclass(frozen=True)
 class ReadPath:
-    """Which path an array takes, and why.
-
-    Attributes
-    ----------
-    native
-        Whether it is read by this package itself.
-    mode
-        "direct", "buffered" or "cached" on the native path, else "zarr-python".
-    reason
-        Why it is not native, or what the mode means.
-    """
+    """Which path an array takes: native or not, in which mode, and why."""
 
     native: bool
     mode: str
@@ -70,15 +41,7 @@ _MODES = {
 
 
 def read_path(dataset: Dataset, name: str, io: str = "auto") -> ReadPath:
-    """Tell which path an array takes.
-
-    Parameters
-    ----------
-    dataset, name
-        The array.
-    io
-        "auto", "direct" or "buffered", see `ooc.store.chunks.files.choose_mode`.
-    """
+    """Tell which path an array takes; `io` is as in `ooc.store.chunks.files.choose_mode`."""
     return _resolve(dataset, dataset.arrays[name], io)[0]
 
 

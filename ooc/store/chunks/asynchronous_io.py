@@ -25,20 +25,12 @@ _CALLS = {"x86_64": (206, 207, 209, 208), "aarch64": (0, 1, 2, 4), "riscv64": (0
 _SETUP, _DESTROY, _SUBMIT, _GET_EVENTS = range(4)
 # struct iocb and struct io_event of linux/aio_abi.h on little-endian machines.
 _CONTROL_BLOCK = np.dtype(
-    [
-        ("number", "<u8"),
-        ("key", "<u4"),
-        ("rw_flags", "<u4"),
-        ("operation", "<u2"),
-        ("priority", "<i2"),
-        ("descriptor", "<u4"),
-        ("address", "<u8"),
-        ("length", "<u8"),
-        ("offset", "<i8"),
-        ("reserved", "<u8"),
-        ("flags", "<u4"),
-        ("event_descriptor", "<u4"),
-    ]
+    {
+        "names": ["number", "descriptor", "address", "length", "offset"],
+        "formats": ["<u8", "<u4", "<u8", "<u8", "<i8"],
+        "offsets": [0, 20, 24, 32, 40],
+        "itemsize": 64,
+    }
 )
 _EVENT = np.dtype([("number", "<u8"), ("block", "<u8"), ("result", "<i8"), ("more", "<i8")])
 
@@ -57,18 +49,7 @@ class RefusedError(OSError):
 
 
 class Batch:
-    """Memory of fixed size, and the requests in flight into it.
-
-    Parameters
-    ----------
-    size
-        Bytes of its memory, a multiple of the page.
-
-    Raises
-    ------
-    RefusedError
-        If the machine or the kernel does not offer it.
-    """
+    """Memory of fixed size, whole pages, and the requests in flight into it."""
 
     def __init__(self, size: int) -> None:
         self._context = ctypes.c_ulong(0)

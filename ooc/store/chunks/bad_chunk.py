@@ -8,16 +8,12 @@ class BadChunkError(DataError):
 
     Attributes
     ----------
-    array, where
-        The array and its dataset.
     cell
         The chunk's coordinates, along all axes.
     file
         The file that holds it, or should.
     rows
         First and last row that the chunk holds.
-    reason
-        What is wrong with it.
     run
         Number of the run of rows that asked for it.
     """

@@ -30,11 +30,6 @@ class DecodeError(ValueError):
 def decode_chunk(decoders: Sequence[Decoder], stored: Buffer, out: np.ndarray) -> None:
     """Decode stored bytes into `out`, a contiguous uint8 array of exactly the chunk's bytes.
 
-    Raises
-    ------
-    DecodeError
-        If a checksum or a size does not match, or a codec fails.
-
     Examples
     --------
     >>> out = np.zeros(3, np.uint8)
@@ -44,17 +39,14 @@ def decode_chunk(decoders: Sequence[Decoder], stored: Buffer, out: np.ndarray) -
     """
     data: Buffer = stored
     last = len(decoders) - 1
-    filled = False
     try:
         for number, decoder in enumerate(decoders):
-            target = out if number == last else None
-            data = decoder(data, target)
-            filled = data.obj is out
+            data = decoder(data, out if number == last else None)
     except DecodeError:
         raise
     except Exception as error:  # codecs raise errors of many unrelated kinds
         raise DecodeError(f"{type(error).__name__}: {error}") from error
-    if filled:
+    if data.obj is out:
         return
     if data.nbytes != out.nbytes:
         raise DecodeError(f"it decodes to {data.nbytes:,} bytes, not to {out.nbytes:,}")

@@ -52,16 +52,8 @@ def choose_mode(policy: str, stored_at_most: int, sample: Path) -> str:
     """Return how to read an array: "direct", "buffered" (cache dropped behind) or "cached".
 
     Under "auto", an array that fits a quarter of the memory that this process may use is read
-    through the page cache and left there, for the next epoch; a larger one is read directly.
-
-    Parameters
-    ----------
-    policy
-        An entry of `POLICIES`.
-    stored_at_most
-        Bytes of the array, decoded: what it takes at most.
-    sample
-        Any file beside the data, to try direct I/O on.
+    through the page cache and left there, for the next epoch; a larger one is read directly, if
+    a sample, any file beside the data, can be.
     """
     if policy not in POLICIES:
         raise InputError(f"io is one of {', '.join(POLICIES)}, not {policy!r}")
@@ -75,15 +67,10 @@ def choose_mode(policy: str, stored_at_most: int, sample: Path) -> str:
 def takes_direct_io(path: Path) -> bool:
     """Tell whether this file can be opened and read past the page cache."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
+        file = _OpenFile(str(path), os.O_RDONLY | os.O_DIRECT)
+        os.preadv(file.descriptor, [ScratchMemory().at_least(ALIGNMENT)], 0)
     except OSError:
         return False
-    try:
-        os.preadv(descriptor, [ScratchMemory().at_least(ALIGNMENT)], 0)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
     return True
 
 
@@ -149,13 +136,7 @@ class _Flight:
 
 
 class FileReader:
-    """Reads ranges of files in one mode.
-
-    Attributes
-    ----------
-    retries
-        Transient errors that were retried so far.
-    """
+    """Reads ranges of files in one mode, and counts transient errors that were retried."""
 
     def __init__(self, mode: str) -> None:
         self.mode = mode
@@ -163,29 +144,20 @@ class FileReader:
         flags = os.O_RDONLY | os.O_CLOEXEC | (os.O_DIRECT if mode == "direct" else 0)
         self._open = lru_cache(MOST_OPEN_FILES)(partial(_OpenFile, flags=flags))
 
-    def size(self, path: str) -> int:
-        """Return a file's bytes."""
-        return Path(path).stat().st_size
-
     def read(self, request: Request) -> memoryview:
         """Return the bytes of a range, valid until this thread reads again.
 
-        Raises
-        ------
-        TruncatedError
-            If the file ends before the range does.
-        OSError
-            If it cannot be read; transient errors are retried first, a few times.
+        Transient errors are retried, a few times.
         """
-        for attempt in range(RETRIES + 1):
+        for attempt in range(RETRIES):
             try:
                 return self._read(request)
             except OSError as error:
-                if error.errno not in TRANSIENT or attempt == RETRIES:
+                if error.errno not in TRANSIENT:
                     raise
                 self.retries += 1
                 time.sleep(0.05 * 4**attempt)
-        raise AssertionError("unreachable")
+        return self._read(request)
 
     def read_all(
         self, requests: Iterable[Request]

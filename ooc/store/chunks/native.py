@@ -5,13 +5,13 @@ request. A chunk that is as wide as a row and wholly wanted is decoded in place;
 decoded aside and its part is copied.
 """
 
-import itertools
 import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from operator import floordiv
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from ooc.store.chunks.bad_chunk import BadChunkError
 from ooc.store.chunks.codecs import DecodeError, decode_chunk, verify_crc32c
 from ooc.store.chunks.files import ALIGNMENT, BATCH_BYTES, FileReader, Request, TruncatedError
 from ooc.store.chunks.layout import ChunkLayout
+from ooc.store.chunks.row_reader import Cell, NotStoredError, RowReader
 
 NOT_STORED = 2**64 - 1
 # Neighbours in a file share a request up to this size, and across gaps up to that one.
@@ -27,8 +28,6 @@ LARGEST_REQUEST = BATCH_BYTES - 2 * ALIGNMENT
 LARGEST_GAP = 64 * 2**10
 # Codecs may need more room than they save, on data that do not compress.
 CODEC_OVERHEAD = 64 * 2**10
-
-Cell = tuple[int, ...]
 
 
 def most_stored_bytes(decoded: int) -> int:
@@ -38,23 +37,7 @@ def most_stored_bytes(decoded: int) -> int:
 
 @dataclass(frozen=True)
 class Job:
-    """One stored chunk, or the place where it should be.
-
-    Attributes
-    ----------
-    path
-        Its file.
-    start, stop
-        Its bytes in the file.
-    source
-        The wanted part of the decoded chunk.
-    out
-        Where that part goes.
-    cell
-        The chunk's coordinates.
-    run
-        Number of the run that it is for.
-    """
+    """One stored chunk: its bytes in a file, the wanted part of it, and where that goes."""
 
     path: str
     start: int
@@ -80,38 +63,21 @@ class _ThreadMemory(threading.local):
         self.cell: Cell | None = None
 
 
-class NativeReader:
-    """Reads rows of one local array.
-
-    Parameters
-    ----------
-    name, where
-        How errors call the array and its dataset.
-    layout
-        Where its chunks are.
-    mode
-        How files are read, see `ooc.store.chunks.files.choose_mode`.
-    missing
-        "raise" or "fill": what a chunk that is not stored means.
-    """
+class NativeReader(RowReader):
+    """Reads rows of one local array; errors call it by its name, and say where it is."""
 
     def __init__(self, name: str, where: str, layout: ChunkLayout, mode: str, missing: str) -> None:
-        self.name, self.where, self.layout, self.missing = name, where, layout, missing
+        super().__init__(name, where, layout.shape, layout.chunks)
+        self.layout, self.missing = layout, missing
         self.files = FileReader(mode)
         self.chunk_bytes = layout.dtype.itemsize * math.prod(layout.chunks)
-        self._across = [
-            range(-(-length // chunk))
-            for length, chunk in zip(layout.shape[1:], layout.chunks[1:], strict=True)
-        ]
-        self._row_wide = all(len(cells) == 1 for cells in self._across) and (
-            layout.chunks[1:] == layout.shape[1:]
-        )
+        self._row_wide = layout.chunks[1:] == layout.shape[1:]
         self._folder = str(layout.folder)
-        self._indices: dict[str, _ShardIndex | None] = {}
+        self._indices: dict[str, _ShardIndex] = {}
         self._memory = _ThreadMemory()
 
     @property
-    def retries(self) -> int:
+    def retries(self) -> int:  # type: ignore[override]
         """Transient errors that were retried so far."""
         return self.files.retries
 
@@ -121,23 +87,7 @@ class NativeReader:
         out: np.ndarray,
         bad: list[BadChunkError] | None = None,
     ) -> None:
-        """Fill `out` with runs of rows, one run after the other.
-
-        Parameters
-        ----------
-        runs
-            (start, stop) of each, ascending.
-        out
-            (rows of all runs, ...) of the array's dtype, contiguous.
-        bad
-            Where chunks that cannot be read are noted, each with the number of its run; without
-            it the first one is raised.
-
-        Raises
-        ------
-        BadChunkError
-            Naming array, chunk, file and rows.
-        """
+        """Fill `out` with runs of rows; neighbours in a file share a request."""
         with closing(self.files.read_all(_merged(self._jobs(runs, out, bad)))) as answers:
             for request, data in answers:
                 for job in request.wanted_for:
@@ -156,7 +106,7 @@ class NativeReader:
         try:
             data = self.files.read(Request(job.path, job.start, job.stop))
         except OSError as error:
-            self._note(bad, job, _reason(error))
+            self._note(bad, job.cell, job.path, _reason(error), job.run)
         else:
             self._decode(job, data, bad)
 
@@ -173,7 +123,7 @@ class NativeReader:
                 decode_chunk(decoders, stored, memory.decoded)
                 memory.cell = job.cell
         except DecodeError as error:
-            self._note(bad, job, str(error))
+            self._note(bad, job.cell, job.path, str(error), job.run)
             return
         chunk = memory.decoded.view(self.layout.dtype).reshape(self.layout.chunks)
         job.out[...] = chunk[job.source]
@@ -181,61 +131,28 @@ class NativeReader:
     def _jobs(
         self, runs: Sequence[tuple[int, int]], out: np.ndarray, bad: list[BadChunkError] | None
     ) -> Iterator[Job]:
-        place, chunk_rows = 0, self.layout.chunks[0]
+        """Yield what is stored of the runs; deal with what is not."""
+        place, chunk_rows = 0, self.chunks[0]
         for run, (start, stop) in enumerate(runs):
-            for row in range(start // chunk_rows, -(-stop // chunk_rows)):
-                low, high = max(start, row * chunk_rows), min(stop, (row + 1) * chunk_rows)
-                rows = out[place + low - start : place + high - start]
-                source = slice(low - row * chunk_rows, high - row * chunk_rows)
-                for rest in itertools.product(*self._across):
-                    job = self._job((row, *rest), source, rows, run, bad)
-                    if job is not None:
-                        yield job
+            for cell in self._cells(start, stop):
+                first, *rest = self._place(cell, start, stop)
+                above = start - cell[0] * chunk_rows
+                source = (
+                    slice(first.start + above, first.stop + above),
+                    *(slice(0, part.stop - part.start) for part in rest),
+                )
+                wanted = out[(slice(place + first.start, place + first.stop), *rest)]
+                path, number = self._file(cell)
+                try:
+                    found = self._bytes_of(path, number)
+                except (OSError, DecodeError, NotStoredError) as error:
+                    self._note(bad, cell, path, _reason(error), run)
+                    continue
+                if found is None:
+                    wanted[...] = self.layout.fill_value
+                else:
+                    yield Job(path, *found, source, wanted, cell, run)
             place += stop - start
-
-    def _job(
-        self, cell: Cell, source: slice, rows: np.ndarray, run: int, bad: list[BadChunkError] | None
-    ) -> Job | None:
-        """Find a chunk's bytes; None if it is not stored and that is dealt with."""
-        part: tuple[slice, ...] = (source,)
-        out = rows
-        if not self._row_wide:
-            spans = [
-                (number * chunk, min((number + 1) * chunk, length))
-                for number, chunk, length in zip(
-                    cell[1:], self.layout.chunks[1:], self.layout.shape[1:], strict=True
-                )
-            ]
-            part = (source, *(slice(0, stop - start) for start, stop in spans))
-            out = rows[(slice(None), *(slice(*span) for span in spans))]
-        path, number = self._file(cell)
-        unplaced = Job(path, 0, 0, part, out, cell, run)
-        try:
-            found = self._place(path, number)
-        except (OSError, DecodeError) as error:
-            self._note(bad, unplaced, _reason(error))
-            return None
-        if found is None:
-            if self.missing == "fill":
-                out[...] = self.layout.fill_value
-            else:
-                self._note(
-                    bad,
-                    unplaced,
-                    "it is not stored; restore it from its source, or open with "
-                    'missing="fill" if it was left out as the fill value',
-                )
-            return None
-        start, stop, file_bytes = found
-        if stop > file_bytes:
-            reason = f"its index names bytes {start:,} to {stop:,} of a file of {file_bytes:,}"
-            self._note(bad, unplaced, reason)
-            return None
-        if stop - start > most_stored_bytes(self.chunk_bytes):
-            reason = f"{stop - start:,} bytes are too many for a chunk of {self.chunk_bytes:,}"
-            self._note(bad, unplaced, reason)
-            return None
-        return Job(path, start, stop, part, out, cell, run)
 
     def _file(self, cell: Cell) -> tuple[str, int]:
         """Return the file that holds a chunk, and the chunk's number in it."""
@@ -247,34 +164,34 @@ class NativeReader:
                 number = number * count + coordinate % count
         return f"{self._folder}/{self.layout.key(outer)}", number
 
-    def _place(self, path: str, number: int) -> tuple[int, int, int] | None:
-        """Return a chunk's first and last byte and its file's size; None if it is not stored."""
-        if self.layout.shard is None:
-            try:
-                size = self.files.size(path)
-            except FileNotFoundError:
+    def _bytes_of(self, path: str, number: int) -> tuple[int, int] | None:
+        """Return a chunk's first and last byte; None if it stands for the fill value."""
+        index = self._indices.get(path) or self._index_of(path)
+        start, size = index.entries[number].tolist() if index else (NOT_STORED, NOT_STORED)
+        if index is None or start == size == NOT_STORED:
+            if self.missing == "fill":
                 return None
-            if size == 0:
-                raise TruncatedError("the file is empty")
-            return 0, size, size
-        if path not in self._indices:
-            self._indices[path] = self._read_index(path)
-        index = self._indices[path]
-        if index is None:
-            return None
-        offset, size = index.entries[number].tolist()
-        if offset == size == NOT_STORED:
-            return None
-        return offset, offset + size, index.file_bytes
+            raise NotStoredError
+        stop = start + size
+        if stop > index.file_bytes:
+            raise DecodeError(
+                f"its index names bytes {start:,} to {stop:,} of a file of {index.file_bytes:,}"
+            )
+        if size > most_stored_bytes(self.chunk_bytes):
+            raise DecodeError(f"{size:,} bytes are too many for a chunk of {self.chunk_bytes:,}")
+        return start, stop
 
-    def _read_index(self, path: str) -> _ShardIndex | None:
-        """Return the index of a shard, or None if there is no such file."""
-        shard = self.layout.shard
-        assert shard is not None
+    def _index_of(self, path: str) -> _ShardIndex | None:
+        """Return a file's index, which of a chunk alone is its size; None if there is no file."""
         try:
-            size = self.files.size(path)
+            size = Path(path).stat().st_size
         except FileNotFoundError:
             return None
+        shard = self.layout.shard
+        if shard is None:
+            if size == 0:
+                raise TruncatedError("the file is empty")
+            return _ShardIndex(np.array([[0, size]], np.uint64), size)
         length = shard.index_bytes
         if size < length:
             raise TruncatedError(f"the file has {size:,} bytes, its index alone takes {length:,}")
@@ -285,18 +202,9 @@ class NativeReader:
         except DecodeError as error:
             raise DecodeError(f"the shard's index is damaged: {error}") from None
         # A copy: the bytes are those of the thread's memory.
-        return _ShardIndex(np.frombuffer(body, "<u8").reshape(-1, 2).copy(), size)
-
-    def _note(self, bad: list[BadChunkError] | None, job: Job, reason: str) -> None:
-        chunk_rows = self.layout.chunks[0]
-        first = job.cell[0] * chunk_rows
-        last = min(first + chunk_rows, self.layout.shape[0]) - 1
-        error = BadChunkError(
-            self.name, self.where, job.cell, job.path, (first, last), reason, job.run
-        )
-        if bad is None:
-            raise error
-        bad.append(error)
+        entries = np.frombuffer(body, shard.index_dtype).reshape(-1, 2).copy()
+        self._indices[path] = _ShardIndex(entries, size)
+        return self._indices[path]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Workers of a cluster make their own memory and read their own indices.
