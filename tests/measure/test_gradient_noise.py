@@ -51,9 +51,6 @@ class Saturated:
         out_grad[:] = (residual * (1 - score**2)) @ batch.features / len(residual)
         return 0.5 * float(np.mean(residual**2))
 
-    def scratch_bytes(self, layout: Layout, rows: int) -> int:
-        return 64 * rows
-
     def measure(self, parameters: np.ndarray, batch: Any) -> Any:
         raise NotImplementedError
 
