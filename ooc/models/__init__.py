@@ -30,8 +30,8 @@ def from_config(config: Mapping[str, Any]) -> Model:
 
     Examples
     --------
-    >>> from_config({"name": "softmax", "classes": 3})
-    Softmax(intercept=True, scale=1.0, standardise='auto', class_weights=None, classes=3)
+    >>> from_config({"name": "softmax", "classes": 3}).classes
+    3
     """
     settings = dict(config)
     name = settings.pop("name", None)
