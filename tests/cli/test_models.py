@@ -100,3 +100,21 @@ def test_bench_says_what_it_measures(here: Path, capsys: pytest.CaptureFixture[s
         assert f"{model} multiplies matrices by BLAS" in found
     assert "no --hidden" in refused(capsys, "bench", "small.zarr", "--hidden", "8")
     assert "no model is called" in refused(capsys, "bench", "small.zarr", "--model", "forest")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--optimizer", "adam:0.9,x"], "write numbers as in adam:beta1,beta2,epsilon"),
+        (["--optimizer", "momentum:0.9,1,2"], "write numbers as in momentum:momentum"),
+        (["--optimizer", "momentum:1.5"], "momentum must be at least 0 and below 1"),
+        (["--optimizer", "newton:1"], "no optimizer is called 'newton'"),
+        (["--schedule", "step:often"], "write numbers as in step:every,factor"),
+        (["--model", "logistic:depth=3"], "is to be NAME:SETTING=VALUE; logistic has none"),
+    ],
+)
+def test_numbers_that_follow_a_name_are_checked(
+    here: Path, capsys: pytest.CaptureFixture[str], options: list[str], says: str
+) -> None:
+    make_small(here)
+    assert says in refused(capsys, "plan", "small.zarr", *options)
