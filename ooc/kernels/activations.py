@@ -16,7 +16,7 @@ from ooc.optim.step import real_of
 
 # What kernels know by a small number, for loops that vectorise; all others are called by their
 # address, so that no run compiles what it does not use.
-IDENTITY, RELU = 0, 1
+IDENTITY, RELU, TANH = range(3)
 
 # Value and derivative, of the type of the argument: float32 or float64.
 Real = TypeVar("Real", np.float32, np.float64)
@@ -127,6 +127,10 @@ def activate(code: int, biases: np.ndarray, values: np.ndarray, slopes: np.ndarr
             for j in range(units):
                 z = values[r, j] + biases[j]
                 values[r, j], slopes[r, j] = relu(z)
+    elif code == TANH:
+        for r in range(rows):
+            for j in range(units):
+                values[r, j], slopes[r, j] = tanh(values[r, j] + biases[j])
     else:
         for r in range(rows):
             for j in range(units):
@@ -145,7 +149,7 @@ class Activation:
         "he" (He et al. 2015) where it cuts off half of the signals, else "glorot" (Glorot and
         Bengio 2010).
     own_loop
-        `IDENTITY` or `RELU`, which kernels know by number; None for all others.
+        `IDENTITY`, `RELU` or `TANH`, which kernels know by number; None for all others.
     """
 
     pair: Callable[[Any], Any]
@@ -164,7 +168,7 @@ ACTIVATIONS = {
     "leaky_relu": Activation(leaky_relu, "he"),
     "gelu": Activation(gelu, "he"),
     "softplus": Activation(softplus, "he"),
-    "tanh": Activation(tanh, "glorot"),
+    "tanh": Activation(tanh, "glorot", TANH),
     "sigmoid": Activation(sigmoid, "glorot"),
     "identity": Activation(identity, "glorot", IDENTITY),
 }

@@ -19,7 +19,7 @@ def normal(rng: np.random.Generator, real: str, *shape: int) -> np.ndarray:
 def layer(name: str, x: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     outputs = np.empty((len(x), len(w)), x.dtype)
     slopes = np.ones_like(outputs)
-    dense.forward(x, w, b, ACTIVATIONS[name].code, outputs, slopes)
+    dense.forward(x, w, b, ACTIVATIONS[name].code(outputs.dtype), outputs, slopes)
     return outputs, slopes
 
 
@@ -63,7 +63,7 @@ def test_backward_is_the_slope_of_forward(name: str, real: str, rng: np.random.G
 def test_a_last_layer_has_no_slopes(rng: np.random.Generator) -> None:
     x, w, b, c = (normal(rng, "float64", *shape) for shape in ((6, 5), (4, 5), (4,), (6, 4)))
     outputs, none = np.empty((6, 4)), np.empty((0, 4))
-    dense.forward(x, w, b, ACTIVATIONS["identity"].code, outputs, none)
+    dense.forward(x, w, b, ACTIVATIONS["identity"].code(outputs.dtype), outputs, none)
     np.testing.assert_allclose(outputs, x @ w.T + b)
     delta, by_w, by_b = c.copy(), np.empty_like(w), np.empty_like(b)
     dense.backward(x, none, delta, by_w, by_b)

@@ -137,7 +137,6 @@ def test_units_smaller_than_shards_give_the_same_bits(tmp_path: Path) -> None:
 
 
 @settings(max_examples=20)
-@settings(max_examples=25)
 @given(
     rows=st.integers(1, 200),
     width=st.integers(1, 5),
