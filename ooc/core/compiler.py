@@ -86,21 +86,22 @@ def part(function: Callable[..., Any], signature: Any, **options: Any) -> Any:
     """
     plain = getattr(function, "py_func", function)
     options = {"cache": True, "error_model": "numpy", "_nrt": False, **options}
-    name = f"{plain.__module__}.{plain.__qualname__} {signature} {sorted(options.items())}"
+    known = (plain, signature, tuple(sorted(options.items())))
     if _LISTS and options["cache"]:
-        _LISTS[-1].append(Compilation(name, partial(_part, plain, name, signature, options)))
+        name = f"{plain.__module__}.{plain.__qualname__} {signature} {known[2]}"
+        _LISTS[-1].append(Compilation(name, partial(_part, known)))
         return _NOWHERE
-    return _part(plain, name, signature, options)
+    return _PARTS[known] if known in _PARTS else _part(known)
 
 
-def _part(plain: Callable[..., Any], name: str, signature: Any, options: Any) -> Any:
-    known = (plain, name)
+def _part(known: tuple[Callable[..., Any], Any, tuple[tuple[str, Any], ...]]) -> Any:
+    plain, signature, options = known
     if known not in _PARTS:
-        _PARTS[known] = numba.cfunc(signature, **options)(plain)
+        _PARTS[known] = numba.cfunc(signature, **dict(options))(plain)
     return _PARTS[known]
 
 
-_PARTS: dict[tuple[Callable[..., Any], str], Any] = {}
+_PARTS: dict[tuple[Callable[..., Any], Any, Any], Any] = {}
 _LISTS: list[list[Compilation]] = []
 _NOWHERE = SimpleNamespace(address=0)
 

@@ -144,16 +144,21 @@ def gather_integers(
     return 0
 
 
-@cache
 def gather_part(dtype: Any, real: Any) -> Any:
     """Return the compiled gather from an array of this dtype to parameters' dtype."""
+    return part(*_gather_for(np.dtype(dtype), np.dtype(real)))
+
+
+@cache
+def _gather_for(dtype: np.dtype, real: np.dtype) -> tuple[Any, Any]:
+    """Return the function and its signature: making Numba's types takes longer than a tile."""
     stored, wanted = np.dtype(dtype), real_of(real)
     function = gather
     if stored == np.float16:
         function = gather_halves
     elif stored.itemsize > 4 or (stored.kind in "iu" and stored.itemsize == 4):
         function = gather_exactly
-    return part(function, gather_of(wanted, source_of(stored)))
+    return function, gather_of(wanted, source_of(stored))
 
 
 def gather_integers_part(dtype: Any) -> Any:

@@ -65,6 +65,6 @@ def test_no_activation_hides_nan(name: str, real: str) -> None:
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_its_code_is_its_own_and_its_first_weights_are_of_a_known_kind(name: str) -> None:
-    codes = [other.code for other in ACTIVATIONS.values()]
+    codes = [other.code(np.float32) for other in ACTIVATIONS.values()]
     assert codes.count(ACTIVATIONS[name].code(np.float32)) == 1
     assert MLP(activation=name, initialisation=ACTIVATIONS[name].initialisation)
