@@ -9,7 +9,7 @@ from ooc.stream.plan import Plan
 
 BATCH_SIZE = 256
 ROWS, FEATURES, CHUNK_ROWS = 155_000_000, 128, 1024
-BUDGETS = ("448MiB", "512MiB", "1GiB", "4GiB")
+BUDGETS = ("256MiB", "512MiB", "1GiB", "4GiB")
 TERMS = ("reserved", "slabs", "readers", "model")
 
 
@@ -19,7 +19,11 @@ def plan_of(memory: str) -> Plan:
     target = ArraySpec("y", (ROWS,), np.dtype("i8"), (CHUNK_ROWS,), None)
     dataset = Dataset("80 GB", {"X": features, "y": target}, "X", "y", None)
     model, optimizer = ooc.models.Logistic(), ooc.optim.sgd(0.1)
-    return ooc.Trainer(model, optimizer, BATCH_SIZE, memory=memory, readers=2).loader(dataset).plan
+    return (
+        ooc.Trainer(model, optimizer, BATCH_SIZE, memory=memory, readers=2, window="fit")
+        .loader(dataset)
+        .plan
+    )
 
 
 def main() -> None:

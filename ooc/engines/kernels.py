@@ -33,7 +33,7 @@ def engine_kernels(
         kernel_for(rate_at, settings, 0),
         *parts_of(lambda: _updates(model, methods, dtype)),
     ]
-    if hasattr(model, "kernel"):
+    if getattr(model, "kernel", None) is not None:
         steps = {dtype} if any(each.optimizer is not None for each in methods) else set()
         exact = {np.dtype(np.float64)} if any(each.full is not None for each in methods) else set()
         for each in sorted(steps | exact, key=str):

@@ -171,6 +171,8 @@ def gather_rows(
 ) -> None:
     """Copy rows of an array in any order, (rows,) int32, to `out` (rows, values), standardised.
 
+    An `out` of fewer rows is filled again and again, as a share is.
+
     Examples
     --------
     >>> out = np.empty((2, 1), np.float32)
@@ -189,7 +191,9 @@ def gather_rows(
 def _gather(
     address: int, source: int, order: np.ndarray, standard: Standard, out: np.ndarray
 ) -> None:
-    start = np.int64(0)
-    call_gather(
-        address, (source, out.shape[1], order, start, order.size, standard, out, start, start)
-    )
+    room, first = out.shape[0], np.int64(0)
+    for start in range(0, order.size, room):
+        count = min(room, order.size - start)
+        call_gather(
+            address, (source, out.shape[1], order, start, count, standard, out, first, first)
+        )
