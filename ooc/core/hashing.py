@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ooc.core import random_keys
-from ooc.core.compiler import exact_kernel
+from ooc.core.compile_child import Compilation
+from ooc.core.compiler import exact_kernel, kernel_for
 
 GOLDEN = np.uint64(random_keys.GOLDEN)
 ALL_BITS = np.uint64(random_keys.ALL_BITS)
@@ -43,6 +44,16 @@ def _count_bins(keys: np.ndarray, groups: np.ndarray, shift: int, counts: np.nda
     for i in range(keys.size):
         group = groups[i] if groups.size else 0
         counts[group, np.int64(keys[i] >> np.uint64(shift))] += 1
+
+
+def hashing_kernels() -> list[Compilation]:
+    """Return the compilations that splits of rows need."""
+    numbers, keys = np.zeros(1, np.int64), np.zeros(1, np.uint64)
+    return [
+        kernel_for(fill_row_keys, 1, 1, keys),
+        kernel_for(keys_of, numbers, 1),
+        kernel_for(_count_bins, keys, numbers, 1, np.zeros((1, 1), np.int64)),
+    ]
 
 
 KeyPieces = Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]

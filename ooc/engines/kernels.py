@@ -12,8 +12,8 @@ from ooc.kernels.counters import TOTALS
 from ooc.kernels.window_loop import run_window
 from ooc.kernels.work import WORK
 from ooc.models.contract import Model
-from ooc.models.declarations import dtype_of, phases_of, terms_of
-from ooc.models.loop import Vectors, drivers
+from ooc.models.declarations import dtype_of, kernel_of, phases_of, terms_of
+from ooc.models.loop import Vectors, drivers, nothing_address
 from ooc.optim import Method, sgd
 from ooc.optim.penalties import clip_scale
 from ooc.optim.settings import SETTINGS, rate_at
@@ -32,6 +32,7 @@ def engine_kernels(
         *order_kernels(),
         kernel_for(rate_at, settings, 0),
         *parts_of(lambda: _updates(model, methods, dtype)),
+        *parts_of(lambda: kernel_of(model, layout)),
     ]
     if getattr(model, "kernel", None) is not None:
         steps = {dtype} if any(each.optimizer is not None for each in methods) else set()
@@ -66,6 +67,7 @@ def _loop(model: Model, dataset: Dataset, dtype: np.dtype, batch_size: int) -> N
         np.ones(1, np.bool_),
         np.zeros((1, TOTALS + len(terms_of(model)))),
     )
+    nothing_address(dtype)
     loop = make_loop(model, dataset, vectors, np.zeros((1, phases), np.int64), batch_size)
     if loop.goes_parallel:
         drivers(dtype, parallel=True)

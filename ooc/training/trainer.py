@@ -9,6 +9,7 @@ from typing import Any
 
 from ooc.core.compile_child import load_kernels
 from ooc.core.errors import InputError
+from ooc.core.hashing import hashing_kernels
 from ooc.engines.engine import engine_bytes, make_engine
 from ooc.engines.kernels import engine_kernels
 from ooc.engines.train_state import start
@@ -359,7 +360,7 @@ class Trainer:
         most = rows if self.steering is None else self.steering.largest_batch(rows)
         wanted = engine_kernels(model, dataset, methods, most)
         if self.validation is not None:
-            wanted += scoring_kernels(model, dataset)
+            wanted += hashing_kernels() + scoring_kernels(model, dataset)
         load_kernels(wanted, report)
 
     def _loaders(
