@@ -80,8 +80,7 @@ class Run:
             measured.
         """
         check_targets(self.model, dataset)
-        load_kernels(scoring_kernels(self.model, dataset), report)
-        loader = self._loader(dataset, memory, with_target=True)
+        loader = self._loader(dataset, memory, True, report)
         begun = time.perf_counter()
         found = evaluate_batches(self.model, self.parameters, _reported(loader, report))
         seconds = time.perf_counter() - begun
@@ -125,7 +124,7 @@ class Run:
 
         Returned are "rows", "seconds", "arrays" and memory.
         """
-        loader = self._loader(dataset, memory, with_target=False)
+        loader = self._loader(dataset, memory, False, report)
         fields = {
             name: Field(values.dtype.name, values.shape[1:])
             for name, values in outputs_of_zeros(self.model, self.layout, dataset).items()
@@ -141,8 +140,11 @@ class Run:
             **_memory(loader),
         }
 
-    def _loader(self, dataset: Dataset, memory: str | int, with_target: bool) -> Loader:
+    def _loader(
+        self, dataset: Dataset, memory: str | int, with_target: bool, report: Report = silent
+    ) -> Loader:
         check_scorable(self.model, dataset, self.row_shape)
+        load_kernels(scoring_kernels(self.model, dataset, with_target), report)
         return scoring_loader(self.model, self.layout, dataset, memory, with_target)
 
 

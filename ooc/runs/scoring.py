@@ -45,7 +45,8 @@ def outputs_of_zeros(model: Model, layout: Layout, dataset: Dataset) -> dict[str
         spec.name: np.zeros((1, *spec.shape[1:]), spec.dtype)
         for spec in dataset.specs(arrays_of(model, dataset, with_target=False))
     }
-    batch = Batch(arrays, np.zeros(1, np.int64), 0, 0, dataset.roles)
+    rows = np.zeros(1, np.int64)
+    batch = Batch(arrays=arrays, rows=rows, step=0, seed=0, roles=dataset.roles)
     return predictions_of(model, np.zeros(layout.size, dtype_of(model)), batch)
 
 
@@ -83,20 +84,21 @@ def scoring_loader(
     )
 
 
-def scoring_kernels(model: Model, dataset: Dataset) -> list[Compilation]:
-    """Return the compilations that measuring a model on a dataset needs: a rehearsal on zeros."""
-    names = arrays_of(model, dataset)
-    specs = dataset.specs(names)
+def scoring_kernels(model: Model, dataset: Dataset, with_target: bool = True) -> list[Compilation]:
+    """Return the compilations that scoring needs, or predicting alone: a rehearsal on zeros."""
+    specs = dataset.specs(arrays_of(model, dataset, with_target=with_target))
     arrays = {spec.name: np.zeros((2, *spec.shape[1:]), spec.dtype) for spec in specs}
     kinds = sorted(f"{name}:{values.dtype}" for name, values in arrays.items())
     batch = Batch(arrays=arrays, roles=dataset.roles, rows=np.arange(2), step=0, seed=0)
 
     def rehearse() -> None:
         states: metrics.States = {}
-        layout = model.layout(dataset.row_shape)
+        parameters = np.zeros(model.layout(dataset.row_shape).size, dtype_of(model))
+        if not with_target:
+            predictions_of(model, parameters, batch)
+            return
         with suppress(DataError, DivergedError):
-            parameters = np.zeros(layout.size, dtype_of(model))
             metrics.update(states, model.measure(parameters, batch))
             metrics.values(states)
 
-    return [Compilation(f"scoring {model.to_config()} {kinds}", rehearse)]
+    return [Compilation(f"scoring {with_target} {model.to_config()} {kinds}", rehearse)]

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 import ooc
 from ooc.core.compiler import kernel
 from ooc.models import Model
-from ooc.models.contract import BatchLike
+from ooc.models.contract import BatchLike, Statistics
+from ooc.models.declarations import Prepared
 from ooc.optim import Optimizer
 from ooc.runs.run import Run
 from pipelines.common.dataset import Dataset
@@ -34,6 +35,12 @@ class Watched:
 
     model: Model
     observer: Observer
+    # Each step is seen where batches are cut in Python.
+    kernel: ClassVar[None] = None
+
+    def prepare(self, statistics: Statistics) -> Prepared:
+        """Ask nothing of the rows."""
+        return Prepared(self)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)

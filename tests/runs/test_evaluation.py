@@ -174,4 +174,4 @@ def test_evaluation_holds_no_array_as_long_as_the_rows(
     for found in (first, small, large, wide):
         peak, projected = found["memory_peak_bytes"], found["memory_projected_bytes"]
         assert peak <= projected <= RESERVED_BYTES + 32 * MIB
-    assert large["memory_peak_bytes"] - small["memory_peak_bytes"] < 12 * MIB
+    assert large["memory_peak_bytes"] - small["memory_peak_bytes"] < 20 * MIB
