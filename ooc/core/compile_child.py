@@ -4,6 +4,7 @@ What a compiler takes, some hundred MiB, is thus never part of a run. Children a
 what is to be compiled without being told. Where a child fails, the kernel is compiled here.
 """
 
+import gc
 import os
 import select
 import signal
@@ -11,6 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+
+from numba.core.registry import cpu_target
 
 from ooc.core.kernel_cache import is_ready, mark_ready
 from ooc.core.process import release_code
@@ -65,6 +68,9 @@ def _compile_aside(missing: Sequence[Compilation], report: Report) -> None:
     begun, done = time.perf_counter(), 0
     tell = _told(report, text, len(missing), begun)
     tell(0)
+    # What Numba does as its first kernel is compiled or loaded: children need not do it anew.
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()
     queue_out, queue_in = os.pipe()
     result_out, result_in = os.pipe()
     for number in range(len(jobs)):
@@ -102,6 +108,9 @@ def _fork(jobs: Sequence[Sequence[Compilation]], queue: int, result: int) -> int
     if child:
         return child
     try:
+        # A compiler makes objects by the million and little garbage.
+        gc.freeze()
+        gc.set_threshold(100_000, 50, 50)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         # A parent that dies takes the queue with it; what is begun is finished, no more.

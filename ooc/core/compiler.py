@@ -49,6 +49,16 @@ def lean_sums(function: Function) -> Function:
     return _compiled(function, fastmath=REORDERED_SUMS, _nrt=False)
 
 
+def inner_kernel(function: Function) -> Function:
+    """Compile like `lean_kernel` what only other kernels call: Python cannot."""
+    return _compiled(function, fastmath=False, _nrt=False, no_cpython_wrapper=True)
+
+
+def inner_sums(function: Function) -> Function:
+    """Compile like `lean_sums` what only other kernels call: Python cannot."""
+    return _compiled(function, fastmath=REORDERED_SUMS, _nrt=False, no_cpython_wrapper=True)
+
+
 def parallel_kernel(function: Function) -> Function:
     """Compile like `exact_kernel`, with the iterations of `numba.prange` shared among threads."""
     return _compiled(function, fastmath=False, parallel=True)
@@ -58,7 +68,10 @@ def _compiled(function: Function, **options: Any) -> Function:
     # Said in any case: a kernel would inherit it from a lean one that calls it.
     options.setdefault("_nrt", True)
     compile_: Any = numba.njit
-    compile_ = compile_(cache=True, nogil=True, error_model="numpy", **options)
+    # C calls no kernel by its name: what C calls is a `part`.
+    compile_ = compile_(
+        cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options
+    )
     return cast(Function, compile_(function))
 
 
@@ -182,6 +195,20 @@ def _array_of(typing_context, pointer, shape):  # type: ignore[no-untyped-def]
     return found(pointer, shape), generate
 
 
+def _view_at(typing_context, whole, start, shape):  # type: ignore[no-untyped-def]
+    """Return the array of a shape, a tuple, whose values begin at a place of another, contiguous.
+
+    It is what a slice and a `reshape` give, and compiles in a fifth of their time.
+    """
+    found = types.Array(whole.dtype, len(shape), "C")
+
+    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        data = make_array(whole)(context, builder, values[0]).data
+        return _array(context, builder, found, builder.gep(data, [values[1]]), values[2])
+
+    return found(whole, types.int64, shape), generate
+
+
 def _array(context: Any, builder: Any, found: Any, pointer: Any, shape: Any) -> Any:
     """Build an array that owns nothing."""
     item = context.get_abi_sizeof(context.get_data_type(found.dtype))
@@ -205,6 +232,7 @@ def _array(context: Any, builder: Any, found: Any, pointer: Any, shape: Any) -> 
 # Made so, and not by decorators, because their types are known to kernels alone.
 array_at: Any = intrinsic(_array_at)
 array_of: Any = intrinsic(_array_of)
+view_at: Any = intrinsic(_view_at)
 
 
 def like(value: float, x: Any) -> Any:

@@ -28,22 +28,24 @@ def engine_kernels(
     """Return the compilations that training needs: the loop, its parts, and the order of rows."""
     layout, dtype = model.layout(dataset.row_shape), dtype_of(model)
     settings, gradient, mask = np.zeros(SETTINGS), np.zeros(1), np.zeros(1, np.bool_)
-    found = [
+    rest = [
+        *parts_of(lambda: kernel_of(model, layout)),
+        *parts_of(lambda: _updates(model, methods, dtype)),
         *order_kernels(),
         kernel_for(rate_at, settings, 0),
-        *parts_of(lambda: _updates(model, methods, dtype)),
-        *parts_of(lambda: kernel_of(model, layout)),
     ]
-    if getattr(model, "kernel", None) is not None:
-        steps = {dtype} if any(each.optimizer is not None for each in methods) else set()
-        exact = {np.dtype(np.float64)} if any(each.full is not None for each in methods) else set()
-        for each in sorted(steps | exact, key=str):
-            found += parts_of(partial(_loop, model, dataset, each, batch_size))
-            found.append(kernel_for(run_window, np.zeros(1, WORK), each.type(1)))
-        return found
-    piece = (1, np.zeros(1, dtype), gradient, np.zeros((0, layout.size)), settings, 0.0, 0)
-    found.append(kernel_for(step_piece, *piece, mask, 0, 1.0))
-    return [*found, kernel_for(clip_scale, gradient, settings)]
+    if getattr(model, "kernel", None) is None:
+        piece = (1, np.zeros(1, dtype), gradient, np.zeros((0, layout.size)), settings, 0.0, 0)
+        whole = kernel_for(step_piece, *piece, mask, 0, 1.0)
+        return [whole, kernel_for(clip_scale, gradient, settings), *rest]
+    # The largest come first: two children share them, and end together.
+    found: list[Compilation] = []
+    steps = {dtype} if any(each.optimizer is not None for each in methods) else set()
+    exact = {np.dtype(np.float64)} if any(each.full is not None for each in methods) else set()
+    for each in sorted(steps | exact, key=str):
+        found += parts_of(partial(_loop, model, dataset, each, batch_size))
+        found.append(kernel_for(run_window, np.zeros(1, WORK), each.type(1)))
+    return [*found, *rest]
 
 
 def _updates(model: Model, methods: Sequence[Method], dtype: np.dtype) -> None:

@@ -121,7 +121,9 @@ def activate(code: int, biases: np.ndarray, values: np.ndarray, slopes: np.ndarr
         for r in range(rows):
             for j in range(units):
                 values[r, j] += biases[j]
-        slopes[:] = 1.0
+        for r in range(slopes.shape[0]):
+            for j in range(units):
+                slopes[r, j] = 1.0
     elif code == RELU:  # a loop of its own, so that it vectorises
         for r in range(rows):
             for j in range(units):

@@ -57,7 +57,8 @@ def backward(
         Filled with sums over the rows.
     """
     rows, units = delta.shape
-    biases_gradient[:] = 0.0
+    for j in range(units):
+        biases_gradient[j] = 0.0
     if slopes.size == 0:
         for r in range(rows):
             for j in range(units):

@@ -67,24 +67,6 @@ def state_rows(count: int, parameters: int) -> int:
 
 
 @exact_kernel
-def add_batch(
-    gradient: np.ndarray,
-    count: int,
-    levels: np.ndarray,
-    partial: np.ndarray,
-    means: np.ndarray,
-    sums: np.ndarray,
-    total: np.ndarray,
-) -> None:
-    """Add the mean gradient of `count` rows: a batch of the first level, or an epoch's rest."""
-    for j in range(gradient.size):
-        partial[0, j] += count * gradient[j]
-    levels[0, FILLED] += count
-    if levels[0, FILLED] == levels[0, SIZE]:
-        complete(levels, partial, means, sums, total)
-
-
-@exact_kernel
 def complete(
     levels: np.ndarray,
     partial: np.ndarray,

@@ -6,7 +6,7 @@ cache. The loss is called by its address, so that another one compiles nothing h
 
 import numpy as np
 
-from ooc.core.compiler import lean_sums
+from ooc.core.compiler import inner_sums, lean_sums, view_at
 from ooc.kernels.counters import OK
 from ooc.kernels.share import Numbers, Output, PointLoss, Share, call_loss
 
@@ -42,7 +42,7 @@ def score(
             scores[r, k] = total
 
 
-@lean_sums
+@inner_sums
 def fill_gradient(
     features: np.ndarray, derivatives: np.ndarray, intercept: bool, gradient: np.ndarray
 ) -> None:
@@ -53,8 +53,9 @@ def fill_gradient(
     rows, outputs = derivatives.shape
     width = features.shape[1]
     for k in range(outputs):
-        partial = gradient[k * width : (k + 1) * width]
-        partial[:] = 0.0
+        partial = view_at(gradient, k * width, (width,))
+        for j in range(width):
+            partial[j] = 0.0
         summed, r = 0.0, 0
         while r + 4 <= rows:
             d0, d1 = derivatives[r, k], derivatives[r + 1, k]
@@ -87,7 +88,7 @@ def accumulate(
     """
     integers, rows = numbers.integers, share.features.shape[0]
     outputs, intercept = integers[OUTPUTS], integers[INTERCEPT] != 0
-    scores = own[: rows * outputs].reshape((rows, outputs))
+    scores = view_at(own, 0, (rows, outputs))
     score(share.features, parameters, intercept, scores)
     loss = PointLoss(integers[PAIR], integers[RULE], numbers.reals[0], numbers.reals[1:])
     status = call_loss(

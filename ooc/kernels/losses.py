@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ooc.core.compiler import lean_kernel, part
+from ooc.core.compiler import inner_kernel, lean_kernel, part, view_at
 from ooc.core.errors import InputError
 from ooc.kernels.counters import BAD_TARGET, BAD_WEIGHT, NOT_FINITE, OK
 from ooc.kernels.share import BAD, PAIR, PointLoss, call_pair, loss_of
@@ -161,13 +161,13 @@ def target_is_valid(rule: int, target: float) -> bool:
     return math.isfinite(target)
 
 
-@lean_kernel
+@inner_kernel
 def label_is_valid(target: float, classes: int) -> bool:
     """Tell whether a target is one of the whole numbers 0 to classes - 1."""
     return target >= 0 and target < classes and target == math.floor(target)
 
 
-@lean_kernel
+@inner_kernel
 def row_weight(
     weights: np.ndarray, row: int, target: float, class_weights: np.ndarray
 ) -> tuple[int, float]:
@@ -239,16 +239,16 @@ def softmax(
     report: np.ndarray,
 ) -> int:
     """Do as `pointwise` for the negative log-likelihood of labels 0 to K - 1, (rows, 1)."""
-    summed = 0.0
+    summed, classes = 0.0, scores.shape[1]
     for r in range(scores.shape[0]):
         report[BAD] = r
-        if not label_is_valid(targets[r, 0], scores.shape[1]):
+        if not label_is_valid(targets[r, 0], classes):
             return BAD_TARGET
         label = np.int64(targets[r, 0])
         status, weight = row_weight(weights, r, np.float64(label), loss.class_weights)
         if status != OK:
             return status
-        value = weight * softmax_row(scores[r], label, weight)
+        value = weight * softmax_row(view_at(scores, r * classes, (classes,)), label, weight)
         if not math.isfinite(value):
             return NOT_FINITE
         summed += value
@@ -256,7 +256,7 @@ def softmax(
     return OK
 
 
-@lean_kernel
+@inner_kernel
 def softmax_row(scores: np.ndarray, label: int | np.int64, weight: float) -> float:
     """Replace one row of scores by weighted derivatives; return its negative log-likelihood."""
     largest = scores[0]

@@ -5,7 +5,7 @@ Widths, activations, dropout and the loss are data: another network compiles not
 
 import numpy as np
 
-from ooc.core.compiler import lean_kernel, lean_sums
+from ooc.core.compiler import lean_kernel, lean_sums, view_at
 from ooc.kernels import dense
 from ooc.kernels.counters import NOT_FINITE, OK
 from ooc.kernels.dropout import drop
@@ -47,13 +47,13 @@ def forward(
     below = inputs
     for layer in range(layers):
         fan, units = widths[layer], widths[layer + 1]
-        above = outputs[place : place + rows * units].reshape((rows, units))
+        above = view_at(outputs, place, (rows, units))
         # The last layer, which has no activation, has no slopes.
         kept = 0 if layer == layers - 1 else rows
-        slope = slopes[place : place + kept * units].reshape((kept, units))
+        slope = view_at(slopes, place, (kept, units))
         bias = weight + fan * units
-        weights = parameters[weight:bias].reshape((units, fan))
-        biases = parameters[bias : bias + units]
+        weights = view_at(parameters, weight, (units, fan))
+        biases = view_at(parameters, bias, (units,))
         dense.forward(below, weights, biases, activations[layer], above, slope)
         dropped = numbers.reals[1 + layer]
         if training and dropped > 0:
@@ -84,19 +84,20 @@ def backward(
     for layer in range(layers - 1, -1, -1):
         fan, units = widths[layer], widths[layer + 1]
         place -= rows * units
-        delta = outputs[place : place + rows * units].reshape((rows, units))
+        delta = view_at(outputs, place, (rows, units))
         # The last layer, which has no activation, has no slopes.
         kept = 0 if layer == layers - 1 else rows
-        slope = slopes[place : place + kept * units].reshape((kept, units))
+        slope = view_at(slopes, place, (kept, units))
         bias = end - units
         start = bias - fan * units
         below = inputs
         if layer > 0:
-            below = outputs[place - rows * fan : place].reshape((rows, fan))
-        weights_gradient = gradient[start:bias].reshape((units, fan))
-        dense.backward(below, slope, delta, weights_gradient, gradient[bias:end])
+            below = view_at(outputs, place - rows * fan, (rows, fan))
+        weights_gradient = view_at(gradient, start, (units, fan))
+        biases_gradient = view_at(gradient, bias, (units,))
+        dense.backward(below, slope, delta, weights_gradient, biases_gradient)
         if layer > 0:
-            dense.backward_inputs(delta, parameters[start:bias].reshape((units, fan)), below)
+            dense.backward_inputs(delta, view_at(parameters, start, (units, fan)), below)
         end = start
 
 
@@ -134,9 +135,9 @@ def accumulate(
     size = np.int64(0)
     for layer in range(layers):
         size += rows * integers[LAYERS + 1 + layer]
-    outputs, slopes = own[:size], own[size : 2 * size]
+    outputs, slopes = view_at(own, 0, (size,)), view_at(own, size, (size,))
     forward(numbers, parameters, inputs, outputs, slopes, share.first, share.seed, True)
-    answers = outputs[size - rows * units : size].reshape((rows, units))
+    answers = view_at(outputs, size - rows * units, (rows, units))
     loss = PointLoss(integers[PAIR], integers[RULE], numbers.reals[0], numbers.reals[1 + layers :])
     targets = inputs if integers[RECONSTRUCTS] != 0 else share.targets
     status = call_loss(

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import get_thread_id, prange
 
-from ooc.core.compiler import array_at, lean_kernel
+from ooc.core.compiler import array_at, inner_kernel, view_at
 from ooc.kernels.counters import OK
 from ooc.kernels.dropout import step_seed
 from ooc.kernels.share import (
@@ -57,29 +57,19 @@ def run_share(
         Whether no more rows come.
     """
     w, integer, real = work[0], np.int64(0), np.float64(0)
-    first = thread * w.most_rows
-    features = array_at(
-        w.features + first * w.feature_width * w.item, (w.most_rows, w.feature_width), one
-    )
-    targets = array_at(
-        w.targets + first * w.target_width * w.item, (w.most_rows, w.target_width), one
-    )
-    further = array_at(
-        w.further + first * w.further_width * w.item, (w.most_rows, w.further_width), one
-    )
-    weights = array_at(
-        w.weights + first * w.weight_width * w.item, (w.most_rows, w.weight_width), one
-    )
-    numbers = array_at(
-        w.numbers + first * w.number_width * 8, (w.most_rows, w.number_width), integer
-    )
+    first, rows, width = thread * w.most_rows, filled + count, w.weight_width
+    features = array_at(w.features + first * w.feature_width * w.item, (rows, w.feature_width), one)
+    targets = array_at(w.targets + first * w.target_width * w.item, (rows, w.target_width), one)
+    further = array_at(w.further + first * w.further_width * w.item, (rows, w.further_width), one)
+    weights = array_at(w.weights + first * width * w.item, (rows, width), one)
+    numbers = array_at(w.numbers + first * w.number_width * 8, (rows, w.number_width), integer)
     order = array_at(w.order, (w.rows,), np.int32(0))
     standard = Standard(
         array_at(w.shift, (w.shift_count,), real),
         array_at(w.low, (w.shift_count,), one),
         array_at(w.factor, (w.factor_count,), one),
     )
-    plain = Standard(standard.shift[:0], standard.low[:0], array_at(w.ones, (1,), one))
+    plain = Standard(array_at(0, (0,), real), array_at(0, (0,), one), array_at(w.ones, (1,), one))
     arrays = array_at(w.arrays, (w.array_count, 5), integer)
     for number in range(w.array_count):
         gather, source, values = (
@@ -103,13 +93,13 @@ def run_share(
         call_gather(gather, (source, values, order, start, count, moved, tile, filled, column))
     if not is_whole:
         return OK
-    rows, turns = filled + count, array_at(w.turns, (w.cycle, 3), integer)
+    turns = array_at(w.turns, (w.cycle, 3), integer)
     share = Share(
-        features[:rows],
-        targets[:rows],
-        further[:rows],
-        weights.reshape((w.most_rows * w.weight_width,))[: rows * w.weight_width],
-        numbers[:rows],
+        features,
+        targets,
+        further,
+        view_at(weights, 0, (rows * width,)),
+        numbers,
         int(np.int64(before)),
         w.step,
         int(step_seed(np.uint64(w.run_key), w.step)) if w.seed < 0 else int(w.seed),
@@ -119,7 +109,6 @@ def run_share(
     said = Numbers(
         array_at(w.reals, (w.real_count,), real), array_at(w.integers, (w.integer_count,), integer)
     )
-    parameters = array_at(w.parameters, (w.models, w.size), one)
     active = array_at(w.active, (w.models,), np.bool_(True))
     statuses = array_at(w.statuses, (w.models, w.slots), integer)
     for m in range(w.models):
@@ -131,8 +120,9 @@ def run_share(
                 array_at(w.touched + place * w.capacity * 8, (w.capacity,), integer),
                 array_at(w.reports + place * 16, (2,), integer),
             )
+            parameters = array_at(w.parameters + m * w.size * w.item, (w.size,), one)
             statuses[m, slot] = call_accumulate(
-                w.accumulate, (share, parameters[m], said, own, output)
+                w.accumulate, (share, parameters, said, own, output)
             )
     return OK
 
@@ -152,7 +142,7 @@ def run_shares_in_parallel(work: np.ndarray, one: np.floating) -> int:
     return OK
 
 
-@lean_kernel
+@inner_kernel
 def run_share_at(work: np.ndarray, one: np.floating, thread: int, number: int) -> None:
     """Work off one of the shares at hand, in a thread's scratch."""
     w, empty = work[0], np.int64(0)

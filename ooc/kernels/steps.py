@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import get_thread_id, prange
 
-from ooc.core.compiler import array_at, lean_kernel
+from ooc.core.compiler import array_at, inner_kernel
 from ooc.kernels.counters import (
     HALVED,
     LOSS_SUM,
@@ -48,30 +48,26 @@ from ooc.optim.step import step_piece
 def fold(work: np.ndarray, one: np.floating) -> int:
     """Add the slots to the sums of every active model, in their order, and free them."""
     w, real = work[0], np.float64(0)
-    gradients = array_at(w.gradients, (w.models, w.slots, w.gradient_size), one)
-    sums = array_at(w.sums, (w.models, 2, w.size), real)
     terms = array_at(w.slot_terms, (w.models, w.slots, w.terms), real)
     term_sums = array_at(w.term_sums, (w.models, w.terms), real)
     active = array_at(w.active, (w.models,), np.bool_(True))
     for m in range(w.models):
         if active[m]:
             for slot in range(w.used):
-                number = w.folded + slot
-                half, gradient = sums[m, number % 2], gradients[m, slot]
-                if number < 2:
-                    half[:] = 0.0
+                number, place = w.folded + slot, (m * w.slots + slot) * w.gradient_size
+                half = array_at(w.sums + 8 * (2 * m + number % 2) * w.size, (w.size,), real)
+                gradient = array_at(w.gradients + place * w.item, (w.size,), one)
                 for i in range(w.size):
-                    half[i] += gradient[i]
-                if number == 0:
-                    term_sums[m] = 0.0
+                    half[i] = (half[i] if number > 1 else 0.0) + gradient[i]
                 for k in range(w.terms):
-                    term_sums[m, k] += terms[m, slot, k]
+                    before = term_sums[m, k] if number > 0 else 0.0
+                    term_sums[m, k] = before + terms[m, slot, k]
     w.folded += w.used
     w.used = 0
     return OK
 
 
-@lean_kernel
+@inner_kernel
 def note_halves(one: np.ndarray, other: np.ndarray, note: np.ndarray) -> None:
     """Set the product of the halves of a piece, and the square of each.
 
@@ -120,64 +116,52 @@ def run_piece(
     """
     w, real, integer = work[0], np.float64(0), np.int64(0)
     pieces = array_at(w.pieces, (w.piece_count, 3), integer)
-    turns = array_at(w.turns, (w.cycle, 3), integer)
-    start, stop, turn = pieces[piece, START], pieces[piece, STOP], turns[w.step % w.cycle]
+    turn = array_at(w.turns + 24 * (w.step % w.cycle), (3,), integer)
+    start, stop = pieces[piece, START], pieces[piece, STOP]
     phase, size = turn[OF_PHASE], stop - start
     if pieces[piece, PHASE] != phase:
         return OK
     gradient = array_at(w.gradient + 8 * start, (size,), real)
     parameters = array_at(w.parameters + (m * w.size + start) * w.item, (size,), one)
     if adds:
-        halves = array_at(w.halves + 16 * thread * w.longest, (2, w.longest), real)
+        halves = w.halves + 16 * thread * w.longest
+        first = array_at(halves, (size,), real)
+        second = array_at(halves + 8 * w.longest, (size,), real)
         for half in range(2):
-            if w.folded > half:
-                folded = array_at(w.sums + 8 * ((2 * m + half) * w.size + start), (size,), real)
-                for i in range(size):
-                    halves[half, i] = folded[i]
-            elif w.folded + w.used <= half:
-                for i in range(size):
-                    halves[half, i] = 0.0
+            folded = array_at(w.sums + 8 * ((2 * m + half) * w.size + start), (size,), real)
+            total = first if half == 0 else second
+            for i in range(size):
+                total[i] = folded[i] if w.folded > half else 0.0
         for slot in range(w.used):
             place = (m * w.slots + slot) * w.gradient_size + start
-            share, number = array_at(w.gradients + place * w.item, (size,), one), w.folded + slot
-            total = halves[number % 2]
-            if number < 2:
-                for i in range(size):
-                    total[i] = share[i]
-            else:
-                for i in range(size):
-                    total[i] += share[i]
+            share = array_at(w.gradients + place * w.item, (size,), one)
+            total = first if (w.folded + slot) % 2 == 0 else second
+            for i in range(size):
+                total[i] += share[i]
         note = array_at(w.notes + 32 * piece, (4,), real)
-        first, second = halves[0][:size], halves[1][:size]
         if w.folded + w.used > 1:
             note_halves(first, second, note)
         factor = 1.0 / w.in_batch if w.mean != 0 else 1.0
+        decay, penalty, bad = array_at(w.decay, (w.piece_count,), real)[piece], 0.0, 0
         for i in range(size):
-            gradient[i] = (first[i] + second[i]) * factor
-        decay, penalty, nothing = array_at(w.decay, (w.piece_count,), real)[piece], 0.0, 0.0
+            value = (first[i] + second[i]) * factor
+            gradient[i] = value
+            # A product with 0 is not 0 where anything is not finite; counts need no order.
+            bad += value * 0.0 != 0.0
         if decay > 0:
             weight = decay if w.mean != 0 else decay * w.in_batch
             for i in range(size):
                 value = np.float64(parameters[i])
                 gradient[i] += weight * value
                 penalty += value * value
-        # 0, or NaN where anything is not finite: four sums, as in `clip_scale`.
-        a, b, c, d = 0.0, 0.0, 0.0, 0.0
-        for i in range(0, size - 3, 4):
-            a += gradient[i] * 0.0
-            b += gradient[i + 1] * 0.0
-            c += gradient[i + 2] * 0.0
-            d += gradient[i + 3] * 0.0
-        for i in range(size // 4 * 4, size):
-            nothing += gradient[i] * 0.0
-        note[PENALTY] = 0.5 * decay * penalty + (nothing + ((a + b) + (c + d)))
+        note[PENALTY] = 0.5 * decay * penalty if bad == 0 else math.nan
     if updates:
         step_piece(
             array_at(w.updates, (w.models, w.phases), integer)[m, phase],
             parameters,
             gradient,
-            array_at(w.state, (w.models, w.state_rows, w.size), real)[m],
-            array_at(w.settings, (w.models, w.phases, SETTINGS), real)[m, phase],
+            array_at(w.state + 8 * m * w.state_rows * w.size, (w.state_rows, w.size), real),
+            array_at(w.settings + 8 * (m * w.phases + phase) * SETTINGS, (SETTINGS,), real),
             rate,
             w.step // w.cycle * turn[EACH] + turn[BEFORE],
             array_at(w.penalised, (w.size,), np.bool_(True)),
@@ -207,7 +191,7 @@ def run_pieces_in_parallel(
     return OK
 
 
-@lean_kernel
+@inner_kernel
 def run_piece_at(
     work: np.ndarray,
     one: np.floating,
@@ -226,9 +210,8 @@ def run_piece_at(
 def take_steps(work: np.ndarray, one: np.floating) -> int:
     """Take the step of every active model; one that is not finite is left behind by others."""
     w, real, integer = work[0], np.float64(0), np.int64(0)
-    turn = array_at(w.turns, (w.cycle, 3), integer)[w.step % w.cycle]
+    turn = array_at(w.turns + 24 * (w.step % w.cycle), (3,), integer)
     own_step = w.step // w.cycle * turn[EACH] + turn[BEFORE]
-    settings = array_at(w.settings, (w.models, w.phases, SETTINGS), real)
     gradient = array_at(w.gradient, (w.gradient_count,), real)
     notes = array_at(w.notes, (w.piece_count, 4), real)
     active = array_at(w.active, (w.models,), np.bool_(True))
@@ -236,11 +219,15 @@ def take_steps(work: np.ndarray, one: np.floating) -> int:
     for m in range(w.models):
         if not active[m]:
             continue
-        own = settings[m, turn[OF_PHASE]]
+        place = (m * w.phases + turn[OF_PHASE]) * SETTINGS
+        own = array_at(w.settings + 8 * place, (SETTINGS,), real)
         rate, scale, clips, touched = rate_at(own, own_step), 1.0, own[CLIP] > 0, integer
-        notes[:] = 0.0
+        for piece in range(w.piece_count):
+            for k in range(4):
+                notes[piece, k] = 0.0
         if clips and w.phases > 1:
-            gradient[:] = 0.0
+            for i in range(gradient.size):
+                gradient[i] = 0.0
         if w.merge_touched != 0:
             factor = 1.0 / w.in_batch if w.mean != 0 else 1.0
             touched = call_merge_touched(w.merge_touched, (work, one, np.int64(m), factor))
@@ -259,12 +246,12 @@ def take_steps(work: np.ndarray, one: np.floating) -> int:
     return OK if going_on else status
 
 
-@lean_kernel
+@inner_kernel
 def note_step(work: np.ndarray, m: int, notes: np.ndarray) -> int:
     """Add a step's loss, terms and noise to a model's totals; tell if all is finite."""
     w, real = work[0], np.float64(0)
-    totals = array_at(w.totals, (w.models, TOTALS + w.terms), real)[m]
-    terms = array_at(w.slot_terms, (w.models, w.slots, w.terms), real)[m]
+    totals = array_at(w.totals + 8 * m * (TOTALS + w.terms), (TOTALS + w.terms,), real)
+    terms = array_at(w.slot_terms + 8 * m * w.slots * w.terms, (w.slots, w.terms), real)
     dot, one, other, loss, rows = 0.0, 0.0, 0.0, 0.0, w.in_batch
     for piece in range(w.piece_count):
         dot += notes[piece, DOT]

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from ooc.core.compiler import lean_kernel
+from ooc.core.compiler import inner_kernel, lean_kernel
 from ooc.optim.settings import CLIP
 
 
@@ -46,7 +46,7 @@ def clip_scale(gradient: np.ndarray, settings: np.ndarray) -> float:
     return limit / norm if math.isfinite(norm) else math.nan
 
 
-@lean_kernel
+@inner_kernel
 def prepare(
     parameters: np.ndarray,
     gradient: np.ndarray,
@@ -84,7 +84,7 @@ def soft_threshold(value: float, threshold: float) -> float:
     return value - math.copysign(threshold, value)
 
 
-@lean_kernel
+@inner_kernel
 def settle(value: float, length: float, l1: float, penalised: bool) -> float:
     """Return where a step comes to rest: the L1 penalty's proximal map for a step of this length.
 
