@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ooc.store.chunks.bad_chunk import BadChunkError
+from ooc.store.chunks.codecs import NotNativeError
 from ooc.store.chunks.files import BATCH_BYTES, choose_mode
 from ooc.store.chunks.general import DECODE_COPIES, ZarrReader
-from ooc.store.chunks.layout import ChunkLayout, NotNativeError, native_layout
+from ooc.store.chunks.layout import ChunkLayout, native_layout
 from ooc.store.chunks.native import NativeReader, most_stored_bytes
-from ooc.store.chunks.row_reader import RowReader
+from ooc.store.chunks.row_reader import BadChunkError, RowReader
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array
 
 __all__ = ["BadChunkError", "ReadPath", "RowReader", "open_reader", "read_path", "scratch_bytes"]
@@ -61,9 +61,8 @@ def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
     """
     # Two batches in flight, and single requests, whose memory is replaced as it grows.
     requests = 2 * BATCH_BYTES + 2 * most_stored_bytes(spec.chunk_bytes)
-    native = requests + spec.chunk_bytes
     through_zarr = DECODE_COPIES * spec.most_decoded_bytes(block_rows)
-    return max(native, through_zarr)
+    return max(requests + spec.chunk_bytes, through_zarr)
 
 
 def _resolve(dataset: Dataset, spec: ArraySpec, io: str) -> tuple[ReadPath, ChunkLayout | None]:

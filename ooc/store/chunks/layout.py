@@ -12,14 +12,10 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ooc.store.chunks.codecs import Decoder, find_decoder
+from ooc.store.chunks.codecs import Decoder, NotNativeError, find_decoder
 
 # Name and settings.
 Codec = tuple[str, dict[str, Any]]
-
-
-class NotNativeError(Exception):
-    """Why an array goes through zarr-python."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ def native_layout(array: zarr.Array) -> ChunkLayout:
         array.chunks,
         dtype,
         array.fill_value,
-        tuple(_decoder(*codec) for codec in reversed(codecs)),
+        tuple(find_decoder(*codec) for codec in reversed(codecs)),
         array.metadata.encode_chunk_key,
         shard_layout(array),
     )
@@ -130,10 +126,3 @@ def _version_3(metadata: dict[str, Any], dtype: np.dtype) -> list[Codec]:
     if dtype.itemsize > 1 and first[1].get("endian") != "little":
         raise NotNativeError("its values are big-endian")
     return rest
-
-
-def _decoder(name: str, settings: dict[str, Any]) -> Decoder:
-    decoder = find_decoder(name, settings)
-    if decoder is None:
-        raise NotNativeError(f"its codec is {name}")
-    return decoder
