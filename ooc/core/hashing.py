@@ -105,29 +105,22 @@ def keys_at_ranks(pieces: KeyPieces, ranks: list[np.ndarray], bits: int = 20) ->
     for keys, groups in pieces():
         _count_bins(keys, groups, shift, counts)
     below = np.cumsum(counts, axis=1)
-    bins = [
-        np.searchsorted(row, wanted, side="right") for row, wanted in zip(below, ranks, strict=True)
-    ]
-    found: list[list[np.ndarray]] = [[] for _ in ranks]
+    bins = [np.searchsorted(below[group], wanted, "right") for group, wanted in enumerate(ranks)]
     is_wanted = np.zeros((len(ranks), 2**bits + 1), bool)
-    for wanted, each in zip(is_wanted, bins, strict=True):
-        wanted[each] = True
+    for group, each in enumerate(bins):
+        is_wanted[group, each] = True
+    found: list[list[np.ndarray]] = [[np.empty(0, np.uint64)] for _ in ranks]
     for keys, groups in pieces():
         leading = (keys >> np.uint64(shift)).astype(np.int64)
         for group, wanted in enumerate(is_wanted):
             hit = wanted[leading]
-            if groups.size:
-                hit &= groups == group
-            found[group].append(keys[hit])
-    out = []
-    for group, wanted in enumerate(ranks):
-        keys = np.sort(np.concatenate(found[group])) if found[group] else np.empty(0, np.uint64)
-        leading = (keys >> np.uint64(shift)).astype(np.int64)
-        values = np.full(len(wanted), ALL_BITS)
-        for place, (rank, bin_) in enumerate(zip(wanted, bins[group], strict=True)):
-            if bin_ < 2**bits:
-                before = below[group, bin_] - counts[group, bin_]
-                start = np.searchsorted(leading, bin_)
-                values[place] = keys[start + rank - before]
-        out.append(values)
+            found[group].append(keys[hit & (groups == group) if groups.size else hit])
+    out = [np.full(len(wanted), ALL_BITS) for wanted in ranks]
+    for group, values in enumerate(out):
+        keys = np.sort(np.concatenate(found[group]))
+        inside = bins[group] < 2**bits
+        bin_ = bins[group][inside]
+        before = below[group, bin_] - counts[group, bin_]
+        starts = np.searchsorted((keys >> np.uint64(shift)).astype(np.int64), bin_)
+        values[inside] = keys[starts + ranks[group][inside] - before]
     return out

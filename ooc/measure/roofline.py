@@ -1,8 +1,7 @@
-"""The hardware's own limit for a training run, measured beside the run itself.
+"""The hardware's own limit for a training run, measured beside the run itself, on the very data.
 
 The roofline is the larger of two times for the same bytes: the disk's, and the processors' total
-for reading, decoding, gathering and gradients, divided among the cores. All parts are measured
-on the very data, in the same run, right before and right after an epoch.
+for reading, decoding, gathering and gradients, divided among the cores.
 """
 
 import os
@@ -31,11 +30,12 @@ from ooc.store.dataset import Dataset
 from ooc.stream.reader import Window
 from ooc.training.trainer import Trainer
 
-# Enough that a measurement takes a good part of a second, on any machine.
 # What the gradient takes of a window's time at least, where the gather alone was measured slower.
 LEAST_SHARE = 0.01
+# Enough that a measurement takes a good part of a second, on any machine.
 SAMPLE_BYTES = 2 * 10**9
 DISK_THREADS = 4
+Spans = list[tuple[int, int]]
 PARTS = ("read", "decode", "gather", "gradient", "python", "idle")
 
 
@@ -48,11 +48,6 @@ class Costs:
     decode: float
     gather: float
     gradient: float
-
-    def mean_with(self, other: "Costs") -> "Costs":
-        """Return the mean of two measurements."""
-        pairs = zip(astuple(self), astuple(other), strict=True)
-        return Costs(*((mine + its) / 2 for mine, its in pairs))
 
     def roofline(self, cores: int) -> float:
         """Return the most decoded bytes a second that disk and cores allow."""
@@ -116,9 +111,9 @@ def bench(
         If an array is not read by the native path, or the model has another kernel: there is no
         limit to compare with.
     """
-    check_model(trainer.model, trainer.layout(dataset))
+    _check_model(trainer.model, trainer.layout(dataset))
     cores = len(os.sched_getaffinity(0))
-    loader = trainer.loader(dataset)
+    plan = trainer.loader(dataset).plan
     # The first epoch compiles and touches all that later ones find ready.
     _kernel_costs(trainer, dataset)
     before, measured = _costs(dataset, trainer), []
@@ -129,13 +124,14 @@ def bench(
         processor = time.process_time() - begun
         after = _costs(dataset, trainer)
         # The mean of what was measured right before and after: the machine drifts.
-        costs = before.mean_with(after)
+        costs = Costs(*np.mean([astuple(before), astuple(after)], axis=0).tolist())
         seconds, total = results["seconds"], results["bytes_per_second"] * results["seconds"]
         waited, limit = results["wait_seconds"], costs.roofline(cores)
         measured.append(Round(costs, seconds, processor, waited, int(total), limit))
         before = after
-    middle = sorted(measured, key=lambda each: each.fraction)[len(measured) // 2]
-    fractions = [each.fraction for each in measured]
+    ranked = sorted(measured, key=lambda each: each.fraction)
+    middle = ranked[len(measured) // 2]
+    fractions = [each.fraction for each in ranked]
     return {
         "rows": dataset.rows,
         "rounds": rounds,
@@ -143,7 +139,7 @@ def bench(
         "bytes_per_second": statistics.median(each.rate for each in measured),
         "roofline_bytes_per_second": statistics.median(each.roofline for each in measured),
         "fraction_of_roofline": statistics.median(fractions),
-        "fraction_spread": [min(fractions), max(fractions)],
+        "fraction_spread": [fractions[0], fractions[-1]],
         **{
             f"{part}_bytes_per_second": 1 / getattr(middle.costs, part)
             for part in ("disk", "decode", "gather", "gradient")
@@ -151,21 +147,15 @@ def bench(
         "seconds": middle.seconds,
         "wait_seconds": middle.wait_seconds,
         "core_seconds": middle.core_seconds(cores),
-        "memory_budget_bytes": loader.plan.budget,
-        "memory_projected_bytes": loader.plan.projected,
-        "blocks_per_window": loader.plan.order.blocks_per_window,
+        "memory_budget_bytes": plan.budget,
+        "memory_projected_bytes": plan.projected,
+        "blocks_per_window": plan.order.blocks_per_window,
         "each_round": [{**asdict(each), "fraction": each.fraction} for each in measured],
     }
 
 
-def check_model(model: Model, layout: Layout) -> None:
-    """Refuse a model whose limit is not known.
-
-    Raises
-    ------
-    InputError
-        If it has no kernel, or one that calls BLAS.
-    """
+def _check_model(model: Model, layout: Layout) -> None:
+    """Refuse a model whose limit is not known."""
     kernel = kernel_of(model, layout)
     if kernel is None or kernel.uses_blas:
         why = "has no compiled kernel" if kernel is None else "multiplies matrices by BLAS"
@@ -243,10 +233,7 @@ def _native(dataset: Dataset, name: str, io: str) -> NativeReader:
 
 
 def _read_costs(
-    readers: Mapping[str, NativeReader],
-    spans: list[tuple[int, int]],
-    dataset: Dataset,
-    sampled: int,
+    readers: Mapping[str, NativeReader], spans: Spans, dataset: Dataset, sampled: int
 ) -> tuple[float, float]:
     """Read stored bytes only, several requests in flight: seconds and core-seconds a byte."""
     tasks: list[tuple[FileReader, list[Request]]] = []
@@ -272,22 +259,18 @@ def _read_costs(
     return seconds / sampled, processor / sampled
 
 
-def _decode_cost(
-    reader: NativeReader, spans: list[tuple[int, int]], dataset: Dataset, row_bytes: int
-) -> float:
+def _decode_cost(reader: NativeReader, spans: Spans, dataset: Dataset, row_bytes: int) -> float:
     """Decode chunks that are in memory, on one core: its seconds for one byte of all arrays."""
     spec = dataset.arrays[reader.name]
     rows = spans[0][1] - spans[0][0]
-    out = np.empty((rows, *spec.shape[1:]), spec.dtype)
-    out[...] = 0
+    out = np.full((rows, *spec.shape[1:]), 0, spec.dtype)
     stored = []
     for span in spans[:64]:
         for request in reader.requests([span], out[: span[1] - span[0]]):
             data = reader.files.read(request)
             first = request.start
             stored += [bytes(data[j.start - first : j.stop - first]) for j in request.wanted_for]
-    chunk = np.empty(reader.chunk_bytes, np.uint8)
-    chunk[:] = 0
+    chunk = np.full(reader.chunk_bytes, 0, np.uint8)
     repeats = max(1, 256 // len(stored))
     begun = time.perf_counter()
     for _ in range(repeats):
@@ -301,9 +284,8 @@ def _kernel_costs(trainer: Trainer, dataset: Dataset) -> tuple[float, float]:
     """Train on one window in memory, several times: seconds a byte of the gather and of all."""
     loader = trainer.loader(dataset)
     start = np.zeros(trainer.layout(dataset).size, np.float32)
-    engine = make_engine(
-        trainer.model, loader, start_descents((trainer.optimizer,), start, trainer.model)
-    )
+    descents = start_descents((trainer.optimizer,), start, trainer.model)
+    engine = make_engine(trainer.model, loader, descents)
     whole, gathered = [], []
     windows = loader.windows(1)
     window = next(windows)

@@ -3,7 +3,6 @@
 import numpy as np
 
 from ooc.core.compiler import exact_kernel
-from ooc.core.hashing import mix
 
 # Entries of the float64 sums over rows.
 DISPLACEMENT, NEIGHBOUR, PAIRS, PAIRS_SQUARED, BATCHES = range(5)
@@ -21,7 +20,6 @@ def scan_rows(
     batch: np.ndarray,
     state: np.ndarray,
     sums: np.ndarray,
-    multiset: np.ndarray,
     picture: np.ndarray,
 ) -> None:
     """Add a part of the stream.
@@ -35,16 +33,13 @@ def scan_rows(
     batch
         (B,) int64, blocks of the rows of the batch at hand.
     state, sums
-        See above.
-    multiset
-        (1,) uint64, sum over the rows' hashes.
+        See `PLACE` and `DISPLACEMENT`.
     picture
         (bins, bins) int64, counts by place in the stream and by row.
     """
     bins = picture.shape[0]
     for i in range(rows.size):
         row, place = rows[i], state[PLACE]
-        multiset[0] += mix(np.uint64(row + 1))
         sums[DISPLACEMENT] += abs(row - place)
         if place > 0:
             sums[NEIGHBOUR] += abs(row - state[LAST_ROW])
@@ -68,15 +63,6 @@ def same_pairs(values: np.ndarray) -> int:
         run = run + 1 if ordered[i] == ordered[i - 1] else 0
         pairs += run
     return pairs
-
-
-@exact_kernel
-def multiset_of_all(total: int) -> int:
-    """Return what the multiset sum is if rows 0 to total - 1 come once each."""
-    found = np.uint64(0)
-    for row in range(total):
-        found += mix(np.uint64(row + 1))
-    return found  # type: ignore[return-value]
 
 
 class BatchSums:

@@ -10,9 +10,8 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import crc32c
 import numpy as np
@@ -31,8 +30,7 @@ Columns = Mapping[str, np.ndarray]
 AppendChunk = Callable[[Columns, int], None]
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):
     """One array to write: its dtype and the shape of one row."""
 
     dtype: str
@@ -47,7 +45,7 @@ class Field:
 @contextmanager
 def create(
     path: str | Path,
-    fields: Mapping[str, Field | tuple[str, tuple[int, ...]]],
+    fields: Mapping[str, tuple[str, tuple[int, ...]]],
     attributes: Mapping[str, Any] | None = None,
     chunk_bytes: int = CHUNK_BYTES,
     shard_bytes: int = SHARD_BYTES,
@@ -92,18 +90,15 @@ def create(
     """
     if not fields:
         raise InputError(f"{path} needs at least one array; give fields such as X and y")
-    described = {
-        name: value if isinstance(value, Field) else Field(*value) for name, value in fields.items()
-    }
+    described = {name: Field(*value) for name, value in fields.items()}
     writer = Writer(Path(path), described, dict(attributes or {}), chunk_bytes, shard_bytes)
     writer.prepare(resume)
-    ended_well = False
     try:
         yield writer
-        ended_well = True
+        resume = False
         writer.finish(check)
     finally:
-        if ended_well or not resume:
+        if not resume:
             shutil.rmtree(writer.partial, ignore_errors=True)
 
 
