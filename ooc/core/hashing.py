@@ -1,8 +1,7 @@
 """Integer functions that look random: one mixer of 64 bits, and a key of its own for every row.
 
-Keys are a bijection of row numbers, so that no two rows of a dataset share one. Sorting rows by
-their keys is a uniformly random order, and any threshold on them a uniformly random subset; both
-are found piece by piece, by anybody, without an array as long as the dataset.
+No two rows share a key: sorted by it they are in uniformly random order, and those below a limit
+are a uniformly random subset, both found piece by piece.
 """
 
 from collections.abc import Callable, Iterator
@@ -83,15 +82,10 @@ def keys_at_ranks(pieces: KeyPieces, ranks: list[np.ndarray], bits: int = 20) ->
     pieces
         Yields (keys, groups), uint64 and int64; an empty `groups` means that there is one group.
     ranks
-        For each group ascending ranks: how many keys of the group are below the wanted key. A
-        rank equal to the size of the group gives the largest uint64.
+        For each group ascending ranks: how many keys of the group are below the wanted key, of
+        which one is returned for each. A rank equal to the group's size gives the largest uint64.
     bits
         Leading bits that are counted.
-
-    Returns
-    -------
-    list of numpy.ndarray
-        For each group uint64 keys, one for each rank.
 
     Examples
     --------

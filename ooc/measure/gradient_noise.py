@@ -1,8 +1,4 @@
-"""Noise of mini-batch gradients: its variance for many batch sizes in one pass, and its scale.
-
-Gradients of the smallest batches are added up to those of larger ones, level by level, so that
-each row is used once. What is held are a few vectors for each batch size, never a gradient a row.
-"""
+"""Noise of mini-batch gradients: its variance for many batch sizes in one pass, and its scale."""
 
 import math
 from collections.abc import Sequence

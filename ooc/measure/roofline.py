@@ -7,7 +7,7 @@ for reading, decoding, gathering and gradients, divided among the cores.
 import os
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
@@ -27,7 +27,6 @@ from ooc.store.chunks.codecs import decode_chunk
 from ooc.store.chunks.files import FileReader, Request
 from ooc.store.chunks.native import NativeReader
 from ooc.store.dataset import Dataset
-from ooc.stream.reader import Window
 from ooc.training.trainer import Trainer
 
 # What the gradient takes of a window's time at least, where the gather alone was measured slower.
@@ -169,12 +168,9 @@ def drop_from_cache(dataset: Dataset) -> None:
     """Ask the kernel to forget the dataset's files, so that the next read is cold."""
     for file in Path(dataset.path).rglob("*"):
         if file.is_file():
-            descriptor = os.open(file, os.O_RDONLY)
-            try:
-                os.fdatasync(descriptor)
-                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-            finally:
-                os.close(descriptor)
+            with file.open("rb") as stream:
+                os.fdatasync(stream.fileno())
+                os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def draw_bars(result: Mapping[str, object], path: Path) -> None:
@@ -214,10 +210,10 @@ def _costs(dataset: Dataset, trainer: Trainer) -> Costs:
         for first in (blocks * order.block_rows).tolist()
     ]
     sampled = sum(stop - start for start, stop in spans) * row_bytes
-    readers = {name: _native(dataset, name, trainer.stream.io) for name in loader.names}
+    readers = [_native(dataset, name, trainer.stream.io) for name in loader.names]
     drop_from_cache(dataset)
-    disk, read = _read_costs(readers, spans, dataset, sampled)
-    decode = sum(_decode_cost(reader, spans, dataset, row_bytes) for reader in readers.values())
+    disk, read = _read_costs(readers, spans, sampled)
+    decode = sum(_decode_cost(reader, spans[:64], row_bytes) for reader in readers)
     gathered, whole = _kernel_costs(trainer, dataset)
     return Costs(disk, read, decode, gathered, max(whole - gathered, LEAST_SHARE * whole))
 
@@ -232,19 +228,13 @@ def _native(dataset: Dataset, name: str, io: str) -> NativeReader:
     return reader
 
 
-def _read_costs(
-    readers: Mapping[str, NativeReader], spans: Spans, dataset: Dataset, sampled: int
-) -> tuple[float, float]:
+def _read_costs(readers: Sequence[NativeReader], spans: Spans, sampled: int) -> tuple[float, float]:
     """Read stored bytes only, several requests in flight: seconds and core-seconds a byte."""
     tasks: list[tuple[FileReader, list[Request]]] = []
-    for name, reader in readers.items():
-        spec = dataset.arrays[name]
+    for reader in readers:
         for number in range(2 * DISK_THREADS):
             part = spans[number :: 2 * DISK_THREADS]
-            rows = sum(stop - start for start, stop in part)
-            # Only the addresses of this memory are used: no page of it is ever touched.
-            out = np.empty((rows, *spec.shape[1:]), spec.dtype)
-            tasks.append((reader.files, reader.requests(part, out)))
+            tasks.append((reader.files, reader.requests(part)))
 
     def read(task: tuple[FileReader, list[Request]]) -> None:
         files, requests = task
@@ -259,17 +249,12 @@ def _read_costs(
     return seconds / sampled, processor / sampled
 
 
-def _decode_cost(reader: NativeReader, spans: Spans, dataset: Dataset, row_bytes: int) -> float:
+def _decode_cost(reader: NativeReader, spans: Spans, row_bytes: int) -> float:
     """Decode chunks that are in memory, on one core: its seconds for one byte of all arrays."""
-    spec = dataset.arrays[reader.name]
-    rows = spans[0][1] - spans[0][0]
-    out = np.full((rows, *spec.shape[1:]), 0, spec.dtype)
     stored = []
-    for span in spans[:64]:
-        for request in reader.requests([span], out[: span[1] - span[0]]):
-            data = reader.files.read(request)
-            first = request.start
-            stored += [bytes(data[j.start - first : j.stop - first]) for j in request.wanted_for]
+    for request in reader.requests(spans):
+        data, first = reader.files.read(request), request.start
+        stored += [bytes(data[j.start - first : j.stop - first]) for j in request.wanted_for]
     chunk = np.full(reader.chunk_bytes, 0, np.uint8)
     repeats = max(1, 256 // len(stored))
     begun = time.perf_counter()
@@ -277,7 +262,7 @@ def _decode_cost(reader: NativeReader, spans: Spans, dataset: Dataset, row_bytes
         for encoded in stored:
             decode_chunk(reader.layout.decoders, memoryview(encoded), chunk)
     seconds = (time.perf_counter() - begun) / repeats
-    return seconds / (sum(stop - start for start, stop in spans[:64]) * row_bytes)
+    return seconds / (sum(stop - start for start, stop in spans) * row_bytes)
 
 
 def _kernel_costs(trainer: Trainer, dataset: Dataset) -> tuple[float, float]:
@@ -289,18 +274,14 @@ def _kernel_costs(trainer: Trainer, dataset: Dataset) -> tuple[float, float]:
     whole, gathered = [], []
     windows = loader.windows(1)
     window = next(windows)
+    values = window.features[:1].size
+    tile = np.empty((tile_rows(values), values), np.float32)
     for _ in range(5):
         begun = time.perf_counter()
         engine.advance(replace(window))
         middle = time.perf_counter()
-        _gather_only(window)
+        gather_rows(window.features, window.order, tile)
         whole.append(middle - begun)
         gathered.append(time.perf_counter() - middle)
     size = len(window.order) * loader.plan.row_bytes
     return statistics.median(gathered) / size, statistics.median(whole) / size
-
-
-def _gather_only(window: Window) -> None:
-    rows, values = tile_rows(window.features[:1].size), window.features[:1].size
-    tile = np.empty((rows, values), np.float32)
-    gather_rows(window.features, window.order, tile)

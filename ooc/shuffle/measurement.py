@@ -11,9 +11,9 @@ from ooc.core.hashing import keys_of, keys_of_rows
 from ooc.core.random_keys import Purpose, key
 from ooc.core.sizes import format_size
 from ooc.metrics import Progress, Report, silent
-from ooc.shuffle import scan
 from ooc.shuffle.external_sort import exact_order
 from ooc.shuffle.mixing import ColumnMixing, Mixing
+from ooc.shuffle.scan import BatchSums, same_pairs
 from ooc.shuffle.streams import ListStream, LoaderStream, Stream, full_shuffle_pairs
 from ooc.store.chunks import open_reader
 from ooc.store.chunks.native import NativeReader
@@ -153,26 +153,41 @@ def _checked_list(rows: Any, total: int) -> np.ndarray:
 
 def _scan_order(stream: Stream, total: int, batch_size: int) -> dict[str, Any]:
     """Go through the rows of an epoch without reading: what `Mixing` says of them."""
-    batch = np.empty(batch_size, np.int64)
-    state, sums = np.zeros(scan.STATE, np.int64), np.zeros(scan.SUMS)
-    bins = min(PICTURE_BINS, total)
-    picture = np.zeros((bins, bins), np.int64)
-    rows, multiset = sum(len(part) for part in stream.rows(0)), 0
-    for part in stream.rows(0):
-        scan.scan_rows(part, max(total, rows), stream.block_rows, batch, state, sums, picture)
+    rows, bins = sum(len(part) for part in stream.rows(0)), min(PICTURE_BINS, total)
+    longest, picture = max(total, rows), np.zeros(bins * bins, np.int64)
+    place = displacement = neighbour = multiset = 0
+    last, blocks, pairs = np.empty(0, np.int64), np.empty(0, np.int64), np.zeros(3, np.int64)
+    parts = (
+        part[first : first + PIECE_ROWS]
+        for part in stream.rows(0)
+        for first in range(0, len(part), PIECE_ROWS)
+    )
+    for part in parts:
+        places = np.arange(place, place + len(part))
+        place += len(part)
+        displacement += int(np.abs(part - places).sum())
+        neighbour += int(np.abs(np.diff(part, prepend=last)).sum())
         multiset += int(keys_of(part, 0).sum())
-    whole = sum(int(keys.sum()) for keys, _ in keys_of_rows(total, 0)())
-    displacement, neighbour, pairs, pairs_squared, batches = sums.tolist()
-    spread = pairs_squared / batches - (pairs / batches) ** 2
+        cells = places * bins // longest * bins + part * bins // longest
+        picture += np.bincount(cells, minlength=len(picture))
+        last, blocks = part[-1:], np.concatenate([blocks, part // stream.block_rows])
+        whole = len(blocks) if place == longest else len(blocks) // batch_size * batch_size
+        for first in range(0, whole, batch_size):
+            count = same_pairs(blocks[first : min(first + batch_size, whole)])
+            pairs += (1, count, count * count)
+        blocks = blocks[whole:]
+    expected = sum(int(keys.sum()) for keys, _ in keys_of_rows(total, 0)())
+    batches, met, squared = pairs.tolist()
+    spread = squared / batches - (met / batches) ** 2
     return {
         "rows": rows,
-        "every_row_once": rows == total and (multiset - whole) % 2**64 == 0,
-        "pairs": int(pairs),
-        "pairs_per_batch": pairs / batches,
+        "every_row_once": rows == total and (multiset - expected) % 2**64 == 0,
+        "pairs": met,
+        "pairs_per_batch": met / batches,
         "pairs_per_batch_deviation": sqrt(max(spread, 0.0)),
         "displacement": displacement / rows / rows,
         "neighbour_distance": neighbour / max(rows - 1, 1) / rows,
-        "picture": picture,
+        "picture": picture.reshape(bins, bins),
     }
 
 
@@ -211,7 +226,7 @@ def _scan_values(
         columns.append(label)
     # Subtracted, so that sums of squares keep their digits; the classes' indicators need it not.
     reference = np.array([column.mean for column in columns] + [0.0] * (bool(label) * classes.size))
-    sums, begun = scan.BatchSums(batch_size, len(reference)), time.perf_counter()
+    sums, begun = BatchSums(batch_size, len(reference)), time.perf_counter()
     ends = [(0, sums.moments.copy())]
     row_bytes = sum(each.row_bytes for each in dataset.arrays.values())
     for part in stream.parts(followed):
@@ -261,10 +276,7 @@ def _chi_square(share: np.ndarray, spread: np.ndarray, batches: int) -> ChiSquar
 
 
 def _errors(at_ends: list[tuple[int, np.ndarray]]) -> np.ndarray:
-    """Return the standard error of a mean over batches, by the spread over parts of the stream.
-
-    Batches of one window are alike, so that parts are what is independent.
-    """
+    """Return a mean's standard error, by the spread over the parts, which are independent."""
     counts, sums = (np.array(each) for each in zip(*at_ends, strict=True))
     batches, added = np.diff(counts), np.diff(sums, axis=0)
     batches, added = batches[batches > 0], added[batches > 0]
@@ -291,16 +303,14 @@ def _requests(stream: Stream, dataset: Dataset) -> tuple[int | None, int | None]
         return None, None
     order, names = stream.loader.plan.order, stream.loader.names
     readers = [open_reader(dataset, name, stream.loader.stream.io) for name in names]
-    # Only the shape of this memory is used: no page of it is ever touched.
-    outs = [np.empty((order.window_rows, *s.shape[1:]), s.dtype) for s in dataset.specs(names)]
     stored = requests = 0
     for window in range(order.windows):
         starts = (order.window_blocks(0, window) * order.block_rows).tolist()
         spans = [(row, min(row + order.block_rows, order.rows)) for row in starts]
-        for reader, out in zip(readers, outs, strict=True):
+        for reader in readers:
             if not isinstance(reader, NativeReader):
                 return None, None
-            found = reader.requests(spans, out)
+            found = reader.requests(spans)
             stored += sum(request.stop - request.start for request in found)
             requests += len(found)
     return stored, requests

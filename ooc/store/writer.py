@@ -282,10 +282,7 @@ def _padded(values: np.ndarray, rows: int, dtype: str) -> np.ndarray:
 
 @contextmanager
 def _shard_file(path: Path, chunks: int) -> Iterator[Callable[[bytes], None]]:
-    """Write encoded chunks one after another, then their index.
-
-    The file is written aside, and takes its name when it is whole and on the disk.
-    """
+    """Write encoded chunks one after another, then their index; the file gets its name at last."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.part")
     index, numbers = np.full((chunks, 2), _MISSING, "<u8"), itertools.count()

@@ -117,12 +117,7 @@ CODECS: dict[str, Callable[..., Buffer]] = {
 
 
 def find_decoder(name: str, settings: Mapping[str, Any]) -> Decoder:
-    """Return the decoder of a codec with these settings.
-
-    Raises
-    ------
-    NotNativeError
-        If the codec is not here.
+    """Return the decoder of a codec with these settings; NotNativeError says that there is none.
 
     Examples
     --------

@@ -1,8 +1,7 @@
 """Ranges of files into reused aligned memory, past the page cache where that is possible.
 
-Direct I/O leaves the processor and the page cache alone, and random requests of 256 KiB are as
-fast as sequential ones. It needs aligned offsets, sizes and memory, and some file systems refuse
-it: then files are read through the cache, which is dropped behind.
+Direct I/O leaves the processor and the page cache alone; it needs aligned offsets, sizes and
+memory. Where a file system refuses it, files are read through the cache, which is dropped behind.
 """
 
 import errno

@@ -1,7 +1,4 @@
-"""Where the bytes of each chunk lie: Zarr v2 and v3 metadata as plain numbers.
-
-An array that the native path does not cover is told with the reason.
-"""
+"""Where the bytes of each chunk lie: Zarr v2 and v3 metadata as plain numbers."""
 
 import math
 from collections.abc import Callable

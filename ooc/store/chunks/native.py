@@ -1,8 +1,7 @@
 """The native path: stored bytes into reused memory, decoded straight into the slab.
 
-Runs of rows become jobs, one for each stored chunk; jobs that are neighbours in a file share one
-request. A chunk that is as wide as a row and wholly wanted is decoded in place; any other is
-decoded aside and its part is copied.
+A chunk that is as wide as a row and wholly wanted is decoded in place; any other is decoded aside
+and its part is copied.
 """
 
 import math
@@ -91,8 +90,11 @@ class NativeReader(RowReader):
                         stored = data[job.start - request.start : job.stop - request.start]
                         self._decode(job, stored, bad)
 
-    def requests(self, runs: Runs, out: np.ndarray) -> list[Request]:
+    def requests(self, runs: Runs) -> list[Request]:
         """Return the requests that `read_runs` would make, for measuring their parts alone."""
+        # Only the shape of this memory is used: no page of it is ever touched.
+        rows = sum(stop - start for start, stop in runs)
+        out = np.empty((rows, *self.shape[1:]), self.layout.dtype)
         return list(_merged(self._jobs(runs, out, None)))
 
     def _read_singly(self, job: Job, bad: BadChunks) -> None:
