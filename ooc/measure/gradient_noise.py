@@ -171,8 +171,6 @@ def gradient_variance(
     ----------
     model, parameters
         The model, and where its gradients are taken: (P,) numbers.
-    dataset
-        What `ooc.open` returned.
     batch_sizes
         Each B; a size that a smaller one divides is made of its batches.
     epochs

@@ -94,10 +94,6 @@ def bench(
         Local, and read by the native path.
     trainer
         What to run; its model must have a kernel that does not call BLAS.
-    rounds
-        How often all is measured.
-    report
-        Called as the epochs go on.
 
     Returns
     -------

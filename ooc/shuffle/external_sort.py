@@ -55,8 +55,6 @@ def exact(
 
     Parameters
     ----------
-    source
-        What `ooc.open` returned.
     destination
         A local folder that does not exist yet, outside the source.
     memory
@@ -65,8 +63,6 @@ def exact(
         What the order is a function of, with the number of rows.
     threads
         Pieces that are worked on at once, at most 4; by default one more than cores.
-    report
-        Called as work goes on.
 
     Returns
     -------

@@ -48,8 +48,6 @@ def measure(
 
     Parameters
     ----------
-    dataset
-        What `ooc.open` returned.
     order
         "blocks", "none", "exact", or a list of row numbers. The last two are held in memory, with
         the columns that are followed.
@@ -57,8 +55,6 @@ def measure(
         As for `ooc.Loader`.
     sample_blocks
         Blocks from which Vb/s2 is estimated; None reads all, which is exact.
-    report
-        Called as the epoch goes on.
 
     Returns
     -------
@@ -171,7 +167,7 @@ def _scan_order(stream: Stream, total: int, batch_size: int) -> dict[str, Any]:
         cells = places * bins // longest * bins + part * bins // longest
         picture += np.bincount(cells, minlength=len(picture))
         last, blocks = part[-1:], np.concatenate([blocks, part // stream.block_rows])
-        whole = len(blocks) if place == longest else len(blocks) // batch_size * batch_size
+        whole = len(blocks) if place == rows else len(blocks) // batch_size * batch_size
         for first in range(0, whole, batch_size):
             count = same_pairs(blocks[first : min(first + batch_size, whole)])
             pairs += (1, count, count * count)

@@ -92,7 +92,16 @@ def create(
         raise InputError(f"{path} needs at least one array; give fields such as X and y")
     described = {name: Field(*value) for name, value in fields.items()}
     writer = Writer(Path(path), described, dict(attributes or {}), chunk_bytes, shard_bytes)
-    writer.prepare(resume)
+    if writer.path.exists():
+        raise InputError(f"{path} already exists; choose another path or remove it first")
+    try:
+        if not resume:
+            shutil.rmtree(writer.partial, ignore_errors=True)
+        writer.partial.mkdir(parents=True, exist_ok=resume)
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {writer.path.parent}: {error.strerror}; choose another folder"
+        ) from None
     try:
         yield writer
         resume = False
@@ -134,19 +143,6 @@ class Writer:
         self._open_shard = ExitStack()
         self._append_chunk: AppendChunk | None = None
         self._lock = threading.Lock()
-
-    def prepare(self, resume: bool) -> None:
-        """Make the hidden folder, or go on with the one that is there."""
-        if self.path.exists():
-            raise InputError(f"{self.path} already exists; choose another path or remove it first")
-        try:
-            if not resume:
-                shutil.rmtree(self.partial, ignore_errors=True)
-            self.partial.mkdir(parents=True, exist_ok=resume)
-        except OSError as error:
-            raise InputError(
-                f"cannot write to {self.path.parent}: {error.strerror}; choose another folder"
-            ) from None
 
     def append(self, columns: Columns) -> None:
         """Append rows: for each array its values, cast to its dtype."""
@@ -191,11 +187,8 @@ class Writer:
         self._append_chunk(self._buffers, self._buffered)
         self._buffered = 0
         if self.rows % self.shard_rows == 0:
-            self._close_shard()
-
-    def _close_shard(self) -> None:
-        self._open_shard.close()
-        self._append_chunk = None
+            self._open_shard.close()
+            self._append_chunk = None
 
     @contextmanager
     def _shard_files(self, shard: int) -> Iterator[AppendChunk]:
@@ -238,7 +231,7 @@ class Writer:
         """Write what is left and the metadata; the dataset gets its name if `check` agrees."""
         if self._buffered:
             self._flush_chunk()
-        self._close_shard()
+        self._open_shard.close()
         if self.rows == 0:
             raise InputError(f"{self.path} got no rows; append some before closing it")
         for left_behind in (self.partial, *(self.partial / name for name in self.fields)):

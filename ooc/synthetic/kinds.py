@@ -210,8 +210,6 @@ def make(
         A local folder that does not exist yet.
     threads
         Threads that generate and write, by default one a core; the bits do not depend on them.
-    report
-        Called as chunks are done.
 
     Returns
     -------

@@ -23,13 +23,7 @@ class ReadPath:
     reason: str
 
     def describe(self) -> str:
-        """Say it in a few words.
-
-        Examples
-        --------
-        >>> ReadPath(False, "zarr-python", "its chunks are in Fortran order").describe()
-        'zarr-python: its chunks are in Fortran order'
-        """
+        """Say it in a few words, such as 'zarr-python: its chunks are in Fortran order'."""
         return f"{'native, ' if self.native else ''}{self.mode}: {self.reason}"
 
 
@@ -55,10 +49,7 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
 
 
 def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
-    """Return the most memory that one thread needs to read blocks of one array.
-
-    On either path: requests and one decoded chunk aside, or what zarr-python holds.
-    """
+    """Return the most bytes that one thread needs to read blocks of an array, on either path."""
     # Two batches in flight, and single requests, whose memory is replaced as it grows.
     requests = 2 * BATCH_BYTES + 2 * most_stored_bytes(spec.chunk_bytes)
     through_zarr = DECODE_COPIES * spec.most_decoded_bytes(block_rows)
@@ -73,8 +64,6 @@ def _resolve(dataset: Dataset, spec: ArraySpec, io: str) -> tuple[ReadPath, Chun
     except NotNativeError as reason:
         choose_mode(io, total, Path(dataset.path))
         return ReadPath(False, "zarr-python", str(reason)), None
-    metadata = next(
-        file for file in (layout.folder / "zarr.json", layout.folder / ".zarray") if file.exists()
-    )
-    mode = choose_mode(io, total, metadata)
+    files = (layout.folder / "zarr.json", layout.folder / ".zarray")
+    mode = choose_mode(io, total, next(file for file in files if file.exists()))
     return ReadPath(True, mode, _MODES[mode]), layout

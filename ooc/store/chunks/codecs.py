@@ -31,20 +31,11 @@ class NotNativeError(Exception):
 
 
 def decode_chunk(decoders: Sequence[Decoder], stored: Buffer, out: np.ndarray) -> None:
-    """Decode stored bytes into `out`, a contiguous uint8 array of exactly the chunk's bytes.
-
-    Examples
-    --------
-    >>> out = np.zeros(3, np.uint8)
-    >>> decode_chunk([], memoryview(b"abc"), out)
-    >>> out.tobytes()
-    b'abc'
-    """
-    data: Buffer = stored
-    last = len(decoders) - 1
+    """Decode stored bytes into `out`, a contiguous uint8 array of exactly the chunk's bytes."""
+    data = stored
     try:
-        for number, decoder in enumerate(decoders):
-            data = decoder(data, out if number == last else None)
+        for decoder in decoders:
+            data = decoder(data, out if decoder is decoders[-1] else None)
     except DecodeError:
         raise
     except Exception as error:  # codecs raise errors of many unrelated kinds

@@ -84,11 +84,14 @@ class NativeReader(RowReader):
         with closing(self.files.read_all(_merged(self._jobs(runs, out, bad)))) as answers:
             for request, data in answers:
                 for job in request.wanted_for:
-                    if data is None:
-                        self._read_singly(job, bad)
-                    else:
-                        stored = data[job.start - request.start : job.stop - request.start]
-                        self._decode(job, stored, bad)
+                    try:
+                        if data is None:  # only a bad job of a failed request is to be blamed
+                            stored = self.files.read(Request(job.path, job.start, job.stop))
+                        else:
+                            stored = data[job.start - request.start : job.stop - request.start]
+                        self._decode(job, stored)
+                    except (OSError, DecodeError) as error:
+                        self._note(bad, job.cell, job.path, _reason(error), job.run)
 
     def requests(self, runs: Runs) -> list[Request]:
         """Return the requests that `read_runs` would make, for measuring their parts alone."""
@@ -97,30 +100,17 @@ class NativeReader(RowReader):
         out = np.empty((rows, *self.shape[1:]), self.layout.dtype)
         return list(_merged(self._jobs(runs, out, None)))
 
-    def _read_singly(self, job: Job, bad: BadChunks) -> None:
-        """Read a job of a failed request by itself, so that only a bad one is blamed."""
-        try:
-            data = self.files.read(Request(job.path, job.start, job.stop))
-        except OSError as error:
-            self._note(bad, job.cell, job.path, _reason(error), job.run)
-        else:
-            self._decode(job, data, bad)
-
-    def _decode(self, job: Job, stored: memoryview, bad: BadChunks) -> None:
+    def _decode(self, job: Job, stored: memoryview) -> None:
         decoders, memory = self.layout.decoders, self._memory
-        try:
-            if self._row_wide and job.out.nbytes == self.chunk_bytes:
-                decode_chunk(decoders, stored, job.out.reshape(-1).view(np.uint8))
-                return
-            if memory.cell != job.cell:
-                if memory.decoded.nbytes != self.chunk_bytes:
-                    memory.decoded = np.empty(self.chunk_bytes, np.uint8)
-                memory.cell = None
-                decode_chunk(decoders, stored, memory.decoded)
-                memory.cell = job.cell
-        except DecodeError as error:
-            self._note(bad, job.cell, job.path, str(error), job.run)
+        if self._row_wide and job.out.nbytes == self.chunk_bytes:
+            decode_chunk(decoders, stored, job.out.reshape(-1).view(np.uint8))
             return
+        if memory.cell != job.cell:
+            if memory.decoded.nbytes != self.chunk_bytes:
+                memory.decoded = np.empty(self.chunk_bytes, np.uint8)
+            memory.cell = None
+            decode_chunk(decoders, stored, memory.decoded)
+            memory.cell = job.cell
         chunk = memory.decoded.view(self.layout.dtype).reshape(self.layout.chunks)
         job.out[...] = chunk[job.source]
 
