@@ -226,21 +226,18 @@ def _native(dataset: Dataset, name: str, io: str) -> NativeReader:
 
 def _read_costs(readers: Sequence[NativeReader], spans: Spans, sampled: int) -> tuple[float, float]:
     """Read stored bytes only, several requests in flight: seconds and core-seconds a byte."""
-    tasks: list[tuple[FileReader, list[Request]]] = []
-    for reader in readers:
-        for number in range(2 * DISK_THREADS):
-            part = spans[number :: 2 * DISK_THREADS]
-            tasks.append((reader.files, reader.requests(part)))
+    parts = [spans[number :: 2 * DISK_THREADS] for number in range(2 * DISK_THREADS)]
+    files = [reader.files for reader in readers for _ in parts]
+    requests = [reader.requests(part) for reader in readers for part in parts]
 
-    def read(task: tuple[FileReader, list[Request]]) -> None:
-        files, requests = task
-        for request, data in files.read_all(requests):
+    def read(reader: FileReader, wanted: list[Request]) -> None:
+        for request, data in reader.read_all(wanted):
             if data is None:
-                files.read(request)
+                reader.read(request)
 
     begun, processor = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(DISK_THREADS) as pool:
-        list(pool.map(read, tasks))
+        list(pool.map(read, files, requests))
     seconds, processor = time.perf_counter() - begun, time.process_time() - processor
     return seconds / sampled, processor / sampled
 

@@ -74,8 +74,6 @@ class ZarrReader(RowReader):
     Retries of the store layer, see `ooc.store.dataset.open`, are not counted in `retries`.
     """
 
-    retries = 0
-
     def __init__(self, dataset: Dataset, name: str) -> None:
         spec, array = dataset.arrays[name], open_zarr_array(dataset, name)
         super().__init__(name, dataset.path, spec.shape, spec.chunks)

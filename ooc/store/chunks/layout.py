@@ -69,16 +69,9 @@ def native_layout(array: zarr.Array) -> ChunkLayout:
     codecs = _version_2(metadata) if metadata["zarr_format"] == 2 else _version_3(metadata, dtype)
     if dtype.byteorder == ">":
         raise NotNativeError("its values are big-endian")
-    return ChunkLayout(
-        folder,
-        array.shape,
-        array.chunks,
-        dtype,
-        array.fill_value,
-        tuple(find_decoder(*codec) for codec in reversed(codecs)),
-        array.metadata.encode_chunk_key,
-        shard_layout(array),
-    )
+    decoders = tuple(find_decoder(*codec) for codec in reversed(codecs))
+    shape, key, shard = array.shape, array.metadata.encode_chunk_key, shard_layout(array)
+    return ChunkLayout(folder, shape, array.chunks, dtype, array.fill_value, decoders, key, shard)
 
 
 def shard_layout(array: zarr.Array) -> ShardLayout | None:

@@ -69,7 +69,7 @@ class RowReader(ABC):
         Transient errors that were retried so far.
     """
 
-    retries: int
+    retries = 0
 
     def __init__(
         self, name: str, where: str, shape: tuple[int, ...], chunks: tuple[int, ...]
