@@ -63,7 +63,7 @@ def shuffle(
         if destination is not None:
             raise InputError(f"--measure writes nothing; leave out {destination}")
         from ooc.shuffle.measurement import measure as measure_
-        from ooc.shuffle.picture import draw_mixing
+        from ooc.shuffle.mixing import draw_mixing
 
         with ProgressDisplay(f"measure {data.name}") as report:
             found = measure_(

@@ -12,9 +12,8 @@ def one_thread() -> Iterator[None]:
 
     Kernels call BLAS from threads of their own, each for its share of a batch; were each of those
     calls to use all cores, there would be more threads than cores, and sums whose order depends
-    on how many. The bits that BLAS returns may still differ between processors and versions of
-    BLAS, which choose other kernels: set ``OPENBLAS_CORETYPE`` (OpenBLAS) to the same value on all
-    machines to compare bits between them.
+    on how many. Bits may still differ between processors and versions of BLAS: set
+    ``OPENBLAS_CORETYPE`` to the same value on all machines to compare bits between them.
 
     The limit is the process's: products of other threads are slower while it holds.
 

@@ -1,8 +1,7 @@
 """Integer functions that look random: one mixer of 64 bits, and a key of its own for every row.
 
-Keys are a bijection of row numbers, so that no two rows of a dataset share one. Sorting rows by
-their keys is a uniformly random order, and any threshold on them a uniformly random subset; both
-are found piece by piece, by anybody, without an array as long as the dataset.
+No two rows share a key: sorted by it they are in uniformly random order, and those below a limit
+are a uniformly random subset, both found piece by piece.
 """
 
 from collections.abc import Callable, Iterator
@@ -83,15 +82,10 @@ def keys_at_ranks(pieces: KeyPieces, ranks: list[np.ndarray], bits: int = 20) ->
     pieces
         Yields (keys, groups), uint64 and int64; an empty `groups` means that there is one group.
     ranks
-        For each group ascending ranks: how many keys of the group are below the wanted key. A
-        rank equal to the size of the group gives the largest uint64.
+        For each group ascending ranks: how many keys of the group are below the wanted key, of
+        which one is returned for each. A rank equal to the group's size gives the largest uint64.
     bits
         Leading bits that are counted.
-
-    Returns
-    -------
-    list of numpy.ndarray
-        For each group uint64 keys, one for each rank.
 
     Examples
     --------
@@ -105,29 +99,22 @@ def keys_at_ranks(pieces: KeyPieces, ranks: list[np.ndarray], bits: int = 20) ->
     for keys, groups in pieces():
         _count_bins(keys, groups, shift, counts)
     below = np.cumsum(counts, axis=1)
-    bins = [
-        np.searchsorted(row, wanted, side="right") for row, wanted in zip(below, ranks, strict=True)
-    ]
-    found: list[list[np.ndarray]] = [[] for _ in ranks]
+    bins = [np.searchsorted(below[group], wanted, "right") for group, wanted in enumerate(ranks)]
     is_wanted = np.zeros((len(ranks), 2**bits + 1), bool)
-    for wanted, each in zip(is_wanted, bins, strict=True):
-        wanted[each] = True
+    for group, each in enumerate(bins):
+        is_wanted[group, each] = True
+    found: list[list[np.ndarray]] = [[np.empty(0, np.uint64)] for _ in ranks]
     for keys, groups in pieces():
         leading = (keys >> np.uint64(shift)).astype(np.int64)
         for group, wanted in enumerate(is_wanted):
             hit = wanted[leading]
-            if groups.size:
-                hit &= groups == group
-            found[group].append(keys[hit])
-    out = []
-    for group, wanted in enumerate(ranks):
-        keys = np.sort(np.concatenate(found[group])) if found[group] else np.empty(0, np.uint64)
-        leading = (keys >> np.uint64(shift)).astype(np.int64)
-        values = np.full(len(wanted), ALL_BITS)
-        for place, (rank, bin_) in enumerate(zip(wanted, bins[group], strict=True)):
-            if bin_ < 2**bits:
-                before = below[group, bin_] - counts[group, bin_]
-                start = np.searchsorted(leading, bin_)
-                values[place] = keys[start + rank - before]
-        out.append(values)
+            found[group].append(keys[hit & (groups == group) if groups.size else hit])
+    out = [np.full(len(wanted), ALL_BITS) for wanted in ranks]
+    for group, values in enumerate(out):
+        keys = np.sort(np.concatenate(found[group]))
+        inside = bins[group] < 2**bits
+        bin_ = bins[group][inside]
+        before = below[group, bin_] - counts[group, bin_]
+        starts = np.searchsorted((keys >> np.uint64(shift)).astype(np.int64), bin_)
+        values[inside] = keys[starts + ranks[group][inside] - before]
     return out

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 # Of madvise(2).
@@ -49,7 +50,9 @@ def allowed_bytes(proc: Path = Path("/proc"), control_groups: Path = Path("/sys/
             folder = root / group.lstrip("/")
             for ancestor in (folder, *folder.parents):
                 if ancestor.is_relative_to(root):
-                    limits += _read_limit(ancestor / limit_file)
+                    with suppress(OSError):
+                        limit = (ancestor / limit_file).read_text().strip()
+                        limits += [] if limit == "max" else [int(limit)]
     return min(limits)
 
 
@@ -60,29 +63,16 @@ def _status_bytes(key: str) -> int:
     raise OSError(f"/proc/self/status has no line {key}")
 
 
-def _read_limit(file: Path) -> list[int]:
-    try:
-        text = file.read_text().strip()
-    except OSError:
-        return []
-    return [] if text == "max" else [int(text)]
-
-
 def release_code(library: str, maps: Path = Path("/proc/self/maps")) -> int:
     """Give back the memory of a library's code, which is read again where it is needed.
 
     Code is never written to, so that nothing is lost; a compiler's takes tens of MiB that a run
     with all its kernels loaded does not need.
 
-    Parameters
-    ----------
-    library
-        Part of the name of its file.
-
     Returns
     -------
     int
-        Bytes of code that were given back; 0 where the system has no such call.
+        Bytes of code of files with this name in theirs; 0 where the system has no such call.
 
     Examples
     --------

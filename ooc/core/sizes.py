@@ -4,21 +4,15 @@ import re
 
 from ooc.core.errors import InputError
 
+_MULTIPLES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BINARY = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 UNITS = {
     "": 1,
-    "B": 1,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-    "KIB": 2**10,
-    "MIB": 2**20,
-    "GIB": 2**30,
-    "TIB": 2**40,
+    **{f"{prefix}B".upper(): factor for prefix, factor in _MULTIPLES.items()},
+    **{unit.upper(): factor for unit, factor in _BINARY.items()},
 }
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 _COUNT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)\s*")
-_MULTIPLES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def parse_size(size: str | int) -> int:
@@ -34,14 +28,12 @@ def parse_size(size: str | int) -> int:
     >>> parse_size("1GiB"), parse_size("1.5 MB"), parse_size(4096)
     (1073741824, 1500000, 4096)
     """
-    if isinstance(size, int):
-        number, unit = float(size), ""
-    else:
+    total = size if isinstance(size, int) else 0
+    if isinstance(size, str):
         match = _SIZE.fullmatch(size)
         if match is None or match[2].upper() not in UNITS:
             raise InputError(f"{size!r} is not a size; write it as 512MiB, 1GiB or 2GB")
-        number, unit = float(match[1]), match[2].upper()
-    total = int(number * UNITS[unit])
+        total = int(float(match[1]) * UNITS[match[2].upper()])
     if total <= 0:
         raise InputError(f"a size must be positive, not {size!r}; write it as 512MiB, 1GiB or 2GB")
     return total
@@ -75,7 +67,7 @@ def format_size(size: float) -> str:
     >>> format_size(2**30), format_size(512 * 1024), format_size(12)
     ('1.00 GiB', '512 KiB', '12 B')
     """
-    for unit, factor in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+    for unit, factor in reversed(_BINARY.items()):
         if size >= factor:
             scaled = size / factor
             digits = 2 if scaled < 10 else 1 if scaled < 100 else 0

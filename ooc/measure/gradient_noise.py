@@ -1,8 +1,4 @@
-"""Noise of mini-batch gradients: its variance for many batch sizes in one pass, and its scale.
-
-Gradients of the smallest batches are added up to those of larger ones, level by level, so that
-each row is used once. What is held are a few vectors for each batch size, never a gradient a row.
-"""
+"""Noise of mini-batch gradients: its variance for many batch sizes in one pass, and its scale."""
 
 import math
 from collections.abc import Sequence
@@ -75,11 +71,11 @@ class GradientNoise:
 
     def variance(self, batch_size: int) -> float:
         """Return the variance that was measured for a batch size."""
-        for found in self.sizes:
-            if found.batch_size == batch_size:
-                return found.variance
-        known = ", ".join(str(found.batch_size) for found in self.sizes)
-        raise InputError(f"batches of {batch_size} were not measured; measured were: {known}")
+        variances = {found.batch_size: found.variance for found in self.sizes}
+        if batch_size not in variances:
+            known = ", ".join(map(str, variances))
+            raise InputError(f"batches of {batch_size} were not measured; measured were: {known}")
+        return variances[batch_size]
 
     def slope(self) -> float:
         """Return the slope of log variance against log batch size; -1 for independent rows.
@@ -175,8 +171,6 @@ def gradient_variance(
     ----------
     model, parameters
         The model, and where its gradients are taken: (P,) numbers.
-    dataset
-        What `ooc.open` returned.
     batch_sizes
         Each B; a size that a smaller one divides is made of its batches.
     epochs
@@ -213,20 +207,13 @@ def gradient_variance(
     layout = model.layout(dataset.row_shape)
     parameters = _checked_parameters(parameters, layout.size, dtype_of(model))
     vectors = 8 * kernels.state_rows(len(levels), layout.size) * layout.size
-    loader = Loader(
-        dataset,
-        base,
-        arrays=arrays_of(model, dataset),
-        demand=Demand(
-            vectors + engine_bytes(model, dataset, (sgd(1.0),), base, full=False), batch_copies=0
-        ),
-        stream=plain.stream,
-    )
+    engine = engine_bytes(model, dataset, (sgd(1.0),), base, full=False)
+    demand = Demand(vectors + engine, batch_copies=0)
+    names = arrays_of(model, dataset)
+    loader = Loader(dataset, base, arrays=names, demand=demand, stream=plain.stream)
     sums = _Sums(levels, layout.size)
-    if kernel_of(model, layout) is None:
-        _visit(model, parameters, loader, epochs, sums)
-    else:
-        _visit_compiled(model, parameters, loader, epochs, sums)
+    visit = _visit if kernel_of(model, layout) is None else _visit_compiled
+    visit(model, parameters, loader, epochs, sums)
     gradient = sums.total / (epochs * dataset.rows)
     centre = gradient if loader.stream.sampling == "once" else None
     found = [sums.variance(i, centre) for i, size in enumerate(levels) if size in sizes]
@@ -250,11 +237,6 @@ class _Sums:
         ]
         self.partial, self.means = self.state[:count], self.state[count : 2 * count]
         self.total = self.state[2 * count]
-
-    def add(self, gradient: np.ndarray, is_rest: bool) -> None:
-        """Note the summed gradient of a batch, or of the shorter rest of an epoch."""
-        self.settings[SECOND], unused = float(is_rest), np.empty(0)
-        kernels.note_gradient(unused, gradient, self.state, self.settings, 0.0, 0, unused, 0)
 
     def end_epoch(self) -> None:
         """Count the rows that completed no batch, and begin each batch anew."""
@@ -284,8 +266,10 @@ def _visit(model: Model, parameters: np.ndarray, loader: Loader, epochs: int, su
                     f"{batch.rows.min()} to {batch.rows.max()} of {loader.dataset.path}; check "
                     "these rows and the parameters"
                 )
-            count = len(batch.rows)
-            sums.add(gradient * count, is_rest=count < loader.plan.batch_size)
+            count, none = len(batch.rows), np.empty(0)
+            sums.settings[SECOND] = count < loader.plan.batch_size
+            total = gradient * count
+            kernels.note_gradient(none, total, sums.state, sums.settings, 0.0, 0, none, 0)
         sums.end_epoch()
 
 

@@ -1,14 +1,13 @@
-"""The hardware's own limit for a training run, measured beside the run itself.
+"""The hardware's own limit for a training run, measured beside the run itself, on the very data.
 
 The roofline is the larger of two times for the same bytes: the disk's, and the processors' total
-for reading, decoding, gathering and gradients, divided among the cores. All parts are measured
-on the very data, in the same run, right before and right after an epoch.
+for reading, decoding, gathering and gradients, divided among the cores.
 """
 
 import os
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
@@ -28,14 +27,14 @@ from ooc.store.chunks.codecs import decode_chunk
 from ooc.store.chunks.files import FileReader, Request
 from ooc.store.chunks.native import NativeReader
 from ooc.store.dataset import Dataset
-from ooc.stream.reader import Window
 from ooc.training.trainer import Trainer
 
-# Enough that a measurement takes a good part of a second, on any machine.
 # What the gradient takes of a window's time at least, where the gather alone was measured slower.
 LEAST_SHARE = 0.01
+# Enough that a measurement takes a good part of a second, on any machine.
 SAMPLE_BYTES = 2 * 10**9
 DISK_THREADS = 4
+Spans = list[tuple[int, int]]
 PARTS = ("read", "decode", "gather", "gradient", "python", "idle")
 
 
@@ -48,11 +47,6 @@ class Costs:
     decode: float
     gather: float
     gradient: float
-
-    def mean_with(self, other: "Costs") -> "Costs":
-        """Return the mean of two measurements."""
-        pairs = zip(astuple(self), astuple(other), strict=True)
-        return Costs(*((mine + its) / 2 for mine, its in pairs))
 
     def roofline(self, cores: int) -> float:
         """Return the most decoded bytes a second that disk and cores allow."""
@@ -100,10 +94,6 @@ def bench(
         Local, and read by the native path.
     trainer
         What to run; its model must have a kernel that does not call BLAS.
-    rounds
-        How often all is measured.
-    report
-        Called as the epochs go on.
 
     Returns
     -------
@@ -116,9 +106,9 @@ def bench(
         If an array is not read by the native path, or the model has another kernel: there is no
         limit to compare with.
     """
-    check_model(trainer.model, trainer.layout(dataset))
+    _check_model(trainer.model, trainer.layout(dataset))
     cores = len(os.sched_getaffinity(0))
-    loader = trainer.loader(dataset)
+    plan = trainer.loader(dataset).plan
     # The first epoch compiles and touches all that later ones find ready.
     _kernel_costs(trainer, dataset)
     before, measured = _costs(dataset, trainer), []
@@ -129,13 +119,14 @@ def bench(
         processor = time.process_time() - begun
         after = _costs(dataset, trainer)
         # The mean of what was measured right before and after: the machine drifts.
-        costs = before.mean_with(after)
+        costs = Costs(*np.mean([astuple(before), astuple(after)], axis=0).tolist())
         seconds, total = results["seconds"], results["bytes_per_second"] * results["seconds"]
         waited, limit = results["wait_seconds"], costs.roofline(cores)
         measured.append(Round(costs, seconds, processor, waited, int(total), limit))
         before = after
-    middle = sorted(measured, key=lambda each: each.fraction)[len(measured) // 2]
-    fractions = [each.fraction for each in measured]
+    ranked = sorted(measured, key=lambda each: each.fraction)
+    middle = ranked[len(measured) // 2]
+    fractions = [each.fraction for each in ranked]
     return {
         "rows": dataset.rows,
         "rounds": rounds,
@@ -143,7 +134,7 @@ def bench(
         "bytes_per_second": statistics.median(each.rate for each in measured),
         "roofline_bytes_per_second": statistics.median(each.roofline for each in measured),
         "fraction_of_roofline": statistics.median(fractions),
-        "fraction_spread": [min(fractions), max(fractions)],
+        "fraction_spread": [fractions[0], fractions[-1]],
         **{
             f"{part}_bytes_per_second": 1 / getattr(middle.costs, part)
             for part in ("disk", "decode", "gather", "gradient")
@@ -151,21 +142,15 @@ def bench(
         "seconds": middle.seconds,
         "wait_seconds": middle.wait_seconds,
         "core_seconds": middle.core_seconds(cores),
-        "memory_budget_bytes": loader.plan.budget,
-        "memory_projected_bytes": loader.plan.projected,
-        "blocks_per_window": loader.plan.order.blocks_per_window,
+        "memory_budget_bytes": plan.budget,
+        "memory_projected_bytes": plan.projected,
+        "blocks_per_window": plan.order.blocks_per_window,
         "each_round": [{**asdict(each), "fraction": each.fraction} for each in measured],
     }
 
 
-def check_model(model: Model, layout: Layout) -> None:
-    """Refuse a model whose limit is not known.
-
-    Raises
-    ------
-    InputError
-        If it has no kernel, or one that calls BLAS.
-    """
+def _check_model(model: Model, layout: Layout) -> None:
+    """Refuse a model whose limit is not known."""
     kernel = kernel_of(model, layout)
     if kernel is None or kernel.uses_blas:
         why = "has no compiled kernel" if kernel is None else "multiplies matrices by BLAS"
@@ -179,12 +164,9 @@ def drop_from_cache(dataset: Dataset) -> None:
     """Ask the kernel to forget the dataset's files, so that the next read is cold."""
     for file in Path(dataset.path).rglob("*"):
         if file.is_file():
-            descriptor = os.open(file, os.O_RDONLY)
-            try:
-                os.fdatasync(descriptor)
-                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-            finally:
-                os.close(descriptor)
+            with file.open("rb") as stream:
+                os.fdatasync(stream.fileno())
+                os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def draw_bars(result: Mapping[str, object], path: Path) -> None:
@@ -224,10 +206,10 @@ def _costs(dataset: Dataset, trainer: Trainer) -> Costs:
         for first in (blocks * order.block_rows).tolist()
     ]
     sampled = sum(stop - start for start, stop in spans) * row_bytes
-    readers = {name: _native(dataset, name, trainer.stream.io) for name in loader.names}
+    readers = [_native(dataset, name, trainer.stream.io) for name in loader.names]
     drop_from_cache(dataset)
-    disk, read = _read_costs(readers, spans, dataset, sampled)
-    decode = sum(_decode_cost(reader, spans, dataset, row_bytes) for reader in readers.values())
+    disk, read = _read_costs(readers, spans, sampled)
+    decode = sum(_decode_cost(reader, spans[:64], row_bytes) for reader in readers)
     gathered, whole = _kernel_costs(trainer, dataset)
     return Costs(disk, read, decode, gathered, max(whole - gathered, LEAST_SHARE * whole))
 
@@ -242,83 +224,57 @@ def _native(dataset: Dataset, name: str, io: str) -> NativeReader:
     return reader
 
 
-def _read_costs(
-    readers: Mapping[str, NativeReader],
-    spans: list[tuple[int, int]],
-    dataset: Dataset,
-    sampled: int,
-) -> tuple[float, float]:
+def _read_costs(readers: Sequence[NativeReader], spans: Spans, sampled: int) -> tuple[float, float]:
     """Read stored bytes only, several requests in flight: seconds and core-seconds a byte."""
-    tasks: list[tuple[FileReader, list[Request]]] = []
-    for name, reader in readers.items():
-        spec = dataset.arrays[name]
-        for number in range(2 * DISK_THREADS):
-            part = spans[number :: 2 * DISK_THREADS]
-            rows = sum(stop - start for start, stop in part)
-            # Only the addresses of this memory are used: no page of it is ever touched.
-            out = np.empty((rows, *spec.shape[1:]), spec.dtype)
-            tasks.append((reader.files, reader.requests(part, out)))
+    parts = [spans[number :: 2 * DISK_THREADS] for number in range(2 * DISK_THREADS)]
+    files = [reader.files for reader in readers for _ in parts]
+    requests = [reader.requests(part) for reader in readers for part in parts]
 
-    def read(task: tuple[FileReader, list[Request]]) -> None:
-        files, requests = task
-        for request, data in files.read_all(requests):
+    def read(reader: FileReader, wanted: list[Request]) -> None:
+        for request, data in reader.read_all(wanted):
             if data is None:
-                files.read(request)
+                reader.read(request)
 
     begun, processor = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(DISK_THREADS) as pool:
-        list(pool.map(read, tasks))
+        list(pool.map(read, files, requests))
     seconds, processor = time.perf_counter() - begun, time.process_time() - processor
     return seconds / sampled, processor / sampled
 
 
-def _decode_cost(
-    reader: NativeReader, spans: list[tuple[int, int]], dataset: Dataset, row_bytes: int
-) -> float:
+def _decode_cost(reader: NativeReader, spans: Spans, row_bytes: int) -> float:
     """Decode chunks that are in memory, on one core: its seconds for one byte of all arrays."""
-    spec = dataset.arrays[reader.name]
-    rows = spans[0][1] - spans[0][0]
-    out = np.empty((rows, *spec.shape[1:]), spec.dtype)
-    out[...] = 0
     stored = []
-    for span in spans[:64]:
-        for request in reader.requests([span], out[: span[1] - span[0]]):
-            data = reader.files.read(request)
-            first = request.start
-            stored += [bytes(data[j.start - first : j.stop - first]) for j in request.wanted_for]
-    chunk = np.empty(reader.chunk_bytes, np.uint8)
-    chunk[:] = 0
+    for request in reader.requests(spans):
+        data, first = reader.files.read(request), request.start
+        stored += [bytes(data[j.start - first : j.stop - first]) for j in request.wanted_for]
+    chunk = np.full(reader.chunk_bytes, 0, np.uint8)
     repeats = max(1, 256 // len(stored))
     begun = time.perf_counter()
     for _ in range(repeats):
         for encoded in stored:
             decode_chunk(reader.layout.decoders, memoryview(encoded), chunk)
     seconds = (time.perf_counter() - begun) / repeats
-    return seconds / (sum(stop - start for start, stop in spans[:64]) * row_bytes)
+    return seconds / (sum(stop - start for start, stop in spans) * row_bytes)
 
 
 def _kernel_costs(trainer: Trainer, dataset: Dataset) -> tuple[float, float]:
     """Train on one window in memory, several times: seconds a byte of the gather and of all."""
     loader = trainer.loader(dataset)
     start = np.zeros(trainer.layout(dataset).size, np.float32)
-    engine = make_engine(
-        trainer.model, loader, start_descents((trainer.optimizer,), start, trainer.model)
-    )
+    descents = start_descents((trainer.optimizer,), start, trainer.model)
+    engine = make_engine(trainer.model, loader, descents)
     whole, gathered = [], []
     windows = loader.windows(1)
     window = next(windows)
+    values = window.features[:1].size
+    tile = np.empty((tile_rows(values), values), np.float32)
     for _ in range(5):
         begun = time.perf_counter()
         engine.advance(replace(window))
         middle = time.perf_counter()
-        _gather_only(window)
+        gather_rows(window.features, window.order, tile)
         whole.append(middle - begun)
         gathered.append(time.perf_counter() - middle)
     size = len(window.order) * loader.plan.row_bytes
     return statistics.median(gathered) / size, statistics.median(whole) / size
-
-
-def _gather_only(window: Window) -> None:
-    rows, values = tile_rows(window.features[:1].size), window.features[:1].size
-    tile = np.empty((rows, values), np.float32)
-    gather_rows(window.features, window.order, tile)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ooc.shuffle.external_sort import exact, exact_order
     from ooc.shuffle.measurement import measure
-    from ooc.shuffle.picture import draw_mixing
+    from ooc.shuffle.mixing import draw_mixing
 
 __all__ = ["draw_mixing", "exact", "exact_order", "measure"]
 
 _HOMES = {
-    "draw_mixing": "ooc.shuffle.picture",
+    "draw_mixing": "ooc.shuffle.mixing",
     "exact": "ooc.shuffle.external_sort",
     "exact_order": "ooc.shuffle.external_sort",
     "measure": "ooc.shuffle.measurement",

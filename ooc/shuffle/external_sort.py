@@ -1,19 +1,15 @@
 """A uniformly random permutation of a whole dataset, out of core, in two passes.
 
-Every row has a 64-bit key that looks random and that no other row has; the new order is that of
-the keys. It is an external sort: pieces are read in order, sorted by key and written as scratch
-files; then the records of one range of keys after the other are read from all pieces, sorted and
-written as shards. The ranges end exactly where shards do. What comes out is a function of the
-rows, their number and the seed, and never of pieces, threads or budget.
-
-(Rao, 1961, and Sandelius, 1962, shuffle by random keys; Knuth, vol. 3, section 5.4, sorts so.)
+The new order is that of random keys (Rao, 1961; Sandelius, 1962). Pieces are sorted by key and
+written as scratch files; then one range of keys after the other is read from all pieces, sorted
+and written as a shard (Knuth, vol. 3, section 5.4).
 """
 
 import errno
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,7 +35,6 @@ PROOF_BYTES = 8 * MIB
 IO = "direct"
 
 Arrays = dict[str, np.ndarray]
-Memory = TypeVar("Memory")
 Result = TypeVar("Result")
 
 
@@ -60,8 +55,6 @@ def exact(
 
     Parameters
     ----------
-    source
-        What `ooc.open` returned.
     destination
         A local folder that does not exist yet, outside the source.
     memory
@@ -70,8 +63,6 @@ def exact(
         What the order is a function of, with the number of rows.
     threads
         Pieces that are worked on at once, at most 4; by default one more than cores.
-    report
-        Called as work goes on.
 
     Returns
     -------
@@ -152,12 +143,11 @@ class _Run:
 
     def all(self) -> dict[str, Any]:
         """Sort pieces, write shards, prove; return what there is to tell."""
-        job, source, stored = self._job, self._source, 0
+        job, source = self._job, self._source
         before = self._sort_pieces()
         note = {"seed": job.seed, "checksum": f"{before:016x}"}
 
         def prove(folder: Path) -> None:
-            nonlocal stored
             written = open_dataset(folder, source.features, source.target, source.weight)
             if (after := self._sum_up(written)) != before:
                 raise DataError(
@@ -165,7 +155,6 @@ class _Run:
                     f"{source.path}: their sum is {after:016x}, not {before:016x}; "
                     "the disk or memory is faulty"
                 )
-            stored = file_bytes(folder)
 
         widest = max(job.layout.widths)
         with create(
@@ -178,11 +167,11 @@ class _Run:
             check=prove,
         ) as writer:
             self._write_shards(writer)
-        moved = job.rows * job.layout.record_bytes
+        written = job.rows * job.layout.record_bytes + file_bytes(self._destination)
         return {
             "checksum": note["checksum"],
-            "bytes_read": file_bytes(source.path) + moved + stored,
-            "bytes_written": moved + stored,
+            "bytes_read": file_bytes(source.path) + written,
+            "bytes_written": written,
         }
 
     def _sort_pieces(self) -> int:
@@ -192,16 +181,11 @@ class _Run:
         inner = keys_at_ranks(keys_of_rows(job.rows, self._key), [ranks])[0]
         read = self._reader(self._source)
 
-        def memory() -> tuple[Arrays, np.ndarray, np.ndarray]:
-            keys = np.empty(job.piece_rows, np.uint64)
-            return self._arrays(job.piece_rows), scratch.buffer(job.piece_rows), keys
-
-        def sort(piece: int, own: tuple[Arrays, np.ndarray, np.ndarray]) -> int:
-            first = piece * job.piece_rows
-            rows = min(job.piece_rows, job.rows - first)
+        def sort(first: int, arrays: Arrays, buffer: np.ndarray, keys: np.ndarray) -> int:
+            rows, piece = min(job.piece_rows, job.rows - first), first // job.piece_rows
             total = scratch.find(piece)
             if total is None:
-                arrays, buffer, keys = read(own[0], first, rows), own[1], own[2][:rows]
+                arrays, keys = read(arrays, first, rows), keys[:rows]
                 fill_row_keys(first, self._key, keys)
                 order = np.argsort(keys)
                 records = job.layout.pack(arrays, keys, order, buffer)
@@ -211,7 +195,11 @@ class _Run:
             self._progress(rows)
             return total
 
-        return sum(_in_threads(job.threads, memory, sort, range(job.pieces))) % 2**64
+        def memory() -> tuple[Arrays, np.ndarray, np.ndarray]:
+            keys = np.empty(job.piece_rows, np.uint64)
+            return self._arrays(job.piece_rows), scratch.buffer(job.piece_rows), keys
+
+        return sum(self._in_threads(memory, sort, job.piece_rows)) % 2**64
 
     def _write_shards(self, writer: Writer) -> None:
         """Second pass: each shard by one thread, its units one after the other."""
@@ -219,12 +207,7 @@ class _Run:
         assert (writer.chunk_rows, writer.shard_rows) == (job.chunk_rows, job.shard_rows)
         largest = int(np.diff(self._starts).max())
 
-        def memory() -> tuple[Arrays, np.ndarray]:
-            records = np.empty((largest, job.layout.record_bytes), np.uint8)
-            return self._arrays(job.chunk_rows), records
-
-        def chunks(first: int, stop: int, own: tuple[Arrays, np.ndarray]) -> Iterator[Arrays]:
-            arrays, records = own
+        def chunks(first: int, stop: int, arrays: Arrays, records: np.ndarray) -> Iterator[Arrays]:
             for unit in range(*np.searchsorted(self._starts, [first, stop]).tolist()):
                 rows = self._scratch.read_unit(unit, records)
                 order = np.argsort(records[:rows].view(np.uint64)[:, 0].copy())
@@ -234,15 +217,18 @@ class _Run:
                     yield {name: values[: len(part)] for name, values in arrays.items()}
                     self._progress(len(part))
 
-        def write(shard: int, own: tuple[Arrays, np.ndarray]) -> None:
-            first = shard * job.shard_rows
-            stop = min(first + job.shard_rows, job.rows)
+        def write(first: int, arrays: Arrays, records: np.ndarray) -> None:
+            shard, stop = first // job.shard_rows, min(first + job.shard_rows, job.rows)
             if writer.keep_shard(shard, stop - first):
                 self._progress(stop - first)
             else:
-                writer.write_shard(shard, chunks(first, stop, own))
+                writer.write_shard(shard, chunks(first, stop, arrays, records))
 
-        _in_threads(job.threads, memory, write, range(job.shards))
+        def memory() -> tuple[Arrays, np.ndarray]:
+            records = np.empty((largest, job.layout.record_bytes), np.uint8)
+            return self._arrays(job.chunk_rows), records
+
+        self._in_threads(memory, write, job.shard_rows)
 
     def _sum_up(self, written: Dataset) -> int:
         """Read what was written, checksums of chunks and all, and sum its rows up."""
@@ -250,16 +236,16 @@ class _Run:
         step = max(1, PROOF_BYTES // job.layout.record_bytes // job.chunk_rows) * job.chunk_rows
         order, keys = np.arange(step), np.zeros(step, np.uint64)
 
-        def memory() -> tuple[Arrays, np.ndarray]:
-            return self._arrays(step), np.empty(step * job.layout.record_bytes, np.uint8)
-
-        def add(first: int, own: tuple[Arrays, np.ndarray]) -> int:
+        def add(first: int, arrays: Arrays, buffer: np.ndarray) -> int:
             rows = min(step, job.rows - first)
-            records = job.layout.pack(read(own[0], first, rows), keys, order[:rows], own[1])
+            records = job.layout.pack(read(arrays, first, rows), keys, order[:rows], buffer)
             self._progress(rows)
             return int(checksum(records.view(np.uint64)))
 
-        return sum(_in_threads(job.threads, memory, add, range(0, job.rows, step))) % 2**64
+        def memory() -> tuple[Arrays, np.ndarray]:
+            return self._arrays(step), np.empty(step * job.layout.record_bytes, np.uint8)
+
+        return sum(self._in_threads(memory, add, step)) % 2**64
 
     def _arrays(self, rows: int) -> Arrays:
         return {
@@ -279,6 +265,20 @@ class _Run:
 
         return read
 
+    def _in_threads(
+        self, memory: Callable[[], tuple[Any, ...]], work: Callable[..., Result], step: int
+    ) -> list[Result]:
+        """Work off each `step` rows, each thread in memory of its own; after a failure no more."""
+        own = threading.local()
+
+        def run(first: int) -> Result:
+            if not hasattr(own, "memory"):
+                own.memory = memory()
+            return work(first, *own.memory)
+
+        with ThreadPoolExecutor(self._job.threads, thread_name_prefix="ooc-shuffle") as pool:
+            return list(pool.map(run, range(0, self._job.rows, step)))
+
     def _progress(self, rows: int) -> None:
         with self._lock:
             self._done += rows
@@ -286,26 +286,3 @@ class _Run:
         job, passed = self._job, time.perf_counter() - self._begun
         decoded = done * sum(job.layout.widths)
         self._report(Progress(done, job.rows, decoded, passed, memory_budget_bytes=job.budget))
-
-
-def _in_threads(
-    threads: int,
-    memory: Callable[[], Memory],
-    work: Callable[[int, Memory], Result],
-    numbers: range,
-) -> list[Result]:
-    """Work numbers off, each thread in memory of its own; after a failure none is begun."""
-    own = threading.local()
-
-    def run(number: int) -> Result:
-        if not hasattr(own, "memory"):
-            own.memory = memory()
-        return work(number, own.memory)
-
-    with ThreadPoolExecutor(threads, thread_name_prefix="ooc-shuffle") as pool:
-        futures = [pool.submit(run, number) for number in numbers]
-        try:
-            return [future.result() for future in as_completed(futures)]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise

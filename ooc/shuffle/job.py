@@ -129,15 +129,13 @@ def plan_job(dataset: Dataset, budget: int, seed: int, threads: int | None = Non
             break
     if most_unit < chunk_rows or room < least:
         raise _too_small(budget, sum(fixed.values()) + per_thread + least, dataset)
-    parts = 1
-    while -(-chunks_per_shard // parts) * chunk_rows > most_unit:
-        parts += 1
+    parts = -(-chunks_per_shard // (most_unit // chunk_rows))
     unit_rows = -(-chunks_per_shard // parts) * chunk_rows
     units = -(-dataset.rows // unit_rows)
     wanted_piece = max(SMALLEST_PIECE, SEGMENT_BYTES * units) // layout.record_bytes
     most_piece = room // (record + row_bytes)
-    piece_rows = _whole_chunks(min(wanted_piece, most_piece), most_piece, specs)
-    piece_rows = min(piece_rows, dataset.rows)
+    whole = _whole_chunks(min(wanted_piece, most_piece), most_piece, specs)
+    piece_rows = min(whole, dataset.rows)
     held = max(piece_rows * (record + row_bytes), min(unit_rows, dataset.rows) * record)
     table = 8 * (units + dataset.rows // shard_rows + 2) * -(-dataset.rows // piece_rows)
     terms = {
@@ -164,9 +162,6 @@ def _too_small(budget: int, needed: int, dataset: Dataset) -> InputError:
 
 def _whole_chunks(rows: int, most: int, specs: tuple[ArraySpec, ...]) -> int:
     """Round to whole chunks of every array where there is room, so that none is decoded twice."""
-    step = math.lcm(*(spec.chunks[0] for spec in specs))
-    if step > most:
-        step = max(spec.chunks[0] for spec in specs)
-    if step > most:
-        return max(1, rows)
+    lengths = [spec.chunks[0] for spec in specs]
+    step = next(each for each in (math.lcm(*lengths), max(lengths), 1) if each <= most)
     return max(step, rows // step * step)

@@ -2,30 +2,26 @@
 
 import time
 from math import sqrt
+from typing import Any
 
 import numpy as np
 
 from ooc.core.errors import InputError
-from ooc.core.hashing import keys_of
+from ooc.core.hashing import keys_of, keys_of_rows
 from ooc.core.random_keys import Purpose, key
+from ooc.core.sizes import format_size
 from ooc.metrics import Progress, Report, silent
-from ooc.shuffle import scan
 from ooc.shuffle.external_sort import exact_order
 from ooc.shuffle.mixing import ColumnMixing, Mixing
-from ooc.shuffle.streams import (
-    ListStream,
-    LoaderStream,
-    Stream,
-    check_list,
-    check_room,
-    full_shuffle_pairs,
-)
+from ooc.shuffle.scan import BatchSums, same_pairs
+from ooc.shuffle.streams import ListStream, LoaderStream, Stream, full_shuffle_pairs
 from ooc.store.chunks import open_reader
 from ooc.store.chunks.native import NativeReader
 from ooc.store.dataset import Dataset
 from ooc.stream.block_statistics import BlockStatistics, Column, block_statistics
 from ooc.stream.loader import Loader
 from ooc.stream.mixing_theory import inflation
+from ooc.stream.plan import budget_of
 
 MOST_FOLLOWED = 16
 FOLLOWED_ROWS = 20_000
@@ -52,8 +48,6 @@ def measure(
 
     Parameters
     ----------
-    dataset
-        What `ooc.open` returned.
     order
         "blocks", "none", "exact", or a list of row numbers. The last two are held in memory, with
         the columns that are followed.
@@ -61,8 +55,6 @@ def measure(
         As for `ooc.Loader`.
     sample_blocks
         Blocks from which Vb/s2 is estimated; None reads all, which is exact.
-    report
-        Called as the epoch goes on.
 
     Returns
     -------
@@ -91,77 +83,108 @@ def measure(
     loader = Loader(dataset, batch_size, memory=memory, seed=seed, shuffle=shuffle, window=window)
     stream = _stream(order, loader, seed, len(followed), memory)
     statistics = block_statistics(dataset, stream.block_rows, sample_blocks, seed)
-    rows, sums, picture, once = _scan_order(stream, dataset.stored_rows, batch_size)
-    expected = stream.expected_pairs(batch_size)
-    full = full_shuffle_pairs(rows, stream.block_rows, batch_size)
-    batches = sums[scan.BATCHES]
-    per_batch = sums[scan.PAIRS] / batches
-    spread = sums[scan.PAIRS_SQUARED] / batches - per_batch**2
+    scanned = _scan_order(stream, dataset.stored_rows, batch_size)
+    rows, expected = scanned["rows"], stream.expected_pairs(batch_size)
     columns, chi = _scan_values(stream, dataset, statistics, followed, batch_size, report)
     stored, requests = _requests(stream, dataset)
     return Mixing(
-        stream.name,
-        rows,
-        batch_size,
-        stream.block_rows,
-        statistics.blocks,
-        stream.blocks_per_window,
-        statistics.sampled,
-        once,
-        int(sums[scan.PAIRS]),
-        expected.mean if expected else None,
-        expected.deviation if expected else None,
-        expected.score(sums[scan.PAIRS]) if expected else None,
-        per_batch,
-        sqrt(max(spread, 0.0)),
-        full.mean,
-        tuple(columns),
-        *chi,
-        sums[scan.DISPLACEMENT] / rows / rows,
-        sums[scan.NEIGHBOUR] / max(rows - 1, 1) / rows,
-        _epoch_correlation(stream, rows, seed),
-        int(rows * loader.plan.row_bytes * loader.plan.amplification),
-        stored,
-        requests,
-        time.perf_counter() - begun,
-        picture,
+        order=stream.name,
+        batch_size=batch_size,
+        block_rows=stream.block_rows,
+        blocks=statistics.blocks,
+        blocks_per_window=stream.blocks_per_window,
+        sampled_blocks=statistics.sampled,
+        **scanned,
+        pairs_expected=expected.mean if expected else None,
+        pairs_deviation=expected.deviation if expected else None,
+        pairs_score=expected.score(scanned["pairs"]) if expected else None,
+        pairs_full_shuffle=full_shuffle_pairs(rows, stream.block_rows, batch_size).mean,
+        columns=tuple(columns),
+        chi_square=chi[0],
+        chi_square_degrees=chi[1],
+        chi_square_score=chi[2],
+        epoch_correlation=_epoch_correlation(stream, rows, seed),
+        bytes_decoded=int(rows * loader.plan.row_bytes * loader.plan.amplification),
+        bytes_stored=stored,
+        requests=requests,
+        seconds=time.perf_counter() - begun,
     )
 
 
 def _stream(
     order: str | np.ndarray, loader: Loader, seed: int, followed: int, memory: str | int
 ) -> Stream:
-    dataset, block_rows = loader.dataset, loader.plan.order.block_rows
     if isinstance(order, str) and order in ("blocks", "none"):
         return LoaderStream(loader)
     if isinstance(order, str) and order != "exact":
         raise InputError(
             f"no order is called {order!r}; choose blocks, none or exact, or give a list of rows"
         )
-    total = dataset.stored_rows
-    listed = None if isinstance(order, str) else check_list(order, total)
-    check_room(total, followed, memory)
-    if listed is None:
-        return ListStream("exact", exact_order(total, seed), dataset, block_rows)
-    return ListStream("list", listed, dataset, block_rows)
-
-
-def _scan_order(
-    stream: Stream, total: int, batch_size: int
-) -> tuple[int, np.ndarray, np.ndarray, bool]:
-    """Go through the rows of an epoch without reading: rows, sums, picture, and whether whole."""
-    batch = np.empty(batch_size, np.int64)
-    state, sums = np.zeros(scan.STATE, np.int64), np.zeros(scan.SUMS)
-    multiset = np.zeros(1, np.uint64)
-    bins = min(PICTURE_BINS, total)
-    picture = np.zeros((bins, bins), np.int64)
-    length = sum(len(part) for part in stream.rows(0))
-    for part in stream.rows(0):
-        scan.scan_rows(
-            part, max(total, length), stream.block_rows, batch, state, sums, multiset, picture
+    dataset, total = loader.dataset, loader.dataset.stored_rows
+    listed = None if isinstance(order, str) else _checked_list(order, total)
+    needed, budget = total * (24 + 8 + 4 * followed), budget_of(memory)
+    if needed > budget:
+        raise InputError(
+            f"an order that is a list is measured in memory, which takes {format_size(needed)} "
+            f"for {total} rows; the budget is {format_size(budget)}: raise it"
         )
-    once = length == total and int(multiset[0]) == int(scan.multiset_of_all(total))
-    return length, sums, picture, once
+    name, rows = ("exact", exact_order(total, seed)) if listed is None else ("list", listed)
+    return ListStream(name, rows, dataset, loader.plan.order.block_rows)
+
+
+def _checked_list(rows: Any, total: int) -> np.ndarray:
+    """Return a user's list of rows as int64."""
+    listed = np.asarray(rows)
+    if listed.ndim != 1 or listed.dtype.kind not in "iu" or len(listed) == 0:
+        raise InputError(
+            f"an order is a list of row numbers, not {listed.dtype} of shape {listed.shape}"
+        )
+    if listed.min() < 0 or listed.max() >= total:
+        raise InputError(
+            f"the order names rows {listed.min()} to {listed.max()}, but the dataset has rows 0 "
+            f"to {total - 1}"
+        )
+    return listed.astype(np.int64)
+
+
+def _scan_order(stream: Stream, total: int, batch_size: int) -> dict[str, Any]:
+    """Go through the rows of an epoch without reading: what `Mixing` says of them."""
+    rows, bins = sum(len(part) for part in stream.rows(0)), min(PICTURE_BINS, total)
+    longest, picture = max(total, rows), np.zeros(bins * bins, np.int64)
+    place = displacement = neighbour = multiset = 0
+    last, blocks, pairs = np.empty(0, np.int64), np.empty(0, np.int64), np.zeros(3, np.int64)
+    parts = (
+        part[first : first + PIECE_ROWS]
+        for part in stream.rows(0)
+        for first in range(0, len(part), PIECE_ROWS)
+    )
+    for part in parts:
+        places = np.arange(place, place + len(part))
+        place += len(part)
+        displacement += int(np.abs(part - places).sum())
+        neighbour += int(np.abs(np.diff(part, prepend=last)).sum())
+        multiset += int(keys_of(part, 0).sum())
+        cells = places * bins // longest * bins + part * bins // longest
+        picture += np.bincount(cells, minlength=len(picture))
+        last, blocks = part[-1:], np.concatenate([blocks, part // stream.block_rows])
+        whole = len(blocks) if place == rows else len(blocks) // batch_size * batch_size
+        for first in range(0, whole, batch_size):
+            count = same_pairs(blocks[first : min(first + batch_size, whole)])
+            pairs += (1, count, count * count)
+        blocks = blocks[whole:]
+    expected = sum(int(keys.sum()) for keys, _ in keys_of_rows(total, 0)())
+    batches, met, squared = pairs.tolist()
+    spread = squared / batches - (met / batches) ** 2
+    return {
+        "rows": rows,
+        "every_row_once": rows == total and (multiset - expected) % 2**64 == 0,
+        "pairs": met,
+        "pairs_per_batch": met / batches,
+        "pairs_per_batch_deviation": sqrt(max(spread, 0.0)),
+        "displacement": displacement / rows / rows,
+        "neighbour_distance": neighbour / max(rows - 1, 1) / rows,
+        "picture": picture.reshape(bins, bins),
+    }
 
 
 def _epoch_correlation(stream: Stream, rows: int, seed: int) -> float:
@@ -199,7 +222,7 @@ def _scan_values(
         columns.append(label)
     # Subtracted, so that sums of squares keep their digits; the classes' indicators need it not.
     reference = np.array([column.mean for column in columns] + [0.0] * (bool(label) * classes.size))
-    sums, begun = scan.BatchSums(batch_size, len(reference)), time.perf_counter()
+    sums, begun = BatchSums(batch_size, len(reference)), time.perf_counter()
     ends = [(0, sums.moments.copy())]
     row_bytes = sum(each.row_bytes for each in dataset.arrays.values())
     for part in stream.parts(followed):
@@ -232,13 +255,11 @@ def _scan_values(
             observed[count - 1] = spread.sum()
             full[count - 1] = (share * (1 - share)).sum() * finite
     full = np.where(full > 0, full, 1.0)
-    found = []
-    for j, column in enumerate(columns):
-        predicted = _predicted(stream, column, rows, batch_size)
-        mixing = ColumnMixing(
-            column, predicted, float(observed[j] / full[j]), float(errors[j] / full[j])
-        )
-        found.append(mixing)
+    ratios, errors = (observed / full).tolist(), (errors / full).tolist()
+    found = [
+        ColumnMixing(column, _predicted(stream, column, rows, batch_size), ratios[j], errors[j])
+        for j, column in enumerate(columns)
+    ]
     return found[-1:] + found[:-1] if label else found, chi
 
 
@@ -251,12 +272,8 @@ def _chi_square(share: np.ndarray, spread: np.ndarray, batches: int) -> ChiSquar
 
 
 def _errors(at_ends: list[tuple[int, np.ndarray]]) -> np.ndarray:
-    """Return the standard error of a mean over batches, by the spread over parts of the stream.
-
-    Batches of one window are alike, so that parts are what is independent.
-    """
-    counts = np.array([end[0] for end in at_ends])
-    sums = np.array([end[1] for end in at_ends])
+    """Return a mean's standard error, by the spread over the parts, which are independent."""
+    counts, sums = (np.array(each) for each in zip(*at_ends, strict=True))
     batches, added = np.diff(counts), np.diff(sums, axis=0)
     batches, added = batches[batches > 0], added[batches > 0]
     parts = len(batches)
@@ -272,9 +289,8 @@ def _predicted(stream: Stream, column: Column, rows: int, batch_size: int) -> fl
         return 1.0
     if stream.name != "blocks":
         return None
-    return inflation(
-        column.between_share, rows, stream.block_rows, stream.blocks_per_window, batch_size
-    )
+    share, window = column.between_share, stream.blocks_per_window
+    return inflation(share, rows, stream.block_rows, window, batch_size)
 
 
 def _requests(stream: Stream, dataset: Dataset) -> tuple[int | None, int | None]:
@@ -283,16 +299,14 @@ def _requests(stream: Stream, dataset: Dataset) -> tuple[int | None, int | None]
         return None, None
     order, names = stream.loader.plan.order, stream.loader.names
     readers = [open_reader(dataset, name, stream.loader.stream.io) for name in names]
-    # Only the shape of this memory is used: no page of it is ever touched.
-    outs = [np.empty((order.window_rows, *s.shape[1:]), s.dtype) for s in dataset.specs(names)]
     stored = requests = 0
     for window in range(order.windows):
         starts = (order.window_blocks(0, window) * order.block_rows).tolist()
         spans = [(row, min(row + order.block_rows, order.rows)) for row in starts]
-        for reader, out in zip(readers, outs, strict=True):
+        for reader in readers:
             if not isinstance(reader, NativeReader):
                 return None, None
-            found = reader.requests(spans, out)
+            found = reader.requests(spans)
             stored += sum(request.stop - request.start for request in found)
             requests += len(found)
     return stored, requests

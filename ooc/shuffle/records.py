@@ -1,7 +1,6 @@
 """Rows of all arrays as records, in one piece of memory: packed, unpacked and summed up.
 
-A record is the row's key, then its bytes of each array, then zeros up to a multiple of 8. Records
-move through scratch files as they are, so that one request moves a row of every array.
+A record is the row's key, then its bytes of each array, then zeros up to a multiple of 8.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,62 +1,8 @@
-"""Sums over a stream of rows: which rows meet, how far they came, what batches hold."""
+"""Sums over a stream of rows: which rows meet, and what batches hold."""
 
 import numpy as np
 
 from ooc.core.compiler import exact_kernel
-from ooc.core.hashing import mix
-
-# Entries of the float64 sums over rows.
-DISPLACEMENT, NEIGHBOUR, PAIRS, PAIRS_SQUARED, BATCHES = range(5)
-SUMS = 5
-# Entries of the int64 state that is carried from part to part.
-PLACE, LAST_ROW = range(2)
-STATE = 2
-
-
-@exact_kernel
-def scan_rows(
-    rows: np.ndarray,
-    total: int,
-    block_rows: int,
-    batch: np.ndarray,
-    state: np.ndarray,
-    sums: np.ndarray,
-    multiset: np.ndarray,
-    picture: np.ndarray,
-) -> None:
-    """Add a part of the stream.
-
-    Parameters
-    ----------
-    rows
-        (part,) int64, rows of the dataset in the order of the stream.
-    total
-        N.
-    batch
-        (B,) int64, blocks of the rows of the batch at hand.
-    state, sums
-        See above.
-    multiset
-        (1,) uint64, sum over the rows' hashes.
-    picture
-        (bins, bins) int64, counts by place in the stream and by row.
-    """
-    bins = picture.shape[0]
-    for i in range(rows.size):
-        row, place = rows[i], state[PLACE]
-        multiset[0] += mix(np.uint64(row + 1))
-        sums[DISPLACEMENT] += abs(row - place)
-        if place > 0:
-            sums[NEIGHBOUR] += abs(row - state[LAST_ROW])
-        picture[place * bins // total, row * bins // total] += 1
-        inside = place % batch.size
-        batch[inside] = row // block_rows
-        state[PLACE], state[LAST_ROW] = place + 1, row
-        if inside == batch.size - 1 or state[PLACE] == total:
-            pairs = np.float64(same_pairs(batch[: inside + 1]))
-            sums[PAIRS] += pairs
-            sums[PAIRS_SQUARED] += pairs * pairs
-            sums[BATCHES] += 1
 
 
 @exact_kernel
@@ -68,15 +14,6 @@ def same_pairs(values: np.ndarray) -> int:
         run = run + 1 if ordered[i] == ordered[i - 1] else 0
         pairs += run
     return pairs
-
-
-@exact_kernel
-def multiset_of_all(total: int) -> int:
-    """Return what the multiset sum is if rows 0 to total - 1 come once each."""
-    found = np.uint64(0)
-    for row in range(total):
-        found += mix(np.uint64(row + 1))
-    return found  # type: ignore[return-value]
 
 
 class BatchSums:

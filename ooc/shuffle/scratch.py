@@ -1,8 +1,7 @@
 """Scratch files of an exact shuffle: sorted pieces, each whole or absent.
 
 A piece is records in ascending order of their keys, then a table of where each unit's records
-start. It is written aside, synced and renamed, so that a file that is there need not be written
-again after a kill.
+start, and a checksum.
 """
 
 import mmap

@@ -1,25 +1,20 @@
 """Orders to be measured, as streams: parts of (rows, their arrays, places in the arrays)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-from ooc.core.errors import InputError
-from ooc.core.sizes import format_size
 from ooc.store.columns import pieces_of
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
 from ooc.stream.mixing_theory import PairCount, pairs_expected
 from ooc.stream.order import Order
-from ooc.stream.plan import budget_of
 
 PART_ROWS = 2**14
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """A part of the stream with its data: rows of arrays, and their order."""
 
     features: np.ndarray
@@ -27,25 +22,14 @@ class Part:
     order: np.ndarray
 
 
-class Stream(Protocol):
-    """An order of all rows: its name in reports, b, and n, which is 0 without windows."""
-
-    name: str
-    block_rows: int
-    blocks_per_window: int
-
-    def rows(self, epoch: int) -> Iterator[np.ndarray]:
-        """Yield the rows (int64) of an epoch, part by part."""
-
-    def parts(self, features: np.ndarray) -> Iterator[Part]:
-        """Yield the first epoch's data, part by part; `features` says which are followed."""
-
-    def expected_pairs(self, batch_size: int) -> PairCount | None:
-        """Return the closed form of same-block pairs, if there is one."""
-
-
 class LoaderStream:
-    """What a loader yields, with or without a shuffle of blocks."""
+    """What a loader yields, with or without a shuffle of blocks.
+
+    Attributes
+    ----------
+    name, block_rows, blocks_per_window
+        The order's name in reports, b, and n, which is 0 without windows.
+    """
 
     def __init__(self, loader: Loader) -> None:
         self.loader, self._order = loader, loader.plan.order
@@ -63,16 +47,12 @@ class LoaderStream:
             order.permute_rows(epoch, window, part)
             yield blocks[part // order.block_rows] * order.block_rows + part % order.block_rows
 
-    def parts(self, features: np.ndarray) -> Iterator[Part]:
-        """Read the windows as training does."""
+    def parts(self, followed: np.ndarray) -> Iterator[Part]:
+        """Read the windows of the first epoch as training does, with all features."""
         for window in self.loader.windows(1):
             labels = np.empty(0) if window.target is None else window.target
-            values = window.features
-            yield Part(
-                values.reshape(len(values), -1),
-                labels.reshape(-1).astype(np.float64),
-                window.order,
-            )
+            features = window.features.reshape(len(window.features), -1)
+            yield Part(features, labels.reshape(-1).astype(np.float64), window.order)
 
     def expected_pairs(self, batch_size: int) -> PairCount | None:
         """Return the closed form for this epoch's windows."""
@@ -95,16 +75,16 @@ class ListStream:
         for first in range(0, len(self._rows), PART_ROWS):
             yield self._rows[first : first + PART_ROWS]
 
-    def parts(self, features: np.ndarray) -> Iterator[Part]:
-        """Yield the list with the followed columns, which are read in order and kept."""
+    def parts(self, followed: np.ndarray) -> Iterator[Part]:
+        """Yield the list with the followed features, which are read in order and kept."""
         dataset = self._dataset
         rows, target = dataset.stored_rows, dataset.target
-        columns = np.empty((rows, len(features)), np.float32)
+        columns = np.empty((rows, len(followed)), np.float32)
         labels = np.empty(rows if target else 0)
         names = [dataset.features, target] if target else [dataset.features]
         for first, stop, arrays in pieces_of(dataset, names):
             values = arrays[dataset.features]
-            columns[first:stop] = values.reshape(stop - first, -1)[:, features]
+            columns[first:stop] = values.reshape(stop - first, -1)[:, followed]
             if target:
                 labels[first:stop] = arrays[target].reshape(-1)
         for part in self.rows(0):
@@ -117,41 +97,13 @@ class ListStream:
         return full_shuffle_pairs(self._dataset.stored_rows, self.block_rows, batch_size)
 
 
+Stream = LoaderStream | ListStream
+
+
 def full_shuffle_pairs(rows: int, block_rows: int, batch_size: int) -> PairCount:
     """Return the closed form of same-block pairs where all rows are one window."""
     order = Order(rows, block_rows, 1)
     return pairs_expected([_block_sizes(order, np.arange(order.blocks))], batch_size)
-
-
-def check_list(rows: np.ndarray, total: int) -> np.ndarray:
-    """Return a user's list as int64.
-
-    Raises
-    ------
-    InputError
-        If it is no list of whole numbers, or names rows that are not there.
-    """
-    listed = np.asarray(rows)
-    if listed.ndim != 1 or listed.dtype.kind not in "iu" or len(listed) == 0:
-        raise InputError(
-            f"an order is a list of row numbers, not {listed.dtype} of shape {listed.shape}"
-        )
-    if listed.min() < 0 or listed.max() >= total:
-        raise InputError(
-            f"the order names rows {listed.min()} to {listed.max()}, but the dataset has rows 0 "
-            f"to {total - 1}"
-        )
-    return listed.astype(np.int64)
-
-
-def check_room(total: int, followed: int, memory: str | int) -> None:
-    """Refuse an order that is a list if memory cannot hold it and the followed columns."""
-    needed, budget = total * (24 + 8 + 4 * followed), budget_of(memory)
-    if needed > budget:
-        raise InputError(
-            f"an order that is a list is measured in memory, which takes {format_size(needed)} "
-            f"for {total} rows; the budget is {format_size(budget)}: raise it"
-        )
 
 
 def _block_sizes(order: Order, blocks: np.ndarray) -> list[int]:

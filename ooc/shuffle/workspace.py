@@ -100,10 +100,7 @@ def _check_free_space(source: Dataset, destination: Path, job: Job) -> None:
 
 
 def _stored_bytes(source: Dataset, job: Job) -> int:
-    """Return the bytes of the new store, as a mixed sample of rows is stored.
-
-    Sorted rows compress better than shuffled ones: the sample is of rows from all over.
-    """
+    """Return the bytes of the new store; sorted rows compress better than a mixed sample."""
     blocks = min(SAMPLED_BLOCKS, -(-job.rows // job.chunk_rows))
     each = max(1, min(job.chunk_rows, job.rows) // blocks)
     starts = np.linspace(0, job.rows - each, blocks, dtype=int).tolist()

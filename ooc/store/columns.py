@@ -38,13 +38,10 @@ def used_pieces(
 ) -> Iterator[tuple[int, dict[str, np.ndarray], np.ndarray]]:
     """Yield (first row, values, which rows are used), pieces as `pieces_of` yields them."""
     selection = dataset.selection
-    deciding = () if selection is None else selection.arrays
-    wanted = tuple(dict.fromkeys((*names, *deciding)))
-    for first, stop, values in pieces_of(dataset, wanted, block_rows):
-        used = np.ones(stop - first, bool)
-        if selection is not None:
-            used = selection.contains(first, stop, values)
-        yield first, values, used
+    wanted = dict.fromkeys((*names, *(selection.arrays if selection else ())))
+    for first, stop, values in pieces_of(dataset, tuple(wanted), block_rows):
+        everything = np.ones(stop - first, bool)
+        yield first, values, selection.contains(first, stop, values) if selection else everything
 
 
 def block_sums(

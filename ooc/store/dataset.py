@@ -42,10 +42,8 @@ class ArraySpec:
     @property
     def chunks_across(self) -> int:
         """Chunks that one row is spread over."""
-        return math.prod(
-            -(-length // chunk)
-            for length, chunk in zip(self.shape[1:], self.chunks[1:], strict=True)
-        )
+        axes = zip(self.shape[1:], self.chunks[1:], strict=True)
+        return math.prod(-(-length // chunk) for length, chunk in axes)
 
     @property
     def stored_chunks(self) -> int:
@@ -53,13 +51,7 @@ class ArraySpec:
         return -(-self.shape[0] // self.chunks[0]) * self.chunks_across
 
     def describe(self) -> str:
-        """Say in one line what the array is and how it is stored.
-
-        Examples
-        --------
-        >>> ArraySpec("X", (1000, 3), np.dtype("f4"), (100, 3), None).describe()
-        'float32 (1000, 3), 11.7 KiB, chunks (100, 3)'
-        """
+        """Say in one line what the array is, such as 'float32 (9, 3), 108 B, chunks (9, 3)'."""
         size = format_size(self.row_bytes * self.shape[0])
         shards = f", shards {self.shards}" if self.shards else ""
         return f"{self.dtype} {self.shape}, {size}, chunks {self.chunks}{shards}"
@@ -195,9 +187,8 @@ def open(
     with explained(path, storage_options):
         group = _open_group(path, storage_options)
         arrays = _arrays_of(group, wanted, may_refuse_listing="://" in path)
-        members = {name: spec_of(name, array) for name, array in sorted(arrays.items())}
-    roles = {"features": features, "target": target, "weight": weight}
-    for role, name in roles.items():
+        members = {name: _spec_of(name, array) for name, array in sorted(arrays.items())}
+    for role, name in (("features", features), ("target", target), ("weight", weight)):
         if name is not None and name not in members:
             raise InputError(
                 f"{path} has no array {name!r} for {role}; it has: {', '.join(members) or 'none'}; "
@@ -205,25 +196,16 @@ def open(
             )
     target = target or ("y" if "y" in members else None)
     weight = weight or ("weight" if "weight" in members else None)
-    roles = {"features": features, "target": target, "weight": weight}
-    used = {role: members[name] for role, name in roles.items() if name is not None}
-    _check_usable(path, used)
-    rows = members[features].shape[0]
+    _check_usable(path, *(members[name] for name in (features, target, weight) if name))
+    if weight:
+        check_one_number_a_row(path, members[weight])
     aligned = {
         name: spec
         for name, spec in members.items()
-        if spec.shape and spec.shape[0] == rows and spec.dtype.kind in NUMERIC_KINDS
+        if spec.shape[:1] == members[features].shape[:1] and spec.dtype.kind in NUMERIC_KINDS
     }
-    return Dataset(
-        path,
-        aligned,
-        features,
-        target,
-        weight,
-        dict(group.attrs),
-        missing,
-        storage_options,
-    )
+    attributes = dict(group.attrs)
+    return Dataset(path, aligned, features, target, weight, attributes, missing, storage_options)
 
 
 def open_zarr_array(dataset: Dataset, name: str) -> zarr.Array:
@@ -235,8 +217,7 @@ def open_zarr_array(dataset: Dataset, name: str) -> zarr.Array:
     return array
 
 
-def spec_of(name: str, array: zarr.Array) -> ArraySpec:
-    """Read the metadata of one array."""
+def _spec_of(name: str, array: zarr.Array) -> ArraySpec:
     dtype = np.dtype(array.dtype).newbyteorder("=")
     return ArraySpec(name, array.shape, dtype, array.chunks, array.shards)
 
@@ -246,19 +227,15 @@ def _open_group(path: str, storage_options: StorageOptions | None) -> zarr.Group
     if not remote and not Path(path).exists():
         raise InputError(f"{path} does not exist; check the path, or make it with `ooc make`")
     try:
-        if not remote:
-            return zarr.open_group(path, mode="r")
-        return zarr.open_group(open_store(path, storage_options), mode="r")
+        store = open_store(path, storage_options) if remote else path
+        return zarr.open_group(store, mode="r")
     except (FileNotFoundError, zarr.errors.GroupNotFoundError, zarr.errors.ContainsArrayError):
+        why = "is not a Zarr group: it holds no zarr.json or .zgroup of a group; "
+        why += "name the folder of the group"
         if remote:
-            raise InputError(
-                f"{path} holds no Zarr group: there is no such bucket or key, or it is not a "
-                "group; check the URL"
-            ) from None
-        raise InputError(
-            f"{path} is not a Zarr group: it holds no zarr.json or .zgroup of a group; "
-            "name the folder of the group"
-        ) from None
+            why = "holds no Zarr group: there is no such bucket or key, or it is not a group; "
+            why += "check the URL"
+        raise InputError(f"{path} {why}") from None
 
 
 def _arrays_of(
@@ -270,16 +247,12 @@ def _arrays_of(
     found = {}
     with suppress(Exception):
         found = dict(group.arrays())
-    for name in wanted - found.keys():
-        member = group.get(name)
-        if isinstance(member, zarr.Array):
-            found[name] = member
-    return found
+    others = {name: group.get(name) for name in wanted - found.keys()}
+    return found | {name: it for name, it in others.items() if isinstance(it, zarr.Array)}
 
 
-def _check_usable(path: str, used: Mapping[str, ArraySpec]) -> None:
-    first = used["features"]
-    for spec in used.values():
+def _check_usable(path: str, first: ArraySpec, *others: ArraySpec) -> None:
+    for spec in (first, *others):
         if spec.dtype.kind not in NUMERIC_KINDS:
             raise InputError(
                 f"array {spec.name} of {path} has dtype {spec.dtype}, which is not a real number; "
@@ -294,8 +267,6 @@ def _check_usable(path: str, used: Mapping[str, ArraySpec]) -> None:
             )
     if first.shape[0] == 0 or math.prod(first.shape[1:]) == 0:
         raise InputError(f"array {first.name} of {path} is empty: its shape is {first.shape}")
-    if "weight" in used:
-        check_one_number_a_row(path, used["weight"])
 
 
 def check_one_number_a_row(path: str, spec: ArraySpec) -> None:

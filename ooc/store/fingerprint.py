@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ooc.store.chunks import BadChunkError, open_reader
-from ooc.store.dataset import Dataset
+from ooc.store.dataset import ArraySpec, Dataset
 
 SAMPLED_SPANS = 8
 SPAN_ROWS = 64
@@ -24,13 +24,12 @@ def fingerprint(dataset: Dataset, names: Sequence[str], io: str = "auto") -> dic
     >>> fingerprint(ooc.open(example_dataset), ["X"])["rows"]
     1000
     """
-    selection = dataset.selection
     specs = dataset.specs(tuple(names))
     return {
         "rows": dataset.rows,
         "arrays": {spec.name: spec.to_json() for spec in specs},
-        "selection": None if selection is None else selection.to_json(),
-        "sampled_rows_sha256": _sampled_hash(dataset, names, io),
+        "selection": dataset.selection and dataset.selection.to_json(),
+        "sampled_rows_sha256": _sampled_hash(dataset, specs, io),
     }
 
 
@@ -57,11 +56,11 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _sampled_hash(dataset: Dataset, names: Sequence[str], io: str) -> str:
+def _sampled_hash(dataset: Dataset, specs: Sequence[ArraySpec], io: str) -> str:
     rows = dataset.stored_rows
     starts = np.linspace(0, max(0, rows - SPAN_ROWS), SAMPLED_SPANS).astype(np.int64)
     digest = hashlib.sha256()
-    for spec in dataset.specs(tuple(names)):
+    for spec in specs:
         reader = open_reader(dataset, spec.name, io)
         for start in np.unique(starts).tolist():
             stop = min(start + SPAN_ROWS, rows)

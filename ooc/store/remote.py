@@ -36,9 +36,9 @@ StorageOptions = Mapping[str, Any]
 
 # With more than one request an object, s3fs asks for its size before it asks for the object; and
 # a listing that is kept does not show what was added since.
-_S3 = {"max_concurrency": 1, "use_listings_cache": False}
-_GS = {"use_listings_cache": False}
-_LAYER_OPTIONS: dict[str, StorageOptions] = {"s3": _S3, "s3a": _S3, "gs": _GS, "gcs": _GS}
+_GS: StorageOptions = {"use_listings_cache": False}
+_S3: StorageOptions = {"max_concurrency": 1, **_GS}
+_LAYER_OPTIONS = {"s3": _S3, "s3a": _S3, "gs": _GS, "gcs": _GS}
 # gcsfs also logs what it raises, with a traceback, which Python prints if nobody handles it.
 logging.getLogger("gcsfs").addHandler(logging.NullHandler())
 
@@ -63,15 +63,14 @@ class RemoteStore(FsspecStore):
         """Return an object, or exactly the part of it that was asked for."""
         async with self._turns:
             found = await self._get(key, prototype, byte_range)
-        if found is None:
-            return None
+        if found is None or byte_range is None:
+            return found
+        expected = len(found)
         if isinstance(byte_range, RangeByteRequest):
             expected = byte_range.end - byte_range.start
         elif isinstance(byte_range, SuffixByteRequest):
             # An object may be shorter than that.
-            expected = min(byte_range.suffix, len(found))
-        else:
-            return found
+            expected = min(byte_range.suffix, expected)
         if len(found) != expected:
             raise OSError(
                 f"{expected:,} bytes were asked for, {len(found):,} came; it is cut short, or its "
@@ -115,8 +114,7 @@ def reason_of(error: BaseException, storage_options: StorageOptions | None = Non
     >>> reason_of(OSError("no such key: KEY123"), {"key": "KEY123", "endpoint_url": "http://a"})
     'no such key: ...'
     """
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = _first_of(error)
     said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     for secret in _secrets(storage_options or {}):
         said = said.replace(secret, "...")
@@ -125,20 +123,23 @@ def reason_of(error: BaseException, storage_options: StorageOptions | None = Non
 
 def is_outage(error: BaseException) -> bool:
     """Tell whether an error is that a server does not answer, whatever it is asked for."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    error = _first_of(error)
     if isinstance(error, OSError) and error.errno in (errno.EBUSY, errno.EREMOTEIO):
         return True  # what s3fs makes of 503 and 500
-    status = _status_of(error)
-    if status is not None and status >= 500:
-        return True
-    return bool(_UNREACHABLE & {kind.__name__ for kind in type(error).__mro__})
+    unreachable = _UNREACHABLE & {kind.__name__ for kind in type(error).__mro__}
+    return _status_of(error) >= 500 or bool(unreachable)
 
 
-def _status_of(error: BaseException) -> int | None:
-    """Return the HTTP status that an error of aiohttp (status) or gcsfs (code) came with."""
+def _first_of(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _status_of(error: BaseException) -> int:
+    """Return the HTTP status that an error of aiohttp (status) or gcsfs (code) came with, or 0."""
     status = error.status if hasattr(error, "status") else getattr(error, "code", None)
-    return status if isinstance(status, int) else None
+    return status if isinstance(status, int) else 0
 
 
 def _secrets(options: Mapping[str, Any]) -> Iterator[str]:
@@ -155,8 +156,9 @@ def _passes(error: Exception) -> bool:
 
     if isinstance(error, aiohttp.ClientResponseError):
         return error.status == 429 or error.status >= 500
-    lost = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)
-    return isinstance(error, lost)
+    return isinstance(
+        error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | TimeoutError
+    )
 
 
 def checked_path(path: str | Path, storage_options: StorageOptions | None) -> str:
@@ -216,8 +218,6 @@ def _explanation(path: str, error: Exception, storage_options: StorageOptions | 
             'environment, or {"anon": True} where the data are public'
         )
     if is_outage(error):
-        return (
-            f"the server of {path} does not answer: {reason}; check the network, the URL and "
-            "storage_options"
-        )
+        todo = "check the network, the URL and storage_options"
+        return f"the server of {path} does not answer: {reason}; {todo}"
     return f"{path} cannot be read: {reason}; check the URL and storage_options"

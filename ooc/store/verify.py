@@ -25,30 +25,25 @@ def verify(
         See `ooc.store.chunks.files.choose_mode`.
     threads
         Threads that read, by default one a core. Each holds about 8 MiB, or one chunk.
-    report
-        Called as pieces are done.
     """
     begun, done = time.perf_counter(), 0
     total = sum(spec.row_bytes for spec in dataset.arrays.values()) * dataset.stored_rows
     found: list[BadChunkError] = []
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         for spec in dataset.arrays.values():
-            chunk_rows = spec.chunks[0]
+            chunk_rows, rows = spec.chunks[0], dataset.stored_rows
             step = max(1, PIECE_BYTES // (chunk_rows * spec.row_bytes)) * chunk_rows
-            read = partial(_read_piece, open_reader(dataset, spec.name, io), spec, step)
-            for rows, bad in pool.map(read, range(0, spec.shape[0], step)):
+            spans = [(start, min(start + step, rows)) for start in range(0, rows, step)]
+            read = partial(_read_span, open_reader(dataset, spec.name, io), spec)
+            for (start, stop), bad in zip(spans, pool.map(read, spans), strict=True):
                 found += bad
-                done += rows * spec.row_bytes
-                share = done * dataset.stored_rows // total
-                report(Progress(share, dataset.stored_rows, done, time.perf_counter() - begun))
+                done += (stop - start) * spec.row_bytes
+                report(Progress(done * rows // total, rows, done, time.perf_counter() - begun))
     return found
 
 
-def _read_piece(
-    reader: RowReader, spec: ArraySpec, step: int, start: int
-) -> tuple[int, list[BadChunkError]]:
-    """Read whole chunks from `start` on; return their rows, and what cannot be read."""
-    stop = min(start + step, spec.shape[0])
+def _read_span(reader: RowReader, spec: ArraySpec, span: tuple[int, int]) -> list[BadChunkError]:
+    """Read whole chunks; return those that cannot be read."""
     bad: list[BadChunkError] = []
-    reader.read_runs([(start, stop)], np.empty((stop - start, *spec.shape[1:]), spec.dtype), bad)
-    return stop - start, bad
+    reader.read_runs([span], np.empty((span[1] - span[0], *spec.shape[1:]), spec.dtype), bad)
+    return bad

@@ -10,9 +10,8 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import crc32c
 import numpy as np
@@ -31,8 +30,7 @@ Columns = Mapping[str, np.ndarray]
 AppendChunk = Callable[[Columns, int], None]
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(NamedTuple):
     """One array to write: its dtype and the shape of one row."""
 
     dtype: str
@@ -47,7 +45,7 @@ class Field:
 @contextmanager
 def create(
     path: str | Path,
-    fields: Mapping[str, Field | tuple[str, tuple[int, ...]]],
+    fields: Mapping[str, tuple[str, tuple[int, ...]]],
     attributes: Mapping[str, Any] | None = None,
     chunk_bytes: int = CHUNK_BYTES,
     shard_bytes: int = SHARD_BYTES,
@@ -92,18 +90,24 @@ def create(
     """
     if not fields:
         raise InputError(f"{path} needs at least one array; give fields such as X and y")
-    described = {
-        name: value if isinstance(value, Field) else Field(*value) for name, value in fields.items()
-    }
+    described = {name: Field(*value) for name, value in fields.items()}
     writer = Writer(Path(path), described, dict(attributes or {}), chunk_bytes, shard_bytes)
-    writer.prepare(resume)
-    ended_well = False
+    if writer.path.exists():
+        raise InputError(f"{path} already exists; choose another path or remove it first")
+    try:
+        if not resume:
+            shutil.rmtree(writer.partial, ignore_errors=True)
+        writer.partial.mkdir(parents=True, exist_ok=resume)
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {writer.path.parent}: {error.strerror}; choose another folder"
+        ) from None
     try:
         yield writer
-        ended_well = True
+        resume = False
         writer.finish(check)
     finally:
-        if ended_well or not resume:
+        if not resume:
             shutil.rmtree(writer.partial, ignore_errors=True)
 
 
@@ -139,19 +143,6 @@ class Writer:
         self._open_shard = ExitStack()
         self._append_chunk: AppendChunk | None = None
         self._lock = threading.Lock()
-
-    def prepare(self, resume: bool) -> None:
-        """Make the hidden folder, or go on with the one that is there."""
-        if self.path.exists():
-            raise InputError(f"{self.path} already exists; choose another path or remove it first")
-        try:
-            if not resume:
-                shutil.rmtree(self.partial, ignore_errors=True)
-            self.partial.mkdir(parents=True, exist_ok=resume)
-        except OSError as error:
-            raise InputError(
-                f"cannot write to {self.path.parent}: {error.strerror}; choose another folder"
-            ) from None
 
     def append(self, columns: Columns) -> None:
         """Append rows: for each array its values, cast to its dtype."""
@@ -196,11 +187,8 @@ class Writer:
         self._append_chunk(self._buffers, self._buffered)
         self._buffered = 0
         if self.rows % self.shard_rows == 0:
-            self._close_shard()
-
-    def _close_shard(self) -> None:
-        self._open_shard.close()
-        self._append_chunk = None
+            self._open_shard.close()
+            self._append_chunk = None
 
     @contextmanager
     def _shard_files(self, shard: int) -> Iterator[AppendChunk]:
@@ -243,7 +231,7 @@ class Writer:
         """Write what is left and the metadata; the dataset gets its name if `check` agrees."""
         if self._buffered:
             self._flush_chunk()
-        self._close_shard()
+        self._open_shard.close()
         if self.rows == 0:
             raise InputError(f"{self.path} got no rows; append some before closing it")
         for left_behind in (self.partial, *(self.partial / name for name in self.fields)):
@@ -287,10 +275,7 @@ def _padded(values: np.ndarray, rows: int, dtype: str) -> np.ndarray:
 
 @contextmanager
 def _shard_file(path: Path, chunks: int) -> Iterator[Callable[[bytes], None]]:
-    """Write encoded chunks one after another, then their index.
-
-    The file is written aside, and takes its name when it is whole and on the disk.
-    """
+    """Write encoded chunks one after another, then their index; the file gets its name at last."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.part")
     index, numbers = np.full((chunks, 2), _MISSING, "<u8"), itertools.count()

@@ -39,8 +39,8 @@ def fill(
     row_bytes = sum(field.row_bytes for field in writer.fields.values())
     begun = time.perf_counter()
 
-    def drawn(numbers: range) -> Iterator[Columns]:
-        for number in numbers:
+    def drawn(start: int) -> Iterator[Columns]:
+        for number in range(start, min(start + chunks_per_shard, chunks)):
             first = number * chunk_rows
             yield draw(number, first, min(chunk_rows, rows - first))
             done, seconds = writer.rows, time.perf_counter() - begun
@@ -48,19 +48,10 @@ def fill(
 
     sampled = min(chunk_rows, rows)
     check_free_space(writer, draw(0, 0, sampled), sampled, rows)
+    starts = range(0, chunks, chunks_per_shard)
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        firsts = range(0, chunks, chunks_per_shard)
-        numbers = [range(first, min(first + chunks_per_shard, chunks)) for first in firsts]
-        written = [
-            pool.submit(writer.write_shard, shard, drawn(each))
-            for shard, each in enumerate(numbers)
-        ]
-        try:
-            for future in written:
-                future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        # After a failure no other shard is begun.
+        list(pool.map(writer.write_shard, range(len(starts)), map(drawn, starts)))
 
 
 def check_free_space(writer: Writer, sample: Columns, sampled: int, rows: int) -> None:

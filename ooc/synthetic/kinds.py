@@ -1,11 +1,7 @@
-"""Generated datasets whose truth is known: linear, logistic and softmax data of any size.
+"""Generated datasets whose truth is known. A kind is one class and one entry of `KINDS`.
 
-A kind is one class and one entry of `KINDS`. Every chunk is a function of (seed, chunk), so that
-any number of threads writes the same bits. The target is drawn first and the features given the
-target; a dataset sorted by target is then as easy to generate out of core as one in random order.
-Classes are Gaussian with one covariance, whose exact posterior is logistic or softmax regression.
-
-Features lie on a grid of 1/256, as those of an instrument do: stored, they take half the space.
+The target is drawn first and the features given the target, so that data sorted by target are as
+easy to generate as others. Classes are Gaussian with one covariance: the posterior is known.
 """
 
 import time
@@ -23,6 +19,7 @@ from ooc.core.random_keys import Purpose, generator
 from ooc.store.writer import Columns, Field, create
 from ooc.synthetic.fill import fill
 
+# Features lie on a grid of 1/256, as an instrument's do: stored, they take half the space.
 GRID = 256
 NOISE = 0.5
 # Distance between the means of two classes, in standard deviations.
@@ -60,9 +57,8 @@ class Recipe:
         if self.order not in ORDERS:
             raise InputError(f"order is one of {', '.join(ORDERS)}, not {self.order!r}")
         if self.rows < 1 or self.features < 1:
-            raise InputError(
-                f"rows and features must be positive, not {self.rows}, {self.features}"
-            )
+            numbers = f"{self.rows}, {self.features}"
+            raise InputError(f"rows and features must be positive, not {numbers}")
         usual = KINDS[self.kind].usual_classes
         if self.classes is None:
             object.__setattr__(self, "classes", usual)
@@ -74,12 +70,10 @@ class Recipe:
 
 
 class Kind(ABC):
-    """Draws targets and features of one kind, and knows the best possible predictions.
-
-    `usual_classes` is K where a recipe does not choose it, None where there is no choice.
-    """
+    """Draws targets and features of one kind, and knows the best possible predictions."""
 
     target_dtype: ClassVar[str] = "float32"
+    # K where a recipe does not choose it, None where there is no choice.
     usual_classes: ClassVar[int | None] = None
 
     def __init__(self, recipe: Recipe) -> None:
@@ -102,18 +96,16 @@ class Kind(ABC):
         """Return the parameters of that model by the names of its layout, JSON-ready."""
 
 
-class LinearKind(Kind):
+class _Linear(Kind):
     """y = w x + b + noise, features standard normal."""
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
-        rng = generator(recipe.seed, Purpose.TRUTH)
-        weights = rng.standard_normal(recipe.features)
+        weights = generator(recipe.seed, Purpose.TRUTH).standard_normal(recipe.features)
         self._weights = (weights / np.linalg.norm(weights)).astype(np.float32)
         self._intercept = 0.5
 
     def model(self) -> Mapping[str, Any]:
-        """Return linear regression."""
         return {"name": "linear", "loss": "squared"}
 
     def draw(self, rng: np.random.Generator, first: int, rows: int) -> Columns:
@@ -133,16 +125,14 @@ class LinearKind(Kind):
         return {"X": _on_grid(x), "y": (y + self._intercept).astype(np.float32)}
 
     def best(self, columns: Columns) -> tuple[float, float]:
-        """Return the loss sum of the true coefficients."""
         predictions = _products(columns["X"], self._weights[None])[:, 0] + self._intercept
         return 0.5 * float(((predictions - columns["y"]) ** 2).sum()), np.nan
 
     def truth(self) -> dict[str, Any]:
-        """Return the true coefficients and intercept."""
         return {"coefficients": [self._weights.tolist()], "intercept": [self._intercept]}
 
 
-class SoftmaxKind(Kind):
+class _Softmax(Kind):
     """Balanced Gaussian classes: log-odds of class k are mu_k x - mu_k^2 / 2."""
 
     target_dtype = "int64"
@@ -150,11 +140,15 @@ class SoftmaxKind(Kind):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
-        self._means = self._class_means()
+        self._means = self._class_means(generator(recipe.seed, Purpose.TRUTH)).astype(np.float32)
         self._offsets = -0.5 * np.einsum("kf,kf->k", self._means, self._means)
 
+    def _class_means(self, rng: np.random.Generator) -> np.ndarray:
+        means = rng.standard_normal((self.recipe.classes or 0, self.recipe.features))
+        norms = np.linalg.norm(means, axis=1, keepdims=True)
+        return means / norms * SEPARATION / np.sqrt(2)
+
     def model(self) -> Mapping[str, Any]:
-        """Return softmax regression."""
         return {"name": "softmax", "classes": self.recipe.classes}
 
     def draw(self, rng: np.random.Generator, first: int, rows: int) -> Columns:
@@ -178,46 +172,31 @@ class SoftmaxKind(Kind):
         return float(losses.sum()), float((scores.argmax(axis=1) == y).sum())
 
     def truth(self) -> dict[str, Any]:
-        """Return the true coefficients and intercepts of each class."""
         return {"coefficients": self._means.tolist(), "intercept": self._offsets.tolist()}
 
-    def _class_means(self) -> np.ndarray:
-        rng = generator(self.recipe.seed, Purpose.TRUTH)
-        assert self.recipe.classes is not None
-        means = rng.standard_normal((self.recipe.classes, self.recipe.features))
-        norms = np.linalg.norm(means, axis=1, keepdims=True)
-        return (means / norms * SEPARATION / np.sqrt(2)).astype(np.float32)
 
-
-class LogisticKind(SoftmaxKind):
+class _Logistic(_Softmax):
     """Two Gaussian classes, whose log-odds are (mu_1 - mu_0) x plus an intercept."""
 
     usual_classes = None
 
+    def _class_means(self, rng: np.random.Generator) -> np.ndarray:
+        direction = rng.standard_normal(self.recipe.features)
+        half = direction / np.linalg.norm(direction) * SEPARATION / 2
+        # The classes are not centred on the origin, so that the true intercept is not zero.
+        return np.stack([-0.5 * half, 1.5 * half])
+
     def model(self) -> Mapping[str, Any]:
-        """Return logistic regression."""
         return {"name": "logistic"}
 
     def truth(self) -> dict[str, Any]:
-        """Return the true coefficients and intercept of the log-odds."""
         return {
             "coefficients": [(self._means[1] - self._means[0]).tolist()],
             "intercept": [float(self._offsets[1] - self._offsets[0])],
         }
 
-    def _class_means(self) -> np.ndarray:
-        rng = generator(self.recipe.seed, Purpose.TRUTH)
-        direction = rng.standard_normal(self.recipe.features)
-        half = direction / np.linalg.norm(direction) * SEPARATION / 2
-        # The classes are not centred on the origin, so that the true intercept is not zero.
-        return np.stack([-0.5 * half, 1.5 * half]).astype(np.float32)
 
-
-KINDS: dict[str, type[Kind]] = {
-    "linear": LinearKind,
-    "logistic": LogisticKind,
-    "softmax": SoftmaxKind,
-}
+KINDS: dict[str, type[Kind]] = {"linear": _Linear, "logistic": _Logistic, "softmax": _Softmax}
 
 
 def make(
@@ -231,8 +210,6 @@ def make(
         A local folder that does not exist yet.
     threads
         Threads that generate and write, by default one a core; the bits do not depend on them.
-    report
-        Called as chunks are done.
 
     Returns
     -------

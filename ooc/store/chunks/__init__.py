@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ooc.store.chunks.bad_chunk import BadChunkError
+from ooc.store.chunks.codecs import NotNativeError
 from ooc.store.chunks.files import BATCH_BYTES, choose_mode
 from ooc.store.chunks.general import DECODE_COPIES, ZarrReader
-from ooc.store.chunks.layout import ChunkLayout, NotNativeError, native_layout
+from ooc.store.chunks.layout import ChunkLayout, native_layout
 from ooc.store.chunks.native import NativeReader, most_stored_bytes
-from ooc.store.chunks.row_reader import RowReader
+from ooc.store.chunks.row_reader import BadChunkError, RowReader
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array
 
 __all__ = ["BadChunkError", "ReadPath", "RowReader", "open_reader", "read_path", "scratch_bytes"]
@@ -23,13 +23,7 @@ class ReadPath:
     reason: str
 
     def describe(self) -> str:
-        """Say it in a few words.
-
-        Examples
-        --------
-        >>> ReadPath(False, "zarr-python", "its chunks are in Fortran order").describe()
-        'zarr-python: its chunks are in Fortran order'
-        """
+        """Say it in a few words, such as 'zarr-python: its chunks are in Fortran order'."""
         return f"{'native, ' if self.native else ''}{self.mode}: {self.reason}"
 
 
@@ -55,15 +49,11 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
 
 
 def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
-    """Return the most memory that one thread needs to read blocks of one array.
-
-    On either path: requests and one decoded chunk aside, or what zarr-python holds.
-    """
+    """Return the most bytes that one thread needs to read blocks of an array, on either path."""
     # Two batches in flight, and single requests, whose memory is replaced as it grows.
     requests = 2 * BATCH_BYTES + 2 * most_stored_bytes(spec.chunk_bytes)
-    native = requests + spec.chunk_bytes
     through_zarr = DECODE_COPIES * spec.most_decoded_bytes(block_rows)
-    return max(native, through_zarr)
+    return max(requests + spec.chunk_bytes, through_zarr)
 
 
 def _resolve(dataset: Dataset, spec: ArraySpec, io: str) -> tuple[ReadPath, ChunkLayout | None]:
@@ -74,8 +64,6 @@ def _resolve(dataset: Dataset, spec: ArraySpec, io: str) -> tuple[ReadPath, Chun
     except NotNativeError as reason:
         choose_mode(io, total, Path(dataset.path))
         return ReadPath(False, "zarr-python", str(reason)), None
-    metadata = next(
-        file for file in (layout.folder / "zarr.json", layout.folder / ".zarray") if file.exists()
-    )
-    mode = choose_mode(io, total, metadata)
+    files = (layout.folder / "zarr.json", layout.folder / ".zarray")
+    mode = choose_mode(io, total, next(file for file in files if file.exists()))
     return ReadPath(True, mode, _MODES[mode]), layout

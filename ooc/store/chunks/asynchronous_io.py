@@ -1,9 +1,8 @@
 """Linux's asynchronous direct I/O: a batch of requests in flight, from one call of one thread.
 
 A thread that blocks in a read costs two switches of context and a wait for the interpreter's lock
-with each request. Here a whole batch is handed to the kernel at once (io_submit(2)) and collected
-at once (io_getevents(2)). It is an accelerator and no more: whatever does not go well is said to
-the caller, who reads that range in the plain way.
+with each request; a batch costs one io_submit(2) and one io_getevents(2). Whatever does not go
+well is said to the caller, who reads that range in the plain way.
 """
 
 import ctypes
@@ -44,18 +43,17 @@ class Placed(NamedTuple):
     place: int
 
 
-class RefusedError(OSError):
-    """The kernel has no asynchronous I/O for this process."""
-
-
 class Batch:
-    """Memory of fixed size, whole pages, and the requests in flight into it."""
+    """Memory of fixed size, whole pages, and the requests in flight into it.
+
+    An OSError says that the kernel has no asynchronous I/O for this process.
+    """
 
     def __init__(self, size: int) -> None:
         self._context = ctypes.c_ulong(0)
         self._pending = 0
         if _call(_SETUP, DEPTH, ctypes.byref(self._context)) != 0:
-            raise RefusedError(ctypes.get_errno(), "io_setup was refused")
+            raise OSError(ctypes.get_errno(), "io_setup was refused")
         self.memory = memoryview(mmap.mmap(-1, size))
         self._address = np.frombuffer(self.memory, np.uint8).ctypes.data
         self._blocks = np.zeros(DEPTH, _CONTROL_BLOCK)
@@ -74,12 +72,8 @@ class Batch:
         blocks["descriptor"], blocks["offset"] = descriptors, offsets
         blocks["length"], blocks["address"] = lengths, self._address + places
         while self._pending < count:
-            done = _call(
-                _SUBMIT,
-                self._context,
-                count - self._pending,
-                ctypes.c_void_p(self._pointers.ctypes.data + 8 * self._pending),
-            )
+            pointers = ctypes.c_void_p(self._pointers.ctypes.data + 8 * self._pending)
+            done = _call(_SUBMIT, self._context, count - self._pending, pointers)
             if done <= 0:
                 break
             self._pending += done

@@ -1,9 +1,7 @@
 """Decode one stored chunk into memory that the caller owns.
 
-A codec is one function and one entry of `CODECS`.
-A decoder takes stored bytes and, if it is the last of its chain, the memory to fill. Sizes that
-the formats note in their headers are checked before a codec is trusted with a buffer: a codec
-reads as far as the header says, not as far as the bytes go.
+A codec is one function and one entry of `CODECS`. Sizes that the formats note in their headers are
+checked before a codec is trusted with a buffer: it reads as far as the header says.
 """
 
 import inspect
@@ -16,7 +14,8 @@ import crc32c
 import numcodecs
 import numpy as np
 
-# (stored bytes, memory to fill or None) -> decoded bytes, which are that memory if it was filled.
+# (stored bytes, memory to fill if it is the last of its chain) -> decoded bytes, which are that
+# memory if it was filled.
 Buffer = memoryview
 Decoder = Callable[[Buffer, np.ndarray | None], Buffer]
 
@@ -27,21 +26,16 @@ class DecodeError(ValueError):
     """Stored bytes that are not what their codec wrote."""
 
 
-def decode_chunk(decoders: Sequence[Decoder], stored: Buffer, out: np.ndarray) -> None:
-    """Decode stored bytes into `out`, a contiguous uint8 array of exactly the chunk's bytes.
+class NotNativeError(Exception):
+    """Why an array goes through zarr-python."""
 
-    Examples
-    --------
-    >>> out = np.zeros(3, np.uint8)
-    >>> decode_chunk([], memoryview(b"abc"), out)
-    >>> out.tobytes()
-    b'abc'
-    """
-    data: Buffer = stored
-    last = len(decoders) - 1
+
+def decode_chunk(decoders: Sequence[Decoder], stored: Buffer, out: np.ndarray) -> None:
+    """Decode stored bytes into `out`, a contiguous uint8 array of exactly the chunk's bytes."""
+    data = stored
     try:
-        for number, decoder in enumerate(decoders):
-            data = decoder(data, out if number == last else None)
+        for decoder in decoders:
+            data = decoder(data, out if decoder is decoders[-1] else None)
     except DecodeError:
         raise
     except Exception as error:  # codecs raise errors of many unrelated kinds
@@ -89,14 +83,9 @@ def decode_lz4(stored: Buffer, out: np.ndarray | None) -> Buffer:
     return _into(numcodecs.LZ4(), stored, struct.unpack("<I", stored[:4])[0], out)
 
 
-def decode_gzip(stored: Buffer, out: np.ndarray | None) -> Buffer:
-    """Decode gzip; its checksum is part of the format."""
-    return memoryview(numcodecs.GZip().decode(stored))
-
-
-def decode_zlib(stored: Buffer, out: np.ndarray | None) -> Buffer:
-    """Decode zlib; its checksum is part of the format."""
-    return memoryview(numcodecs.Zlib().decode(stored))
+def decode_deflate(codec: type, stored: Buffer, out: np.ndarray | None) -> Buffer:
+    """Decode gzip or zlib; their checksums are part of the formats."""
+    return _into(codec(), stored, None, out)
 
 
 def decode_shuffle(stored: Buffer, out: np.ndarray | None, *, elementsize: int = 4) -> Buffer:
@@ -110,16 +99,16 @@ def decode_shuffle(stored: Buffer, out: np.ndarray | None, *, elementsize: int =
 CODECS: dict[str, Callable[..., Buffer]] = {
     "blosc": decode_blosc,
     "zstd": decode_zstd,
-    "gzip": decode_gzip,
+    "gzip": partial(decode_deflate, numcodecs.GZip),
     "crc32c": verify_crc32c,
     "lz4": decode_lz4,
-    "zlib": decode_zlib,
+    "zlib": partial(decode_deflate, numcodecs.Zlib),
     "shuffle": decode_shuffle,
 }
 
 
-def find_decoder(name: str, settings: Mapping[str, Any]) -> Decoder | None:
-    """Return the decoder of a codec with these settings, None for a codec that is not here.
+def find_decoder(name: str, settings: Mapping[str, Any]) -> Decoder:
+    """Return the decoder of a codec with these settings; NotNativeError says that there is none.
 
     Examples
     --------
@@ -129,7 +118,7 @@ def find_decoder(name: str, settings: Mapping[str, Any]) -> Decoder | None:
     """
     decode = CODECS.get(name.removeprefix("numcodecs."))
     if decode is None:
-        return None
+        raise NotNativeError(f"its codec is {name}")
     needed = inspect.signature(decode).parameters.values()
     names = [each.name for each in needed if each.kind is each.KEYWORD_ONLY]
     return partial(decode, **{each: settings[each] for each in names if each in settings})

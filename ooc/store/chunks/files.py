@@ -1,8 +1,7 @@
 """Ranges of files into reused aligned memory, past the page cache where that is possible.
 
-Direct I/O leaves the processor and the page cache alone, and random requests of 256 KiB are as
-fast as sequential ones. It needs aligned offsets, sizes and memory, and some file systems refuse
-it: then files are read through the cache, which is dropped behind.
+Direct I/O leaves the processor and the page cache alone; it needs aligned offsets, sizes and
+memory. Where a file system refuses it, files are read through the cache, which is dropped behind.
 """
 
 import errno
@@ -14,7 +13,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -99,16 +98,14 @@ class _ThreadMemory(threading.local):
 
     def __init__(self) -> None:
         self.single = ScratchMemory()
-        self._batches: list[Batch] | None = None
 
+    @cached_property
     def batches(self) -> list[Batch]:
-        """Return two batches, or none where the kernel has no asynchronous I/O."""
-        if self._batches is None:
-            try:
-                self._batches = [Batch(BATCH_BYTES), Batch(BATCH_BYTES)]
-            except OSError:
-                self._batches = []
-        return self._batches
+        """Two batches, or none where the kernel has no asynchronous I/O."""
+        try:
+            return [Batch(BATCH_BYTES), Batch(BATCH_BYTES)]
+        except OSError:
+            return []
 
 
 _MEMORY = _ThreadMemory()
@@ -153,9 +150,8 @@ class FileReader:
             try:
                 return self._read(request)
             except OSError as error:
-                if error.errno not in TRANSIENT:
+                if not self._counts(error.errno):
                     raise
-                self.retries += 1
                 time.sleep(0.05 * 4**attempt)
         return self._read(request)
 
@@ -168,7 +164,7 @@ class FileReader:
         Bytes are valid until the next ones are asked for. Close the generator if it is not
         exhausted: what is in flight has to land first.
         """
-        free = deque(_MEMORY.batches() if self.mode == "direct" else [])
+        free = deque(_MEMORY.batches if self.mode == "direct" else [])
         if not free:
             for request in requests:
                 yield request, self._read_once(request)
@@ -194,11 +190,11 @@ class FileReader:
         place = 0
         with suppress(OSError):
             for request in requests:
-                if request.length > BATCH_BYTES:
+                length = request.length
+                if length > BATCH_BYTES:
                     break
                 files.append(self._open(request.path))
-                descriptor, length = files[-1].descriptor, request.length
-                placed.append(Placed(descriptor, request.first, length, place))
+                placed.append(Placed(files[-1].descriptor, request.first, length, place))
                 place += length
         batch.submit(placed)
         return _Flight(batch, requests, placed, files)
@@ -209,7 +205,7 @@ class FileReader:
             if number >= len(flight.placed):
                 yield request, self._read_once(request)
             elif read[number] < request.stop - request.first:
-                self._count(-read[number])
+                self._counts(-read[number])
                 yield request, None
             else:
                 place = flight.placed[number].place - request.first
@@ -219,13 +215,13 @@ class FileReader:
         try:
             return self._read(request)
         except OSError as error:
-            self._count(error.errno)
+            self._counts(error.errno)
             return None
 
-    def _count(self, error_number: int | None) -> None:
-        """Count a transient error: the range will be read again."""
-        if error_number in TRANSIENT:
-            self.retries += 1
+    def _counts(self, error_number: int | None) -> bool:
+        """Tell whether an error is transient, and count it: the range will be read again."""
+        self.retries += error_number in TRANSIENT
+        return error_number in TRANSIENT
 
     def _read(self, request: Request) -> memoryview:
         first, length, stop = request.first, request.length, request.stop

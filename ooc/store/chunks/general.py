@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.sync import sync
 from zarr.storage import WrapperStore
 
-from ooc.store.chunks.bad_chunk import BadChunkError
-from ooc.store.chunks.layout import NotNativeError, ShardLayout, shard_layout
-from ooc.store.chunks.row_reader import Cell, NotStoredError, RowReader
+from ooc.store.chunks.codecs import NotNativeError
+from ooc.store.chunks.layout import ShardLayout, shard_layout
+from ooc.store.chunks.row_reader import BadChunks, Cell, NotStoredError, RowReader, Runs
 from ooc.store.dataset import Dataset, open_zarr_array
 from ooc.store.remote import is_outage, reason_of
 
@@ -73,8 +74,6 @@ class ZarrReader(RowReader):
     Retries of the store layer, see `ooc.store.dataset.open`, are not counted in `retries`.
     """
 
-    retries = 0
-
     def __init__(self, dataset: Dataset, name: str) -> None:
         spec, array = dataset.arrays[name], open_zarr_array(dataset, name)
         super().__init__(name, dataset.path, spec.shape, spec.chunks)
@@ -84,17 +83,9 @@ class ZarrReader(RowReader):
         self._store = ChunkStore(array.store, self._strict, self._index)
         self._array = zarr.open_array(self._store, path=array.path, mode="r")
 
-    def read_runs(
-        self,
-        runs: Sequence[tuple[int, int]],
-        out: np.ndarray,
-        bad: list[BadChunkError] | None = None,
-    ) -> None:
+    def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
         """Fill `out` with runs of rows; an outage of the server is raised in any case."""
-        place = 0
-        for run, (start, stop) in enumerate(runs):
-            rows = out[place : place + stop - start]
-            place += stop - start
+        for run, start, stop, rows in self._each(runs, out):
             cells = list(self._cells(start, stop))
             try:
                 self._read(cells, (slice(start, stop),), rows)
@@ -135,9 +126,7 @@ class ZarrReader(RowReader):
             cell = tuple(number * chunk // shard for number, chunk, shard in spans)
         return str(self._array.metadata.encode_chunk_key(cell))
 
-    def _blame(
-        self, bad: list[BadChunkError] | None, cell: Cell, run: int, error: Exception
-    ) -> None:
+    def _blame(self, bad: BadChunks, cell: Cell, run: int, error: Exception) -> None:
         # No chunk is to blame for an outage.
         noted = None if is_outage(error) else bad
         reason = reason_of(error, self.dataset.storage_options)
@@ -150,10 +139,9 @@ class ZarrReader(RowReader):
 
 def _index_of(array: zarr.Array) -> tuple[ShardLayout | None, Index | None]:
     """Return how an array's shards are indexed, and the bytes; None where it is not known."""
-    try:
+    shard = None
+    with suppress(NotNativeError):
         shard = shard_layout(array)
-    except NotNativeError:
-        return None, None
     if shard is None:
         return None, None
     size = shard.index_bytes

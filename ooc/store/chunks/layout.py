@@ -1,7 +1,4 @@
-"""Where the bytes of each chunk lie: Zarr v2 and v3 metadata as plain numbers.
-
-An array that the native path does not cover is told with the reason.
-"""
+"""Where the bytes of each chunk lie: Zarr v2 and v3 metadata as plain numbers."""
 
 import math
 from collections.abc import Callable
@@ -12,14 +9,10 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ooc.store.chunks.codecs import Decoder, find_decoder
+from ooc.store.chunks.codecs import Decoder, NotNativeError, find_decoder
 
 # Name and settings.
 Codec = tuple[str, dict[str, Any]]
-
-
-class NotNativeError(Exception):
-    """Why an array goes through zarr-python."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +69,9 @@ def native_layout(array: zarr.Array) -> ChunkLayout:
     codecs = _version_2(metadata) if metadata["zarr_format"] == 2 else _version_3(metadata, dtype)
     if dtype.byteorder == ">":
         raise NotNativeError("its values are big-endian")
-    return ChunkLayout(
-        folder,
-        array.shape,
-        array.chunks,
-        dtype,
-        array.fill_value,
-        tuple(_decoder(*codec) for codec in reversed(codecs)),
-        array.metadata.encode_chunk_key,
-        shard_layout(array),
-    )
+    decoders = tuple(find_decoder(*codec) for codec in reversed(codecs))
+    shape, key, shard = array.shape, array.metadata.encode_chunk_key, shard_layout(array)
+    return ChunkLayout(folder, shape, array.chunks, dtype, array.fill_value, decoders, key, shard)
 
 
 def shard_layout(array: zarr.Array) -> ShardLayout | None:
@@ -130,10 +116,3 @@ def _version_3(metadata: dict[str, Any], dtype: np.dtype) -> list[Codec]:
     if dtype.itemsize > 1 and first[1].get("endian") != "little":
         raise NotNativeError("its values are big-endian")
     return rest
-
-
-def _decoder(name: str, settings: dict[str, Any]) -> Decoder:
-    decoder = find_decoder(name, settings)
-    if decoder is None:
-        raise NotNativeError(f"its codec is {name}")
-    return decoder

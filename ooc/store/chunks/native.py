@@ -1,13 +1,12 @@
 """The native path: stored bytes into reused memory, decoded straight into the slab.
 
-Runs of rows become jobs, one for each stored chunk; jobs that are neighbours in a file share one
-request. A chunk that is as wide as a row and wholly wanted is decoded in place; any other is
-decoded aside and its part is copied.
+A chunk that is as wide as a row and wholly wanted is decoded in place; any other is decoded aside
+and its part is copied.
 """
 
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from operator import floordiv
@@ -16,11 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ooc.store.chunks.bad_chunk import BadChunkError
 from ooc.store.chunks.codecs import DecodeError, decode_chunk, verify_crc32c
 from ooc.store.chunks.files import ALIGNMENT, BATCH_BYTES, FileReader, Request, TruncatedError
 from ooc.store.chunks.layout import ChunkLayout
-from ooc.store.chunks.row_reader import Cell, NotStoredError, RowReader
+from ooc.store.chunks.row_reader import BadChunks, Cell, NotStoredError, RowReader, Runs
 
 NOT_STORED = 2**64 - 1
 # Neighbours in a file share a request up to this size, and across gaps up to that one.
@@ -81,67 +79,52 @@ class NativeReader(RowReader):
         """Transient errors that were retried so far."""
         return self.files.retries
 
-    def read_runs(
-        self,
-        runs: Sequence[tuple[int, int]],
-        out: np.ndarray,
-        bad: list[BadChunkError] | None = None,
-    ) -> None:
+    def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
         """Fill `out` with runs of rows; neighbours in a file share a request."""
         with closing(self.files.read_all(_merged(self._jobs(runs, out, bad)))) as answers:
             for request, data in answers:
                 for job in request.wanted_for:
-                    if data is None:
-                        self._read_singly(job, bad)
-                    else:
-                        stored = data[job.start - request.start : job.stop - request.start]
-                        self._decode(job, stored, bad)
+                    try:
+                        if data is None:  # only a bad job of a failed request is to be blamed
+                            stored = self.files.read(Request(job.path, job.start, job.stop))
+                        else:
+                            stored = data[job.start - request.start : job.stop - request.start]
+                        self._decode(job, stored)
+                    except (OSError, DecodeError) as error:
+                        self._note(bad, job.cell, job.path, _reason(error), job.run)
 
-    def requests(self, runs: Sequence[tuple[int, int]], out: np.ndarray) -> list[Request]:
+    def requests(self, runs: Runs) -> list[Request]:
         """Return the requests that `read_runs` would make, for measuring their parts alone."""
+        # Only the shape of this memory is used: no page of it is ever touched.
+        rows = sum(stop - start for start, stop in runs)
+        out = np.empty((rows, *self.shape[1:]), self.layout.dtype)
         return list(_merged(self._jobs(runs, out, None)))
 
-    def _read_singly(self, job: Job, bad: list[BadChunkError] | None) -> None:
-        """Read a job of a failed request by itself, so that only a bad one is blamed."""
-        try:
-            data = self.files.read(Request(job.path, job.start, job.stop))
-        except OSError as error:
-            self._note(bad, job.cell, job.path, _reason(error), job.run)
-        else:
-            self._decode(job, data, bad)
-
-    def _decode(self, job: Job, stored: memoryview, bad: list[BadChunkError] | None) -> None:
+    def _decode(self, job: Job, stored: memoryview) -> None:
         decoders, memory = self.layout.decoders, self._memory
-        try:
-            if self._row_wide and job.out.nbytes == self.chunk_bytes:
-                decode_chunk(decoders, stored, job.out.reshape(-1).view(np.uint8))
-                return
-            if memory.cell != job.cell:
-                if memory.decoded.nbytes != self.chunk_bytes:
-                    memory.decoded = np.empty(self.chunk_bytes, np.uint8)
-                memory.cell = None
-                decode_chunk(decoders, stored, memory.decoded)
-                memory.cell = job.cell
-        except DecodeError as error:
-            self._note(bad, job.cell, job.path, str(error), job.run)
+        if self._row_wide and job.out.nbytes == self.chunk_bytes:
+            decode_chunk(decoders, stored, job.out.reshape(-1).view(np.uint8))
             return
+        if memory.cell != job.cell:
+            if memory.decoded.nbytes != self.chunk_bytes:
+                memory.decoded = np.empty(self.chunk_bytes, np.uint8)
+            memory.cell = None
+            decode_chunk(decoders, stored, memory.decoded)
+            memory.cell = job.cell
         chunk = memory.decoded.view(self.layout.dtype).reshape(self.layout.chunks)
         job.out[...] = chunk[job.source]
 
-    def _jobs(
-        self, runs: Sequence[tuple[int, int]], out: np.ndarray, bad: list[BadChunkError] | None
-    ) -> Iterator[Job]:
+    def _jobs(self, runs: Runs, out: np.ndarray, bad: BadChunks) -> Iterator[Job]:
         """Yield what is stored of the runs; deal with what is not."""
-        place, chunk_rows = 0, self.chunks[0]
-        for run, (start, stop) in enumerate(runs):
+        for run, start, stop, rows in self._each(runs, out):
             for cell in self._cells(start, stop):
                 first, *rest = self._place(cell, start, stop)
-                above = start - cell[0] * chunk_rows
+                above = start - cell[0] * self.chunks[0]
                 source = (
                     slice(first.start + above, first.stop + above),
                     *(slice(0, part.stop - part.start) for part in rest),
                 )
-                wanted = out[(slice(place + first.start, place + first.stop), *rest)]
+                wanted = rows[(first, *rest)]
                 path, number = self._file(cell)
                 try:
                     found = self._bytes_of(path, number)
@@ -152,7 +135,6 @@ class NativeReader(RowReader):
                     wanted[...] = self.layout.fill_value
                 else:
                     yield Job(path, *found, source, wanted, cell, run)
-            place += stop - start
 
     def _file(self, cell: Cell) -> tuple[str, int]:
         """Return the file that holds a chunk, and the chunk's number in it."""
@@ -228,6 +210,4 @@ def _merged(jobs: Iterator[Job]) -> Iterator[Request]:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error)
+    return getattr(error, "strerror", None) or str(error)

@@ -3,19 +3,58 @@
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from ooc.store.chunks.bad_chunk import BadChunkError
+from ooc.core.errors import DataError
 
 Cell = tuple[int, ...]
+# (start, stop) of each, ascending.
+Runs = Sequence[tuple[int, int]]
+
+
+@dataclass(eq=False, repr=False)
+class BadChunkError(DataError):
+    """A chunk that is missing, damaged or not readable.
+
+    Attributes
+    ----------
+    cell
+        The chunk's coordinates, along all axes.
+    file
+        The file that holds it, or should.
+    rows
+        First and last row that the chunk holds.
+    run
+        Number of the run of rows that asked for it.
+    """
+
+    array: str
+    where: str
+    cell: Cell
+    file: str
+    rows: tuple[int, int]
+    reason: str
+    run: int
+
+    def __str__(self) -> str:
+        chunk = ".".join(map(str, self.cell))
+        return (
+            f"chunk {chunk} of array {self.array} in {self.where}, rows {self.rows[0]} to "
+            f"{self.rows[1]}, cannot be read from {self.file}: {self.reason}"
+        )
+
+
+# Where chunks that cannot be read are noted; without it the first one is raised.
+BadChunks = list[BadChunkError] | None
 
 
 class NotStoredError(Exception):
     """A chunk that is not there and is not to be taken for the fill value."""
 
-    def __init__(self) -> None:
-        super().__init__(
+    def __str__(self) -> str:
+        return (
             "it is not stored; restore it from its source, or open with "
             'missing="fill" if it was left out as the fill value'
         )
@@ -30,7 +69,7 @@ class RowReader(ABC):
         Transient errors that were retried so far.
     """
 
-    retries: int
+    retries = 0
 
     def __init__(
         self, name: str, where: str, shape: tuple[int, ...], chunks: tuple[int, ...]
@@ -41,12 +80,7 @@ class RowReader(ABC):
         ]
 
     @abstractmethod
-    def read_runs(
-        self,
-        runs: Sequence[tuple[int, int]],
-        out: np.ndarray,
-        bad: list[BadChunkError] | None = None,
-    ) -> None:
+    def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
         """Fill `out` with runs of rows, one run after the other.
 
         Parameters
@@ -65,6 +99,14 @@ class RowReader(ABC):
             Naming array, chunk, file and rows.
         """
 
+    @staticmethod
+    def _each(runs: Runs, out: np.ndarray) -> Iterator[tuple[int, int, int, np.ndarray]]:
+        """Yield each run's number, start, stop, and its rows of `out`."""
+        place = 0
+        for run, (start, stop) in enumerate(runs):
+            yield run, start, stop, out[place : place + stop - start]
+            place += stop - start
+
     def _cells(self, start: int, stop: int) -> Iterator[Cell]:
         """Yield the chunks that hold rows start to stop."""
         down = range(start // self.chunks[0], -(-stop // self.chunks[0]))
@@ -77,9 +119,7 @@ class RowReader(ABC):
         first = slice(max(rows[0] - start, 0), min(rows[1], stop) - start)
         return first, *(slice(*span) for span in rest)
 
-    def _note(
-        self, bad: list[BadChunkError] | None, cell: Cell, file: str, reason: str, run: int
-    ) -> None:
+    def _note(self, bad: BadChunks, cell: Cell, file: str, reason: str, run: int) -> None:
         """Note that a chunk cannot be read; raise it where nothing is noted."""
         rows = cell[0] * self.chunks[0], min((cell[0] + 1) * self.chunks[0], self.shape[0]) - 1
         found = BadChunkError(self.name, self.where, cell, file, rows, reason, run)

@@ -33,7 +33,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def asynchronous_io_is_there() -> bool:
-    return len(files._MEMORY.batches()) == 2
+    return len(files._MEMORY.batches) == 2
 
 
 ranges = st.tuples(st.integers(0, SIZE - 1), st.integers(1, 100_000)).map(
@@ -109,7 +109,7 @@ def test_leaving_early_lands_what_is_in_flight_and_closes_the_files(file: Path) 
     requests = [Request(str(file), start, start + 9000) for start in range(0, 200_000, 10_000)]
     with closing(reader.read_all(requests)) as answers:
         next(answers)
-    assert [batch.collect() for batch in files._MEMORY.batches()]
-    assert all(batch._pending == 0 for batch in files._MEMORY.batches())
+    assert [batch.collect() for batch in files._MEMORY.batches]
+    assert all(batch._pending == 0 for batch in files._MEMORY.batches)
     del reader, answers
     assert len(list(Path("/proc/self/fd").iterdir())) == before
