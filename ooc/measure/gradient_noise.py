@@ -18,7 +18,7 @@ from ooc.kernels import gradient_sums as kernels
 from ooc.models.contract import Model
 from ooc.models.declarations import arrays_of, dtype_of, kernel_of, prepare
 from ooc.optim import sgd
-from ooc.optim.settings import FIRST, SECOND, SETTINGS
+from ooc.optim.settings import FIRST, SECOND, SETTINGS, Piece
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
 from ooc.stream.options import StreamOptions, make_stream
@@ -254,7 +254,8 @@ class _Sums:
     def add(self, gradient: np.ndarray, is_rest: bool) -> None:
         """Note the summed gradient of a batch, or of the shorter rest of an epoch."""
         self.settings[SECOND], unused = float(is_rest), np.empty(0)
-        kernels.note_gradient(unused, gradient, self.state, self.settings, 0.0, 0, unused, 0)
+        piece = Piece(unused, gradient, unused, self.state, 0)
+        kernels.note_gradient(piece, self.settings, 0.0, 0)
 
     def end_epoch(self) -> None:
         """Count the rows that completed no batch, and begin each batch anew."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ooc.core.errors import InputError
-from ooc.optim.optimizer import positive
+from ooc.optim.numbers import positive, whole
 
 # SciPy's names of them.
 LBFGS, CG = "L-BFGS-B", "CG"
@@ -93,12 +93,7 @@ class FullGradient:
         positive("tolerance", self.tolerance)
         least = {"kept": 8, "memory": 1 if self.minimiser == LBFGS else 0}
         for name, smallest in least.items():
-            value = getattr(self, name)
-            if not (value >= smallest and float(value).is_integer()):
-                raise InputError(
-                    f"{name} must be a whole number of at least {smallest}, not {value}"
-                )
-            object.__setattr__(self, name, int(value))
+            object.__setattr__(self, name, whole(name, getattr(self, name), smallest))
         if not 0 <= self.l2 < math.inf:
             raise InputError(f"l2 must be a finite number of at least 0, not {self.l2}")
 

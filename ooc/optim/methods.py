@@ -87,10 +87,6 @@ class Method:
         record = 0 if self.full is None else self.full.state_rows(parameters)
         return self._first_rows(parameters) + record
 
-    def state_bytes(self, parameters: int) -> int:
-        """Return the bytes of the state for this many parameters."""
-        return 8 * self.state_rows(parameters) * parameters
-
     def record(self, state: np.ndarray) -> Record:
         """Return what its minimiser was told, of a state (state rows, P) float64, as views."""
         assert self.full is not None, "only a minimiser has a record"

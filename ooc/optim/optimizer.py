@@ -9,22 +9,9 @@ import numpy as np
 
 from ooc.core.compiler import part
 from ooc.core.errors import InputError
+from ooc.optim.numbers import positive
 from ooc.optim.schedules import UNCHANGED, Schedule, cosine
-from ooc.optim.settings import (
-    CLIP,
-    DECAY,
-    FACTOR,
-    FIRST,
-    HEAT,
-    L1,
-    L2,
-    OWN,
-    RATE,
-    REACH,
-    SCHEDULE,
-    SETTINGS,
-    WARMUP,
-)
+from ooc.optim.settings import SETTINGS
 from ooc.optim.step import real_of, step_whole, update_of
 
 
@@ -106,6 +93,8 @@ class Optimizer:
     averages: bool = False
 
     def __post_init__(self) -> None:
+        if self.rate is not None:
+            object.__setattr__(self, "rate", positive("lr", self.rate))
         for name, value in (("l2", self.l2), ("l1", self.l1), ("decay", self.decay)):
             if not 0 <= value < math.inf:
                 raise InputError(
@@ -133,15 +122,11 @@ class Optimizer:
 
     def init(self, parameters: int) -> np.ndarray:
         """Return the zeroed float64 state, shape (slots, parameters)."""
-        return np.zeros((self.state_rows(parameters), parameters))
+        return np.zeros((self.slots, parameters))
 
     def state_rows(self, parameters: int) -> int:
         """Return how many vectors of state there are for this many parameters."""
         return self.slots
-
-    def state_bytes(self, parameters: int) -> int:
-        """Return the bytes of the state for this many parameters."""
-        return 8 * self.state_rows(parameters) * parameters
 
     def settings(self) -> np.ndarray:
         """Return the vector that the compiled update reads, float64 (SETTINGS,).
@@ -153,14 +138,15 @@ class Optimizer:
         """
         if self.rate is None:
             raise InputError(f"{self.name} has no learning rate yet; give one with lr=")
-        settings, schedule = np.zeros(SETTINGS), self.rates
-        settings[RATE], settings[FACTOR], settings[HEAT] = self.rate, 1.0, 1.0
-        settings[SCHEDULE], settings[WARMUP] = schedule.address(), schedule.warmup
-        known = schedule.known_constants()
-        settings[FIRST : FIRST + len(known)] = known
-        settings[L2], settings[L1], settings[CLIP] = self.l2, self.l1, self.clip_norm or 0.0
-        settings[DECAY], settings[REACH] = self.decay, self.reach
-        settings[OWN : OWN + len(self.constants)] = self.constants
+        schedule = self.rates
+        first, second = schedule.known_constants() or (0.0, 0.0)
+        # In the order in which `ooc.optim.settings` names them.
+        scales = (self.rate, 1.0, 1.0)
+        shape = (schedule.address(), schedule.warmup, first, second)
+        penalties = (self.l2, self.l1, self.clip_norm or 0.0, self.decay)
+        known = (*scales, *shape, *penalties, self.reach, *self.constants)
+        settings = np.zeros(SETTINGS)
+        settings[: len(known)] = known
         return settings
 
     def address(self, dtype: Any = np.float32) -> int:
@@ -169,7 +155,7 @@ class Optimizer:
 
     def with_rate(self, rate: float) -> "Optimizer":
         """Return the same optimizer with another learning rate."""
-        return replace(self, rate=positive("lr", rate))
+        return replace(self, rate=rate)
 
     def update(
         self,
@@ -197,25 +183,6 @@ class Optimizer:
 
     def to_config(self) -> dict[str, object]:
         """Return what `ooc.optim.optimizer_from_config` makes it from again, JSON-ready."""
-        return {
-            "name": self.name,
-            "rate": self.rate,
-            "constants": list(self.constants),
-            "l2": self.l2,
-            "l1": self.l1,
-            "clip_norm": self.clip_norm,
-            "schedule": self.rates.to_config(),
-        }
-
-
-def positive(name: str, value: float) -> float:
-    """Return the value as a float.
-
-    Raises
-    ------
-    InputError
-        If it is not a positive finite number.
-    """
-    if not 0 < value < math.inf:
-        raise InputError(f"{name} must be a positive finite number, not {value}; try {name}=0.1")
-    return float(value)
+        names = ("name", "rate", "constants", "l2", "l1", "clip_norm")
+        given = {name: getattr(self, name) for name in names}
+        return given | {"constants": list(self.constants), "schedule": self.rates.to_config()}

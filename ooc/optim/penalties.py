@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from ooc.core.compiler import lean_kernel
-from ooc.optim.settings import CLIP
+from ooc.optim.settings import CLIP, Piece
 
 
 @lean_kernel
@@ -47,26 +47,17 @@ def clip_scale(gradient: np.ndarray, settings: np.ndarray) -> float:
 
 
 @lean_kernel
-def prepare(
-    parameters: np.ndarray,
-    gradient: np.ndarray,
-    penalised: np.ndarray,
-    first: int,
-    scale: float,
-    l2: float,
-    kept: float,
-) -> None:
+def prepare(piece: Piece, scale: float, l2: float, kept: float) -> None:
     """Scale a piece's gradient; add that of ``l2/2 |w|^2``, and keep a share of the parameters.
 
     The latter two are for penalised entries alone. They are one loop, although few runs need
     more than one of them: every loop is compiled, and takes memory for that, in every run.
     """
-    mask = penalised[first : first + parameters.size]
-    for i in range(parameters.size):
-        gradient[i] *= scale
-        if mask[i]:
-            gradient[i] += l2 * np.float64(parameters[i])
-            parameters[i] *= kept
+    for i in range(piece.parameters.size):
+        piece.gradient[i] *= scale
+        if piece.penalised[i]:
+            piece.gradient[i] += l2 * np.float64(piece.parameters[i])
+            piece.parameters[i] *= kept
 
 
 @lean_kernel

@@ -15,15 +15,11 @@ from numba import types
 
 from ooc.core.compiler import by_address, lean_kernel, part
 from ooc.core.errors import InputError
+from ooc.optim.named import entry_of
+from ooc.optim.numbers import whole
 
 RULE = types.float64(types.float64, types.float64, types.float64)
 call_rule = by_address(lambda given: RULE)
-
-
-def _whole(name: str, value: float, least: int) -> float:
-    if not (value >= least and float(value).is_integer()):
-        raise InputError(f"{name} must be a whole number of at least {least}, not {value}")
-    return float(value)
 
 
 def _lowering(name: str, value: float) -> float:
@@ -59,7 +55,7 @@ class Schedule:
     spans_run: bool = False
 
     def __post_init__(self) -> None:
-        _whole("warmup", self.warmup, 0)
+        whole("warmup", self.warmup, 0)
 
     def for_steps(self, total: int) -> "Schedule":
         """Return the schedule for a run of this many steps, where it was to span the run.
@@ -142,7 +138,7 @@ def staircase(every: int, factor: float = 0.1, *, warmup: int = 0) -> Schedule:
     >>> staircase(1000, factor=0.5).constants
     (1000.0, 0.5)
     """
-    constants = (_whole("every", every, 1), _lowering("factor", factor))
+    constants = (float(whole("every", every, 1)), _lowering("factor", factor))
     return Schedule("step", step_rule, constants, warmup)
 
 
@@ -170,7 +166,7 @@ def cosine(steps: int | None = None, floor: float = 0.0, *, warmup: int = 0) -> 
     if not 0 <= floor <= 1:
         raise InputError(f"floor must be between 0 and 1, not {floor}; try floor=0")
     # 0 stands for None in a saved description.
-    own = _whole("steps", steps, 1) if steps else 0.0
+    own = float(whole("steps", steps, 1)) if steps else 0.0
     return Schedule("cosine", cosine_rule, (own, float(floor)), warmup, spans_run=not steps)
 
 
@@ -182,7 +178,7 @@ def plateau(factor: float = 0.5, patience: int = 2, *, warmup: int = 0) -> Sched
     >>> plateau().constants
     (0.5, 2.0)
     """
-    constants = (_lowering("factor", factor), _whole("patience", patience, 1))
+    constants = (_lowering("factor", factor), float(whole("patience", patience, 1)))
     return Schedule("plateau", None, constants, warmup)
 
 
@@ -254,10 +250,8 @@ def schedule_from_config(config: Mapping[str, Any]) -> Schedule:
     True
     """
     name = config.get("name") if isinstance(config, Mapping) else config
-    if not isinstance(name, str) or name not in SCHEDULES:
-        raise InputError(f"no schedule is called {name!r}; choose one of: {', '.join(SCHEDULES)}")
+    make = entry_of("schedule", SCHEDULES, name)
     try:
-        schedule = SCHEDULES[name](*config["constants"], warmup=config["warmup"])
+        return make(*config["constants"], warmup=config["warmup"])
     except (KeyError, TypeError) as error:
         raise InputError(f"schedule {name} cannot be made from {config}: {error}") from None
-    return schedule

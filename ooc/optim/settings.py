@@ -1,4 +1,6 @@
-"""What every compiled update reads: one vector of settings, and the learning rate in it."""
+"""What every compiled update reads: a piece of the vectors, and one vector of settings."""
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +16,31 @@ from ooc.optim.schedules import rate_factor
 RATE, FACTOR, HEAT, SCHEDULE, WARMUP, FIRST, SECOND, L2, L1, CLIP, DECAY, REACH, OWN = range(13)
 OWN_CONSTANTS = 4
 SETTINGS = OWN + OWN_CONSTANTS
+
+
+class Piece(NamedTuple):
+    """What an update steps: a run of the flat vector's entries, and what belongs to them.
+
+    Attributes
+    ----------
+    parameters
+        (size,) float32 or float64.
+    gradient
+        (size,) float64, that of the mean loss, clipped, with the L2 penalty's; an update may
+        overwrite it.
+    penalised
+        (size,) bool.
+    state
+        (slots, P) float64, of the whole vector; the piece's part of a row begins at `first`.
+    first
+        Where in the whole vector the piece begins.
+    """
+
+    parameters: np.ndarray
+    gradient: np.ndarray
+    penalised: np.ndarray
+    state: np.ndarray
+    first: int
 
 
 @lean_kernel
