@@ -76,21 +76,9 @@ def merge_bins(state: np.ndarray, other: np.ndarray) -> None:
 def add_scores(
     state: np.ndarray, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray
 ) -> int:
-    """Add rows to a state.
+    """Add rows to a state, (SIZE,) float64; scores, labels and weights, or none, are float32.
 
-    Parameters
-    ----------
-    state
-        (SIZE,) float64: the head, then `EACH` entries for each bin.
-    scores, labels
-        (rows,) float32.
-    weights
-        (rows,) float32, or empty.
-
-    Returns
-    -------
-    int
-        -1, or the first row whose score is NaN or whose label is neither 0 nor 1.
+    Returns -1, or the first row whose score is NaN or whose label is neither 0 nor 1.
     """
     bits = scores.view(np.uint32)
     weighted = weights.size > 0
@@ -157,10 +145,7 @@ def _values(state: np.ndarray) -> dict[str, Any]:
     if state[0] > 0 or not pairs > 0:
         return {"auc": None, "auc_error": None}
     rounding = 4 * (state[1] + BINS) * np.finfo(np.float64).eps
-    return {
-        "auc": float(right / pairs),
-        "auc_error": float(0.5 * unknown / pairs + rounding),
-    }
+    return {"auc": float(right / pairs), "auc_error": float(0.5 * unknown / pairs + rounding)}
 
 
-AUC = Metric(("auc", "auc_error"), _size, _update, merge_bins, _values, lambda outputs: 8 * SIZE)
+AUC = Metric(("auc", "auc_error"), _size, _update, _values, lambda outputs: 8 * SIZE, merge_bins)

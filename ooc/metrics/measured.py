@@ -84,12 +84,10 @@ def measured(
     >>> measured(1.7, 3, none, found).correct
     2.0
     """
-    weight = float(weights.sum(dtype=np.float64)) if weights.size else float(rows)
-    correct = float("nan")
+    weight, correct = float(weights.sum(dtype=np.float64)) if weights.size else float(rows), np.nan
     if isinstance(answers, Labels):
         right = answers.predicted == answers.labels
-        chosen = weights[right] if weights.size else right
-        correct = float(chosen.sum(dtype=np.float64))
+        correct = float((weights[right] if weights.size else right).sum(dtype=np.float64))
     return Measured(loss, weight, correct, rows, answers)
 
 

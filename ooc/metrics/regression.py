@@ -49,17 +49,9 @@ def batch_sums(
 ) -> int:
     """Replace `sums`, (1 + 4 T,) float64, by those of a batch.
 
-    Parameters
-    ----------
-    predictions, targets
-        (rows, T) float32 and float64.
-    weights
-        (rows,) float32, or empty. A negative one makes the sum of weights NaN.
-
-    Returns
-    -------
-    int
-        -1, or the first row with a number that is not finite.
+    Predictions and targets are (rows, T), float32 and float64, weights (rows,) float32 or empty; a
+    negative one makes the sum of weights NaN. Returns -1, or the first row with a number that is
+    not finite.
     """
     rows, outputs = targets.shape
     total = 0.0
@@ -132,7 +124,7 @@ REGRESSION = Metric(
     ("r2", "mean_absolute_error", "root_mean_squared_error"),
     _size,
     _update,
-    merge_sums,
     _values,
     lambda outputs: 2 * 8 * (HEAD + EACH * outputs),
+    merge_sums,
 )
