@@ -150,11 +150,6 @@ def lbfgs(
     ------
     InputError
         If anything is given that it cannot use: a rate, a schedule, clipping or an L1 penalty.
-
-    Examples
-    --------
-    >>> lbfgs(l2=1e-3).full.memory
-    10
     """
     return _line_search("lbfgs", lr, common, LBFGS, tolerance, kept, memory)
 
@@ -173,11 +168,6 @@ def cg(
     ----------
     lr, tolerance, kept
         See `lbfgs`.
-
-    Examples
-    --------
-    >>> cg(tolerance=1e-4).full.tolerance
-    0.0001
     """
     return _line_search("cg", lr, common, CG, tolerance, kept, memory=0)
 
@@ -200,11 +190,6 @@ def hybrid(
         Adam's rate; None: from a short range test.
     tolerance, kept, memory
         See `lbfgs`.
-
-    Examples
-    --------
-    >>> hybrid(0.01).optimizer.name
-    'adam'
     """
     l2 = _smooth_penalty("hybrid", common)
     schedule = common.get("schedule") or UNCHANGED

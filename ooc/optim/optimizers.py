@@ -59,13 +59,7 @@ def update_sgd(piece: Piece, settings: np.ndarray, rate: float, step: int) -> in
 
 
 def sgd(lr: float | None = None, **common: Unpack[Common]) -> Optimizer:
-    """Stochastic gradient descent (Robbins and Monro 1951): ``w -= lr * gradient``.
-
-    Examples
-    --------
-    >>> sgd(0.1, l2=0.01).rate
-    0.1
-    """
+    """Stochastic gradient descent (Robbins and Monro 1951): ``w -= lr * gradient``."""
     return Optimizer("sgd", update_sgd, lr, reach=1.0, **common)
 
 
@@ -81,13 +75,7 @@ def update_momentum(piece: Piece, settings: np.ndarray, rate: float, step: int) 
 
 
 def momentum(lr: float | None = None, momentum: float = 0.9, **common: Unpack[Common]) -> Optimizer:
-    """Heavy ball (Polyak 1964): ``v = momentum * v + gradient; w -= lr * v``.
-
-    Examples
-    --------
-    >>> momentum(0.1).slots
-    1
-    """
+    """Heavy ball (Polyak 1964): ``v = momentum * v + gradient; w -= lr * v``."""
     return _with_velocity("momentum", update_momentum, lr, momentum, common)
 
 
@@ -107,11 +95,6 @@ def nesterov(lr: float | None = None, momentum: float = 0.9, **common: Unpack[Co
 
     ``v = momentum * v + gradient; w -= lr * (gradient + momentum * v)``: w is the point looked
     ahead to, where gradients are taken.
-
-    Examples
-    --------
-    >>> nesterov(0.1, momentum=0.8).constants
-    (0.8,)
     """
     return _with_velocity("nesterov", update_nesterov, lr, momentum, common)
 
@@ -131,11 +114,6 @@ def adagrad(lr: float | None = None, epsilon: float = 1e-10, **common: Unpack[Co
     """AdaGrad (Duchi, Hazan and Singer 2011), its diagonal form.
 
     ``s += gradient**2; w -= lr * gradient / (sqrt(s) + epsilon)``
-
-    Examples
-    --------
-    >>> adagrad(0.1).constants
-    (1e-10,)
     """
     constants = (positive("epsilon", epsilon),)
     return Optimizer("adagrad", update_adagrad, lr, constants, 1, **common)
@@ -158,11 +136,6 @@ def rmsprop(
     """RMSProp (Tieleman and Hinton 2012), not centred; `beta` is PyTorch's ``alpha``.
 
     ``s = beta * s + (1 - beta) * gradient**2; w -= lr * gradient / (sqrt(s) + epsilon)``
-
-    Examples
-    --------
-    >>> rmsprop(0.001).slots
-    1
     """
     constants = (fraction("beta", beta), positive("epsilon", epsilon))
     return Optimizer("rmsprop", update_rmsprop, lr, constants, 1, **common)
@@ -191,13 +164,7 @@ def adam(
     epsilon: float = 1e-8,
     **common: Unpack[Common],
 ) -> Optimizer:
-    """Adam (Kingma and Ba 2015, algorithm 1, with bias correction).
-
-    Examples
-    --------
-    >>> adam(0.001).constants
-    (0.9, 0.999, 1e-08)
-    """
+    """Adam (Kingma and Ba 2015, algorithm 1, with bias correction)."""
     constants = _adam_constants(beta1, beta2, epsilon)
     return Optimizer("adam", update_adam, lr, constants, 2, **common)
 
@@ -214,11 +181,6 @@ def adamw(
 
     ``w *= 1 - lr * weight_decay`` for what is penalised, then Adam's step. It is no penalty of
     the loss; the penalty `l2` goes through Adam's moments, as in `adam`.
-
-    Examples
-    --------
-    >>> adamw(0.001, weight_decay=0.1).constants
-    (0.9, 0.999, 1e-08, 0.1)
     """
     constants = (*_adam_constants(beta1, beta2, epsilon), float(weight_decay))
     return Optimizer("adamw", update_adam, lr, constants, 2, decay=constants[3], **common)

@@ -95,13 +95,7 @@ class Schedule:
 
 
 def constant(*, warmup: int = 0) -> Schedule:
-    """Keep the learning rate.
-
-    Examples
-    --------
-    >>> constant(warmup=4).warmup
-    4
-    """
+    """Keep the learning rate."""
     return Schedule("constant", warmup=warmup)
 
 
@@ -111,13 +105,7 @@ def inverse_scaling_rule(decay_steps: float, power: float, step: float) -> float
 
 
 def inverse_scaling(decay_steps: float, power: float = 0.5, *, warmup: int = 0) -> Schedule:
-    """Multiply by ``(1 + step / decay_steps) ** -power`` (Robbins and Monro 1951: power 1).
-
-    Examples
-    --------
-    >>> inverse_scaling(100).constants
-    (100.0, 0.5)
-    """
+    """Multiply by ``(1 + step / decay_steps) ** -power`` (Robbins and Monro 1951: power 1)."""
     for name, value in (("decay_steps", decay_steps), ("power", power)):
         if not 0 < value < math.inf:
             raise InputError(f"{name} must be a positive finite number, not {value}")
@@ -126,18 +114,12 @@ def inverse_scaling(decay_steps: float, power: float = 0.5, *, warmup: int = 0) 
 
 
 def step_rule(every: float, factor: float, step: float) -> float:
-    """Return the factor once more for each `every` steps."""
+    """Return ``factor ** floor(step / every)``."""
     return factor ** math.floor(step / every)
 
 
 def staircase(every: int, factor: float = 0.1, *, warmup: int = 0) -> Schedule:
-    """Multiply by `factor` once more after `every` steps; "step" in the table.
-
-    Examples
-    --------
-    >>> staircase(1000, factor=0.5).constants
-    (1000.0, 0.5)
-    """
+    """Multiply by `factor` once more after `every` steps; "step" in the table."""
     constants = (float(whole("every", every, 1)), _lowering("factor", factor))
     return Schedule("step", step_rule, constants, warmup)
 
@@ -171,13 +153,7 @@ def cosine(steps: int | None = None, floor: float = 0.0, *, warmup: int = 0) -> 
 
 
 def plateau(factor: float = 0.5, patience: int = 2, *, warmup: int = 0) -> Schedule:
-    """Multiply by `factor` each time `patience` evaluations in a row brought no new best loss.
-
-    Examples
-    --------
-    >>> plateau().constants
-    (0.5, 2.0)
-    """
+    """Multiply by `factor` each time `patience` evaluations in a row brought no new best loss."""
     constants = (_lowering("factor", factor), float(whole("patience", patience, 1)))
     return Schedule("plateau", None, constants, warmup)
 

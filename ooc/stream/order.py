@@ -14,6 +14,7 @@ from ooc.core.compiler import exact_kernel, kernel_for
 from ooc.core.errors import InputError
 from ooc.core.hashing import GOLDEN, mix
 from ooc.core.random_keys import Purpose, key
+from ooc.optim.named import entry_of
 from ooc.stream.draws import Draws, draw_places
 
 # Swap-or-not mixes N items in a few times log2(N) rounds; 96 serve up to 2**32 blocks.
@@ -118,9 +119,7 @@ class Order:
     draws: Draws | None = None
 
     def __post_init__(self) -> None:
-        if self.shuffle not in SHUFFLES:
-            known = ", ".join(SHUFFLES)
-            raise InputError(f"no shuffle is called {self.shuffle!r}; choose one of: {known}")
+        entry_of("shuffle", SHUFFLES, self.shuffle)
         if self.lanes < 1 or self.blocks_per_window % self.lanes:
             raise InputError(
                 f"a window of {self.blocks_per_window} blocks cannot be shared by {self.lanes} "
@@ -188,11 +187,9 @@ class Order:
             return
         blocks = self.window_blocks(epoch, window)
         if self.subset is not None:
-            lane_of = np.searchsorted(self.subset.blocks, blocks) % self.lanes
-        else:
-            lane_of = blocks % self.lanes
+            blocks = np.searchsorted(self.subset.blocks, blocks)
         # Only the last block may be shorter.
-        lane_of_row = np.repeat(lane_of, self.block_rows)[: out.size]
+        lane_of_row = np.repeat(blocks % self.lanes, self.block_rows)[: out.size]
         lanes = [np.flatnonzero(lane_of_row == lane) for lane in range(self.lanes)]
         interleave(
             [self.lane_rows(epoch, window, lane, rows) for lane, rows in enumerate(lanes)], out
