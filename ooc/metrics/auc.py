@@ -52,13 +52,7 @@ def rank_of(bits):  # type: ignore[no-untyped-def]
 
 @exact_kernel
 def common_score(a: float, b: float) -> float:
-    """Return what a bin has seen of two marks, each none, several, or a single score.
-
-    Examples
-    --------
-    >>> common_score(5.0, 5.0), common_score(NO_SCORE, 5.0), common_score(5.0, 6.0)
-    (5.0, 5.0, -1.0)
-    """
+    """Return what a bin has seen of two marks, each none, several, or a single score."""
     if a == b or b == NO_SCORE:
         return a
     return b if a == NO_SCORE else SEVERAL

@@ -19,6 +19,7 @@ from ooc.optim.named import entry_of
 from ooc.optim.numbers import whole
 
 RULE = types.float64(types.float64, types.float64, types.float64)
+Rule = Callable[[float, float, float], float]
 call_rule = by_address(lambda given: RULE)
 
 
@@ -47,9 +48,7 @@ class Schedule:
     """
 
     name: str
-    rule: Callable[[float, float, float], float] | None = field(
-        default=None, repr=False, compare=False
-    )
+    rule: Rule | None = field(default=None, repr=False, compare=False)
     constants: tuple[float, ...] = ()
     warmup: int = 0
     spans_run: bool = False
@@ -71,13 +70,7 @@ class Schedule:
         return replace(self, constants=(steps, *self.constants[1:]), spans_run=False)
 
     def known_constants(self) -> tuple[float, ...]:
-        """Return the constants, as the compiled `rate_factor` takes them.
-
-        Raises
-        ------
-        InputError
-            If the schedule is to span a run, and `for_steps` was not told of which length.
-        """
+        """Return the constants; refuse if `for_steps` was to tell the length of a run first."""
         if self.spans_run:
             raise InputError(
                 f"{self.name} is to span the run, but the run's steps are not known; "
@@ -213,17 +206,12 @@ def plateau_factor(schedule: Schedule, losses: Sequence[float]) -> float:
 
 
 def schedule_from_config(config: Mapping[str, Any]) -> Schedule:
-    """Make a schedule from its fields by name, also after a way through JSON.
+    """Make a schedule from what its `to_config` returned, also after a way through JSON.
 
     Raises
     ------
     InputError
-        If there is no such schedule, or what is said of it is not what it says of itself.
-
-    Examples
-    --------
-    >>> schedule_from_config(cosine(10).to_config()) == cosine(10)
-    True
+        If there is no such schedule, or it does not take what is said of it.
     """
     name = config.get("name") if isinstance(config, Mapping) else config
     make = entry_of("schedule", SCHEDULES, name)
