@@ -37,14 +37,7 @@ _SIGN, _ALL = np.uint32(0x80000000), np.uint32(0xFFFFFFFF)
 
 @exact_kernel
 def rank_of(bits):  # type: ignore[no-untyped-def]
-    """Return a uint32 in the order of the float32 whose bits these are; zero has one, not two.
-
-    Examples
-    --------
-    >>> numbers = np.float32([-np.inf, -1.5, -1e-40, -0.0, 0.0, 1e-45, 2.0, np.inf])
-    >>> [int(rank_of(bits)) - 2**31 for bits in numbers.view(np.uint32)]
-    [-2139095041, -1069547521, -71363, 0, 0, 1, 1073741824, 2139095040]
-    """
+    """Return a uint32 in the order of the float32 whose bits these are; zero has one, not two."""
     if bits == _SIGN:
         return _SIGN
     return np.uint32(bits ^ _ALL) if bits & _SIGN else np.uint32(bits | _SIGN)

@@ -22,15 +22,7 @@ HEAD, EACH = 1, 4
 
 
 def merge_sums(state: np.ndarray, other: np.ndarray) -> None:
-    """Add the sums of other rows to a state, (1 + 4 T,) float64.
-
-    Examples
-    --------
-    >>> state, one_row = np.array([1, 1, 0, 0.5, 0.5]), np.array([1, 3, 0, 1, 1.0])
-    >>> merge_sums(state, one_row)
-    >>> state.tolist()
-    [2.0, 2.0, 2.0, 1.5, 1.5]
-    """
+    """Add the sums of other rows to a state, (1 + 4 T,) float64."""
     before, more = state[0], other[0]
     if before == 0.0:
         state[:] = other

@@ -30,12 +30,6 @@ class Method:
         Takes steps on mini-batches; None where there are none.
     full
         Is told the gradient over all rows, in the end; None where nothing is.
-
-    Examples
-    --------
-    >>> from ooc.optim import sgd
-    >>> as_method(sgd(0.1)).passes(None), lbfgs().passes(None)
-    (1, 100)
     """
 
     name: str
@@ -208,11 +202,6 @@ def method_from_config(config: Mapping[str, Any]) -> Method:
     ------
     InputError
         If there is no such method, or it does not take what is said of it.
-
-    Examples
-    --------
-    >>> method_from_config(lbfgs(memory=5).to_config()) == lbfgs(memory=5)
-    True
     """
     given, name = dict(config), config.get("name")
     if name not in FULL_GRADIENT:

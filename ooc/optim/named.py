@@ -28,17 +28,12 @@ def make_named(
 ) -> Made:
     """Make what a text names, with the numbers that follow its name.
 
-    Parameters
-    ----------
-    what
-        What the table holds, for messages.
-    first, settings
-        What the entry takes before its numbers, and after them.
+    The entry takes `first` before its numbers, and `settings` after them.
 
     Raises
     ------
     InputError
-        If there is no such entry, or it cannot be made from such numbers.
+        If there is no such entry, or it cannot be made from such numbers: it tells `what` it is.
 
     Examples
     --------

@@ -208,15 +208,6 @@ def averaged(lr: float | None = None, start: int = 0, **common: Unpack[Common]) 
     The iterates are those of `sgd`. The average takes every iterate from step `start` on, counted
     from 0; let the first transient die away before it. With an L1 penalty an entry of the average
     is zero where it was in every iterate averaged.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> optimizer, w, state = averaged(1.0), np.zeros(1, np.float32), np.zeros((1, 1))
-    >>> for step, gradient in enumerate([-1.0, -2.0, 1.0]):
-    ...     optimizer.update(w, np.array([gradient]), state, step)
-    >>> w.tolist(), optimizer.solution(w, state).tolist()
-    ([2.0], [2.0])
     """
     if not (start >= 0 and float(start).is_integer()):
         raise InputError(f"start must be a step's number, 0 or more, not {start}; try start=0")
@@ -245,11 +236,6 @@ def optimizer_from_config(config: Mapping[str, Any]) -> Optimizer:
     ------
     InputError
         If there is no such optimizer, or what is said of it is not what it says of itself.
-
-    Examples
-    --------
-    >>> optimizer_from_config(adam(0.01, l1=0.1).to_config()) == adam(0.01, l1=0.1)
-    True
     """
     name, given = config.get("name"), dict(config)
     make = entry_of("optimizer", OPTIMIZERS, name)

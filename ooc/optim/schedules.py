@@ -57,13 +57,7 @@ class Schedule:
         whole("warmup", self.warmup, 0)
 
     def for_steps(self, total: int) -> "Schedule":
-        """Return the schedule for a run of this many steps, where it was to span the run.
-
-        Examples
-        --------
-        >>> cosine(warmup=100).for_steps(1000).constants
-        (900.0, 0.0)
-        """
+        """Return the schedule for a run of this many steps, where it was to span the run."""
         if not self.spans_run:
             return self
         steps = float(max(total - self.warmup, 1))
@@ -131,12 +125,6 @@ def cosine(steps: int | None = None, floor: float = 0.0, *, warmup: int = 0) -> 
         After so many, warm-up not counted, the floor is kept. None: what is left of the run.
     floor
         Lowest factor, between 0 and 1.
-
-    Examples
-    --------
-    >>> schedule = cosine(100)
-    >>> [round(rate_factor(schedule.address(), 0, 100.0, 0.0, s), 6) for s in (0, 50, 200)]
-    [1.0, 0.5, 0.0]
     """
     if not 0 <= floor <= 1:
         raise InputError(f"floor must be between 0 and 1, not {floor}; try floor=0")
@@ -169,11 +157,6 @@ def rate_factor(
     """Return what the learning rate is multiplied with at a step, counted from 0.
 
     `rule` is an address, or 0 for a factor of 1.
-
-    Examples
-    --------
-    >>> rate_factor(staircase(10, factor=0.5).address(), 0, 10.0, 0.5, 25)
-    0.25
     """
     if step < warmup:
         return (step + 1.0) / warmup
@@ -187,11 +170,6 @@ def plateau_factor(schedule: Schedule, losses: Sequence[float]) -> float:
 
     A function of the list alone, so that a resumed run finds the same rate. NaN is no new best.
     For any schedule but "plateau" it is 1.
-
-    Examples
-    --------
-    >>> plateau_factor(plateau(0.5, patience=2), [3.0, 2.0, 2.5, 2.0, 1.0])
-    0.5
     """
     if schedule.name != "plateau":
         return 1.0

@@ -45,15 +45,7 @@ class Piece(NamedTuple):
 
 @lean_kernel
 def rate_at(settings: np.ndarray, step: int) -> float:
-    """Return the learning rate of a step, counted from 0.
-
-    Examples
-    --------
-    >>> settings = np.zeros(SETTINGS)
-    >>> settings[RATE], settings[FACTOR], settings[HEAT], settings[WARMUP] = 0.5, 1.0, 1.0, 4
-    >>> rate_at(settings, 0), rate_at(settings, 9)
-    (0.125, 0.5)
-    """
+    """Return the learning rate of a step, counted from 0."""
     rule, warmup = np.int64(settings[SCHEDULE]), np.int64(settings[WARMUP])
     factor = rate_factor(rule, warmup, settings[FIRST], settings[SECOND], step)
     return settings[RATE] * settings[FACTOR] * settings[HEAT] * factor

@@ -77,11 +77,6 @@ def pairs_in_window(blocks: Sequence[int], batches: Sequence[int]) -> PairCount:
 
     Given are the rows of each block and of each batch's part in the window. The moments are those
     of the random intersection of two graphs (Barton and David, 1966), both made of cliques.
-
-    Examples
-    --------
-    >>> pairs_in_window([2, 2], [2, 2])  # of 3 pairings one gives 2 pairs, two give none
-    PairCount(mean=0.6666666666666666, deviation=0.9428090415820634)
     """
     rows = sum(blocks)
     if rows < 2:

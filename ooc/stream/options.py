@@ -106,13 +106,7 @@ class StreamOptions:
         return self.window if isinstance(self.window, int) else None
 
     def to_config(self) -> dict[str, Any]:
-        """Return the options on which a run's bits depend, JSON-ready.
-
-        Examples
-        --------
-        >>> "seed" in StreamOptions().to_config(), "readers" in StreamOptions().to_config()
-        (True, False)
-        """
+        """Return the options on which a run's bits depend, JSON-ready."""
         kept = [each.name for each in fields(self) if each.metadata["bits"]]
         return {name: getattr(self, name) for name in kept}
 
@@ -123,13 +117,7 @@ NAMES = tuple(each.name for each in fields(StreamOptions))
 def make_stream(
     stream: StreamOptions | None, options: Mapping[str, Any], known: tuple[str, ...] = NAMES
 ) -> StreamOptions:
-    """Return options of the stream with some of them replaced; refuse those that are not known.
-
-    Examples
-    --------
-    >>> make_stream(None, {"seed": 3}).seed
-    3
-    """
+    """Return options of the stream with some of them replaced; refuse those that are not known."""
     for name in options:
         if name not in known:
             raise InputError(

@@ -285,15 +285,7 @@ class Order:
 
 
 def interleave(parts: Sequence[np.ndarray], out: np.ndarray) -> None:
-    """Fill `out` with an entry of each part in turn; longer parts go on when others have ended.
-
-    Examples
-    --------
-    >>> out = np.empty(5, int)
-    >>> interleave([np.array([1, 2, 3]), np.array([10, 20])], out)
-    >>> out.tolist()
-    [1, 10, 2, 20, 3]
-    """
+    """Fill `out` with an entry of each part in turn; longer parts go on when others have ended."""
     place, done = 0, 0
     left = [part for part in parts if len(part)]
     while left:

@@ -138,10 +138,8 @@ def make_plan(
     names
         Arrays that travel in the batches.
     stream
-        How they are read and mixed; a window of "auto" is as large as there is room for. Fewer
-        readers are used if they do not fit.
-    demand
-        What the run needs beside windows.
+        A window of "auto" is as large as there is room for; fewer readers are used if they do
+        not fit.
     transfers
         Whether blocks are read by other processes, so that one more window is on its way.
 
@@ -254,13 +252,10 @@ def _check_sizes(batch_size: int, rows: int, stream: StreamOptions, blocks: int)
 def _block_rows(
     specs: Sequence[ArraySpec], rows: int, chunk_rows: int, row_bytes: int, window_bytes: int
 ) -> int:
-    """Choose the rows of a block: one chunk of the features, or a few.
-
-    A block is doubled while it is too small to be read well, or while other arrays with longer
-    chunks make reading it decode much that is not used, and as long as a window still holds
-    many blocks.
-    """
+    """Choose the rows of a block: one chunk of the features, or a few."""
     block_rows = chunk_rows
+    # A block is doubled while it is too small to be read well, or while other arrays with longer
+    # chunks make reading it decode much that is not used, and while a window holds many blocks.
     while block_rows < rows:
         small = block_rows * row_bytes < SMALLEST_BLOCK
         wasteful = _amplification(specs, block_rows, rows) > MOST_AMPLIFICATION
