@@ -86,13 +86,7 @@ def add_scores(
 
 @exact_kernel
 def count_pairs(bins: np.ndarray) -> tuple[float, float, float]:
-    """Return weights of pairs: right ones and half of those in one bin, unknown ones, all.
-
-    Examples
-    --------
-    >>> count_pairs(np.array([[2.0, 1.0, SEVERAL], [0.0, 0.0, NO_SCORE], [1.0, 3.0, 77.0]]))
-    (8.5, 2.0, 12.0)
-    """
+    """Return weights of pairs: right ones and half of those in one bin, unknown ones, all."""
     below, above, right, unknown = 0.0, 0.0, 0.0, 0.0
     for b in range(bins.shape[0]):
         same = bins[b, 1] * bins[b, 0]

@@ -11,13 +11,7 @@ Made = TypeVar("Made")
 
 
 def entry_of(what: str, table: Mapping[str, Entry], name: Any) -> Entry:
-    """Return the entry of a table that has this name.
-
-    Raises
-    ------
-    InputError
-        If there is none: it tells `what` the table holds, and all names.
-    """
+    """Return the entry of a table that has this name; refuse others, and tell all names."""
     if not isinstance(name, str) or name not in table:
         raise InputError(f"no {what} is called {name!r}; choose one of: {', '.join(table)}")
     return table[name]

@@ -10,9 +10,10 @@ import numpy as np
 from ooc.core.compiler import part
 from ooc.core.errors import InputError
 from ooc.optim.numbers import positive
+from ooc.optim.penalties import clip_scale
 from ooc.optim.schedules import UNCHANGED, Schedule, cosine
-from ooc.optim.settings import SETTINGS
-from ooc.optim.step import real_of, step_whole, update_of
+from ooc.optim.settings import SETTINGS, rate_at
+from ooc.optim.step import real_of, step_piece, update_of
 
 
 class Common(TypedDict, total=False):
@@ -168,8 +169,9 @@ class Optimizer:
         """Take one step in place; `step` counts from 0, and by default all is penalised."""
         if penalised is None:
             penalised = np.ones(parameters.size, np.bool_)
-        address = self.address(parameters.dtype)
-        step_whole(address, parameters, gradient, state, self.settings(), step, penalised)
+        address, settings = self.address(parameters.dtype), self.settings()
+        rate, scale = rate_at(settings, step), clip_scale(gradient, settings)
+        step_piece(address, parameters, gradient, state, settings, rate, step, penalised, 0, scale)
 
     def solution(self, parameters: np.ndarray, state: np.ndarray) -> np.ndarray:
         """Return what a run keeps: the average of iterates where the optimizer has one.

@@ -7,8 +7,8 @@ import numpy as np
 from numba import types
 
 from ooc.core.compiler import by_address, lean_kernel
-from ooc.optim.penalties import clip_scale, prepare
-from ooc.optim.settings import DECAY, L2, Piece, rate_at
+from ooc.optim.penalties import prepare
+from ooc.optim.settings import DECAY, L2, Piece
 
 _REALS = {"float32": types.float32, "float64": types.float64}
 
@@ -54,18 +54,3 @@ def step_piece(
     if scale != 1.0 or settings[L2] > 0 or kept != 1.0:
         prepare(piece, scale, settings[L2], kept)
     call_update(update, (piece, settings, rate, step))
-
-
-@lean_kernel
-def step_whole(
-    update: int,
-    parameters: np.ndarray,
-    gradient: np.ndarray,
-    state: np.ndarray,
-    settings: np.ndarray,
-    step: int,
-    penalised: np.ndarray,
-) -> None:
-    """Take a step with all parameters at once, clipping included."""
-    rate, scale, first = rate_at(settings, step), clip_scale(gradient, settings), int(np.int64(0))
-    step_piece(update, parameters, gradient, state, settings, rate, step, penalised, first, scale)

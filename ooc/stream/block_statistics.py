@@ -147,12 +147,10 @@ class _Sample:
         flat = np.concatenate(labels).reshape(-1)
         values = np.unique(flat)
         whole = self.dataset.arrays[name].dtype.kind in "iub"
-        if whole and len(values) <= MOST_CLASSES and labels[0].shape[1] == 1:
-            edges = values[:-1]
-            moments = [_moments((block == values).astype(np.float64)) for block in labels]
-        else:
-            edges = np.quantile(flat, np.linspace(0.1, 0.9, 9))
-            moments = [_moments(block) for block in labels]
+        by_class = whole and len(values) <= MOST_CLASSES and labels[0].shape[1] == 1
+        edges = values[:-1] if by_class else np.quantile(flat, np.linspace(0.1, 0.9, 9))
+        counted = [(block == values).astype(np.float64) if by_class else block for block in labels]
+        moments = [_moments(block) for block in counted]
         (column,) = self.columns([name], moments, joint=True)
         return column, tuple(edges.tolist())
 
@@ -165,12 +163,9 @@ class _Sample:
         share, center, variance = self._share(means, variances, weights, joint)
         error, count = np.zeros_like(share), len(weights)
         if 2 < count < self.blocks:
-            left_out = np.array(
-                [
-                    self._share(means[k], variances[k], weights[k], joint)[0]
-                    for k in ~np.eye(count, dtype=bool)
-                ]
-            )
+            others = ~np.eye(count, dtype=bool)
+            shares = [self._share(means[k], variances[k], weights[k], joint)[0] for k in others]
+            left_out = np.array(shares)
             error = np.sqrt((count - 1) * left_out.var(axis=0) * (1 - count / self.blocks))
         numbers = (center[: len(share)], variance, share, error, self.block_rows * share)
         rows = zip(*(each.tolist() for each in numbers), strict=True)

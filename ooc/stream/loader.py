@@ -248,8 +248,8 @@ class BatchAssembler:
             self._parts.append(picked)
             place += len(taken)
             self._have += len(taken)
-            ends_epoch = window.last and place == len(window.order)
             self.used_up = place == len(window.order)
+            ends_epoch = window.last and self.used_up
             if self._have == self.batch_size or ends_epoch:
                 yield self._finish(ends_epoch)
         if window.last and self._have:
