@@ -3,14 +3,12 @@
 L-BFGS and conjugate gradients are SciPy's own; `ooc.optim.methods` makes methods of them.
 """
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from ooc.core.errors import InputError
-from ooc.optim.numbers import positive, whole
+from ooc.optim.numbers import not_negative, positive, whole
 
 # SciPy's names of them.
 LBFGS, CG = "L-BFGS-B", "CG"
@@ -74,11 +72,6 @@ class FullGradient:
     in_units
         Whether parameters are measured in units that mini-batches told, see
         `ooc.engines.hybrid_engine`.
-
-    Raises
-    ------
-    InputError
-        If a number cannot be used.
     """
 
     minimiser: str
@@ -93,8 +86,7 @@ class FullGradient:
         least = {"kept": 8, "memory": 1 if self.minimiser == LBFGS else 0}
         for name, smallest in least.items():
             object.__setattr__(self, name, whole(name, getattr(self, name), smallest))
-        if not 0 <= self.l2 < math.inf:
-            raise InputError(f"l2 must be a finite number of at least 0, not {self.l2}")
+        not_negative("l2", self.l2)
 
     def units_rows(self, parameters: int) -> int:
         """Return the vectors of units: a matrix where there are few parameters."""

@@ -156,12 +156,8 @@ def cg(
 ) -> Method:
     """Nonlinear conjugate gradients on the streamed full gradient (SciPy's CG: Polak-Ribiere).
 
-    Each evaluation is one pass over the data; an iteration takes about two of them.
-
-    Parameters
-    ----------
-    lr, tolerance, kept
-        See `lbfgs`.
+    Each evaluation is one pass over the data; an iteration takes about two of them. `lbfgs` says
+    what its numbers are.
     """
     return _line_search("cg", lr, common, CG, tolerance, kept, memory=0)
 

@@ -12,6 +12,15 @@ def positive(name: str, value: float) -> float:
     return float(value)
 
 
+def not_negative(name: str, value: float) -> float:
+    """Return a finite number of at least 0, where 0 means that there is none of it."""
+    if not 0 <= value < math.inf:
+        raise InputError(
+            f"{name} must be a finite number of at least 0, not {value}; {name}=0 is none"
+        )
+    return value
+
+
 def fraction(name: str, value: float) -> float:
     """Return a number of at least 0 and below 1 as a float."""
     if not 0 <= value < 1:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ooc.core.compiler import part
 from ooc.core.errors import InputError
-from ooc.optim.numbers import positive
+from ooc.optim.numbers import not_negative, positive
 from ooc.optim.penalties import clip_scale
 from ooc.optim.schedules import UNCHANGED, Schedule, cosine
 from ooc.optim.settings import SETTINGS, rate_at
@@ -96,11 +96,8 @@ class Optimizer:
     def __post_init__(self) -> None:
         if self.rate is not None:
             object.__setattr__(self, "rate", positive("lr", self.rate))
-        for name, value in (("l2", self.l2), ("l1", self.l1), ("decay", self.decay)):
-            if not 0 <= value < math.inf:
-                raise InputError(
-                    f"{name} must be a finite number of at least 0, not {value}; {name}=0 is none"
-                )
+        for name in ("l2", "l1", "decay"):
+            not_negative(name, getattr(self, name))
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             raise InputError(
                 f"clip_norm must be a positive finite number, not {self.clip_norm}; "

@@ -128,10 +128,8 @@ def make_stream(
 
 def _blocks(window: int | str | None) -> int | str:
     """Return the window's blocks, "auto" or "fit"."""
-    if window is None:
-        return FIT
     if isinstance(window, str) and window.isdigit():
         return int(window)
     if isinstance(window, str) and window not in (AUTO, FIT):
         raise InputError(f'window is a number of blocks, "auto" or "fit", not {window!r}')
-    return window
+    return FIT if window is None else window

@@ -155,8 +155,7 @@ def make_plan(
     row_bytes = sum(spec.row_bytes for spec in specs)
     # Beside its values a row has its place in the order. Sides of a split keep a flag and, for a
     # moment, a key of each row; draws a weight, its sum and a place.
-    beside = 4 + (10 if dataset.selection is not None else 0) + (24 if sampled else 0)
-    slab_row_bytes = row_bytes + beside
+    slab_row_bytes = row_bytes + 4 + 10 * (dataset.selection is not None) + 24 * sampled
     fixed = {
         "reserved": RESERVED_BYTES,
         "batch": demand.batch_copies * batch_size * row_bytes,
