@@ -7,7 +7,7 @@ is made of the batches that come. All sums are float64 and have a fixed order.
 import numpy as np
 
 from ooc.core.compiler import exact_kernel, kernel
-from ooc.optim.settings import FIRST, SECOND
+from ooc.optim.settings import FIRST, SECOND, Piece
 
 # Columns of the levels: rows of a batch, the level that it is made of (-1: none), rows in the batch
 # at hand, and full batches so far.
@@ -18,30 +18,20 @@ SPREAD, SPREAD_SQUARED, SQUARED_NORM = range(3)
 ENTRIES = 7
 
 
-def note_gradient(
-    parameters: np.ndarray,
-    gradient: np.ndarray,
-    state: np.ndarray,
-    settings: np.ndarray,
-    rate: float,
-    step: int,
-    penalised: np.ndarray,
-    first: int,
-) -> int:
+def note_gradient(piece: Piece, settings: np.ndarray, rate: float, step: int) -> int:
     """Note the summed gradient of a batch, in place of a step with it.
 
     Parameters
     ----------
-    gradient
-        (P,), all of it: the loop that calls cuts no pieces.
-    state
-        (rows, P): for each of L levels a vector of sums over the batch at hand, then one of means;
-        a vector of sums over all rows; and, in the rest, what `levels_and_sums` returns.
+    piece
+        All of the gradient, (P,): the loop that calls cuts no pieces. State, (rows, P): for each
+        of L levels a vector of sums over the batch at hand, then one of means; a vector of sums
+        over all rows; and, in the rest, what `levels_and_sums` returns.
     settings
         ``settings[FIRST]`` is L; ``settings[SECOND]`` is above 0 where the batch is the shorter
         rest of an epoch, which completes nothing.
     """
-    count = np.int64(settings[FIRST])
+    state, gradient, count = piece.state, piece.gradient, np.int64(settings[FIRST])
     rest = state[2 * count + 1 :].reshape((state.shape[0] - 2 * count - 1) * state.shape[1])
     levels = rest[: 4 * count].reshape((count, 4))
     sums = rest[4 * count : ENTRIES * count].reshape((count, 3))

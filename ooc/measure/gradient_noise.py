@@ -14,7 +14,7 @@ from ooc.kernels import gradient_sums as kernels
 from ooc.models.contract import Model
 from ooc.models.declarations import arrays_of, dtype_of, kernel_of, prepare
 from ooc.optim import sgd
-from ooc.optim.settings import FIRST, SECOND, SETTINGS
+from ooc.optim.settings import FIRST, SECOND, SETTINGS, Piece
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
 from ooc.stream.options import StreamOptions, make_stream
@@ -238,6 +238,12 @@ class _Sums:
         self.partial, self.means = self.state[:count], self.state[count : 2 * count]
         self.total = self.state[2 * count]
 
+    def add(self, gradient: np.ndarray, is_rest: bool) -> None:
+        """Note the summed gradient of a batch, or of the shorter rest of an epoch."""
+        self.settings[SECOND], unused = float(is_rest), np.empty(0)
+        piece = Piece(unused, gradient, unused, self.state, 0)
+        kernels.note_gradient(piece, self.settings, 0.0, 0)
+
     def end_epoch(self) -> None:
         """Count the rows that completed no batch, and begin each batch anew."""
         self.total += self.partial[0]
@@ -266,10 +272,8 @@ def _visit(model: Model, parameters: np.ndarray, loader: Loader, epochs: int, su
                     f"{batch.rows.min()} to {batch.rows.max()} of {loader.dataset.path}; check "
                     "these rows and the parameters"
                 )
-            count, none = len(batch.rows), np.empty(0)
-            sums.settings[SECOND] = count < loader.plan.batch_size
-            total = gradient * count
-            kernels.note_gradient(none, total, sums.state, sums.settings, 0.0, 0, none, 0)
+            count = len(batch.rows)
+            sums.add(gradient * count, is_rest=count < loader.plan.batch_size)
         sums.end_epoch()
 
 

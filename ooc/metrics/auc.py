@@ -37,14 +37,7 @@ _SIGN, _ALL = np.uint32(0x80000000), np.uint32(0xFFFFFFFF)
 
 @exact_kernel
 def rank_of(bits):  # type: ignore[no-untyped-def]
-    """Return a uint32 in the order of the float32 whose bits these are; zero has one, not two.
-
-    Examples
-    --------
-    >>> numbers = np.float32([-np.inf, -1.5, -1e-40, -0.0, 0.0, 1e-45, 2.0, np.inf])
-    >>> [int(rank_of(bits)) - 2**31 for bits in numbers.view(np.uint32)]
-    [-2139095041, -1069547521, -71363, 0, 0, 1, 1073741824, 2139095040]
-    """
+    """Return a uint32 in the order of the float32 whose bits these are; zero has one, not two."""
     if bits == _SIGN:
         return _SIGN
     return np.uint32(bits ^ _ALL) if bits & _SIGN else np.uint32(bits | _SIGN)
@@ -52,13 +45,7 @@ def rank_of(bits):  # type: ignore[no-untyped-def]
 
 @exact_kernel
 def common_score(a: float, b: float) -> float:
-    """Return what a bin has seen of two marks, each none, several, or a single score.
-
-    Examples
-    --------
-    >>> common_score(5.0, 5.0), common_score(NO_SCORE, 5.0), common_score(5.0, 6.0)
-    (5.0, 5.0, -1.0)
-    """
+    """Return what a bin has seen of two marks, each none, several, or a single score."""
     if a == b or b == NO_SCORE:
         return a
     return b if a == NO_SCORE else SEVERAL
@@ -76,21 +63,9 @@ def merge_bins(state: np.ndarray, other: np.ndarray) -> None:
 def add_scores(
     state: np.ndarray, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray
 ) -> int:
-    """Add rows to a state.
+    """Add rows to a state, (SIZE,) float64; scores, labels and weights, or none, are float32.
 
-    Parameters
-    ----------
-    state
-        (SIZE,) float64: the head, then `EACH` entries for each bin.
-    scores, labels
-        (rows,) float32.
-    weights
-        (rows,) float32, or empty.
-
-    Returns
-    -------
-    int
-        -1, or the first row whose score is NaN or whose label is neither 0 nor 1.
+    Returns -1, or the first row whose score is NaN or whose label is neither 0 nor 1.
     """
     bits = scores.view(np.uint32)
     weighted = weights.size > 0
@@ -111,13 +86,7 @@ def add_scores(
 
 @exact_kernel
 def count_pairs(bins: np.ndarray) -> tuple[float, float, float]:
-    """Return weights of pairs: right ones and half of those in one bin, unknown ones, all.
-
-    Examples
-    --------
-    >>> count_pairs(np.array([[2.0, 1.0, SEVERAL], [0.0, 0.0, NO_SCORE], [1.0, 3.0, 77.0]]))
-    (8.5, 2.0, 12.0)
-    """
+    """Return weights of pairs: right ones and half of those in one bin, unknown ones, all."""
     below, above, right, unknown = 0.0, 0.0, 0.0, 0.0
     for b in range(bins.shape[0]):
         same = bins[b, 1] * bins[b, 0]
@@ -157,10 +126,7 @@ def _values(state: np.ndarray) -> dict[str, Any]:
     if state[0] > 0 or not pairs > 0:
         return {"auc": None, "auc_error": None}
     rounding = 4 * (state[1] + BINS) * np.finfo(np.float64).eps
-    return {
-        "auc": float(right / pairs),
-        "auc_error": float(0.5 * unknown / pairs + rounding),
-    }
+    return {"auc": float(right / pairs), "auc_error": float(0.5 * unknown / pairs + rounding)}
 
 
-AUC = Metric(("auc", "auc_error"), _size, _update, merge_bins, _values, lambda outputs: 8 * SIZE)
+AUC = Metric(("auc", "auc_error"), _size, _update, _values, lambda outputs: 8 * SIZE, merge_bins)

@@ -9,6 +9,11 @@ import numpy as np
 from ooc.metrics.measured import Measured
 
 
+def add(state: np.ndarray, other: np.ndarray) -> None:
+    """Merge states that are sums."""
+    state += other
+
+
 @dataclass(frozen=True)
 class Metric:
     """One metric, or a few that share a state.
@@ -24,23 +29,18 @@ class Metric:
         Entries of the state for batches such as this one; 0 where the metric is not for them.
     update
         Adds a batch to a state, in place. Raises `DataError` for answers that cannot be counted.
-    merge
-        Adds another state, of other rows, to a state, in place. Sums of whole weights are the same
-        to the last bit in any order of batches and merging, other sums to rounding.
     values
         State -> a value for each key, JSON-ready; None where it is not defined.
     most_bytes
         Outputs of a row -> bytes that the state and an update hold at most.
+    merge
+        Adds another state, of other rows, to a state, in place. Sums of whole weights are the same
+        to the last bit in any order of batches and merging, other sums to rounding.
     """
 
     keys: tuple[str, ...]
     size: Callable[[Measured], int]
     update: Callable[[np.ndarray, Measured], None]
-    merge: Callable[[np.ndarray, np.ndarray], None]
     values: Callable[[np.ndarray], dict[str, Any]]
     most_bytes: Callable[[int], int]
-
-
-def add(state: np.ndarray, other: np.ndarray) -> None:
-    """Merge states that are sums."""
-    state += other
+    merge: Callable[[np.ndarray, np.ndarray], None] = add

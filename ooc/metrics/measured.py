@@ -39,7 +39,7 @@ class Numbers:
     predictions, targets
         (rows, T) float32 and float64.
     weights
-        (rows,) float32, or empty where every row counts as one.
+        See `Labels`.
     """
 
     predictions: np.ndarray
@@ -75,21 +75,11 @@ class Measured:
 def measured(
     loss: float, rows: int, weights: np.ndarray, answers: Labels | Numbers | None
 ) -> Measured:
-    """Add up weights and right answers beside a summed loss.
-
-    Examples
-    --------
-    >>> labels, none = np.float32([0, 1, 1]), np.empty(0, np.float32)
-    >>> found = label_answers(np.float32([[-2], [1], [-1]]), labels, none)
-    >>> measured(1.7, 3, none, found).correct
-    2.0
-    """
-    weight = float(weights.sum(dtype=np.float64)) if weights.size else float(rows)
-    correct = float("nan")
+    """Add up weights, (rows,) or empty, and right answers beside a summed loss."""
+    weight, correct = float(weights.sum(dtype=np.float64)) if weights.size else float(rows), np.nan
     if isinstance(answers, Labels):
         right = answers.predicted == answers.labels
-        chosen = weights[right] if weights.size else right
-        correct = float(chosen.sum(dtype=np.float64))
+        correct = float((weights[right] if weights.size else right).sum(dtype=np.float64))
     return Measured(loss, weight, correct, rows, answers)
 
 

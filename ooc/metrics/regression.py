@@ -22,15 +22,7 @@ HEAD, EACH = 1, 4
 
 
 def merge_sums(state: np.ndarray, other: np.ndarray) -> None:
-    """Add the sums of other rows to a state, (1 + 4 T,) float64.
-
-    Examples
-    --------
-    >>> state, one_row = np.array([1, 1, 0, 0.5, 0.5]), np.array([1, 3, 0, 1, 1.0])
-    >>> merge_sums(state, one_row)
-    >>> state.tolist()
-    [2.0, 2.0, 2.0, 1.5, 1.5]
-    """
+    """Add the sums of other rows to a state, (1 + 4 T,) float64."""
     before, more = state[0], other[0]
     if before == 0.0:
         state[:] = other
@@ -49,17 +41,9 @@ def batch_sums(
 ) -> int:
     """Replace `sums`, (1 + 4 T,) float64, by those of a batch.
 
-    Parameters
-    ----------
-    predictions, targets
-        (rows, T) float32 and float64.
-    weights
-        (rows,) float32, or empty. A negative one makes the sum of weights NaN.
-
-    Returns
-    -------
-    int
-        -1, or the first row with a number that is not finite.
+    Predictions and targets are (rows, T), float32 and float64, weights (rows,) float32 or empty; a
+    negative one makes the sum of weights NaN. Returns -1, or the first row with a number that is
+    not finite.
     """
     rows, outputs = targets.shape
     total = 0.0
@@ -132,7 +116,7 @@ REGRESSION = Metric(
     ("r2", "mean_absolute_error", "root_mean_squared_error"),
     _size,
     _update,
-    merge_sums,
     _values,
     lambda outputs: 2 * 8 * (HEAD + EACH * outputs),
+    merge_sums,
 )

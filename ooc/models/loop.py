@@ -26,7 +26,7 @@ from ooc.models.declarations import (
     phases_of,
     terms_of,
 )
-from ooc.optim.settings import SETTINGS
+from ooc.optim.settings import SETTINGS, Piece
 from ooc.optim.step import real_of, update_of
 
 # Parameters that are updated as one piece: with their moments they stay in a core's cache.
@@ -250,16 +250,7 @@ def turns_of(steps: Sequence[int]) -> np.ndarray:
     )
 
 
-def update_nothing(
-    parameters: np.ndarray,
-    gradient: np.ndarray,
-    state: np.ndarray,
-    settings: np.ndarray,
-    rate: float,
-    step: int,
-    penalised: np.ndarray,
-    first: int,
-) -> int:
+def update_nothing(piece: Piece, settings: np.ndarray, rate: float, step: int) -> int:
     """Leave the parameters as they are: what is wanted is the gradient."""
     return 0
 

@@ -3,14 +3,12 @@
 L-BFGS and conjugate gradients are SciPy's own; `ooc.optim.methods` makes methods of them.
 """
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from ooc.core.errors import InputError
-from ooc.optim.optimizer import positive
+from ooc.optim.numbers import not_negative, positive, whole
 
 # SciPy's names of them.
 LBFGS, CG = "L-BFGS-B", "CG"
@@ -27,23 +25,22 @@ HEAD = 16
 
 
 class Record(NamedTuple):
-    """What a full-gradient method was told so far: views of one descent's state.
+    """What a full-gradient method was told so far: float64 views of one descent's state.
 
     Attributes
     ----------
     start
-        (P,) float64, where this round began; before that, the average of a hybrid's iterates.
+        (P,), where this round began; before that, the average of a hybrid's iterates.
     total
-        (P,) float64, gradient of the pass at hand, summed over its rows; before that, a gradient
-        that a hybrid subtracts from the next.
+        (P,), gradient of the pass at hand, summed over its rows; before that, a gradient that a
+        hybrid subtracts from the next.
     units
-        What a hybrid's second part measures parameters in, float64: (P, P), or (P,) where there
-        are many; None for the others.
+        What a hybrid's second part measures parameters in: (P, P), or (P,) where there are many.
     gradients, values, losses
-        (R, P), (R,) and (R,) float64: gradient and objective of each evaluation, penalty included,
-        and the loss without it.
+        (R, P), (R,) and (R,): gradient and objective of each evaluation, penalty included, and
+        the loss without it.
     head
-        (HEAD,) float64, counts, see above.
+        (HEAD,), counts, see above.
     """
 
     start: np.ndarray
@@ -75,11 +72,6 @@ class FullGradient:
     in_units
         Whether parameters are measured in units that mini-batches told, see
         `ooc.engines.hybrid_engine`.
-
-    Raises
-    ------
-    InputError
-        If a number cannot be used.
     """
 
     minimiser: str
@@ -93,14 +85,8 @@ class FullGradient:
         positive("tolerance", self.tolerance)
         least = {"kept": 8, "memory": 1 if self.minimiser == LBFGS else 0}
         for name, smallest in least.items():
-            value = getattr(self, name)
-            if not (value >= smallest and float(value).is_integer()):
-                raise InputError(
-                    f"{name} must be a whole number of at least {smallest}, not {value}"
-                )
-            object.__setattr__(self, name, int(value))
-        if not 0 <= self.l2 < math.inf:
-            raise InputError(f"l2 must be a finite number of at least 0, not {self.l2}")
+            object.__setattr__(self, name, whole(name, getattr(self, name), smallest))
+        not_negative("l2", self.l2)
 
     def units_rows(self, parameters: int) -> int:
         """Return the vectors of units: a matrix where there are few parameters."""
@@ -115,15 +101,10 @@ class FullGradient:
 
     def record(self, state: np.ndarray) -> Record:
         """Return the record in its rows of a state, (state rows, P) float64, as views."""
-        start = self.units_rows(state.shape[1])
-        rest = state[start + 2 + self.kept :].reshape(-1)
-        units = state[:start]
-        return Record(
-            state[start],
-            state[start + 1],
-            None if len(units) == 0 else units[0] if state.shape[1] > MOST_WHITENED else units,
-            state[start + 2 : start + 2 + self.kept],
-            rest[HEAD : HEAD + self.kept],
-            rest[HEAD + self.kept : HEAD + 2 * self.kept],
-            rest[:HEAD],
-        )
+        rows = self.units_rows(state.shape[1])
+        units, (start, total), rest = state[:rows], state[rows : rows + 2], state[rows + 2 :]
+        numbers = rest[self.kept :].reshape(-1)
+        head, values, losses, _ = np.split(numbers, HEAD + self.kept * np.arange(3))
+        kept_units = units[0] if rows and state.shape[1] > MOST_WHITENED else units
+        gradients = rest[: self.kept]
+        return Record(start, total, kept_units if rows else None, gradients, values, losses, head)

@@ -30,19 +30,15 @@ def grid(
     >>> list(grid(["sgd"], lr=[0.1, 1.0], l2=[0.0, 1e-6]))
     ['lr=0.1,l2=0', 'lr=0.1,l2=1e-06', 'lr=1,l2=0', 'lr=1,l2=1e-06']
     """
-    axes: dict[str, Sequence[str | float]] = {
-        "optimizer": optimizers,
-        "lr": lr,
-        "l2": l2,
-        "l1": l1,
-    }
+    names = ("optimizer", "lr", "l2", "l1")
+    axes = dict(zip(names, (optimizers, lr, l2, l1), strict=True))
     for axis, values in axes.items():
         if len(set(values)) < len(values):
             raise InputError(f"{axis} has the same value twice: {', '.join(map(str, values))}")
+    varying = [axis for axis, values in axes.items() if axis == "lr" or len(values) > 1]
     made: dict[str, Optimizer] = {}
     for name, rate, ridge, lasso in itertools.product(optimizers, lr, l2, l1):
         told = {"optimizer": name, "lr": f"{rate:g}", "l2": f"{ridge:g}", "l1": f"{lasso:g}"}
-        varying = [axis for axis, values in axes.items() if axis == "lr" or len(values) > 1]
         label = ",".join(f"{axis}={told[axis]}" for axis in varying)
         settings = {"l2": ridge, "l1": lasso, "schedule": schedule}
         made[label] = make_named("optimizer", OPTIMIZERS, name, rate, **settings)

@@ -30,12 +30,6 @@ class Method:
         Takes steps on mini-batches; None where there are none.
     full
         Is told the gradient over all rows, in the end; None where nothing is.
-
-    Examples
-    --------
-    >>> from ooc.optim import sgd
-    >>> as_method(sgd(0.1)).passes(None), lbfgs().passes(None)
-    (1, 100)
     """
 
     name: str
@@ -84,17 +78,12 @@ class Method:
 
     def state_rows(self, parameters: int) -> int:
         """Return how many vectors of state there are for this many parameters."""
-        record = 0 if self.full is None else self.full.state_rows(parameters)
-        return self._first_rows(parameters) + record
-
-    def state_bytes(self, parameters: int) -> int:
-        """Return the bytes of the state for this many parameters."""
-        return 8 * self.state_rows(parameters) * parameters
+        return self._slots + (0 if self.full is None else self.full.state_rows(parameters))
 
     def record(self, state: np.ndarray) -> Record:
         """Return what its minimiser was told, of a state (state rows, P) float64, as views."""
         assert self.full is not None, "only a minimiser has a record"
-        return self.full.record(state[self._first_rows(state.shape[1]) :])
+        return self.full.record(state[self._slots :])
 
     def settings(self) -> np.ndarray:
         """Return what compiled updates read, float64 (SETTINGS,); zeros without an optimizer."""
@@ -102,9 +91,7 @@ class Method:
 
     def solution(self, parameters: np.ndarray, state: np.ndarray) -> np.ndarray:
         """Return what a run keeps: `parameters`, or the average that its optimizer has."""
-        if self.optimizer is None:
-            return parameters
-        return self.optimizer.solution(parameters, state)
+        return parameters if self.optimizer is None else self.optimizer.solution(parameters, state)
 
     def to_config(self) -> dict[str, object]:
         """Return what `method_from_config` makes it from again, JSON-ready."""
@@ -119,8 +106,9 @@ class Method:
             given |= {key: of_steps[key] for key in ("clip_norm", "schedule")}
         return given
 
-    def _first_rows(self, parameters: int) -> int:
-        return 0 if self.optimizer is None else self.optimizer.state_rows(parameters)
+    @property
+    def _slots(self) -> int:
+        return 0 if self.optimizer is None else self.optimizer.slots
 
 
 def as_method(given: Optimizer | Method) -> Method:
@@ -156,15 +144,8 @@ def lbfgs(
     ------
     InputError
         If anything is given that it cannot use: a rate, a schedule, clipping or an L1 penalty.
-
-    Examples
-    --------
-    >>> lbfgs(l2=1e-3).full.memory
-    10
     """
-    _check_line_search("lbfgs", lr, common)
-    l2 = _smooth_penalty("lbfgs", common)
-    return Method("lbfgs", full=FullGradient(LBFGS, tolerance, kept, memory, l2))
+    return _line_search("lbfgs", lr, common, LBFGS, tolerance, kept, memory)
 
 
 def cg(
@@ -175,21 +156,10 @@ def cg(
 ) -> Method:
     """Nonlinear conjugate gradients on the streamed full gradient (SciPy's CG: Polak-Ribiere).
 
-    Each evaluation is one pass over the data; an iteration takes about two of them.
-
-    Parameters
-    ----------
-    lr, tolerance, kept
-        See `lbfgs`.
-
-    Examples
-    --------
-    >>> cg(tolerance=1e-4).full.tolerance
-    0.0001
+    Each evaluation is one pass over the data; an iteration takes about two of them. `lbfgs` says
+    what its numbers are.
     """
-    _check_line_search("cg", lr, common)
-    l2 = _smooth_penalty("cg", common)
-    return Method("cg", full=FullGradient(CG, tolerance, kept, l2=l2))
+    return _line_search("cg", lr, common, CG, tolerance, kept, memory=0)
 
 
 def hybrid(
@@ -210,11 +180,6 @@ def hybrid(
         Adam's rate; None: from a short range test.
     tolerance, kept, memory
         See `lbfgs`.
-
-    Examples
-    --------
-    >>> hybrid(0.01).optimizer.name
-    'adam'
     """
     l2 = _smooth_penalty("hybrid", common)
     schedule = common.get("schedule") or UNCHANGED
@@ -233,31 +198,29 @@ def method_from_config(config: Mapping[str, Any]) -> Method:
     ------
     InputError
         If there is no such method, or it does not take what is said of it.
-
-    Examples
-    --------
-    >>> method_from_config(lbfgs(memory=5).to_config()) == lbfgs(memory=5)
-    True
     """
-    given = dict(config)
-    name = given.get("name")
+    given, name = dict(config), config.get("name")
     if name not in FULL_GRADIENT:
         return as_method(optimizer_from_config(config))
     try:
-        options = {key: given[key] for key in given if key not in ("name", "rate")}
+        options = {key: value for key, value in given.items() if key not in ("name", "rate")}
         if "schedule" in options:
             options["schedule"] = schedule_from_config(options["schedule"])
         if options.get("memory") == 0:  # conjugate gradients have none
             del options["memory"]
         made = FULL_GRADIENT[name](given["rate"], **options)
-        if made.to_config().keys() != given.keys():
-            raise KeyError(f"it has {', '.join(made.to_config())}")
-        return made
     except (KeyError, TypeError) as error:
         raise InputError(f"method {name} cannot be made from {given}: {error}") from None
+    if made.to_config().keys() != given.keys():
+        wanted = ", ".join(made.to_config())
+        raise InputError(f"method {name} cannot be made from {given}: it has {wanted}")
+    return made
 
 
-def _check_line_search(name: str, lr: object, common: Common) -> None:
+def _line_search(
+    name: str, lr: object, common: Common, minimiser: str, tolerance: float, kept: int, memory: int
+) -> Method:
+    """Return a method that takes all rows, and no rate."""
     if lr is not None:
         raise InputError(
             f"{name} finds the length of each step by a line search; leave out lr={lr}, or choose "
@@ -267,6 +230,8 @@ def _check_line_search(name: str, lr: object, common: Common) -> None:
         raise InputError(
             f"{name} needs the gradient as it is; leave out clip_norm={common['clip_norm']}"
         )
+    l2 = _smooth_penalty(name, common)
+    return Method(name, full=FullGradient(minimiser, tolerance, kept, memory, l2))
 
 
 def _smooth_penalty(name: str, common: Common) -> float:

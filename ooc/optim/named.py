@@ -1,4 +1,4 @@
-"""Entries of a table with numbers of their own, in one text: "step:1000,0.5", "adam:0.9,0.99"."""
+"""Entries of a table by name, also with numbers in one text: "step:1000,0.5", "adam:0.9,0.99"."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -6,7 +6,15 @@ from typing import Any, TypeVar
 
 from ooc.core.errors import InputError
 
+Entry = TypeVar("Entry")
 Made = TypeVar("Made")
+
+
+def entry_of(what: str, table: Mapping[str, Entry], name: Any) -> Entry:
+    """Return the entry of a table that has this name; refuse others, and tell all names."""
+    if not isinstance(name, str) or name not in table:
+        raise InputError(f"no {what} is called {name!r}; choose one of: {', '.join(table)}")
+    return table[name]
 
 
 def make_named(
@@ -14,17 +22,12 @@ def make_named(
 ) -> Made:
     """Make what a text names, with the numbers that follow its name.
 
-    Parameters
-    ----------
-    what
-        What the table holds, for messages.
-    first, settings
-        What the entry takes before its numbers, and after them.
+    The entry takes `first` before its numbers, and `settings` after them.
 
     Raises
     ------
     InputError
-        If there is no such entry, or it cannot be made from such numbers.
+        If there is no such entry, or it cannot be made from such numbers: it tells `what` it is.
 
     Examples
     --------
@@ -33,30 +36,18 @@ def make_named(
     (0.9, 0.99, 1e-08)
     """
     name, _, written = text.partition(":")
-    if name not in table:
-        raise InputError(f"no {what} is called {name!r}; choose one of: {', '.join(table)}")
+    make = entry_of(what, table, name)
     try:
         numbers = [_number(part) for part in written.split(",")] if written else []
-        return table[name](*first, *numbers, **settings)
+        return make(*first, *numbers, **settings)
     except InputError:
         raise
     except (TypeError, ValueError):
-        taken = ",".join(numbers_of(table[name])[len(first) :])
+        parameters = inspect.signature(make).parameters.values()
+        by_place = [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
+        taken = ",".join(by_place[len(first) :])
         wanted = f"write numbers as in {name}:{taken}" if taken else "it has no numbers of its own"
         raise InputError(f"{what} {name} cannot be made from {written!r}; {wanted}") from None
-
-
-def numbers_of(constructor: Callable[..., Any]) -> list[str]:
-    """Return the names of what a constructor takes by place.
-
-    Examples
-    --------
-    >>> from ooc.optim.schedules import SCHEDULES
-    >>> numbers_of(SCHEDULES["step"])
-    ['every', 'factor']
-    """
-    parameters = inspect.signature(constructor).parameters.values()
-    return [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
 
 
 def _number(text: str) -> float:

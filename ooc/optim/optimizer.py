@@ -9,23 +9,11 @@ import numpy as np
 
 from ooc.core.compiler import part
 from ooc.core.errors import InputError
+from ooc.optim.numbers import not_negative, positive
+from ooc.optim.penalties import clip_scale
 from ooc.optim.schedules import UNCHANGED, Schedule, cosine
-from ooc.optim.settings import (
-    CLIP,
-    DECAY,
-    FACTOR,
-    FIRST,
-    HEAT,
-    L1,
-    L2,
-    OWN,
-    RATE,
-    REACH,
-    SCHEDULE,
-    SETTINGS,
-    WARMUP,
-)
-from ooc.optim.step import real_of, step_whole, update_of
+from ooc.optim.settings import SETTINGS, rate_at
+from ooc.optim.step import real_of, step_piece, update_of
 
 
 class Common(TypedDict, total=False):
@@ -106,11 +94,10 @@ class Optimizer:
     averages: bool = False
 
     def __post_init__(self) -> None:
-        for name, value in (("l2", self.l2), ("l1", self.l1), ("decay", self.decay)):
-            if not 0 <= value < math.inf:
-                raise InputError(
-                    f"{name} must be a finite number of at least 0, not {value}; {name}=0 is none"
-                )
+        if self.rate is not None:
+            object.__setattr__(self, "rate", positive("lr", self.rate))
+        for name in ("l2", "l1", "decay"):
+            not_negative(name, getattr(self, name))
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             raise InputError(
                 f"clip_norm must be a positive finite number, not {self.clip_norm}; "
@@ -133,15 +120,11 @@ class Optimizer:
 
     def init(self, parameters: int) -> np.ndarray:
         """Return the zeroed float64 state, shape (slots, parameters)."""
-        return np.zeros((self.state_rows(parameters), parameters))
+        return np.zeros((self.slots, parameters))
 
     def state_rows(self, parameters: int) -> int:
         """Return how many vectors of state there are for this many parameters."""
         return self.slots
-
-    def state_bytes(self, parameters: int) -> int:
-        """Return the bytes of the state for this many parameters."""
-        return 8 * self.state_rows(parameters) * parameters
 
     def settings(self) -> np.ndarray:
         """Return the vector that the compiled update reads, float64 (SETTINGS,).
@@ -153,14 +136,15 @@ class Optimizer:
         """
         if self.rate is None:
             raise InputError(f"{self.name} has no learning rate yet; give one with lr=")
-        settings, schedule = np.zeros(SETTINGS), self.rates
-        settings[RATE], settings[FACTOR], settings[HEAT] = self.rate, 1.0, 1.0
-        settings[SCHEDULE], settings[WARMUP] = schedule.address(), schedule.warmup
-        known = schedule.known_constants()
-        settings[FIRST : FIRST + len(known)] = known
-        settings[L2], settings[L1], settings[CLIP] = self.l2, self.l1, self.clip_norm or 0.0
-        settings[DECAY], settings[REACH] = self.decay, self.reach
-        settings[OWN : OWN + len(self.constants)] = self.constants
+        schedule = self.rates
+        first, second = schedule.known_constants() or (0.0, 0.0)
+        # In the order in which `ooc.optim.settings` names them.
+        scales = (self.rate, 1.0, 1.0)
+        shape = (schedule.address(), schedule.warmup, first, second)
+        penalties = (self.l2, self.l1, self.clip_norm or 0.0, self.decay)
+        known = (*scales, *shape, *penalties, self.reach, *self.constants)
+        settings = np.zeros(SETTINGS)
+        settings[: len(known)] = known
         return settings
 
     def address(self, dtype: Any = np.float32) -> int:
@@ -169,7 +153,7 @@ class Optimizer:
 
     def with_rate(self, rate: float) -> "Optimizer":
         """Return the same optimizer with another learning rate."""
-        return replace(self, rate=positive("lr", rate))
+        return replace(self, rate=rate)
 
     def update(
         self,
@@ -182,8 +166,9 @@ class Optimizer:
         """Take one step in place; `step` counts from 0, and by default all is penalised."""
         if penalised is None:
             penalised = np.ones(parameters.size, np.bool_)
-        address = self.address(parameters.dtype)
-        step_whole(address, parameters, gradient, state, self.settings(), step, penalised)
+        address, settings = self.address(parameters.dtype), self.settings()
+        rate, scale = rate_at(settings, step), clip_scale(gradient, settings)
+        step_piece(address, parameters, gradient, state, settings, rate, step, penalised, 0, scale)
 
     def solution(self, parameters: np.ndarray, state: np.ndarray) -> np.ndarray:
         """Return what a run keeps: the average of iterates where the optimizer has one.
@@ -197,25 +182,6 @@ class Optimizer:
 
     def to_config(self) -> dict[str, object]:
         """Return what `ooc.optim.optimizer_from_config` makes it from again, JSON-ready."""
-        return {
-            "name": self.name,
-            "rate": self.rate,
-            "constants": list(self.constants),
-            "l2": self.l2,
-            "l1": self.l1,
-            "clip_norm": self.clip_norm,
-            "schedule": self.rates.to_config(),
-        }
-
-
-def positive(name: str, value: float) -> float:
-    """Return the value as a float.
-
-    Raises
-    ------
-    InputError
-        If it is not a positive finite number.
-    """
-    if not 0 < value < math.inf:
-        raise InputError(f"{name} must be a positive finite number, not {value}; try {name}=0.1")
-    return float(value)
+        names = ("name", "rate", "constants", "l2", "l1", "clip_norm")
+        given = {name: getattr(self, name) for name in names}
+        return given | {"constants": list(self.constants), "schedule": self.rates.to_config()}

@@ -3,19 +3,16 @@
 An optimizer is an update, a constructor and an entry of `OPTIMIZERS`. An update sees a piece of
 the flat vector and never a model::
 
-    update(parameters, gradient, state, settings, rate, step, penalised, first) -> 0
+    update(piece, settings, rate, step) -> 0
 
-parameters, gradient
-    (size,) of the piece, which begins at `first` of the whole vector; the gradient, float64, is
-    that of the mean loss, clipped, with the L2 penalty's, and may be overwritten.
-state, penalised
-    (slots, P) float64 and (P,) bool, of the whole vector.
+piece
+    See `ooc.optim.settings.Piece`. An entry of it whose gradient is always zero and that is not
+    penalised never changes.
 settings, rate, step
     What `Optimizer.settings` returned, the learning rate, and the step's number, from 0.
 
 With an L1 penalty, ``settings[L1]``, `ooc.optim.penalties.settle` says where a step comes to rest,
-`sign_step` where one by the sign alone does. An entry whose gradient is always zero and that is
-not penalised never changes.
+`sign_step` where one by the sign alone does.
 """
 
 import math
@@ -26,16 +23,16 @@ import numpy as np
 
 from ooc.core.compiler import lean_kernel
 from ooc.core.errors import InputError
-from ooc.optim.optimizer import Common, Optimizer, positive
+from ooc.optim.named import entry_of
+from ooc.optim.numbers import fraction, positive
+from ooc.optim.optimizer import Common, Optimizer
 from ooc.optim.penalties import settle, soft_threshold
 from ooc.optim.schedules import schedule_from_config
-from ooc.optim.settings import L1, OWN
+from ooc.optim.settings import L1, OWN, Piece
 
 
 @lean_kernel
-def shrink(
-    parameters: np.ndarray, velocity: np.ndarray, mask: np.ndarray, length: float, l1: float
-) -> None:
+def shrink(piece: Piece, velocity: np.ndarray, length: float, l1: float) -> None:
     """Threshold penalised entries of a piece, and tell the velocity what that took away.
 
     The threshold takes what a subgradient of the penalty at the new point would have taken. That
@@ -43,95 +40,53 @@ def shrink(
     a memory mu would weaken the penalty by a factor of 1 - mu. `length` is how far the step goes
     for a gradient of 1.
     """
-    for i in range(parameters.size):
-        if mask[i] and length > 0.0:
-            moved = np.float64(parameters[i])
+    if not (l1 > 0.0 and length > 0.0):
+        return
+    for i in range(piece.parameters.size):
+        if piece.penalised[i]:
+            moved = np.float64(piece.parameters[i])
             shrunk = soft_threshold(moved, length * l1)
-            parameters[i] = shrunk
+            piece.parameters[i] = shrunk
             velocity[i] += (moved - shrunk) / length
 
 
-def update_sgd(
-    parameters: np.ndarray,
-    gradient: np.ndarray,
-    state: np.ndarray,
-    settings: np.ndarray,
-    rate: float,
-    step: int,
-    penalised: np.ndarray,
-    first: int,
-) -> int:
+def update_sgd(piece: Piece, settings: np.ndarray, rate: float, step: int) -> int:
     """Take ``w -= rate * gradient``."""
-    l1, mask = settings[L1], penalised[first:]
+    parameters, gradient, l1, mask = piece.parameters, piece.gradient, settings[L1], piece.penalised
     for i in range(parameters.size):
         parameters[i] = settle(parameters[i] - rate * gradient[i], rate, l1, mask[i])
     return 0
 
 
 def sgd(lr: float | None = None, **common: Unpack[Common]) -> Optimizer:
-    """Stochastic gradient descent (Robbins and Monro 1951): ``w -= lr * gradient``.
-
-    Examples
-    --------
-    >>> sgd(0.1, l2=0.01).rate
-    0.1
-    """
-    return Optimizer("sgd", update_sgd, _rate(lr), reach=1.0, **common)
+    """Stochastic gradient descent (Robbins and Monro 1951): ``w -= lr * gradient``."""
+    return Optimizer("sgd", update_sgd, lr, reach=1.0, **common)
 
 
-def update_momentum(
-    parameters: np.ndarray,
-    gradient: np.ndarray,
-    state: np.ndarray,
-    settings: np.ndarray,
-    rate: float,
-    step: int,
-    penalised: np.ndarray,
-    first: int,
-) -> int:
+def update_momentum(piece: Piece, settings: np.ndarray, rate: float, step: int) -> int:
     """Take ``v = memory * v + gradient; w -= rate * v``; v is ``state[0]``."""
-    memory, l1 = settings[OWN], settings[L1]
-    mask, velocity = penalised[first:], state[0][first : first + parameters.size]
+    parameters, gradient, velocity = piece.parameters, piece.gradient, piece.state[0][piece.first :]
+    memory = settings[OWN]
     for i in range(parameters.size):
         velocity[i] = memory * velocity[i] + gradient[i]
         parameters[i] -= rate * velocity[i]
-    if l1 > 0.0:
-        shrink(parameters, velocity, mask, rate, l1)
+    shrink(piece, velocity, rate, settings[L1])
     return 0
 
 
 def momentum(lr: float | None = None, momentum: float = 0.9, **common: Unpack[Common]) -> Optimizer:
-    """Heavy ball (Polyak 1964): ``v = momentum * v + gradient; w -= lr * v``.
-
-    Examples
-    --------
-    >>> momentum(0.1).slots
-    1
-    """
-    constants = (_fraction("momentum", momentum),)
-    return Optimizer(
-        "momentum", update_momentum, _rate(lr), constants, 1, reach=1 / (1 - momentum), **common
-    )
+    """Heavy ball (Polyak 1964): ``v = momentum * v + gradient; w -= lr * v``."""
+    return _with_velocity("momentum", update_momentum, lr, momentum, common)
 
 
-def update_nesterov(
-    parameters: np.ndarray,
-    gradient: np.ndarray,
-    state: np.ndarray,
-    settings: np.ndarray,
-    rate: float,
-    step: int,
-    penalised: np.ndarray,
-    first: int,
-) -> int:
+def update_nesterov(piece: Piece, settings: np.ndarray, rate: float, step: int) -> int:
     """Take ``v = memory * v + gradient; w -= rate * (gradient + memory * v)``."""
-    memory, l1 = settings[OWN], settings[L1]
-    mask, velocity = penalised[first:], state[0][first : first + parameters.size]
+    parameters, gradient, velocity = piece.parameters, piece.gradient, piece.state[0][piece.first :]
+    memory = settings[OWN]
     for i in range(parameters.size):
         velocity[i] = memory * velocity[i] + gradient[i]
         parameters[i] -= rate * (gradient[i] + memory * velocity[i])
-    if l1 > 0.0:
-        shrink(parameters, velocity, mask, rate * (1.0 + memory), l1)
+    shrink(piece, velocity, rate * (1.0 + memory), settings[L1])
     return 0
 
 
@@ -140,31 +95,14 @@ def nesterov(lr: float | None = None, momentum: float = 0.9, **common: Unpack[Co
 
     ``v = momentum * v + gradient; w -= lr * (gradient + momentum * v)``: w is the point looked
     ahead to, where gradients are taken.
-
-    Examples
-    --------
-    >>> nesterov(0.1, momentum=0.8).constants
-    (0.8,)
     """
-    constants = (_fraction("momentum", momentum),)
-    return Optimizer(
-        "nesterov", update_nesterov, _rate(lr), constants, 1, reach=1 / (1 - momentum), **common
-    )
+    return _with_velocity("nesterov", update_nesterov, lr, momentum, common)
 
 
-def update_adagrad(
-    parameters: np.ndarray,
-    gradient: np.ndarray,
-    state: np.ndarray,
-    settings: np.ndarray,
-    rate: float,
-    step: int,
-    penalised: np.ndarray,
-    first: int,
-) -> int:
+def update_adagrad(piece: Piece, settings: np.ndarray, rate: float, step: int) -> int:
     """Divide by the root of the sum of squares, ``state[0]``."""
-    epsilon, l1 = settings[OWN], settings[L1]
-    mask, square = penalised[first:], state[0][first : first + parameters.size]
+    parameters, gradient, square = piece.parameters, piece.gradient, piece.state[0][piece.first :]
+    epsilon, l1, mask = settings[OWN], settings[L1], piece.penalised
     for i in range(parameters.size):
         square[i] += gradient[i] * gradient[i]
         length = rate / (math.sqrt(square[i]) + epsilon)
@@ -176,29 +114,15 @@ def adagrad(lr: float | None = None, epsilon: float = 1e-10, **common: Unpack[Co
     """AdaGrad (Duchi, Hazan and Singer 2011), its diagonal form.
 
     ``s += gradient**2; w -= lr * gradient / (sqrt(s) + epsilon)``
-
-    Examples
-    --------
-    >>> adagrad(0.1).constants
-    (1e-10,)
     """
     constants = (positive("epsilon", epsilon),)
-    return Optimizer("adagrad", update_adagrad, _rate(lr), constants, 1, **common)
+    return Optimizer("adagrad", update_adagrad, lr, constants, 1, **common)
 
 
-def update_rmsprop(
-    parameters: np.ndarray,
-    gradient: np.ndarray,
-    state: np.ndarray,
-    settings: np.ndarray,
-    rate: float,
-    step: int,
-    penalised: np.ndarray,
-    first: int,
-) -> int:
+def update_rmsprop(piece: Piece, settings: np.ndarray, rate: float, step: int) -> int:
     """Divide by the root of a running mean of squares, ``state[0]``."""
-    kept, epsilon = settings[OWN], settings[OWN + 1]
-    l1, mask, square = settings[L1], penalised[first:], state[0][first : first + parameters.size]
+    parameters, gradient, square = piece.parameters, piece.gradient, piece.state[0][piece.first :]
+    kept, epsilon, l1, mask = settings[OWN], settings[OWN + 1], settings[L1], piece.penalised
     for i in range(parameters.size):
         square[i] = kept * square[i] + (1.0 - kept) * gradient[i] * gradient[i]
         length = rate / (math.sqrt(square[i]) + epsilon)
@@ -212,35 +136,20 @@ def rmsprop(
     """RMSProp (Tieleman and Hinton 2012), not centred; `beta` is PyTorch's ``alpha``.
 
     ``s = beta * s + (1 - beta) * gradient**2; w -= lr * gradient / (sqrt(s) + epsilon)``
-
-    Examples
-    --------
-    >>> rmsprop(0.001).slots
-    1
     """
-    constants = (_fraction("beta", beta), positive("epsilon", epsilon))
-    return Optimizer("rmsprop", update_rmsprop, _rate(lr), constants, 1, **common)
+    constants = (fraction("beta", beta), positive("epsilon", epsilon))
+    return Optimizer("rmsprop", update_rmsprop, lr, constants, 1, **common)
 
 
-def update_adam(
-    parameters: np.ndarray,
-    gradient: np.ndarray,
-    state: np.ndarray,
-    settings: np.ndarray,
-    rate: float,
-    step: int,
-    penalised: np.ndarray,
-    first: int,
-) -> int:
+def update_adam(piece: Piece, settings: np.ndarray, rate: float, step: int) -> int:
     """Divide the running mean, ``state[0]``, by the root of that of squares, ``state[1]``."""
-    l1, mask = settings[L1], penalised[first:]
+    parameters, l1, mask = piece.parameters, settings[L1], piece.penalised
+    mean, square = piece.state[0][piece.first :], piece.state[1][piece.first :]
     beta1, beta2, epsilon = settings[OWN], settings[OWN + 1], settings[OWN + 2]
     mean_scale = 1.0 / (1.0 - beta1 ** (step + 1))
     square_scale = 1.0 / (1.0 - beta2 ** (step + 1))
-    mean = state[0][first : first + parameters.size]
-    square = state[1][first : first + parameters.size]
     for i in range(parameters.size):
-        g = gradient[i]
+        g = piece.gradient[i]
         mean[i] = beta1 * mean[i] + (1.0 - beta1) * g
         square[i] = beta2 * square[i] + (1.0 - beta2) * g * g
         length = rate / (math.sqrt(square[i] * square_scale) + epsilon)
@@ -255,15 +164,9 @@ def adam(
     epsilon: float = 1e-8,
     **common: Unpack[Common],
 ) -> Optimizer:
-    """Adam (Kingma and Ba 2015, algorithm 1, with bias correction).
-
-    Examples
-    --------
-    >>> adam(0.001).constants
-    (0.9, 0.999, 1e-08)
-    """
+    """Adam (Kingma and Ba 2015, algorithm 1, with bias correction)."""
     constants = _adam_constants(beta1, beta2, epsilon)
-    return Optimizer("adam", update_adam, _rate(lr), constants, 2, **common)
+    return Optimizer("adam", update_adam, lr, constants, 2, **common)
 
 
 def adamw(
@@ -278,35 +181,19 @@ def adamw(
 
     ``w *= 1 - lr * weight_decay`` for what is penalised, then Adam's step. It is no penalty of
     the loss; the penalty `l2` goes through Adam's moments, as in `adam`.
-
-    Examples
-    --------
-    >>> adamw(0.001, weight_decay=0.1).constants
-    (0.9, 0.999, 1e-08, 0.1)
     """
     constants = (*_adam_constants(beta1, beta2, epsilon), float(weight_decay))
-    return Optimizer(
-        "adamw", update_adam, _rate(lr), constants, 2, decay=float(weight_decay), **common
-    )
+    return Optimizer("adamw", update_adam, lr, constants, 2, decay=constants[3], **common)
 
 
-def update_averaged(
-    parameters: np.ndarray,
-    gradient: np.ndarray,
-    state: np.ndarray,
-    settings: np.ndarray,
-    rate: float,
-    step: int,
-    penalised: np.ndarray,
-    first: int,
-) -> int:
+def update_averaged(piece: Piece, settings: np.ndarray, rate: float, step: int) -> int:
     """Take SGD's step, and the new iterate into the average; ``state[0]`` is how far it is ahead.
 
     The difference is what is kept between steps: a zeroed state says, rightly, that there is no
     average but the iterate, and the state needs no first iterate to begin with.
     """
-    l1, mask = settings[L1], penalised[first:]
-    ahead = state[0][first : first + parameters.size]
+    parameters, gradient, ahead = piece.parameters, piece.gradient, piece.state[0][piece.first :]
+    l1, mask = settings[L1], piece.penalised
     kept = 1.0 - 1.0 / max(step - settings[OWN] + 1.0, 1.0)
     for i in range(parameters.size):
         average = ahead[i] + parameters[i]
@@ -321,27 +208,12 @@ def averaged(lr: float | None = None, start: int = 0, **common: Unpack[Common]) 
     The iterates are those of `sgd`. The average takes every iterate from step `start` on, counted
     from 0; let the first transient die away before it. With an L1 penalty an entry of the average
     is zero where it was in every iterate averaged.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> optimizer, w, state = averaged(1.0), np.zeros(1, np.float32), np.zeros((1, 1))
-    >>> for step, gradient in enumerate([-1.0, -2.0, 1.0]):
-    ...     optimizer.update(w, np.array([gradient]), state, step)
-    >>> w.tolist(), optimizer.solution(w, state).tolist()
-    ([2.0], [2.0])
     """
     if not (start >= 0 and float(start).is_integer()):
         raise InputError(f"start must be a step's number, 0 or more, not {start}; try start=0")
+    constants = (float(start),)
     return Optimizer(
-        "averaged",
-        update_averaged,
-        _rate(lr),
-        (float(start),),
-        1,
-        reach=1.0,
-        averages=True,
-        **common,
+        "averaged", update_averaged, lr, constants, 1, reach=1.0, averages=True, **common
     )
 
 
@@ -364,24 +236,14 @@ def optimizer_from_config(config: Mapping[str, Any]) -> Optimizer:
     ------
     InputError
         If there is no such optimizer, or what is said of it is not what it says of itself.
-
-    Examples
-    --------
-    >>> optimizer_from_config(adam(0.01, l1=0.1).to_config()) == adam(0.01, l1=0.1)
-    True
     """
-    given = dict(config)
-    name = given.get("name")
-    known = OPTIMIZERS
-    if not isinstance(name, str) or name not in known:
-        raise InputError(f"no optimizer is called {name!r}; choose one of: {', '.join(known)}")
+    name, given = config.get("name"), dict(config)
+    make = entry_of("optimizer", OPTIMIZERS, name)
     try:
-        common: dict[str, Any] = {
-            key: given[key] for key in ("l2", "l1", "clip_norm") if key in given
-        }
+        common: Any = {key: given[key] for key in ("l2", "l1", "clip_norm") if key in given}
         if "schedule" in given:
             common["schedule"] = schedule_from_config(given["schedule"])
-        optimizer = known[name](given["rate"], *given["constants"], **common)
+        optimizer = make(given["rate"], *given["constants"], **common)
     except (KeyError, TypeError) as error:
         raise InputError(f"optimizer {name} cannot be made from {given}: {error}") from None
     made = optimizer.to_config()
@@ -394,15 +256,12 @@ def optimizer_from_config(config: Mapping[str, Any]) -> Optimizer:
     return optimizer
 
 
-def _rate(lr: float | None) -> float | None:
-    return None if lr is None else positive("lr", lr)
-
-
-def _fraction(name: str, value: float) -> float:
-    if not 0 <= value < 1:
-        raise InputError(f"{name} must be at least 0 and below 1, not {value}; try {name}=0.9")
-    return float(value)
-
-
 def _adam_constants(beta1: float, beta2: float, epsilon: float) -> tuple[float, float, float]:
-    return _fraction("beta1", beta1), _fraction("beta2", beta2), positive("epsilon", epsilon)
+    return fraction("beta1", beta1), fraction("beta2", beta2), positive("epsilon", epsilon)
+
+
+def _with_velocity(
+    name: str, rule: Callable[..., int], lr: float | None, memory: float, common: Common
+) -> Optimizer:
+    constants = (fraction("momentum", memory),)
+    return Optimizer(name, rule, lr, constants, 1, reach=1 / (1 - memory), **common)

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from ooc.core.compiler import inner_kernel, lean_kernel
-from ooc.optim.settings import CLIP
+from ooc.optim.settings import CLIP, Piece
 
 
 @lean_kernel
@@ -19,12 +19,6 @@ def clip_scale(gradient: np.ndarray, settings: np.ndarray) -> float:
     """Return what a gradient is to be multiplied with, so that its norm is at most the limit.
 
     1 where it is short enough or there is no limit; NaN where its norm is not finite.
-
-    Examples
-    --------
-    >>> from ooc.optim import sgd
-    >>> clip_scale(np.array([3.0, 4.0]), sgd(0.1, clip_norm=1.0).settings())
-    0.2
     """
     limit = settings[CLIP]
     if limit <= 0:
@@ -47,37 +41,22 @@ def clip_scale(gradient: np.ndarray, settings: np.ndarray) -> float:
 
 
 @inner_kernel
-def prepare(
-    parameters: np.ndarray,
-    gradient: np.ndarray,
-    penalised: np.ndarray,
-    first: int,
-    scale: float,
-    l2: float,
-    kept: float,
-) -> None:
+def prepare(piece: Piece, scale: float, l2: float, kept: float) -> None:
     """Scale a piece's gradient; add that of ``l2/2 |w|^2``, and keep a share of the parameters.
 
     The latter two are for penalised entries alone. They are one loop, although few runs need
     more than one of them: every loop is compiled, and takes memory for that, in every run.
     """
-    mask = penalised[first : first + parameters.size]
-    for i in range(parameters.size):
-        gradient[i] *= scale
-        if mask[i]:
-            gradient[i] += l2 * np.float64(parameters[i])
-            parameters[i] *= kept
+    for i in range(piece.parameters.size):
+        piece.gradient[i] *= scale
+        if piece.penalised[i]:
+            piece.gradient[i] += l2 * np.float64(piece.parameters[i])
+            piece.parameters[i] *= kept
 
 
 @lean_kernel
 def soft_threshold(value: float, threshold: float) -> float:
-    """Return the value moved towards zero by the threshold, and zero if it gets there.
-
-    Examples
-    --------
-    >>> soft_threshold(3.0, 1.0), soft_threshold(-0.5, 1.0)
-    (2.0, 0.0)
-    """
+    """Return the value moved towards zero by the threshold, and zero if it gets there."""
     # NaN is not below the threshold and stays NaN.
     if abs(value) <= threshold:
         return 0.0
@@ -89,11 +68,6 @@ def settle(value: float, length: float, l1: float, penalised: bool) -> float:
     """Return where a step comes to rest: the L1 penalty's proximal map for a step of this length.
 
     `length` is how far the step goes for a gradient of 1 (Yun, Lozano and Yang 2021, algorithm 1).
-
-    Examples
-    --------
-    >>> settle(3.0, 0.5, 2.0, True), settle(3.0, 0.5, 2.0, False)
-    (2.0, 3.0)
     """
     return soft_threshold(value, length * l1) if l1 > 0.0 and penalised else value
 

@@ -15,15 +15,12 @@ from numba import types
 
 from ooc.core.compiler import by_address, lean_kernel, part
 from ooc.core.errors import InputError
+from ooc.optim.named import entry_of
+from ooc.optim.numbers import whole
 
 RULE = types.float64(types.float64, types.float64, types.float64)
+Rule = Callable[[float, float, float], float]
 call_rule = by_address(lambda given: RULE)
-
-
-def _whole(name: str, value: float, least: int) -> float:
-    if not (value >= least and float(value).is_integer()):
-        raise InputError(f"{name} must be a whole number of at least {least}, not {value}")
-    return float(value)
 
 
 def _lowering(name: str, value: float) -> float:
@@ -51,37 +48,23 @@ class Schedule:
     """
 
     name: str
-    rule: Callable[[float, float, float], float] | None = field(
-        default=None, repr=False, compare=False
-    )
+    rule: Rule | None = field(default=None, repr=False, compare=False)
     constants: tuple[float, ...] = ()
     warmup: int = 0
     spans_run: bool = False
 
     def __post_init__(self) -> None:
-        _whole("warmup", self.warmup, 0)
+        whole("warmup", self.warmup, 0)
 
     def for_steps(self, total: int) -> "Schedule":
-        """Return the schedule for a run of this many steps, where it was to span the run.
-
-        Examples
-        --------
-        >>> cosine(warmup=100).for_steps(1000).constants
-        (900.0, 0.0)
-        """
+        """Return the schedule for a run of this many steps, where it was to span the run."""
         if not self.spans_run:
             return self
         steps = float(max(total - self.warmup, 1))
         return replace(self, constants=(steps, *self.constants[1:]), spans_run=False)
 
     def known_constants(self) -> tuple[float, ...]:
-        """Return the constants, as the compiled `rate_factor` takes them.
-
-        Raises
-        ------
-        InputError
-            If the schedule is to span a run, and `for_steps` was not told of which length.
-        """
+        """Return the constants; refuse if `for_steps` was to tell the length of a run first."""
         if self.spans_run:
             raise InputError(
                 f"{self.name} is to span the run, but the run's steps are not known; "
@@ -99,13 +82,7 @@ class Schedule:
 
 
 def constant(*, warmup: int = 0) -> Schedule:
-    """Keep the learning rate.
-
-    Examples
-    --------
-    >>> constant(warmup=4).warmup
-    4
-    """
+    """Keep the learning rate."""
     return Schedule("constant", warmup=warmup)
 
 
@@ -115,13 +92,7 @@ def inverse_scaling_rule(decay_steps: float, power: float, step: float) -> float
 
 
 def inverse_scaling(decay_steps: float, power: float = 0.5, *, warmup: int = 0) -> Schedule:
-    """Multiply by ``(1 + step / decay_steps) ** -power`` (Robbins and Monro 1951: power 1).
-
-    Examples
-    --------
-    >>> inverse_scaling(100).constants
-    (100.0, 0.5)
-    """
+    """Multiply by ``(1 + step / decay_steps) ** -power`` (Robbins and Monro 1951: power 1)."""
     for name, value in (("decay_steps", decay_steps), ("power", power)):
         if not 0 < value < math.inf:
             raise InputError(f"{name} must be a positive finite number, not {value}")
@@ -130,19 +101,13 @@ def inverse_scaling(decay_steps: float, power: float = 0.5, *, warmup: int = 0) 
 
 
 def step_rule(every: float, factor: float, step: float) -> float:
-    """Return the factor once more for each `every` steps."""
+    """Return ``factor ** floor(step / every)``."""
     return factor ** math.floor(step / every)
 
 
 def staircase(every: int, factor: float = 0.1, *, warmup: int = 0) -> Schedule:
-    """Multiply by `factor` once more after `every` steps; "step" in the table.
-
-    Examples
-    --------
-    >>> staircase(1000, factor=0.5).constants
-    (1000.0, 0.5)
-    """
-    constants = (_whole("every", every, 1), _lowering("factor", factor))
+    """Multiply by `factor` once more after `every` steps; "step" in the table."""
+    constants = (float(whole("every", every, 1)), _lowering("factor", factor))
     return Schedule("step", step_rule, constants, warmup)
 
 
@@ -160,29 +125,17 @@ def cosine(steps: int | None = None, floor: float = 0.0, *, warmup: int = 0) -> 
         After so many, warm-up not counted, the floor is kept. None: what is left of the run.
     floor
         Lowest factor, between 0 and 1.
-
-    Examples
-    --------
-    >>> schedule = cosine(100)
-    >>> [round(rate_factor(schedule.address(), 0, 100.0, 0.0, s), 6) for s in (0, 50, 200)]
-    [1.0, 0.5, 0.0]
     """
     if not 0 <= floor <= 1:
         raise InputError(f"floor must be between 0 and 1, not {floor}; try floor=0")
     # 0 stands for None in a saved description.
-    own = _whole("steps", steps, 1) if steps else 0.0
+    own = float(whole("steps", steps, 1)) if steps else 0.0
     return Schedule("cosine", cosine_rule, (own, float(floor)), warmup, spans_run=not steps)
 
 
 def plateau(factor: float = 0.5, patience: int = 2, *, warmup: int = 0) -> Schedule:
-    """Multiply by `factor` each time `patience` evaluations in a row brought no new best loss.
-
-    Examples
-    --------
-    >>> plateau().constants
-    (0.5, 2.0)
-    """
-    constants = (_lowering("factor", factor), _whole("patience", patience, 1))
+    """Multiply by `factor` each time `patience` evaluations in a row brought no new best loss."""
+    constants = (_lowering("factor", factor), float(whole("patience", patience, 1)))
     return Schedule("plateau", None, constants, warmup)
 
 
@@ -204,11 +157,6 @@ def rate_factor(
     """Return what the learning rate is multiplied with at a step, counted from 0.
 
     `rule` is an address, or 0 for a factor of 1.
-
-    Examples
-    --------
-    >>> rate_factor(staircase(10, factor=0.5).address(), 0, 10.0, 0.5, 25)
-    0.25
     """
     if step < warmup:
         return (step + 1.0) / warmup
@@ -222,11 +170,6 @@ def plateau_factor(schedule: Schedule, losses: Sequence[float]) -> float:
 
     A function of the list alone, so that a resumed run finds the same rate. NaN is no new best.
     For any schedule but "plateau" it is 1.
-
-    Examples
-    --------
-    >>> plateau_factor(plateau(0.5, patience=2), [3.0, 2.0, 2.5, 2.0, 1.0])
-    0.5
     """
     if schedule.name != "plateau":
         return 1.0
@@ -241,23 +184,16 @@ def plateau_factor(schedule: Schedule, losses: Sequence[float]) -> float:
 
 
 def schedule_from_config(config: Mapping[str, Any]) -> Schedule:
-    """Make a schedule from its fields by name, also after a way through JSON.
+    """Make a schedule from what its `to_config` returned, also after a way through JSON.
 
     Raises
     ------
     InputError
-        If there is no such schedule, or what is said of it is not what it says of itself.
-
-    Examples
-    --------
-    >>> schedule_from_config(cosine(10).to_config()) == cosine(10)
-    True
+        If there is no such schedule, or it does not take what is said of it.
     """
     name = config.get("name") if isinstance(config, Mapping) else config
-    if not isinstance(name, str) or name not in SCHEDULES:
-        raise InputError(f"no schedule is called {name!r}; choose one of: {', '.join(SCHEDULES)}")
+    make = entry_of("schedule", SCHEDULES, name)
     try:
-        schedule = SCHEDULES[name](*config["constants"], warmup=config["warmup"])
+        return make(*config["constants"], warmup=config["warmup"])
     except (KeyError, TypeError) as error:
         raise InputError(f"schedule {name} cannot be made from {config}: {error}") from None
-    return schedule

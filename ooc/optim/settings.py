@@ -1,4 +1,6 @@
-"""What every compiled update reads: one vector of settings, and the learning rate in it."""
+"""What every compiled update reads: a piece of the vectors, and one vector of settings."""
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,17 +18,34 @@ OWN_CONSTANTS = 4
 SETTINGS = OWN + OWN_CONSTANTS
 
 
+class Piece(NamedTuple):
+    """What an update steps: a run of the flat vector's entries, and what belongs to them.
+
+    Attributes
+    ----------
+    parameters
+        (size,) float32 or float64.
+    gradient
+        (size,) float64, that of the mean loss, clipped, with the L2 penalty's; an update may
+        overwrite it.
+    penalised
+        (size,) bool.
+    state
+        (slots, P) float64, of the whole vector; the piece's part of a row begins at `first`.
+    first
+        Where in the whole vector the piece begins.
+    """
+
+    parameters: np.ndarray
+    gradient: np.ndarray
+    penalised: np.ndarray
+    state: np.ndarray
+    first: int
+
+
 @lean_kernel
 def rate_at(settings: np.ndarray, step: int) -> float:
-    """Return the learning rate of a step, counted from 0.
-
-    Examples
-    --------
-    >>> settings = np.zeros(SETTINGS)
-    >>> settings[RATE], settings[FACTOR], settings[HEAT], settings[WARMUP] = 0.5, 1.0, 1.0, 4
-    >>> rate_at(settings, 0), rate_at(settings, 9)
-    (0.125, 0.5)
-    """
+    """Return the learning rate of a step, counted from 0."""
     rule, warmup = np.int64(settings[SCHEDULE]), np.int64(settings[WARMUP])
     factor = rate_factor(rule, warmup, settings[FIRST], settings[SECOND], step)
     return settings[RATE] * settings[FACTOR] * settings[HEAT] * factor

@@ -1,13 +1,14 @@
 """One step of any optimizer, called by its address: another optimizer compiles only itself."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numba import types
 
 from ooc.core.compiler import by_address, lean_kernel
-from ooc.optim.penalties import clip_scale, prepare
-from ooc.optim.settings import DECAY, L2, rate_at
+from ooc.optim.penalties import prepare
+from ooc.optim.settings import DECAY, L2, Piece
 
 _REALS = {"float32": types.float32, "float64": types.float64}
 
@@ -17,15 +18,16 @@ def real_of(dtype: Any) -> Any:
     return _REALS[np.dtype(dtype).name]
 
 
+@cache
 def update_of(real: Any) -> Any:
     """Return the signature of an update, see `ooc.optim.optimizers`."""
-    whole, numbers, place = types.float64[:, ::1], types.float64[::1], types.int64
-    return place(
-        real[::1], numbers, whole, numbers, types.float64, place, types.boolean[::1], place
-    )
+    numbers, place = types.float64[::1], types.int64
+    arrays = [real[::1], numbers, types.boolean[::1], types.float64[:, ::1]]
+    piece = types.NamedTuple([*arrays, place], Piece)
+    return place(piece, numbers, types.float64, place)
 
 
-call_update = by_address(lambda given: update_of(given[0].dtype))
+call_update = by_address(lambda given: update_of(given[0][0].dtype))
 
 
 @lean_kernel
@@ -41,26 +43,14 @@ def step_piece(
     first: int,
     scale: float,
 ) -> None:
-    """Take a step with a piece of the parameters; see `ooc.optim.optimizers` for the arguments.
+    """Take a step with a piece of the parameters, see `ooc.optim.settings.Piece`.
 
-    `scale` is what the gradient is multiplied with, see `clip_scale`.
+    `state` and `penalised` are those of the whole vector; `scale` is what the gradient is
+    multiplied with, see `clip_scale`.
     """
+    mask = penalised[first : first + parameters.size]
+    piece = Piece(parameters, gradient, mask, state, first)
     kept = 1.0 - rate * settings[DECAY]
     if scale != 1.0 or settings[L2] > 0 or kept != 1.0:
-        prepare(parameters, gradient, penalised, first, scale, settings[L2], kept)
-    call_update(update, (parameters, gradient, state, settings, rate, step, penalised, first))
-
-
-@lean_kernel
-def step_whole(
-    update: int,
-    parameters: np.ndarray,
-    gradient: np.ndarray,
-    state: np.ndarray,
-    settings: np.ndarray,
-    step: int,
-    penalised: np.ndarray,
-) -> None:
-    """Take a step with all parameters at once, clipping included."""
-    rate, scale, first = rate_at(settings, step), clip_scale(gradient, settings), int(np.int64(0))
-    step_piece(update, parameters, gradient, state, settings, rate, step, penalised, first, scale)
+        prepare(piece, scale, settings[L2], kept)
+    call_update(update, (piece, settings, rate, step))

@@ -100,99 +100,88 @@ def block_statistics(
         number = key(seed, Purpose.BLOCK_SAMPLE)
         chosen = np.sort(shuffled(np.arange(min(sample_blocks, full)), full, number))
     spans = [(int(k) * block_rows, min((int(k) + 1) * block_rows, rows)) for k in chosen]
-    label: Column | None = None
-    classes: tuple[float, ...] = ()
-    if dataset.target is not None:
-        (label,), classes = _label(dataset, dataset.target, spans, blocks, block_rows, io)
-    read = _read(dataset, dataset.features, spans, io)
-    moments = [_moments(block) for block in read]
+    sample = _Sample(dataset, spans, blocks, block_rows, io)
+    label, classes = (None, ()) if dataset.target is None else sample.label(dataset.target)
+    moments = [_moments(block) for block in sample.read(dataset.features)]
     names = [f"{dataset.features}[{j}]" for j in range(len(moments[0][0]))]
-    features = _columns(names, moments, spans, blocks, block_rows)
-    return BlockStatistics(block_rows, blocks, len(chosen), label, tuple(features), classes)
+    features = tuple(sample.columns(names, moments))
+    return BlockStatistics(block_rows, blocks, len(chosen), label, features, classes)
 
 
-def _read(
-    dataset: Dataset, name: str, spans: Sequence[tuple[int, int]], io: str
-) -> Iterator[np.ndarray]:
-    """Yield blocks of an array, (rows, values) float64, in memory of their own."""
-    (spec,), reader = dataset.specs((name,)), open_reader(dataset, name, io)
-    longest = max(stop - start for start, stop in spans)
-    memory = np.empty((longest, *spec.shape[1:]), spec.dtype)
-    for start, stop in spans:
-        block = memory[: stop - start]
-        reader.read_runs([(start, stop)], block)
-        values = block.reshape(len(block), -1).astype(np.float64)
-        if not np.isfinite(values).all():
-            raise DataError(
-                f"array {name} of {dataset.path} holds values that are not finite; a variance "
-                "needs numbers in every row"
-            )
-        yield values
+_Moments = tuple[np.ndarray, np.ndarray]
 
 
-def _label(
-    dataset: Dataset,
-    name: str,
-    spans: Sequence[tuple[int, int]],
-    blocks: int,
-    block_rows: int,
-    io: str,
-) -> tuple[list[Column], tuple[float, ...]]:
-    """Return the label's column, and the upper ends of its classes."""
-    labels = list(_read(dataset, name, spans, io))
-    flat = np.concatenate(labels).reshape(-1)
-    values = np.unique(flat)
-    whole = dataset.arrays[name].dtype.kind in "iub"
-    if whole and len(values) <= MOST_CLASSES and labels[0].shape[1] == 1:
-        edges = values[:-1]
-        moments = [_moments((block == values).astype(np.float64)) for block in labels]
-    else:
-        edges = np.quantile(flat, np.linspace(0.1, 0.9, 9))
-        moments = [_moments(block) for block in labels]
-    return _columns([name], moments, spans, blocks, block_rows, True), tuple(edges.tolist())
-
-
-def _moments(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _moments(block: np.ndarray) -> _Moments:
     return block.mean(axis=0), block.var(axis=0)
 
 
-def _columns(
-    names: Sequence[str],
-    moments: Sequence[tuple[np.ndarray, np.ndarray]],
-    spans: Sequence[tuple[int, int]],
-    blocks: int,
-    block_rows: int,
-    joint: bool = False,
-) -> list[Column]:
-    """Turn moments of blocks into shares; `joint` adds all values up to one column."""
-    means, variances = np.array(moments).transpose(1, 0, 2)
-    weights = np.array([stop - start for start, stop in spans], np.float64)
-    share, center, variance = _share(means, variances, weights, blocks, joint)
-    error = np.zeros_like(share)
-    count = len(weights)
-    if 2 < count < blocks:
-        others = ~np.eye(count, dtype=bool)
-        left_out = np.array(
-            [_share(means[k], variances[k], weights[k], blocks, joint)[0] for k in others]
-        )
-        error = np.sqrt((count - 1) * left_out.var(axis=0) * (1 - count / blocks))
-    numbers = (center[: len(share)], variance, share, error, block_rows * share)
-    rows = zip(*(each.tolist() for each in numbers), strict=True)
-    return [Column(name, *row) for name, row in zip(names, rows, strict=True)]
+@dataclass(frozen=True)
+class _Sample:
+    """The blocks that are read, (first row, stop) each."""
 
+    dataset: Dataset
+    spans: Sequence[tuple[int, int]]
+    blocks: int
+    block_rows: int
+    io: str
 
-def _share(
-    means: np.ndarray, variances: np.ndarray, weights: np.ndarray, blocks: int, joint: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return Vb/s2, mean and variance of each value."""
-    part = (weights / weights.sum())[:, None]
-    center = (part * means).sum(axis=0)
-    between = (part * (means - center) ** 2).sum(axis=0)
-    count = len(weights)
-    if 1 < count < blocks:
-        between = between * count / (count - 1) * (blocks - 1) / blocks
-    within = (part * variances).sum(axis=0)
-    if joint:
-        between, within = between.sum(keepdims=True), within.sum(keepdims=True)
-    total = between + within
-    return np.divide(between, total, out=np.zeros_like(total), where=total > 0), center, total
+    def read(self, name: str) -> Iterator[np.ndarray]:
+        """Yield blocks of an array, (rows, values) float64, in memory of their own."""
+        (spec,), reader = self.dataset.specs((name,)), open_reader(self.dataset, name, self.io)
+        longest = max(stop - start for start, stop in self.spans)
+        memory = np.empty((longest, *spec.shape[1:]), spec.dtype)
+        for start, stop in self.spans:
+            block = memory[: stop - start]
+            reader.read_runs([(start, stop)], block)
+            values = block.reshape(len(block), -1).astype(np.float64)
+            if not np.isfinite(values).all():
+                raise DataError(
+                    f"array {name} of {self.dataset.path} holds values that are not finite; a "
+                    "variance needs numbers in every row"
+                )
+            yield values
+
+    def label(self, name: str) -> tuple[Column, tuple[float, ...]]:
+        """Return the label's column, and the upper ends of its classes."""
+        labels = list(self.read(name))
+        flat = np.concatenate(labels).reshape(-1)
+        values = np.unique(flat)
+        whole = self.dataset.arrays[name].dtype.kind in "iub"
+        by_class = whole and len(values) <= MOST_CLASSES and labels[0].shape[1] == 1
+        edges = values[:-1] if by_class else np.quantile(flat, np.linspace(0.1, 0.9, 9))
+        counted = [(block == values).astype(np.float64) if by_class else block for block in labels]
+        moments = [_moments(block) for block in counted]
+        (column,) = self.columns([name], moments, joint=True)
+        return column, tuple(edges.tolist())
+
+    def columns(
+        self, names: Sequence[str], moments: Sequence[_Moments], joint: bool = False
+    ) -> list[Column]:
+        """Turn moments of blocks into shares; `joint` adds all values up to one column."""
+        means, variances = np.array(moments).transpose(1, 0, 2)
+        weights = np.array([stop - start for start, stop in self.spans], np.float64)
+        share, center, variance = self._share(means, variances, weights, joint)
+        error, count = np.zeros_like(share), len(weights)
+        if 2 < count < self.blocks:
+            others = ~np.eye(count, dtype=bool)
+            shares = [self._share(means[k], variances[k], weights[k], joint)[0] for k in others]
+            left_out = np.array(shares)
+            error = np.sqrt((count - 1) * left_out.var(axis=0) * (1 - count / self.blocks))
+        numbers = (center[: len(share)], variance, share, error, self.block_rows * share)
+        rows = zip(*(each.tolist() for each in numbers), strict=True)
+        return [Column(name, *row) for name, row in zip(names, rows, strict=True)]
+
+    def _share(
+        self, means: np.ndarray, variances: np.ndarray, weights: np.ndarray, joint: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return Vb/s2, mean and variance of each value."""
+        part, count = (weights / weights.sum())[:, None], len(weights)
+        center = (part * means).sum(axis=0)
+        between = (part * (means - center) ** 2).sum(axis=0)
+        if 1 < count < self.blocks:
+            between = between * count / (count - 1) * (self.blocks - 1) / self.blocks
+        within = (part * variances).sum(axis=0)
+        if joint:
+            between, within = between.sum(keepdims=True), within.sum(keepdims=True)
+        total = between + within
+        return np.divide(between, total, out=np.zeros_like(total), where=total > 0), center, total

@@ -27,10 +27,10 @@ class Draws:
         What the weights are made of, or None where all weigh the same.
     cumulative
         (K + 1,) float64, weight of all blocks before each.
-    classes, class_weights
-        For "balanced" the classes, ascending, and what a row of each weighs.
     rows
         Rows that can be drawn: the N of importance weights.
+    classes, class_weights
+        For "balanced" the classes, ascending, and what a row of each weighs.
     """
 
     kind: str

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,8 @@ class Batch(ByRole):
 
 
 _POSITION = ("epoch", "row", "step", "skipped")
+# Beside the arrays of a batch: no array's name begins with a slash.
+_ROWS, _IMPORTANCE = "/rows", "/importance"
 
 
 class Loader:
@@ -112,11 +115,11 @@ class Loader:
         """Plan the stream: the window for its data, if that is wanted, and each epoch's rows."""
         dataset, stream = self.dataset, self.stream
         budget_of(stream.memory)
-        choices = (dataset, batch_size, self.names, stream, demand, transfers_rows())
-        planned = make_plan(*choices)
+        plan_for = partial(make_plan, dataset, batch_size, self.names, demand=demand)
+        planned = plan_for(stream, transfers=transfers_rows())
         if stream.window == AUTO and stream.shuffle != "none":
             blocks = max(stream.lanes, self._enough_blocks(planned))
-            planned = make_plan(*choices[:3], replace(stream, window=blocks), *choices[4:])
+            planned = plan_for(replace(stream, window=blocks), transfers=transfers_rows())
         block_rows, sampling = planned.order.block_rows, stream.sampling
         order = replace(
             planned.order,
@@ -175,19 +178,15 @@ class Loader:
     def state_dict(self) -> dict[str, Any]:
         """Return the position and what it is a position of: a few integers."""
         order, selection = self.plan.order, self.dataset.selection
+        of_order = ("rows", "block_rows", "blocks_per_window", "shuffle", "seed", "lanes")
         return {
             "epoch": self.epoch,
             "row": self.row,
             "step": self.step,
             "skipped": sorted(self._skipped.items()),
-            "rows": order.rows,
             "batch_size": self.plan.batch_size,
             "sampling": self.stream.sampling,
-            "block_rows": order.block_rows,
-            "blocks_per_window": order.blocks_per_window,
-            "shuffle": order.shuffle,
-            "seed": order.seed,
-            "lanes": order.lanes,
+            **{name: getattr(order, name) for name in of_order},
             "selection": None if selection is None else selection.to_json(),
         }
 
@@ -234,7 +233,7 @@ class BatchAssembler:
         self._order, self._roles = loader.plan.order, loader.dataset.roles
         self.batch_size, self.used_up = batch_size, True
         self._step = loader.step if first_step is None else first_step
-        self._parts: list[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray | None]] = []
+        self._parts: list[dict[str, np.ndarray]] = []
         self._have = 0
 
     def add(self, window: Window) -> Iterator[Batch]:
@@ -243,14 +242,14 @@ class BatchAssembler:
         while place < len(window.order):
             taken = window.order[place : place + self.batch_size - self._have]
             picked = {name: array.take(taken, axis=0) for name, array in window.arrays.items()}
-            importance = None
+            picked[_ROWS] = window.rows(taken)
             if self._order.draws is not None and window.weights is not None:
-                importance = self._order.draws.importance(window.weights[taken])
-            self._parts.append((picked, window.rows(taken), importance))
+                picked[_IMPORTANCE] = self._order.draws.importance(window.weights[taken])
+            self._parts.append(picked)
             place += len(taken)
             self._have += len(taken)
-            ends_epoch = window.last and place == len(window.order)
             self.used_up = place == len(window.order)
+            ends_epoch = window.last and self.used_up
             if self._have == self.batch_size or ends_epoch:
                 yield self._finish(ends_epoch)
         if window.last and self._have:
@@ -258,12 +257,8 @@ class BatchAssembler:
             yield self._finish(ends_epoch=True)
 
     def _finish(self, ends_epoch: bool) -> Batch:
-        arrays = {
-            name: _joined([part[0][name] for part in self._parts]) for name in self._parts[0][0]
-        }
-        rows = _joined([part[1] for part in self._parts])
-        weighed = [part[2] for part in self._parts if part[2] is not None]
-        importance = _joined(weighed) if weighed else None
+        arrays = {name: _joined([part[name] for part in self._parts]) for name in self._parts[0]}
+        rows, importance = arrays.pop(_ROWS), arrays.pop(_IMPORTANCE, None)
         seed = key(self._order.seed, Purpose.BATCH, index=self._step)
         batch = Batch(arrays, rows, self._step, seed, self._roles, ends_epoch, importance)
         self._parts, self._have = [], 0

@@ -7,7 +7,6 @@ from typing import Any
 from ooc.core.errors import InputError
 
 FIT, AUTO = "fit", "auto"
-ON_BAD_CHUNK = ("raise", "skip")
 
 
 def _option(default: Any, help_text: str, unset: str | None = None, *, bits: bool = True) -> Any:
@@ -76,9 +75,8 @@ class StreamOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "window", _blocks(self.window))
-        if self.on_bad_chunk not in ON_BAD_CHUNK:
-            known = ", ".join(ON_BAD_CHUNK)
-            raise InputError(f"on_bad_chunk is one of {known}, not {self.on_bad_chunk!r}")
+        if self.on_bad_chunk not in ("raise", "skip"):
+            raise InputError(f"on_bad_chunk is one of raise, skip, not {self.on_bad_chunk!r}")
         if self.readers is not None and self.readers < 1:
             raise InputError(f"readers must be at least 1, not {self.readers}")
         if self.block_rows is not None and self.block_rows < 1:
@@ -87,13 +85,12 @@ class StreamOptions:
             self._check_sampling()
 
     def _check_sampling(self) -> None:
-        # The table needs the store, which the shell does not load to show its help.
+        # They need the store and the compiler, which the shell does not load to show its help.
+        from ooc.optim.named import entry_of
         from ooc.stream.sampling import SAMPLINGS
 
         name = self.sampling
-        if name not in SAMPLINGS:
-            known = ", ".join(["once", *SAMPLINGS])
-            raise InputError(f"no sampling is called {name!r}; choose one of: {known}")
+        entry_of("sampling", {"once": None, **SAMPLINGS}, name)
         if self.shuffle != "blocks":
             raise InputError(f'sampling={name!r} draws at random; it needs shuffle="blocks"')
         if self.lanes != 1:
@@ -109,16 +106,9 @@ class StreamOptions:
         return self.window if isinstance(self.window, int) else None
 
     def to_config(self) -> dict[str, Any]:
-        """Return the options on which a run's bits depend, JSON-ready.
-
-        Examples
-        --------
-        >>> "seed" in StreamOptions().to_config(), "readers" in StreamOptions().to_config()
-        (True, False)
-        """
-        return {
-            each.name: getattr(self, each.name) for each in fields(self) if each.metadata["bits"]
-        }
+        """Return the options on which a run's bits depend, JSON-ready."""
+        kept = [each.name for each in fields(self) if each.metadata["bits"]]
+        return {name: getattr(self, name) for name in kept}
 
 
 NAMES = tuple(each.name for each in fields(StreamOptions))
@@ -127,13 +117,7 @@ NAMES = tuple(each.name for each in fields(StreamOptions))
 def make_stream(
     stream: StreamOptions | None, options: Mapping[str, Any], known: tuple[str, ...] = NAMES
 ) -> StreamOptions:
-    """Return options of the stream with some of them replaced; refuse those that are not known.
-
-    Examples
-    --------
-    >>> make_stream(None, {"seed": 3}).seed
-    3
-    """
+    """Return options of the stream with some of them replaced; refuse those that are not known."""
     for name in options:
         if name not in known:
             raise InputError(
@@ -144,10 +128,8 @@ def make_stream(
 
 def _blocks(window: int | str | None) -> int | str:
     """Return the window's blocks, "auto" or "fit"."""
-    if window is None:
-        return FIT
     if isinstance(window, str) and window.isdigit():
         return int(window)
     if isinstance(window, str) and window not in (AUTO, FIT):
         raise InputError(f'window is a number of blocks, "auto" or "fit", not {window!r}')
-    return window
+    return FIT if window is None else window

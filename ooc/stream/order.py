@@ -14,6 +14,7 @@ from ooc.core.compiler import exact_kernel, kernel_for
 from ooc.core.errors import InputError
 from ooc.core.hashing import GOLDEN, mix
 from ooc.core.random_keys import Purpose, key
+from ooc.optim.named import entry_of
 from ooc.stream.draws import Draws, draw_places
 
 # Swap-or-not mixes N items in a few times log2(N) rounds; 96 serve up to 2**32 blocks.
@@ -31,12 +32,10 @@ def _swap_or_not(x, count, key, round_number):  # type: ignore[no-untyped-def]
 
 @exact_kernel
 def shuffled(positions: np.ndarray, count: int, key: int) -> np.ndarray:
-    """Map positions of a shuffled sequence of `count` items to the items.
+    """Map positions of a shuffled sequence of `count` items to the items, both (n,) int64.
 
     A keyed bijection of 0..count-1 (Hoang, Morris and Rogaway, "An enciphering scheme based on a
     card shuffle", CRYPTO 2012), so that any part of the order is had without the rest.
-
-    Positions and items are (n,) int64, each in 0..count-1.
     """
     items = np.empty(positions.size, np.int64)
     for i in range(positions.size):
@@ -118,9 +117,7 @@ class Order:
     draws: Draws | None = None
 
     def __post_init__(self) -> None:
-        if self.shuffle not in SHUFFLES:
-            known = ", ".join(SHUFFLES)
-            raise InputError(f"no shuffle is called {self.shuffle!r}; choose one of: {known}")
+        entry_of("shuffle", SHUFFLES, self.shuffle)
         if self.lanes < 1 or self.blocks_per_window % self.lanes:
             raise InputError(
                 f"a window of {self.blocks_per_window} blocks cannot be shared by {self.lanes} "
@@ -154,7 +151,7 @@ class Order:
     @property
     def window_rows(self) -> int:
         """Rows of a full window."""
-        return min(self.block_rows * self.blocks_per_window, self.rows)
+        return min(self._full, self.rows)
 
     def window_blocks(self, epoch: int, window: int) -> np.ndarray:
         """Return the blocks of a window, ascending: a shorter last block is last here, too."""
@@ -167,15 +164,13 @@ class Order:
 
     def rows_in(self, blocks: np.ndarray) -> int:
         """Return the stored rows that these ascending blocks hold."""
-        missing = self.stored_blocks * self.block_rows - self.rows
-        last = blocks[-1] == self.stored_blocks - 1
-        return len(blocks) * self.block_rows - (missing if last else 0)
+        has_last = blocks[-1] == self.stored_blocks - 1
+        return len(blocks) * self.block_rows - (self._missing if has_last else 0)
 
     def window_stream_rows(self, epoch: int, window: int) -> int:
         """Return the rows that a window gives to the stream."""
         if self.draws is not None:
-            full = self.blocks_per_window * self.block_rows
-            return min(full, self.epoch_rows - window * full)
+            return min(self._full, self.epoch_rows - window * self._full)
         blocks = self.window_blocks(epoch, window)
         if self.subset is not None:
             return int(self.subset.rows[np.searchsorted(self.subset.blocks, blocks)].sum())
@@ -188,11 +183,9 @@ class Order:
             return
         blocks = self.window_blocks(epoch, window)
         if self.subset is not None:
-            lane_of = np.searchsorted(self.subset.blocks, blocks) % self.lanes
-        else:
-            lane_of = blocks % self.lanes
+            blocks = np.searchsorted(self.subset.blocks, blocks)
         # Only the last block may be shorter.
-        lane_of_row = np.repeat(lane_of, self.block_rows)[: out.size]
+        lane_of_row = np.repeat(blocks % self.lanes, self.block_rows)[: out.size]
         lanes = [np.flatnonzero(lane_of_row == lane) for lane in range(self.lanes)]
         interleave(
             [self.lane_rows(epoch, window, lane, rows) for lane, rows in enumerate(lanes)], out
@@ -236,7 +229,6 @@ class Order:
 
         `left_out` says how many rows of a window are not in the stream, as they cannot be read.
         """
-        full = self.blocks_per_window * self.block_rows
         if self.subset is not None or left_out:
             for window in range(self.windows):
                 rows = self.window_stream_rows(epoch, window) - (left_out or {}).get(window, 0)
@@ -245,21 +237,32 @@ class Order:
                 row -= rows
             return self.windows - 1, row
         if self.draws is not None:
-            return row // full, row % full
-        missing = self.blocks * self.block_rows - self.rows
+            return divmod(row, self._full)
         lane = (self.blocks - 1) % self.lanes
-        count = (self.blocks - lane + self.lanes - 1) // self.lanes
+        count = self._lane_count(lane)
         last = SHUFFLES[self.shuffle].position(count - 1, count, self._key(epoch, lane))
         window_of_last = int(last) // (self.blocks_per_window // self.lanes)
-        window = row // full
-        if window >= window_of_last and row >= (window_of_last + 1) * full - missing:
-            window = (row + missing) // full
-        start = window * full - (missing if window > window_of_last else 0)
-        return window, row - start
+        window = row // self._full
+        if window >= window_of_last and row >= (window_of_last + 1) * self._full - self._missing:
+            window = (row + self._missing) // self._full
+        return window, row - window * self._full + (window > window_of_last) * self._missing
+
+    @property
+    def _full(self) -> int:
+        """Rows of a window of full blocks."""
+        return self.blocks_per_window * self.block_rows
+
+    @property
+    def _missing(self) -> int:
+        """Rows by which the last block of the store is shorter."""
+        return self.stored_blocks * self.block_rows - self.rows
+
+    def _lane_count(self, lane: int) -> int:
+        """Return the blocks of a lane."""
+        return len(range(lane, self.blocks, self.lanes))
 
     def _lane_positions(self, epoch: int, window: int, lane: int) -> np.ndarray:
-        count = (self.blocks - lane + self.lanes - 1) // self.lanes
-        share = self.blocks_per_window // self.lanes
+        count, share = self._lane_count(lane), self.blocks_per_window // self.lanes
         positions = np.arange(window * share, min((window + 1) * share, count))
         if len(positions) == 0:
             return positions
@@ -282,15 +285,7 @@ class Order:
 
 
 def interleave(parts: Sequence[np.ndarray], out: np.ndarray) -> None:
-    """Fill `out` with an entry of each part in turn; longer parts go on when others have ended.
-
-    Examples
-    --------
-    >>> out = np.empty(5, int)
-    >>> interleave([np.array([1, 2, 3]), np.array([10, 20])], out)
-    >>> out.tolist()
-    [1, 10, 2, 20, 3]
-    """
+    """Fill `out` with an entry of each part in turn; longer parts go on when others have ended."""
     place, done = 0, 0
     left = [part for part in parts if len(part)]
     while left:
@@ -322,9 +317,8 @@ SHUFFLES = {
 
 def order_kernels() -> list[Compilation]:
     """Return the compilations that any order of rows needs."""
-    places = np.zeros(1, np.int64)
     return [
-        kernel_for(shuffled, places, 1, 1),
+        kernel_for(shuffled, np.zeros(1, np.int64), 1, 1),
         kernel_for(position_of, 1, 1, 1),
         kernel_for(permute, np.zeros(1, np.int32), 1),
     ]

@@ -98,17 +98,12 @@ class Plan:
 
     def to_json(self) -> dict[str, object]:
         """Return the plan's numbers under the keys of the command line's JSON."""
+        of_blocks = ("blocks", "block_rows", "blocks_per_window", "window_rows", "windows")
         return {
             "rows": self.order.epoch_rows,
             "batch_size": self.batch_size,
             "steps": self.steps,
-            "shuffle": self.order.shuffle,
-            "seed": self.order.seed,
-            "blocks": self.order.blocks,
-            "block_rows": self.order.block_rows,
-            "blocks_per_window": self.order.blocks_per_window,
-            "window_rows": self.order.window_rows,
-            "windows": self.order.windows,
+            **{name: getattr(self.order, name) for name in ("shuffle", "seed", *of_blocks)},
             "readers": self.readers,
             "read_amplification": round(self.amplification, 3),
             "memory_budget_bytes": self.budget,
@@ -143,10 +138,8 @@ def make_plan(
     names
         Arrays that travel in the batches.
     stream
-        How they are read and mixed; a window of "auto" is as large as there is room for. Fewer
-        readers are used if they do not fit.
-    demand
-        What the run needs beside windows.
+        A window of "auto" is as large as there is room for; fewer readers are used if they do
+        not fit.
     transfers
         Whether blocks are read by other processes, so that one more window is on its way.
 
@@ -159,12 +152,10 @@ def make_plan(
     rows, budget = dataset.stored_rows, parse_size(stream.memory)
     shuffle, lanes, most_blocks = stream.shuffle, stream.lanes, stream.blocks
     sampled = stream.sampling != "once"
-    _check_batch_size(batch_size, dataset.rows)
     row_bytes = sum(spec.row_bytes for spec in specs)
     # Beside its values a row has its place in the order. Sides of a split keep a flag and, for a
     # moment, a key of each row; draws a weight, its sum and a place.
-    beside = 4 + (10 if dataset.selection is not None else 0) + (24 if sampled else 0)
-    slab_row_bytes = row_bytes + beside
+    slab_row_bytes = row_bytes + 4 + 10 * (dataset.selection is not None) + 24 * sampled
     fixed = {
         "reserved": RESERVED_BYTES,
         "batch": demand.batch_copies * batch_size * row_bytes,
@@ -179,7 +170,7 @@ def make_plan(
     chosen = stream.block_rows or _block_rows(specs, rows, chunk_rows, row_bytes, usual)
     block_rows = min(chosen, rows)
     blocks = -(-rows // block_rows)
-    _check_window(most_blocks, lanes, shuffle, blocks)
+    _check_sizes(batch_size, dataset.rows, stream, blocks)
     fewest = max(min(blocks, 1 if shuffle == "none" else 2), lanes)
     # A window that was asked for may be larger than usual, if there is room for it.
     most = max((room if most_blocks else usual) // (block_rows * slab_row_bytes), fewest)
@@ -219,59 +210,51 @@ def make_plan(
 
 def window_bytes(plan: Plan, blocks: int) -> int:
     """Return the bytes of a window of this many blocks."""
-    order = plan.order
-    each = plan.terms["slabs"] // plan.slabs // order.blocks_per_window
-    return blocks * each
+    return blocks * (plan.terms["slabs"] // plan.slabs // plan.order.blocks_per_window)
 
 
 def memory_for_window(plan: Plan, blocks: int) -> int:
     """Return a budget, in whole MiB, in which a window of this many blocks fits."""
-    slabs, readers = plan.terms["slabs"], plan.terms["readers"]
-    rest = plan.projected - slabs - readers
+    readers = plan.terms["readers"]
+    rest = plan.projected - plan.terms["slabs"] - readers
     needed = rest + readers // plan.readers + 2 * MOST_SLABS * window_bytes(plan, blocks)
     return -(-needed // MIB) * MIB
 
 
-def _check_batch_size(batch_size: int, rows: int) -> None:
+def _check_sizes(batch_size: int, rows: int, stream: StreamOptions, blocks: int) -> None:
+    lanes, window, mixes = stream.lanes, stream.blocks, stream.shuffle != "none"
+    problem = None
     if batch_size < 1:
-        raise InputError(f"the batch size must be at least 1, not {batch_size}")
-    if batch_size > rows:
-        raise InputError(
+        problem = f"the batch size must be at least 1, not {batch_size}"
+    elif batch_size > rows:
+        problem = (
             f"a batch of {batch_size} rows is larger than the dataset of {rows} rows; "
             f"lower the batch size to {rows} or less"
         )
-
-
-def _check_window(most_blocks: int | None, lanes: int, shuffle: str, blocks: int) -> None:
-    if lanes < 1 or lanes > blocks:
-        raise InputError(
+    elif not 1 <= lanes <= blocks:
+        problem = (
             f"lanes must be at least 1 and at most the {blocks} blocks of the data, not {lanes}"
         )
-    if lanes > 1 and shuffle == "none":
-        raise InputError(f"{lanes} lanes take turns, so that rows do not come as stored; use one")
-    if most_blocks is None:
-        return
-    if shuffle != "none" and most_blocks < min(2, blocks):
-        raise InputError(
-            f"a window of {most_blocks} blocks mixes nothing; it needs at least 2 blocks"
+    elif lanes > 1 and not mixes:
+        problem = f"{lanes} lanes take turns, so that rows do not come as stored; use one"
+    elif window is not None and mixes and window < min(2, blocks):
+        problem = f"a window of {window} blocks mixes nothing; it needs at least 2 blocks"
+    elif window is not None and window < lanes:
+        problem = (
+            f"a window of {window} blocks is too small for {lanes} lanes; take {lanes} blocks "
+            "or more"
         )
-    if most_blocks < lanes:
-        raise InputError(
-            f"a window of {most_blocks} blocks is too small for {lanes} lanes; "
-            f"take {lanes} blocks or more"
-        )
+    if problem is not None:
+        raise InputError(problem)
 
 
 def _block_rows(
     specs: Sequence[ArraySpec], rows: int, chunk_rows: int, row_bytes: int, window_bytes: int
 ) -> int:
-    """Choose the rows of a block: one chunk of the features, or a few.
-
-    A block is doubled while it is too small to be read well, or while other arrays with longer
-    chunks make reading it decode much that is not used, and as long as a window still holds
-    many blocks.
-    """
+    """Choose the rows of a block: one chunk of the features, or a few."""
     block_rows = chunk_rows
+    # A block is doubled while it is too small to be read well, or while other arrays with longer
+    # chunks make reading it decode much that is not used, and while a window holds many blocks.
     while block_rows < rows:
         small = block_rows * row_bytes < SMALLEST_BLOCK
         wasteful = _amplification(specs, block_rows, rows) > MOST_AMPLIFICATION

@@ -10,11 +10,10 @@ import mmap
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 import dask.base
@@ -31,8 +30,6 @@ TASK_BYTES = 32 * 2**20
 # Bad chunks that a reader keeps: a run that skips some meets them again in every epoch.
 MOST_NOTED = 100
 _IN_PROCESS = (dask.threaded.get, dask.local.get_sync)
-
-Scheduler = Callable[..., Any]
 
 
 class ByRole:
@@ -128,10 +125,9 @@ class WindowReader:
         on_bad_chunk: str = "raise",
     ) -> None:
         self.bad_chunks: list[BadChunkError] = []
-        self._on_bad_chunk = on_bad_chunk
+        self._skips = on_bad_chunk == "skip"
         self._order, self._roles = plan.order, dataset.roles
         self._selection = dataset.selection
-        self._deciding = () if self._selection is None else self._selection.arrays
         self._sources = {name: open_reader(dataset, name, io) for name in names}
         self._specs = dict(zip(names, dataset.specs(tuple(names)), strict=True))
         # All readers are busy while the windows that are on their way are read.
@@ -146,7 +142,7 @@ class WindowReader:
         scheduler = dask.base.get_scheduler()
         ahead = plan.slabs if scheduler is None else 1
         self._coordinators = ThreadPoolExecutor(ahead, thread_name_prefix="ooc-coordinator")
-        self._scheduler: Scheduler = scheduler or partial(dask.threaded.get, pool=self._pool)
+        self._scheduler: Any = scheduler or partial(dask.threaded.get, pool=self._pool)
         self._slab_count = plan.slabs
         self._slabs: list[dict[str, np.ndarray]] = []
 
@@ -159,12 +155,7 @@ class WindowReader:
         self._slabs = [self._new_slab() for _ in range(self._slab_count)]
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         # A reader that still runs writes into a slab: wait for it before the memory goes.
         self._coordinators.shutdown(wait=True, cancel_futures=True)
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -173,15 +164,13 @@ class WindowReader:
     def _new_slab(self) -> dict[str, np.ndarray]:
         """Return arrays for one window, in memory that goes back to the system after its use."""
         # Freed blocks of the allocator may stay, and a run that reads more than once would grow.
-        rows = self._order.window_rows
         wanted = {name: (spec.shape[1:], spec.dtype) for name, spec in self._specs.items()}
-        wanted[""] = ((), np.dtype(np.int32))
-        arrays = {}
-        for name, (row_shape, dtype) in wanted.items():
-            shape = (rows, *row_shape)
-            size = max(1, math.prod(shape) * dtype.itemsize)
-            arrays[name] = np.ndarray(shape, dtype, mmap.mmap(-1, size))
-        return arrays
+        slab = {}
+        for name, (row_shape, dtype) in (wanted | {"": ((), np.dtype(np.int32))}).items():
+            shape = (self._order.window_rows, *row_shape)
+            memory = mmap.mmap(-1, max(1, math.prod(shape) * dtype.itemsize))
+            slab[name] = np.ndarray(shape, dtype, memory)
+        return slab
 
     def windows(self, places: Iterable[tuple[int, int, int]]) -> Iterator[Window]:
         """Yield the windows at these places (epoch, window, first unused row).
@@ -223,15 +212,10 @@ class WindowReader:
                 for name, array in arrays.items()
             }
             spans = [self._span(block) for block in blocks[part].tolist()]
-            task = partial(
-                _read_blocks,
-                self._sources,
-                spans,
-                outs if self._in_process else self._specs,
-                self._on_bad_chunk == "skip",
-            )
+            into = outs if self._in_process else self._specs
+            task = partial(_read_blocks, self._sources, spans, into, self._skips)
             graph[(f"ooc-read-{os.getpid()}-{epoch}-{index}", number)] = (task,)
-        readable = np.ones(rows if self._on_bad_chunk == "skip" else 0, bool)
+        readable = np.ones(rows if self._skips else 0, bool)
         unreadable: list[BadChunkError] = []
         for part, (sent, bad) in zip(parts, self._scheduler(graph, list(graph)), strict=True):
             unreadable += bad
@@ -240,9 +224,13 @@ class WindowReader:
             first = part[0] * block_rows
             for name, values in sent.items():
                 arrays[name][first : first + len(values)] = values
-        weights = None
-        if self._order.subset is not None or self._order.draws is not None:
-            order, weights = self._chosen(epoch, index, blocks, arrays, order)
+        weights, draws = None, self._order.draws
+        if draws is not None:
+            values = None if draws.array is None else arrays[draws.array]
+            weights = draws.weights_of(values, rows) * self._used(blocks, arrays)
+            order = self._order.draw_rows(epoch, index, weights, order)
+        elif self._order.subset is not None:
+            order = order[self._used(blocks, arrays)[order]]
         expected = self._order.window_stream_rows(epoch, index)
         if unreadable:
             order = order[readable[order]]
@@ -251,10 +239,10 @@ class WindowReader:
             self._roles,
             order,
             start,
-            blocks * block_rows,
-            block_rows,
-            epoch,
-            index,
+            block_starts=blocks * block_rows,
+            block_rows=block_rows,
+            epoch=epoch,
+            index=index,
             last=index == self._order.windows - 1,
             skipped_chunks=len(unreadable),
             skipped_rows=expected - len(order),
@@ -262,28 +250,17 @@ class WindowReader:
         )
         return window, unreadable
 
-    def _chosen(
-        self,
-        epoch: int,
-        index: int,
-        blocks: np.ndarray,
-        arrays: Mapping[str, np.ndarray],
-        order: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the places of the rows of this side of a split, or those that are drawn."""
+    def _used(self, blocks: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Tell of the stored rows of blocks whether they are on this side of a split."""
         used = np.ones(self._order.rows_in(blocks), bool)
         if self._selection is not None:
             for slot, block in enumerate(blocks.tolist()):
                 start, stop = self._span(block)
-                place = slice(slot * self._order.block_rows, None)
-                part = {name: arrays[name][place][: stop - start] for name in self._deciding}
-                used[place][: stop - start] = self._selection.contains(start, stop, part)
-        draws = self._order.draws
-        if draws is None:
-            return order[used[order]], None
-        values = arrays[draws.array] if draws.array is not None else None
-        weights = draws.weights_of(values, len(used)) * used
-        return self._order.draw_rows(epoch, index, weights, order), weights
+                first = slot * self._order.block_rows
+                place = slice(first, first + stop - start)
+                part = {name: arrays[name][place] for name in self._selection.arrays}
+                used[place] = self._selection.contains(start, stop, part)
+        return used
 
     def _slab_rows(self, chunk: BadChunkError, blocks: np.ndarray, slot: int) -> slice:
         """Return the rows of a slab that hold a chunk's part of the block in this slot."""

@@ -22,7 +22,7 @@ class Sampling:
     """One way to draw rows: what weights are made of, and what a row of each class weighs."""
 
     array: Callable[[Dataset], str | None]
-    class_weights: Callable[[Dataset, str], tuple[tuple[int, ...], tuple[float, ...]]] | None = None
+    classes: Callable[[Dataset, str], tuple[tuple[int, ...], tuple[float, ...]]] | None = None
 
 
 def sampled_array(dataset: Dataset, sampling: str) -> str | None:
@@ -36,30 +36,23 @@ def make_draws(dataset: Dataset, sampling: str, block_rows: int) -> Draws | None
         return None
     way = SAMPLINGS[sampling]
     name = way.array(dataset)
-    classes: tuple[int, ...] = ()
-    class_weights: tuple[float, ...] = ()
-    if way.class_weights is not None and name is not None:
-        classes, class_weights = way.class_weights(dataset, name)
-    draws = Draws(sampling, name, np.zeros(1), dataset.rows, classes, class_weights)
+    classes = () if way.classes is None or name is None else way.classes(dataset, name)
+    draws = Draws(sampling, name, np.zeros(1), dataset.rows, *classes)
 
     def weigh(first: int, arrays: dict[str, np.ndarray], used: np.ndarray) -> np.ndarray:
         weights = draws.weights_of(None if name is None else arrays[name], len(used))
-        _check_weights(dataset, name, weights, first)
+        bad = np.flatnonzero(~(weights >= 0) | ~np.isfinite(weights))
+        if len(bad):
+            raise InputError(
+                f"row {first + bad[0]} of {name} of {dataset.path} weighs {weights[bad[0]]}; a "
+                "weight is zero or a positive finite number"
+            )
         return weights
 
     sums = block_sums(dataset, () if name is None else (name,), block_rows, weigh)
     if not sums.any():
         raise InputError(f"all weights in {name} of {dataset.path} are zero; nothing can be drawn")
     return replace(draws, cumulative=np.concatenate([[0.0], np.cumsum(sums)]))
-
-
-def _check_weights(dataset: Dataset, name: str | None, weights: np.ndarray, first: int) -> None:
-    bad = np.flatnonzero(~(weights >= 0) | ~np.isfinite(weights))
-    if len(bad):
-        raise InputError(
-            f"row {first + bad[0]} of {name} of {dataset.path} weighs {weights[bad[0]]}; a weight "
-            "is zero or a positive finite number"
-        )
 
 
 def _weight_array(dataset: Dataset) -> str:

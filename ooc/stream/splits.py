@@ -78,10 +78,8 @@ def split(
     number = key(seed, Purpose.SPLIT)
     if stratify is not None:
         below = _stratified(dataset, share, number, stratify)
-    elif by == "row":
-        below = _by_row(dataset, share, number)
-    elif by == "block":
-        below = _by_block(dataset, share, number)
+    elif by in ("row", "block"):
+        below = (_by_row if by == "row" else _by_block)(dataset, share, number)
     else:
         below = _by_group(dataset, share, number, by)
     above = replace(below, below=False, rows=dataset.rows - below.rows)
@@ -99,8 +97,8 @@ def make_subset(dataset: Dataset, block_rows: int) -> Subset | None:
     selection = dataset.selection
     if selection is None:
         return None
-    counts = block_sums(dataset, (), block_rows, lambda first, arrays, used: used)
-    counts = counts.astype(np.int64)
+    sums = block_sums(dataset, (), block_rows, lambda first, arrays, used: used)
+    counts = sums.astype(np.int64)
     blocks = np.flatnonzero(counts)
     if counts.sum() != selection.rows:
         raise InputError(

@@ -35,10 +35,9 @@ class Advice:
         The label or feature whose blocks differ most.
     inflation
         Predicted for the plan's own window; aimed at is the limit.
-    needed_blocks
-        Smallest window that reaches the limit, of those that divide the epoch evenly.
-    memory
-        Budget in which that window fits.
+    needed_blocks, memory
+        Smallest window that reaches the limit, of those that divide the epoch evenly, and the
+        budget in which it fits.
     chunk_rows
         Rows of a chunk with which the plan's window would reach the limit, its blocks being as
         different as now; None where not even one row would.
@@ -93,9 +92,16 @@ def advise(dataset: Dataset, plan: Plan, limit: float = LIMIT, io: str = "auto")
     fewest = max(fewest, min(FEWEST_BLOCKS, order.blocks))
     # Windows are of one size: as many of them as there can be that are not smaller than this.
     needed = -(-order.blocks // (order.blocks // fewest))
-    predicted = _inflation(worst, plan, order.blocks_per_window, order.block_rows)
+    predicted = _inflation(worst, plan, order.blocks_per_window)
     memory = memory_for_window(plan, needed)
-    return Advice(worst, limit, predicted, needed, memory, _chunk_rows(worst, plan, limit))
+    halved = [order.block_rows >> times for times in range(order.block_rows.bit_length())]
+    window_rows = order.blocks_per_window * order.block_rows
+    mixing = (
+        rows
+        for rows in halved
+        if _inflation(worst, plan, max(window_rows // rows, 1), rows) <= limit
+    )
+    return Advice(worst, limit, predicted, needed, memory, next(mixing, None))
 
 
 def _share(worst: Column) -> float:
@@ -103,18 +109,9 @@ def _share(worst: Column) -> float:
     return min(1.0, worst.between_share + CAUTION * worst.error)
 
 
-def _inflation(worst: Column, plan: Plan, blocks: int, block_rows: int) -> float:
-    return inflation(_share(worst), plan.order.rows, block_rows, blocks, plan.batch_size)
-
-
-def _chunk_rows(worst: Column, plan: Plan, limit: float) -> int | None:
-    rows = plan.order.block_rows
-    window_rows = plan.order.blocks_per_window * rows
-    while rows >= 1:
-        if _inflation(worst, plan, max(window_rows // rows, 1), rows) <= limit:
-            return rows
-        rows //= 2
-    return None
+def _inflation(worst: Column, plan: Plan, blocks: int, block_rows: int | None = None) -> float:
+    rows = block_rows or plan.order.block_rows
+    return inflation(_share(worst), plan.order.rows, rows, blocks, plan.batch_size)
 
 
 @dataclass(frozen=True)
@@ -136,14 +133,12 @@ def measured_trade(dataset: Dataset, plan: Plan, advice: Advice) -> list[WindowC
     order = plan.order
     sizes = {order.blocks_per_window, min(advice.needed_blocks, order.blocks)}
     sizes |= {max(2, order.blocks_per_window // part) for part in (4, 16)}
-    spec = dataset.arrays[dataset.features]
-    values = max(1, spec.row_bytes // 4)
+    values = max(1, dataset.arrays[dataset.features].row_bytes // 4)
     choices = []
     for blocks in sorted(sizes):
-        size = window_bytes(plan, blocks)
         rows = max(1, min(blocks * order.block_rows, MOST_MEASURED_BYTES // (4 * values)))
-        predicted = _inflation(advice.worst, plan, blocks, order.block_rows)
-        choices.append(WindowChoice(blocks, size, predicted, _gather_rate(rows, values)))
+        predicted, rate = _inflation(advice.worst, plan, blocks), _gather_rate(rows, values)
+        choices.append(WindowChoice(blocks, window_bytes(plan, blocks), predicted, rate))
     return choices
 
 

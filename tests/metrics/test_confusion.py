@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
 from ooc.core.errors import DataError
-from ooc.metrics.confusion import CONFUSION, MOST_CLASSES
+from ooc.metrics import METRICS
 from ooc.metrics.measured import Labels, Measured, measured
+from ooc.metrics.table import MOST_CLASSES
 
 NONE = np.empty(0, np.float32)
+CONFUSION = METRICS["confusion_matrix"]
 
 
 def rows_of(classes: int, labels: list, predicted: list, weights: np.ndarray = NONE) -> Measured:

@@ -1,0 +1,146 @@
+"""All metrics by name: one pass, states of bounded size, no array as long as the rows.
+
+A new metric is its functions and an entry of `METRICS`. Here are those that NumPy counts by itself.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ooc.core.errors import DataError
+from ooc.metrics.auc import AUC
+from ooc.metrics.base import Metric
+from ooc.metrics.measured import Labels, Measured
+from ooc.metrics.regression import REGRESSION
+
+# A confusion matrix of more classes is left out: nobody reads it, and it grows with their square.
+MOST_CLASSES = 100
+
+# A state for each metric that has seen rows, by its name.
+States = dict[str, np.ndarray]
+
+
+def _update_loss(state: np.ndarray, batch: Measured) -> None:
+    state += (batch.loss, batch.weight)
+
+
+def _update_accuracy(state: np.ndarray, batch: Measured) -> None:
+    state += (batch.correct, batch.weight)
+
+
+def _mean(state: np.ndarray) -> float | None:
+    """Return the weighted mean; None without weight."""
+    total, weight = state.tolist()
+    return None if weight == 0 else total / weight
+
+
+def _accuracy(state: np.ndarray) -> dict[str, Any]:
+    """Return None where the model has no classes, too."""
+    return {"accuracy": None if math.isnan(state[0]) else _mean(state)}
+
+
+def _confusion_size(batch: Measured) -> int:
+    classes = batch.answers.classes if isinstance(batch.answers, Labels) else 0
+    return classes**2 if classes <= MOST_CLASSES else 0
+
+
+def _update_confusion(state: np.ndarray, batch: Measured) -> None:
+    answers = batch.answers
+    assert isinstance(answers, Labels)
+    classes = math.isqrt(state.size)
+    labels, predicted = answers.labels, np.asarray(answers.predicted, np.int64)
+    known = (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
+    known &= (predicted >= 0) & (predicted < classes)
+    if not known.all():
+        row = int(np.argmin(known))
+        raise DataError(
+            f"row {row} of a batch has label {labels[row]} and prediction {predicted[row]}, but "
+            f"there are {classes} classes, from 0 on; correct the model's measure"
+        )
+    cells = labels.astype(np.int64) * classes + predicted
+    weights = answers.weights if answers.weights.size else None
+    state += np.bincount(cells, weights, state.size)
+
+
+def _confusion_matrix(state: np.ndarray) -> dict[str, Any]:
+    """Return nested lists, a true label in each; whole numbers where all of them are."""
+    if not state.any():
+        return {"confusion_matrix": None}
+    matrix = state.reshape(math.isqrt(state.size), -1)
+    whole = bool((matrix == np.floor(matrix)).all() and np.abs(matrix).max() < 2.0**53)
+    return {"confusion_matrix": (matrix.astype(np.int64) if whole else matrix).tolist()}
+
+
+METRICS: dict[str, Metric] = {
+    "loss": Metric(
+        keys=("loss",),
+        size=lambda batch: 2,
+        update=_update_loss,
+        values=lambda state: {"loss": _mean(state)},
+        most_bytes=lambda outputs: 16,
+    ),
+    "accuracy": Metric(
+        keys=("accuracy",),
+        size=lambda batch: 2,
+        update=_update_accuracy,
+        values=_accuracy,
+        most_bytes=lambda outputs: 16,
+    ),
+    "auc": AUC,
+    "confusion_matrix": Metric(
+        keys=("confusion_matrix",),
+        size=_confusion_size,
+        update=_update_confusion,
+        values=_confusion_matrix,
+        most_bytes=lambda outputs: 2 * 8 * min(max(outputs, 2), MOST_CLASSES) ** 2,
+    ),
+    "regression": REGRESSION,
+}
+
+
+def update(states: States, batch: Measured) -> None:
+    """Add a batch to the states of all metrics that are for it; {} are the states of no rows.
+
+    Raises
+    ------
+    DataError
+        If a model's answers cannot be counted.
+
+    Examples
+    --------
+    >>> states = {}
+    >>> update(states, Measured(loss=3.0, weight=2.0, correct=1.0, rows=2))
+    >>> update(states, Measured(loss=1.0, weight=2.0, correct=2.0, rows=2))
+    >>> values(states)["loss"], values(states)["accuracy"], values(states)["auc"]
+    (1.0, 0.75, None)
+    """
+    for name, metric in METRICS.items():
+        size = metric.size(batch)
+        if size and name not in states:
+            states[name] = np.zeros(size)
+        if size:
+            metric.update(states[name], batch)
+
+
+def merge(states: States, others: Mapping[str, np.ndarray]) -> None:
+    """Add the states of other rows, such as another worker's."""
+    for name, other in others.items():
+        if name in states:
+            METRICS[name].merge(states[name], other)
+        else:
+            states[name] = other.copy()
+
+
+def values(states: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Return the values of all metrics, JSON-ready; None where one is not defined."""
+    found: dict[str, Any] = {}
+    for name, metric in METRICS.items():
+        found |= metric.values(states[name]) if name in states else dict.fromkeys(metric.keys)
+    return found
+
+
+def most_bytes(outputs: int) -> int:
+    """Return the bytes that all states hold at most, for rows of this many outputs."""
+    return sum(metric.most_bytes(outputs) for metric in METRICS.values())
