@@ -49,16 +49,6 @@ def lean_sums(function: Function) -> Function:
     return _compiled(function, fastmath=REORDERED_SUMS, _nrt=False)
 
 
-def inner_kernel(function: Function) -> Function:
-    """Compile like `lean_kernel` what only other kernels call: Python cannot."""
-    return _compiled(function, fastmath=False, _nrt=False, no_cpython_wrapper=True)
-
-
-def inner_sums(function: Function) -> Function:
-    """Compile like `lean_sums` what only other kernels call: Python cannot."""
-    return _compiled(function, fastmath=REORDERED_SUMS, _nrt=False, no_cpython_wrapper=True)
-
-
 def parallel_kernel(function: Function) -> Function:
     """Compile like `exact_kernel`, with the iterations of `numba.prange` shared among threads."""
     return _compiled(function, fastmath=False, parallel=True)

@@ -6,7 +6,7 @@ cache. The loss is called by its address, so that another one compiles nothing h
 
 import numpy as np
 
-from ooc.core.compiler import inner_sums, lean_sums, view_at
+from ooc.core.compiler import lean_sums, view_at
 from ooc.kernels.counters import OK
 from ooc.kernels.share import Numbers, Output, PointLoss, Share, call_loss
 
@@ -42,7 +42,7 @@ def score(
             scores[r, k] = total
 
 
-@inner_sums
+@lean_sums
 def fill_gradient(
     features: np.ndarray, derivatives: np.ndarray, intercept: bool, gradient: np.ndarray
 ) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ooc.core.compiler import inner_kernel, lean_kernel, part, view_at
+from ooc.core.compiler import lean_kernel, part, view_at
 from ooc.core.errors import InputError
 from ooc.kernels.counters import BAD_TARGET, BAD_WEIGHT, NOT_FINITE, OK
 from ooc.kernels.share import BAD, PAIR, PointLoss, call_pair, loss_of
@@ -161,13 +161,13 @@ def target_is_valid(rule: int, target: float) -> bool:
     return math.isfinite(target)
 
 
-@inner_kernel
+@lean_kernel
 def label_is_valid(target: float, classes: int) -> bool:
     """Tell whether a target is one of the whole numbers 0 to classes - 1."""
     return target >= 0 and target < classes and target == math.floor(target)
 
 
-@inner_kernel
+@lean_kernel
 def row_weight(
     weights: np.ndarray, row: int, target: float, class_weights: np.ndarray
 ) -> tuple[int, float]:
@@ -256,7 +256,7 @@ def softmax(
     return OK
 
 
-@inner_kernel
+@lean_kernel
 def softmax_row(scores: np.ndarray, label: int | np.int64, weight: float) -> float:
     """Replace one row of scores by weighted derivatives; return its negative log-likelihood."""
     largest = scores[0]

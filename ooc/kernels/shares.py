@@ -3,7 +3,7 @@
 import numpy as np
 from numba import get_thread_id, prange
 
-from ooc.core.compiler import array_at, inner_kernel, view_at
+from ooc.core.compiler import array_at, lean_kernel, view_at
 from ooc.kernels.counters import OK
 from ooc.kernels.dropout import step_seed
 from ooc.kernels.share import (
@@ -142,7 +142,7 @@ def run_shares_in_parallel(work: np.ndarray, one: np.floating) -> int:
     return OK
 
 
-@inner_kernel
+@lean_kernel
 def run_share_at(work: np.ndarray, one: np.floating, thread: int, number: int) -> None:
     """Work off one of the shares at hand, in a thread's scratch."""
     w, empty = work[0], np.int64(0)

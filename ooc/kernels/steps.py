@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import get_thread_id, prange
 
-from ooc.core.compiler import array_at, inner_kernel
+from ooc.core.compiler import array_at, lean_kernel
 from ooc.kernels.counters import (
     HALVED,
     LOSS_SUM,
@@ -67,7 +67,7 @@ def fold(work: np.ndarray, one: np.floating) -> int:
     return OK
 
 
-@inner_kernel
+@lean_kernel
 def note_halves(one: np.ndarray, other: np.ndarray, note: np.ndarray) -> None:
     """Set the product of the halves of a piece, and the square of each.
 
@@ -191,7 +191,7 @@ def run_pieces_in_parallel(
     return OK
 
 
-@inner_kernel
+@lean_kernel
 def run_piece_at(
     work: np.ndarray,
     one: np.floating,
@@ -246,7 +246,7 @@ def take_steps(work: np.ndarray, one: np.floating) -> int:
     return OK if going_on else status
 
 
-@inner_kernel
+@lean_kernel
 def note_step(work: np.ndarray, m: int, notes: np.ndarray) -> int:
     """Add a step's loss, terms and noise to a model's totals; tell if all is finite."""
     w, real = work[0], np.float64(0)

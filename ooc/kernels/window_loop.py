@@ -7,13 +7,13 @@ does exactly what it would do alone.
 
 import numpy as np
 
-from ooc.core.compiler import array_at, inner_kernel, lean_kernel
+from ooc.core.compiler import array_at, lean_kernel
 from ooc.kernels.counters import BAD_TARGET, BAD_WEIGHT, OK
 from ooc.kernels.share import BAD
 from ooc.kernels.work import call_run_share, call_whole
 
 
-@inner_kernel
+@lean_kernel
 def row_at(work: np.ndarray, place: int) -> int:
     """Return the row of the dataset at a place of the window's order."""
     w = work[0]
@@ -22,7 +22,7 @@ def row_at(work: np.ndarray, place: int) -> int:
     return starts[row // w.block_rows] + row % w.block_rows
 
 
-@inner_kernel
+@lean_kernel
 def first_failure(work: np.ndarray, shares: int) -> tuple[int, int, int]:
     """Return a status, and slot and row of the share that cannot be used.
 

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from ooc.core.compiler import inner_kernel, lean_kernel
+from ooc.core.compiler import lean_kernel
 from ooc.optim.settings import CLIP, Piece
 
 
@@ -40,7 +40,7 @@ def clip_scale(gradient: np.ndarray, settings: np.ndarray) -> float:
     return limit / norm if math.isfinite(norm) else math.nan
 
 
-@inner_kernel
+@lean_kernel
 def prepare(piece: Piece, scale: float, l2: float, kept: float) -> None:
     """Scale a piece's gradient; add that of ``l2/2 |w|^2``, and keep a share of the parameters.
 
@@ -63,7 +63,7 @@ def soft_threshold(value: float, threshold: float) -> float:
     return value - math.copysign(threshold, value)
 
 
-@inner_kernel
+@lean_kernel
 def settle(value: float, length: float, l1: float, penalised: bool) -> float:
     """Return where a step comes to rest: the L1 penalty's proximal map for a step of this length.
 
