@@ -65,7 +65,7 @@ class Recorder(Watcher):
         if resumed:
             self.note("resume", {})
         elif found is not None:
-            trials = [[trial.rate, trial.loss] for trial in found.trials]
+            trials = [list(trial) for trial in found.trials.items()]
             self.note("range_test", {"rate": found.rate, "trials": trials})
 
     @property
