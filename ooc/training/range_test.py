@@ -66,7 +66,8 @@ def find_rate(model: Model, optimizer: Optimizer, loader: Loader, parameters: np
     InputError
         If there are too few rows, or every rate diverges.
     """
-    window = next(windows := loader.looked_at())
+    # Its memory is there as long as the walk goes on.
+    window = next(walk := loader.looked_at())
     most = max(MOST_STEPS * loader.plan.batch_size, LEAST_ROWS)
     judges = min(int(JUDGE_SHARE * len(window.order)), MOST_JUDGES)
     trainings = min(most, len(window.order) - judges)
@@ -104,7 +105,7 @@ def find_rate(model: Model, optimizer: Optimizer, loader: Loader, parameters: np
     sample = window.features[training.order[:256]].astype(np.float64)
     centre = first_rate(model, optimizer.reach, sample.reshape(len(sample), -1))
     found = _search(loss_after, centre, before)
-    windows.close()
+    del walk
     return found
 
 

@@ -32,7 +32,8 @@ class RowStatistics:
 
     def sample_moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and deviation of each feature in the run's first window."""
-        return _mean_and_deviation(_window_moments(next(self._loader.looked_at())))
+        walk = self._loader.looked_at()  # a window's memory is there as long as it goes on
+        return _mean_and_deviation(_window_moments(next(walk)))
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and deviation of each feature over all rows.
