@@ -246,17 +246,10 @@ class Trainer:
             if saved["finished"]:
                 return load(run_dir, model)
             descents = load_descents(method_from_config(saved["optimizer"]), arrays, model)
+            engine = make_engine(model, loader, descents, self._is_full)
+            layout, own = model.layout(dataset.row_shape), self.to_config()
             session = Session(
-                model,
-                model.layout(dataset.row_shape),
-                loader,
-                make_engine(model, loader, descents, self._is_full),
-                saved["epochs"],
-                [""],
-                [self.to_config()],
-                [[]],
-                [run_dir],
-                marks,
+                model, layout, loader, engine, saved["epochs"], [""], [own], [[]], [run_dir], marks
             )
             cut_history(run_dir, saved["step"])
             watchers = self._roster(report, stop, callbacks).watchers(session, held_out)
