@@ -179,11 +179,6 @@ def _noted_classes(dataset: "Dataset") -> int:
     return noted
 
 
-def _standardise(text: str) -> bool | str:
-    choices: dict[str, bool | str] = {"yes": True, "no": False, "auto": "auto"}
-    return choices[text]
-
-
 def _class_weights(text: str) -> str | list[float]:
     return text if text == "balanced" else numbers(text)
 
@@ -192,6 +187,7 @@ def _widths(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(",")) if text.strip() else ()
 
 
+_STANDARDISE: Mapping[str, bool | str] = {"yes": True, "no": False, "auto": "auto"}
 # How options that are texts are read, and what is said of one that cannot be.
 _READERS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "feature_scale": (
@@ -199,7 +195,7 @@ _READERS: Mapping[str, tuple[Callable[[str], Any], str]] = {
         "{!r} is not a factor; write it as 0.5 or 1/255",
     ),
     "hidden": (_widths, "{!r} are no widths; write them as 256,256"),
-    "standardise": (_standardise, "--standardise is one of yes, no, auto, not {!r}"),
+    "standardise": (_STANDARDISE.__getitem__, "--standardise is one of yes, no, auto, not {!r}"),
     "class_weights": (
         _class_weights,
         "--class-weights are balanced or numbers as in 1,5, not {!r}",

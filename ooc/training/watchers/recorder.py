@@ -251,7 +251,7 @@ class Recorder(Watcher):
         if len(self._history) > MOST_LINES:
             del self._history[1::2]
         if self._folder is not None:
-            append_history(self._folder, [line])
+            append_history(self._folder, line)
 
 
 def _mean(before: np.ndarray, now: np.ndarray) -> float | None:
