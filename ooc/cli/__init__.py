@@ -3,21 +3,15 @@
 Heavy modules are imported by the command that uses them, so that help comes at once.
 """
 
+import importlib
 import signal
 import sys
 from collections.abc import Sequence
 
 import typer
 
-from ooc.cli.bench import bench
-from ooc.cli.data import info, make
 from ooc.cli.help import TableCommand
-from ooc.cli.plan import plan
-from ooc.cli.report import report
-from ooc.cli.scoring import evaluate, predict
 from ooc.cli.show import NOTES
-from ooc.cli.shuffle import shuffle
-from ooc.cli.training import resume, sweep, train
 from ooc.core.errors import DivergedError, InputError
 
 BAD_INPUT = 2
@@ -28,20 +22,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-COMMANDS = (
-    make,
-    info,
-    plan,
-    train,
-    resume,
-    sweep,
-    report,
-    evaluate,
-    predict,
-    shuffle,
-    bench,
-)
-for command in COMMANDS:
+# Commands in the order of the help, each with the module of this package that has its function.
+COMMANDS = {
+    "make": "data",
+    "info": "data",
+    "plan": "plan",
+    "train": "training",
+    "resume": "training",
+    "sweep": "training",
+    "report": "report",
+    "evaluate": "scoring",
+    "predict": "scoring",
+    "shuffle": "shuffle",
+    "bench": "bench",
+}
+for name, module in COMMANDS.items():
+    command = getattr(importlib.import_module(f"ooc.cli.{module}"), name)
     app.command(cls=TableCommand)(command)
 
 

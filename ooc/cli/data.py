@@ -1,27 +1,15 @@
 """Commands about data: make, info."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ooc.cli.options import (
-    DataPath,
-    Features,
-    Io,
-    Json,
-    Missing,
-    Seed,
-    Target,
-    Weight,
-    open_dataset,
-)
+from ooc.cli.groups import with_groups
+from ooc.cli.options import DataOptions, Io, Json, Seed
 from ooc.cli.show import show, table
 from ooc.core.errors import InputError
 from ooc.core.sizes import parse_count
-
-if TYPE_CHECKING:
-    from ooc.store.dataset import Dataset
 
 
 def make(
@@ -56,12 +44,9 @@ def make(
     show({**result, "path": str(path)}, json_)
 
 
+@with_groups
 def info(
-    data: DataPath,
-    features: Features = "X",
-    target: Target = None,
-    weight: Weight = None,
-    missing: Missing = "raise",
+    where: DataOptions,
     io: Io = "auto",
     verify: Annotated[
         bool, typer.Option("--verify", help="Read everything and list every bad chunk.")
@@ -74,12 +59,16 @@ def info(
 
     Example: ooc info big.zarr --verify
     """
+    from ooc.cli.progress_bar import ProgressDisplay
     from ooc.store.chunks import read_path
+    from ooc.store.verify import verify as verify_chunks
 
-    dataset = open_dataset(data, features, target, weight, missing)
+    dataset, bad = where.open(), list[str]()
     roles = {"features": dataset.features, "target": dataset.target, "weight": dataset.weight}
     paths = {name: read_path(dataset, name, io) for name in dataset.arrays}
-    bad = _verified(dataset, data, io) if verify else None
+    if verify:
+        with ProgressDisplay(f"verify {where.data.name}") as report:
+            bad = [str(chunk) for chunk in verify_chunks(dataset, io, report=report)]
     if json_:
         arrays = {
             spec.name: {**spec.to_json(), "native": paths[spec.name].native}
@@ -87,7 +76,7 @@ def info(
             for spec in dataset.arrays.values()
         }
         result = {"path": dataset.path, "rows": dataset.rows, "roles": roles, "arrays": arrays}
-        show(result if bad is None else {**result, "bad_chunks": bad}, True)
+        show({**result, "bad_chunks": bad} if verify else result, True)
     else:
         role_of = {name: role for role, name in roles.items()}
         lines = {
@@ -96,18 +85,10 @@ def info(
             for spec in dataset.arrays.values()
         }
         table(f"{dataset.path}, {dataset.rows:,} rows", lines)
-        if bad is not None:
+        if verify:
             print("\n".join(bad) or "every chunk can be read")
     if bad:
         raise InputError(
             f"{len(bad)} chunks of {dataset.path} cannot be read; restore them from their source, "
             "or train with --on-bad-chunk skip"
         )
-
-
-def _verified(dataset: "Dataset", data: Path, io: str) -> list[str]:
-    from ooc.cli.progress_bar import ProgressDisplay
-    from ooc.store.verify import verify
-
-    with ProgressDisplay(f"verify {data.name}") as report:
-        return [str(chunk) for chunk in verify(dataset, io, report=report)]

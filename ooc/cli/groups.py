@@ -1,13 +1,13 @@
 """Groups of options as dataclasses, so that a command names a group and not its twenty options.
 
-A dataclass of the library becomes a group, too: what a field is for is in its metadata, "help",
-and what None stands for, "unset".
+A dataclass of the library becomes a group, too, where its fields' metadata is that of `option`.
 """
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, field, fields, is_dataclass
 from functools import wraps
+from types import NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
@@ -60,6 +60,11 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
+def option(help_text: str, default: Any = None, unset: str | None = None) -> Any:
+    """Return a group's field: what it is for, its default, and what None stands for."""
+    return field(default=default, metadata={"help": help_text, "unset": unset})
+
+
 def option_of(group: type, name: str) -> OptionInfo:
     """Return the option of a dataclass's field whose metadata says what it is for."""
     return _option(next(each for each in fields(group) if each.name == name))
@@ -69,24 +74,24 @@ def _parameters_of(group: type) -> list[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
     return [
         inspect.Parameter(
-            field.name,
+            one.name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=_annotation(field, hints[field.name]),
+            default=inspect.Parameter.empty if one.default is MISSING else one.default,
+            annotation=_annotation(one, hints[one.name]),
         )
-        for field in fields(group)
+        for one in fields(group)
     ]
 
 
-def _annotation(field: "Field[Any]", hint: Any) -> Any:
+def _annotation(one: "Field[Any]", hint: Any) -> Any:
     """Return a field's type for the shell: text, where the library takes text or a number."""
-    if get_origin(hint) is Annotated or "help" not in field.metadata:
+    if get_origin(hint) is Annotated or "help" not in one.metadata:
         return hint
-    return Annotated[str if str in get_args(hint) else hint, _option(field)]
+    kinds = set(get_args(hint)) - {NoneType}
+    return Annotated[str if str in kinds and len(kinds) > 1 else hint, _option(one)]
 
 
-def _option(field: "Field[Any]") -> OptionInfo:
-    unset = field.metadata["unset"]
-    shown = True if unset is None else unset
-    option: OptionInfo = typer.Option(help=field.metadata["help"], show_default=shown)
-    return option
+def _option(one: "Field[Any]") -> OptionInfo:
+    shown = one.metadata["unset"] or True
+    made: OptionInfo = typer.Option(help=one.metadata["help"], show_default=shown)
+    return made

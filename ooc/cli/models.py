@@ -5,11 +5,11 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from ooc.cli.groups import option
 from ooc.cli.help import listed
+from ooc.cli.options import numbers, read
 from ooc.cli.show import NOTES
 from ooc.core.errors import InputError
 
@@ -24,75 +24,39 @@ class ModelOptions:
     An option is for every model that has a setting of its name; None where the user gave none.
     """
 
-    model: Annotated[
-        str,
-        typer.Option(
-            help="{models}. Settings that have no option here follow a colon: NAME:SETTING=3."
-        ),
-    ] = "logistic"
-    feature_scale: Annotated[
-        str | None,
-        typer.Option(help="Factor for every feature, such as 1/255 for bytes.", show_default="1"),
-    ] = None
-    standardise: Annotated[
-        str | None,
-        typer.Option(
-            help="yes, no, or auto: whether features of a linear model get mean 0 and deviation 1.",
-            show_default="auto",
-        ),
-    ] = None
-    intercept: Annotated[
-        bool | None,
-        typer.Option(help="Give scores of a linear model an intercept.", show_default="intercept"),
-    ] = None
-    loss: Annotated[
-        str | None,
-        typer.Option(
-            help="Of a model that has a choice: {losses}.", show_default="the model's first"
-        ),
-    ] = None
-    loss_constant: Annotated[
-        float | None, typer.Option(help="Huber's delta, the quantile, or epsilon.")
-    ] = None
-    class_weights: Annotated[
-        str | None,
-        typer.Option(help="balanced, or one number for each class: 1,5.", show_default="ones"),
-    ] = None
-    classes: Annotated[
-        int | None,
-        typer.Option(
-            help="Classes of softmax and the multiclass head; known for data that ooc made."
-        ),
-    ] = None
-    hidden: Annotated[
-        str | None,
-        typer.Option(help="Units of the hidden layers of a network.", show_default="64,64"),
-    ] = None
-    activation: Annotated[str | None, typer.Option(help="{activations}.", show_default="relu")] = (
-        None
+    model: str = option(
+        "{models}. Settings that have no option here follow a colon: NAME:SETTING=3.", "logistic"
     )
-    initialisation: Annotated[
-        str | None,
-        typer.Option(help="{initialisations}; auto is by the activation.", show_default="auto"),
-    ] = None
-    dropout: Annotated[
-        float | None, typer.Option(help="Share of hidden outputs to drop.", show_default="0")
-    ] = None
-    weight_decay: Annotated[
-        float | None, typer.Option(help="Half of it times |weights|^2 is added.", show_default="0")
-    ] = None
-    head: Annotated[
-        str | None,
-        typer.Option(
-            help="{heads}, for mlp. Without it, by the targets, and told: multiclass where "
-            "classes are given or noted, binary for whole numbers that are all 0 or 1, regression "
-            "for fractions; other whole numbers are refused.",
-            show_default="by the targets",
-        ),
-    ] = None
-    code: Annotated[
-        int | None, typer.Option(help="Units of an autoencoder's code.", show_default="16")
-    ] = None
+    feature_scale: str | None = option(
+        "Factor for every feature, such as 1/255 for bytes.", unset="1"
+    )
+    standardise: str | None = option(
+        "yes, no, or auto: whether features of a linear model get mean 0 and deviation 1.",
+        unset="auto",
+    )
+    intercept: bool | None = option(
+        "Give scores of a linear model an intercept.", unset="intercept"
+    )
+    loss: str | None = option("Of a model that has a choice: {losses}.", unset="the model's first")
+    loss_constant: float | None = option("Huber's delta, the quantile, or epsilon.")
+    class_weights: str | None = option("balanced, or one number for each class: 1,5.", unset="ones")
+    classes: int | None = option(
+        "Classes of softmax and the multiclass head; known for data that ooc made."
+    )
+    hidden: str | None = option("Units of the hidden layers of a network.", unset="64,64")
+    activation: str | None = option("{activations}.", unset="relu")
+    initialisation: str | None = option(
+        "{initialisations}; auto is by the activation.", unset="auto"
+    )
+    dropout: float | None = option("Share of hidden outputs to drop.", unset="0")
+    weight_decay: float | None = option("Half of it times |weights|^2 is added.", unset="0")
+    head: str | None = option(
+        "{heads}, for mlp. Without it, by the targets, and told: multiclass where classes are "
+        "given or noted, binary for whole numbers that are all 0 or 1, regression for fractions; "
+        "other whole numbers are refused.",
+        unset="by the targets",
+    )
+    code: int | None = option("Units of an autoencoder's code.", unset="16")
 
     def config(self, dataset: "Dataset") -> Mapping[str, Any]:
         """Return what `ooc.models.from_config` makes the model from.
@@ -107,20 +71,21 @@ class ModelOptions:
         name, _, own = self.model.partition(":")
         if name not in MODELS:
             from_config({"name": name})
-        options = [field.name for field in fields(self) if field.name != "model"]
-        given = {
-            option: getattr(self, option) for option in options if getattr(self, option) is not None
-        }
+        options = {key: value for key, value in vars(self).items() if key != "model"}
+        given = {key: value for key, value in options.items() if value is not None}
         settings = {each: _options_of(model) for each, model in MODELS.items()}
         known = settings[name]
-        for option in given:
-            if option not in known:
-                able = [each for each, others in settings.items() if option in others]
-                flag = f"no-{option}" if given[option] is False else option.replace("_", "-")
+        for key in given:
+            if key not in known:
+                able = [each for each, others in settings.items() if key in others]
+                flag = f"no-{key}" if given[key] is False else key.replace("_", "-")
                 raise InputError(
                     f"{name} has no --{flag}; leave it out, or choose --model {listed(able)}"
                 )
-        config = {option: _READERS.get(option, _as_given)(given[option]) for option in given}
+        config = {
+            key: read(value, *_READERS[key]) if key in _READERS else value
+            for key, value in given.items()
+        }
         if "standardise" in known:
             config.setdefault("standardise", "auto")
         if "head" in known:
@@ -129,7 +94,7 @@ class ModelOptions:
             config["classes"] = config.get("classes") or _noted_classes(dataset)
         if "feature_scale" in config:
             config["scale"] = config.pop("feature_scale")
-        return {"name": name, **config, **_own_settings(name, own, known - set(options))}
+        return {"name": name, **config, **_own_settings(name, own, known - options.keys())}
 
 
 def _options_of(model: type) -> set[str]:
@@ -214,50 +179,25 @@ def _noted_classes(dataset: "Dataset") -> int:
     return noted
 
 
-def factor(text: str) -> float:
-    """Read a factor such as 0.5 or 1/255."""
-    try:
-        return float(Fraction(text))
-    except (ValueError, ZeroDivisionError):
-        raise InputError(f"{text!r} is not a factor; write it as 0.5 or 1/255") from None
+def _class_weights(text: str) -> str | list[float]:
+    return text if text == "balanced" else numbers(text)
 
 
-def standardise_named(text: str) -> bool | str:
-    """Read whether to standardise: yes, no, or "auto"."""
-    choices: dict[str, bool | str] = {"yes": True, "no": False, "auto": "auto"}
-    if text not in choices:
-        raise InputError(f"--standardise is one of {', '.join(choices)}, not {text!r}")
-    return choices[text]
+def _widths(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(",")) if text.strip() else ()
 
 
-def class_weights_named(text: str) -> str | list[float]:
-    """Read the weights of classes: "balanced", or numbers such as 1,5."""
-    if text == "balanced":
-        return text
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(
-            f"--class-weights are balanced or numbers as in 1,5, not {text!r}"
-        ) from None
-
-
-def widths(text: str) -> tuple[int, ...]:
-    """Read the units of layers, such as 256,256; an empty text is no layers."""
-    try:
-        return tuple(int(part) for part in text.split(",")) if text.strip() else ()
-    except ValueError:
-        raise InputError(f"{text!r} are no widths; write them as 256,256") from None
-
-
-def _as_given(value: Any) -> Any:
-    return value
-
-
-# How options that are texts are read.
-_READERS: Mapping[str, Callable[[Any], Any]] = {
-    "feature_scale": factor,
-    "hidden": widths,
-    "standardise": standardise_named,
-    "class_weights": class_weights_named,
+_STANDARDISE: Mapping[str, bool | str] = {"yes": True, "no": False, "auto": "auto"}
+# How options that are texts are read, and what is said of one that cannot be.
+_READERS: Mapping[str, tuple[Callable[[str], Any], str]] = {
+    "feature_scale": (
+        lambda text: float(Fraction(text)),
+        "{!r} is not a factor; write it as 0.5 or 1/255",
+    ),
+    "hidden": (_widths, "{!r} are no widths; write them as 256,256"),
+    "standardise": (_STANDARDISE.__getitem__, "--standardise is one of yes, no, auto, not {!r}"),
+    "class_weights": (
+        _class_weights,
+        "--class-weights are balanced or numbers as in 1,5, not {!r}",
+    ),
 }

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ooc.cli.groups import option_of
+from ooc.cli.groups import option, option_of
 from ooc.core.errors import InputError
 from ooc.stream.options import StreamOptions
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from ooc.optim.schedules import Schedule
     from ooc.store.dataset import Dataset
     from ooc.training.trainer import Trainer
-    from ooc.training.watchers.saver import Saving
-    from ooc.training.watchers.steering import Steering
     from ooc.training.watchers.validation import Validation
+
+Value = TypeVar("Value")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 # Options of the stream for commands that take but some of them.
@@ -37,14 +37,6 @@ Missing = Annotated[
 ]
 DataPath = Annotated[Path, typer.Argument(metavar="DATA", help="A Zarr group.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="What train --run wrote.")]
-SaveSeconds = Annotated[float, typer.Option(help="Seconds between saves.")]
-SaveSteps = Annotated[
-    int | None, typer.Option(help="Steps between saves, too.", show_default="an epoch's")
-]
-Keep = Annotated[int, typer.Option(help="Checkpoints that are kept.")]
-LogEvery = Annotated[
-    int | None, typer.Option(help="Steps between lines of the history.", show_default="a second's")
-]
 
 
 @dataclass(frozen=True)
@@ -59,36 +51,30 @@ class DataOptions:
 
     def open(self) -> "Dataset":
         """Open the dataset."""
-        return open_dataset(self.data, self.features, self.target, self.weight, self.missing)
+        from ooc.store.dataset import open as open_dataset
+
+        names = (self.features, self.target, self.weight)
+        return open_dataset(str(self.data), *names, self.missing)
 
 
 @dataclass(frozen=True)
 class DescentOptions:
     """What is done with a gradient."""
 
-    optimizer: Annotated[
-        str,
-        typer.Option(
-            help="{optimizers}; or, on the gradient over all rows, {full_gradient}. Numbers of its "
-            "own follow a colon: adam:0.9,0.99."
-        ),
-    ] = "sgd"
-    lr: Annotated[
-        float | None, typer.Option(help="Learning rate.", show_default="by a range test")
-    ] = None
-    l2: Annotated[float, typer.Option(help="Half of it times |coefficients|^2 is added.")] = 0.0
-    l1: Annotated[float, typer.Option(help="It times |coefficients|_1 is added.")] = 0.0
-    clip_norm: Annotated[
-        float | None, typer.Option(help="Largest norm of a gradient.", show_default="any")
-    ] = None
-    schedule: Annotated[
-        str | None,
-        typer.Option(
-            help="{schedules}. Numbers of its own follow a colon: step:1000,0.5.",
-            show_default="constant with --lr, else cosine",
-        ),
-    ] = None
-    warmup: Annotated[int, typer.Option(help="Steps in which the rate first grows.")] = 0
+    optimizer: str = option(
+        "{optimizers}; or, on the gradient over all rows, {full_gradient}. Numbers of its own "
+        "follow a colon: adam:0.9,0.99.",
+        "sgd",
+    )
+    lr: float | None = option("Learning rate.", unset="by a range test")
+    l2: float = option("Half of it times |coefficients|^2 is added.", 0.0)
+    l1: float = option("It times |coefficients|_1 is added.", 0.0)
+    clip_norm: float | None = option("Largest norm of a gradient.", unset="any")
+    schedule: str | None = option(
+        "{schedules}. Numbers of its own follow a colon: step:1000,0.5.",
+        unset="constant with --lr, else cosine",
+    )
+    warmup: int = option("Steps in which the rate first grows.", 0)
 
     def make(self) -> "Optimizer | Method":
         """Make the optimizer or the method that the options name."""
@@ -96,83 +82,57 @@ class DescentOptions:
         from ooc.optim.named import make_named
 
         known: dict[str, Callable[..., Optimizer | Method]] = {**OPTIMIZERS, **FULL_GRADIENT}
-        return make_named(
-            "optimizer",
-            known,
-            self.optimizer,
-            self.lr,
-            l2=self.l2,
-            l1=self.l1,
-            clip_norm=self.clip_norm,
-            schedule=self._schedule(),
-        )
-
-    def _schedule(self) -> "Schedule":
-        from ooc.optim import OPTIMIZERS
-
         falls = self.lr is None and self.optimizer.partition(":")[0] in OPTIMIZERS
-        usual = "cosine" if falls else "constant"
-        return schedule_named(self.schedule or usual, self.warmup)
+        schedule = schedule_named(self.schedule or ("cosine" if falls else "constant"), self.warmup)
+        penalties = {"l2": self.l2, "l1": self.l1, "clip_norm": self.clip_norm}
+        return make_named(
+            "optimizer", known, self.optimizer, self.lr, **penalties, schedule=schedule
+        )
 
 
 @dataclass(frozen=True)
-class FollowOptions:
-    """How a run is evaluated, logged and saved while it goes on."""
+class ValidationOptions:
+    """How a run is evaluated while it goes on."""
 
-    validation: Annotated[
-        float | None,
-        typer.Option(help="Share of the rows to hold out and evaluate on.", show_default="none"),
-    ] = None
-    validation_by: Annotated[
-        str, typer.Option(help="block, row, or the name of an array whose values stay together.")
-    ] = "block"
-    evaluate_every: Annotated[
-        int | None, typer.Option(help="Steps between evaluations.", show_default="an epoch's")
-    ] = None
-    patience: Annotated[
-        int | None,
-        typer.Option(help="Evaluations without a new best that end the run.", show_default="never"),
-    ] = None
-    save_seconds: SaveSeconds = 60.0
-    save_steps: SaveSteps = None
-    keep: Keep = 3
-    log_every: LogEvery = None
+    validation: float | None = option(
+        "Share of the rows to hold out and evaluate on.", unset="none"
+    )
+    validation_by: str = option(
+        "block, row, or the name of an array whose values stay together.", "block"
+    )
+    evaluate_every: int | None = option("Steps between evaluations.", unset="an epoch's")
+    patience: int | None = option("Evaluations without a new best that end the run.", unset="never")
+
+    def make(self) -> "Validation | None":
+        """Make what the options say; None where they say nothing."""
+        from ooc.training.watchers.validation import Validation
+
+        if self.validation is not None:
+            how = (self.evaluate_every, self.patience, self.validation_by)
+            return Validation(self.validation, *how)
+        if self.evaluate_every is not None or self.patience is not None:
+            raise InputError(
+                "--evaluate-every and --patience need rows to evaluate on; hold some out with "
+                "--validation 0.1"
+            )
+        return None
+
+
+@dataclass(frozen=True)
+class SavingOptions:
+    """How a run is saved and logged while it goes on."""
+
+    save_seconds: float = option("Seconds between saves.", 60.0)
+    save_steps: int | None = option("Steps between saves, too.", unset="an epoch's")
+    keep: int = option("Checkpoints that are kept.", 3)
+    log_every: int | None = option("Steps between lines of the history.", unset="a second's")
 
     def settings(self) -> dict[str, Any]:
         """Return what a trainer takes of them."""
-        return {
-            "validation": self._validation(),
-            "saving": saving_of(self.save_seconds, self.save_steps, self.keep),
-            "log_every": self.log_every,
-        }
+        from ooc.training.watchers.saver import Saving
 
-    def _validation(self) -> "Validation | None":
-        from ooc.training.watchers.validation import Validation
-
-        if self.validation is None:
-            if self.evaluate_every is not None or self.patience is not None:
-                raise InputError(
-                    "--evaluate-every and --patience need rows to evaluate on; hold some out with "
-                    "--validation 0.1"
-                )
-            return None
-        return Validation(self.validation, self.evaluate_every, self.patience, self.validation_by)
-
-
-def saving_of(seconds: float, steps: int | None, keep: int) -> "Saving":
-    """Make what says when a run is saved."""
-    from ooc.training.watchers.saver import Saving
-
-    return Saving(seconds, steps, keep)
-
-
-def open_dataset(
-    data: Path, features: str, target: str | None, weight: str | None, missing: str
-) -> "Dataset":
-    """Open the dataset that the options name."""
-    from ooc.store.dataset import open as open_
-
-    return open_(str(data), features, target, weight, missing)
+        saving = Saving(self.save_seconds, self.save_steps, self.keep)
+        return {"saving": saving, "log_every": self.log_every}
 
 
 def make_trainer(
@@ -180,31 +140,15 @@ def make_trainer(
     optimizer: "Optimizer | Method",
     batch_size: str,
     stream: StreamOptions,
-    follow: FollowOptions | None = None,
-    steering: "Steering | None" = None,
+    **settings: Any,
 ) -> "Trainer":
     """Make the trainer that the options name; `model` is a model's config."""
     from ooc.models import from_config
     from ooc.training.trainer import Trainer
 
-    return Trainer(
-        from_config(model),
-        optimizer,
-        batch_size_named(batch_size),
-        steering=steering,
-        stream=stream,
-        **({} if follow is None else follow.settings()),
-    )
-
-
-def batch_size_named(text: str) -> int | str:
-    """Read the rows of a step: a number, or "full"."""
-    if text == "full":
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise InputError(f"--batch-size is a number of rows, or full, not {text!r}") from None
+    problem = "--batch-size is a number of rows, or full, not {!r}"
+    rows = batch_size if batch_size == "full" else read(batch_size, int, problem)
+    return Trainer(from_config(model), optimizer, rows, stream=stream, **settings)
 
 
 def schedule_named(text: str, warmup: int = 0) -> "Schedule":
@@ -213,3 +157,22 @@ def schedule_named(text: str, warmup: int = 0) -> "Schedule":
     from ooc.optim.schedules import SCHEDULES
 
     return make_named("schedule", SCHEDULES, text, warmup=warmup)
+
+
+def read(text: str, reader: Callable[[str], Value], problem: str) -> Value:
+    """Read an option's text.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read: the problem, with the text in the place of its braces.
+    """
+    try:
+        return reader(text)
+    except (ValueError, LookupError, ZeroDivisionError):
+        raise InputError(problem.format(text)) from None
+
+
+def numbers(text: str) -> list[float]:
+    """Read numbers with commas between."""
+    return [float(part) for part in text.split(",")]

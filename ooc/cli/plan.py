@@ -47,17 +47,14 @@ def plan(
         del numbers[key]
     table(f"plan for {dataset.path}", numbers)
     table("reading", reads)
-    sums = {
-        "projected": format_size(planned.projected),
-        "budget": format_size(planned.budget),
-    }
-    table("memory", {**terms, **sums})
+    terms |= {"projected": format_size(planned.projected), "budget": format_size(planned.budget)}
+    table("memory", terms)
     if advice is not None:
-        table("mixing", mixing_lines(dataset, planned, advice))
+        table("mixing", _mixing_lines(dataset, planned, advice))
         table("windows", trade_table(measured_trade(dataset, planned, advice)))
 
 
-def mixing_lines(dataset: "Dataset", planned: "Plan", advice: "Advice") -> dict[str, str]:
+def _mixing_lines(dataset: "Dataset", planned: "Plan", advice: "Advice") -> dict[str, str]:
     """Say how well a plan mixes, and where that is not well enough, what would."""
     worst = advice.worst
     lines = {

@@ -1,36 +1,24 @@
 """Commands about saved runs: evaluate and predict."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ooc.cli.options import (
-    DataPath,
-    Features,
-    Json,
-    Memory,
-    Missing,
-    RunPath,
-    Target,
-    Weight,
-    open_dataset,
-)
+from ooc.cli.groups import with_groups
+from ooc.cli.options import DataOptions, DataPath, Features, Json, Memory, Missing, RunPath
 from ooc.cli.show import show, table
 
 # Classes of a confusion matrix that is still drawn; --json prints larger ones, too.
 WIDEST_MATRIX = 6
 
 
+@with_groups
 def evaluate(
     run: RunPath,
-    data: DataPath,
+    *,
     memory: Memory = "1GiB",
-    features: Features = "X",
-    target: Target = None,
-    weight: Weight = None,
-    missing: Missing = "raise",
+    where: DataOptions,
     json_: Json = False,
 ) -> None:
     """Measure loss, accuracy, area under the curve or R2 of a saved run on a dataset.
@@ -40,22 +28,18 @@ def evaluate(
     from ooc.cli.progress_bar import ProgressDisplay
     from ooc.runs.run import load
 
-    dataset = open_dataset(data, features, target, weight, missing)
-    with ProgressDisplay(f"evaluate {data.name}") as report:
+    dataset = where.open()
+    with ProgressDisplay(f"evaluate {where.data.name}") as report:
         result = load(run).evaluate(dataset, memory, report)
-    if json_:
-        show({**result, "run": str(run)}, True)
-        return
-    matrix = result.pop("confusion_matrix")
-    show({**result, "run": str(run)}, False)
-    if matrix is not None and len(matrix) <= WIDEST_MATRIX:
-        lines = {f"true {i}": confusion_line(row) for i, row in enumerate(matrix)}
+    matrix = result["confusion_matrix"]
+    told = {} if json_ else {"confusion_matrix": None}
+    show({**result, **told, "run": str(run)}, json_)
+    if not json_ and matrix is not None and len(matrix) <= WIDEST_MATRIX:
+        lines = {
+            f"true {label}": " ".join(f"{count:>10,.6g}" for count in row)
+            for label, row in enumerate(matrix)
+        }
         table("rows by true and predicted label", lines)
-
-
-def confusion_line(row: Sequence[float]) -> str:
-    """Return the counts of the labels predicted for one true label, in columns."""
-    return " ".join(f"{count:>10,.6g}" for count in row)
 
 
 def predict(
@@ -74,7 +58,7 @@ def predict(
     from ooc.cli.progress_bar import ProgressDisplay
     from ooc.runs.run import load
 
-    dataset = open_dataset(data, features, None, None, missing)
+    dataset = DataOptions(data, features, missing=missing).open()
     with ProgressDisplay(f"predict {data.name}") as report:
         result = load(run).predict_to(dataset, out, memory, report)
     show({**result, "run": str(run), "path": str(out)}, json_)

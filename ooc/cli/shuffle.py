@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from ooc.cli.options import (
+    DataOptions,
     DataPath,
     Features,
     Json,
@@ -13,10 +14,12 @@ from ooc.cli.options import (
     Seed,
     Target,
     Weight,
-    open_dataset,
+    read,
 )
 from ooc.cli.show import show, table
 from ooc.core.errors import InputError
+
+SAMPLE_PROBLEM = "--sample is a number of blocks, at least 2, or all, not {!r}"
 
 
 def shuffle(
@@ -58,7 +61,7 @@ def shuffle(
     """
     from ooc.cli.progress_bar import ProgressDisplay
 
-    dataset = open_dataset(data, features, target, weight, "raise")
+    dataset = DataOptions(data, features, target, weight).open()
     if measure:
         if destination is not None:
             raise InputError(f"--measure writes nothing; leave out {destination}")
@@ -68,12 +71,12 @@ def shuffle(
         with ProgressDisplay(f"measure {data.name}") as report:
             found = measure_(
                 dataset,
-                order_named(order),
+                _order(order),
                 batch_size,
                 memory,
                 seed,
                 window=window,
-                sample_blocks=sample_size(sample),
+                sample_blocks=read(sample, _sample_size, SAMPLE_PROBLEM),
                 report=report,
             )
         if picture is not None:
@@ -95,7 +98,7 @@ def shuffle(
     show({**result, "path": str(destination)}, json_)
 
 
-def order_named(order: str) -> Any:
+def _order(order: str) -> Any:
     """Return an order's name, or the list of rows in a .npy file."""
     if not order.endswith(".npy"):
         return order
@@ -107,10 +110,10 @@ def order_named(order: str) -> Any:
         raise InputError(f"{order} cannot be read as a list of rows: {error}") from None
 
 
-def sample_size(text: str) -> int | None:
+def _sample_size(text: str) -> int | None:
     """Read how many blocks are sampled; None for all."""
     if text == "all":
         return None
     if not text.isdigit() or int(text) < 2:
-        raise InputError(f"--sample is a number of blocks, at least 2, or all, not {text!r}")
+        raise ValueError
     return int(text)

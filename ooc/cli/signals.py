@@ -4,25 +4,29 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+
+import typer
 
 
 @contextmanager
-def stopping_signals() -> Iterator[tuple[threading.Event, list[int]]]:
-    """Turn the first SIGINT or SIGTERM into a request to save and stop; the second one kills."""
-    stop, caught = threading.Event(), []
-    previous: dict[int, Any] = {}
-    numbers: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
+def stopping_signals() -> Iterator[threading.Event]:
+    """Turn the first SIGINT or SIGTERM into a request to save and stop; the second one kills.
+
+    At the end a signal that was caught becomes the exit status.
+    """
+    stop, caught = threading.Event(), list[int]()
 
     def request(number: int, frame: object) -> None:
         caught.append(number)
         stop.set()
         signal.signal(number, previous[number])
 
-    for number in numbers:
-        previous[number] = signal.signal(number, request)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = {int(number): signal.signal(number, request) for number in numbers}
     try:
-        yield stop, caught
+        yield stop
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+    if caught:
+        raise typer.Exit(128 + caught[0])

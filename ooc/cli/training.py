@@ -13,26 +13,23 @@ from ooc.cli.options import (
     BatchSize,
     DataOptions,
     DescentOptions,
-    FollowOptions,
     Io,
     Json,
-    Keep,
-    LogEvery,
     Readers,
     RunPath,
-    SaveSeconds,
-    SaveSteps,
+    SavingOptions,
+    ValidationOptions,
     make_trainer,
-    saving_of,
+    numbers,
+    read,
     schedule_named,
 )
 from ooc.cli.show import show, table
 from ooc.cli.signals import stopping_signals
 from ooc.cli.steering import SteeringOptions
-from ooc.core.errors import InputError
 from ooc.stream.options import StreamOptions
 
-Epochs = Annotated[int, typer.Option(help="Passes over the dataset.")]
+PROBLEM = "--%s are numbers with commas between, not {!r}"
 RunOption = Annotated[Path | None, typer.Option(help="Where to save.", show_default="runs/NAME")]
 
 
@@ -43,7 +40,8 @@ def train(
     descent: DescentOptions,
     stream: StreamOptions,
     steering: SteeringOptions,
-    follow: FollowOptions,
+    validation: ValidationOptions,
+    saving: SavingOptions,
     batch_size: BatchSize = "256",
     epochs: Annotated[
         int | None,
@@ -67,27 +65,26 @@ def train(
 
     dataset, name = where.open(), where.data.name
     trainer = make_trainer(
-        model.config(dataset), descent.make(), batch_size, stream, follow, steering.make()
-    )
+        model.config(dataset), descent.make(), batch_size, stream,
+        steering=steering.make(), validation=validation.make(), **saving.settings(),
+    )  # fmt: skip
     run_dir = run or Path("runs", where.data.stem)
-    with stopping_signals() as (stop, caught), ProgressDisplay(f"train {name}") as report:
-        result = trainer.fit(dataset, epochs, run_dir, report, stop)
-    show({**result.results, "run": str(run_dir)}, json_)
-    if caught:
-        raise typer.Exit(128 + caught[0])
+    with stopping_signals() as stop:
+        with ProgressDisplay(f"train {name}") as report:
+            result = trainer.fit(dataset, epochs, run_dir, report, stop)
+        show({**result.results, "run": str(run_dir)}, json_)
 
 
+@with_groups
 def resume(
     run: RunPath,
+    *,
     memory: Annotated[
         str | None, typer.Option(help="Bytes that it may use.", show_default="the run's own")
     ] = None,
     readers: Readers = None,
     io: Io = "auto",
-    save_seconds: SaveSeconds = 60.0,
-    save_steps: SaveSteps = None,
-    keep: Keep = 3,
-    log_every: LogEvery = None,
+    saving: SavingOptions,
     json_: Json = False,
 ) -> None:
     """Go on with a run where it was saved last, to the bits that it would have had.
@@ -97,15 +94,13 @@ def resume(
     from ooc.cli.progress_bar import ProgressDisplay
     from ooc.training.resume import resume as go_on
 
-    saving = saving_of(save_seconds, save_steps, keep)
-    options: dict[str, Any] = {"readers": readers, "io": io}
+    options: dict[str, Any] = {"readers": readers, "io": io, **saving.settings()}
     if memory is not None:
         options["memory"] = memory
-    with stopping_signals() as (stop, caught), ProgressDisplay(f"resume {run}") as report:
-        result = go_on(run, saving=saving, log_every=log_every, report=report, stop=stop, **options)
-    show({**result.results, "run": str(run)}, json_)
-    if caught:
-        raise typer.Exit(128 + caught[0])
+    with stopping_signals() as stop:
+        with ProgressDisplay(f"resume {run}") as report:
+            result = go_on(run, report=report, stop=stop, **options)
+        show({**result.results, "run": str(run)}, json_)
 
 
 @with_groups
@@ -113,7 +108,8 @@ def sweep(
     where: DataOptions,
     model: ModelOptions,
     stream: StreamOptions,
-    follow: FollowOptions,
+    validation: ValidationOptions,
+    saving: SavingOptions,
     lr: Annotated[str, typer.Option(help="Learning rates, such as 0.01,0.1,1.")],
     batch_size: BatchSize = "256",
     l2: Annotated[str, typer.Option(help="L2 penalties.")] = "0",
@@ -128,7 +124,7 @@ def sweep(
     halving: Annotated[
         bool, typer.Option(help="Drop the worse half again and again as evidence grows.")
     ] = False,
-    epochs: Epochs = 1,
+    epochs: Annotated[int, typer.Option(help="Passes over the dataset.")] = 1,
     run: RunOption = None,
     json_: Json = False,
 ) -> None:
@@ -141,24 +137,27 @@ def sweep(
     from ooc.training.watchers.halving import Halving
 
     dataset, name = where.open(), where.data.name
+    values = {"lr": lr, "l2": l2, "l1": l1}
     optimizers = grid(
-        _names(optimizer),
-        lr=_numbers("lr", lr),
-        l2=_numbers("l2", l2),
-        l1=_numbers("l1", l1),
+        # A comma before a letter parts optimizers; any other, numbers of one.
+        re.split(r",(?=\s*[a-zA-Z_])", optimizer),
+        **{name: read(text, numbers, PROBLEM % name) for name, text in values.items()},
         schedule=schedule_named(schedule),
     )
     first = next(iter(optimizers.values()))
-    trainer = make_trainer(model.config(dataset), first, batch_size, stream, follow)
+    trainer = make_trainer(
+        model.config(dataset), first, batch_size, stream,
+        validation=validation.make(), **saving.settings(),
+    )  # fmt: skip
     run_dir = run or Path("runs", f"{where.data.stem}-sweep")
-    with stopping_signals() as (stop, caught), ProgressDisplay(f"sweep {name}") as report:
-        runs = trainer.fit_many(
-            dataset, optimizers, epochs, run_dir, report, stop, Halving() if halving else None
+    rungs = Halving() if halving else None
+    with stopping_signals() as stop:
+        with ProgressDisplay(f"sweep {name}") as report:
+            runs = trainer.fit_many(dataset, optimizers, epochs, run_dir, report, stop, rungs)
+        _show_sweep(
+            {label: {**one.results, "run": str(run_dir / label)} for label, one in runs.items()},
+            json_,
         )
-    results = {label: {**one.results, "run": str(run_dir / label)} for label, one in runs.items()}
-    _show_sweep(results, json_)
-    if caught:
-        raise typer.Exit(128 + caught[0])
 
 
 def _show_sweep(results: dict[str, dict[str, Any]], as_json: bool) -> None:
@@ -182,15 +181,3 @@ def _show_sweep(results: dict[str, dict[str, Any]], as_json: bool) -> None:
 def _rank(result: dict[str, Any]) -> tuple[bool, float]:
     loss = result.get("validation_loss") or result["loss"]
     return "dropped" in result, math.inf if loss is None else loss
-
-
-def _names(text: str) -> list[str]:
-    """Read names, each with its own numbers, if it has any: a comma before a letter parts them."""
-    return re.split(r",(?=\s*[a-zA-Z_])", text)
-
-
-def _numbers(name: str, text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"--{name} are numbers with commas between, not {text!r}") from None

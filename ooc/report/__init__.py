@@ -9,6 +9,7 @@ from ooc.core.figures import make_figure
 from ooc.report.page import page
 from ooc.report.runs import read_runs
 from ooc.report.sections import draw_sections
+from ooc.runs.checkpoint import write_whole
 
 __all__ = ["write_report"]
 
@@ -44,9 +45,7 @@ def write_report(run_dirs: Sequence[str | Path], path: str | Path) -> dict[str, 
     sections = draw_sections([run.history for run in runs])
     # A path need not be text, nor a name in JSON: what no encoding can write is spelt out.
     content = page(runs, sections).encode("utf-8", "backslashreplace")
-    aside = out.with_name(out.name + ".partial")
-    aside.write_bytes(content)
-    aside.replace(out)
+    write_whole(out, content)
     return {
         "path": str(out),
         "runs": [str(run.path) for run in runs],

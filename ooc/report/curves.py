@@ -1,7 +1,9 @@
 """Curves of bounded length from any number of points: what a picture can show, extremes kept."""
 
 import math
+import operator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,12 +47,11 @@ def without_beginning(curve: Curve, share: float) -> Curve:
     return Curve(*(column[kept] for column in vars(curve).values()))
 
 
-@dataclass
-class _Group:
+class _Group(NamedTuple):
     """Neighbouring points that are drawn as one: sums, and the extremes of their values."""
 
     part: int
-    count: int
+    points: int
     steps: float
     seconds: float
     weight: float
@@ -58,11 +59,10 @@ class _Group:
     low: float
     high: float
 
-    def add(self, other: "_Group") -> None:
-        for name in ("count", "steps", "seconds", "weight", "total"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.low = min(self.low, other.low)
-        self.high = max(self.high, other.high)
+    def joined(self, other: "_Group") -> "_Group":
+        sums = map(operator.add, self[1:6], other[1:6])
+        low, high = min(self.low, other.low), max(self.high, other.high)
+        return _Group._make([self.part, *sums, low, high])
 
 
 class Thinner:
@@ -125,16 +125,16 @@ class Thinner:
             if group.part != part:
                 rows.append((np.nan,) * 5)
                 part = group.part
-            where = (group.steps / group.count, group.seconds / group.count)
+            where = (group.steps / group.points, group.seconds / group.points)
             rows.append((*where, group.total / group.weight, group.low, group.high))
         return Curve(*np.asarray(rows, np.float64).reshape(-1, 5).T)
 
     def _append(self, group: _Group, across: bool = False) -> None:
         """Put a group into the last one if there is room and, but across, no break between."""
         last = self._groups[-1] if self._groups else None
-        fits = last is not None and last.count + group.count <= self._width
+        fits = last is not None and last.points + group.points <= self._width
         if last is not None and fits and (across or last.part == group.part):
-            last.add(group)
+            self._groups[-1] = last.joined(group)
         else:
             self._groups.append(group)
 

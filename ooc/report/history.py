@@ -109,7 +109,12 @@ def read_history(run_dir: Path, points: int = POINTS) -> History:
             for line in iter(lambda: stream.readline(LINE_BYTES), b""):
                 reader.read(line)
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(_no_history(run_dir)) from None
+        problem = f"holds no {HISTORY}" if run_dir.exists() else "does not exist"
+        if run_dir.is_dir() and any(run_dir.glob(f"*/{HISTORY}")):
+            problem = f"holds runs but is none; give them: ooc report {run_dir}/*"
+        else:
+            problem += "; give a folder that `ooc train --run` wrote"
+        raise InputError(f"{run_dir} {problem}") from None
     history = reader.finish()
     if not history.counts["train"]:
         raise InputError(
@@ -117,14 +122,6 @@ def read_history(run_dir: Path, points: int = POINTS) -> History:
             "let the run take its first logged step, or leave it out"
         )
     return history
-
-
-def _no_history(run_dir: Path) -> str:
-    if not run_dir.exists():
-        return f"{run_dir} does not exist; give a folder that `ooc train --run` wrote"
-    if run_dir.is_dir() and any(run_dir.glob(f"*/{HISTORY}")):
-        return f"{run_dir} holds runs but is none; give them: ooc report {run_dir}/*"
-    return f"{run_dir} holds no {HISTORY}; give a folder that `ooc train --run` wrote"
 
 
 def number(entry: Mapping[str, Any], key: str, default: float = math.nan) -> float:
@@ -166,14 +163,12 @@ class _Reader:
     def finish(self) -> History:
         """Return what was read; curves without a point are left out."""
         history = self._history
-        for prefix, thinners, curves in (
-            ("", self._curves, history.curves),
-            ("validation ", self._validation, history.validation),
-        ):
+        kinds = {"": (self._curves, history.curves)}
+        kinds["validation "] = (self._validation, history.validation)
+        for prefix, (thinners, curves) in kinds.items():
+            made = {name: thinner.curve() for name, thinner in thinners.items()}
+            curves.update({name: curve for name, curve in made.items() if len(curve)})
             for name, thinner in thinners.items():
-                curve = thinner.curve()
-                if len(curve):
-                    curves[name] = curve
                 if thinner.dropped:
                     history.dropped[prefix + name] = thinner.dropped
         return history
@@ -200,7 +195,7 @@ class _Reader:
         if step < history.end.step and history.end is self._before:
             self._go_back(step)
         now = Moment(*(number(entry, name) for name in Moment.__dataclass_fields__))
-        before = self._before or Moment(math.nan, math.nan, math.nan, math.nan, math.nan)
+        before = self._before or Moment(*[math.nan] * 5)
         rows, passed = now.rows - before.rows, seconds - before.seconds
         if entry.get("loss") is not None:
             history.last_loss = number(entry, "loss")

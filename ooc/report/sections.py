@@ -73,15 +73,14 @@ def _loss(histories: Sequence[History]) -> list[Picture | None]:
         for curves in (lines, dots)
     )
 
-    def picture(name: str, what: str, lines: Curves, along: str, dots: Curves) -> Picture | None:
-        return curve_picture(
-            name, f"Loss {what}", lines, along, "loss", points=dots, marks=histories
-        )
-
+    pictures = (
+        ("loss-steps", "Loss against step", lines, "steps", dots),
+        ("loss-seconds", "Loss against seconds of training", lines, "seconds", dots),
+        ("loss-late", "Loss without each run's first tenth", late, "steps", late_dots),
+    )
     return [
-        picture("loss-steps", "against step", lines, "steps", dots),
-        picture("loss-seconds", "against seconds of training", lines, "seconds", dots),
-        picture("loss-late", "without each run's first tenth", late, "steps", late_dots),
+        curve_picture(name, title, curves, along, "loss", points=points, marks=histories)
+        for name, title, curves, along, points in pictures
     ]
 
 
@@ -103,8 +102,8 @@ def _metrics(histories: Sequence[History]) -> list[Picture | None]:
         is_bound = name.endswith("_error") and name.removesuffix("_error") in names
         if name != "loss" and not is_bound:
             found, title = _metric(histories, name), f"Validation {name.replace('_', ' ')}"
-            nothing = [None] * len(found)
-            picture = curve_picture(f"metric-{number}", title, nothing, "steps", "", points=found)
+            lines: Curves = [None] * len(found)
+            picture = curve_picture(f"metric-{number}", title, lines, "steps", "", points=found)
             pictures.append(picture)
     return pictures
 

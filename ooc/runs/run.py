@@ -81,17 +81,12 @@ class Run:
         """
         check_targets(self.model, dataset)
         loader = self._loader(dataset, memory, True, report)
-        begun = time.perf_counter()
+        begun, rows = time.perf_counter(), dataset.rows
         found = evaluate_batches(self.model, self.parameters, _reported(loader, report))
         seconds = time.perf_counter() - begun
-        return {
-            "rows": dataset.rows,
-            "seconds": seconds,
-            "rows_per_second": dataset.rows / seconds,
-            "bytes_per_second": dataset.rows * loader.plan.row_bytes / seconds,
-            **found,
-            **_memory(loader),
-        }
+        rates = {"rows_per_second": rows / seconds}
+        rates["bytes_per_second"] = rows * loader.plan.row_bytes / seconds
+        return {"rows": rows, "seconds": seconds, **rates, **found, **_memory(loader)}
 
     def predict(
         self, dataset: Dataset, output: str = "prediction", memory: str | int = "1GiB"
@@ -133,12 +128,8 @@ class Run:
         with create(path, fields) as writer:
             for batch in _reported(loader, report):
                 writer.append(predictions_of(self.model, self.parameters, batch))
-        return {
-            "rows": dataset.rows,
-            "seconds": time.perf_counter() - begun,
-            "arrays": list(fields),
-            **_memory(loader),
-        }
+        seconds = time.perf_counter() - begun
+        return {"rows": dataset.rows, "seconds": seconds, "arrays": list(fields), **_memory(loader)}
 
     def _loader(
         self, dataset: Dataset, memory: str | int, with_target: bool, report: Report = silent

@@ -47,11 +47,10 @@ def locked(run_dir: Path) -> Iterator[None]:
                 path.rmdir()
 
 
-def append_history(run_dir: Path, lines: list[Mapping[str, Any]]) -> None:
-    """Append JSON lines to the history, and flush them."""
-    text = "".join(json.dumps(line) + "\n" for line in lines)
+def append_history(run_dir: Path, line: Mapping[str, Any]) -> None:
+    """Append a JSON line to the history, and flush it."""
     with (run_dir / HISTORY).open("a") as stream:
-        stream.write(text)
+        stream.write(json.dumps(line) + "\n")
 
 
 def read_history(run_dir: Path) -> Iterator[dict[str, Any]]:

@@ -41,13 +41,14 @@ def check_targets(model: Model, dataset: Dataset) -> None:
 
 def outputs_of_zeros(model: Model, layout: Layout, dataset: Dataset) -> dict[str, np.ndarray]:
     """Return what a model predicts for one row of zeros: names, types and sizes of its outputs."""
-    arrays = {
-        spec.name: np.zeros((1, *spec.shape[1:]), spec.dtype)
-        for spec in dataset.specs(arrays_of(model, dataset, with_target=False))
-    }
-    rows = np.zeros(1, np.int64)
-    batch = Batch(arrays=arrays, rows=rows, step=0, seed=0, roles=dataset.roles)
+    batch = _zeros(model, dataset, 1, with_target=False)
     return predictions_of(model, np.zeros(layout.size, dtype_of(model)), batch)
+
+
+def _zeros(model: Model, dataset: Dataset, rows: int, with_target: bool) -> Batch:
+    specs = dataset.specs(arrays_of(model, dataset, with_target=with_target))
+    arrays = {spec.name: np.zeros((rows, *spec.shape[1:]), spec.dtype) for spec in specs}
+    return Batch(arrays=arrays, roles=dataset.roles, rows=np.arange(rows), step=0, seed=0)
 
 
 def scoring_loader(
@@ -86,17 +87,15 @@ def scoring_loader(
 
 def scoring_kernels(model: Model, dataset: Dataset, with_target: bool = True) -> list[Compilation]:
     """Return the compilations that scoring needs, or predicting alone: a rehearsal on zeros."""
-    specs = dataset.specs(arrays_of(model, dataset, with_target=with_target))
-    arrays = {spec.name: np.zeros((2, *spec.shape[1:]), spec.dtype) for spec in specs}
-    kinds = sorted(f"{name}:{values.dtype}" for name, values in arrays.items())
-    batch = Batch(arrays=arrays, roles=dataset.roles, rows=np.arange(2), step=0, seed=0)
+    batch = _zeros(model, dataset, 2, with_target)
+    kinds = sorted(f"{name}:{values.dtype}" for name, values in batch.arrays.items())
 
     def rehearse() -> None:
-        states: metrics.States = {}
         parameters = np.zeros(model.layout(dataset.row_shape).size, dtype_of(model))
         if not with_target:
             predictions_of(model, parameters, batch)
             return
+        states: metrics.States = {}
         with suppress(DataError, DivergedError):
             metrics.update(states, model.measure(parameters, batch))
             metrics.values(states)

@@ -26,10 +26,9 @@ def fit_loop(engine: Engine, loader: Loader, epochs: int, watchers: Sequence[Wat
             ends = used_up and window.last
             loader.advance(engine.step - step, engine.rows - rows, ends)
             moment = Moment(engine.step, window.epoch, engine.step > step, used_up, ends, window)
-            stopping = False
-            for each in watchers:
-                stopping |= each.after(moment)
-            if stopping:
+            # All of them are asked, whoever says stop.
+            answers = [each.after(moment) for each in watchers]
+            if any(answers):
                 return
 
 

@@ -6,9 +6,8 @@ parameters, and judged on rows of the same window that they did not see (the ran
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 
@@ -40,19 +39,14 @@ RISE = 0.02
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One learning rate that was tried: its rate, and the loss after it; infinite if diverged."""
-
-    rate: float
-    loss: float
-
-
-@dataclass(frozen=True)
 class Found:
-    """What a range test chose, and all that it tried, ascending."""
+    """The rate that a range test chose, and of all that it tried, ascending, the loss after it.
+
+    A loss is infinite where the descent diverged.
+    """
 
     rate: float
-    trials: tuple[Trial, ...]
+    trials: Mapping[float, float]
 
 
 def find_rate(model: Model, optimizer: Optimizer, loader: Loader, parameters: np.ndarray) -> Found:
@@ -72,30 +66,50 @@ def find_rate(model: Model, optimizer: Optimizer, loader: Loader, parameters: np
     InputError
         If there are too few rows, or every rate diverges.
     """
-    for window in loader.looked_at():
-        most = max(MOST_STEPS * loader.plan.batch_size, LEAST_ROWS)
-        trainings = min(most, len(window.order))
-        judges = min(int(JUDGE_SHARE * len(window.order)), MOST_JUDGES)
-        trainings = min(trainings, len(window.order) - judges)
-        if judges < 1 or trainings < 1:
-            raise InputError(
-                f"{loader.dataset.path} has too few rows to find a learning rate; give one with lr="
-            )
-        batch = max(1, min(loader.plan.batch_size, trainings // FEWEST_STEPS))
-        training = replace(window, order=window.order[:trainings], start=0, last=False)
-        judging = replace(window, order=window.order[-judges:], start=0, last=True)
-        before = _loss(model, parameters, loader, judging)
-
-        loss_at = partial(
-            _loss_at, model, optimizer, loader, parameters, batch, training, judging, before
+    # Its memory is there as long as the walk goes on.
+    window = next(walk := loader.looked_at())
+    most = max(MOST_STEPS * loader.plan.batch_size, LEAST_ROWS)
+    judges = min(int(JUDGE_SHARE * len(window.order)), MOST_JUDGES)
+    trainings = min(most, len(window.order) - judges)
+    if judges < 1 or trainings < 1:
+        raise InputError(
+            f"{loader.dataset.path} has too few rows to find a learning rate; give one with lr="
         )
-        sample = window.features[training.order[:256]].astype(np.float64)
-        centre = first_rate(model, optimizer.reach, sample.reshape(len(sample), -1))
-        return _search(loss_at, centre, before)
-    raise AssertionError("an epoch has a window")
+    batch = max(1, min(loader.plan.batch_size, trainings // FEWEST_STEPS))
+    training = replace(window, order=window.order[:trainings], start=0, last=False)
+    judging = replace(window, order=window.order[-judges:], start=0, last=True)
+
+    def judged(values: np.ndarray) -> float:
+        if not np.isfinite(values).all():
+            return math.inf
+        rows = min(loader.plan.batch_size, judges)
+        loss = _descent(model, None, values, loader, judging, rows)[1]
+        return loss if math.isfinite(loss) else math.inf
+
+    before = judged(parameters)
+
+    def loss_after(rate: float) -> float:
+        """Return the loss after a descent at this rate; infinite where it went up on the way."""
+        try:
+            tried = optimizer.with_rate(rate)
+            after, on_the_way = _descent(model, tried, parameters, loader, training, batch)
+            return judged(after) if on_the_way <= before + RISE * abs(before) else math.inf
+        except DivergedError:
+            return math.inf
+        except DataError as error:
+            # Rows that are finite and were fine at the start: the parameters have grown too large.
+            if "overflow" in str(error):
+                return math.inf
+            raise
+
+    sample = window.features[training.order[:256]].astype(np.float64)
+    centre = first_rate(model, optimizer.reach, sample.reshape(len(sample), -1))
+    found = _search(loss_after, centre, before)
+    del walk
+    return found
 
 
-def _search(loss_at: Callable[[float], float], centre: float, before: float) -> Found:
+def _search(loss_after: Callable[[float], float], centre: float, before: float) -> Found:
     """Walk up, then down, until losses rise; then look between the best and its neighbours."""
     tried: dict[float, float] = {}
 
@@ -103,7 +117,7 @@ def _search(loss_at: Callable[[float], float], centre: float, before: float) -> 
         worse = 0
         while len(tried) < MOST_TRIALS and worse < 2:
             if rate not in tried:
-                tried[rate] = loss_at(rate)
+                tried[rate] = loss_after(rate)
             is_best = tried[rate] == min(tried.values()) < math.inf
             # Below a rate that diverges another one may do so, too: go on down.
             diverges_below = factor < 1 and tried[rate] == math.inf
@@ -112,9 +126,9 @@ def _search(loss_at: Callable[[float], float], centre: float, before: float) -> 
 
     walk(centre, FACTOR)
     walk(centre, 1 / FACTOR)
-    best = min(tried, key=lambda rate: tried[rate])
+    best = min(tried, key=tried.__getitem__)
     for between in (best / math.sqrt(FACTOR), best * math.sqrt(FACTOR)):
-        tried[between] = loss_at(between)
+        tried[between] = loss_after(between)
     least = min(tried.values())
     if not math.isfinite(least):
         raise InputError(
@@ -124,50 +138,26 @@ def _search(loss_at: Callable[[float], float], centre: float, before: float) -> 
     # Where nothing can be learned from so few rows, the smallest rate does least harm.
     enough = least + TOLERANCE * abs(before - least)
     chosen = min(rate for rate, loss in tried.items() if loss <= enough)
-    return Found(chosen, tuple(Trial(rate, tried[rate]) for rate in sorted(tried)))
+    return Found(chosen, dict(sorted(tried.items())))
 
 
-def _loss_at(
+def _descent(
     model: Model,
-    optimizer: Optimizer,
-    loader: Loader,
+    optimizer: Optimizer | None,
     parameters: np.ndarray,
+    loader: Loader,
+    window: Window,
     batch: int,
-    training: Window,
-    judging: Window,
-    before: float,
-    rate: float,
-) -> float:
-    """Return the loss after a descent at this rate; infinite where it went up on the way."""
-    descents = start([replace(optimizer.with_rate(rate), schedule=UNCHANGED)], parameters, model)
+) -> tuple[np.ndarray, float]:
+    """Return the parameters after a descent on a window, and the mean loss on the way.
+
+    Without an optimizer steps have no length: so nothing is compiled but what training needs.
+    """
+    chosen = sgd(1.0) if optimizer is None else replace(optimizer, schedule=UNCHANGED)
+    descents = start([chosen], parameters, model)
+    if optimizer is None:
+        descents.settings[0, RATE] = 0.0
     engine = make_engine(model, loader, descents)
     engine.batch_size = batch
-    try:
-        engine.advance(replace(training))
-        on_the_way = float(descents.totals[0, LOSS_SUM]) / max(engine.rows, 1)
-        if not on_the_way <= before + RISE * abs(before):
-            return math.inf
-        return _loss(model, descents.solution(), loader, judging)
-    except DivergedError:
-        return math.inf
-    except DataError as error:
-        # Rows that are finite and were fine at the start: the parameters have grown too large.
-        if "overflow" in str(error):
-            return math.inf
-        raise
-
-
-def _loss(model: Model, parameters: np.ndarray, loader: Loader, window: Window) -> float:
-    """Return the mean loss over a window, by an engine whose steps have no length.
-
-    So nothing is compiled but what training needs anyway.
-    """
-    if not np.isfinite(parameters).all():
-        return math.inf
-    descents = start([sgd(1.0)], parameters, model)
-    descents.settings[0, RATE] = 0.0
-    engine = make_engine(model, loader, descents)
-    engine.batch_size = min(loader.plan.batch_size, len(window.order))
     engine.advance(replace(window))
-    loss = float(descents.totals[0, LOSS_SUM]) / engine.rows
-    return loss if math.isfinite(loss) else math.inf
+    return descents.solution(), float(descents.totals[0, LOSS_SUM]) / max(engine.rows, 1)

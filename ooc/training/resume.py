@@ -14,11 +14,10 @@ from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_dataset
 from ooc.stream.options import NAMES, StreamOptions, make_stream
 from ooc.training.trainer import Trainer
-from ooc.training.watchers.callbacks import Callbacks
+from ooc.training.watchers.callbacks import NO_CALLBACKS, Callbacks
 from ooc.training.watchers.saver import USUAL, Saving
 from ooc.training.watchers.steering import steering_from_config
 from ooc.training.watchers.validation import Validation
-from ooc.training.watchers.watch import NO_CALLBACKS
 
 
 def resume(
@@ -63,20 +62,13 @@ def resume(
     stream = make_stream(StreamOptions(**noted), options, free)
     trainer = Trainer(**settings, saving=saving, log_every=log_every, stream=stream)
     if dataset is None:
-        dataset = _dataset(run_dir, saved)
+        if saved["fingerprint"]["selection"] is not None and trainer.validation is None:
+            raise InputError(
+                f"the run in {run_dir} was trained on one side of a split of "
+                f"{saved['dataset']['path']}; give that side with dataset="
+            )
+        dataset = open_dataset(**saved["dataset"])
     return trainer.resume(dataset, run_dir, report, stop, callbacks)
-
-
-def _dataset(run_dir: str | Path, saved: dict[str, Any]) -> Dataset:
-    noted, validation = saved["dataset"], saved["trainer"]["validation"]
-    if saved["fingerprint"]["selection"] is not None and validation is None:
-        raise InputError(
-            f"the run in {run_dir} was trained on one side of a split of {noted['path']}; give "
-            "that side with dataset="
-        )
-    return open_dataset(
-        noted["path"], noted["features"], noted["target"], noted["weight"], noted["missing"]
-    )
 
 
 def _validation(run_dir: str | Path, config: dict[str, Any] | None) -> Validation | None:

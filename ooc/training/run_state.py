@@ -11,7 +11,6 @@ from ooc.optim.settings import rate_at
 from ooc.runs import checkpoint
 from ooc.runs.checkpoint import sha256_of
 from ooc.runs.run import Run
-from ooc.store.dataset import Dataset
 from ooc.training.session import Session, versions
 from ooc.training.watchers.watcher import Watcher
 
@@ -27,8 +26,7 @@ def make_run(session: Session, number: int, watchers: Sequence[Watcher]) -> Run:
     parameters = parameters.copy()
     results["parameters_sha256"] = sha256_of(parameters)
     dataset, lines = session.loader.dataset, session.histories[number]
-    row_shape = dataset.arrays[dataset.features].shape[1:]
-    return Run(session.model, session.layout, parameters, row_shape, lines, results)
+    return Run(session.model, session.layout, parameters, dataset.row_shape, lines, results)
 
 
 def save_run(
@@ -74,6 +72,9 @@ def save_run(
                 arrays[f"{watcher.name}.{key}"] = value
             else:
                 states.setdefault(watcher.name, {})[key] = value
+    dataset = session.loader.dataset
+    names = {key: getattr(dataset, key) for key in ("features", "target", "weight", "missing")}
+    path = dataset.path
     description = {
         "model": run.model.to_config(),
         "optimizer": one.methods[0].to_config(),
@@ -82,7 +83,7 @@ def save_run(
         "results": dict(run.results),
         "epochs": session.epochs,
         "finished": finished or not active,
-        "dataset": _source(session.loader.dataset),
+        "dataset": {**names, "path": path if "://" in path else str(Path(path).absolute())},
         "fingerprint": dict(session.fingerprint),
         "memory": session.loader.stream.memory,
         "plan": session.loader.plan.to_json(),
@@ -112,14 +113,3 @@ def restore_watchers(
 
 def _followers(watchers: Sequence[Watcher], number: int) -> list[Watcher]:
     return [each for each in watchers if each.number in (None, number)]
-
-
-def _source(dataset: Dataset) -> dict[str, Any]:
-    path = dataset.path
-    return {
-        "path": path if "://" in path else str(Path(path).absolute()),
-        "features": dataset.features,
-        "target": dataset.target,
-        "weight": dataset.weight,
-        "missing": dataset.missing,
-    }

@@ -80,11 +80,7 @@ def first_parameters(
 
 
 def with_rates(
-    methods: Sequence[Method],
-    model: Model,
-    loader: Loader,
-    parameters: np.ndarray,
-    epochs: int,
+    methods: Sequence[Method], model: Model, loader: Loader, parameters: np.ndarray, epochs: int
 ) -> tuple[tuple[Method, ...], Found | None]:
     """Find the learning rate of those that have none, and tell schedules the run's length.
 

@@ -1,7 +1,7 @@
 """What a model may ask of all rows before it is trained: moments of features, counts of classes."""
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import partial, reduce
 
 import numpy as np
 
@@ -32,9 +32,8 @@ class RowStatistics:
 
     def sample_moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and deviation of each feature in the run's first window."""
-        for window in self._loader.looked_at():
-            return _mean_and_deviation(_window_moments(window, window.order))
-        raise AssertionError("an epoch has a window")
+        walk = self._loader.looked_at()  # a window's memory is there as long as it goes on
+        return _mean_and_deviation(_window_moments(next(walk)))
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and deviation of each feature over all rows.
@@ -44,7 +43,7 @@ class RowStatistics:
         DataError
             If a value is not finite; its row is named.
         """
-        loader, total = self._loader, None
+        loader, found = self._loader, list[np.ndarray]()
         rows = Loader(
             self._dataset,
             1,
@@ -59,15 +58,15 @@ class RowStatistics:
         for window in rows.windows(1):
             if len(window.order) == 0:
                 continue
-            found = _window_moments(window, window.order)
-            if not np.isfinite(found).all():
+            moments = _window_moments(window)
+            if not np.isfinite(moments).all():
                 raise _bad_row(window)
-            total = found if total is None else merge_moments(total, found)
-        if total is None:
+            found[:] = [reduce(merge_moments, [*found, moments])]
+        if not found:
             raise DataError(
                 f"no row of {self._dataset.path} could be read; there is nothing to measure"
             )
-        return _mean_and_deviation(total)
+        return _mean_and_deviation(found[0])
 
     def class_counts(self, classes: int, model: str, targets: str) -> np.ndarray:
         """Return how many rows each label has.
@@ -101,33 +100,27 @@ class RowStatistics:
         return counts
 
 
-def _window_moments(window: Window, order: np.ndarray) -> np.ndarray:
-    """Return (3, F) float64: count, mean and summed squared distance from it, of these rows."""
+def _window_moments(window: Window) -> np.ndarray:
+    """Return (3, F) float64: count, mean and summed squared distance from it, of a window."""
     rows = window.features.reshape(len(window.features), -1)
-    work = partial(_moments_of, rows)
-    parts = [part for part in np.array_split(order, PARTS) if len(part)]
+    parts = [part for part in np.array_split(window.order, PARTS) if len(part)]
     with ThreadPoolExecutor(THREADS) as pool:
-        found = list(pool.map(work, parts))
-    total = found[0]
-    for one in found[1:]:
-        total = merge_moments(total, one)
-    return total
+        return reduce(merge_moments, pool.map(partial(_moments_of, rows), parts))
 
 
 def _moments_of(rows: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Return the moments of some rows, taken a few at a time."""
     step = max(1, PIECE_BYTES // (8 * rows.shape[1]))
-    total = None
-    for first in range(0, len(order), step):
+
+    def piece(first: int) -> np.ndarray:
         values = rows.take(order[first : first + step], axis=0).astype(np.float64)
         with np.errstate(invalid="ignore", over="ignore"):
             mean = values.mean(axis=0)
             np.subtract(values, mean, out=values)
             squares = np.einsum("ij,ij->j", values, values)
-        found = np.stack([np.full_like(mean, len(values)), mean, squares])
-        total = found if total is None else merge_moments(total, found)
-    assert total is not None, "there are rows"
-    return total
+        return np.stack([np.full_like(mean, len(values)), mean, squares])
+
+    return reduce(merge_moments, map(piece, range(0, len(order), step)))
 
 
 def merge_moments(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from ooc.optim import Method, Optimizer, as_method, method_from_config
 from ooc.runs import checkpoint
 from ooc.runs.run import Run, load
 from ooc.runs.run_directory import cut_history, locked
-from ooc.runs.scoring import check_scorable, check_targets, scoring_kernels
+from ooc.runs.scoring import check_scorable, check_targets, scoring_kernels, scoring_loader
 from ooc.store.dataset import Dataset
 from ooc.store.fingerprint import fingerprint
 from ooc.stream.loader import Loader
@@ -37,12 +37,12 @@ from ooc.training.session import (
     with_rates,
 )
 from ooc.training.statistics import RowStatistics
-from ooc.training.watchers.callbacks import Callbacks
+from ooc.training.watchers.callbacks import NO_CALLBACKS, Callbacks
 from ooc.training.watchers.halving import Halving
+from ooc.training.watchers.roster import Roster
 from ooc.training.watchers.saver import USUAL, Saving
 from ooc.training.watchers.steering import Steering
-from ooc.training.watchers.validation import Validation, extra_bytes, validation_loader
-from ooc.training.watchers.watch import NO_CALLBACKS, Watch, make_watchers
+from ooc.training.watchers.validation import Validation
 
 FULL = "full"
 
@@ -159,8 +159,8 @@ class Trainer:
             If the loss or a parameter stops being finite although the data are.
         """
         methods = {"": self._method}
-        watch = self._watch(report, stop, callbacks)
-        return self._fit(dataset, methods, epochs, run_dir, watch)[""]
+        roster = self._roster(report, stop, callbacks)
+        return self._fit(dataset, methods, epochs, run_dir, roster)[""]
 
     def fit_many(
         self,
@@ -212,8 +212,8 @@ class Trainer:
                 raise InputError(f"{method.name} asks for passes of its own; train it with fit")
             if not name or Path(name).name != name:
                 raise InputError(f"{name!r} cannot be the name of a folder; choose another name")
-        watch = self._watch(report, stop, halving=halving)
-        return self._fit(dataset, methods, epochs, run_dir, watch)
+        roster = self._roster(report, stop, halving=halving)
+        return self._fit(dataset, methods, epochs, run_dir, roster)
 
     def resume(
         self,
@@ -246,21 +246,13 @@ class Trainer:
             if saved["finished"]:
                 return load(run_dir, model)
             descents = load_descents(method_from_config(saved["optimizer"]), arrays, model)
+            engine = make_engine(model, loader, descents, self._is_full)
+            layout, own = model.layout(dataset.row_shape), self.to_config()
             session = Session(
-                model,
-                _layout(model, dataset),
-                loader,
-                make_engine(model, loader, descents, self._is_full),
-                saved["epochs"],
-                [""],
-                [self.to_config()],
-                [[]],
-                [run_dir],
-                marks,
+                model, layout, loader, engine, saved["epochs"], [""], [own], [[]], [run_dir], marks
             )
             cut_history(run_dir, saved["step"])
-            watch = self._watch(report, stop, callbacks)
-            watchers = make_watchers(watch, session, held_out)
+            watchers = self._roster(report, stop, callbacks).watchers(session, held_out)
             restore_watchers(watchers, arrays, saved)
             return fit_session(session, watchers, resumed=True)[""]
 
@@ -270,7 +262,7 @@ class Trainer:
 
     def layout(self, dataset: Dataset) -> Layout:
         """Return the model's layout for this dataset's rows."""
-        return _layout(self.model, dataset)
+        return self.model.layout(dataset.row_shape)
 
     def to_config(self) -> dict[str, Any]:
         """Return the settings on which a run's bits depend, JSON-ready."""
@@ -299,69 +291,57 @@ class Trainer:
         methods: Mapping[str, Method],
         epochs: int | None,
         run_dir: str | Path | None,
-        watch: Watch,
+        roster: Roster,
     ) -> dict[str, Run]:
+        """Find in the data what is not given, start every descent, and train."""
         epochs, folders = self._method.passes(epochs), list[Path]()
         if run_dir is not None:
             folders = [Path(run_dir, name) for name in methods]
             for folder in [Path(run_dir), *folders]:
                 checkpoint.check_run_dir(folder)
-        self._load_kernels(dataset, self.model, list(methods.values()), watch.report)
-        loaders = self._loaders(dataset, self.model, list(methods.values()))
+        names, given = list(methods), list(methods.values())
+        self._load_kernels(dataset, self.model, given, roster.report)
+        loader, held_out = self._loaders(dataset, self.model, given)
         with nullcontext() if run_dir is None else locked(Path(run_dir)):
-            session, held_out = self._begin(dataset, methods, epochs, folders, loaders)
-            watchers = make_watchers(watch, session, held_out)
-            return fit_session(session, watchers, resumed=False)
+            prepared = prepare(self.model, RowStatistics(loader))
+            model, layout = prepared.model, prepared.model.layout(dataset.row_shape)
+            if model != self.model:
+                loader, held_out = self._loaders(dataset, model, given)
+            parameters = first_parameters(model, layout, self.stream.seed, prepared.parts)
+            known, found = with_rates(given, model, loader, parameters, epochs)
+            engine = make_engine(model, loader, start(known, parameters, model), self._is_full)
+            marks = fingerprint(loader.dataset, loader.names, self.stream.io)
+            settings = [{**self.to_config(), "optimizer": each.to_config()} for each in given]
+            histories: list[list[dict[str, Any]]] = [[] for _ in given]
+            session = Session(
+                model, layout, loader, engine, epochs, names, settings, histories, folders,
+                marks, found,
+            )  # fmt: skip
+            return fit_session(session, roster.watchers(session, held_out), resumed=False)
 
-    def _begin(
-        self,
-        dataset: Dataset,
-        methods: Mapping[str, Method],
-        epochs: int,
-        folders: Sequence[Path],
-        loaders: tuple[Loader, Loader | None],
-    ) -> tuple[Session, Loader | None]:
-        """Find in the data what is not given, and start every descent."""
-        loader, held_out = loaders
-        prepared = prepare(self.model, RowStatistics(loader))
-        model = prepared.model
-        if model != self.model:
-            loader, held_out = self._loaders(dataset, model, list(methods.values()))
-        layout = _layout(model, dataset)
-        parameters = first_parameters(model, layout, self.stream.seed, prepared.parts)
-        known, found = with_rates(list(methods.values()), model, loader, parameters, epochs)
-        engine = make_engine(model, loader, start(known, parameters, model), self._is_full)
-        marks = fingerprint(loader.dataset, loader.names, self.stream.io)
-        settings = [
-            {**self.to_config(), "optimizer": each.to_config()} for each in methods.values()
-        ]
-        histories: list[list[dict[str, Any]]] = [[] for _ in methods]
-        session = Session(
-            model, layout, loader, engine, epochs, list(methods), settings, histories, folders,
-            marks, found,
-        )  # fmt: skip
-        return session, held_out
-
-    def _watch(
+    def _roster(
         self,
         report: Report,
         stop: threading.Event | None,
         callbacks: Callbacks = NO_CALLBACKS,
         halving: Halving | None = None,
-    ) -> Watch:
+    ) -> Roster:
         own = (self.validation, self.steering, self.saving, self.log_every)
-        return Watch(*own, report, stop, callbacks, halving)
+        return Roster(*own, report, stop, callbacks, halving)
 
     def _load_kernels(
         self, dataset: Dataset, model: Model, methods: Sequence[Method], report: Report
     ) -> None:
         """Have the kernels compiled that the cache lacks, before the run takes memory."""
-        rows = dataset.rows if self._is_full else int(self.batch_size)
-        most = rows if self.steering is None else self.steering.largest_batch(rows)
-        wanted = engine_kernels(model, dataset, methods, most)
+        wanted = engine_kernels(model, dataset, methods, self._batch_rows(dataset)[1])
         if self.validation is not None:
             wanted += hashing_kernels() + scoring_kernels(model, dataset)
         load_kernels(wanted, report)
+
+    def _batch_rows(self, dataset: Dataset) -> tuple[int, int]:
+        """Return the rows of the first batch, and of the largest that steering may ask for."""
+        rows = dataset.rows if self._is_full else int(self.batch_size)
+        return rows, rows if self.steering is None else self.steering.largest_batch(rows)
 
     def _loaders(
         self, dataset: Dataset, model: Model, methods: Sequence[Method]
@@ -369,31 +349,26 @@ class Trainer:
         """Return the loader of the rows to train on, and of those to evaluate on."""
         names = arrays_of(model, dataset)
         check_targets(model, dataset)
-        layout, validation, beside = _layout(model, dataset), None, 0
+        layout, validation, beside = model.layout(dataset.row_shape), None, 0
         if self.validation is not None:
             dataset, held_out = self.validation.sides(dataset, self.stream.seed)
             check_targets(model, held_out)
             check_scorable(model, held_out, dataset.row_shape)
-            validation = validation_loader(model, layout, held_out, self.stream.memory)
-            item = dtype_of(model).itemsize
-            beside = extra_bytes(validation) + item * layout.size * len(methods)
-        full = self._is_full
-        rows = dataset.rows if full or isinstance(self.batch_size, str) else self.batch_size
-        most = rows if self.steering is None else self.steering.largest_batch(rows)
+            # The smallest that there is: it lives in this process beside the run's own.
+            validation = scoring_loader(
+                model, layout, held_out, self.stream.memory, True, readers=2, window=1
+            )
+            beside = validation.plan.projected - validation.plan.terms["reserved"]
+            beside += dtype_of(model).itemsize * layout.size * len(methods)
+        rows, most = self._batch_rows(dataset)
         if most > dataset.rows:
             raise InputError(
                 f"a batch of {most} rows is larger than the dataset of {dataset.rows} rows; "
                 f"lower the batch size to {dataset.rows} or less"
             )
-        used = engine_bytes(model, dataset, methods, most, full)
+        used = engine_bytes(model, dataset, methods, most, self._is_full)
         demand = Demand(used + beside, batch_copies=0, largest_batch=most)
         # The gradient over all rows is the same in any order.
-        stream = (
-            replace(self.stream, shuffle="none") if self._method.takes_all_rows else self.stream
-        )
-        loader = Loader(dataset, rows, arrays=names, demand=demand, stream=stream)
-        return loader, validation
-
-
-def _layout(model: Model, dataset: Dataset) -> Layout:
-    return model.layout(dataset.row_shape)
+        order = {"shuffle": "none"} if self._method.takes_all_rows else {}
+        stream = replace(self.stream, **order)  # type: ignore[arg-type]
+        return Loader(dataset, rows, arrays=names, demand=demand, stream=stream), validation

@@ -86,6 +86,9 @@ class Callbacks:
             raise InputError(f"steps between callbacks must be at least 1, not {self.every}")
 
 
+NO_CALLBACKS = Callbacks()
+
+
 class CallbackWatcher(Watcher):
     """Calls the user's functions."""
 

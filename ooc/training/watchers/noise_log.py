@@ -10,14 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ooc.kernels.counters import (
-    HALVED,
-    NOISE,
-    NOISE_SQUARES,
-    SIGNAL,
-    SIGNAL_NOISE,
-    SIGNAL_SQUARES,
-)
+from ooc.kernels.counters import HALVED, NOISE, NOISE_SQUARES, SIGNAL, SIGNAL_NOISE, SIGNAL_SQUARES
 from ooc.optim.settings import REACH, rate_at
 
 # Of the normal distribution: 95 percent lie within so many standard deviations.
@@ -73,14 +66,15 @@ def noise_entries(
     means = _means(now - before)
     if means is None:
         return {}
-    told = {}
-    rate = effective_rate(settings, step)
-    if rate is not None:
-        factor, error = rate / (2 * batch_size * trained), Z * math.sqrt(means.of_noise)
-        told["temperature"] = factor * means.noise
-        told["temperature_low"] = factor * max(means.noise - error, 0.0)
-        told["temperature_high"] = factor * (means.noise + error)
-    return told | _ratio_entries(means)
+    told, rate = _ratio_entries(means), effective_rate(settings, step)
+    if rate is None:
+        return told
+    factor, error = rate / (2 * batch_size * trained), Z * math.sqrt(means.of_noise)
+    return {
+        "temperature": factor * means.noise,
+        "temperature_low": factor * max(means.noise - error, 0.0),
+        "temperature_high": factor * (means.noise + error),
+    } | told
 
 
 def noise_scale_bound(since: np.ndarray) -> float:
@@ -147,12 +141,9 @@ def _ratio_entries(means: _Means) -> dict[str, float]:
         return {}  # nothing is excluded
     root = math.sqrt(inside)
     if a > 0 and signal > 0:
-        low, high = (b - root) / a, (b + root) / a
-        return {
-            "noise_scale_low": max(low, 0.0),
-            "noise_scale": noise / signal,
-            "noise_scale_high": high,
-        }
+        low, high = max((b - root) / a, 0.0), (b + root) / a
+        ends = {"noise_scale_low": low, "noise_scale": noise / signal}
+        return {**ends, "noise_scale_high": high}
     # The signal may be zero or, as an estimate, below it: the ratio is above the positive root.
     divisor = b + root
     return {"noise_scale_low": c / divisor} if c > 0 and divisor > 0 else {}

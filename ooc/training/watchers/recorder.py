@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -22,8 +22,6 @@ from ooc.training.watchers.watcher import Moment, Watcher, next_multiple
 SECONDS_BETWEEN_LINES = 1.0
 # Lines that are kept in memory; beyond it every second one goes.
 MOST_LINES = 4096
-# Rows, and their summed loss and its terms.
-Sums: TypeAlias = tuple[int, float, *tuple[float, ...]]
 
 
 class Recorder(Watcher):
@@ -55,7 +53,7 @@ class Recorder(Watcher):
         self._line = self._reported = self._now()
         self._totals = self._descents.totals[number].copy()
         self._line_seconds = -np.inf
-        self._epoch_start: Sums = self._line
+        self._epoch_start = self._line
         self._loss: float | None = None
         self._terms: dict[str, float] = {}
 
@@ -65,7 +63,7 @@ class Recorder(Watcher):
         if resumed:
             self.note("resume", {})
         elif found is not None:
-            trials = [[trial.rate, trial.loss] for trial in found.trials]
+            trials = [list(trial) for trial in found.trials.items()]
             self.note("range_test", {"rate": found.rate, "trials": trials})
 
     @property
@@ -124,7 +122,7 @@ class Recorder(Watcher):
             "seconds": self.seconds,
             "wait_seconds": self._waited,
             "seconds_to_first_batch": self._first_batch,
-            "epoch_start": list(self._epoch_start),
+            "epoch_start": self._epoch_start.tolist(),
             "loss": self._loss,
             "terms": self._terms,
         }
@@ -134,10 +132,8 @@ class Recorder(Watcher):
         self._rows_before, self._seconds_before = int(state["rows"]), float(state["seconds"])
         self._waited = float(state["wait_seconds"])
         self._first_batch = float(state["seconds_to_first_batch"])
-        rows, loss, *terms = state["epoch_start"]
-        self._epoch_start = (int(rows), float(loss), *map(float, terms))
-        self._loss = state["loss"]
-        self._terms = dict(state["terms"])
+        self._epoch_start = np.array(state["epoch_start"], np.float64)
+        self._loss, self._terms = state["loss"], dict(state["terms"])
         self._line = self._reported = self._now()
 
     def results(self, number: int) -> dict[str, Any]:
@@ -177,14 +173,14 @@ class Recorder(Watcher):
     def _descents(self) -> Descents:
         return self._engine.descents
 
-    def _now(self) -> "Sums":
+    def _now(self) -> np.ndarray:
+        """Return rows, summed loss, and sums of its terms, (2 + terms,)."""
         totals = self._descents.totals[self.number]
-        return self.rows, float(totals[LOSS_SUM]), *totals[TOTALS:].tolist()
+        return np.array([self.rows, totals[LOSS_SUM], *totals[TOTALS:]])
 
-    def _mean_terms(self, before: "Sums", now: "Sums") -> dict[str, float]:
+    def _mean_terms(self, before: np.ndarray, now: np.ndarray) -> dict[str, float]:
         """Return the named terms of the mean loss; nothing where an engine knows but their sum."""
-        names, rows = terms_of(self._session.model), now[0] - before[0]
-        sums = [after - first for first, after in zip(before[2:], now[2:], strict=True)]
+        names, (rows, _, *sums) = terms_of(self._session.model), (now - before).tolist()
         if len(names) == 1 or rows == 0 or not any(sums):
             return {}
         return {name: value / rows for name, value in zip(names, sums, strict=True)}
@@ -197,7 +193,7 @@ class Recorder(Watcher):
                 "the learning rate, or standardise the features"
             )
 
-    def _progress(self, moment: Moment, now: "Sums") -> Progress:
+    def _progress(self, moment: Moment, now: np.ndarray) -> Progress:
         plan, before = self._loader.plan, self._reported
         self._reported = now
         return Progress(
@@ -212,7 +208,7 @@ class Recorder(Watcher):
             loss=_mean(before, now),
         )
 
-    def _line_of(self, moment: Moment, now: "Sums") -> dict[str, Any]:
+    def _line_of(self, moment: Moment, now: np.ndarray) -> dict[str, Any]:
         plan = self._loader.plan
         return {
             "kind": "train",
@@ -255,9 +251,9 @@ class Recorder(Watcher):
         if len(self._history) > MOST_LINES:
             del self._history[1::2]
         if self._folder is not None:
-            append_history(self._folder, [line])
+            append_history(self._folder, line)
 
 
-def _mean(before: Sums, now: Sums) -> float | None:
-    rows = now[0] - before[0]
-    return (now[1] - before[1]) / rows if rows else None
+def _mean(before: np.ndarray, now: np.ndarray) -> float | None:
+    rows, loss = (now - before).tolist()[:2]
+    return loss / rows if rows else None

@@ -1,5 +1,6 @@
 """When a run is saved, and what of it."""
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from ooc.core.errors import InputError
 from ooc.runs.run import Run
 from ooc.training.run_state import make_run, save_run
 from ooc.training.session import Session
-from ooc.training.watchers.end import EndWatcher
 from ooc.training.watchers.recorder import Recorder
 from ooc.training.watchers.watcher import Moment, Watcher, next_multiple
 
@@ -60,8 +60,8 @@ class Saver(Watcher):
         All of the session: each gives the state that it will want back.
     recorders
         Where it is noted, one for each descent.
-    end
-        Whether the run is to end now: it is saved then, too.
+    stop
+        Set where the run is to end now: it is saved then, too.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class Saver(Watcher):
         session: Session,
         watchers: Sequence[Watcher],
         recorders: Sequence[Recorder],
-        end: EndWatcher,
+        stop: threading.Event,
     ) -> None:
         self._saving, self._session, self._watchers = saving, session, watchers
-        self._recorders, self._end = recorders, end
+        self._recorders, self._stop = recorders, stop
         self._seconds = 0.0
         self._last = time.perf_counter()
 
@@ -91,13 +91,13 @@ class Saver(Watcher):
         passed = time.perf_counter() - self._last
         due = moment.epoch_ends or moment.is_multiple(self._saving.every_steps)
         due |= moment.window_ends and passed >= self._saving.every_seconds
-        if due or self._end.stopped:
+        if due or self._stop.is_set():
             self._save()
         return False
 
     def end(self, runs: Sequence[Run]) -> None:
         """Save the runs as they are returned."""
-        self._save(runs, finished=not self._end.stopped)
+        self._save(runs, finished=not self._stop.is_set())
 
     def results(self, number: int) -> dict[str, Any]:
         """Return the seconds that saving took."""

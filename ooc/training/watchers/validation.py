@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 
 from ooc.core.errors import InputError
-from ooc.models.contract import Layout, Model
 from ooc.optim.schedules import plateau_factor
 from ooc.optim.settings import FACTOR, SETTINGS
 from ooc.runs.evaluation import evaluate_batches
-from ooc.runs.scoring import scoring_loader
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
 from ooc.stream.splits import split
@@ -62,16 +60,6 @@ class Validation:
         """Return the settings, JSON-ready; a dataset by its path alone."""
         data = self.data.path if isinstance(self.data, Dataset) else self.data
         return {"data": data, "every": self.every, "patience": self.patience, "by": self.by}
-
-
-def validation_loader(model: Model, layout: Layout, dataset: Dataset, memory: str | int) -> Loader:
-    """Return the smallest loader of the rows to evaluate on: it lives beside the run's own."""
-    return scoring_loader(model, layout, dataset, memory, True, readers=2, window=1)
-
-
-def extra_bytes(loader: Loader) -> int:
-    """Return the bytes that a loader takes in a process that has a run in it already."""
-    return loader.plan.projected - loader.plan.terms["reserved"]
 
 
 class Validator(Watcher):

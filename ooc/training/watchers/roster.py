@@ -1,0 +1,80 @@
+"""Who watches a session: what its trainer and its caller ask for, as watchers in their order."""
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from ooc.engines.engine import Engine
+from ooc.engines.full_gradient_engine import full_gradient_results
+from ooc.metrics import Report
+from ooc.stream.loader import Loader
+from ooc.training.session import Session
+from ooc.training.watchers.callbacks import NO_CALLBACKS, Callbacks, CallbackWatcher
+from ooc.training.watchers.halving import Halving, HalvingWatcher
+from ooc.training.watchers.recorder import Recorder
+from ooc.training.watchers.saver import Saver, Saving
+from ooc.training.watchers.steering import Steering, SteeringWatcher
+from ooc.training.watchers.validation import Validation, Validator
+from ooc.training.watchers.watcher import Moment, Watcher
+
+
+@dataclass(frozen=True)
+class Roster:
+    """What happens beside training; see `ooc.training.trainer.Trainer` and its `fit`."""
+
+    validation: Validation | None
+    steering: Steering | None
+    saving: Saving
+    log_every: int | None
+    report: Report
+    stop: threading.Event | None
+    callbacks: Callbacks = NO_CALLBACKS
+    halving: Halving | None = None
+
+    def watchers(self, session: Session, held_out: Loader | None) -> list[Watcher]:
+        """Return all that watches a session, in the order in which it is asked.
+
+        Parameters
+        ----------
+        session
+            What it happens beside.
+        held_out
+            Loader of the rows to evaluate on, if any.
+        """
+        engine, plan = session.engine, session.loader.plan
+        stop = self.stop or threading.Event()
+        recorders = [
+            Recorder(session, number, self.log_every, self.report)
+            for number in range(len(session.names))
+        ]
+        validators: list[Validator] = []
+        if self.validation is not None and held_out is not None:
+            validators = [Validator(session, each, self.validation, held_out) for each in recorders]
+        watchers: list[Watcher] = [*recorders, *validators]
+        if self.halving is not None:
+            steps = session.epochs * plan.steps
+            watchers.append(HalvingWatcher(self.halving, engine, steps, validators))
+        if self.steering is not None:
+            watchers.append(SteeringWatcher(self.steering, engine, plan.batch_size))
+        watchers.append(CallbackWatcher(self.callbacks, engine))
+        if session.folders:
+            # It is given this list itself: who is entered later is saved, too.
+            watchers.append(Saver(self.saving, session, watchers, recorders, stop))
+        watchers.append(EndWatcher(engine, stop))
+        return watchers
+
+
+class EndWatcher(Watcher):
+    """Ends a run once an event is set, or its method has nothing more to ask for."""
+
+    def __init__(self, engine: Engine, stop: threading.Event) -> None:
+        self._engine, self._stop = engine, stop
+
+    def after(self, moment: Moment) -> bool:
+        """Tell whether the run is to end."""
+        return self._stop.is_set() or self._engine.ended
+
+    def results(self, number: int) -> dict[str, Any]:
+        """Return what a method on the full gradient came to; nothing for any other."""
+        descents = self._engine.descents
+        return {} if descents.methods[0].full is None else full_gradient_results(descents)
