@@ -49,6 +49,11 @@ def lean_sums(function: Function) -> Function:
     return _compiled(function, fastmath=REORDERED_SUMS, _nrt=False)
 
 
+def small_kernel(function: Function) -> Function:
+    """Compile like `lean_kernel` a few lines, as part of each kernel that calls them."""
+    return _compiled(function, fastmath=False, _nrt=False, inline="always")
+
+
 def parallel_kernel(function: Function) -> Function:
     """Compile like `exact_kernel`, with the iterations of `numba.prange` shared among threads."""
     return _compiled(function, fastmath=False, parallel=True)

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from ooc.core.compiler import lean_kernel
+from ooc.core.compiler import lean_kernel, small_kernel
 from ooc.core.hashing import GOLDEN, mix
 
 
-@lean_kernel
+@small_kernel
 def step_seed(run_key: np.uint64, step: int) -> np.int64:
     """Return the seed of a step, from `ooc.core.random_keys.prefix` and its number.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ooc.core.compiler import lean_kernel, part, view_at
+from ooc.core.compiler import lean_kernel, part, small_kernel, view_at
 from ooc.core.errors import InputError
 from ooc.kernels.counters import BAD_TARGET, BAD_WEIGHT, NOT_FINITE, OK
 from ooc.kernels.share import BAD, PAIR, PointLoss, call_pair, loss_of
@@ -145,7 +145,7 @@ def epsilon_insensitive(prediction: float, target: float, epsilon: float) -> tup
     return excess, math.copysign(1.0, difference)
 
 
-@lean_kernel
+@small_kernel
 def target_is_valid(rule: int, target: float) -> bool:
     """Tell whether a rule takes this target.
 
@@ -161,13 +161,13 @@ def target_is_valid(rule: int, target: float) -> bool:
     return math.isfinite(target)
 
 
-@lean_kernel
+@small_kernel
 def label_is_valid(target: float, classes: int) -> bool:
     """Tell whether a target is one of the whole numbers 0 to classes - 1."""
     return target >= 0 and target < classes and target == math.floor(target)
 
 
-@lean_kernel
+@small_kernel
 def row_weight(
     weights: np.ndarray, row: int, target: float, class_weights: np.ndarray
 ) -> tuple[int, float]:

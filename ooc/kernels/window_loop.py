@@ -7,13 +7,13 @@ does exactly what it would do alone.
 
 import numpy as np
 
-from ooc.core.compiler import array_at, lean_kernel
+from ooc.core.compiler import array_at, lean_kernel, small_kernel
 from ooc.kernels.counters import BAD_TARGET, BAD_WEIGHT, OK
 from ooc.kernels.share import BAD
 from ooc.kernels.work import call_run_share, call_whole
 
 
-@lean_kernel
+@small_kernel
 def row_at(work: np.ndarray, place: int) -> int:
     """Return the row of the dataset at a place of the window's order."""
     w = work[0]

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from ooc.core.compiler import lean_kernel
+from ooc.core.compiler import lean_kernel, small_kernel
 from ooc.optim.settings import CLIP, Piece
 
 
@@ -54,7 +54,7 @@ def prepare(piece: Piece, scale: float, l2: float, kept: float) -> None:
             piece.parameters[i] *= kept
 
 
-@lean_kernel
+@small_kernel
 def soft_threshold(value: float, threshold: float) -> float:
     """Return the value moved towards zero by the threshold, and zero if it gets there."""
     # NaN is not below the threshold and stays NaN.
@@ -63,7 +63,7 @@ def soft_threshold(value: float, threshold: float) -> float:
     return value - math.copysign(threshold, value)
 
 
-@lean_kernel
+@small_kernel
 def settle(value: float, length: float, l1: float, penalised: bool) -> float:
     """Return where a step comes to rest: the L1 penalty's proximal map for a step of this length.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from ooc.core.compiler import by_address, lean_kernel, part
+from ooc.core.compiler import by_address, part, small_kernel
 from ooc.core.errors import InputError
 from ooc.optim.named import entry_of
 from ooc.optim.numbers import whole
@@ -150,7 +150,7 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
 }
 
 
-@lean_kernel
+@small_kernel
 def rate_factor(
     rule: int | np.int64, warmup: int | np.int64, first: float, second: float, step: int
 ) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from ooc.core.compiler import by_address, lean_kernel
+from ooc.core.compiler import by_address, small_kernel
 from ooc.optim.penalties import prepare
 from ooc.optim.settings import DECAY, L2, Piece
 
@@ -30,7 +30,7 @@ def update_of(real: Any) -> Any:
 call_update = by_address(lambda given: update_of(given[0][0].dtype))
 
 
-@lean_kernel
+@small_kernel
 def step_piece(
     update: int,
     parameters: np.ndarray,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ooc.core.compile_child import Compilation
-from ooc.core.compiler import exact_kernel, kernel_for
+from ooc.core.compiler import exact_kernel, kernel_for, small_kernel
 from ooc.core.errors import InputError
 from ooc.core.hashing import GOLDEN, mix
 from ooc.core.random_keys import Purpose, key
@@ -21,7 +21,7 @@ from ooc.stream.draws import Draws, draw_places
 ROUNDS = 96
 
 
-@exact_kernel
+@small_kernel
 def _swap_or_not(x, count, key, round_number):  # type: ignore[no-untyped-def]
     round_key = mix(key + np.uint64(2 * round_number + 1) * GOLDEN)
     partner = (round_key % count + count - x) % count
