@@ -11,6 +11,7 @@ from ooc.kernels.share import (
     Output,
     Share,
     Standard,
+    Taken,
     call_accumulate,
     call_gather,
     call_gather_integers,
@@ -72,16 +73,15 @@ def run_share(
     plain = Standard(array_at(0, (0,), real), array_at(0, (0,), one), array_at(w.ones, (1,), one))
     arrays = array_at(w.arrays, (w.array_count, 5), integer)
     for number in range(w.array_count):
-        gather, source, values = (
+        gather, source, place = (
             arrays[number, GATHER],
             arrays[number, SOURCE],
-            arrays[number, VALUES],
+            arrays[number, PLACE],
         )
-        place, column = arrays[number, PLACE], arrays[number, COLUMN]
+        values, column = arrays[number, VALUES], arrays[number, COLUMN]
+        taken = Taken(order, start, count, values, filled, column)
         if place == INTEGERS:
-            call_gather_integers(
-                gather, (source, values, order, start, count, numbers, filled, column)
-            )
+            call_gather_integers(gather, (source, taken, numbers))
             continue
         tile, moved = weights, plain
         if place == FEATURES:
@@ -90,7 +90,7 @@ def run_share(
             tile = targets
         elif place == FURTHER:
             tile = further
-        call_gather(gather, (source, values, order, start, count, moved, tile, filled, column))
+        call_gather(gather, (source, taken, moved, tile))
     if not is_whole:
         return OK
     turns = array_at(w.turns, (w.cycle, 3), integer)

@@ -375,8 +375,8 @@ class WindowLoop:
             self._set(fold=part(fold, places.whole_of(real_of(dtype))).address)
         if layout.touched is not None:
             self._set(
-                merge_touched=part(merge_touched, places.merge_touched_of(real_of(dtype))).address,
-                step_touched=part(step_touched, places.step_touched_of(real_of(dtype))).address,
+                merge_touched=part(merge_touched, places.whole_of(real_of(dtype))).address,
+                step_touched=part(step_touched, places.whole_of(real_of(dtype))).address,
             )
 
     @property
@@ -508,14 +508,13 @@ class WindowLoop:
 
 def drivers(dtype: Any, parallel: bool) -> tuple[int, int]:
     """Return the addresses of what works off shares, and pieces."""
-    real = real_of(dtype)
-    shares, pieces = places.whole_of(real), places.run_pieces_of(real)
+    whole = places.whole_of(real_of(dtype))
     if parallel:
         return (
-            part(run_shares_in_parallel, shares, parallel=True).address,
-            part(run_pieces_in_parallel, pieces, parallel=True).address,
+            part(run_shares_in_parallel, whole, parallel=True).address,
+            part(run_pieces_in_parallel, whole, parallel=True).address,
         )
-    return part(run_shares, shares).address, part(run_pieces, pieces).address
+    return part(run_shares, whole).address, part(run_pieces, whole).address
 
 
 def parallel_threads(cores: int) -> int:
