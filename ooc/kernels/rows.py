@@ -40,7 +40,7 @@ def gather(source: Any, taken: Taken, standard: Standard, tile: np.ndarray) -> i
     # Places without a sign need not be wrapped around: loops vectorise.
     rows, first = array_of(source, (1, taken.values)), np.uint64(taken.column)
     low, factor, all_alike = standard.low, standard.factor, standard.factor[0]
-    for r in range(taken.count):
+    for r in range(taken.rows):
         row, out = np.uint64(taken.order[taken.start + r]), np.uint64(taken.filled + r)
         if low.size == 0:
             for j in range(np.uint64(taken.values)):
@@ -55,7 +55,7 @@ def gather_exactly(source: Any, taken: Taken, standard: Standard, tile: np.ndarr
     """Do as `gather`, subtracting in float64: for arrays that float32 would round."""
     rows, first = array_of(source, (1, taken.values)), np.uint64(taken.column)
     shift, factor, all_alike = standard.shift, standard.factor, standard.factor[0]
-    for r in range(taken.count):
+    for r in range(taken.rows):
         row, out = np.uint64(taken.order[taken.start + r]), np.uint64(taken.filled + r)
         if shift.size == 0:
             for j in range(np.uint64(taken.values)):
@@ -71,7 +71,7 @@ def gather_halves(source: Any, taken: Taken, standard: Standard, tile: np.ndarra
     """Do as `gather` for raw float16 bits: Numba has no float16 on processors."""
     rows, first = array_of(source, (1, taken.values)), np.uint64(taken.column)
     low, factor, all_alike = standard.low, standard.factor, standard.factor[0]
-    for r in range(taken.count):
+    for r in range(taken.rows):
         row, out = np.uint64(taken.order[taken.start + r]), np.uint64(taken.filled + r)
         for j in range(np.uint64(taken.values)):
             value = half_to_float(np.uint32(rows[row, j]))
@@ -85,7 +85,7 @@ def gather_halves(source: Any, taken: Taken, standard: Standard, tile: np.ndarra
 def gather_integers(source: Any, taken: Taken, tile: np.ndarray) -> int:
     """Copy rows to a tile of int64; an identifier never goes through a float."""
     rows, first = array_of(source, (1, taken.values)), np.uint64(taken.column)
-    for r in range(taken.count):
+    for r in range(taken.rows):
         row, out = np.uint64(taken.order[taken.start + r]), np.uint64(taken.filled + r)
         for j in range(np.uint64(taken.values)):
             tile[out, first + j] = rows[row, j]
@@ -139,7 +139,7 @@ def gather_rows(
 def _gather(
     address: int, source: int, order: np.ndarray, standard: Standard, out: np.ndarray
 ) -> None:
-    room, first = out.shape[0], np.int64(0)
+    room, first = out.shape[0], int(np.int64(0))
     for start in range(0, order.size, room):
         count = min(room, order.size - start)
         taken = Taken(order, start, count, out.shape[1], first, first)

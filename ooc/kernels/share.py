@@ -106,8 +106,8 @@ class Taken(NamedTuple):
 
     Attributes
     ----------
-    order, start, count
-        Places of rows, (rows,) int32: those of ``order[start : start + count]``.
+    order, start, rows
+        Places of rows, (window rows,) int32: those of ``order[start : start + rows]``.
     values
         Of a row.
     filled, column
@@ -116,7 +116,7 @@ class Taken(NamedTuple):
 
     order: np.ndarray
     start: int
-    count: int
+    rows: int
     values: int
     filled: int
     column: int

@@ -36,8 +36,8 @@ accumulate updates turns cycle phases pieces piece_count decay
 reals real_count integers integer_count shift low factor shift_count factor_count
 touched_first touched_rows touched_width
 models parameters size state state_rows settings penalised active totals terms
-threads features feature_width targets target_width further further_width weights weight_width
-numbers number_width own own_size
+threads features features_width targets targets_width further further_width
+weights weights_width numbers numbers_width own own_size
 gradients gradient_size slots slot_terms touched capacity reports statuses
 sums term_sums gradient gradient_count halves longest notes ids merged places place_count ones
 start stop slot before shares item most_rows

@@ -13,10 +13,11 @@ from ooc.kernels.losses import LOSSES, Loss, loss_constant
 from ooc.kernels.share import PointLoss, call_loss
 from ooc.metrics.measured import Labels, Measured, Numbers, measured
 from ooc.models.bad_rows import explain
+from ooc.models.batch_gradient import batch_gradient
 from ooc.models.contract import BatchLike, Layout, Statistics
 from ooc.models.declarations import Kernel, Prepared, dtype_of
-from ooc.models.loop import batch_gradient, loop_bytes
 from ooc.models.own_loss import OwnLoss
+from ooc.models.scratch import loop_bytes
 from ooc.models.standardise import AUTO, is_needed, measured_parts
 
 BALANCED = "balanced"

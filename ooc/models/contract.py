@@ -66,6 +66,14 @@ class Layout:
             math.prod(shape) for name, shape in self.shapes.items() if name not in self.fixed
         )
 
+    @property
+    def touched_place(self) -> tuple[int, int, int]:
+        """Where the touched part begins, its rows and their width; (size, 0, 0) without one."""
+        if self.touched is None:
+            return self.size, 0, 0
+        rows, width = self.shapes[self.touched]
+        return self.spans()[self.touched][0], rows, width
+
     def spans(self) -> dict[str, tuple[int, int]]:
         """Return where each part begins in the vector, and where it ends."""
         spans, start = {}, 0

@@ -1,6 +1,6 @@
 """Finds a learning rate that the user did not give: a short range test on the first window.
 
-Descents of a few hundred steps are tried at rates a factor of four apart, each from the same
+TrainState of a few hundred steps are tried at rates a factor of four apart, each from the same
 parameters, and judged on rows of the same window that they did not see (the range test of Smith
 2017, with held-out rows for a judge).
 """
@@ -14,10 +14,10 @@ import numpy as np
 
 from ooc.core.errors import DataError, DivergedError, InputError
 from ooc.engines.engine import make_engine
-from ooc.engines.train_state import start
 from ooc.kernels.counters import LOSS_SUM
 from ooc.models.contract import Model
 from ooc.models.declarations import first_rate
+from ooc.models.train_state import start
 from ooc.optim import Optimizer, sgd
 from ooc.optim.schedules import UNCHANGED
 from ooc.optim.settings import RATE
@@ -139,15 +139,15 @@ def _loss_at(
     rate: float,
 ) -> float:
     """Return the loss after a descent at this rate; infinite where it went up on the way."""
-    descents = start([replace(optimizer.with_rate(rate), schedule=UNCHANGED)], parameters, model)
-    engine = make_engine(model, loader, descents)
+    train_state = start([replace(optimizer.with_rate(rate), schedule=UNCHANGED)], parameters, model)
+    engine = make_engine(model, loader, train_state)
     engine.batch_size = batch
     try:
         engine.advance(replace(training))
-        on_the_way = float(descents.totals[0, LOSS_SUM]) / max(engine.rows, 1)
+        on_the_way = float(train_state.totals[0, LOSS_SUM]) / max(engine.rows, 1)
         if not on_the_way <= before + RISE * abs(before):
             return math.inf
-        return _loss(model, descents.solution(), loader, judging)
+        return _loss(model, train_state.solution(), loader, judging)
     except DivergedError:
         return math.inf
     except DataError as error:
@@ -164,10 +164,10 @@ def _loss(model: Model, parameters: np.ndarray, loader: Loader, window: Window) 
     """
     if not np.isfinite(parameters).all():
         return math.inf
-    descents = start([sgd(1.0)], parameters, model)
-    descents.settings[0, RATE] = 0.0
-    engine = make_engine(model, loader, descents)
+    train_state = start([sgd(1.0)], parameters, model)
+    train_state.settings[0, RATE] = 0.0
+    engine = make_engine(model, loader, train_state)
     engine.batch_size = min(loader.plan.batch_size, len(window.order))
     engine.advance(replace(window))
-    loss = float(descents.totals[0, LOSS_SUM]) / engine.rows
+    loss = float(train_state.totals[0, LOSS_SUM]) / engine.rows
     return loss if math.isfinite(loss) else math.inf

@@ -13,11 +13,11 @@ from loops import loop_of
 from recorder import Recorder
 
 from ooc.core.errors import DataError
-from ooc.engines.train_state import start
 from ooc.kernels import work as places
 from ooc.models import MLP, Layout, Logistic
 from ooc.models.declarations import kernel_of
-from ooc.models.loop import columns_of, loop_bytes, pieces_of, width_of
+from ooc.models.scratch import columns_of, loop_bytes, pieces_of, width_of
+from ooc.models.train_state import start
 from ooc.optim import sgd
 from ooc.stream.loader import Batch
 
