@@ -80,10 +80,7 @@ def loop_of(
     layout = model.layout(arrays["X"].shape[1:])
     kernel = kernel_of(model, layout, train_state.parameters[0])
     assert kernel is not None
-    found = {
-        name: (values.dtype, int(np.prod(values.shape[1:]))) for name, values in arrays.items()
-    }
-    columns = columns_of(model, found, ("X", "y" if "y" in arrays else None, "w"))
+    columns = columns_of(model, arrays, ("X", "y" if "y" in arrays else None, "w"))
     return WindowLoop(
         model,
         layout,

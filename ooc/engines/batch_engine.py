@@ -67,8 +67,7 @@ class BatchEngine:
         return self._assembler.used_up
 
     def _learn(self, batch: Batch) -> None:
-        loss = self._model.loss_and_grad(self.train_state.parameters[0], batch, self.gradient)
-        self._check(loss, batch)
+        loss = self._take_gradient(batch)
         self._take_step(len(batch.rows))
         self.train_state.totals[0, LOSS_SUM] += loss * len(batch.rows)
 
@@ -95,13 +94,15 @@ class BatchEngine:
         touched = np.flatnonzero(table.any(axis=1)).tolist()
         return [(start + row * width, start + (row + 1) * width, phase) for row in touched]
 
-    def _check(self, loss: float, batch: Batch) -> None:
+    def _take_gradient(self, batch: Batch) -> float:
+        loss = self._model.loss_and_grad(self.train_state.parameters[0], batch, self.gradient)
         if not np.isfinite(loss):
             rate = rate_at(self.train_state.settings[0], self.step)
             raise DivergedError(
                 f"the loss is {loss}{place_of(self.step, rate, batch.rows)}; lower the learning "
                 "rate, or look for rows that are not finite"
             )
+        return loss
 
 
 class FullEngine(BatchEngine):
@@ -116,9 +117,7 @@ class FullEngine(BatchEngine):
         self._sum, self._sum_rows, self._loss = np.zeros_like(self.gradient), 0, 0.0
 
     def _learn(self, batch: Batch) -> None:
-        loss = self._model.loss_and_grad(self.train_state.parameters[0], batch, self.gradient)
-        self._check(loss, batch)
-        rows = len(batch.rows)
+        loss, rows = self._take_gradient(batch), len(batch.rows)
         self._sum += rows * self.gradient
         self._sum_rows, self._loss = self._sum_rows + rows, self._loss + rows * loss
         if batch.ends_epoch:

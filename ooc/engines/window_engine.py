@@ -15,8 +15,7 @@ from ooc.kernels.gradient_sums import note_gradient
 from ooc.models.bad_rows import explain, place_of
 from ooc.models.contract import Model
 from ooc.models.loop import Rows, WindowLoop, make_loop
-from ooc.models.train_state import TrainState, start
-from ooc.optim import sgd
+from ooc.models.train_state import TrainState, at_rest
 from ooc.optim.settings import rate_at
 from ooc.optim.step import real_of, update_of
 from ooc.stream.loader import Loader
@@ -122,9 +121,8 @@ class NotingEngine(WindowEngine):
         state: np.ndarray,
         settings: np.ndarray,
     ) -> None:
-        train_state = replace(
-            start([sgd(1.0)], parameters, model), state=state[None], settings=settings[None]
-        )
+        rest = at_rest(model, parameters)
+        train_state = replace(rest, state=state[None], settings=settings[None])
         note = part(note_gradient, update_of(real_of(parameters.dtype)), _nrt=True).address
         loop = make_loop(
             model,

@@ -96,9 +96,8 @@ def run_piece(work: np.ndarray, one: np.floating, thread: int, piece: int) -> in
     """
     w, real, integer = work[0], np.float64(0), np.int64(0)
     pieces = array_at(w.pieces, (w.piece_count, 3), integer)
-    turn = array_at(w.turns + 24 * (w.step % w.cycle), (3,), integer)
     start, stop = pieces[piece, START], pieces[piece, STOP]
-    m, phase, size = w.model, turn[OF_PHASE], stop - start
+    m, phase, size = w.model, w.turn, stop - start
     if pieces[piece, PHASE] != phase:
         return OK
     gradient = array_at(w.gradient + 8 * start, (size,), real)
@@ -143,7 +142,7 @@ def run_piece(work: np.ndarray, one: np.floating, thread: int, piece: int) -> in
             array_at(w.state + 8 * m * w.state_rows * w.size, (w.state_rows, w.size), real),
             array_at(w.settings + 8 * (m * w.phases + phase) * SETTINGS, (SETTINGS,), real),
             w.rate,
-            w.step // w.cycle * turn[EACH] + turn[BEFORE],
+            w.own_step,
             array_at(w.penalised, (w.size,), np.bool_(True)),
             start,
             w.scale,
@@ -175,7 +174,7 @@ def take_steps(work: np.ndarray, one: np.floating) -> int:
     """Take the step of every active model; one that is not finite is left behind by others."""
     w, real = work[0], np.float64(0)
     turn = array_at(w.turns + 24 * (w.step % w.cycle), (3,), np.int64(0))
-    own_step = w.step // w.cycle * turn[EACH] + turn[BEFORE]
+    w.turn, w.own_step = turn[OF_PHASE], w.step // w.cycle * turn[EACH] + turn[BEFORE]
     gradient = array_at(w.gradient, (w.gradient_count,), real)
     notes = array_at(w.notes, (w.piece_count, 4), real)
     active = array_at(w.active, (w.models,), np.bool_(True))
@@ -183,9 +182,8 @@ def take_steps(work: np.ndarray, one: np.floating) -> int:
     for m in range(w.models):
         if not active[m]:
             continue
-        place = (m * w.phases + turn[OF_PHASE]) * SETTINGS
-        own = array_at(w.settings + 8 * place, (SETTINGS,), real)
-        w.model, w.rate, w.scale, w.touched_count = m, rate_at(own, own_step), 1.0, 0
+        own = array_at(w.settings + 8 * (m * w.phases + w.turn) * SETTINGS, (SETTINGS,), real)
+        w.model, w.rate, w.scale, w.touched_count = m, rate_at(own, w.own_step), 1.0, 0
         for piece in range(w.piece_count):
             for k in range(4):
                 notes[piece, k] = 0.0

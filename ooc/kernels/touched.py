@@ -12,7 +12,6 @@ from ooc.core.compiler import array_at
 from ooc.core.hashing import mix
 from ooc.kernels.counters import OK
 from ooc.kernels.share import TOUCHED
-from ooc.kernels.work import BEFORE, EACH, OF_PHASE
 from ooc.optim.settings import SETTINGS
 from ooc.optim.step import step_piece
 
@@ -62,19 +61,17 @@ def step_touched(work: np.ndarray, one: np.floating) -> int:
     """Take the optimizer's step for the rows that were touched."""
     w, integer, real = work[0], np.int64(0), np.float64(0)
     m, width, dense = w.model, w.touched_width, w.touched_first
-    turn = array_at(w.turns, (w.cycle, 3), integer)[w.step % w.cycle]
-    phase = turn[OF_PHASE]
     merged = array_at(w.merged, (w.touched_count,), integer)
     for k in range(w.touched_count):
         first, own = dense + merged[k] * width, dense + k * width
         step_piece(
-            array_at(w.updates, (w.models, w.phases), integer)[m, phase],
+            array_at(w.updates, (w.models, w.phases), integer)[m, w.turn],
             array_at(w.parameters + (m * w.size + first) * w.item, (width,), one),
             array_at(w.gradient + 8 * own, (width,), real),
             array_at(w.state, (w.models, w.state_rows, w.size), real)[m],
-            array_at(w.settings, (w.models, w.phases, SETTINGS), real)[m, phase],
+            array_at(w.settings, (w.models, w.phases, SETTINGS), real)[m, w.turn],
             w.rate,
-            w.step // w.cycle * turn[EACH] + turn[BEFORE],
+            w.own_step,
             array_at(w.penalised, (w.size,), np.bool_(True)),
             first,
             w.scale,

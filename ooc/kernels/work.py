@@ -42,7 +42,7 @@ gradients gradient_size slots slot_terms touched capacity reports statuses
 sums term_sums gradient gradient_count halves longest notes ids merged places place_count ones
 start stop slot before shares item most_rows
 step in_batch in_share used folded used_rows bad_row place
-model adds moves touched_count
+model turn own_step adds moves touched_count
 """
 # The window: table of its arrays, order of its rows (int32), the row of the dataset at which each
 # block starts, rows of a block, and whether the epoch's last, shorter batch is taken at the end.
@@ -64,9 +64,9 @@ model adds moves touched_count
 # Progress that lives as long as the run: steps taken; rows of the batch in whole shares, and in
 # the share that is being filled; shares of the batch in slots, and folded before; rows of all
 # batches; the row that cannot be used; and the first place of the window not used yet.
-# The step at hand: whose it is, whether pieces are added up, and whether parameters move, and how
-# many rows of the touched part were touched; then the learning rate, and what the gradient is
-# multiplied with, see `ooc.optim.penalties.clip_scale`.
+# The step at hand: its model, its phase and its number in that, whether pieces are added up, and
+# whether parameters move, and how many rows of the touched part were touched; then the learning
+# rate, and what the gradient is multiplied with, see `ooc.optim.penalties.clip_scale`.
 WORK = np.dtype(
     [*((name, np.int64) for name in _FIELDS.split()), ("rate", np.float64), ("scale", np.float64)]
 )

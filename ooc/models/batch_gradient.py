@@ -22,11 +22,7 @@ def batch_gradient(
         `OK` and the loss summed over the rows, or the row of the dataset that cannot be used.
     """
     layout, count = model.layout(batch.features.shape[1:]), len(batch.rows)
-    found = {
-        name: (values.dtype, int(np.prod(values.shape[1:], dtype=np.int64)))
-        for name, values in batch.arrays.items()
-    }
-    columns = columns_of(model, found, batch.roles)
+    columns = columns_of(model, batch.arrays, batch.roles)
     state = at_rest(model, np.asarray(parameters, dtype_of(model)))
     loop = WindowLoop(model, layout, kernel, columns, state, count)
     loop.begin(batch.step, seed=batch.seed)

@@ -194,14 +194,6 @@ def predictions_of(model: Model, parameters: np.ndarray, batch: BatchLike) -> di
     return found
 
 
-def types_of(dataset: Dataset, names: Sequence[str]) -> dict[str, tuple[np.dtype, int]]:
-    """Return type, and values a row, of some arrays."""
-    return {
-        name: (dataset.arrays[name].dtype, math.prod(dataset.arrays[name].shape[1:]))
-        for name in names
-    }
-
-
 def first_rate(model: Model, reach: float, features: np.ndarray) -> float:
     """Return a learning rate to begin a search with: about one over the curvature, or a usual one.
 

@@ -157,15 +157,12 @@ class WindowLoop:
             "turns": turns_of([phase.steps for phase in phases]),
             "pieces": pieces,
             "decay": decay,
-            "parameters": train_state.parameters,
-            "state": train_state.state,
-            "settings": train_state.settings,
             "penalised": layout.penalised(),
-            "active": train_state.active,
-            "totals": train_state.totals,
             "arrays": np.zeros((len(columns), 5), np.int64),
             "ones": np.ones(1, dtype),
         }
+        for name in ("parameters", "state", "settings", "active", "totals"):
+            self._held[name] = getattr(train_state, name)
         self.work = np.zeros(1, record.WORK)
         for name, array in self._held.items():
             assert array.flags.c_contiguous, f"{name} is contiguous"

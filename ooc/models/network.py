@@ -13,7 +13,7 @@ from ooc.core.errors import InputError
 from ooc.kernels import network as kernels
 from ooc.kernels.activations import ACTIVATIONS, IDENTITY
 from ooc.kernels.share import Numbers
-from ooc.models.contract import Layout
+from ooc.models.contract import Layout, check_known
 from ooc.models.declarations import Kernel, dtype_of
 from ooc.models.scored import ScoredModel
 from ooc.models.standardise import standardisation
@@ -60,16 +60,8 @@ class DenseNetwork(ScoredModel):
         object.__setattr__(self, "hidden", tuple(self.hidden))
         for units in self.hidden:
             check_width("hidden width", units)
-        if self.activation not in ACTIVATIONS:
-            raise InputError(
-                f"no activation is called {self.activation!r}; choose one of: "
-                f"{', '.join(ACTIVATIONS)}"
-            )
-        if self.initialisation not in INITIALISATIONS:
-            raise InputError(
-                f"no initialisation is called {self.initialisation!r}; choose one of: "
-                f"{', '.join(INITIALISATIONS)}"
-            )
+        check_known("activation", self.activation, ACTIVATIONS)
+        check_known("initialisation", self.initialisation, INITIALISATIONS)
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout must be at least 0 and below 1, not {self.dropout}")
         if not 0 <= self.weight_decay < math.inf:

@@ -12,14 +12,7 @@ from ooc.core.errors import InputError
 from ooc.kernels.counters import OK
 from ooc.kernels.losses import LOSSES, Loss, loss_constant
 from ooc.kernels.share import PointLoss, call_loss
-from ooc.metrics.measured import (
-    Labels,
-    Measured,
-    Numbers,
-    label_answers,
-    measured,
-    number_answers,
-)
+from ooc.metrics.measured import Labels, Measured, Numbers, label_answers, measured, number_answers
 from ooc.models.compiled import BALANCED, CompiledModel, as_reals
 from ooc.models.contract import BatchLike, Layout, Statistics, check_target_size
 from ooc.models.declarations import Prepared, dtype_of
@@ -162,7 +155,7 @@ class ScoredModel(CompiledModel):
         weights = as_reals(batch.weight, scores.dtype)
         total, report = np.zeros(1), np.zeros(2, np.int64)
         # The scores are used up.
-        status = _loss_over(address, scores, targets, weights, point, total, report)
+        status = _loss_over(address, (scores, targets, weights, point, total, report))
         if status != OK:
             raise self.explain(status, int(batch.rows[report[0]]), batch)
         return measured(float(total[0]), len(scores), weights, answers)
@@ -190,16 +183,8 @@ class ScoredModel(CompiledModel):
 
 
 @exact_kernel
-def _loss_over(
-    address: int,
-    scores: np.ndarray,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    loss: PointLoss,
-    total: np.ndarray,
-    report: np.ndarray,
-) -> int:
-    return call_loss(address, (scores, targets, weights, loss, total, report))
+def _loss_over(address: int, given: tuple[Any, ...]) -> int:
+    return call_loss(address, given)
 
 
 def checked_class_weights(given: Any, name: str, classes: int) -> Any:

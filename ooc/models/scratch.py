@@ -16,7 +16,6 @@ from ooc.models.declarations import (
     needs_of,
     phases_of,
     terms_of,
-    types_of,
 )
 from ooc.store.dataset import Dataset
 
@@ -56,11 +55,9 @@ class Column:
 
 
 def columns_of(
-    model: Model,
-    arrays: Mapping[str, tuple[np.dtype, int]],
-    roles: tuple[str, str | None, str | None],
+    model: Model, arrays: Mapping[str, Any], roles: tuple[str, str | None, str | None]
 ) -> tuple[Column, ...]:
-    """Return where the arrays of a model go, from their types and values a row, and the roles."""
+    """Return where the arrays of a model go; they have a dtype and a shape, rows first."""
     features, target, weight = roles
     needs = needs_of(model)
     are_integers = needs.features == "integers"
@@ -76,14 +73,16 @@ def columns_of(
         start = 0
         for name in names:
             if name is not None:
-                columns.append(Column(name, *arrays[name], place, start))
-                start += arrays[name][1]
+                dtype, values = arrays[name].dtype, math.prod(arrays[name].shape[1:])
+                columns.append(Column(name, dtype, values, place, start))
+                start += values
     return tuple(columns)
 
 
 def dataset_columns(model: Model, dataset: Dataset) -> tuple[Column, ...]:
     """Return where the arrays of a dataset go that a model needs."""
-    return columns_of(model, types_of(dataset, arrays_of(model, dataset)), dataset.roles)
+    arrays = {name: dataset.arrays[name] for name in arrays_of(model, dataset)}
+    return columns_of(model, arrays, dataset.roles)
 
 
 def width_of(columns: Sequence[Column], place: int) -> int:

@@ -60,14 +60,9 @@ class TrainState:
         only = slice(number, number + 1)
         method, size = self.methods[number], self.parameters.shape[1]
         slots = len(self.state[number]) if len(self) == 1 else method.state_rows(size)
-        return TrainState(
-            self.methods[only],
-            self.parameters[only],
-            self.state[only, :slots],
-            self.settings[only],
-            self.active[only],
-            self.totals[only],
-        )
+        arrays = (self.settings[only], self.active[only], self.totals[only])
+        state = self.state[only, :slots]
+        return TrainState(self.methods[only], self.parameters[only], state, *arrays)
 
     def solution(self, number: int = 0) -> np.ndarray:
         """Return what a run keeps of a descent: its parameters, or their average."""
