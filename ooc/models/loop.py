@@ -131,8 +131,8 @@ class WindowLoop:
         self.kernel, self.columns = kernel, columns
         dtype, models, phases = train_state.parameters.dtype, len(train_state), phases_of(model)
         self._one, standard = dtype.type(1), kernel.standard.rounded(dtype)
-        largest = max(batch_size, largest_batch)
-        self.sizes = sizes = sizes_of(layout, kernel, largest, models, dtype.itemsize)
+        most = max(batch_size, largest_batch)
+        self.sizes = sizes = sizes_of(layout, kernel, most, models, dtype.itemsize)
         self.threads = min(threads, sizes.threads)
         pieces, decay = pieces_of(layout, [phase.name for phase in phases], kernel.decay, piece)
         self._gathers = [
@@ -146,11 +146,9 @@ class WindowLoop:
         )
         # What a kernel leaves out of a gradient, such as parts of another phase, is zero.
         self.scratch = {name: np.zeros(shape, kind) for name, (shape, kind) in shapes.items()}
-        if updates is None:
-            updates = update_addresses(model, train_state)
         self._held: dict[str, np.ndarray] = {
             **self.scratch,
-            "updates": updates,
+            "updates": update_addresses(model, train_state) if updates is None else updates,
             "reals": np.ascontiguousarray(kernel.reals, np.float64),
             "integers": np.ascontiguousarray(kernel.integers, np.int64),
             **standard._asdict(),
@@ -231,8 +229,6 @@ class WindowLoop:
 
         Parameters
         ----------
-        rows
-            Of a window.
         flush
             Whether the epoch's last, shorter batch is to be taken.
         last_step
@@ -257,8 +253,7 @@ class WindowLoop:
             batch_size=self.batch_size, share_rows=self.kernel.share_rows(self.batch_size),
             last_step=last_step, run_shares=shares, run_pieces=pieces,
         )  # fmt: skip
-        if place is not None:
-            self._set(place=place)
+        self._set(place=self.place if place is None else place)
         with one_thread() if self.kernel.uses_blas else nullcontext():
             return int(run_window(self.work, self._one))
 
