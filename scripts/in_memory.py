@@ -7,8 +7,8 @@ import numpy as np
 
 import ooc
 from ooc.engines.engine import make_engine
-from ooc.engines.train_state import start as begin
 from ooc.kernels.counters import LOSS_SUM
+from ooc.models.train_state import start as begin
 from ooc.store.dataset import Dataset
 from ooc.stream.reader import Window
 
@@ -27,8 +27,8 @@ class Steps:
     """
 
     def __init__(self, trainer: ooc.Trainer, dataset: Dataset, start: np.ndarray) -> None:
-        descents = begin((trainer.optimizer,), start)
-        self._engine = make_engine(trainer.model, trainer.loader(dataset), descents)
+        train_state = begin((trainer.optimizer,), start)
+        self._engine = make_engine(trainer.model, trainer.loader(dataset), train_state)
         self._windows = 0
 
     def take(self, x: np.ndarray, y: np.ndarray, last: bool) -> None:
@@ -50,7 +50,7 @@ class Steps:
     @property
     def parameters(self) -> np.ndarray:
         """(P,) float32, where it is."""
-        found: np.ndarray = self._engine.descents.parameters[0]
+        found: np.ndarray = self._engine.train_state.parameters[0]
         return found
 
     @property
@@ -61,4 +61,4 @@ class Steps:
     @property
     def loss_sum(self) -> float:
         """Sum of the losses of these rows, each before it was learned from."""
-        return float(self._engine.descents.totals[0, LOSS_SUM])
+        return float(self._engine.train_state.totals[0, LOSS_SUM])

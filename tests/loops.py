@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ooc.engines.train_state import Descents, start, update_addresses
 from ooc.kernels.counters import NEVER, OK
 from ooc.models.contract import Model
 from ooc.models.declarations import kernel_of
-from ooc.models.loop import PIECE, Rows, WindowLoop, columns_of
+from ooc.models.loop import Rows, WindowLoop
+from ooc.models.scratch import PIECE, columns_of
+from ooc.models.train_state import TrainState, start
 from ooc.optim import Optimizer
 
 BLOCK = 10
@@ -69,7 +70,7 @@ def recut(stream: Stream, places: Sequence[int]) -> Stream:
 def loop_of(
     model: Model,
     arrays: Mapping[str, np.ndarray],
-    descents: Descents,
+    train_state: TrainState,
     batch: int,
     threads: int = 1,
     piece: int = PIECE,
@@ -77,19 +78,15 @@ def loop_of(
 ) -> WindowLoop:
     """Bind a model to the loop; `changes` are for its kernel."""
     layout = model.layout(arrays["X"].shape[1:])
-    kernel = kernel_of(model, layout, descents.parameters[0])
+    kernel = kernel_of(model, layout, train_state.parameters[0])
     assert kernel is not None
-    found = {
-        name: (values.dtype, int(np.prod(values.shape[1:]))) for name, values in arrays.items()
-    }
-    columns = columns_of(model, found, ("X", "y" if "y" in arrays else None, "w"))
+    columns = columns_of(model, arrays, ("X", "y" if "y" in arrays else None, "w"))
     return WindowLoop(
         model,
         layout,
         replace(kernel, **changes),
         columns,
-        descents.vectors(layout),
-        update_addresses(model, descents),
+        train_state,
         batch,
         threads=threads,
         piece=piece,
@@ -106,10 +103,10 @@ def descend(
     flush: bool = True,
     parallel: bool = False,
     **how: Any,
-) -> tuple[Descents, WindowLoop]:
+) -> tuple[TrainState, WindowLoop]:
     """Take the steps of an epoch, stopping at these numbers of steps on the way."""
-    descents = start(optimizers, first, model)
-    loop = loop_of(model, stream.arrays, descents, batch, 2 if parallel else 1, **how)
+    train_state = start(optimizers, first, model)
+    loop = loop_of(model, stream.arrays, train_state, batch, 2 if parallel else 1, **how)
     loop.parallel = parallel
     loop.begin(run_key=5)
     for number in range(len(stream.windows)):
@@ -123,4 +120,4 @@ def descend(
                 assert loop.place == rows.order.size
                 break
             place = None
-    return descents, loop
+    return train_state, loop

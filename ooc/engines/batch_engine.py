@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from ooc.core.errors import DivergedError
-from ooc.engines.train_state import Descents, update_addresses
+from ooc.engines.forwarding import forwarded
 from ooc.kernels.counters import LOSS_SUM, NEVER
 from ooc.models.bad_rows import place_of
 from ooc.models.contract import Model
 from ooc.models.declarations import phase_at, phases_of
-from ooc.models.loop import pieces_of
+from ooc.models.scratch import pieces_of
+from ooc.models.train_state import TrainState, update_addresses
 from ooc.optim.penalties import clip_scale
 from ooc.optim.settings import SETTINGS, rate_at
 from ooc.optim.step import step_piece
@@ -27,37 +28,26 @@ def part_rows(rows: int) -> int:
 
 
 class BatchEngine:
-    """Takes the steps of a window one by one; see `ooc.engines.engine.Engine`."""
+    """Takes the steps of a window one by one; see `ooc.engines.engine.Engine`.
+
+    ``gradient`` is the mean gradient of the step taken last, (P,) float64: scratch.
+    """
 
     ended = False
+    batch_size = forwarded("_assembler.batch_size")
 
-    def __init__(self, model: Model, loader: Loader, descents: Descents) -> None:
-        self.descents = descents
+    def __init__(self, model: Model, loader: Loader, train_state: TrainState) -> None:
+        self.train_state = train_state
         self.rows, self.step = 0, loader.step
         self._model, self._assembler = model, BatchAssembler(loader, loader.plan.batch_size)
-        self._gradient = np.zeros(descents.parameters.shape[1])
+        self.gradient = np.zeros(train_state.parameters.shape[1])
         layout, phases = model.layout(loader.dataset.row_shape), phases_of(model)
         self._penalised, self._phases = layout.penalised(), phases
-        self._touched = layout.spans().get(layout.touched or "", (0, 0))
-        self._width = 0 if layout.touched is None else layout.shapes[layout.touched][1]
+        self._touched_place = layout.touched_place
         self._pieces, _ = pieces_of(layout, [phase.name for phase in phases], {})
-        self._updates = update_addresses(model, descents)[0]
+        self._updates = update_addresses(model, train_state)[0]
         self._window: Window | None = None
         self._batches: Iterator[Batch] = iter(())
-
-    @property
-    def batch_size(self) -> int:
-        """B of the batches that have not begun yet."""
-        return self._assembler.batch_size
-
-    @batch_size.setter
-    def batch_size(self, rows: int) -> None:
-        self._assembler.batch_size = rows
-
-    @property
-    def gradient(self) -> np.ndarray:
-        """Mean gradient of the step taken last, (P,) float64: scratch."""
-        return self._gradient
 
     def advance(self, window: Window, last_step: int = NEVER) -> bool:
         """Take the steps that a window completes, up to a given one; tell if it is used up.
@@ -77,20 +67,19 @@ class BatchEngine:
         return self._assembler.used_up
 
     def _learn(self, batch: Batch) -> None:
-        loss = self._model.loss_and_grad(self.descents.parameters[0], batch, self._gradient)
-        self._check(loss, batch)
+        loss = self._take_gradient(batch)
         self._take_step(len(batch.rows))
-        self.descents.totals[0, LOSS_SUM] += loss * len(batch.rows)
+        self.train_state.totals[0, LOSS_SUM] += loss * len(batch.rows)
 
     def _take_step(self, rows: int) -> None:
-        one, (phase, step) = self.descents, phase_at(self._phases, self.step)
+        one, (phase, step) = self.train_state, phase_at(self._phases, self.step)
         settings = one.settings[0][phase * SETTINGS : (phase + 1) * SETTINGS]
-        rate, scale = rate_at(settings, step), clip_scale(self._gradient, settings)
+        rate, scale = rate_at(settings, step), clip_scale(self.gradient, settings)
         for first, stop, of_phase in [*self._pieces.tolist(), *self._touched_rows(phase)]:
             if of_phase == phase:
                 step_piece(
                     self._updates[phase], one.parameters[0][first:stop],
-                    self._gradient[first:stop], one.state[0], settings, rate, step,
+                    self.gradient[first:stop], one.state[0], settings, rate, step,
                     self._penalised, first, scale,
                 )  # fmt: skip
         self.step += 1
@@ -98,40 +87,41 @@ class BatchEngine:
 
     def _touched_rows(self, phase: int) -> list[tuple[int, int, int]]:
         """Return the pieces of the touched part: its rows that have a gradient."""
-        (start, stop), width = self._touched, self._width
+        start, rows, width = self._touched_place
         if width == 0:
             return []
-        rows = np.flatnonzero(self._gradient[start:stop].reshape(-1, width).any(axis=1)).tolist()
-        return [(start + row * width, start + (row + 1) * width, phase) for row in rows]
+        table = self.gradient[start:].reshape(rows, width)
+        touched = np.flatnonzero(table.any(axis=1)).tolist()
+        return [(start + row * width, start + (row + 1) * width, phase) for row in touched]
 
-    def _check(self, loss: float, batch: Batch) -> None:
+    def _take_gradient(self, batch: Batch) -> float:
+        loss = self._model.loss_and_grad(self.train_state.parameters[0], batch, self.gradient)
         if not np.isfinite(loss):
-            rate = rate_at(self.descents.settings[0], self.step)
+            rate = rate_at(self.train_state.settings[0], self.step)
             raise DivergedError(
                 f"the loss is {loss}{place_of(self.step, rate, batch.rows)}; lower the learning "
                 "rate, or look for rows that are not finite"
             )
+        return loss
 
 
 class FullEngine(BatchEngine):
     """Takes one step an epoch, with the exact gradient over all rows, added up in parts."""
 
-    def __init__(self, model: Model, loader: Loader, descents: Descents) -> None:
-        super().__init__(model, loader, descents)
+    def __init__(self, model: Model, loader: Loader, train_state: TrainState) -> None:
+        super().__init__(model, loader, train_state)
         parts = part_rows(loader.plan.batch_size)
         # Each part has a seed of its own, a function of its number in the whole run.
         first = loader.step * -(-loader.plan.batch_size // parts)
         self._assembler = BatchAssembler(loader, parts, first)
-        self._sum, self._sum_rows, self._loss = np.zeros_like(self._gradient), 0, 0.0
+        self._sum, self._sum_rows, self._loss = np.zeros_like(self.gradient), 0, 0.0
 
     def _learn(self, batch: Batch) -> None:
-        loss = self._model.loss_and_grad(self.descents.parameters[0], batch, self._gradient)
-        self._check(loss, batch)
-        rows = len(batch.rows)
-        self._sum += rows * self._gradient
+        loss, rows = self._take_gradient(batch), len(batch.rows)
+        self._sum += rows * self.gradient
         self._sum_rows, self._loss = self._sum_rows + rows, self._loss + rows * loss
         if batch.ends_epoch:
-            np.divide(self._sum, self._sum_rows, out=self._gradient)
+            np.divide(self._sum, self._sum_rows, out=self.gradient)
             self._take_step(self._sum_rows)
-            self.descents.totals[0, LOSS_SUM] += self._loss
+            self.train_state.totals[0, LOSS_SUM] += self._loss
             self._sum[:], self._sum_rows, self._loss = 0.0, 0, 0.0

@@ -12,9 +12,9 @@ import numpy as np
 
 from ooc.core.errors import DivergedError, InputError
 from ooc.engines.batch_engine import BatchEngine, FullEngine, part_rows
+from ooc.engines.forwarding import forwarded
 from ooc.engines.full_gradient_engine import FullGradientEngine, full_gradient_bytes
 from ooc.engines.hybrid_engine import HybridEngine
-from ooc.engines.train_state import Descents, descent_bytes
 from ooc.engines.window_engine import WindowEngine
 from ooc.kernels.counters import NEVER
 from ooc.models.contract import Layout, Model
@@ -23,9 +23,9 @@ from ooc.models.declarations import (
     kernel_of,
     phases_of,
     scratch_bytes_of,
-    types_of,
 )
-from ooc.models.loop import columns_of, loop_bytes
+from ooc.models.scratch import dataset_columns, loop_bytes
+from ooc.models.train_state import TrainState, train_state_bytes
 from ooc.optim import Method, Optimizer, as_method
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
@@ -42,19 +42,13 @@ class Engine(Protocol):
 
     Attributes
     ----------
-    descents
+    train_state
         What it updates in place: parameters, optimizer states, and totals of loss and noise.
     batch_size
         B of the batches that have not begun yet; it may be changed between calls.
-    step
-        Steps taken since the run began.
-    rows
-        Rows used by the steps of this engine.
-    ended
-        Whether it has come to its end by itself; most engines go on for as long as they may.
     """
 
-    descents: Descents
+    train_state: TrainState
     batch_size: int
 
     @property
@@ -96,11 +90,11 @@ def engine_bytes(
     layout, names = model.layout(dataset.row_shape), arrays_of(model, dataset)
     kernel, minimiser = kernel_of(model, layout), as_method(methods[0]).full
     _check_method(model, layout, minimiser is not None or full)
-    held = descent_bytes(model, layout, methods)
+    held = train_state_bytes(model, layout, methods)
     if minimiser is not None:
         held += full_gradient_bytes(model, dataset, minimiser)
     if kernel is not None:
-        columns = columns_of(model, types_of(dataset, names), dataset.roles)
+        columns = dataset_columns(model, dataset)
         held += loop_bytes(model, layout, kernel, columns, batch_size, len(methods))
         return held + (BLAS_BYTES if kernel.uses_blas else 0)
     rows = part_rows(batch_size) if full or minimiser is not None else batch_size
@@ -131,33 +125,36 @@ def scoring_bytes(model: Model, layout: Layout) -> int:
     return blas + scratch_bytes_of(model, layout, SCORED_ROWS)
 
 
-def make_engine(model: Model, loader: Loader, descents: Descents, full: bool = False) -> Engine:
+def make_engine(
+    model: Model, loader: Loader, train_state: TrainState, full: bool = False
+) -> Engine:
     """Choose the engine for a model; `full` where a batch is all rows."""
-    method, layout = descents.methods[0], model.layout(loader.dataset.row_shape)
+    method, layout = train_state.methods[0], model.layout(loader.dataset.row_shape)
     if method.full is not None:
         if method.optimizer is None:
-            return FullGradientEngine(model, loader, descents)
-        return HybridEngine(model, loader, descents, partial(make_engine, model, loader))
+            return FullGradientEngine(model, loader, train_state)
+        return HybridEngine(model, loader, train_state, partial(make_engine, model, loader))
     if kernel_of(model, layout) is not None:
-        return WindowEngine(model, loader, descents)
-    if len(descents) > 1:
+        return WindowEngine(model, loader, train_state)
+    if len(train_state) > 1:
         each = [
-            make_engine(model, loader, descents.alone(number), full)
-            for number in range(len(descents))
+            make_engine(model, loader, train_state.alone(number), full)
+            for number in range(len(train_state))
         ]
-        return SideBySide(descents, each)
+        return SideBySide(train_state, each)
     if full:
-        return FullEngine(model, loader, descents)
-    return BatchEngine(model, loader, descents)
+        return FullEngine(model, loader, train_state)
+    return BatchEngine(model, loader, train_state)
 
 
 class SideBySide:
     """Several engines on the same windows, each with a descent of its own."""
 
     ended = False
+    step, rows = forwarded("_foremost.step"), forwarded("_foremost.rows")
 
-    def __init__(self, descents: Descents, engines: Sequence[Engine]) -> None:
-        self.descents, self._engines = descents, engines
+    def __init__(self, train_state: TrainState, engines: Sequence[Engine]) -> None:
+        self.train_state, self._engines = train_state, engines
 
     @property
     def batch_size(self) -> int:
@@ -170,14 +167,9 @@ class SideBySide:
             engine.batch_size = rows
 
     @property
-    def step(self) -> int:
-        """Steps taken since the run began."""
-        return max(engine.step for engine in self._engines)
-
-    @property
-    def rows(self) -> int:
-        """Rows used by the steps of each engine."""
-        return max(engine.rows for engine in self._engines)
+    def _foremost(self) -> Engine:
+        """An engine that was not left behind."""
+        return max(self._engines, key=lambda engine: engine.step)
 
     def advance(self, window: Window, last_step: int = NEVER) -> bool:
         """Let every engine take the steps; one whose loss is not finite is left behind.
@@ -189,11 +181,11 @@ class SideBySide:
         """
         used, failed = False, None
         for number, engine in enumerate(self._engines):
-            if self.descents.active[number]:
+            if self.train_state.active[number]:
                 try:
                     used = engine.advance(window, last_step)
                 except DivergedError as error:
-                    self.descents.active[number], failed = False, error
-        if failed is not None and not np.any(self.descents.active):
+                    self.train_state.active[number], failed = False, error
+        if failed is not None and not np.any(self.train_state.active):
             raise failed
         return used

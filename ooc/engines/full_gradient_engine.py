@@ -7,9 +7,9 @@ import numpy as np
 from ooc.core.errors import DataError
 from ooc.engines.full_sums import make_sums, sums_bytes
 from ooc.engines.minimise import Request, replay
-from ooc.engines.train_state import Descents
 from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, LOSS_SUM, NEVER, TOTALS
 from ooc.models.contract import Model
+from ooc.models.train_state import TrainState
 from ooc.optim.full_gradient import (
     BEGUN,
     COUNT,
@@ -40,21 +40,21 @@ class FullGradientEngine:
     """Takes a step at each pass's end; see `ooc.engines.engine.Engine`.
 
     All that a run needs to go on is in the descent's state: what the minimiser was told, and the
-    sums of the pass at hand. ``descents.parameters`` are those that it accepted last.
+    sums of the pass at hand. ``train_state.parameters`` are those that it accepted last.
     """
 
-    def __init__(self, model: Model, loader: Loader, descents: Descents) -> None:
-        self.descents, self.batch_size = descents, loader.plan.order.epoch_rows
+    def __init__(self, model: Model, loader: Loader, train_state: TrainState) -> None:
+        self.train_state, self.batch_size = train_state, loader.plan.order.epoch_rows
         self.step, self.rows = loader.step, 0
-        self._minimiser, self._record = minimiser_of(descents), record_of(descents)
-        parameters = descents.parameters[0]
+        self._minimiser, self._record = minimiser_of(train_state), record_of(train_state)
+        parameters = train_state.parameters[0]
         shape = loader.dataset.row_shape
         self._l2 = self._minimiser.l2 * model.layout(shape).penalised()
         self._path = loader.dataset.path
         self._sums = make_sums(model, loader, parameters)
         if not self._record.head[BEGUN]:
             self._record.start[:], self._record.head[BEGUN] = parameters, 1.0
-        self._request = next_request(descents)
+        self._request = next_request(train_state)
 
     @property
     def ended(self) -> bool:
@@ -76,8 +76,8 @@ class FullGradientEngine:
         head[PASS_ROWS] += rows
         head[PASS_LOSS] += loss
         self.rows += rows
-        self.descents.totals[0, LOSS_SUM] += loss
-        self.descents.totals[0, TOTALS : TOTALS + len(terms)] += terms
+        self.train_state.totals[0, LOSS_SUM] += loss
+        self.train_state.totals[0, TOTALS : TOTALS + len(terms)] += terms
         if window.last:
             self._tell(point)
         return True
@@ -93,15 +93,15 @@ class FullGradientEngine:
         gradient += penalty
         record.losses[number] = head[PASS_LOSS] / head[PASS_ROWS]
         record.values[number] = record.losses[number] + 0.5 * float(penalty @ point)
-        self.descents.totals[0, GRADIENT_NORM] = np.linalg.norm(gradient)
-        self.descents.totals[0, FULL_LOSS] = record.losses[number]
+        self.train_state.totals[0, GRADIENT_NORM] = np.linalg.norm(gradient)
+        self.train_state.totals[0, FULL_LOSS] = record.losses[number]
         record.total[:], head[PASS_ROWS], head[PASS_LOSS] = 0.0, 0.0, 0.0
         head[COUNT] += 1
         self.step += 1
-        self._request = next_request(self.descents)
+        self._request = next_request(self.train_state)
         if head[COUNT] == self._minimiser.kept and not self.ended:
             self._begin_round()
-        self.descents.parameters[0] = self._request.iterate
+        self.train_state.parameters[0] = self._request.iterate
 
     def _begin_round(self) -> None:
         """Forget all but where the minimiser has come to."""
@@ -112,30 +112,30 @@ class FullGradientEngine:
         record.gradients[0] = record.gradients[last.number]
         record.head[ITERATIONS] += last.iterations
         record.head[COUNT] = 1
-        self._request = next_request(self.descents)
+        self._request = next_request(self.train_state)
 
 
-def minimiser_of(descents: Descents) -> FullGradient:
+def minimiser_of(train_state: TrainState) -> FullGradient:
     """Return what is told the gradient over all rows."""
-    minimiser = descents.methods[0].full
+    minimiser = train_state.methods[0].full
     assert minimiser is not None, "the run's method takes the gradient over all rows"
     return minimiser
 
 
-def record_of(descents: Descents) -> Record:
+def record_of(train_state: TrainState) -> Record:
     """Return what the minimiser was told, as views of the descent's state."""
-    return descents.methods[0].record(descents.state[0])
+    return train_state.methods[0].record(train_state.state[0])
 
 
-def next_request(descents: Descents) -> Request:
+def next_request(train_state: TrainState) -> Request:
     """Return what the minimiser wants next, from what it was told."""
-    record = record_of(descents)
+    record = record_of(train_state)
     count = int(record.head[COUNT])
     values, gradients = record.values[:count], record.gradients[:count]
-    return replay(minimiser_of(descents), record.start, values, gradients, record.units)
+    return replay(minimiser_of(train_state), record.start, values, gradients, record.units)
 
 
-def full_gradient_results(descents: Descents) -> dict[str, Any]:
+def full_gradient_results(train_state: TrainState) -> dict[str, Any]:
     """Return what a run on the full gradient tells of it, beside its usual results.
 
     "loss" is that of the parameters themselves, without penalty. "gradient_norm" is that of the
@@ -143,7 +143,7 @@ def full_gradient_results(descents: Descents) -> dict[str, Any]:
     by about 1e-7 of their length times the curvature. "iterations" are points that the minimiser
     accepted. "ended" is "tolerance", "precision", or None where it could have gone on.
     """
-    record, last = record_of(descents), next_request(descents)
+    record, last = record_of(train_state), next_request(train_state)
     if last.number < 0:
         return {"iterations": 0, "gradient_norm": None, "ended": None}
     return {

@@ -5,31 +5,22 @@ exact to far more digits than a mini-batch's. Any other model is handed rows as 
 and gradients are its own, and only their sums are float64.
 """
 
-import os
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from ooc.core.blas import one_thread
 from ooc.core.errors import DivergedError
 from ooc.core.random_keys import Purpose, key
 from ooc.engines.batch_engine import part_rows
+from ooc.engines.window_engine import row_in
 from ooc.kernels.counters import LOSS_SUM, OK, TOTALS
 from ooc.models.bad_rows import explain
 from ooc.models.contract import Model
-from ooc.models.declarations import arrays_of, dtype_of, kernel_of, terms_of, types_of
-from ooc.models.loop import (
-    Rows,
-    Vectors,
-    WindowLoop,
-    columns_of,
-    loop_bytes,
-    nothing_address,
-    parallel_threads,
-)
-from ooc.optim.settings import SETTINGS
+from ooc.models.declarations import dtype_of, kernel_of
+from ooc.models.loop import Rows, make_loop
+from ooc.models.scratch import dataset_columns, loop_bytes
+from ooc.models.train_state import at_rest
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import BatchAssembler, Loader
 from ooc.stream.reader import Window
@@ -72,7 +63,7 @@ def sums_bytes(model: Model, dataset: Dataset) -> int:
     kernel = kernel_of(model, layout)
     if kernel is None:
         return 12 * layout.size
-    columns = columns_of(model, types_of(dataset, arrays_of(model, dataset)), dataset.roles)
+    columns = dataset_columns(model, dataset)
     return loop_bytes(model, layout, kernel, columns, MANY_ROWS, dtype=np.float64)
 
 
@@ -84,28 +75,9 @@ class WindowSums:
 
     def __init__(self, model: Model, loader: Loader, parameters: np.ndarray) -> None:
         self._model, self._seed = model, loader.plan.order.seed
-        dataset, exact = loader.dataset, parameters.astype(np.float64)
-        layout = model.layout(dataset.row_shape)
-        kernel = kernel_of(model, layout, exact)
-        assert kernel is not None, f"{model.name} has a kernel"
-        self._vectors = Vectors(
-            exact[None, :].copy(),
-            np.zeros((1, 0, layout.size)),
-            np.zeros((1, SETTINGS)),
-            layout.penalised(),
-            np.ones(1, np.bool_),
-            np.zeros((1, TOTALS + len(terms_of(model)))),
-        )
-        self._loop = WindowLoop(
-            model,
-            layout,
-            kernel,
-            columns_of(model, types_of(dataset, arrays_of(model, dataset)), dataset.roles),
-            self._vectors,
-            np.full((1, 1), nothing_address(np.float64), np.int64),
-            batch_size=loader.plan.order.window_rows,
-            threads=parallel_threads(len(os.sched_getaffinity(0))),
-        )
+        self._state = at_rest(model, parameters.astype(np.float64))
+        rows = loader.plan.order.window_rows
+        self._loop = make_loop(model, loader.dataset, self._state, rows)
         self._loop.parallel = True
 
     def add(self, window: Window, point: np.ndarray, total: np.ndarray) -> Summed:
@@ -114,32 +86,22 @@ class WindowSums:
         order = np.sort(window.order[window.start :])
         if len(order) == 0:
             return 0, 0.0, np.empty(0)
-        self._vectors.parameters[0], loop = point, self._loop
+        self._state.parameters[0], loop = point, self._loop
         loop.batch_size = len(order)
         loop.begin(seed=key(self._seed, Purpose.BATCH, index=window.index), mean=False)
-        totals = self._vectors.totals[0]
+        totals = self._state.totals[0]
         totals[:] = 0.0
         rows = Rows(window.arrays, order, window.block_starts, window.block_rows)
-        with one_thread() if loop.kernel.uses_blas else nullcontext():
-            status = loop.run(rows, flush=True, place=0)
+        status = loop.run(rows, flush=True, place=0)
         if status != OK:
-            raise self._refusal(status, loop.bad_row, window)
+            found = row_in(window, loop.bad_row)
+            if found is None:
+                raise DivergedError(
+                    "the gradient over all rows is not finite; begin with mini-batches (hybrid)"
+                )
+            raise explain(self._model, status, loop.bad_row, *found)
         total += loop.gradient
         return len(order), float(totals[LOSS_SUM]), totals[TOTALS:]
-
-    def _refusal(self, status: int, row: int, window: Window) -> Exception:
-        if row < 0:
-            return DivergedError(
-                "the gradient over all rows is not finite; begin with mini-batches (hybrid)"
-            )
-        inside = row - window.block_starts
-        block = int(np.flatnonzero((inside >= 0) & (inside < window.block_rows))[0])
-        place = block * window.block_rows + int(inside[block])
-        target, weight = (
-            None if array is None else float(np.ravel(array[place])[0])
-            for array in (window.target, window.weight)
-        )
-        return explain(self._model, status, row, window.features[place], target, weight)
 
 
 class BatchSums:

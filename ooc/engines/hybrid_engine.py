@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from ooc.core.blas import one_thread
+from ooc.engines.forwarding import forwarded
 from ooc.engines.full_gradient_engine import FullGradientEngine, minimiser_of, record_of
-from ooc.engines.train_state import Descents
 from ooc.kernels.counters import (
     HALVED,
     NEVER,
@@ -34,6 +34,7 @@ from ooc.kernels.counters import (
     SIGNAL_SQUARES,
 )
 from ooc.models.contract import Model
+from ooc.models.train_state import TrainState
 from ooc.optim import as_method
 from ooc.optim.full_gradient import (
     AVERAGED_ITERATES,
@@ -96,29 +97,32 @@ class HybridEngine:
 
     Parameters
     ----------
-    model, loader, descents
+    model, loader, train_state
         What is trained, on what; the state of the descent holds that of both parts.
     make_first
         Makes the engine of the first part from its descent.
     """
 
+    step, ended = forwarded("_part.step"), forwarded("_part.ended")
+
     def __init__(
         self,
         model: Model,
         loader: Loader,
-        descents: Descents,
-        make_first: Callable[[Descents], Any],
+        train_state: TrainState,
+        make_first: Callable[[TrainState], Any],
     ) -> None:
-        self.descents = descents
+        self.train_state = train_state
         self._model, self._loader = model, loader
-        self._record = record_of(descents)
-        (optimizer,) = descents.optimizers
-        slots = optimizer.state_rows(descents.parameters.shape[1])
-        steps = replace(descents, methods=(as_method(optimizer),), state=descents.state[:, :slots])
+        self._record = record_of(train_state)
+        (optimizer,) = train_state.optimizers
+        slots = optimizer.state_rows(train_state.parameters.shape[1])
+        state = train_state.state[:, :slots]
+        steps = replace(train_state, methods=(as_method(optimizer),), state=state)
         self._first = make_first(steps)
         self._full: FullGradientEngine | None = None
         layout = model.layout(loader.dataset.row_shape)
-        self._l2, self._trained = minimiser_of(descents).l2 * layout.penalised(), layout.trained
+        self._l2, self._trained = minimiser_of(train_state).l2 * layout.penalised(), layout.trained
         self._every = min(max(loader.plan.steps // (SAMPLES * layout.trained), 2), MOST_STEPS)
         if self._record.head[BEGUN]:
             self._go_over()
@@ -126,16 +130,11 @@ class HybridEngine:
     @property
     def batch_size(self) -> int:
         """B of the batches that have not begun yet; all rows in the second part."""
-        return self._first.batch_size if self._full is None else self._full.batch_size
+        return int(self._part.batch_size)
 
     @batch_size.setter
     def batch_size(self, rows: int) -> None:
         self._first.batch_size = rows
-
-    @property
-    def step(self) -> int:
-        """Steps on mini-batches, and evaluations over all rows."""
-        return self._first.step if self._full is None else self._full.step
 
     @property
     def rows(self) -> int:
@@ -143,9 +142,8 @@ class HybridEngine:
         return self._first.rows + (0 if self._full is None else self._full.rows)
 
     @property
-    def ended(self) -> bool:
-        """Whether L-BFGS has nothing more to ask for."""
-        return self._full is not None and self._full.ended
+    def _part(self) -> Any:
+        return self._first if self._full is None else self._full
 
     def advance(self, window: Window, last_step: int = NEVER) -> bool:
         """Take the steps that a window completes, up to a given one; tell if it is used up.
@@ -179,7 +177,10 @@ class HybridEngine:
         """Apply the rule; once it has decided, take samples of iterates and gradients."""
         head, record = self._record.head, self._record
         if not head[DECIDED_STEP]:
-            now, before = self.descents.totals[0][_OF_RULE], head[WINDOW_TOTALS : WINDOW_TOTALS + 6]
+            now, before = (
+                self.train_state.totals[0][_OF_RULE],
+                head[WINDOW_TOTALS : WINDOW_TOTALS + 6],
+            )
             if signal_is_lost(now - before, self._first.batch_size):
                 head[DECIDED_STEP] = step
             before[:] = now
@@ -187,7 +188,7 @@ class HybridEngine:
             record.total[:] = self._first.gradient
             head[AVERAGED_ITERATES] += 1
             share = (ETA + 1) / (head[AVERAGED_ITERATES] + ETA)
-            record.start[:] += share * (self.descents.parameters[0] - record.start)
+            record.start[:] += share * (self.train_state.parameters[0] - record.start)
         elif head[AVERAGED_ITERATES] > 0 and record.units is not None and record.units.ndim == 2:
             difference = self._first.gradient - record.total
             difference *= math.sqrt(self._first.batch_size)
@@ -196,11 +197,11 @@ class HybridEngine:
 
     def _is_over(self) -> bool:
         """Tell whether the first part ends with this epoch: the first, where nothing is halved."""
-        return bool(self._record.head[DECIDED_STEP]) or not self.descents.totals[0, HALVED]
+        return bool(self._record.head[DECIDED_STEP]) or not self.train_state.totals[0, HALVED]
 
     def _finish_first(self) -> None:
         """Leave to L-BFGS where it is to begin, and what parameters are measured in."""
-        record, one = self._record, self.descents
+        record, one = self._record, self.train_state
         assert record.units is not None, "a hybrid has units"
         if record.head[AVERAGED_ITERATES] == 0:
             record.start[:] = one.parameters[0]
@@ -215,7 +216,7 @@ class HybridEngine:
         record.units[:] = np.diag(scales) if record.units.ndim == 2 else scales
 
     def _go_over(self) -> None:
-        self._full = FullGradientEngine(self._model, self._loader, self.descents)
+        self._full = FullGradientEngine(self._model, self._loader, self.train_state)
         self._full.step = self._first.step
 
 

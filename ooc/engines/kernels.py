@@ -7,13 +7,12 @@ import numpy as np
 
 from ooc.core.compile_child import Compilation
 from ooc.core.compiler import kernel_for, parts_of
-from ooc.engines.window_engine import make_loop
-from ooc.kernels.counters import TOTALS
 from ooc.kernels.window_loop import run_window
 from ooc.kernels.work import WORK
 from ooc.models.contract import Model
-from ooc.models.declarations import dtype_of, kernel_of, phases_of, terms_of
-from ooc.models.loop import Vectors, drivers, nothing_address
+from ooc.models.declarations import dtype_of, kernel_of, phases_of
+from ooc.models.loop import drivers, make_loop
+from ooc.models.train_state import at_rest
 from ooc.optim import Method, sgd
 from ooc.optim.penalties import clip_scale
 from ooc.optim.settings import SETTINGS, rate_at
@@ -60,16 +59,7 @@ def _updates(model: Model, methods: Sequence[Method], dtype: np.dtype) -> None:
 
 def _loop(model: Model, dataset: Dataset, dtype: np.dtype, batch_size: int) -> None:
     """Ask for a loop and all that it may call; memory that nobody touches takes no room."""
-    layout, phases = model.layout(dataset.row_shape), len(phases_of(model))
-    vectors = Vectors(
-        np.zeros((1, layout.size), dtype),
-        np.zeros((1, 0, layout.size)),
-        np.zeros((1, phases * SETTINGS)),
-        np.zeros(layout.size, np.bool_),
-        np.ones(1, np.bool_),
-        np.zeros((1, TOTALS + len(terms_of(model)))),
-    )
-    nothing_address(dtype)
-    loop = make_loop(model, dataset, vectors, np.zeros((1, phases), np.int64), batch_size)
+    state = at_rest(model, np.zeros(model.layout(dataset.row_shape).size, dtype))
+    loop = make_loop(model, dataset, state, batch_size)
     if loop.goes_parallel:
         drivers(dtype, parallel=True)

@@ -45,13 +45,9 @@ class Request:
     ended: str = ""
 
 
-class _PointWanted(Exception):  # noqa: N818  a way out of SciPy, no error
-    def __init__(self, point: np.ndarray) -> None:
-        self.point = point
-
-
-class _ToleranceReached(Exception):  # noqa: N818
-    pass
+class _Stop(Exception):  # noqa: N818  a way out of SciPy, no error
+    def __init__(self, point: np.ndarray | None, ended: str = "") -> None:
+        self.point, self.ended = point, ended
 
 
 class _Told:
@@ -85,7 +81,7 @@ class _Told:
         if number is None:
             number = len(self._numbers)
             if number == len(self._values):
-                raise _PointWanted(self.point(place))
+                raise _Stop(self.point(place))
             self._numbers[place.tobytes()] = number
         return float(self._values[number]), in_units(self._gradients[number], self._units)
 
@@ -94,7 +90,7 @@ class _Told:
         self.iterate, self.iterations = self.point(place), self.iterations + 1
         self.number = self._numbers[place.tobytes()]
         if np.linalg.norm(self._gradients[self.number]) <= self._tolerance:
-            raise _ToleranceReached
+            raise _Stop(None, REACHED)
 
 
 def in_units(gradient: np.ndarray, units: np.ndarray | None) -> np.ndarray:
@@ -148,31 +144,25 @@ def replay(
     """
     if len(values) == 0:
         return Request(start, start, -1, 0)
-    first = float(np.linalg.norm(gradients[0]))
-    if first <= minimiser.tolerance:
+    if np.linalg.norm(gradients[0]) <= minimiser.tolerance:
         return Request(None, start, 0, 0, REACHED)
-    with one_thread():
-        told = _Told(start, units, values, gradients, minimiser.tolerance)
-        try:
-            _minimise(minimiser, told, start.size)
-        except _PointWanted as wanted:
-            return Request(wanted.point, told.iterate, told.number, told.iterations)
-        except _ToleranceReached:
-            return Request(None, told.iterate, told.number, told.iterations, REACHED)
-    return Request(None, told.iterate, told.number, told.iterations, PRECISION)
-
-
-def _minimise(minimiser: FullGradient, told: _Told, parameters: int) -> None:
     from scipy.optimize import minimize
 
     options: dict[str, float] = {"gtol": 0.0, "maxiter": NO_LIMIT}
     if minimiser.minimiser == LBFGS:
         options |= {"ftol": 0.0, "maxfun": NO_LIMIT, "maxcor": minimiser.memory}
-    minimize(
-        told.objective,
-        np.zeros(parameters),
-        jac=True,
-        method=minimiser.minimiser,
-        callback=told.accept,
-        options=options,
-    )
+    point, ended, zero = None, PRECISION, np.zeros(start.size)
+    with one_thread():
+        told = _Told(start, units, values, gradients, minimiser.tolerance)
+        try:
+            minimize(
+                told.objective,
+                zero,
+                jac=True,
+                method=minimiser.minimiser,
+                callback=told.accept,
+                options=options,
+            )
+        except _Stop as stop:
+            point, ended = stop.point, stop.ended
+    return Request(point, told.iterate, told.number, told.iterations, ended)

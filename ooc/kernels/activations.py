@@ -22,9 +22,6 @@ IDENTITY, RELU, TANH = range(3)
 Real = TypeVar("Real", np.float32, np.float64)
 Pair: TypeAlias = tuple[Real, Real]
 
-PAIR = types.UniTuple(types.float64, 2)(types.float64)
-call_pair = by_address(lambda given: PAIR)
-
 LEAK = 0.01
 _ROOT_HALF = math.sqrt(0.5)
 _NORMAL_DENSITY = 1.0 / math.sqrt(2.0 * math.pi)

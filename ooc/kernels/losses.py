@@ -300,11 +300,6 @@ class Loss:
     bounds: tuple[float, float] = (0.0, math.inf)
     rows: Callable[..., int] = pointwise
 
-    @property
-    def labels(self) -> bool:
-        """Whether targets are labels 0 and 1."""
-        return self.rule == LABELS
-
     def rows_address(self, real: Any) -> int:
         """Return the address of the compiled function over rows, for parameters of this dtype."""
         return int(part(self.rows, loss_of(real_of(real))).address)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ooc.core.compiler import array_of, lean_kernel, part
-from ooc.kernels.share import Standard, call_gather, gather_integers_of, gather_of, source_of
+from ooc.kernels.share import Standard, Taken, call_gather, gather_integers_of, gather_of, source_of
 from ooc.optim.step import real_of
 
 TILE_BYTES = 128 * 2**10
@@ -35,87 +35,45 @@ def half_to_float(bits):  # type: ignore[no-untyped-def]
     return -out if bits & np.uint32(0x8000) else out
 
 
-def gather(
-    source: Any,
-    values: int,
-    order: np.ndarray,
-    start: int,
-    count: int,
-    standard: Standard,
-    tile: np.ndarray,
-    filled: int,
-    column: int,
-) -> int:
-    """Copy rows ``order[start : start + count]`` of an array to a tile, standardised.
-
-    Parameters
-    ----------
-    source, values
-        Where the array begins, and how many values a row has.
-    order
-        (rows,) int32 places in the window.
-    tile
-        (tile rows, columns); rows from `filled` on are written, columns from `column` on.
-    """
+def gather(source: Any, taken: Taken, standard: Standard, tile: np.ndarray) -> int:
+    """Copy rows of the array that begins at `source` to a tile, standardised."""
     # Places without a sign need not be wrapped around: loops vectorise.
-    rows, first = array_of(source, (1, values)), np.uint64(column)
+    rows, first = array_of(source, (1, taken.values)), np.uint64(taken.column)
     low, factor, all_alike = standard.low, standard.factor, standard.factor[0]
-    for r in range(count):
-        row, out = np.uint64(order[start + r]), np.uint64(filled + r)
+    for r in range(taken.rows):
+        row, out = np.uint64(taken.order[taken.start + r]), np.uint64(taken.filled + r)
         if low.size == 0:
-            for j in range(np.uint64(values)):
+            for j in range(np.uint64(taken.values)):
                 tile[out, first + j] = tile.dtype.type(rows[row, j]) * all_alike
         else:
-            for j in range(np.uint64(values)):
+            for j in range(np.uint64(taken.values)):
                 tile[out, first + j] = (tile.dtype.type(rows[row, j]) - low[j]) * factor[j]
     return 0
 
 
-def gather_exactly(
-    source: Any,
-    values: int,
-    order: np.ndarray,
-    start: int,
-    count: int,
-    standard: Standard,
-    tile: np.ndarray,
-    filled: int,
-    column: int,
-) -> int:
+def gather_exactly(source: Any, taken: Taken, standard: Standard, tile: np.ndarray) -> int:
     """Do as `gather`, subtracting in float64: for arrays that float32 would round."""
-    # Places without a sign need not be wrapped around: loops vectorise.
-    rows, first = array_of(source, (1, values)), np.uint64(column)
+    rows, first = array_of(source, (1, taken.values)), np.uint64(taken.column)
     shift, factor, all_alike = standard.shift, standard.factor, standard.factor[0]
-    for r in range(count):
-        row, out = np.uint64(order[start + r]), np.uint64(filled + r)
+    for r in range(taken.rows):
+        row, out = np.uint64(taken.order[taken.start + r]), np.uint64(taken.filled + r)
         if shift.size == 0:
-            for j in range(np.uint64(values)):
+            for j in range(np.uint64(taken.values)):
                 tile[out, first + j] = tile.dtype.type(rows[row, j]) * all_alike
         else:
-            for j in range(np.uint64(values)):
+            for j in range(np.uint64(taken.values)):
                 moved = np.float64(rows[row, j]) - shift[j]
                 tile[out, first + j] = tile.dtype.type(moved) * factor[j]
     return 0
 
 
-def gather_halves(
-    source: Any,
-    values: int,
-    order: np.ndarray,
-    start: int,
-    count: int,
-    standard: Standard,
-    tile: np.ndarray,
-    filled: int,
-    column: int,
-) -> int:
+def gather_halves(source: Any, taken: Taken, standard: Standard, tile: np.ndarray) -> int:
     """Do as `gather` for raw float16 bits: Numba has no float16 on processors."""
-    # Places without a sign need not be wrapped around: loops vectorise.
-    rows, first = array_of(source, (1, values)), np.uint64(column)
+    rows, first = array_of(source, (1, taken.values)), np.uint64(taken.column)
     low, factor, all_alike = standard.low, standard.factor, standard.factor[0]
-    for r in range(count):
-        row, out = np.uint64(order[start + r]), np.uint64(filled + r)
-        for j in range(np.uint64(values)):
+    for r in range(taken.rows):
+        row, out = np.uint64(taken.order[taken.start + r]), np.uint64(taken.filled + r)
+        for j in range(np.uint64(taken.values)):
             value = half_to_float(np.uint32(rows[row, j]))
             if low.size == 0:
                 tile[out, first + j] = tile.dtype.type(value) * all_alike
@@ -124,22 +82,12 @@ def gather_halves(
     return 0
 
 
-def gather_integers(
-    source: Any,
-    values: int,
-    order: np.ndarray,
-    start: int,
-    count: int,
-    tile: np.ndarray,
-    filled: int,
-    column: int,
-) -> int:
+def gather_integers(source: Any, taken: Taken, tile: np.ndarray) -> int:
     """Copy rows to a tile of int64; an identifier never goes through a float."""
-    # Places without a sign need not be wrapped around: loops vectorise.
-    rows, first = array_of(source, (1, values)), np.uint64(column)
-    for r in range(count):
-        row, out = np.uint64(order[start + r]), np.uint64(filled + r)
-        for j in range(np.uint64(values)):
+    rows, first = array_of(source, (1, taken.values)), np.uint64(taken.column)
+    for r in range(taken.rows):
+        row, out = np.uint64(taken.order[taken.start + r]), np.uint64(taken.filled + r)
+        for j in range(np.uint64(taken.values)):
             tile[out, first + j] = rows[row, j]
     return 0
 
@@ -191,9 +139,8 @@ def gather_rows(
 def _gather(
     address: int, source: int, order: np.ndarray, standard: Standard, out: np.ndarray
 ) -> None:
-    room, first = out.shape[0], np.int64(0)
+    room, first = out.shape[0], int(np.int64(0))
     for start in range(0, order.size, room):
         count = min(room, order.size - start)
-        call_gather(
-            address, (source, out.shape[1], order, start, count, standard, out, first, first)
-        )
+        taken = Taken(order, start, count, out.shape[1], first, first)
+        call_gather(address, (source, taken, standard, out))

@@ -101,6 +101,27 @@ class Standard(NamedTuple):
     factor: np.ndarray
 
 
+class Taken(NamedTuple):
+    """Which rows of an array are gathered, and where they go in a tile (tile rows, columns).
+
+    Attributes
+    ----------
+    order, start, rows
+        Places of rows, (window rows,) int32: those of ``order[start : start + rows]``.
+    values
+        Of a row.
+    filled, column
+        The first row of the tile that is written, and its first column.
+    """
+
+    order: np.ndarray
+    start: int
+    rows: int
+    values: int
+    filled: int
+    column: int
+
+
 class PointLoss(NamedTuple):
     """What a loss over a share needs beside scores and targets.
 
@@ -134,6 +155,7 @@ def _named(parts: tuple[Any, ...], kind: Any) -> Any:
 
 NUMBERS = _named((_F64[::1], _I64[::1]), Numbers)
 POINT_LOSS = _named((_I64, _I64, _F64, _F64[::1]), PointLoss)
+TAKEN = _named((types.int32[::1], _I64, _I64, _I64, _I64, _I64), Taken)
 
 
 def share_of(real: Any) -> Any:
@@ -157,13 +179,13 @@ def gather_of(real: Any, source: Any = None) -> Any:
     """Return the signature of a gather from an array of this type, see `ooc.kernels.rows`."""
     standard = _named((_F64[::1], real[::1], real[::1]), Standard)
     pointer = _I64 if source is None else types.CPointer(source)
-    return _I64(pointer, _I64, types.int32[::1], _I64, _I64, standard, real[:, ::1], _I64, _I64)
+    return _I64(pointer, TAKEN, standard, real[:, ::1])
 
 
 def gather_integers_of(source: Any = None) -> Any:
     """Return the signature of a gather of integers from an array of this type."""
     pointer = _I64 if source is None else types.CPointer(source)
-    return _I64(pointer, _I64, types.int32[::1], _I64, _I64, _I64[:, ::1], _I64, _I64)
+    return _I64(pointer, TAKEN, _I64[:, ::1])
 
 
 def loss_of(real: Any) -> Any:
@@ -174,7 +196,7 @@ def loss_of(real: Any) -> Any:
 PAIR = types.UniTuple(_F64, 2)(_F64, _F64, _F64)
 
 call_accumulate = by_address(lambda given: accumulate_of(given[1].dtype))
-call_gather = by_address(lambda given: gather_of(given[6].dtype))
+call_gather = by_address(lambda given: gather_of(given[3].dtype))
 call_gather_integers = by_address(lambda given: gather_integers_of())
 call_loss = by_address(lambda given: loss_of(given[0].dtype))
 call_pair = by_address(lambda given: PAIR)

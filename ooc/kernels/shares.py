@@ -11,6 +11,7 @@ from ooc.kernels.share import (
     Output,
     Share,
     Standard,
+    Taken,
     call_accumulate,
     call_gather,
     call_gather_integers,
@@ -57,12 +58,14 @@ def run_share(
         Whether no more rows come.
     """
     w, integer, real = work[0], np.int64(0), np.float64(0)
-    first, rows, width = thread * w.most_rows, filled + count, w.weight_width
-    features = array_at(w.features + first * w.feature_width * w.item, (rows, w.feature_width), one)
-    targets = array_at(w.targets + first * w.target_width * w.item, (rows, w.target_width), one)
+    first, rows, width = thread * w.most_rows, filled + count, w.weights_width
+    features = array_at(
+        w.features + first * w.features_width * w.item, (rows, w.features_width), one
+    )
+    targets = array_at(w.targets + first * w.targets_width * w.item, (rows, w.targets_width), one)
     further = array_at(w.further + first * w.further_width * w.item, (rows, w.further_width), one)
     weights = array_at(w.weights + first * width * w.item, (rows, width), one)
-    numbers = array_at(w.numbers + first * w.number_width * 8, (rows, w.number_width), integer)
+    numbers = array_at(w.numbers + first * w.numbers_width * 8, (rows, w.numbers_width), integer)
     order = array_at(w.order, (w.rows,), np.int32(0))
     standard = Standard(
         array_at(w.shift, (w.shift_count,), real),
@@ -72,16 +75,15 @@ def run_share(
     plain = Standard(array_at(0, (0,), real), array_at(0, (0,), one), array_at(w.ones, (1,), one))
     arrays = array_at(w.arrays, (w.array_count, 5), integer)
     for number in range(w.array_count):
-        gather, source, values = (
+        gather, source, place = (
             arrays[number, GATHER],
             arrays[number, SOURCE],
-            arrays[number, VALUES],
+            arrays[number, PLACE],
         )
-        place, column = arrays[number, PLACE], arrays[number, COLUMN]
+        values, column = arrays[number, VALUES], arrays[number, COLUMN]
+        taken = Taken(order, start, count, values, filled, column)
         if place == INTEGERS:
-            call_gather_integers(
-                gather, (source, values, order, start, count, numbers, filled, column)
-            )
+            call_gather_integers(gather, (source, taken, numbers))
             continue
         tile, moved = weights, plain
         if place == FEATURES:
@@ -90,7 +92,7 @@ def run_share(
             tile = targets
         elif place == FURTHER:
             tile = further
-        call_gather(gather, (source, values, order, start, count, moved, tile, filled, column))
+        call_gather(gather, (source, taken, moved, tile))
     if not is_whole:
         return OK
     turns = array_at(w.turns, (w.cycle, 3), integer)
@@ -98,7 +100,7 @@ def run_share(
         features,
         targets,
         further,
-        view_at(weights, 0, (rows * width,)),
+        view_at(weights, 0, (rows * w.weights_width,)),
         numbers,
         int(np.int64(before)),
         w.step,

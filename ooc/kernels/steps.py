@@ -35,10 +35,8 @@ from ooc.kernels.work import (
     PHASE,
     START,
     STOP,
-    call_merge_touched,
     call_run_piece,
-    call_run_pieces,
-    call_step_touched,
+    call_whole,
 )
 from ooc.optim.penalties import clip_scale
 from ooc.optim.settings import CLIP, SETTINGS, rate_at
@@ -91,39 +89,20 @@ def note_halves(one: np.ndarray, other: np.ndarray, note: np.ndarray) -> None:
         note[OTHER] += other[i] * other[i]
 
 
-def run_piece(
-    work: np.ndarray,
-    one: np.floating,
-    thread: int,
-    m: int,
-    piece: int,
-    rate: float,
-    scale: float,
-    adds: bool,
-    updates: bool,
-) -> int:
-    """Add up a piece of a model's gradient, and take the optimizer's step with it.
+def run_piece(work: np.ndarray, one: np.floating, thread: int, piece: int) -> int:
+    """Add up a piece of a model's gradient, take the optimizer's step with it, or do both.
 
     Nothing is done for a piece of another phase than the one whose turn it is.
-
-    Parameters
-    ----------
-    rate, scale
-        The learning rate, and what the gradient is multiplied with, see
-        `ooc.optim.penalties.clip_scale`.
-    adds, updates
-        Whether it is added up, and whether the step is taken.
     """
     w, real, integer = work[0], np.float64(0), np.int64(0)
     pieces = array_at(w.pieces, (w.piece_count, 3), integer)
-    turn = array_at(w.turns + 24 * (w.step % w.cycle), (3,), integer)
     start, stop = pieces[piece, START], pieces[piece, STOP]
-    phase, size = turn[OF_PHASE], stop - start
+    m, phase, size = w.model, w.turn, stop - start
     if pieces[piece, PHASE] != phase:
         return OK
     gradient = array_at(w.gradient + 8 * start, (size,), real)
     parameters = array_at(w.parameters + (m * w.size + start) * w.item, (size,), one)
-    if adds:
+    if w.adds != 0:
         halves = w.halves + 16 * thread * w.longest
         first = array_at(halves, (size,), real)
         second = array_at(halves + 8 * w.longest, (size,), real)
@@ -155,63 +134,47 @@ def run_piece(
                 gradient[i] += weight * value
                 penalty += value * value
         note[PENALTY] = 0.5 * decay * penalty if bad == 0 else math.nan
-    if updates:
+    if w.moves != 0:
         step_piece(
             array_at(w.updates, (w.models, w.phases), integer)[m, phase],
             parameters,
             gradient,
             array_at(w.state + 8 * m * w.state_rows * w.size, (w.state_rows, w.size), real),
             array_at(w.settings + 8 * (m * w.phases + phase) * SETTINGS, (SETTINGS,), real),
-            rate,
-            w.step // w.cycle * turn[EACH] + turn[BEFORE],
+            w.rate,
+            w.own_step,
             array_at(w.penalised, (w.size,), np.bool_(True)),
             start,
-            scale,
+            w.scale,
         )
     return OK
 
 
-def run_pieces(
-    work: np.ndarray, one: np.floating, m: int, rate: float, scale: float, adds: bool, updates: bool
-) -> int:
+def run_pieces(work: np.ndarray, one: np.floating) -> int:
     """Run `run_piece` for all pieces, one after the other."""
     for piece in range(work[0].piece_count):
-        thread = int(np.int64(0))
-        run_piece_at(work, one, thread, m, int(np.int64(piece)), rate, scale, adds, updates)
+        run_piece_at(work, one, int(np.int64(0)), int(np.int64(piece)))
     return OK
 
 
-def run_pieces_in_parallel(
-    work: np.ndarray, one: np.floating, m: int, rate: float, scale: float, adds: bool, updates: bool
-) -> int:
+def run_pieces_in_parallel(work: np.ndarray, one: np.floating) -> int:
     """Do as `run_pieces`, on Numba's threads."""
     for place in prange(work[0].piece_count):
-        thread = int(np.int64(get_thread_id()))
-        run_piece_at(work, one, thread, m, int(np.int64(place)), rate, scale, adds, updates)
+        run_piece_at(work, one, int(np.int64(get_thread_id())), int(np.int64(place)))
     return OK
 
 
 @lean_kernel
-def run_piece_at(
-    work: np.ndarray,
-    one: np.floating,
-    thread: int,
-    m: int,
-    piece: int,
-    rate: float,
-    scale: float,
-    adds: bool,
-    updates: bool,
-) -> None:
+def run_piece_at(work: np.ndarray, one: np.floating, thread: int, piece: int) -> None:
     """Call `run_piece` by its address; a record by itself cannot go to threads."""
-    call_run_piece(work[0].run_piece, (work, one, thread, m, piece, rate, scale, adds, updates))
+    call_run_piece(work[0].run_piece, (work, one, thread, piece))
 
 
 def take_steps(work: np.ndarray, one: np.floating) -> int:
     """Take the step of every active model; one that is not finite is left behind by others."""
-    w, real, integer = work[0], np.float64(0), np.int64(0)
-    turn = array_at(w.turns + 24 * (w.step % w.cycle), (3,), integer)
-    own_step = w.step // w.cycle * turn[EACH] + turn[BEFORE]
+    w, real = work[0], np.float64(0)
+    turn = array_at(w.turns + 24 * (w.step % w.cycle), (3,), np.int64(0))
+    w.turn, w.own_step = turn[OF_PHASE], w.step // w.cycle * turn[EACH] + turn[BEFORE]
     gradient = array_at(w.gradient, (w.gradient_count,), real)
     notes = array_at(w.notes, (w.piece_count, 4), real)
     active = array_at(w.active, (w.models,), np.bool_(True))
@@ -219,27 +182,27 @@ def take_steps(work: np.ndarray, one: np.floating) -> int:
     for m in range(w.models):
         if not active[m]:
             continue
-        place = (m * w.phases + turn[OF_PHASE]) * SETTINGS
-        own = array_at(w.settings + 8 * place, (SETTINGS,), real)
-        rate, scale, clips, touched = rate_at(own, own_step), 1.0, own[CLIP] > 0, integer
+        own = array_at(w.settings + 8 * (m * w.phases + w.turn) * SETTINGS, (SETTINGS,), real)
+        w.model, w.rate, w.scale, w.touched_count = m, rate_at(own, w.own_step), 1.0, 0
         for piece in range(w.piece_count):
             for k in range(4):
                 notes[piece, k] = 0.0
+        clips = own[CLIP] > 0
         if clips and w.phases > 1:
             for i in range(gradient.size):
                 gradient[i] = 0.0
         if w.merge_touched != 0:
-            factor = 1.0 / w.in_batch if w.mean != 0 else 1.0
-            touched = call_merge_touched(w.merge_touched, (work, one, np.int64(m), factor))
+            w.touched_count = call_whole(w.merge_touched, (work, one))
         # Clipping needs all of the gradient before any step: pieces are added up, then stepped
         # with.
-        call_run_pieces(w.run_pieces, (work, one, np.int64(m), rate, scale, True, not clips))
+        w.adds, w.moves = 1, 0 if clips else 1
+        call_whole(w.run_pieces, (work, one))
         if clips:
-            scale = clip_scale(gradient, own)
-            call_run_pieces(w.run_pieces, (work, one, np.int64(m), rate, scale, False, True))
-        if touched > 0:
-            call_step_touched(w.step_touched, (work, one, np.int64(m), touched, rate, scale))
-        found = note_step(work, m, notes)
+            w.scale, w.adds, w.moves = clip_scale(gradient, own), 0, 1
+            call_whole(w.run_pieces, (work, one))
+        if w.touched_count > 0:
+            call_whole(w.step_touched, (work, one))
+        found = note_step(work, notes)
         if found != OK:
             status, active[m] = found, w.models == 1
         going_on = going_on or found == OK
@@ -247,9 +210,9 @@ def take_steps(work: np.ndarray, one: np.floating) -> int:
 
 
 @lean_kernel
-def note_step(work: np.ndarray, m: int, notes: np.ndarray) -> int:
+def note_step(work: np.ndarray, notes: np.ndarray) -> int:
     """Add a step's loss, terms and noise to a model's totals; tell if all is finite."""
-    w, real = work[0], np.float64(0)
+    w, real, m = work[0], np.float64(0), work[0].model
     totals = array_at(w.totals + 8 * m * (TOTALS + w.terms), (TOTALS + w.terms,), real)
     terms = array_at(w.slot_terms + 8 * m * w.slots * w.terms, (w.slots, w.terms), real)
     dot, one, other, loss, rows = 0.0, 0.0, 0.0, 0.0, w.in_batch

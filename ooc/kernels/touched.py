@@ -12,14 +12,13 @@ from ooc.core.compiler import array_at
 from ooc.core.hashing import mix
 from ooc.kernels.counters import OK
 from ooc.kernels.share import TOUCHED
-from ooc.kernels.work import BEFORE, EACH, OF_PHASE
 from ooc.optim.settings import SETTINGS
 from ooc.optim.step import step_piece
 
 _FREE = -1
 
 
-def merge_touched(work: np.ndarray, one: np.floating, m: int, factor: float) -> int:
+def merge_touched(work: np.ndarray, one: np.floating) -> int:
     """Add up the gradients of touched rows; return how many rows were touched in all.
 
     Their numbers come to be in the record's `merged`, in the order in which shares named them, and
@@ -34,7 +33,7 @@ def merge_touched(work: np.ndarray, one: np.floating, m: int, factor: float) -> 
     merged = array_at(w.merged, (w.slots * w.capacity,), integer)
     gradient = array_at(w.gradient, (w.gradient_count,), real)
     for slot in range(w.used):
-        at = m * w.slots + slot
+        at = w.model * w.slots + slot
         share = array_at(w.gradients + at * w.gradient_size * w.item, (w.gradient_size,), one)
         touched = array_at(w.touched + at * w.capacity * 8, (w.capacity,), integer)
         report = array_at(w.reports + at * 16, (2,), integer)
@@ -51,33 +50,30 @@ def merge_touched(work: np.ndarray, one: np.floating, m: int, factor: float) -> 
             begin, own = dense + numbers[place] * width, dense + k * width
             for j in range(width):
                 gradient[begin + j] += share[own + j]
+    factor = 1.0 / w.in_batch if w.mean != 0 else 1.0
     for i in range(dense, dense + count * width):
         gradient[i] *= factor
     gradient[dense + count * width :] = 0.0
     return count
 
 
-def step_touched(
-    work: np.ndarray, one: np.floating, m: int, count: int, rate: float, scale: float
-) -> int:
+def step_touched(work: np.ndarray, one: np.floating) -> int:
     """Take the optimizer's step for the rows that were touched."""
     w, integer, real = work[0], np.int64(0), np.float64(0)
-    width, dense = w.touched_width, w.touched_first
-    turn = array_at(w.turns, (w.cycle, 3), integer)[w.step % w.cycle]
-    phase = turn[OF_PHASE]
-    merged = array_at(w.merged, (count,), integer)
-    for k in range(count):
+    m, width, dense = w.model, w.touched_width, w.touched_first
+    merged = array_at(w.merged, (w.touched_count,), integer)
+    for k in range(w.touched_count):
         first, own = dense + merged[k] * width, dense + k * width
         step_piece(
-            array_at(w.updates, (w.models, w.phases), integer)[m, phase],
+            array_at(w.updates, (w.models, w.phases), integer)[m, w.turn],
             array_at(w.parameters + (m * w.size + first) * w.item, (width,), one),
             array_at(w.gradient + 8 * own, (width,), real),
             array_at(w.state, (w.models, w.state_rows, w.size), real)[m],
-            array_at(w.settings, (w.models, w.phases, SETTINGS), real)[m, phase],
-            rate,
-            w.step // w.cycle * turn[EACH] + turn[BEFORE],
+            array_at(w.settings, (w.models, w.phases, SETTINGS), real)[m, w.turn],
+            w.rate,
+            w.own_step,
             array_at(w.penalised, (w.size,), np.bool_(True)),
             first,
-            scale,
+            w.scale,
         )
     return OK

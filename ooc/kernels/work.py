@@ -36,12 +36,13 @@ accumulate updates turns cycle phases pieces piece_count decay
 reals real_count integers integer_count shift low factor shift_count factor_count
 touched_first touched_rows touched_width
 models parameters size state state_rows settings penalised active totals terms
-threads features feature_width targets target_width further further_width weights weight_width
-numbers number_width own own_size
+threads features features_width targets targets_width further further_width
+weights weights_width numbers numbers_width own own_size
 gradients gradient_size slots slot_terms touched capacity reports statuses
 sums term_sums gradient gradient_count halves longest notes ids merged places place_count ones
 start stop slot before shares item most_rows
 step in_batch in_share used folded used_rows bad_row place
+model turn own_step adds moves touched_count
 """
 # The window: table of its arrays, order of its rows (int32), the row of the dataset at which each
 # block starts, rows of a block, and whether the epoch's last, shorter batch is taken at the end.
@@ -63,10 +64,15 @@ step in_batch in_share used folded used_rows bad_row place
 # Progress that lives as long as the run: steps taken; rows of the batch in whole shares, and in
 # the share that is being filled; shares of the batch in slots, and folded before; rows of all
 # batches; the row that cannot be used; and the first place of the window not used yet.
-WORK = np.dtype([(name, np.int64) for name in _FIELDS.split()])
+# The step at hand: its model, its phase and its number in that, whether pieces are added up, and
+# whether parameters move, and how many rows of the touched part were touched; then the learning
+# rate, and what the gradient is multiplied with, see `ooc.optim.penalties.clip_scale`.
+WORK = np.dtype(
+    [*((name, np.int64) for name in _FIELDS.split()), ("rate", np.float64), ("scale", np.float64)]
+)
 WORK_TYPE = numba.from_dtype(WORK)[::1]
 
-_I64, _F64 = types.int64, types.float64
+_I64 = types.int64
 
 
 def run_share_of(real: Any) -> Any:
@@ -74,35 +80,16 @@ def run_share_of(real: Any) -> Any:
     return _I64(WORK_TYPE, real, _I64, _I64, _I64, _I64, _I64, _I64, types.boolean)
 
 
+def run_piece_of(real: Any) -> Any:
+    """Return the signature of `ooc.kernels.steps.run_piece`."""
+    return _I64(WORK_TYPE, real, _I64, _I64)
+
+
 def whole_of(real: Any) -> Any:
-    """Return the signature of parts that need to be told no more, such as `take_steps`."""
+    """Return the signature of all other parts: the record says what they need to know."""
     return _I64(WORK_TYPE, real)
 
 
-def run_piece_of(real: Any) -> Any:
-    """Return the signature of `ooc.kernels.steps.run_piece`."""
-    booleans = types.boolean
-    return _I64(WORK_TYPE, real, _I64, _I64, _I64, _F64, _F64, booleans, booleans)
-
-
-def run_pieces_of(real: Any) -> Any:
-    """Return the signature of `ooc.kernels.steps.run_pieces`."""
-    return _I64(WORK_TYPE, real, _I64, _F64, _F64, types.boolean, types.boolean)
-
-
-def merge_touched_of(real: Any) -> Any:
-    """Return the signature of `ooc.kernels.touched.merge_touched`."""
-    return _I64(WORK_TYPE, real, _I64, _F64)
-
-
-def step_touched_of(real: Any) -> Any:
-    """Return the signature of `ooc.kernels.touched.step_touched`."""
-    return _I64(WORK_TYPE, real, _I64, _I64, _F64, _F64)
-
-
 call_run_share = by_address(lambda given: run_share_of(given[1]))
-call_whole = by_address(lambda given: whole_of(given[1]))
 call_run_piece = by_address(lambda given: run_piece_of(given[1]))
-call_run_pieces = by_address(lambda given: run_pieces_of(given[1]))
-call_merge_touched = by_address(lambda given: merge_touched_of(given[1]))
-call_step_touched = by_address(lambda given: step_touched_of(given[1]))
+call_whole = by_address(lambda given: whole_of(given[1]))

@@ -17,11 +17,11 @@ import numpy as np
 from ooc.core.errors import InputError
 from ooc.core.figures import make_figure
 from ooc.engines.engine import make_engine
-from ooc.engines.train_state import start as start_descents
 from ooc.kernels.rows import gather_rows, tile_rows
 from ooc.metrics import Report, silent
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import kernel_of
+from ooc.models.train_state import start as start_state
 from ooc.store.chunks import open_reader
 from ooc.store.chunks.codecs import decode_chunk
 from ooc.store.chunks.files import FileReader, Request
@@ -262,8 +262,8 @@ def _kernel_costs(trainer: Trainer, dataset: Dataset) -> tuple[float, float]:
     """Train on one window in memory, several times: seconds a byte of the gather and of all."""
     loader = trainer.loader(dataset)
     start = np.zeros(trainer.layout(dataset).size, np.float32)
-    descents = start_descents((trainer.optimizer,), start, trainer.model)
-    engine = make_engine(trainer.model, loader, descents)
+    train_state = start_state((trainer.optimizer,), start, trainer.model)
+    engine = make_engine(trainer.model, loader, train_state)
     whole, gathered = [], []
     windows = loader.windows(1)
     window = next(windows)

@@ -6,7 +6,7 @@ from typing import Any
 from ooc.core.errors import InputError
 from ooc.models.autoencoder import Autoencoder
 from ooc.models.classification import LinearSVM, Logistic, Softmax
-from ooc.models.contract import Layout, Model
+from ooc.models.contract import Layout, Model, check_known
 from ooc.models.mlp import MLP
 from ooc.models.regression import Linear
 
@@ -35,8 +35,7 @@ def from_config(config: Mapping[str, Any]) -> Model:
     """
     settings = dict(config)
     name = settings.pop("name", None)
-    if name not in MODELS:
-        raise InputError(f"no model is called {name!r}; choose one of: {', '.join(MODELS)}")
+    check_known("model", name, MODELS)
     try:
         model: Model = MODELS[name](**settings)
     except TypeError as error:

@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from ooc.kernels.losses import LOSSES, Loss
 from ooc.models.network import DenseNetwork, check_width
 from ooc.models.standardise import standardisation
 
@@ -40,19 +39,14 @@ class Autoencoder(DenseNetwork):
         check_width("code", self.code)
 
     @property
-    def chosen_loss(self) -> Loss:
+    def loss_name(self) -> str:
         """The squared error."""
-        return LOSSES["squared"]
+        return "squared"
 
     @property
     def targets(self) -> str:
         """What targets it takes."""
         return "none"
-
-    @property
-    def target_width(self) -> int:
-        """No targets: the features are."""
-        return 0
 
     def check_target(self, shape: tuple[int, ...]) -> None:
         """Take any targets: they are not used."""
@@ -61,15 +55,17 @@ class Autoencoder(DenseNetwork):
         """Return the units of all layers; the last one gives the features again."""
         return (*self.hidden, self.code, *reversed(self.hidden), features)
 
-    def answers(self, scores: np.ndarray, inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the reconstruction, as the network sees rows, and each row's error."""
-        error = 0.5 * ((scores - inputs) ** 2).sum(axis=1, dtype=np.float64)
-        return {"prediction": scores, "error": error.astype(np.float32)}
+    def compare(self, scores: np.ndarray, target: np.ndarray | None, weights: np.ndarray) -> None:
+        """Return None: there is nothing to compare with."""
 
     def predict(self, parameters: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the reconstruction, in units of the features, and each row's error."""
-        found = super().predict(parameters, features)
+        """Return the reconstruction, in units of the features, and each row's error.
+
+        The error is that of rows as the network sees them.
+        """
+        scores, inputs = self.scores(parameters, features), self.inputs(parameters, features)
+        error = 0.5 * ((scores - inputs) ** 2).sum(axis=1, dtype=np.float64)
         standard = standardisation(self.layout(features.shape[1:]), parameters, self.scale)
-        units = found["prediction"] / standard.factor
+        units = scores / standard.factor
         units += standard.shift if standard.shift.size else 0.0
-        return {**found, "prediction": units.astype(np.float32)}
+        return {"prediction": units.astype(np.float32), "error": error.astype(np.float32)}

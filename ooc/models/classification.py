@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from ooc.core.errors import InputError
-from ooc.models.compiled import checked_class_weights
 from ooc.models.linear import LinearFamily
+from ooc.models.scored import checked_class_weights
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,6 @@ class Softmax(LinearClassifier):
     def class_count(self) -> int:
         """C, the number of classes."""
         return self.classes
-
-    @property
-    def targets(self) -> str:
-        """What targets it takes."""
-        return f"whole labels from 0 to {self.classes - 1}"
 
     @property
     def outputs(self) -> int:

@@ -1,7 +1,7 @@
 """The contract of a model: a layout of one flat vector, and functions of it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -65,6 +65,14 @@ class Layout:
         return sum(
             math.prod(shape) for name, shape in self.shapes.items() if name not in self.fixed
         )
+
+    @property
+    def touched_place(self) -> tuple[int, int, int]:
+        """Where the touched part begins, its rows and their width; (size, 0, 0) without one."""
+        if self.touched is None:
+            return self.size, 0, 0
+        rows, width = self.shapes[self.touched]
+        return self.spans()[self.touched][0], rows, width
 
     def spans(self) -> dict[str, tuple[int, int]]:
         """Return where each part begins in the vector, and where it ends."""
@@ -208,4 +216,25 @@ def check_target_size(model: str, shape: tuple[int, ...], expected: int) -> None
         )
 
 
-__all__ = ["BatchLike", "Layout", "Measured", "Model", "Statistics", "check_target_size"]
+def check_known(what: str, name: object, known: Collection[object]) -> None:
+    """Refuse a name that is none of those that are known.
+
+    Raises
+    ------
+    InputError
+        With all of them.
+    """
+    if name not in known:
+        choices = ", ".join(map(str, known))
+        raise InputError(f"no {what} is called {name!r}; choose one of: {choices}")
+
+
+__all__ = [
+    "BatchLike",
+    "Layout",
+    "Measured",
+    "Model",
+    "Statistics",
+    "check_known",
+    "check_target_size",
+]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ooc.core.errors import InputError
+from ooc.kernels.share import Standard
 from ooc.models.contract import BatchLike, Layout, Model, Statistics
 from ooc.store.dataset import Dataset
 
@@ -65,6 +66,10 @@ class Standardisation:
 
     shift: np.ndarray = field(default_factory=lambda: np.empty(0))
     factor: np.ndarray = field(default_factory=lambda: np.ones(1))
+
+    def rounded(self, dtype: np.dtype) -> Standard:
+        """Return it as gathers take it, for parameters of this dtype."""
+        return Standard(self.shift, self.shift.astype(dtype), self.factor.astype(dtype))
 
 
 @dataclass(frozen=True)
@@ -187,14 +192,6 @@ def predictions_of(model: Model, parameters: np.ndarray, batch: BatchLike) -> di
         else of_batch(parameters, batch)
     )
     return found
-
-
-def types_of(dataset: Dataset, names: Sequence[str]) -> dict[str, tuple[np.dtype, int]]:
-    """Return type, and values a row, of some arrays."""
-    return {
-        name: (dataset.arrays[name].dtype, math.prod(dataset.arrays[name].shape[1:]))
-        for name in names
-    }
 
 
 def first_rate(model: Model, reach: float, features: np.ndarray) -> float:

@@ -1,15 +1,17 @@
-"""A model's kernel bound to the compiled window loop: its numbers, its scratch, its position."""
+"""A model's kernel bound to the compiled window loop: its numbers, its memory, its position."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numba
 import numpy as np
 
+from ooc.core.blas import one_thread
 from ooc.core.compiler import part
-from ooc.kernels import counters
-from ooc.kernels import work as places
+from ooc.kernels import work as record
 from ooc.kernels.counters import NEVER
 from ooc.kernels.rows import gather_integers_part, gather_part
 from ooc.kernels.share import accumulate_of
@@ -17,101 +19,24 @@ from ooc.kernels.shares import run_share, run_shares, run_shares_in_parallel
 from ooc.kernels.steps import fold, run_piece, run_pieces, run_pieces_in_parallel, take_steps
 from ooc.kernels.touched import merge_touched, step_touched
 from ooc.kernels.window_loop import run_window
-from ooc.kernels.work import WORK
-from ooc.models.contract import BatchLike, Layout, Model
-from ooc.models.declarations import (
-    Kernel,
-    dtype_of,
-    needs_of,
-    phases_of,
-    terms_of,
+from ooc.models.contract import Layout, Model
+from ooc.models.declarations import Kernel, kernel_of, phases_of, terms_of
+from ooc.models.scratch import (
+    MOST_THREADS,
+    PIECE,
+    TILES,
+    Column,
+    dataset_columns,
+    pieces_of,
+    scratch_of,
+    sizes_of,
+    width_of,
 )
-from ooc.optim.settings import SETTINGS, Piece
-from ooc.optim.step import real_of, update_of
+from ooc.models.train_state import TrainState, update_addresses
+from ooc.optim.step import real_of
+from ooc.store.dataset import Dataset
 
-# Parameters that are updated as one piece: with their moments they stay in a core's cache.
-PIECE = 4096
-MOST_THREADS = 8
-# Gradients of shares that are kept side by side until the step, in bytes, and at least so many.
-MOST_SLOT_BYTES = 8 * 2**20
-FEWEST_SLOTS = 4
-
-
-@dataclass(frozen=True)
-class Column:
-    """Where the rows of one array go in a share.
-
-    Attributes
-    ----------
-    name, dtype, values
-        The array, its type, and how many values a row has.
-    place, start
-        See `ooc.kernels.work.PLACE`.
-    """
-
-    name: str
-    dtype: np.dtype
-    values: int
-    place: int
-    start: int = 0
-
-
-def columns_of(
-    model: Model,
-    arrays: Mapping[str, tuple[np.dtype, int]],
-    roles: tuple[str, str | None, str | None],
-) -> tuple[Column, ...]:
-    """Return where the arrays of a model go, from their types and values a row, and the roles."""
-    features, target, weight = roles
-    needs, columns = needs_of(model), []
-    integers = needs.integers
-    if needs.features == "integers":
-        integers = (features, *integers)
-    else:
-        columns.append(Column(features, *arrays[features], places.FEATURES))
-    if model.needs_target and target is not None:
-        columns.append(Column(target, *arrays[target], places.TARGETS))
-    if weight is not None and weight in arrays:
-        columns.append(Column(weight, *arrays[weight], places.WEIGHTS))
-    for names, place in ((needs.further, places.FURTHER), (integers, places.INTEGERS)):
-        start = 0
-        for name in names:
-            columns.append(Column(name, *arrays[name], place, start))
-            start += arrays[name][1]
-    return tuple(columns)
-
-
-def width_of(columns: Sequence[Column], place: int) -> int:
-    """Return the values of a row that go to one place of a share."""
-    return sum(column.values for column in columns if column.place == place)
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """What M descents of one model are made of; a loop updates it in place.
-
-    Attributes
-    ----------
-    parameters
-        (M, P).
-    state
-        (M, slots, P) float64.
-    settings
-        (M, phases * settings) float64, see `ooc.optim.settings`.
-    penalised
-        (P,) bool, whether penalties are for an entry.
-    active
-        (M,) bool; a descent that is not active is left alone.
-    totals
-        (M, TOTALS + terms) float64, see `ooc.kernels.counters`.
-    """
-
-    parameters: np.ndarray
-    state: np.ndarray
-    settings: np.ndarray
-    penalised: np.ndarray
-    active: np.ndarray
-    totals: np.ndarray
+SPIN_COUNT = "3000"  # some tens of microseconds
 
 
 @dataclass(frozen=True)
@@ -134,108 +59,6 @@ class Rows:
     block_rows: int
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """How large the loop's scratch is: a function of batch and model, never of threads.
-
-    Attributes
-    ----------
-    share_rows, shares
-        Rows of the largest share, and most shares of a batch.
-    slots
-        Gradients of shares that are kept side by side.
-    threads
-        Most threads that have a share at once.
-    gradient
-        Values of one share's gradient.
-    capacity
-        Rows of the touched part that a share touches at most.
-    """
-
-    share_rows: int
-    shares: int
-    slots: int
-    threads: int
-    gradient: int
-    capacity: int
-
-
-def sizes_of(layout: Layout, kernel: Kernel, batch_size: int, models: int, itemsize: int) -> Sizes:
-    """Return the sizes for batches of up to this many rows."""
-    share_rows = kernel.share_rows(batch_size)
-    shares = max(-(-batch_size // share_rows), min(kernel.shares, -(-batch_size // 4)))
-    dense, capacity, width = layout.size, 0, 0
-    if layout.touched is not None:
-        dense = layout.spans()[layout.touched][0]
-        width = layout.shapes[layout.touched][1]
-        capacity = share_rows * kernel.touched_values
-    gradient = dense + capacity * width
-    slots = shares
-    if layout.touched is None:
-        room = MOST_SLOT_BYTES // (models * gradient * itemsize)
-        slots = min(shares, max(room, FEWEST_SLOTS))
-    return Sizes(share_rows, shares, slots, min(MOST_THREADS, slots), gradient, capacity)
-
-
-def loop_bytes(
-    model: Model,
-    layout: Layout,
-    kernel: Kernel,
-    columns: Sequence[Column],
-    batch_size: int,
-    models: int = 1,
-    dtype: Any = None,
-) -> int:
-    """Return the bytes of a loop's scratch for batches of up to this many rows.
-
-    `dtype` is that of the parameters, if it is not the model's own.
-    """
-    item = np.dtype(dtype or dtype_of(model)).itemsize
-    sizes = sizes_of(layout, kernel, batch_size, models, item)
-    integers = width_of(columns, places.INTEGERS)
-    values = sum(column.values for column in columns) - integers + kernel.own_values
-    threads = sizes.threads * (sizes.share_rows * (item * values + 8 * integers) + 16 * PIECE)
-    threads += 8 * sizes.share_rows
-    terms = len(terms_of(model))
-    slots = models * sizes.slots * (item * sizes.gradient + 8 * (terms + sizes.capacity + 3))
-    folded = models * 16 * layout.size if sizes.shares > sizes.slots else 0
-    touched = sizes.slots * sizes.capacity
-    merged = 8 * touched + (16 << (2 * touched).bit_length()) + 8 * sizes.slots * sizes.gradient
-    pieces = 64 * (layout.size // PIECE + 2 * len(layout.shapes) + 1)
-    return threads + slots + folded + (merged if sizes.capacity else 8 * layout.size) + pieces
-
-
-def pieces_of(
-    layout: Layout, phases: Sequence[str], decay: Mapping[str, float], piece: int = PIECE
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cut what is trained into pieces: their table, and the decay of each.
-
-    Neighbouring parts of the same phase and decay are cut as one.
-
-    Examples
-    --------
-    >>> layout = Layout({"coefficients": (1, 5000), "intercept": (1,)})
-    >>> pieces_of(layout, ["all"], {})[0].tolist()
-    [[0, 4096, 0], [4096, 5001, 0]]
-    """
-    runs: list[list[Any]] = []
-    for name, (start, stop) in layout.spans().items():
-        if name in layout.fixed or name == layout.touched:
-            continue
-        kind = (list(phases).index(layout.groups.get(name, phases[0])), decay.get(name, 0.0))
-        if runs and runs[-1][1] == start and runs[-1][2] == kind:
-            runs[-1][1] = stop
-        else:
-            runs.append([start, stop, kind])
-    cuts = [
-        (first, min(first + piece, stop), *kind)
-        for start, stop, kind in runs
-        for first in range(start, stop, piece)
-    ]
-    table = np.array([cut[:3] for cut in cuts], np.int64).reshape(-1, 3)
-    return table, np.array([cut[3] for cut in cuts], np.float64)
-
-
 def turns_of(steps: Sequence[int]) -> np.ndarray:
     """Return the table of turns of phases with these steps.
 
@@ -250,9 +73,9 @@ def turns_of(steps: Sequence[int]) -> np.ndarray:
     )
 
 
-def update_nothing(piece: Piece, settings: np.ndarray, rate: float, step: int) -> int:
-    """Leave the parameters as they are: what is wanted is the gradient."""
-    return 0
+def _number(name: str) -> Any:
+    """Return a property: a number of the loop's record."""
+    return property(lambda loop: int(loop.work[name][0]))
 
 
 class WindowLoop:
@@ -262,16 +85,16 @@ class WindowLoop:
     ----------
     model, layout, kernel, columns
         What is trained, and where its arrays go.
-    vectors
+    train_state
         What is updated in place.
-    updates
-        (M, phases) int64, addresses of the optimizers' updates.
     batch_size, largest_batch
         B of the batches that have not begun yet, and what it may be changed to at most.
     threads
         Threads that may work on shares.
     piece
         Parameters that are updated as one.
+    updates
+        (M, phases) int64, addresses of the updates, if they are not those of the methods.
 
     Attributes
     ----------
@@ -281,7 +104,15 @@ class WindowLoop:
         Whether shares are worked off on several threads; no bit depends on it.
     scratch
         The loop's memory, by name.
+    step, rows
+        Steps taken since the run began, and rows that this loop has used.
+    place
+        The first place of the window that is not used yet.
+    bad_row
+        The row of the dataset that cannot be used; -1 where no single one is to blame.
     """
+
+    step, rows, place, bad_row = map(_number, ("step", "used_rows", "place", "bad_row"))
 
     def __init__(
         self,
@@ -289,112 +120,85 @@ class WindowLoop:
         layout: Layout,
         kernel: Kernel,
         columns: Sequence[Column],
-        vectors: Vectors,
-        updates: np.ndarray,
+        train_state: TrainState,
         batch_size: int,
         largest_batch: int = 0,
         threads: int = 1,
         piece: int = PIECE,
+        updates: np.ndarray | None = None,
     ) -> None:
-        self.batch_size, self.parallel, self.kernel = batch_size, False, kernel
-        self._piece = piece
-        self.layout, self.columns, self._vectors = layout, columns, vectors
-        dtype, self._one = vectors.parameters.dtype, vectors.parameters.dtype.type(1)
-        largest, models = max(batch_size, largest_batch), len(vectors.active)
-        self.sizes = sizes_of(layout, kernel, largest, models, dtype.itemsize)
-        self.threads, phases = min(threads, self.sizes.threads), phases_of(model)
+        self.batch_size, self.parallel = batch_size, False
+        self.kernel, self.columns = kernel, columns
+        dtype, models, phases = train_state.parameters.dtype, len(train_state), phases_of(model)
+        self._one, standard = dtype.type(1), kernel.standard.rounded(dtype)
+        most = max(batch_size, largest_batch)
+        self.sizes = sizes = sizes_of(layout, kernel, most, models, dtype.itemsize)
+        self.threads = min(threads, sizes.threads)
         pieces, decay = pieces_of(layout, [phase.name for phase in phases], kernel.decay, piece)
-        turns, standard = turns_of([phase.steps for phase in phases]), kernel.standard
         self._gathers = [
             gather_integers_part(column.dtype)
-            if column.place == places.INTEGERS
+            if column.place == record.INTEGERS
             else gather_part(column.dtype, dtype)
             for column in columns
         ]
-        self._drivers = {False: drivers(dtype, False)}
-        self.scratch = self._make_scratch(dtype, models, len(terms_of(model)), len(pieces))
-        self._kept: dict[str, np.ndarray] = {
+        shapes = scratch_of(
+            model, layout, kernel, columns, sizes, models, dtype, self.threads, piece
+        )
+        # What a kernel leaves out of a gradient, such as parts of another phase, is zero.
+        self.scratch = {name: np.zeros(shape, kind) for name, (shape, kind) in shapes.items()}
+        self._held: dict[str, np.ndarray] = {
             **self.scratch,
-            "updates": updates,
+            "updates": update_addresses(model, train_state) if updates is None else updates,
             "reals": np.ascontiguousarray(kernel.reals, np.float64),
             "integers": np.ascontiguousarray(kernel.integers, np.int64),
-            "shift": standard.shift,
-            "low": standard.shift.astype(dtype),
-            "factor": standard.factor.astype(dtype),
-            "turns": turns,
+            **standard._asdict(),
+            "turns": turns_of([phase.steps for phase in phases]),
             "pieces": pieces,
             "decay": decay,
-            "parameters": vectors.parameters,
-            "state": vectors.state,
-            "settings": vectors.settings,
-            "penalised": vectors.penalised,
-            "active": vectors.active,
-            "totals": vectors.totals,
+            "penalised": layout.penalised(),
             "arrays": np.zeros((len(columns), 5), np.int64),
             "ones": np.ones(1, dtype),
         }
-        self.work = np.zeros(1, WORK)
-        for name, array in self._kept.items():
+        for name in ("parameters", "state", "settings", "active", "totals"):
+            self._held[name] = getattr(train_state, name)
+        self.work = np.zeros(1, record.WORK)
+        for name, array in self._held.items():
             assert array.flags.c_contiguous, f"{name} is contiguous"
             self.work[name] = array.ctypes.data
-        sizes, first = self.sizes, layout.spans().get(layout.touched or "", (0, 0))[0]
-        touched = (0, 0) if layout.touched is None else layout.shapes[layout.touched]
+        whole, (first, rows, width) = record.whole_of(real_of(dtype)), layout.touched_place
         self._set(
             array_count=len(columns), mean=1, seed=-1,
             accumulate=part(kernel.accumulate, accumulate_of(real_of(dtype))).address,
-            run_share=part(run_share, places.run_share_of(real_of(dtype))).address,
-            take_steps=part(take_steps, places.whole_of(real_of(dtype))).address,
-            run_piece=part(run_piece, places.run_piece_of(real_of(dtype))).address,
-            cycle=len(turns), phases=len(phases), piece_count=len(pieces),
+            run_share=part(run_share, record.run_share_of(real_of(dtype))).address,
+            take_steps=part(take_steps, whole).address,
+            run_piece=part(run_piece, record.run_piece_of(real_of(dtype))).address,
+            cycle=len(self._held["turns"]), phases=len(phases), piece_count=len(pieces),
             real_count=len(kernel.reals), integer_count=len(kernel.integers),
             shift_count=standard.shift.size, factor_count=standard.factor.size,
-            touched_first=first, touched_rows=touched[0], touched_width=touched[1],
-            models=models, size=layout.size, state_rows=vectors.state.shape[1],
+            touched_first=first, touched_rows=rows, touched_width=width,
+            models=models, size=layout.size, state_rows=train_state.state.shape[1],
             terms=len(terms_of(model)), threads=self.threads,
-            feature_width=width_of(columns, places.FEATURES),
-            target_width=width_of(columns, places.TARGETS),
-            further_width=width_of(columns, places.FURTHER),
-            weight_width=width_of(columns, places.WEIGHTS),
-            number_width=width_of(columns, places.INTEGERS),
             own_size=self.scratch["own"].shape[1], gradient_size=sizes.gradient,
             slots=sizes.slots, capacity=sizes.capacity, longest=piece,
             gradient_count=self.scratch["gradient"].size,
             place_count=self.scratch["places"].shape[1],
             item=dtype.itemsize, most_rows=sizes.share_rows,
+            **{f"{name}_width": width_of(columns, place) for name, place in TILES.items()},
         )  # fmt: skip
         if sizes.shares > sizes.slots:
-            self._set(fold=part(fold, places.whole_of(real_of(dtype))).address)
+            self._set(fold=part(fold, whole).address)
         if layout.touched is not None:
             self._set(
-                merge_touched=part(merge_touched, places.merge_touched_of(real_of(dtype))).address,
-                step_touched=part(step_touched, places.step_touched_of(real_of(dtype))).address,
+                merge_touched=part(merge_touched, whole).address,
+                step_touched=part(step_touched, whole).address,
             )
+        self._drivers = {False: drivers(dtype, False)}
 
     @property
     def goes_parallel(self) -> bool:
         """Whether shares may go to several threads: they are as large as they get, or eager."""
         is_large = self.sizes.share_rows == self.kernel.most_rows
         return self.threads > 1 and (is_large or self.kernel.eager)
-
-    @property
-    def step(self) -> int:
-        """Steps taken since the run began."""
-        return int(self.work["step"][0])
-
-    @property
-    def rows(self) -> int:
-        """Rows used by the steps of this loop."""
-        return int(self.work["used_rows"][0])
-
-    @property
-    def place(self) -> int:
-        """The first place of the window that is not used yet."""
-        return int(self.work["place"][0])
-
-    @property
-    def bad_row(self) -> int:
-        """The row of the dataset that cannot be used; -1 where no single one is to blame."""
-        return int(self.work["bad_row"][0])
 
     @property
     def waiting(self) -> np.ndarray:
@@ -425,8 +229,6 @@ class WindowLoop:
 
         Parameters
         ----------
-        rows
-            Of a window.
         flush
             Whether the epoch's last, shorter batch is to be taken.
         last_step
@@ -434,7 +236,7 @@ class WindowLoop:
         place
             Where in the order to begin; by default where it came to before.
         """
-        table = self._kept["arrays"]
+        table = self._held["arrays"]
         for line, column, gather in zip(table, self.columns, self._gathers, strict=True):
             array = rows.arrays[column.name]
             assert array.flags.c_contiguous, "a window's arrays are contiguous"
@@ -451,132 +253,47 @@ class WindowLoop:
             batch_size=self.batch_size, share_rows=self.kernel.share_rows(self.batch_size),
             last_step=last_step, run_shares=shares, run_pieces=pieces,
         )  # fmt: skip
-        if place is not None:
-            self._set(place=place)
-        return int(run_window(self.work, self._one))
+        self._set(place=self.place if place is None else place)
+        with one_thread() if self.kernel.uses_blas else nullcontext():
+            return int(run_window(self.work, self._one))
 
     def _set(self, **numbers: int) -> None:
         for name, number in numbers.items():
             self.work[name] = number
 
-    def _make_scratch(
-        self, dtype: np.dtype, models: int, terms: int, pieces: int
-    ) -> dict[str, np.ndarray]:
-        sizes, columns, size = self.sizes, self.columns, self.layout.size
-        threads, rows = max(1, self.threads), sizes.share_rows
-        folds, merged = sizes.shares > sizes.slots, sizes.slots * sizes.capacity
-        dense, width = size, 0
-        if self.layout.touched is not None:
-            dense = self.layout.spans()[self.layout.touched][0]
-            width = self.layout.shapes[self.layout.touched][1]
 
-        def tile(place: int, kind: Any = dtype) -> np.ndarray:
-            return np.empty((threads, rows, width_of(columns, place)), kind)
-
-        return {
-            "features": tile(places.FEATURES),
-            "targets": tile(places.TARGETS),
-            "further": tile(places.FURTHER),
-            "weights": tile(places.WEIGHTS),
-            "numbers": tile(places.INTEGERS, np.int64),
-            "own": np.empty((threads, rows * self.kernel.own_values), dtype),
-            # What a kernel leaves out, such as parts of another phase, is zero.
-            "gradients": np.zeros((models, sizes.slots, sizes.gradient), dtype),
-            "slot_terms": np.zeros((models, sizes.slots, terms)),
-            "touched": np.empty((models, sizes.slots, sizes.capacity), np.int64),
-            "reports": np.zeros((models, sizes.slots, 2), np.int64),
-            "statuses": np.zeros((models, sizes.slots), np.int64),
-            "sums": np.zeros((models, 2, size if folds else 0)),
-            "term_sums": np.zeros((models, terms)),
-            "gradient": np.zeros(dense + merged * width),
-            "halves": np.empty((threads, 2, self._piece)),
-            "notes": np.zeros((pieces, 4)),
-            "ids": np.zeros(rows, np.int64),
-            "merged": np.empty(merged, np.int64),
-            "places": np.empty((2, 1 << (2 * merged).bit_length() if merged else 0), np.int64),
-        }
+def make_loop(
+    model: Model,
+    dataset: Dataset,
+    train_state: TrainState,
+    batch_size: int,
+    largest_batch: int = 0,
+    piece: int = PIECE,
+    updates: np.ndarray | None = None,
+) -> WindowLoop:
+    """Bind a model's kernel, and a dataset's arrays, to the window loop."""
+    layout = model.layout(dataset.row_shape)
+    kernel = kernel_of(model, layout, train_state.parameters[0])
+    assert kernel is not None, f"{model.name} has a kernel"
+    columns = dataset_columns(model, dataset)
+    # A thread that has no share left is to sleep, not to spin for milliseconds: readers, and
+    # others on this machine, need its core. OpenMP reads it as it is loaded, at the first step.
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    threads = parallel_threads(len(os.sched_getaffinity(0)))
+    return WindowLoop(
+        model, layout, kernel, columns, train_state,
+        batch_size, largest_batch, threads, piece, updates,
+    )  # fmt: skip
 
 
 def drivers(dtype: Any, parallel: bool) -> tuple[int, int]:
     """Return the addresses of what works off shares, and pieces."""
-    real = real_of(dtype)
-    shares, pieces = places.whole_of(real), places.run_pieces_of(real)
-    if parallel:
-        return (
-            part(run_shares_in_parallel, shares, parallel=True).address,
-            part(run_pieces_in_parallel, pieces, parallel=True).address,
-        )
-    return part(run_shares, shares).address, part(run_pieces, pieces).address
+    whole, options = record.whole_of(real_of(dtype)), {"parallel": True} if parallel else {}
+    shares = run_shares_in_parallel if parallel else run_shares
+    pieces = run_pieces_in_parallel if parallel else run_pieces
+    return part(shares, whole, **options).address, part(pieces, whole, **options).address
 
 
 def parallel_threads(cores: int) -> int:
     """Return the threads that a loop may use on so many cores."""
     return min(cores, MOST_THREADS, numba.get_num_threads())
-
-
-def batch_gradient(
-    model: Model, kernel: Kernel, parameters: np.ndarray, batch: BatchLike, out_grad: np.ndarray
-) -> tuple[int, int, float]:
-    """Fill a batch's mean gradient by the model's own kernel: the loop, without a step.
-
-    Returns
-    -------
-    status, row, loss
-        `OK` and the loss summed over the rows, or the row of the dataset that cannot be used.
-    """
-    layout, count = model.layout(batch.features.shape[1:]), len(batch.rows)
-    dtype = dtype_of(model)
-    found = {
-        name: (values.dtype, int(np.prod(values.shape[1:], dtype=np.int64)))
-        for name, values in batch.arrays.items()
-    }
-    columns = columns_of(model, found, batch.roles)
-    phases = phases_of(model)
-    vectors = Vectors(
-        np.ascontiguousarray(parameters, dtype).reshape(1, -1),
-        np.zeros((1, 0, layout.size)),
-        np.zeros((1, len(phases) * SETTINGS)),
-        layout.penalised(),
-        np.ones(1, np.bool_),
-        np.zeros((1, counters.TOTALS + len(terms_of(model)))),
-    )
-    updates = np.full((1, len(phases)), nothing_address(dtype), np.int64)
-    loop = WindowLoop(model, layout, kernel, columns, vectors, updates, count)
-    loop.begin(batch.step, seed=batch.seed)
-    arrays = {column.name: np.ascontiguousarray(batch.arrays[column.name]) for column in columns}
-    rows = Rows(arrays, np.arange(count, dtype=np.int32), np.zeros(1, np.int64), count)
-    status = loop.run(rows, flush=True, place=0)
-    if status == counters.OK:
-        _spread(layout, loop, out_grad)
-    row = int(batch.rows[loop.bad_row]) if status != counters.OK and loop.bad_row >= 0 else -1
-    return status, row, float(vectors.totals[0, counters.LOSS_SUM])
-
-
-def nothing_address(dtype: Any) -> int:
-    """Return the address of the update that leaves parameters as they are."""
-    return int(part(update_nothing, update_of(real_of(dtype))).address)
-
-
-def _spread(layout: Layout, loop: WindowLoop, out: np.ndarray) -> None:
-    """Write the gradient to the whole vector, touched rows to their places."""
-    if layout.touched is None:
-        out[:] = loop.gradient
-        return
-    start, stop = layout.spans()[layout.touched]
-    width = layout.shapes[layout.touched][1]
-    out[:start], out[start:stop] = loop.gradient[:start], 0.0
-    table = out[start:stop].reshape(-1, width)
-    for row, values in touched_rows(loop, start, width):
-        table[row] = values
-
-
-def touched_rows(loop: WindowLoop, start: int, width: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the rows of the touched part that the last step's batch touched, with gradients."""
-    values = loop.gradient[start:].reshape(-1, width)
-    names, reports = loop.scratch["touched"][0], loop.scratch["reports"][0]
-    seen: dict[int, int] = {}
-    for slot in range(loop.sizes.slots):
-        for row in names[slot, : reports[slot, 1]].tolist():
-            seen.setdefault(row, len(seen))
-    for row, number in seen.items():
-        yield row, values[number]

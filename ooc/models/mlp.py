@@ -7,20 +7,12 @@ from typing import ClassVar
 import numpy as np
 
 from ooc.core.errors import InputError
-from ooc.kernels.losses import Loss
-from ooc.metrics.measured import Labels, Numbers, label_answers, number_answers
 from ooc.models.classification import Logistic, Softmax
-from ooc.models.compiled import (
-    as_reals,
-    checked_class_weights,
-    constant_of,
-    label_weights_of,
-    loss_of,
-)
-from ooc.models.contract import check_target_size
+from ooc.models.contract import check_known, check_target_size
 from ooc.models.network import DenseNetwork, check_width
 from ooc.models.own_loss import OwnLoss
 from ooc.models.regression import check_regression_loss
+from ooc.models.scored import checked_class_weights
 
 HEADS = ("regression", "binary", "multiclass")
 
@@ -61,8 +53,7 @@ class MLP(DenseNetwork):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.head not in HEADS:
-            raise InputError(f"no head is called {self.head!r}; choose one of: {', '.join(HEADS)}")
+        check_known("head", self.head, HEADS)
         check_width("count of outputs", self.outputs)
         if self.head == "binary" and self.outputs != 1:
             raise InputError(
@@ -94,31 +85,9 @@ class MLP(DenseNetwork):
         return "softmax" if self.head == "multiclass" else "logistic"
 
     @property
-    def chosen_loss(self) -> Loss:
-        """The head's loss."""
-        return loss_of(self.loss_name)
-
-    @property
-    def constant(self) -> float:
-        """The loss's own constant; 0 where it has none."""
-        return constant_of(self.loss_name, self.loss_constant)
-
-    @property
     def class_count(self) -> int:
         """Classes of a head that has labels."""
-        return 2 if self.head == "binary" else self.outputs
-
-    @property
-    def label_weights(self) -> tuple[float, ...]:
-        """What losses of each label are multiplied with in training; empty for ones."""
-        return label_weights_of(self)
-
-    @property
-    def targets(self) -> str:
-        """What targets it takes."""
-        if self.head == "multiclass":
-            return f"whole labels from 0 to {self.outputs - 1}"
-        return self.chosen_loss.targets
+        return {"regression": 0, "binary": 2}.get(self.head, self.outputs)
 
     @property
     def target_width(self) -> int:
@@ -133,20 +102,10 @@ class MLP(DenseNetwork):
         """Return the hidden units and the outputs."""
         return (*self.hidden, self.outputs)
 
-    def answers(self, scores: np.ndarray, inputs: np.ndarray) -> dict[str, np.ndarray]:
+    def answers(self, scores: np.ndarray) -> dict[str, np.ndarray]:
         """Return the predicted numbers, or the likeliest label and probabilities."""
         if self.head == "binary":
             return Logistic().answers(scores)
         if self.head == "multiclass":
             return Softmax(classes=self.outputs).answers(scores)
-        scores = np.exp(scores) if self.loss == "poisson" else scores
-        return {"prediction": scores[:, 0] if self.outputs == 1 else scores}
-
-    def compare(
-        self, scores: np.ndarray, target: np.ndarray | None, weights: np.ndarray
-    ) -> Labels | Numbers:
-        """Return numbers for the regression head, labels for the others."""
-        if self.head == "regression":
-            answers = np.exp(scores) if self.loss == "poisson" else scores
-            return number_answers(answers, target, weights)
-        return label_answers(scores, as_reals(target), weights)
+        return super().answers(scores)

@@ -5,7 +5,6 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -13,20 +12,11 @@ from ooc.core.blas import one_thread
 from ooc.core.errors import InputError
 from ooc.kernels import network as kernels
 from ooc.kernels.activations import ACTIVATIONS, IDENTITY
-from ooc.kernels.losses import Loss
 from ooc.kernels.share import Numbers
-from ooc.metrics.measured import Labels, Measured
-from ooc.metrics.measured import Numbers as NumberAnswers
-from ooc.models.compiled import (
-    CompiledModel,
-    as_reals,
-    measured_loss,
-    numbers_of,
-    settled,
-)
-from ooc.models.contract import BatchLike, Layout, Statistics
-from ooc.models.declarations import Kernel, Prepared, dtype_of
-from ooc.models.standardise import DEVIATION, inputs_of, standard_parts, standardisation
+from ooc.models.contract import Layout, check_known
+from ooc.models.declarations import Kernel, dtype_of
+from ooc.models.scored import ScoredModel
+from ooc.models.standardise import standardisation
 
 INITIALISATIONS = ("auto", "he", "glorot")
 # Fewer rows than this, or fewer multiplications than SHARE_WORK, make a share that two threads are
@@ -38,7 +28,7 @@ LARGEST_SHARE = 1024
 
 
 @dataclass(frozen=True)
-class DenseNetwork(CompiledModel):
+class DenseNetwork(ScoredModel):
     """Layers f(X W^T + b) one after the other, the last one without an activation.
 
     Attributes
@@ -54,10 +44,8 @@ class DenseNetwork(CompiledModel):
         Half of it times the sum of squared weights, biases left out, is added to the loss.
     initialisation
         "he", "glorot", or "auto": what the activation asks for. The last layer takes "glorot".
-    scale
-        Factor that multiplies every feature; 1/255 brings bytes to 0..1. Never chosen silently.
-    standardise
-        Whether features get mean 0 and deviation 1, see `ooc.models.linear.LinearFamily`.
+    scale, standardise
+        See `ooc.models.scored.ScoredModel`.
     """
 
     hidden: Sequence[int] = (64, 64)
@@ -68,54 +56,20 @@ class DenseNetwork(CompiledModel):
     scale: float = 1.0
     standardise: bool | str = "auto"
 
-    decided: ClassVar[tuple[str, ...]] = ("standardise",)
-
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
         for units in self.hidden:
             check_width("hidden width", units)
-        if self.activation not in ACTIVATIONS:
-            raise InputError(
-                f"no activation is called {self.activation!r}; choose one of: "
-                f"{', '.join(ACTIVATIONS)}"
-            )
-        if self.initialisation not in INITIALISATIONS:
-            raise InputError(
-                f"no initialisation is called {self.initialisation!r}; choose one of: "
-                f"{', '.join(INITIALISATIONS)}"
-            )
+        check_known("activation", self.activation, ACTIVATIONS)
+        check_known("initialisation", self.initialisation, INITIALISATIONS)
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout must be at least 0 and below 1, not {self.dropout}")
         if not 0 <= self.weight_decay < math.inf:
             raise InputError(f"weight decay must be at least 0, not {self.weight_decay}")
 
-    @property
-    @abstractmethod
-    def chosen_loss(self) -> Loss:
-        """The loss of the last layer's outputs."""
-
-    @property
-    def constant(self) -> float:
-        """The loss's own constant; 0 where it has none."""
-        return 0.0
-
-    @property
-    def label_weights(self) -> tuple[float, ...]:
-        """What losses of each label are multiplied with in training; empty for ones."""
-        return ()
-
-    @property
-    @abstractmethod
-    def target_width(self) -> int:
-        """T, target values of a row; 0 where the features are the targets."""
-
     @abstractmethod
     def units(self, features: int) -> tuple[int, ...]:
         """Return the units of every layer for rows of this many features."""
-
-    @abstractmethod
-    def answers(self, scores: np.ndarray, inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Turn the last layer's outputs into named predictions."""
 
     def layout(self, row_shape: tuple[int, ...]) -> Layout:
         """Return weights (units, inputs) and biases (units,) of each layer, in their order."""
@@ -125,20 +79,16 @@ class DenseNetwork(CompiledModel):
             shapes[f"layer{number}.weights"] = (units, fan)
             shapes[f"layer{number}.biases"] = (units,)
             fan = units
-        biases = frozenset(name for name, shape in shapes.items() if len(shape) == 1)
-        fixed = standard_parts(features) if self.standardise is True else {}
-        return Layout(shapes | fixed, biases | frozenset(fixed), frozenset(fixed))
+        biases = {name for name, shape in shapes.items() if len(shape) == 1}
+        return self.layout_with(shapes, features, biases)
 
     def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
         """Return random weights and zero biases, float32.
 
         He: normal, of variance 2/inputs. Glorot: uniform, of variance 2/(inputs + units).
         """
-        parameters = np.zeros(layout.size, dtype_of(self))
-        views = layout.views(parameters)
-        if DEVIATION in views:
-            views[DEVIATION][:] = 1.0
-        weights = [view for view in views.values() if view.ndim == 2]
+        parameters = super().init(layout, generator)
+        weights = [view for view in layout.views(parameters).values() if view.ndim == 2]
         chosen = self.initialisation
         if chosen == "auto":
             chosen = ACTIVATIONS[self.activation].initialisation
@@ -150,10 +100,6 @@ class DenseNetwork(CompiledModel):
                 bound = math.sqrt(6 / (fan + units))
                 view[...] = generator.uniform(-bound, bound, view.shape)
         return parameters
-
-    def prepare(self, statistics: Statistics) -> Prepared:
-        """Settle what is left to the data."""
-        return settled(self, statistics)
 
     def kernel(self, layout: Layout, parameters: np.ndarray) -> Kernel:
         """Return the network's part of the window loop."""
@@ -177,27 +123,10 @@ class DenseNetwork(CompiledModel):
             eager=True,
         )
 
-    @abstractmethod
-    def check_target(self, shape: tuple[int, ...]) -> None:
-        """Refuse targets that do not fit."""
-
-    def measure(self, parameters: np.ndarray, batch: BatchLike) -> Measured:
-        """Return the sums of weighted loss, without penalty and dropout, and of right labels.
-
-        The batch's answers come with them.
-        """
-        inputs, scores = self.scores(parameters, batch.features)
-        answers = self.compare(scores, batch.target, as_reals(batch.weight))
-        targets = inputs
-        if self.needs_target:
-            targets = as_reals(batch.target).reshape(len(scores), self.target_width)
-        return measured_loss(self, self.chosen_loss, self.constant, scores, targets, batch, answers)
-
-    def scores(self, parameters: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return rows as they come to the network (rows, F), and its outputs (rows, K)."""
-        layout, dtype = self.layout(features.shape[1:]), dtype_of(self)
+    def scores(self, parameters: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """Return the network's outputs, (rows, K)."""
+        dtype, inputs = dtype_of(self), self.inputs(parameters, features)
         parameters = np.ascontiguousarray(parameters, dtype)
-        inputs = inputs_of(features, standardisation(layout, parameters, self.scale), dtype)
         widths = (inputs.shape[1], *self.units(inputs.shape[1]))
         numbers, rows, units = self._numbers(widths, dtype), len(inputs), widths[-1]
         scores = np.empty((rows, units), dtype)
@@ -210,24 +139,13 @@ class DenseNetwork(CompiledModel):
                 stop = len(part) * size
                 last = outputs[stop - len(part) * units : stop]
                 scores[first : first + SHARE_ROWS] = last.reshape(len(part), units)
-        return inputs, scores
-
-    def predict(self, parameters: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
-        """Return named predictions, one entry a row."""
-        inputs, scores = self.scores(parameters, features)
-        return self.answers(scores, inputs)
-
-    def compare(
-        self, scores: np.ndarray, target: np.ndarray | None, weights: np.ndarray
-    ) -> Labels | NumberAnswers | None:
-        """Return true beside predicted labels or numbers; None where there are no targets."""
-        return None
+        return scores
 
     def _numbers(self, widths: tuple[int, ...], dtype: np.dtype) -> Numbers:
         layers = len(widths) - 1
         activations = [ACTIVATIONS[self.activation].code(dtype)] * (layers - 1) + [IDENTITY]
         dropout = [float(self.dropout)] * (layers - 1) + [0.0]
-        loss = numbers_of(self.chosen_loss, dtype)
+        loss = self.loss_integers(dtype)
         integers = [*loss, not self.needs_target, layers, *widths, *activations]
         reals = [self.constant, *dropout, *self.label_weights]
         return Numbers(np.array(reals), np.array(integers, np.int64))

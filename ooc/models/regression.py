@@ -3,12 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from ooc.core.errors import InputError
 from ooc.kernels.losses import LABELS, LOSSES, loss_constant
-from ooc.metrics.measured import Numbers, number_answers
-from ooc.models.compiled import constant_of
 from ooc.models.linear import LinearFamily
 from ooc.models.own_loss import OwnLoss
 
@@ -46,22 +42,6 @@ class Linear(LinearFamily):
     def loss_name(self) -> str | OwnLoss:
         """The loss that was chosen."""
         return self.loss
-
-    @property
-    def constant(self) -> float:
-        """The loss's own constant; 0 where it has none."""
-        return constant_of(self.loss, self.loss_constant)
-
-    def answers(self, scores: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the scores as predictions; rates for "poisson"."""
-        return {"prediction": np.exp(scores[:, 0]) if self.loss == "poisson" else scores[:, 0]}
-
-    def compare(
-        self, scores: np.ndarray, target: np.ndarray | None, weights: np.ndarray
-    ) -> Numbers:
-        """Return targets, in float64, beside their predictions."""
-        predictions = self.answers(scores)["prediction"]
-        return number_answers(predictions.reshape(-1, 1), target, weights)
 
 
 def check_regression_loss(name: str, loss: str | OwnLoss, constant: float | None) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from ooc.kernels.rows import gather_rows
-from ooc.kernels.share import Standard
 from ooc.models.contract import Layout, Statistics
 from ooc.models.declarations import Standardisation
 
@@ -58,6 +57,5 @@ def standardisation(layout: Layout, parameters: np.ndarray, scale: float) -> Sta
 def inputs_of(features: np.ndarray, standard: Standardisation, dtype: np.dtype) -> np.ndarray:
     """Return rows as they come to a model, (rows, F)."""
     out = np.empty((len(features), features[:1].size), dtype)
-    moved = Standard(standard.shift, standard.shift.astype(dtype), standard.factor.astype(dtype))
-    gather_rows(features, np.arange(len(features), dtype=np.int32), out, moved)
+    gather_rows(features, np.arange(len(features), dtype=np.int32), out, standard.rounded(dtype))
     return out

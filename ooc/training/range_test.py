@@ -1,6 +1,6 @@
 """Finds a learning rate that the user did not give: a short range test on the first window.
 
-Descents of a few hundred steps are tried at rates a factor of four apart, each from the same
+TrainState of a few hundred steps are tried at rates a factor of four apart, each from the same
 parameters, and judged on rows of the same window that they did not see (the range test of Smith
 2017, with held-out rows for a judge).
 """
@@ -13,10 +13,10 @@ import numpy as np
 
 from ooc.core.errors import DataError, DivergedError, InputError
 from ooc.engines.engine import make_engine
-from ooc.engines.train_state import start
 from ooc.kernels.counters import LOSS_SUM
 from ooc.models.contract import Model
 from ooc.models.declarations import first_rate
+from ooc.models.train_state import start
 from ooc.optim import Optimizer, sgd
 from ooc.optim.schedules import UNCHANGED
 from ooc.optim.settings import RATE
@@ -154,10 +154,10 @@ def _descent(
     Without an optimizer steps have no length: so nothing is compiled but what training needs.
     """
     chosen = sgd(1.0) if optimizer is None else replace(optimizer, schedule=UNCHANGED)
-    descents = start([chosen], parameters, model)
+    train_state = start([chosen], parameters, model)
     if optimizer is None:
-        descents.settings[0, RATE] = 0.0
-    engine = make_engine(model, loader, descents)
+        train_state.settings[0, RATE] = 0.0
+    engine = make_engine(model, loader, train_state)
     engine.batch_size = batch
     engine.advance(replace(window))
-    return descents.solution(), float(descents.totals[0, LOSS_SUM]) / max(engine.rows, 1)
+    return train_state.solution(), float(train_state.totals[0, LOSS_SUM]) / max(engine.rows, 1)

@@ -17,7 +17,7 @@ from ooc.training.watchers.watcher import Watcher
 
 def make_run(session: Session, number: int, watchers: Sequence[Watcher]) -> Run:
     """Return the run that a descent would leave if it ended here."""
-    parameters = session.descents.solution(number)
+    parameters = session.train_state.solution(number)
     results: dict[str, Any] = {}
     for watcher in _followers(watchers, number):
         solution = watcher.solution()
@@ -49,7 +49,7 @@ def save_run(
     DivergedError
         If its parameters are not finite.
     """
-    one = session.descents.alone(number)
+    one = session.train_state.alone(number)
     active = bool(one.active[0])
     arrays = {
         "parameters": run.parameters,

@@ -14,9 +14,9 @@ import scipy
 from ooc.core.errors import InputError
 from ooc.core.random_keys import Purpose, generator
 from ooc.engines.engine import Engine
-from ooc.engines.train_state import Descents, start
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import dtype_of, own_steps, phases_of
+from ooc.models.train_state import TrainState, start
 from ooc.optim import Method
 from ooc.store.fingerprint import differences
 from ooc.stream.loader import Loader
@@ -63,9 +63,9 @@ class Session:
     found: Found | None = None
 
     @property
-    def descents(self) -> Descents:
+    def train_state(self) -> TrainState:
         """Parameters and states."""
-        return self.engine.descents
+        return self.engine.train_state
 
 
 def first_parameters(
@@ -108,12 +108,12 @@ def with_rates(
     return tuple(known), found
 
 
-def load_descents(method: Method, arrays: Mapping[str, np.ndarray], model: Model) -> Descents:
+def load_train_state(method: Method, arrays: Mapping[str, np.ndarray], model: Model) -> TrainState:
     """Return a descent as it was saved."""
-    descents = start((method,), arrays["iterate"], model)
-    descents.state[0] = arrays["optimizer_state"]
-    descents.totals[0] = arrays["totals"]
-    return descents
+    train_state = start((method,), arrays["iterate"], model)
+    train_state.state[0] = arrays["optimizer_state"]
+    train_state.totals[0] = arrays["totals"]
+    return train_state
 
 
 def versions() -> dict[str, str]:

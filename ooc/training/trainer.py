@@ -12,10 +12,10 @@ from ooc.core.errors import InputError
 from ooc.core.hashing import hashing_kernels
 from ooc.engines.engine import engine_bytes, make_engine
 from ooc.engines.kernels import engine_kernels
-from ooc.engines.train_state import start
 from ooc.metrics import Report, silent
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import arrays_of, dtype_of, prepare, prepared_like
+from ooc.models.train_state import start
 from ooc.optim import Method, Optimizer, as_method, method_from_config
 from ooc.runs import checkpoint
 from ooc.runs.run import Run, load
@@ -32,7 +32,7 @@ from ooc.training.session import (
     Session,
     check_same,
     first_parameters,
-    load_descents,
+    load_train_state,
     versions,
     with_rates,
 )
@@ -245,8 +245,8 @@ class Trainer:
             loader.load_state_dict(saved["position"])
             if saved["finished"]:
                 return load(run_dir, model)
-            descents = load_descents(method_from_config(saved["optimizer"]), arrays, model)
-            engine = make_engine(model, loader, descents, self._is_full)
+            train_state = load_train_state(method_from_config(saved["optimizer"]), arrays, model)
+            engine = make_engine(model, loader, train_state, self._is_full)
             layout, own = model.layout(dataset.row_shape), self.to_config()
             session = Session(
                 model, layout, loader, engine, saved["epochs"], [""], [own], [[]], [run_dir], marks

@@ -15,7 +15,7 @@ from contract.cases import CASES, Case
 from contract.twins import TWINS, twin_of
 from ooc.core.errors import InputError
 from ooc.models.declarations import arrays_of, phase_at, phases_of, terms_of
-from ooc.models.loop import loop_bytes
+from ooc.models.scratch import loop_bytes
 from ooc.runs import checkpoint
 from ooc.store.dataset import Dataset
 from ooc.training.session import first_parameters
@@ -125,8 +125,7 @@ def test_bits_do_not_depend_on_threads(
 ) -> None:
     found = []
     for parallel, threads in ((False, 1), (True, 2)):
-        for engines in ("window_engine", "full_sums"):
-            monkeypatch.setattr(f"ooc.engines.{engines}.parallel_threads", lambda _, n=threads: n)
+        monkeypatch.setattr("ooc.models.loop.parallel_threads", lambda _, n=threads: n)
         monkeypatch.setattr("ooc.engines.parallel_choice.ParallelChoice.parallel", parallel)
         run = trainer_of(case).fit(rows, case.epochs)
         found.append((run.parameters.tobytes(), run.results["loss"]))

@@ -17,7 +17,6 @@ from ooc.core.errors import DataError, DivergedError, InputError
 from ooc.core.random_keys import Purpose, generator
 from ooc.engines.batch_engine import BatchEngine
 from ooc.engines.engine import make_engine
-from ooc.engines.train_state import start
 from ooc.engines.window_engine import WindowEngine
 from ooc.kernels.counters import (
     HALVED,
@@ -30,6 +29,7 @@ from ooc.kernels.counters import (
 )
 from ooc.kernels.window_loop import run_window
 from ooc.models import MLP, Autoencoder, Linear, LinearSVM, Logistic, Model, Softmax
+from ooc.models.train_state import start
 from ooc.optim import Optimizer, adam, adamw, averaged, momentum, nesterov, sgd
 from ooc.optim.schedules import cosine
 from ooc.store.dataset import Dataset
@@ -73,14 +73,14 @@ def trained(
     trainer = Trainer(model, optimizer, batch_size, memory=MEMORY)
     loader, layout = trainer.loader(dataset), trainer.layout(dataset)
     assert loader.plan.order.windows > 2
-    descents = start((optimizer,), model.init(layout, generator(0, Purpose.PARAMETERS)), model)
-    engine = engine_of(model, loader, descents)
+    train_state = start((optimizer,), model.init(layout, generator(0, Purpose.PARAMETERS)), model)
+    engine = engine_of(model, loader, train_state)
     if parallel is not None:
         engine.choice = Fixed(parallel)
     for window in loader.windows(2):
         while not engine.advance(window):
             pass
-    return descents.parameters[0], descents.totals[0], engine.step, engine.rows
+    return train_state.parameters[0], train_state.totals[0], engine.step, engine.rows
 
 
 class Fixed:
@@ -184,8 +184,10 @@ def test_both_engines_read_any_dtype(
 def test_a_model_with_a_kernel_gets_the_compiled_engine(weighted: Dataset, name: str) -> None:
     trainer = Trainer(MODELS[name], sgd(0.1), 64, memory=MEMORY)
     parameters = np.zeros(trainer.layout(weighted).size, np.float32)
-    descents = start((trainer.optimizer,), parameters, MODELS[name])
-    assert isinstance(make_engine(MODELS[name], trainer.loader(weighted), descents), WindowEngine)
+    train_state = start((trainer.optimizer,), parameters, MODELS[name])
+    assert isinstance(
+        make_engine(MODELS[name], trainer.loader(weighted), train_state), WindowEngine
+    )
 
 
 @pytest.mark.parametrize("name", ["linear", "logistic", "softmax", "network"])
@@ -198,11 +200,11 @@ def test_shares_on_several_threads_give_the_bits_of_one(
     found = []
     for parallel, threads, slots in ((False, 1, 8), (True, 1, 8), (True, 2, 8), (True, 2, 2)):
         monkeypatch.setattr(
-            "ooc.engines.window_engine.parallel_threads", lambda cores, threads=threads: threads
+            "ooc.models.loop.parallel_threads", lambda cores, threads=threads: threads
         )
         if slots == 2:
-            monkeypatch.setattr("ooc.models.loop.MOST_SLOT_BYTES", 0)
-            monkeypatch.setattr("ooc.models.loop.FEWEST_SLOTS", 2)
+            monkeypatch.setattr("ooc.models.scratch.MOST_SLOT_BYTES", 0)
+            monkeypatch.setattr("ooc.models.scratch.FEWEST_SLOTS", 2)
         found.append(
             trained(WindowEngine, MODELS[name], adam(0.01), batch_size, weighted, parallel)
         )
@@ -232,7 +234,7 @@ def test_bits_do_not_depend_on_threads(weighted: Dataset) -> None:
 
 
 def test_blas_has_one_thread_while_a_network_trains_and_its_own_before_and_after(
-    weighted: Dataset,
+    weighted: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two threads are asked for here, so that there is something to take and to give back."""
 
@@ -241,15 +243,14 @@ def test_blas_has_one_thread_while_a_network_trains_and_its_own_before_and_after
 
     trainer = Trainer(NETWORK, sgd(0.1), 64, memory=MEMORY)
     loader, layout = trainer.loader(weighted), trainer.layout(weighted)
-    descents = start((trainer.optimizer,), np.zeros(layout.size, np.float32), NETWORK)
-    engine, during = WindowEngine(NETWORK, loader, descents), []
-    run = engine._loop.run
+    train_state = start((trainer.optimizer,), np.zeros(layout.size, np.float32), NETWORK)
+    engine, during = WindowEngine(NETWORK, loader, train_state), []
 
-    def noted(*arguments: object, **options: object) -> int:
+    def noted(work: np.ndarray, one: np.floating) -> int:
         during.append(threads())
-        return run(*arguments, **options)  # type: ignore[arg-type]
+        return run_window(work, one)
 
-    engine._loop.run = noted  # type: ignore[method-assign]
+    monkeypatch.setattr("ooc.models.loop.run_window", noted)
     with threadpool_limits(2, "blas"):
         before = threads()
         assert set(before) == {2}
@@ -424,8 +425,8 @@ def test_the_noise_of_a_batch_is_that_of_its_even_and_odd_shares(
     loader, layout = trainer.loader(weighted), trainer.layout(weighted)
     first = model.init(layout, generator(0, Purpose.PARAMETERS))
     first = first + np.random.default_rng(3).normal(0, 0.3, first.size).astype(first.dtype)
-    descents = start((optimizer,), first, model)
-    engine = WindowEngine(model, loader, descents)
+    train_state = start((optimizer,), first, model)
+    engine = WindowEngine(model, loader, train_state)
     steps = min(20, ROWS // batch_size)
     for window in loader.windows(1):
         engine.advance(window, steps)
@@ -446,6 +447,8 @@ def test_the_noise_of_a_batch_is_that_of_its_even_and_odd_shares(
         signal = halves[0] @ halves[1]
         noise = ((halves[0] - halves[1]) ** 2).sum() / (1 / counts[0] + 1 / counts[1])
         sums += (1, signal, signal**2, noise, noise**2, signal * noise)
-    found = descents.totals[0][[HALVED, SIGNAL, SIGNAL_SQUARES, NOISE, NOISE_SQUARES, SIGNAL_NOISE]]
+    found = train_state.totals[0][
+        [HALVED, SIGNAL, SIGNAL_SQUARES, NOISE, NOISE_SQUARES, SIGNAL_NOISE]
+    ]
     np.testing.assert_allclose(found, sums, rtol=2e-3, atol=1e-9)
     assert sums[0] == (0 if len(shares) == 1 else steps)

@@ -259,7 +259,7 @@ def test_targets_are_labels_counts_or_numbers(name: str) -> None:
     valid = [target_is_valid(loss.rule, target) for target in (0.0, 1.0, 2.5, -1.0)]
     words = {"labels 0 and 1": [True, True, False, False], "finite numbers": [True] * 4}
     assert valid == words.get(loss.targets, [True, True, True, False])
-    assert loss.labels == (loss.targets == "labels 0 and 1")
+    assert (loss.rule == LABELS) == (loss.targets == "labels 0 and 1")
 
 
 def test_logistic_neither_overflows_nor_loses_small_values() -> None:

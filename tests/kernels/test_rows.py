@@ -13,7 +13,7 @@ from ooc.kernels.rows import (
     half_to_float,
     tile_rows,
 )
-from ooc.kernels.share import Standard, call_gather, call_gather_integers
+from ooc.kernels.share import Standard, Taken, call_gather, call_gather_integers
 
 WHOLE = ["bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))]
 FLOATS = ["float16", "float32", "float64"]
@@ -96,22 +96,16 @@ def test_what_lies_far_from_zero_keeps_its_meaning(
 def into(
     address: int, source: int, values: int, order: np.ndarray, moved: Standard, tile: np.ndarray
 ) -> None:
-    call_gather(
-        address,
-        (source, np.int64(values), order, np.int64(10), np.int64(20), moved, tile, np.int64(3),
-         np.int64(2)),
-    )  # fmt: skip
+    taken = Taken(order, np.int64(10), np.int64(20), np.int64(values), np.int64(3), np.int64(2))
+    call_gather(address, (source, taken, moved, tile))
 
 
 @lean_kernel
 def integers_into(
     address: int, source: int, values: int, order: np.ndarray, tile: np.ndarray
 ) -> None:
-    call_gather_integers(
-        address,
-        (source, np.int64(values), order, np.int64(10), np.int64(20), tile, np.int64(3),
-         np.int64(2)),
-    )  # fmt: skip
+    taken = Taken(order, np.int64(10), np.int64(20), np.int64(values), np.int64(3), np.int64(2))
+    call_gather_integers(address, (source, taken, tile))
 
 
 @pytest.mark.parametrize("shifted", [False, True])

@@ -9,12 +9,12 @@ from loops import Stream, descend, loop_of, recut, stream_of
 from recorder import Recorder, records_of
 
 from ooc.core.random_keys import Purpose, key, prefix
-from ooc.engines.train_state import start
 from ooc.kernels.counters import OK
 from ooc.models import MLP
 from ooc.models.contract import Model
 from ooc.models.declarations import Phase
 from ooc.models.loop import Rows
+from ooc.models.train_state import start
 from ooc.optim import adam, sgd
 
 ROWS = 1003
@@ -54,8 +54,8 @@ def test_no_bit_depends_on_how_many_shares_have_a_slot(
         whole, loop = descend(model, stream(), optimizers, first, batch, most_rows=8)
         assert loop.sizes.slots == loop.sizes.shares == -(-batch // 8)
         with monkeypatch.context() as patched:
-            patched.setattr("ooc.models.loop.MOST_SLOT_BYTES", 1)
-            patched.setattr("ooc.models.loop.FEWEST_SLOTS", slots)
+            patched.setattr("ooc.models.scratch.MOST_SLOT_BYTES", 1)
+            patched.setattr("ooc.models.scratch.FEWEST_SLOTS", slots)
             folded, loop = descend(
                 model, stream(), optimizers, first, batch, parallel=parallel, most_rows=8
             )
@@ -87,13 +87,13 @@ def test_a_model_is_handed_every_row_once_in_shares_of_its_batches(
     }
     whole = recut(stream_of(arrays, seed=4), sorted(places))
     model = Recorder(ROWS)
-    descents = start([sgd(1.0)], np.zeros(model.layout((2,)).size), model)
-    loop = loop_of(model, arrays, descents, batch, most_rows=most_rows)
+    train_state = start([sgd(1.0)], np.zeros(model.layout((2,)).size), model)
+    loop = loop_of(model, arrays, train_state, batch, most_rows=most_rows)
     loop.begin(run_key=int(prefix(9, Purpose.BATCH)))
     for number in range(len(whole.windows)):
         last = number == len(whole.windows) - 1
         assert loop.run(whole.rows(number), last, place=0) == OK
-    seen = records_of(descents.parameters[0])
+    seen = records_of(train_state.parameters[0])
     assert len(seen) == ROWS
     for place, row in enumerate(whole.visited):
         step, inside = divmod(place, batch)
@@ -114,12 +114,12 @@ def test_one_seed_may_be_given_for_every_step() -> None:
     arrays |= {"ids": np.zeros(20, np.int64), "more": np.zeros((20, 2), np.int64)}
     arrays["X"][:, 0] = np.arange(20)
     model = Recorder(20)
-    descents = start([sgd(1.0)], np.zeros(model.layout((2,)).size), model)
-    loop = loop_of(model, arrays, descents, 5)
+    train_state = start([sgd(1.0)], np.zeros(model.layout((2,)).size), model)
+    loop = loop_of(model, arrays, train_state, 5)
     loop.begin(step=100, seed=77)
     rows = Rows(arrays, np.arange(20, dtype=np.int32), np.zeros(1, np.int64), 20)
     assert loop.run(rows, True, place=0) == OK
-    seen = records_of(descents.parameters[0])
+    seen = records_of(train_state.parameters[0])
     assert {found["seed"] for found in seen.values()} == {77}
     assert [seen[row]["step"] for row in (0, 5, 19)] == [100, 101, 103]
 

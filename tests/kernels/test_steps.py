@@ -7,9 +7,9 @@ import pytest
 from linear_twin import model_of, problem, twin
 from loops import descend, loop_of, recut, stream_of
 
-from ooc.engines.train_state import start
 from ooc.kernels import counters
 from ooc.models import MLP
+from ooc.models.train_state import start
 from ooc.optim import OPTIMIZERS, adam, sgd
 
 ROWS = 1003
@@ -28,10 +28,10 @@ def test_even_and_odd_shares_tell_signal_and_noise(
 ) -> None:
     """Against gradients of the halves that NumPy computes."""
     stream, first = given_problem()
-    monkeypatch.setattr("ooc.models.loop.MOST_SLOT_BYTES", 1)
-    monkeypatch.setattr("ooc.models.loop.FEWEST_SLOTS", slots)
+    monkeypatch.setattr("ooc.models.scratch.MOST_SLOT_BYTES", 1)
+    monkeypatch.setattr("ooc.models.scratch.FEWEST_SLOTS", slots)
     model = model_of("logistic")
-    descents, loop = descend(model, stream, [sgd(1e-12)], first, batch, most_rows=most_rows)
+    train_state, loop = descend(model, stream, [sgd(1e-12)], first, batch, most_rows=most_rows)
     x, y, weights = (stream.arrays[role].astype(np.float64) for role in ("X", "y", "w"))
     share = loop.kernel.share_rows(batch)
     assert share == min(most_rows, math.ceil(batch / 2 / 4) * 4)
@@ -48,7 +48,7 @@ def test_even_and_odd_shares_tell_signal_and_noise(
         signal = one @ other
         noise = np.sum((one - other) ** 2) / (1 / np.sum(~is_odd) + 1 / np.sum(is_odd))
         sums += [1, signal, signal**2, noise, noise**2]
-    totals, wanted = descents.totals[0], dict(zip("nsSxX", sums, strict=True))
+    totals, wanted = train_state.totals[0], dict(zip("nsSxX", sums, strict=True))
     assert totals[counters.HALVED] == wanted["n"]
     assert totals[counters.SIGNAL] == pytest.approx(wanted["s"], rel=1e-3, abs=1e-5)
     assert totals[counters.SIGNAL_SQUARES] == pytest.approx(wanted["S"], rel=1e-3)
@@ -58,8 +58,8 @@ def test_even_and_odd_shares_tell_signal_and_noise(
 
 def test_a_batch_of_one_share_tells_nothing() -> None:
     stream, first = given_problem()
-    descents, _ = descend(model_of("logistic"), stream, [sgd(0.1)], first, 4)
-    assert not descents.totals[0, counters.HALVED : counters.GRADIENT_NORM].any()
+    train_state, _ = descend(model_of("logistic"), stream, [sgd(0.1)], first, 4)
+    assert not train_state.totals[0, counters.HALVED : counters.GRADIENT_NORM].any()
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -89,8 +89,8 @@ def test_clipping_is_of_the_gradient_of_the_whole_vector(limit: float) -> None:
         gradient[:6] += 0.3 * expected[:6]
         expected = expected - 0.5 * gradient
     optimizer = sgd(0.5, l2=0.3, clip_norm=limit)
-    descents, _ = descend(model, whole, [optimizer], first, 100, piece=3)
-    np.testing.assert_allclose(descents.parameters[0], expected, rtol=1e-4, atol=1e-5)
+    train_state, _ = descend(model, whole, [optimizer], first, 100, piece=3)
+    np.testing.assert_allclose(train_state.parameters[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_model_s_own_decay_is_of_its_loss_and_of_the_parts_it_names() -> None:
@@ -105,9 +105,9 @@ def test_a_model_s_own_decay_is_of_its_loss_and_of_the_parts_it_names() -> None:
         loss += part + len(rows) * 0.5 * decay * np.sum(expected[:6] ** 2)
         gradient[:6] += decay * expected[:6]
         expected = expected - rate * gradient
-    descents, _ = descend(model, stream, [sgd(rate)], first, 100, decay={"coefficients": decay})
-    np.testing.assert_allclose(descents.parameters[0], expected, rtol=1e-4, atol=1e-5)
-    assert descents.totals[0, counters.LOSS_SUM] == pytest.approx(loss, rel=1e-5)
+    train_state, _ = descend(model, stream, [sgd(rate)], first, 100, decay={"coefficients": decay})
+    np.testing.assert_allclose(train_state.parameters[0], expected, rtol=1e-4, atol=1e-5)
+    assert train_state.totals[0, counters.LOSS_SUM] == pytest.approx(loss, rel=1e-5)
 
 
 def test_a_sum_may_be_asked_for_in_place_of_a_mean() -> None:
@@ -115,8 +115,8 @@ def test_a_sum_may_be_asked_for_in_place_of_a_mean() -> None:
     model, one = model_of("logistic"), recut(stream, ())
     x, y, weights = (stream.arrays[role].astype(np.float64) for role in ("X", "y", "w"))
     for mean in (True, False):
-        descents = start([sgd(1e-30)], first, model)
-        loop = loop_of(model, stream.arrays, descents, ROWS)
+        train_state = start([sgd(1e-30)], first, model)
+        loop = loop_of(model, stream.arrays, train_state, ROWS)
         loop.begin(mean=mean)
         assert loop.run(one.rows(0), True, place=0) == counters.OK
         gradient = twin("logistic", x, y, weights, first, True, 1)[1] * (1 if mean else ROWS)
@@ -128,8 +128,8 @@ def test_parts_that_are_fixed_never_move() -> None:
     model = model_of("logistic", standardise=True)
     layout = model.layout((6,))  # type: ignore[attr-defined]
     first = np.random.default_rng(2).random(layout.size).astype(np.float32) + 0.5
-    descents, _ = descend(model, stream, [adam(0.1, l1=0.1, l2=0.1)], first)
-    before, after = layout.views(first), layout.views(descents.parameters[0])
+    train_state, _ = descend(model, stream, [adam(0.1, l1=0.1, l2=0.1)], first)
+    before, after = layout.views(first), layout.views(train_state.parameters[0])
     for name in layout.shapes:
         assert np.array_equal(before[name], after[name]) == (name in layout.fixed)
 
@@ -140,8 +140,8 @@ def test_a_gradient_that_is_not_finite_stops_the_step() -> None:
     arrays = {name: array.copy() for name, array in stream.arrays.items()}
     arrays["X"][:, 2], arrays["w"][:] = 3e38, 10.0
     model, first = model_of("hinge"), np.zeros(7, np.float32)
-    descents = start([sgd(0.1)], first, model)
-    loop = loop_of(model, arrays, descents, 64)
+    train_state = start([sgd(0.1)], first, model)
+    loop = loop_of(model, arrays, train_state, 64)
     loop.begin()
     rows = recut(type(stream)(arrays, stream.windows), ()).rows(0)
     assert loop.run(rows, True, place=0) == counters.NOT_FINITE

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from linear_twin import CONSTANTS, TWINS, model_of, problem, twin
 from loops import Stream, descend, loop_of, recut, stream_of
 
-from ooc.engines.train_state import start
 from ooc.kernels.counters import BAD_TARGET, BAD_WEIGHT, LOSS_SUM, NOT_FINITE, OK
 from ooc.models import MLP, Logistic
 from ooc.models.contract import Model
+from ooc.models.train_state import start
 from ooc.optim import Optimizer, adam, momentum, sgd
 
 ROWS = 1003
@@ -47,17 +47,17 @@ def test_an_epoch_of_steps_is_that_of_a_loop_in_numpy(name: str, optimizer: Opti
         loss, gradient = twin(name, x[rows], y[rows], weights[rows], expected, True, outputs)
         summed += loss
         optimizer.update(expected, gradient, memory, step)
-    descents, loop = descend(model, stream, [optimizer], first)
+    train_state, loop = descend(model, stream, [optimizer], first)
     assert (loop.step, loop.rows) == (16, ROWS)
-    assert descents.totals[0, LOSS_SUM] == pytest.approx(summed, rel=1e-3)
-    np.testing.assert_allclose(descents.parameters[0], expected, rtol=5e-3, atol=5e-4)
+    assert train_state.totals[0, LOSS_SUM] == pytest.approx(summed, rel=1e-3)
+    np.testing.assert_allclose(train_state.parameters[0], expected, rtol=5e-3, atol=5e-4)
     assert name == "softmax" or CONSTANTS.get(name, 0.0) == model.constant  # type: ignore[attr-defined]
 
 
 def test_without_a_flush_the_rest_of_an_epoch_waits_for_the_next() -> None:
     """43 rows are left after 15 batches: they are the beginning of the next epoch's first."""
     model, stream, first, _ = given_problem("logistic")
-    descents, loop = descend(model, stream, [sgd(0.1)], first, flush=False)
+    train_state, loop = descend(model, stream, [sgd(0.1)], first, flush=False)
     assert (loop.step, loop.rows) == (15, 960)
     stopped, _ = descend(model, stream, [sgd(0.1)], first, stops=[15])
     twice = Stream(stream.arrays, stream.windows * 2)
@@ -65,8 +65,8 @@ def test_without_a_flush_the_rest_of_an_epoch_waits_for_the_next() -> None:
     for number in range(len(stream.windows)):
         assert loop.run(stream.rows(number), number == len(stream.windows) - 1, place=0) == OK
     assert loop.step == 32
-    assert np.array_equal(descents.parameters, whole.parameters)
-    assert not np.array_equal(descents.parameters, stopped.parameters)
+    assert np.array_equal(train_state.parameters, whole.parameters)
+    assert not np.array_equal(train_state.parameters, stopped.parameters)
 
 
 @settings(max_examples=40)
@@ -142,8 +142,8 @@ def test_one_that_diverges_is_left_behind() -> None:
 def test_where_all_diverge_the_loop_says_so() -> None:
     model, stream, first, _ = given_problem("squared")
     for optimizers in ([sgd(1e6)], [sgd(1e6), sgd(1e7)]):
-        descents = start(optimizers, first, model)
-        loop = loop_of(model, stream.arrays, descents, 64)
+        train_state = start(optimizers, first, model)
+        loop = loop_of(model, stream.arrays, train_state, 64)
         loop.begin()
         found = OK
         for number in range(len(stream.windows)):
@@ -183,8 +183,8 @@ def test_a_row_that_cannot_be_used_is_named_and_its_batch_changes_nothing(
     arrays = {key: array.copy() for key, array in stream.arrays.items()}
     arrays[name][row] = value
     spoiled = Stream(arrays, stream.windows)
-    descents = start(optimizers, first, model)
-    loop = loop_of(model, arrays, descents, 64, 2 if parallel else 1, most_rows=24, least_rows=4)
+    train_state = start(optimizers, first, model)
+    loop = loop_of(model, arrays, train_state, 64, 2 if parallel else 1, most_rows=24, least_rows=4)
     loop.parallel = parallel
     loop.begin(run_key=5)
     for number in range(4):
@@ -197,8 +197,8 @@ def test_a_row_that_cannot_be_used_is_named_and_its_batch_changes_nothing(
     other.begin(run_key=5)
     for number in range(4):
         other.run(stream.rows(number), False, stop, place=0)
-    assert np.array_equal(descents.parameters, before.parameters)
-    assert np.array_equal(descents.state, before.state)
+    assert np.array_equal(train_state.parameters, before.parameters)
+    assert np.array_equal(train_state.state, before.state)
 
 
 def test_the_first_of_several_bad_rows_is_named() -> None:
@@ -207,8 +207,8 @@ def test_the_first_of_several_bad_rows_is_named() -> None:
     visited = stream.visited
     arrays["y"][visited[[61, 12, 33]]] = 7.0
     for parallel in (False, True):
-        descents = start([sgd(0.1)], first, model)
-        loop = loop_of(model, arrays, descents, 64, 2 if parallel else 1, most_rows=8)
+        train_state = start([sgd(0.1)], first, model)
+        loop = loop_of(model, arrays, train_state, 64, 2 if parallel else 1, most_rows=8)
         loop.parallel = parallel
         loop.begin()
         assert loop.run(Stream(arrays, stream.windows).rows(0), False, place=0) == BAD_TARGET
@@ -219,8 +219,8 @@ def test_a_batch_size_may_change_between_steps() -> None:
     """As if two runs had been put one after the other."""
     model, stream, first, _ = given_problem("logistic")
     one, visited = recut(stream, ()), stream.visited
-    descents = start([adam(0.1)], first, model)
-    loop = loop_of(model, stream.arrays, descents, 200)
+    train_state = start([adam(0.1)], first, model)
+    loop = loop_of(model, stream.arrays, train_state, 200)
     loop.batch_size = 50
     loop.begin()
     rows = one.rows(0)
@@ -234,5 +234,5 @@ def test_a_batch_size_may_change_between_steps() -> None:
         batch = visited[begin:end]
         _, gradient = twin("logistic", x[batch], y[batch], weights[batch], expected, True, 1)
         adam(0.1).update(expected, gradient, memory, step)
-    np.testing.assert_allclose(descents.parameters[0], expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(train_state.parameters[0], expected, rtol=1e-3, atol=1e-4)
     assert (loop.step, loop.rows) == (8, ROWS)

@@ -26,9 +26,9 @@ from ooc.models.declarations import (
     prepared_like,
     scratch_bytes_of,
     terms_of,
-    types_of,
 )
 from ooc.models.loop import turns_of
+from ooc.models.scratch import dataset_columns
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,9 @@ def test_exactly_what_a_model_needs_travels(tmp_path: Path) -> None:
     assert arrays_of(wants(), dataset) == ("X", "weight")
     asked = wants(True, Needs(further=("pose",), integers=("ids",)))
     assert arrays_of(asked, dataset) == ("X", "y", "weight", "pose", "ids")
-    assert types_of(dataset, ("X", "ids")) == {"X": (np.float16, 6), "ids": (np.int32, 1)}
+    columns = {column.name: column for column in dataset_columns(asked, dataset)}
+    kinds = [(columns[name].dtype, columns[name].values) for name in ("X", "ids")]
+    assert kinds == [(np.float16, 6), (np.int32, 1)]
     for needs, says in (
         (Needs(further=("optics",)), "no array 'optics', which silent needs; it has: X"),
         (Needs(integers=("pose",)), "array pose of .* has type float64, but silent needs integers"),

@@ -13,11 +13,11 @@ from loops import loop_of
 from recorder import Recorder
 
 from ooc.core.errors import DataError
-from ooc.engines.train_state import start
 from ooc.kernels import work as places
 from ooc.models import MLP, Layout, Logistic
 from ooc.models.declarations import kernel_of
-from ooc.models.loop import columns_of, loop_bytes, pieces_of, width_of
+from ooc.models.scratch import columns_of, loop_bytes, pieces_of, width_of
+from ooc.models.train_state import start
 from ooc.optim import sgd
 from ooc.stream.loader import Batch
 
@@ -92,7 +92,7 @@ def test_pieces_are_all_that_is_trained_each_once(
 
 def test_arrays_go_where_the_model_wants_them() -> None:
     model: Any = Recorder(20)
-    found = {name: (array.dtype, array[0].size) for name, array in arrays_of(model).items()}
+    found = arrays_of(model)
     columns = columns_of(model, found, ("X", "y", "w"))
     starts = {column.name: (column.place, column.start) for column in columns}
     assert starts == {

@@ -11,7 +11,6 @@ from datasets import write_dataset
 import ooc
 from ooc.core.errors import DataError, InputError
 from ooc.engines.batch_engine import BatchEngine
-from ooc.engines.train_state import start
 from ooc.engines.window_engine import WindowEngine
 from ooc.kernels.counters import NEVER
 from ooc.models import MODELS, Layout, Logistic, Model, Softmax, from_config
@@ -24,6 +23,7 @@ from ooc.models.declarations import (
     scratch_bytes_of,
     terms_of,
 )
+from ooc.models.train_state import start
 from ooc.optim import adam, sgd
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Batch, Loader
@@ -167,14 +167,14 @@ def test_the_general_path_takes_the_steps_of_the_compiled_loop(
     first = point_of(model, layout, rng)
     for make_engine in (WindowEngine, BatchEngine):
         loader = Loader(dataset, 64, memory="512MiB", window=5, seed=3)
-        descents = start([adam(0.1, l2=0.01, clip_norm=1.0)], first, model)
-        engine = make_engine(model, loader, descents)
+        train_state = start([adam(0.1, l2=0.01, clip_norm=1.0)], first, model)
+        engine = make_engine(model, loader, train_state)
         for window in loader.windows(1):
             while not engine.advance(window, 7 if engine.step < 7 else NEVER):
                 if engine.step == 7:
-                    full = descents.parameters.copy(), engine.gradient.copy()
+                    full = train_state.parameters.copy(), engine.gradient.copy()
         assert (engine.step, engine.rows) == (8, 503)
-        ends.append((full, descents))
+        ends.append((full, train_state))
     ((parameters, gradient), one), ((others, other), two) = ends
     assert np.array_equal(parameters, others)
     np.testing.assert_allclose(gradient, other, rtol=1e-14)

@@ -8,7 +8,7 @@ import numpy as np
 
 import ooc
 from ooc.engines.engine import make_engine
-from ooc.engines.train_state import start
+from ooc.models.train_state import start
 from ooc.optim import sgd
 from ooc.runs import checkpoint
 from ooc.store.dataset import Dataset
@@ -43,8 +43,8 @@ def test_each_descent_is_saved_with_the_watchers_that_follow_it(
 ) -> None:
     trainer = ooc.Trainer(ooc.models.Logistic(), sgd(0.1), 10)
     loader, layout = trainer.loader(dataset), trainer.layout(dataset)
-    descents = start((sgd(0.1), sgd(0.2)), np.zeros(layout.size, np.float32))
-    engine = make_engine(trainer.model, loader, descents)
+    train_state = start((sgd(0.1), sgd(0.2)), np.zeros(layout.size, np.float32))
+    engine = make_engine(trainer.model, loader, train_state)
     folders, settings = [tmp_path / "a", tmp_path / "b"], [{}, {}]
     session = Session(
         trainer.model, layout, loader, engine, 1, "ab", settings, ([], []), folders, {}

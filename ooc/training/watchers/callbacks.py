@@ -8,8 +8,8 @@ import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.engines.engine import Engine
-from ooc.engines.train_state import Descents
 from ooc.kernels.counters import LOSS_SUM, NEVER
+from ooc.models.train_state import TrainState
 from ooc.optim.settings import rate_at
 from ooc.training.watchers.watcher import Moment, Watcher, next_multiple
 
@@ -126,16 +126,16 @@ class CallbackWatcher(Watcher):
             self._called[kind] = int(rows), float(loss)
 
     def _situation(self, kind: str, moment: Moment) -> Situation:
-        descents: Descents = self._engine.descents
+        train_state: TrainState = self._engine.train_state
         rows = self._rows_before + self._engine.rows
-        loss = float(descents.totals[0, LOSS_SUM])
+        loss = float(train_state.totals[0, LOSS_SUM])
         rows_then, loss_then = self._called.get(kind, (0, 0.0))
         self._called[kind] = (rows, loss)
         return Situation(
             moment.step,
             moment.epoch,
-            descents.parameters[0],
-            descents.solution(),
+            train_state.parameters[0],
+            train_state.solution(),
             (loss - loss_then) / (rows - rows_then) if rows > rows_then else float("nan"),
-            rate_at(descents.settings[0], max(moment.step - 1, 0)),
+            rate_at(train_state.settings[0], max(moment.step - 1, 0)),
         )

@@ -23,7 +23,7 @@ class Halving:
         At each rung one of so many is kept, rounded up. Rungs lie at 1/factor of all steps, at
         1/factor^2 and so on, so that the last one is left for most of the run.
     least
-        Descents that are kept to the end.
+        TrainState that are kept to the end.
 
     Examples
     --------
@@ -62,8 +62,8 @@ class HalvingWatcher(Watcher):
         # For each descent that was dropped the step at which it was.
         self._dropped: dict[int, int] = {}
         self._halving, self._engine, self._validators = halving, engine, validators
-        self._rungs = halving.rungs(len(engine.descents), steps)
-        self._before = np.zeros(len(engine.descents))
+        self._rungs = halving.rungs(len(engine.train_state), steps)
+        self._before = np.zeros(len(engine.train_state))
 
     def next_step(self, step: int) -> int:
         """Return the next rung."""
@@ -72,12 +72,12 @@ class HalvingWatcher(Watcher):
     def after(self, moment: Moment) -> bool:
         """Drop the worst if this is a rung."""
         if moment.advanced and moment.step in self._rungs:
-            descents = self._engine.descents
-            active = np.flatnonzero(descents.active)
+            train_state = self._engine.train_state
+            active = np.flatnonzero(train_state.active)
             kept = max(self._halving.least, -(-len(active) // self._halving.factor))
             losses = self._losses()
             for number in active[np.argsort(losses[active], kind="stable")][kept:].tolist():
-                descents.active[number] = False
+                train_state.active[number] = False
                 self._dropped[number] = moment.step
         return False
 
@@ -87,7 +87,7 @@ class HalvingWatcher(Watcher):
         return {} if step is None else {"dropped": f"among the worst after step {step}"}
 
     def _losses(self) -> np.ndarray:
-        sums = self._engine.descents.totals[:, LOSS_SUM].copy()
+        sums = self._engine.train_state.totals[:, LOSS_SUM].copy()
         since, self._before = sums - self._before, sums
         if self._validators and all(each.losses for each in self._validators):
             return np.array([each.losses[-1] for each in self._validators])

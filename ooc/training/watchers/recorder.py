@@ -8,10 +8,10 @@ import numpy as np
 
 from ooc.core.errors import DivergedError
 from ooc.core.process import age_seconds, peak_bytes, resident_bytes
-from ooc.engines.train_state import Descents
 from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, LOSS_SUM, TOTALS
 from ooc.metrics import Progress, Report
 from ooc.models.declarations import phase_at, phases_of, terms_of
+from ooc.models.train_state import TrainState
 from ooc.optim.settings import SETTINGS, rate_at
 from ooc.runs.run_directory import append_history
 from ooc.stream.reader import Window
@@ -170,8 +170,8 @@ class Recorder(Watcher):
         }
 
     @property
-    def _descents(self) -> Descents:
-        return self._engine.descents
+    def _descents(self) -> TrainState:
+        return self._engine.train_state
 
     def _now(self) -> np.ndarray:
         """Return rows, summed loss, and sums of its terms, (2 + terms,)."""

@@ -76,5 +76,5 @@ class EndWatcher(Watcher):
 
     def results(self, number: int) -> dict[str, Any]:
         """Return what a method on the full gradient came to; nothing for any other."""
-        descents = self._engine.descents
-        return {} if descents.methods[0].full is None else full_gradient_results(descents)
+        train_state = self._engine.train_state
+        return {} if train_state.methods[0].full is None else full_gradient_results(train_state)

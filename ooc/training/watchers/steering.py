@@ -185,7 +185,7 @@ class SteeringWatcher(Watcher):
 
     def __init__(self, steering: Steering, engine: Engine, first: int) -> None:
         self._steering, self._engine, self._first = steering, engine, first
-        totals = engine.descents.totals[0]
+        totals = engine.train_state.totals[0]
         self._decided, self._totals = engine.step, totals.copy()
         self._apply(*steering.decide(first, engine.step, first, np.zeros_like(totals)))
 
@@ -197,7 +197,7 @@ class SteeringWatcher(Watcher):
     def after(self, moment: Moment) -> bool:
         """Decide, if this is the step to do so."""
         if moment.advanced and moment.step == self.next_step(self._decided):
-            totals = self._engine.descents.totals[0]
+            totals = self._engine.train_state.totals[0]
             since = totals - self._totals
             size = self._engine.batch_size
             self._apply(*self._steering.decide(self._first, moment.step, size, since))
@@ -210,7 +210,7 @@ class SteeringWatcher(Watcher):
             "decided": self._decided,
             "totals": self._totals,
             "batch_size": self._engine.batch_size,
-            "heat": float(self._engine.descents.settings[0, HEAT]),
+            "heat": float(self._engine.train_state.settings[0, HEAT]),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -220,7 +220,7 @@ class SteeringWatcher(Watcher):
 
     def _apply(self, batch_size: int, heat: float) -> None:
         self._engine.batch_size = batch_size
-        self._engine.descents.settings[:, HEAT::SETTINGS] = heat
+        self._engine.train_state.settings[:, HEAT::SETTINGS] = heat
 
 
 def _pairs(name: str, given: Sequence[Any], least: float) -> tuple[tuple[int, Any], ...]:

@@ -90,7 +90,7 @@ class Validator(Watcher):
         self._stopped = False
         # Where the best evaluation was, all that was measured then, and the parameters.
         self._step, self._metrics = 0, dict[str, Any]()
-        self._parameters = np.zeros_like(session.descents.parameters[self.number])
+        self._parameters = np.zeros_like(session.train_state.parameters[self.number])
 
     def next_step(self, step: int) -> int:
         """Return the next step with an evaluation."""
@@ -100,7 +100,7 @@ class Validator(Watcher):
         """Evaluate if it is due; tell whether patience is at its end."""
         every = self._validation.every
         due = moment.is_multiple(every) if every else moment.epoch_ends
-        if due and self._session.descents.active[self.number]:
+        if due and self._session.train_state.active[self.number]:
             self._evaluate(moment)
         return self._stopped
 
@@ -136,7 +136,7 @@ class Validator(Watcher):
         return self._parameters if self.losses else None
 
     def _evaluate(self, moment: Moment) -> None:
-        solution, loader = self._session.descents.solution(self.number), self._loader
+        solution, loader = self._session.train_state.solution(self.number), self._loader
         loader.epoch = loader.row = 0
         found = evaluate_batches(self._session.model, solution, loader)
         is_best = not self.losses or found["loss"] < min(self.losses)
@@ -153,5 +153,5 @@ class Validator(Watcher):
 
     def _lower_rate(self) -> None:
         """Lower the rate of a schedule that waits for a plateau."""
-        one = self._session.descents.alone(self.number)
+        one = self._session.train_state.alone(self.number)
         one.settings[0, FACTOR::SETTINGS] = plateau_factor(one.methods[0].schedule, self.losses)

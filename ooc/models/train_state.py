@@ -1,35 +1,37 @@
-"""What descends: parameters, optimizer state and settings of every model on the same batches."""
+"""Parameters, optimizer state and settings: all that training changes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ooc.core.compiler import part
 from ooc.kernels.counters import TOTALS
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import dtype_of, phases_of, terms_of
-from ooc.models.loop import Vectors
 from ooc.optim import Method, Optimizer, as_method
+from ooc.optim.settings import SETTINGS, Piece
+from ooc.optim.step import real_of, update_of
 
 
 @dataclass(frozen=True)
-class Descents:
-    """M descents of one model, which differ in their methods; usually there is but one.
+class TrainState:
+    """What M descents of one model are made of; they differ in their methods, and M is mostly 1.
 
     Attributes
     ----------
     methods
         M of them; of several, all take steps on mini-batches.
     parameters
-        (M, P) float32; an engine updates them in place.
+        (M, P); an engine updates them, and all arrays here, in place.
     state
         (M, slots, P) float64, with the slots of the method that has most.
     settings
-        (M, settings) float64, what compiled updates read.
+        (M, phases * settings) float64, what compiled updates read, see `ooc.optim.settings`.
     active
         (M,) bool; a descent that is not active is left alone.
     totals
-        (M, TOTALS) float64, loss and noise so far, see `ooc.kernels.counters`.
+        (M, TOTALS + terms) float64, loss and noise so far, see `ooc.kernels.counters`.
 
     Examples
     --------
@@ -46,37 +48,21 @@ class Descents:
     totals: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.methods)
+        return len(self.active)
 
     @property
     def optimizers(self) -> tuple[Optimizer, ...]:
         """Those that take steps on mini-batches."""
         return tuple(each.optimizer for each in self.methods if each.optimizer is not None)
 
-    def vectors(self, layout: Layout) -> Vectors:
-        """Return what the window loop updates in place."""
-        return Vectors(
-            self.parameters,
-            self.state,
-            self.settings,
-            layout.penalised(),
-            self.active,
-            self.totals,
-        )
-
-    def alone(self, number: int) -> "Descents":
-        """Return one of them, as views of the same memory."""
+    def alone(self, number: int) -> "TrainState":
+        """Return that of one descent, as views of the same memory."""
         only = slice(number, number + 1)
         method, size = self.methods[number], self.parameters.shape[1]
         slots = len(self.state[number]) if len(self) == 1 else method.state_rows(size)
-        return Descents(
-            self.methods[only],
-            self.parameters[only],
-            self.state[only, :slots],
-            self.settings[only],
-            self.active[only],
-            self.totals[only],
-        )
+        arrays = (self.settings[only], self.active[only], self.totals[only])
+        state = self.state[only, :slots]
+        return TrainState(self.methods[only], self.parameters[only], state, *arrays)
 
     def solution(self, number: int = 0) -> np.ndarray:
         """Return what a run keeps of a descent: its parameters, or their average."""
@@ -86,7 +72,7 @@ class Descents:
 
 def start(
     methods: Sequence[Method | Optimizer], parameters: np.ndarray, model: Model | None = None
-) -> Descents:
+) -> TrainState:
     """Begin every descent of a model at the same parameters, (P,).
 
     A model whose parts take turns has settings for each phase, one after the other.
@@ -94,13 +80,44 @@ def start(
     count = len(methods)
     slots = max(state_rows(method, parameters.size, model) for method in methods)
     terms = 1 if model is None else len(terms_of(model))
-    return Descents(
+    return TrainState(
         tuple(as_method(method) for method in methods),
         np.tile(parameters, (count, 1)),
         np.zeros((count, slots, parameters.size)),
         np.stack([_settings_of(method, model) for method in methods]),
         np.ones(count, np.bool_),
         np.zeros((count, TOTALS + terms)),
+    )
+
+
+def at_rest(model: Model, parameters: np.ndarray) -> TrainState:
+    """Return that of a model whose parameters, (P,), stay: what is wanted is their gradient."""
+    return TrainState(
+        (),
+        np.ascontiguousarray(parameters).reshape(1, -1),
+        np.zeros((1, 0, parameters.size)),
+        np.zeros((1, len(phases_of(model)) * SETTINGS)),
+        np.ones(1, np.bool_),
+        np.zeros((1, TOTALS + len(terms_of(model)))),
+    )
+
+
+def update_nothing(piece: Piece, settings: np.ndarray, rate: float, step: int) -> int:
+    """Leave the parameters as they are."""
+    return 0
+
+
+def update_addresses(model: Model, train_state: TrainState) -> np.ndarray:
+    """Return the addresses of the updates, (M, phases) int64; 0 where a method has no steps."""
+    dtype, phases = train_state.parameters.dtype, phases_of(model)
+    if not train_state.methods:
+        nothing = part(update_nothing, update_of(real_of(dtype))).address
+        return np.full((1, len(phases)), nothing, np.int64)
+    chosen = [
+        [phase.optimizer or method.optimizer for phase in phases] for method in train_state.methods
+    ]
+    return np.array(
+        [[0 if one is None else one.address(dtype) for one in row] for row in chosen], np.int64
     )
 
 
@@ -111,34 +128,13 @@ def state_rows(method: Method | Optimizer, parameters: int, model: Model | None 
     return max([method.state_rows(parameters), *own])
 
 
-def update_addresses(model: Model, descents: Descents) -> np.ndarray:
-    """Return the addresses of the updates, (M, phases) int64; 0 where a method has no steps."""
-    dtype = descents.parameters.dtype
-    table = [
-        [
-            0 if (chosen := phase.optimizer or method.optimizer) is None else chosen.address(dtype)
-            for phase in phases_of(model)
-        ]
-        for method in descents.methods
-    ]
-    return np.array(table, np.int64)
-
-
-def descent_bytes(model: Model, layout: Layout, methods: Sequence[Method | Optimizer]) -> int:
-    """Return the bytes of parameters and states."""
-    item, rows = (
-        dtype_of(model).itemsize,
-        [state_rows(each, layout.size, model) for each in methods],
-    )
-    return len(methods) * layout.size * (item + 8 * max(rows))
+def train_state_bytes(model: Model, layout: Layout, methods: Sequence[Method | Optimizer]) -> int:
+    """Return the bytes of parameters and optimizer states."""
+    slots = max(state_rows(method, layout.size, model) for method in methods)
+    return len(methods) * layout.size * (dtype_of(model).itemsize + 8 * slots)
 
 
 def _settings_of(method: Method | Optimizer, model: Model | None) -> np.ndarray:
     if model is None:
         return method.settings()
-    return np.concatenate(
-        [
-            method.settings() if phase.optimizer is None else phase.optimizer.settings()
-            for phase in phases_of(model)
-        ]
-    )
+    return np.concatenate([(phase.optimizer or method).settings() for phase in phases_of(model)])

@@ -1,0 +1,209 @@
+"""What models share that give a row scores, and have a loss of scores and target."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ooc.core.compiler import exact_kernel
+from ooc.core.errors import InputError
+from ooc.kernels.counters import OK
+from ooc.kernels.losses import LOSSES, Loss, loss_constant
+from ooc.kernels.share import PointLoss, call_loss
+from ooc.metrics.measured import Labels, Measured, Numbers, label_answers, measured, number_answers
+from ooc.models.compiled import BALANCED, CompiledModel, as_reals
+from ooc.models.contract import BatchLike, Layout, Statistics, check_target_size
+from ooc.models.declarations import Prepared, dtype_of
+from ooc.models.own_loss import OwnLoss
+from ooc.models.standardise import (
+    AUTO,
+    DEVIATION,
+    inputs_of,
+    is_needed,
+    measured_parts,
+    standard_parts,
+    standardisation,
+)
+
+
+class ScoredModel(CompiledModel):
+    """Scores (rows, K) of rows whose features may be scaled and standardised.
+
+    Fields that a model may have beside `scale` and `standardise` are `loss_constant`,
+    `class_weights` and `intercept`.
+
+    Attributes
+    ----------
+    scale
+        Factor that multiplies every feature; 1/255 brings bytes to 0..1. Never chosen silently.
+    standardise
+        Whether each feature's mean is subtracted and the result divided by its standard
+        deviation. Both lie in the parameter vector; training finds them in one pass. "auto": if
+        the first window says that features differ in scale; until then they are taken as they are.
+    """
+
+    scale: float
+    standardise: bool | str
+    decided: ClassVar[tuple[str, ...]] = ("standardise",)
+
+    @property
+    def loss_name(self) -> str | OwnLoss:
+        """An entry of `ooc.kernels.losses.LOSSES`, or a loss of the user's own."""
+        return self.name
+
+    @property
+    def chosen_loss(self) -> Loss:
+        """The loss itself."""
+        name = self.loss_name
+        return name.loss if isinstance(name, OwnLoss) else LOSSES[name]
+
+    @property
+    def constant(self) -> float:
+        """The loss's own constant; 0 where it has none."""
+        name = self.loss_name
+        if isinstance(name, OwnLoss):
+            return 0.0
+        return loss_constant(name, getattr(self, "loss_constant", None))
+
+    @property
+    def targets(self) -> str:
+        """What targets it takes, in words."""
+        if self.loss_name == "softmax":
+            return f"whole labels from 0 to {self.class_count - 1}"
+        return self.chosen_loss.targets
+
+    @property
+    def target_width(self) -> int:
+        """T, target values of a row."""
+        return 1
+
+    @property
+    def class_count(self) -> int:
+        """C, the number of classes; 0 where targets are numbers."""
+        return 0
+
+    @property
+    def label_weights(self) -> tuple[float, ...]:
+        """What losses of each label are multiplied with in training; empty for ones.
+
+        NaN where classes have not been counted yet: a kernel's sizes can be told before they are,
+        but nothing can be learned with it.
+        """
+        given = getattr(self, "class_weights", None)
+        return (math.nan,) * self.class_count if given == BALANCED else tuple(given or ())
+
+    def loss_integers(self, dtype: Any) -> list[int]:
+        """Return the first integers of a kernel: address over rows, of the pair, rule."""
+        loss = self.chosen_loss
+        return [loss.rows_address(dtype), loss.pair_address(), loss.rule]
+
+    def layout_with(
+        self, shapes: Mapping[str, tuple[int, ...]], features: int, unpenalised: set[str]
+    ) -> Layout:
+        """Return a layout of parts, and of what standardising F features takes."""
+        fixed = standard_parts(features) if self.standardise is True else {}
+        return Layout({**shapes, **fixed}, frozenset({*unpenalised, *fixed}), frozenset(fixed))
+
+    def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
+        """Return zeros, and deviations of 1."""
+        parameters = np.zeros(layout.size, dtype_of(self))
+        if DEVIATION in layout.shapes:
+            layout.views(parameters)[DEVIATION][:] = 1.0
+        return parameters
+
+    def prepare(self, statistics: Statistics) -> Prepared:
+        """Settle what is left to the data: standardising, and balanced weights of classes."""
+        changes: dict[str, Any] = {}
+        if getattr(self, "class_weights", None) == BALANCED:
+            counts = statistics.class_counts(self.class_count, self.name, self.targets)
+            weights = counts.sum() / (len(counts) * counts.astype(np.float64))
+            changes["class_weights"] = tuple(weights.tolist())
+        if self.standardise == AUTO:
+            intercept = getattr(self, "intercept", True)
+            changes["standardise"] = is_needed(statistics, self.scale, intercept)
+        model: Any = replace(self, **changes) if changes else self  # type: ignore[type-var]
+        return Prepared(model, measured_parts(statistics) if model.standardise is True else {})
+
+    def check_target(self, shape: tuple[int, ...]) -> None:
+        """Refuse targets of another count of numbers a row."""
+        check_target_size(self.name, shape, self.target_width)
+
+    def inputs(self, parameters: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """Return rows as they come to the model, (rows, F)."""
+        standard = standardisation(self.layout(features.shape[1:]), parameters, self.scale)
+        return inputs_of(features, standard, dtype_of(self))
+
+    def scores(self, parameters: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """Return the scores of rows, (rows, K)."""
+        raise NotImplementedError
+
+    def measure(self, parameters: np.ndarray, batch: BatchLike) -> Measured:
+        """Return the sums of weighted loss and of right labels over a batch, and its answers.
+
+        The loss is that of the data, without penalty and dropout.
+        """
+        scores, weights = self.scores(parameters, batch.features), as_reals(batch.weight)
+        answers = self.compare(scores, batch.target, weights)
+        if self.needs_target:
+            targets = as_reals(batch.target).reshape(len(scores), self.target_width)
+        else:
+            targets = self.inputs(parameters, batch.features)
+        address, pair, rule = self.loss_integers(scores.dtype)
+        point = PointLoss(pair, rule, self.constant, np.empty(0))
+        weights = as_reals(batch.weight, scores.dtype)
+        total, report = np.zeros(1), np.zeros(2, np.int64)
+        # The scores are used up.
+        status = _loss_over(address, (scores, targets, weights, point, total, report))
+        if status != OK:
+            raise self.explain(status, int(batch.rows[report[0]]), batch)
+        return measured(float(total[0]), len(scores), weights, answers)
+
+    def compare(
+        self, scores: np.ndarray, target: np.ndarray | None, weights: np.ndarray
+    ) -> Labels | Numbers | None:
+        """Return true labels beside the likeliest ones, or numbers where there are no labels."""
+        if self.class_count:
+            return label_answers(scores, as_reals(target), weights)
+        return number_answers(self.numbers(scores), target, weights)
+
+    def numbers(self, scores: np.ndarray) -> np.ndarray:
+        """Return the numbers that scores predict: rates for "poisson", else themselves."""
+        return np.exp(scores) if self.loss_name == "poisson" else scores
+
+    def predict(self, parameters: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
+        """Return "prediction", and what else `answers` names, one entry a row."""
+        return self.answers(self.scores(parameters, features))
+
+    def answers(self, scores: np.ndarray) -> dict[str, np.ndarray]:
+        """Turn scores into named predictions: numbers, where a model does not say otherwise."""
+        numbers = self.numbers(scores)
+        return {"prediction": numbers[:, 0] if numbers.shape[1] == 1 else numbers}
+
+
+@exact_kernel
+def _loss_over(address: int, given: tuple[Any, ...]) -> int:
+    return call_loss(address, given)
+
+
+def checked_class_weights(given: Any, name: str, classes: int) -> Any:
+    """Return the weights of classes as they are kept: None, "balanced", or a tuple of numbers.
+
+    Raises
+    ------
+    InputError
+        If they are not one finite number of 0 or more for each class.
+    """
+    if given is None or given == BALANCED:
+        return given
+    if isinstance(given, str):
+        raise InputError(
+            f'class_weights are one number for each class, or "{BALANCED}", not {given!r}'
+        )
+    weights = tuple(float(weight) for weight in given)
+    if len(weights) != classes or not all(0 <= weight < float("inf") for weight in weights):
+        raise InputError(
+            f"{name} takes {classes} finite class weights of 0 or more, not {list(weights)}"
+        )
+    return weights
