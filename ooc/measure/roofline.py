@@ -16,10 +16,10 @@ import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.core.figures import make_figure
+from ooc.core.progress import Report, silent
 from ooc.engines.engine import make_engine
 from ooc.engines.train_state import start as start_descents
 from ooc.kernels.rows import gather_rows, tile_rows
-from ooc.metrics import Report, silent
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import kernel_of
 from ooc.store.chunks import open_reader

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ooc.core.errors import InputError
+from ooc.core.numbers import entry_of
 from ooc.models.autoencoder import Autoencoder
 from ooc.models.classification import LinearSVM, Logistic, Softmax
 from ooc.models.contract import Layout, Model
@@ -35,10 +36,9 @@ def from_config(config: Mapping[str, Any]) -> Model:
     """
     settings = dict(config)
     name = settings.pop("name", None)
-    if name not in MODELS:
-        raise InputError(f"no model is called {name!r}; choose one of: {', '.join(MODELS)}")
+    make = entry_of("model", MODELS, name)
     try:
-        model: Model = MODELS[name](**settings)
+        model: Model = make(**settings)
     except TypeError as error:
         raise InputError(f"model {name} cannot be made from {settings}: {error}") from None
     return model

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ooc.core.errors import InputError
+from ooc.core.numbers import check_choice
 from ooc.kernels.losses import Loss
 from ooc.metrics.measured import Labels, Numbers, label_answers, number_answers
 from ooc.models.classification import Logistic, Softmax
@@ -61,8 +62,7 @@ class MLP(DenseNetwork):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.head not in HEADS:
-            raise InputError(f"no head is called {self.head!r}; choose one of: {', '.join(HEADS)}")
+        check_choice("head", HEADS, self.head)
         check_width("count of outputs", self.outputs)
         if self.head == "binary" and self.outputs != 1:
             raise InputError(

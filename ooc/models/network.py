@@ -11,6 +11,7 @@ import numpy as np
 
 from ooc.core.blas import one_thread
 from ooc.core.errors import InputError
+from ooc.core.numbers import check_choice, fraction, not_negative
 from ooc.kernels import network as kernels
 from ooc.kernels.activations import ACTIVATIONS, IDENTITY
 from ooc.kernels.losses import Loss
@@ -74,20 +75,10 @@ class DenseNetwork(CompiledModel):
         object.__setattr__(self, "hidden", tuple(self.hidden))
         for units in self.hidden:
             check_width("hidden width", units)
-        if self.activation not in ACTIVATIONS:
-            raise InputError(
-                f"no activation is called {self.activation!r}; choose one of: "
-                f"{', '.join(ACTIVATIONS)}"
-            )
-        if self.initialisation not in INITIALISATIONS:
-            raise InputError(
-                f"no initialisation is called {self.initialisation!r}; choose one of: "
-                f"{', '.join(INITIALISATIONS)}"
-            )
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout must be at least 0 and below 1, not {self.dropout}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise InputError(f"weight decay must be at least 0, not {self.weight_decay}")
+        check_choice("activation", ACTIVATIONS, self.activation)
+        check_choice("initialisation", INITIALISATIONS, self.initialisation)
+        fraction("dropout", self.dropout)
+        not_negative("weight_decay", self.weight_decay)
 
     @property
     @abstractmethod

@@ -11,8 +11,8 @@ import numpy as np
 from ooc.core.compile_child import load_kernels
 from ooc.core.errors import InputError
 from ooc.core.process import peak_bytes
+from ooc.core.progress import Progress, Report, silent
 from ooc.core.sizes import format_size
-from ooc.metrics import Progress, Report, silent
 from ooc.models import from_config
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import predictions_of

@@ -18,8 +18,8 @@ import numpy as np
 from ooc.core.errors import DataError, InputError
 from ooc.core.hashing import fill_row_keys, keys_at_ranks, keys_of_rows
 from ooc.core.process import peak_bytes
+from ooc.core.progress import Progress, Report, silent
 from ooc.core.random_keys import Purpose, key
-from ooc.metrics import Progress, Report, silent
 from ooc.shuffle.job import Job, plan_job
 from ooc.shuffle.records import checksum
 from ooc.shuffle.scratch import Scratch

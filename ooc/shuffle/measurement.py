@@ -8,9 +8,9 @@ import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.core.hashing import keys_of, keys_of_rows
+from ooc.core.progress import Progress, Report, silent
 from ooc.core.random_keys import Purpose, key
 from ooc.core.sizes import format_size
-from ooc.metrics import Progress, Report, silent
 from ooc.shuffle.external_sort import exact_order
 from ooc.shuffle.mixing import ColumnMixing, Mixing
 from ooc.shuffle.scan import BatchSums, same_pairs

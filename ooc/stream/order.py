@@ -13,8 +13,8 @@ from ooc.core.compile_child import Compilation
 from ooc.core.compiler import exact_kernel, kernel_for
 from ooc.core.errors import InputError
 from ooc.core.hashing import GOLDEN, mix
+from ooc.core.numbers import entry_of
 from ooc.core.random_keys import Purpose, key
-from ooc.optim.named import entry_of
 from ooc.stream.draws import Draws, draw_places
 
 # Swap-or-not mixes N items in a few times log2(N) rounds; 96 serve up to 2**32 blocks.

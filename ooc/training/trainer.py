@@ -10,10 +10,11 @@ from typing import Any
 from ooc.core.compile_child import load_kernels
 from ooc.core.errors import InputError
 from ooc.core.hashing import hashing_kernels
+from ooc.core.numbers import check_counts
+from ooc.core.progress import Report, silent
 from ooc.engines.engine import engine_bytes, make_engine
 from ooc.engines.kernels import engine_kernels
 from ooc.engines.train_state import start
-from ooc.metrics import Report, silent
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import arrays_of, dtype_of, prepare, prepared_like
 from ooc.optim import Method, Optimizer, as_method, method_from_config
@@ -118,8 +119,7 @@ class Trainer:
         )  # fmt: skip
         if isinstance(batch_size, str) and batch_size != FULL:
             raise InputError(f'batch_size is a number of rows, or "full", not {batch_size!r}')
-        if log_every is not None and log_every < 1:
-            raise InputError(f"log_every must be at least 1, not {log_every}")
+        check_counts(log_every=log_every)
         self._method.check(batch_size, self.stream.sampling)
         if steering is not None and self._is_full:
             raise InputError("there is no batch to steer where a step takes all rows")

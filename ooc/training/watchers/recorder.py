@@ -8,9 +8,9 @@ import numpy as np
 
 from ooc.core.errors import DivergedError
 from ooc.core.process import age_seconds, peak_bytes, resident_bytes
+from ooc.core.progress import Progress, Report
 from ooc.engines.train_state import Descents
 from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, LOSS_SUM, TOTALS
-from ooc.metrics import Progress, Report
 from ooc.models.declarations import phase_at, phases_of, terms_of
 from ooc.optim.settings import SETTINGS, rate_at
 from ooc.runs.run_directory import append_history

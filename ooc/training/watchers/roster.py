@@ -4,9 +4,9 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+from ooc.core.progress import Report
 from ooc.engines.engine import Engine
 from ooc.engines.full_gradient_engine import full_gradient_results
-from ooc.metrics import Report
 from ooc.stream.loader import Loader
 from ooc.training.session import Session
 from ooc.training.watchers.callbacks import NO_CALLBACKS, Callbacks, CallbackWatcher
