@@ -162,6 +162,11 @@ class Order:
         found = self._lane_positions(epoch, window, lane)
         return found if self.subset is None else self.subset.blocks[found]
 
+    def spans(self, blocks: np.ndarray) -> list[tuple[int, int]]:
+        """Return the first row and the one after the last of each block."""
+        firsts = (blocks * self.block_rows).tolist()
+        return [(first, min(first + self.block_rows, self.rows)) for first in firsts]
+
     def rows_in(self, blocks: np.ndarray) -> int:
         """Return the stored rows that these ascending blocks hold."""
         has_last = blocks[-1] == self.stored_blocks - 1
