@@ -4,7 +4,7 @@ Chunked Zarr arrays are shuffled blockwise and streamed as mini-batches into com
 kernels, inside a memory budget that is a promise. Names are imported when they are first used.
 """
 
-import importlib
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from ooc.version import VERSION
@@ -29,27 +29,25 @@ if TYPE_CHECKING:
     from ooc.training.watchers.validation import Validation
 
 _HOMES = {
-    "Callbacks": "ooc.training.watchers.callbacks",
-    "Halving": "ooc.training.watchers.halving",
-    "Loader": "ooc.stream.loader",
-    "Saving": "ooc.training.watchers.saver",
-    "Steering": "ooc.training.watchers.steering",
-    "StreamOptions": "ooc.stream.options",
-    "Trainer": "ooc.training.trainer",
-    "Validation": "ooc.training.watchers.validation",
-    "create": "ooc.store.writer",
-    "load": "ooc.runs.run",
-    "open": "ooc.store.dataset",
-    "own_loss": "ooc.models.own_loss",
-    "resume": "ooc.training.resume",
-    "split": "ooc.stream.splits",
-}
-_MODULES = {
+    "Callbacks": "ooc.training.watchers.callbacks:Callbacks",
+    "Halving": "ooc.training.watchers.halving:Halving",
+    "Loader": "ooc.stream.loader:Loader",
+    "Saving": "ooc.training.watchers.saver:Saving",
+    "Steering": "ooc.training.watchers.steering:Steering",
+    "StreamOptions": "ooc.stream.options:StreamOptions",
+    "Trainer": "ooc.training.trainer:Trainer",
+    "Validation": "ooc.training.watchers.validation:Validation",
+    "create": "ooc.store.writer:create",
+    "load": "ooc.runs.run:load",
     "models": "ooc.models",
     "noise": "ooc.measure.gradient_noise",
+    "open": "ooc.store.dataset:open",
     "optim": "ooc.optim",
+    "own_loss": "ooc.models.own_loss:own_loss",
+    "resume": "ooc.training.resume:resume",
     "schedules": "ooc.optim.schedules",
     "shuffle": "ooc.shuffle",
+    "split": "ooc.stream.splits:split",
     "synthetic": "ooc.synthetic",
 }
 
@@ -80,7 +78,5 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in _MODULES:
-        return importlib.import_module(_MODULES[name])
+        return resolve_name(_HOMES[name])
     raise AttributeError(f"module 'ooc' has no attribute {name!r}")

@@ -9,8 +9,8 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 
 from ooc.core.process import resident_bytes
+from ooc.core.progress import Progress
 from ooc.core.sizes import format_size
-from ooc.metrics import Progress
 
 LINE_SECONDS = 5.0
 

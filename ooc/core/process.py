@@ -19,6 +19,15 @@ def peak_bytes() -> int:
     return _status_bytes("VmHWM")
 
 
+def memory_numbers(budget: int, projected: int) -> dict[str, int]:
+    """Return what results tell of memory: the budget, what was projected, and the peak so far."""
+    return {
+        "memory_budget_bytes": budget,
+        "memory_projected_bytes": projected,
+        "memory_peak_bytes": peak_bytes(),
+    }
+
+
 def resident_bytes() -> int:
     """Return the resident memory of this process now, in bytes."""
     return _status_bytes("VmRSS")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ooc.core.errors import DataError, InputError
+from ooc.core.numbers import check_counts
 from ooc.engines.engine import engine_bytes
 from ooc.engines.window_engine import NotingEngine
 from ooc.kernels import gradient_sums as kernels
@@ -295,8 +296,7 @@ def _checked_sizes(batch_sizes: Sequence[int], rows: int, epochs: int) -> tuple[
     sizes = tuple(sorted({int(size) for size in batch_sizes}))
     if not sizes or sizes[0] < 1:
         raise InputError(f"batch sizes are whole numbers from 1 on, not {list(batch_sizes)}")
-    if epochs < 1:
-        raise InputError(f"epochs must be at least 1, not {epochs}")
+    check_counts(epochs=epochs)
     batches = rows // sizes[-1] * epochs
     if batches < FEWEST_BATCHES:
         raise InputError(

@@ -16,9 +16,9 @@ import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.core.figures import make_figure
+from ooc.core.progress import Report, silent
 from ooc.engines.engine import make_engine
 from ooc.kernels.rows import gather_rows, tile_rows
-from ooc.metrics import Report, silent
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import kernel_of
 from ooc.models.train_state import start as start_state
@@ -201,10 +201,7 @@ def _costs(dataset: Dataset, trainer: Trainer) -> Costs:
     # Blocks in the order of the first windows: what the disk will be asked for.
     found = [order.window_blocks(0, window) for window in range(order.windows)]
     blocks = np.concatenate(found)[: max(1, SAMPLE_BYTES // (order.block_rows * row_bytes))]
-    spans = [
-        (first, min(first + order.block_rows, order.rows))
-        for first in (blocks * order.block_rows).tolist()
-    ]
+    spans = order.spans(blocks)
     sampled = sum(stop - start for start, stop in spans) * row_bytes
     readers = [_native(dataset, name, trainer.stream.io) for name in loader.names]
     drop_from_cache(dataset)

@@ -1,6 +1,5 @@
 """Streaming metrics: what a model tells of a batch, and a table of what is made of it."""
 
-from ooc.core.progress import Progress, Report, silent
 from ooc.metrics.base import Metric
 from ooc.metrics.measured import Labels, Measured, Numbers
 from ooc.metrics.table import METRICS, States, merge, most_bytes, update, values
@@ -11,12 +10,9 @@ __all__ = [
     "Measured",
     "Metric",
     "Numbers",
-    "Progress",
-    "Report",
     "States",
     "merge",
     "most_bytes",
-    "silent",
     "update",
     "values",
 ]

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ooc.core.errors import InputError
+from ooc.core.numbers import entry_of
 from ooc.models.autoencoder import Autoencoder
 from ooc.models.classification import LinearSVM, Logistic, Softmax
-from ooc.models.contract import Layout, Model, check_known
+from ooc.models.contract import Layout, Model
 from ooc.models.mlp import MLP
 from ooc.models.regression import Linear
 
@@ -35,9 +36,9 @@ def from_config(config: Mapping[str, Any]) -> Model:
     """
     settings = dict(config)
     name = settings.pop("name", None)
-    check_known("model", name, MODELS)
+    make = entry_of("model", MODELS, name)
     try:
-        model: Model = MODELS[name](**settings)
+        model: Model = make(**settings)
     except TypeError as error:
         raise InputError(f"model {name} cannot be made from {settings}: {error}") from None
     return model

@@ -1,7 +1,7 @@
 """The contract of a model: a layout of one flat vector, and functions of it."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -216,25 +216,11 @@ def check_target_size(model: str, shape: tuple[int, ...], expected: int) -> None
         )
 
 
-def check_known(what: str, name: object, known: Collection[object]) -> None:
-    """Refuse a name that is none of those that are known.
-
-    Raises
-    ------
-    InputError
-        With all of them.
-    """
-    if name not in known:
-        choices = ", ".join(map(str, known))
-        raise InputError(f"no {what} is called {name!r}; choose one of: {choices}")
-
-
 __all__ = [
     "BatchLike",
     "Layout",
     "Measured",
     "Model",
     "Statistics",
-    "check_known",
     "check_target_size",
 ]

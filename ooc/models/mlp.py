@@ -7,8 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from ooc.core.errors import InputError
+from ooc.core.numbers import check_choice
 from ooc.models.classification import Logistic, Softmax
-from ooc.models.contract import check_known, check_target_size
+from ooc.models.contract import check_target_size
 from ooc.models.network import DenseNetwork, check_width
 from ooc.models.own_loss import OwnLoss
 from ooc.models.regression import check_regression_loss
@@ -53,7 +54,7 @@ class MLP(DenseNetwork):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_known("head", self.head, HEADS)
+        check_choice("head", HEADS, self.head)
         check_width("count of outputs", self.outputs)
         if self.head == "binary" and self.outputs != 1:
             raise InputError(

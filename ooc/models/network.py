@@ -10,10 +10,11 @@ import numpy as np
 
 from ooc.core.blas import one_thread
 from ooc.core.errors import InputError
+from ooc.core.numbers import check_choice, fraction, not_negative
 from ooc.kernels import network as kernels
 from ooc.kernels.activations import ACTIVATIONS, IDENTITY
 from ooc.kernels.share import Numbers
-from ooc.models.contract import Layout, check_known
+from ooc.models.contract import Layout
 from ooc.models.declarations import Kernel, dtype_of
 from ooc.models.scored import ScoredModel
 from ooc.models.standardise import standardisation
@@ -60,12 +61,10 @@ class DenseNetwork(ScoredModel):
         object.__setattr__(self, "hidden", tuple(self.hidden))
         for units in self.hidden:
             check_width("hidden width", units)
-        check_known("activation", self.activation, ACTIVATIONS)
-        check_known("initialisation", self.initialisation, INITIALISATIONS)
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout must be at least 0 and below 1, not {self.dropout}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise InputError(f"weight decay must be at least 0, not {self.weight_decay}")
+        check_choice("activation", ACTIVATIONS, self.activation)
+        check_choice("initialisation", INITIALISATIONS, self.initialisation)
+        fraction("dropout", self.dropout)
+        not_negative("weight_decay", self.weight_decay)
 
     @abstractmethod
     def units(self, features: int) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ooc.optim.numbers import not_negative, positive, whole
+from ooc.core.numbers import not_negative, positive, whole
 
 # SciPy's names of them.
 LBFGS, CG = "L-BFGS-B", "CG"

@@ -5,16 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from ooc.core.errors import InputError
+from ooc.core.numbers import entry_of
 
-Entry = TypeVar("Entry")
 Made = TypeVar("Made")
-
-
-def entry_of(what: str, table: Mapping[str, Entry], name: Any) -> Entry:
-    """Return the entry of a table that has this name; refuse others, and tell all names."""
-    if not isinstance(name, str) or name not in table:
-        raise InputError(f"no {what} is called {name!r}; choose one of: {', '.join(table)}")
-    return table[name]
 
 
 def make_named(

@@ -9,7 +9,7 @@ import numpy as np
 
 from ooc.core.compiler import part
 from ooc.core.errors import InputError
-from ooc.optim.numbers import not_negative, positive
+from ooc.core.numbers import not_negative, positive
 from ooc.optim.penalties import clip_scale
 from ooc.optim.schedules import UNCHANGED, Schedule, cosine
 from ooc.optim.settings import SETTINGS, rate_at

@@ -23,8 +23,7 @@ import numpy as np
 
 from ooc.core.compiler import lean_kernel
 from ooc.core.errors import InputError
-from ooc.optim.named import entry_of
-from ooc.optim.numbers import fraction, positive
+from ooc.core.numbers import entry_of, fraction, positive, whole
 from ooc.optim.optimizer import Common, Optimizer
 from ooc.optim.penalties import settle, soft_threshold
 from ooc.optim.schedules import schedule_from_config
@@ -209,9 +208,7 @@ def averaged(lr: float | None = None, start: int = 0, **common: Unpack[Common]) 
     from 0; let the first transient die away before it. With an L1 penalty an entry of the average
     is zero where it was in every iterate averaged.
     """
-    if not (start >= 0 and float(start).is_integer()):
-        raise InputError(f"start must be a step's number, 0 or more, not {start}; try start=0")
-    constants = (float(start),)
+    constants = (float(whole("start", start, 0)),)
     return Optimizer(
         "averaged", update_averaged, lr, constants, 1, reach=1.0, averages=True, **common
     )

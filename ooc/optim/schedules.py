@@ -15,8 +15,7 @@ from numba import types
 
 from ooc.core.compiler import by_address, part, small_kernel
 from ooc.core.errors import InputError
-from ooc.optim.named import entry_of
-from ooc.optim.numbers import whole
+from ooc.core.numbers import entry_of, positive, whole
 
 RULE = types.float64(types.float64, types.float64, types.float64)
 Rule = Callable[[float, float, float], float]
@@ -93,10 +92,7 @@ def inverse_scaling_rule(decay_steps: float, power: float, step: float) -> float
 
 def inverse_scaling(decay_steps: float, power: float = 0.5, *, warmup: int = 0) -> Schedule:
     """Multiply by ``(1 + step / decay_steps) ** -power`` (Robbins and Monro 1951: power 1)."""
-    for name, value in (("decay_steps", decay_steps), ("power", power)):
-        if not 0 < value < math.inf:
-            raise InputError(f"{name} must be a positive finite number, not {value}")
-    constants = (float(decay_steps), float(power))
+    constants = (positive("decay_steps", decay_steps), positive("power", power))
     return Schedule("inverse_scaling", inverse_scaling_rule, constants, warmup)
 
 

@@ -3,7 +3,6 @@
 import math
 import operator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -47,24 +46,6 @@ def without_beginning(curve: Curve, share: float) -> Curve:
     return Curve(*(column[kept] for column in vars(curve).values()))
 
 
-class _Group(NamedTuple):
-    """Neighbouring points that are drawn as one: sums, and the extremes of their values."""
-
-    part: int
-    points: int
-    steps: float
-    seconds: float
-    weight: float
-    total: float
-    low: float
-    high: float
-
-    def joined(self, other: "_Group") -> "_Group":
-        sums = map(operator.add, self[1:6], other[1:6])
-        low, high = min(self.low, other.low), max(self.high, other.high)
-        return _Group._make([self.part, *sums, low, high])
-
-
 class Thinner:
     """Takes the points of a curve one by one, and holds no more than twice `points` of them.
 
@@ -84,7 +65,8 @@ class Thinner:
 
     def __init__(self, points: int = POINTS) -> None:
         self._points, self._width, self._part = points, 1, 0
-        self._groups: list[_Group] = []
+        # Part and count of points; sums of step, seconds, weight and weighted value; low and high.
+        self._groups: list[list[float]] = []
         self.dropped = 0
 
     def add(
@@ -107,7 +89,7 @@ class Thinner:
             self.break_off()
             return
         weight = max(weight, 1e-300)
-        self._append(_Group(self._part, 1, step, seconds, weight, weight * value, low, high))
+        self._append([self._part, 1, step, seconds, weight, weight * value, low, high])
         if len(self._groups) > 2 * self._points:
             self._halve()
 
@@ -119,22 +101,19 @@ class Thinner:
         """Return the curve of all points so far; the thinner is used up."""
         while len(self._groups) > self._points:
             self._halve()
-        rows: list[tuple[float, ...]] = []
-        part = self._groups[0].part if self._groups else 0
-        for group in self._groups:
-            if group.part != part:
-                rows.append((np.nan,) * 5)
-                part = group.part
-            where = (group.steps / group.points, group.seconds / group.points)
-            rows.append((*where, group.total / group.weight, group.low, group.high))
-        return Curve(*np.asarray(rows, np.float64).reshape(-1, 5).T)
+        columns = np.reshape(self._groups, (-1, 8)).T
+        part, points, steps, seconds, weights, totals, low, high = columns
+        drawn = np.stack([steps / points, seconds / points, totals / weights, low, high])
+        breaks = np.flatnonzero(np.diff(part)) + 1
+        return Curve(*np.insert(drawn, breaks, np.nan, axis=1))
 
-    def _append(self, group: _Group, across: bool = False) -> None:
+    def _append(self, group: list[float], across: bool = False) -> None:
         """Put a group into the last one if there is room and, but across, no break between."""
         last = self._groups[-1] if self._groups else None
-        fits = last is not None and last.points + group.points <= self._width
-        if last is not None and fits and (across or last.part == group.part):
-            self._groups[-1] = last.joined(group)
+        fits = last is not None and last[1] + group[1] <= self._width
+        if last is not None and fits and (across or last[0] == group[0]):
+            last[1:6] = map(operator.add, last[1:6], group[1:6])
+            last[6], last[7] = min(last[6], group[6]), max(last[7], group[7])
         else:
             self._groups.append(group)
 
@@ -142,6 +121,6 @@ class Thinner:
         """Put neighbours together; over breaks as well, if the parts alone are too many."""
         self._width *= 2
         groups, self._groups = self._groups, []
-        many = len({group.part for group in groups}) > self._points // 2
+        many = len({group[0] for group in groups}) > self._points // 2
         for group in groups:
             self._append(group, across=many)

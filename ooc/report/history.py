@@ -22,11 +22,13 @@ METRICS = 8
 # Saves whose line in the history is remembered, to know where a resume goes on.
 REMEMBERED = 16
 
+# Curves that a line has a value of, and no rate.
+LEVELS = ("learning_rate", "memory_bytes", "batch_size", "noise_scale", "temperature")
 _POSITION = ("kind", "step", "epoch", "rows", "seconds", "best")
 
 
 @dataclass(frozen=True)
-class Moment:
+class Standing:
     """Where a run stood at a line of its history; sums over all resumes."""
 
     step: float = 0.0
@@ -65,7 +67,7 @@ class History:
         Time that checkpoints took in all.
     """
 
-    end: Moment = field(default_factory=Moment)
+    end: Standing = field(default_factory=Standing)
     curves: dict[str, Curve] = field(default_factory=dict)
     validation: dict[str, Curve] = field(default_factory=dict)
     last_loss: float | None = None
@@ -141,10 +143,10 @@ class _Reader:
     def __init__(self, points: int) -> None:
         self._history, self._points = History(), points
         self._curves: dict[str, Thinner] = {}
-        self._validation: dict[str, Thinner] = {}
+        self._metrics: dict[str, Thinner] = {}
         # What the next line's rates are counted from, and where the run stood at its last saves.
-        self._before: Moment | None = self._history.end
-        self._saved: deque[Moment] = deque(maxlen=REMEMBERED)
+        self._before: Standing | None = self._history.end
+        self._saved: deque[Standing] = deque(maxlen=REMEMBERED)
 
     def read(self, line: bytes) -> None:
         """Take one line; kinds that are not known are left alone."""
@@ -163,39 +165,34 @@ class _Reader:
     def finish(self) -> History:
         """Return what was read; curves without a point are left out."""
         history = self._history
-        kinds = {"": (self._curves, history.curves)}
-        kinds["validation "] = (self._validation, history.validation)
-        for prefix, (thinners, curves) in kinds.items():
-            made = {name: thinner.curve() for name, thinner in thinners.items()}
-            curves.update({name: curve for name, curve in made.items() if len(curve)})
+        kinds = (
+            ("", self._curves, history.curves),
+            ("validation ", self._metrics, history.validation),
+        )
+        for prefix, thinners, curves in kinds:
             for name, thinner in thinners.items():
+                if len(curve := thinner.curve()):
+                    curves[name] = curve
                 if thinner.dropped:
                     history.dropped[prefix + name] = thinner.dropped
         return history
 
     def _take(self, entry: Mapping[str, Any]) -> None:
-        takers = {
-            "train": self._train,
-            "validation": self._validate,
-            "checkpoint": self._checkpoint,
-            "resume": self._resume,
-        }
         kind = entry.get("kind")
-        if not isinstance(kind, str) or kind not in takers:
+        if kind not in ("train", "validation", "checkpoint", "resume"):
             return
         step, seconds = number(entry, "step"), number(entry, "seconds")
-        if math.isfinite(step) and math.isfinite(seconds):
-            self._history.counts[kind] += 1
-            takers[kind](entry, step, seconds)
-        else:
-            self._history.counts["damaged"] += 1
+        finite = math.isfinite(step) and math.isfinite(seconds)
+        self._history.counts[kind if finite else "damaged"] += 1
+        if finite:
+            getattr(self, f"_{kind}")(entry, step, seconds)
 
     def _train(self, entry: Mapping[str, Any], step: float, seconds: float) -> None:
         history = self._history
         if step < history.end.step and history.end is self._before:
             self._go_back(step)
-        now = Moment(*(number(entry, name) for name in Moment.__dataclass_fields__))
-        before = self._before or Moment(*[math.nan] * 5)
+        now = Standing(*(number(entry, name) for name in Standing.__dataclass_fields__))
+        before = self._before or Standing(*[math.nan] * 5)
         rows, passed = now.rows - before.rows, seconds - before.seconds
         if entry.get("loss") is not None:
             history.last_loss = number(entry, "loss")
@@ -208,7 +205,7 @@ class _Reader:
         for name, amount in rates.items():
             if passed > 0 and math.isfinite(amount):
                 self._point(name, now, amount / passed, passed)
-        for name in ("learning_rate", "memory_bytes", "batch_size", "noise_scale", "temperature"):
+        for name in LEVELS:
             if entry.get(name) is not None:
                 value = number(entry, name)
                 low, high = (number(entry, f"{name}_{end}", value) for end in ("low", "high"))
@@ -220,17 +217,17 @@ class _Reader:
             history.batch_sizes = (history.batch_sizes[0] if history.batch_sizes else size, size)
         self._before = history.end = now
 
-    def _point(self, name: str, now: Moment, value: float, *weight: float, **ends: float) -> None:
+    def _point(self, name: str, now: Standing, value: float, *weight: float, **ends: float) -> None:
         thinner = self._curves.setdefault(name, Thinner(self._points))
         thinner.add(now.step, now.seconds, value, *weight, **ends)
 
-    def _validate(self, entry: Mapping[str, Any], step: float, seconds: float) -> None:
+    def _validation(self, entry: Mapping[str, Any], step: float, seconds: float) -> None:
         history = self._history
         for name in sorted(entry, key=lambda name: name != "loss"):
             numeric = isinstance(entry[name], int | float) and not isinstance(entry[name], bool)
-            known = name in self._validation or len(self._validation) < METRICS
+            known = name in self._metrics or len(self._metrics) < METRICS
             if name not in _POSITION and numeric and known:
-                thinner = self._validation.setdefault(name, Thinner(self._points))
+                thinner = self._metrics.setdefault(name, Thinner(self._points))
                 thinner.add(step, seconds, number(entry, name))
         loss, best = number(entry, "loss"), history.best_validation
         if math.isfinite(loss) and (best is None or loss < best[0]):
@@ -249,7 +246,7 @@ class _Reader:
 
     def _go_back(self, step: float) -> None:
         """Begin new parts of the curves: the work after the save at this step is done again."""
-        for thinner in (*self._curves.values(), *self._validation.values()):
+        for thinner in (*self._curves.values(), *self._metrics.values()):
             thinner.break_off()
         known = [moment for moment in (*self._saved, self._before) if moment is not None]
         at = [moment for moment in known if moment.step <= step]

@@ -14,6 +14,18 @@ NAMED = 6
 # Of a description, enough to see all but what is generated and very long.
 SHOWN_CHARACTERS = 8000
 
+# The policy is a second lock: even markup that got through could load or run nothing.
+HEAD = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+"""
 STYLE = """
 :root { color-scheme: light; font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff }
 body { max-width: 84rem; margin: 0 auto; padding: 0 1rem 3rem }
@@ -52,43 +64,30 @@ def page(runs: Sequence[ReportedRun], sections: Sequence[Section]) -> str:
         f'<span class="swatch" style="background:{shade};color:{text_colour(shade)}">{i}</span>'
         for i, shade in enumerate(shades, 1)
     ]
-    several = _legend(runs, swatches) + _table(runs, swatches)
+    several = len(runs) > 1
     body = [
         f"<h1>{title}</h1>",
-        several if len(runs) > 1 else _one_run(runs[0]),
+        _legend(runs, swatches) + _table(runs, swatches) if several else _one_run(runs[0]),
         _notes(runs, swatches),
-        *(_section(section) for section in sections),
+        *map(_section, sections),
         _descriptions(runs, swatches),
     ]
-    # The policy is a second lock: even markup that got through could load or run nothing.
-    return "\n".join(
-        [
-            '<!DOCTYPE html>\n<html lang="en">\n<head>',
-            '<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta http-equiv="Content-Security-Policy" '
-            "content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-            f"<title>{title}</title>",
-            f"<style>{STYLE}{_highlights(len(runs))}</style>\n</head>\n<body>",
-            *body,
-            "</body>\n</html>\n",
-        ]
-    )
+    style = STYLE + _highlights(len(runs))
+    return HEAD.format(title=title, style=style) + "\n".join(body) + "\n</body>\n</html>\n\n"
 
 
 def _highlights(runs: int) -> str:
     """Fade all other curves while the pointer is on a run's row or name."""
-    rules = [
-        f'body:has(.run-{i}:hover) svg [id*="-run-"]:not([id$="-run-{i}"])' for i in range(runs)
-    ]
-    return ",\n".join(rules) + " { opacity: .07 }\n" if runs > 1 else ""
+    rule = 'body:has(.run-{0}:hover) svg [id*="-run-"]:not([id$="-run-{0}"])'
+    rules = ",\n".join(map(rule.format, range(runs)))
+    return f"{rules} {{ opacity: .07 }}\n" if runs > 1 else ""
 
 
 def _legend(runs: Sequence[ReportedRun], swatches: Sequence[str]) -> str:
     chips = []
-    for i, run in enumerate(runs):
+    for i, (run, swatch) in enumerate(zip(runs, swatches, strict=True)):
         name = escape(run.name)
-        shown = f"{swatches[i]} {name}" if len(runs) <= NAMED else swatches[i]
+        shown = f"{swatch} {name}" if len(runs) <= NAMED else swatch
         chips.append(f'<span class="run-{i}" title="{name}">{shown}</span>')
     by = "final" if runs[0].history.best_validation is None else "validation"
     hint = f"Best first, by {by} loss; point at a run, here or in the bar, to see its curves alone."
@@ -139,12 +138,10 @@ def _notes(runs: Sequence[ReportedRun], swatches: Sequence[str]) -> str:
 
 
 def _section(section: Section) -> str:
-    pictures = "\n".join(_figure(picture) for picture in section.pictures)
+    pictures = "\n".join(map(_figure, section.pictures))
     note = f"<p>{escape(section.note)}</p>" if section.note else ""
-    return (
-        f"<section><h2>{escape(section.title)}</h2>{note}\n"
-        f'<div class="grid">{pictures}</div></section>'
-    )
+    head = f"<section><h2>{escape(section.title)}</h2>{note}"
+    return f'{head}\n<div class="grid">{pictures}</div></section>'
 
 
 def _figure(picture: Picture) -> str:

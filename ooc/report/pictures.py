@@ -36,6 +36,12 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
 }
 HEIGHT = 3.4
+DOTTED: dict[str, Any] = {
+    "linewidth": 0.9,
+    "linestyle": (0, (4, 2)),
+    "marker": "o",
+    "markerfacecolor": "white",
+}
 
 
 @dataclass(frozen=True)
@@ -102,15 +108,17 @@ def curve_picture(
         for i in reversed(range(len(curves))):
             style = {"color": shades[i], "zorder": 3 + 1 / (1 + i)}
             if (curve := curves[i]) is not None:
-                _draw_line(axes, curve, along, scale, i, len(curves), style)
+                band = {"alpha": 0.18 if len(curves) <= len(FEW) else 0.07, "linewidth": 0} | style
+                _draw_line(axes, curve, along, scale, i, style, band)
             if points and (dots := points[i]) is not None:
-                _draw_dots(axes, dots, along, scale, i, style)
+                size = 4.0 if len(dots) <= 40 else 2.5
+                line = DOTTED | {"markersize": size, "gid": f"dots-run-{i}"} | style
+                axes.plot(getattr(dots, along), dots.mean * scale, **line)
         for limit in sorted({limit for limit in limits if np.isfinite(limit)}):
             alone = len(curves) > 1 and list(limits).count(limit) == 1
             colour = shades[list(limits).index(limit)] if alone else "#444444"
             axes.axhline(limit * scale, color=colour, linestyle=(0, (5, 3)), linewidth=1.2)
-        shown = values if bottom is None else values.clip(bottom * scale)
-        write_numbers(axes, shown, logarithmic)
+        write_numbers(axes, values if bottom is None else values.clip(bottom * scale), logarithmic)
         axes.set_ylabel(unit)
         if bottom is not None:
             axes.set_ylim(bottom=bottom * scale)
@@ -169,12 +177,11 @@ def _draw_line(
     along: str,
     scale: float,
     run: int,
-    runs: int,
     style: dict[str, Any],
+    band: dict[str, Any],
 ) -> None:
     places = getattr(curve, along)
     if np.nanmax(curve.high - curve.low, initial=0.0) > 0:
-        band = {"alpha": 0.18 if runs <= len(FEW) else 0.07, "linewidth": 0, **style}
         low, high = curve.low * scale, curve.high * scale
         axes.fill_between(places, low, high, gid=f"band-curve-run-{run}", **band)
     # A point without neighbours draws no line.
@@ -184,27 +191,17 @@ def _draw_line(
     axes.plot(places, curve.mean * scale, gid=f"curve-run-{run}", **line, **style)
 
 
-def _draw_dots(
-    axes: "Axes", curve: Curve, along: str, scale: float, run: int, style: dict[str, Any]
-) -> None:
-    line: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (4, 2)), "marker": "o"}
-    line |= {"markersize": 4.0 if len(curve) <= 40 else 2.5, "markerfacecolor": "white"}
-    axes.plot(getattr(curve, along), curve.mean * scale, gid=f"dots-run-{run}", **line, **style)
-
-
 def _draw_marks(axes: "Axes", marks: Sequence[History], along: str, shades: Sequence[str]) -> None:
     """Draw a row for each run: ticks where it was saved, triangles where it was resumed."""
     column = {"steps": 0, "seconds": 1}[along]
     for i, history in enumerate(marks):
-        for what, moments, marker in (
-            ("saves", history.checkpoints, "|"),
-            ("resumes", history.resumes, ">"),
-        ):
+        style: dict[str, Any] = {"linestyle": "none", "markersize": 5, "color": shades[i]}
+        kinds = (("saves", history.checkpoints, "|"), ("resumes", history.resumes, ">"))
+        for what, moments, marker in kinds:
             places = [moment[column] for moment in moments]
-            style: dict[str, Any] = {"marker": marker, "markersize": 5, "color": shades[i]}
             if places:
                 rows = [i] * len(places)
-                axes.plot(places, rows, linestyle="none", gid=f"{what}-run-{i}", **style)
+                axes.plot(places, rows, marker=marker, gid=f"{what}-run-{i}", **style)
     _number_rows(axes, len(marks))
     axes.set_ylabel("saves", rotation=0, ha="right", va="center")
     axes.grid(False)

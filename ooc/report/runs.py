@@ -21,17 +21,9 @@ NOTHING = "–"  # noqa: RUF001
 # Settings, which may be the same in all runs, and results.
 SETTINGS = ("data", "model", "optimizer", "rate", "schedule", "penalty", "batch size")
 RESULTS = (
-    "steps",
-    "final loss",
-    "best validation loss",
-    "rows/s",
-    "GB/s",
-    "peak of budget",
-    "waiting",
-    "saves",
-    "resumes",
-    "parameters sha256",
-)
+    "steps", "final loss", "best validation loss", "rows/s", "GB/s", "peak of budget", "waiting",
+    "saves", "resumes", "parameters sha256",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -127,16 +119,14 @@ def _description(run_dir: Path) -> tuple[Mapping[str, Any], str]:
 
 
 def _notes(history: History, description: Mapping[str, Any]) -> list[str]:
-    notes = []
-    saved, end = number(part(description, "results"), "steps"), history.end.step
+    notes, end = [], history.end.step
+    saved = number(part(description, "results"), "steps")
     if saved < end:
         notes.append(f"last saved at step {saved:,.0f}, but the history goes on to {end:,.0f}")
     if damaged := history.counts["damaged"]:
         notes.append(f"{damaged:,} lines of the history cannot be read and are left out")
-    for name, lines in history.dropped.items():
-        what = name.replace("_", " ")
-        notes.append(f"{what} is not finite in {lines:,} lines: gaps in the curve")
-    return notes
+    gaps = "{} is not finite in {:,} lines: gaps in the curve".format
+    return notes + [gaps(name.replace("_", " "), n) for name, n in history.dropped.items()]
 
 
 def make_cells(
@@ -199,9 +189,8 @@ def _model(model: Mapping[str, Any], models: Sequence[Mapping[str, Any]]) -> str
     keys = [key for key in model if key != "name" and model[key] is not None]
     if len(models) > 1:
         keys = [key for key in keys if any(other.get(key) != model[key] for other in models)]
-    return " ".join(
-        [_text(model.get("name")), *(f"{key}={_text(model[key])}" for key in keys[:12])]
-    )
+    settings = [f"{key}={_text(model[key])}" for key in keys[:12]]
+    return " ".join([_text(model.get("name")), *settings])
 
 
 def _named(config: Mapping[str, Any]) -> str:

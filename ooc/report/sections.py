@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -59,20 +58,16 @@ def draw_sections(histories: Sequence[History]) -> list[Section]:
         ("Time lost to waiting", f"{WAITING} {BANDS}", _waiting(histories)),
         ("Gradient noise", NOISE, _noise(histories)),
     )
-    drawn = [
-        Section(title, note, tuple(picture for picture in pictures if picture is not None))
-        for title, note, pictures in sections
-    ]
+    drawn = [Section(title, note, tuple(filter(None, found))) for title, note, found in sections]
     return [section for section in drawn if section.pictures]
 
 
 def _loss(histories: Sequence[History]) -> list[Picture | None]:
-    lines, dots = _curves(histories, "loss"), _metric(histories, "loss")
+    lines, dots = _curves(histories, "loss"), _curves(histories, "loss", "validation")
     late, late_dots = (
         [curve and without_beginning(curve, SETTLED) for curve in curves]
         for curves in (lines, dots)
     )
-
     pictures = (
         ("loss-steps", "Loss against step", lines, "steps", dots),
         ("loss-seconds", "Loss against seconds of training", lines, "seconds", dots),
@@ -101,7 +96,10 @@ def _metrics(histories: Sequence[History]) -> list[Picture | None]:
         # How far off a metric may be, such as "auc_error", needs no picture of its own.
         is_bound = name.endswith("_error") and name.removesuffix("_error") in names
         if name != "loss" and not is_bound:
-            found, title = _metric(histories, name), f"Validation {name.replace('_', ' ')}"
+            found, title = (
+                _curves(histories, name, "validation"),
+                f"Validation {name.replace('_', ' ')}",
+            )
             lines: Curves = [None] * len(found)
             picture = curve_picture(f"metric-{number}", title, lines, "steps", "", points=found)
             pictures.append(picture)
@@ -129,19 +127,17 @@ def _learning_rate(histories: Sequence[History]) -> list[Picture | None]:
 
 def _throughput(histories: Sequence[History]) -> list[Picture | None]:
     rows, sizes = _curves(histories, "rows_per_second"), _curves(histories, "bytes_per_second")
-    row_unit = _unit(rows, (("million rows/s", 1e6), ("rows/s", 1.0)))
-    byte_unit = _unit(sizes, (("GB/s", 1e9), ("MB/s", 1e6)))
     return [
-        _from_zero("rows", "Rows a second", rows, row_unit),
-        _from_zero("bytes", "Decoded bytes a second", sizes, byte_unit),
+        _from_zero("rows", "Rows a second", rows, ("million rows/s", 1e6), ("rows/s", 1.0)),
+        _from_zero("bytes", "Decoded bytes a second", sizes, ("GB/s", 1e9), ("MB/s", 1e6)),
     ]
 
 
 def _memory(histories: Sequence[History]) -> list[Picture | None]:
-    sizes = _curves(histories, "memory_bytes")
+    sizes, units = _curves(histories, "memory_bytes"), (("GiB", 2.0**30), ("MiB", 2.0**20))
     budgets = [history.memory_budget_bytes for history in histories]
-    unit = _unit(sizes, (("GiB", 2.0**30), ("MiB", 2.0**20)), *budgets)
-    return [_from_zero("memory", "Resident memory against budget", sizes, unit, limits=budgets)]
+    title = "Resident memory against budget"
+    return [_from_zero("memory", title, sizes, *units, limits=budgets)]
 
 
 def _waiting(histories: Sequence[History]) -> list[Picture | None]:
@@ -149,46 +145,41 @@ def _waiting(histories: Sequence[History]) -> list[Picture | None]:
     picture = _from_zero("waiting", title, shares, ("percent", 0.01))
     if picture is None:
         return []
-    bars = bar_picture(
-        "waited",
+    title, unit = (
         "Time lost to waiting, in all",
         "seconds of training (pale), of them waiting (full)",
-        [history.end.seconds for history in histories],
-        [float(np.nan_to_num(history.end.wait_seconds)) for history in histories],
     )
-    return [picture, bars]
+    whole = [history.end.seconds for history in histories]
+    waited = [float(np.nan_to_num(history.end.wait_seconds)) for history in histories]
+    return [picture, bar_picture("waited", title, unit, whole, waited)]
 
 
 def _noise(histories: Sequence[History]) -> list[Picture | None]:
     scales, heat = _curves(histories, "noise_scale"), _curves(histories, "temperature")
     sizes = [history.batch_sizes[-1] for history in histories if history.batch_sizes]
-    title = "Gradient noise scale against step"
+    title, hot = "Gradient noise scale against step", "Effective temperature against step"
     return [
         curve_picture("noise", title, scales, "steps", "rows", limits=sizes),
-        curve_picture(
-            "temperature", "Effective temperature against step", heat, "steps", "temperature"
-        ),
+        curve_picture("temperature", hot, heat, "steps", "temperature"),
     ]
 
 
-def _curves(histories: Sequence[History], name: str) -> Curves:
-    return [history.curves.get(name) for history in histories]
-
-
-def _metric(histories: Sequence[History], name: str) -> Curves:
-    return [history.validation.get(name) for history in histories]
+def _curves(histories: Sequence[History], name: str, kind: str = "curves") -> Curves:
+    return [getattr(history, kind).get(name) for history in histories]
 
 
 def _from_zero(
-    name: str, title: str, curves: Curves, unit: tuple[str, float], **style: Any
+    name: str,
+    title: str,
+    curves: Curves,
+    *units: tuple[str, float],
+    limits: Sequence[float] = (),
 ) -> Picture | None:
-    """Draw against seconds on a linear axis that begins at zero, in a unit of this size."""
-    style |= {"scale": 1 / unit[1], "logarithmic": False, "bottom": 0.0}
-    return curve_picture(name, title, curves, "seconds", unit[0], **style)
-
-
-def _unit(curves: Curves, units: Sequence[tuple[str, float]], *others: float) -> tuple[str, float]:
-    """Choose the first unit that the largest value reaches, or the last."""
+    """Draw from zero, in the first unit that the largest value reaches, or the last."""
     peaks = [np.nanmax(curve.high) for curve in curves if curve is not None]
-    most = max((value for value in (*peaks, *others) if np.isfinite(value)), default=0.0)
-    return next((unit for unit in units if most >= unit[1]), units[-1])
+    most = max((value for value in (*peaks, *limits) if np.isfinite(value)), default=0.0)
+    unit, size = next((unit for unit in units if most >= unit[1]), units[-1])
+    return curve_picture(
+        name, title, curves, "seconds", unit,
+        scale=1 / size, logarithmic=False, bottom=0.0, limits=limits,
+    )  # fmt: skip

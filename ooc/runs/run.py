@@ -10,9 +10,9 @@ import numpy as np
 
 from ooc.core.compile_child import load_kernels
 from ooc.core.errors import InputError
-from ooc.core.process import peak_bytes
+from ooc.core.process import memory_numbers
+from ooc.core.progress import Progress, Report, silent
 from ooc.core.sizes import format_size
-from ooc.metrics import Progress, Report, silent
 from ooc.models import from_config
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import predictions_of
@@ -86,7 +86,8 @@ class Run:
         seconds = time.perf_counter() - begun
         rates = {"rows_per_second": rows / seconds}
         rates["bytes_per_second"] = rows * loader.plan.row_bytes / seconds
-        return {"rows": rows, "seconds": seconds, **rates, **found, **_memory(loader)}
+        memory_told = memory_numbers(loader.plan.budget, loader.plan.projected)
+        return {"rows": rows, "seconds": seconds, **rates, **found, **memory_told}
 
     def predict(
         self, dataset: Dataset, output: str = "prediction", memory: str | int = "1GiB"
@@ -129,7 +130,8 @@ class Run:
             for batch in _reported(loader, report):
                 writer.append(predictions_of(self.model, self.parameters, batch))
         seconds = time.perf_counter() - begun
-        return {"rows": dataset.rows, "seconds": seconds, "arrays": list(fields), **_memory(loader)}
+        memory_told = memory_numbers(loader.plan.budget, loader.plan.projected)
+        return {"rows": dataset.rows, "seconds": seconds, "arrays": list(fields), **memory_told}
 
     def _loader(
         self, dataset: Dataset, memory: str | int, with_target: bool, report: Report = silent
@@ -162,14 +164,6 @@ def load(run_dir: str | Path, model: Model | None = None) -> Run:
         )
     history = list(read_history(run_dir))
     return Run(model, layout, parameters, row_shape, history, description["results"])
-
-
-def _memory(loader: Loader) -> dict[str, int]:
-    return {
-        "memory_budget_bytes": loader.plan.budget,
-        "memory_projected_bytes": loader.plan.projected,
-        "memory_peak_bytes": peak_bytes(),
-    }
 
 
 def _reported(loader: Loader, report: Report) -> Iterator[Batch]:

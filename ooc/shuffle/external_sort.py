@@ -17,9 +17,9 @@ import numpy as np
 
 from ooc.core.errors import DataError, InputError
 from ooc.core.hashing import fill_row_keys, keys_at_ranks, keys_of_rows
-from ooc.core.process import peak_bytes
+from ooc.core.process import memory_numbers
+from ooc.core.progress import Progress, Report, silent
 from ooc.core.random_keys import Purpose, key
-from ooc.metrics import Progress, Report, silent
 from ooc.shuffle.job import Job, plan_job
 from ooc.shuffle.records import checksum
 from ooc.shuffle.scratch import Scratch
@@ -108,9 +108,7 @@ def exact(
         "bytes_per_second": job.rows * sum(job.layout.widths) / seconds,
         **result,
         "seed": seed,
-        "memory_budget_bytes": job.budget,
-        "memory_projected_bytes": job.projected,
-        "memory_peak_bytes": peak_bytes(),
+        **memory_numbers(job.budget, job.projected),
     }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ooc.core.errors import InputError
+from ooc.core.numbers import check_counts
 from ooc.core.sizes import format_size
 from ooc.shuffle.records import RecordLayout
 from ooc.store.chunks import scratch_bytes
@@ -106,8 +107,7 @@ def plan_job(dataset: Dataset, budget: int, seed: int, threads: int | None = Non
     InputError
         If not even one chunk at a time fits: with both numbers.
     """
-    if threads is not None and threads < 1:
-        raise InputError(f"threads must be at least 1, not {threads}")
+    check_counts(threads=threads)
     specs = tuple(dataset.arrays[name] for name in sorted(dataset.arrays))
     layout = RecordLayout.of(specs)
     widest = max(spec.row_bytes for spec in specs)

@@ -8,9 +8,9 @@ import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.core.hashing import keys_of, keys_of_rows
+from ooc.core.progress import Progress, Report, silent
 from ooc.core.random_keys import Purpose, key
 from ooc.core.sizes import format_size
-from ooc.metrics import Progress, Report, silent
 from ooc.shuffle.external_sort import exact_order
 from ooc.shuffle.mixing import ColumnMixing, Mixing
 from ooc.shuffle.scan import BatchSums, same_pairs
@@ -29,7 +29,8 @@ PICTURE_BINS = 256
 # Rows whose values are looked at together.
 PIECE_ROWS = 2**12
 
-ChiSquare = tuple[float | None, int | None, float | None]
+ChiSquare = dict[str, Any]
+NO_CHI_SQUARE: ChiSquare = dict.fromkeys(("chi_square", "chi_square_degrees", "chi_square_score"))
 
 
 def measure(
@@ -100,9 +101,7 @@ def measure(
         pairs_score=expected.score(scanned["pairs"]) if expected else None,
         pairs_full_shuffle=full_shuffle_pairs(rows, stream.block_rows, batch_size).mean,
         columns=tuple(columns),
-        chi_square=chi[0],
-        chi_square_degrees=chi[1],
-        chi_square_score=chi[2],
+        **chi,
         epoch_correlation=_epoch_correlation(stream, rows, seed),
         bytes_decoded=int(rows * loader.plan.row_bytes * loader.plan.amplification),
         bytes_stored=stored,
@@ -242,7 +241,7 @@ def _scan_values(
     middle = sums.moments[2] / batches
     observed = sums.moments[3] / batches - middle**2
     errors = _errors([(done, moments[3]) for done, moments in ends])
-    chi: ChiSquare = (None, None, None)
+    chi = NO_CHI_SQUARE
     if label and batches > 0:
         share, spread = middle[count:] / middle[count:].sum(), observed[count:]
         chi = _chi_square(share, spread * batch_size, batches)
@@ -266,9 +265,10 @@ def _scan_values(
 def _chi_square(share: np.ndarray, spread: np.ndarray, batches: int) -> ChiSquare:
     """Return a batch's mean chi-square, its degrees, and the score, from B times the variances."""
     if len(share) < 2:
-        return None, None, None
+        return NO_CHI_SQUARE
     mean, degrees = float((spread[share > 0] / share[share > 0]).sum()), int((share > 0).sum()) - 1
-    return mean, degrees, (mean - degrees) / sqrt(max(2 * degrees, 1) / batches)
+    score = (mean - degrees) / sqrt(max(2 * degrees, 1) / batches)
+    return dict(zip(NO_CHI_SQUARE, (mean, degrees, score), strict=True))
 
 
 def _errors(at_ends: list[tuple[int, np.ndarray]]) -> np.ndarray:
@@ -301,8 +301,7 @@ def _requests(stream: Stream, dataset: Dataset) -> tuple[int | None, int | None]
     readers = [open_reader(dataset, name, stream.loader.stream.io) for name in names]
     stored = requests = 0
     for window in range(order.windows):
-        starts = (order.window_blocks(0, window) * order.block_rows).tolist()
-        spans = [(row, min(row + order.block_rows, order.rows)) for row in starts]
+        spans = order.spans(order.window_blocks(0, window))
         for reader in readers:
             if not isinstance(reader, NativeReader):
                 return None, None

@@ -107,6 +107,4 @@ def full_shuffle_pairs(rows: int, block_rows: int, batch_size: int) -> PairCount
 
 
 def _block_sizes(order: Order, blocks: np.ndarray) -> list[int]:
-    sizes = np.full(len(blocks), order.block_rows)
-    sizes[-1] = order.rows_in(blocks) - (len(blocks) - 1) * order.block_rows
-    return list(map(int, sizes))
+    return [stop - first for first, stop in order.spans(blocks)]

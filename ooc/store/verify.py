@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from ooc.metrics import Progress, Report, silent
+from ooc.core.progress import Progress, Report, silent
 from ooc.store.chunks import BadChunkError, RowReader, open_reader
 from ooc.store.dataset import ArraySpec, Dataset
 

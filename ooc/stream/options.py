@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ooc.core.errors import InputError
+from ooc.core.numbers import check_counts, entry_of
 
 FIT, AUTO = "fit", "auto"
 
@@ -77,16 +78,12 @@ class StreamOptions:
         object.__setattr__(self, "window", _blocks(self.window))
         if self.on_bad_chunk not in ("raise", "skip"):
             raise InputError(f"on_bad_chunk is one of raise, skip, not {self.on_bad_chunk!r}")
-        if self.readers is not None and self.readers < 1:
-            raise InputError(f"readers must be at least 1, not {self.readers}")
-        if self.block_rows is not None and self.block_rows < 1:
-            raise InputError(f"a block has at least 1 row, not {self.block_rows}")
+        check_counts(readers=self.readers, block_rows=self.block_rows)
         if self.sampling != "once":
             self._check_sampling()
 
     def _check_sampling(self) -> None:
         # They need the store and the compiler, which the shell does not load to show its help.
-        from ooc.optim.named import entry_of
         from ooc.stream.sampling import SAMPLINGS
 
         name = self.sampling

@@ -13,8 +13,8 @@ from ooc.core.compile_child import Compilation
 from ooc.core.compiler import exact_kernel, kernel_for, small_kernel
 from ooc.core.errors import InputError
 from ooc.core.hashing import GOLDEN, mix
+from ooc.core.numbers import entry_of
 from ooc.core.random_keys import Purpose, key
-from ooc.optim.named import entry_of
 from ooc.stream.draws import Draws, draw_places
 
 # Swap-or-not mixes N items in a few times log2(N) rounds; 96 serve up to 2**32 blocks.
@@ -161,6 +161,11 @@ class Order:
         """Return one lane's part of a window's blocks, ascending; it needs no other lane."""
         found = self._lane_positions(epoch, window, lane)
         return found if self.subset is None else self.subset.blocks[found]
+
+    def spans(self, blocks: np.ndarray) -> list[tuple[int, int]]:
+        """Return the first row and the one after the last of each block."""
+        firsts = (blocks * self.block_rows).tolist()
+        return [(first, min(first + self.block_rows, self.rows)) for first in firsts]
 
     def rows_in(self, blocks: np.ndarray) -> int:
         """Return the stored rows that these ascending blocks hold."""

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ooc.core.errors import InputError
+from ooc.core.numbers import check_counts, entry_of
 from ooc.core.progress import Report, silent
 from ooc.core.random_keys import Purpose, generator
 from ooc.store.writer import Columns, Field, create
@@ -52,14 +53,10 @@ class Recipe:
     held_out: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise InputError(f"no kind is called {self.kind!r}; choose one of: {', '.join(KINDS)}")
+        usual = entry_of("kind", KINDS, self.kind).usual_classes
         if self.order not in ORDERS:
             raise InputError(f"order is one of {', '.join(ORDERS)}, not {self.order!r}")
-        if self.rows < 1 or self.features < 1:
-            numbers = f"{self.rows}, {self.features}"
-            raise InputError(f"rows and features must be positive, not {numbers}")
-        usual = KINDS[self.kind].usual_classes
+        check_counts(rows=self.rows, features=self.features)
         if self.classes is None:
             object.__setattr__(self, "classes", usual)
         elif usual is None:

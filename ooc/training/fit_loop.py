@@ -48,16 +48,16 @@ def fit_session(session: Session, watchers: Sequence[Watcher], resumed: bool) ->
             fit_loop(session.engine, session.loader, session.epochs, watchers)
     except (DataError, DivergedError) as error:
         raise type(error)(f"{error}{_kept(session)}") from None
-    runs = [make_run(session, number, watchers) for number in range(len(session.names))]
+    runs = [make_run(session, number, watchers) for number in range(len(session.tracks))]
     for each in watchers:
         each.end(runs)
-    return dict(zip(session.names, runs, strict=True))
+    return {track.name: run for track, run in zip(session.tracks, runs, strict=True)}
 
 
 def _kept(session: Session) -> str:
     """Say what is left of a session that failed; what was only begun is removed."""
     kept = ""
-    for folder in session.folders:
+    for folder in filter(None, (track.folder for track in session.tracks)):
         steps = checkpoint.steps(folder)
         if steps and steps[-1] > 0:
             kept = kept or f"; {folder} holds the run after step {steps[-1]}"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ooc.core.errors import InputError
-from ooc.metrics import Report, silent
+from ooc.core.progress import Report, silent
 from ooc.models import from_config
 from ooc.optim import method_from_config
 from ooc.runs import checkpoint

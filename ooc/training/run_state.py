@@ -25,7 +25,7 @@ def make_run(session: Session, number: int, watchers: Sequence[Watcher]) -> Run:
         results |= watcher.results(number)
     parameters = parameters.copy()
     results["parameters_sha256"] = sha256_of(parameters)
-    dataset, lines = session.loader.dataset, session.histories[number]
+    dataset, lines = session.loader.dataset, session.tracks[number].history
     return Run(session.model, session.layout, parameters, dataset.row_shape, lines, results)
 
 
@@ -72,7 +72,8 @@ def save_run(
                 arrays[f"{watcher.name}.{key}"] = value
             else:
                 states.setdefault(watcher.name, {})[key] = value
-    dataset = session.loader.dataset
+    dataset, track = session.loader.dataset, session.tracks[number]
+    assert track.folder is not None  # who saves nothing has no saver
     names = {key: getattr(dataset, key) for key in ("features", "target", "weight", "missing")}
     path = dataset.path
     description = {
@@ -88,11 +89,11 @@ def save_run(
         "memory": session.loader.stream.memory,
         "plan": session.loader.plan.to_json(),
         "position": session.loader.state_dict(),
-        "trainer": session.settings[number],
+        "trainer": track.settings,
         "watchers": states,
         "versions": versions(),
     }
-    checkpoint.save(session.folders[number], session.engine.step, arrays, description, keep)
+    checkpoint.save(track.folder, session.engine.step, arrays, description, keep)
     return True
 
 

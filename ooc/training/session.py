@@ -3,7 +3,7 @@
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,28 @@ from ooc.version import VERSION
 
 
 @dataclass(frozen=True)
+class Track:
+    """What is told and kept of one descent of a session.
+
+    Attributes
+    ----------
+    name
+        Tells it from the others.
+    settings
+        What its bits depend on, as the trainer notes it.
+    folder
+        Where it is saved; None to save nothing.
+    history
+        The lines of its history, JSON-ready.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    folder: Path | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Session:
     """All that is held while one run goes on, or several on the same pass.
 
@@ -36,14 +58,8 @@ class Session:
         What is read, and what learns from it.
     epochs
         Passes over the dataset, at most.
-    names
-        Of the descents, in their order.
-    settings
-        For each descent what its bits depend on, as the trainer notes it.
-    histories
-        For each descent the lines of its history, JSON-ready.
-    folders
-        Where each descent is saved; empty to save nothing.
+    tracks
+        One for each descent, in their order.
     fingerprint
         Of the rows that are trained on.
     found
@@ -55,10 +71,7 @@ class Session:
     loader: Loader
     engine: Engine
     epochs: int
-    names: Sequence[str]
-    settings: Sequence[Mapping[str, Any]]
-    histories: Sequence[list[dict[str, Any]]]
-    folders: Sequence[Path]
+    tracks: Sequence[Track]
     fingerprint: Mapping[str, Any]
     found: Found | None = None
 

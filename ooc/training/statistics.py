@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial, reduce
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from ooc.stream.reader import Window
 PARTS = 8
 THREADS = 2
 PIECE_BYTES = 2**20
+# Rows that are not finite are found by the moments that come of them: no warning.
+NOT_FINITE: Any = {"invalid": "ignore", "over": "ignore"}
 
 
 class RowStatistics:
@@ -104,7 +107,7 @@ def _window_moments(window: Window) -> np.ndarray:
     """Return (3, F) float64: count, mean and summed squared distance from it, of a window."""
     rows = window.features.reshape(len(window.features), -1)
     parts = [part for part in np.array_split(window.order, PARTS) if len(part)]
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool, np.errstate(**NOT_FINITE):
         return reduce(merge_moments, pool.map(partial(_moments_of, rows), parts))
 
 
@@ -114,13 +117,13 @@ def _moments_of(rows: np.ndarray, order: np.ndarray) -> np.ndarray:
 
     def piece(first: int) -> np.ndarray:
         values = rows.take(order[first : first + step], axis=0).astype(np.float64)
-        with np.errstate(invalid="ignore", over="ignore"):
-            mean = values.mean(axis=0)
-            np.subtract(values, mean, out=values)
-            squares = np.einsum("ij,ij->j", values, values)
+        mean = values.mean(axis=0)
+        np.subtract(values, mean, out=values)
+        squares = np.einsum("ij,ij->j", values, values)
         return np.stack([np.full_like(mean, len(values)), mean, squares])
 
-    return reduce(merge_moments, map(piece, range(0, len(order), step)))
+    with np.errstate(**NOT_FINITE):
+        return reduce(merge_moments, map(piece, range(0, len(order), step)))
 
 
 def merge_moments(one: np.ndarray, other: np.ndarray) -> np.ndarray:

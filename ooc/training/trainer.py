@@ -10,9 +10,10 @@ from typing import Any
 from ooc.core.compile_child import load_kernels
 from ooc.core.errors import InputError
 from ooc.core.hashing import hashing_kernels
+from ooc.core.numbers import check_counts
+from ooc.core.progress import Report, silent
 from ooc.engines.engine import engine_bytes, make_engine
 from ooc.engines.kernels import engine_kernels
-from ooc.metrics import Report, silent
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import arrays_of, dtype_of, prepare, prepared_like
 from ooc.models.train_state import start
@@ -30,6 +31,7 @@ from ooc.training.fit_loop import fit_session
 from ooc.training.run_state import restore_watchers
 from ooc.training.session import (
     Session,
+    Track,
     check_same,
     first_parameters,
     load_train_state,
@@ -118,8 +120,7 @@ class Trainer:
         )  # fmt: skip
         if isinstance(batch_size, str) and batch_size != FULL:
             raise InputError(f'batch_size is a number of rows, or "full", not {batch_size!r}')
-        if log_every is not None and log_every < 1:
-            raise InputError(f"log_every must be at least 1, not {log_every}")
+        check_counts(log_every=log_every)
         self._method.check(batch_size, self.stream.sampling)
         if steering is not None and self._is_full:
             raise InputError("there is no batch to steer where a step takes all rows")
@@ -247,10 +248,8 @@ class Trainer:
                 return load(run_dir, model)
             train_state = load_train_state(method_from_config(saved["optimizer"]), arrays, model)
             engine = make_engine(model, loader, train_state, self._is_full)
-            layout, own = model.layout(dataset.row_shape), self.to_config()
-            session = Session(
-                model, layout, loader, engine, saved["epochs"], [""], [own], [[]], [run_dir], marks
-            )
+            layout, track = model.layout(dataset.row_shape), Track("", self.to_config(), run_dir)
+            session = Session(model, layout, loader, engine, saved["epochs"], [track], marks)
             cut_history(run_dir, saved["step"])
             watchers = self._roster(report, stop, callbacks).watchers(session, held_out)
             restore_watchers(watchers, arrays, saved)
@@ -294,12 +293,18 @@ class Trainer:
         roster: Roster,
     ) -> dict[str, Run]:
         """Find in the data what is not given, start every descent, and train."""
-        epochs, folders = self._method.passes(epochs), list[Path]()
+        epochs, given = self._method.passes(epochs), list(methods.values())
+        tracks = [
+            Track(
+                name,
+                {**self.to_config(), "optimizer": method.to_config()},
+                None if run_dir is None else Path(run_dir, name),
+            )
+            for name, method in methods.items()
+        ]
         if run_dir is not None:
-            folders = [Path(run_dir, name) for name in methods]
-            for folder in [Path(run_dir), *folders]:
-                checkpoint.check_run_dir(folder)
-        names, given = list(methods), list(methods.values())
+            for name in ("", *methods):
+                checkpoint.check_run_dir(Path(run_dir, name))
         self._load_kernels(dataset, self.model, given, roster.report)
         loader, held_out = self._loaders(dataset, self.model, given)
         with nullcontext() if run_dir is None else locked(Path(run_dir)):
@@ -311,12 +316,7 @@ class Trainer:
             known, found = with_rates(given, model, loader, parameters, epochs)
             engine = make_engine(model, loader, start(known, parameters, model), self._is_full)
             marks = fingerprint(loader.dataset, loader.names, self.stream.io)
-            settings = [{**self.to_config(), "optimizer": each.to_config()} for each in given]
-            histories: list[list[dict[str, Any]]] = [[] for _ in given]
-            session = Session(
-                model, layout, loader, engine, epochs, names, settings, histories, folders,
-                marks, found,
-            )  # fmt: skip
+            session = Session(model, layout, loader, engine, epochs, tracks, marks, found)
             return fit_session(session, roster.watchers(session, held_out), resumed=False)
 
     def _roster(

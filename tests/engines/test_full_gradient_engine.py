@@ -16,7 +16,7 @@ from scipy.optimize import minimize
 
 import ooc
 from ooc.core.errors import InputError
-from ooc.metrics import Progress
+from ooc.core.progress import Progress
 from ooc.models import MLP, Logistic
 from ooc.optim import FULL_GRADIENT, cg, hybrid, lbfgs, method_from_config, sgd
 from ooc.optim.schedules import cosine

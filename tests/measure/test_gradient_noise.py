@@ -208,7 +208,7 @@ def test_no_gradient_no_scale() -> None:
         ((), {}, "whole numbers from 1 on"),
         ((0, 4), {}, "whole numbers from 1 on"),
         ((4, 100), {}, "have 2 full batches of 100, and a variance needs 3"),
-        ((4,), {"epochs": 0}, "epochs must be at least 1, not 0"),
+        ((4,), {"epochs": 0}, "epochs must be a whole number of at least 1, not 0"),
         ((4,), {"memory": "16MiB"}, "the budget of 16.0 MiB is below"),
     ],
 )

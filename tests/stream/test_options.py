@@ -36,8 +36,8 @@ def test_a_window_in_every_manner(given: object, means: object) -> None:
     [
         ({"window": "large"}, 'a number of blocks, "auto" or "fit", not \'large\''),
         ({"on_bad_chunk": "fill"}, "one of raise, skip, not 'fill'"),
-        ({"block_rows": 0}, "at least 1 row, not 0"),
-        ({"readers": 0}, "readers must be at least 1, not 0"),
+        ({"block_rows": 0}, "block_rows must be a whole number of at least 1, not 0"),
+        ({"readers": 0}, "readers must be a whole number of at least 1, not 0"),
         ({"sampling": "twice"}, "choose one of: once, replacement, weight, balanced"),
         ({"sampling": "weight", "shuffle": "none"}, 'needs shuffle="blocks"'),
         ({"sampling": "weight", "lanes": 2}, "one lane, not with 2"),

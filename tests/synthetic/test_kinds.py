@@ -164,7 +164,7 @@ def test_any_chunk_is_drawn_without_the_others(tmp_path: Path) -> None:
     [
         ({"kind": "cubic"}, "choose one of: linear, logistic, softmax"),
         ({"order": "upwards"}, "order is one of random, sorted"),
-        ({"features": 0}, "must be positive"),
+        ({"features": 0}, "features must be a whole number of at least 1, not 0"),
         ({"kind": "softmax", "classes": 1}, "at least 2 classes"),
         ({"classes": 3}, "linear has no choice of classes; choose one of: softmax"),
     ],

@@ -13,7 +13,7 @@ from ooc.optim import sgd
 from ooc.runs import checkpoint
 from ooc.store.dataset import Dataset
 from ooc.training.run_state import make_run, restore_watchers, save_run
-from ooc.training.session import Session
+from ooc.training.session import Session, Track
 from ooc.training.watchers.watcher import Watcher
 
 
@@ -45,10 +45,9 @@ def test_each_descent_is_saved_with_the_watchers_that_follow_it(
     loader, layout = trainer.loader(dataset), trainer.layout(dataset)
     train_state = start((sgd(0.1), sgd(0.2)), np.zeros(layout.size, np.float32))
     engine = make_engine(trainer.model, loader, train_state)
-    folders, settings = [tmp_path / "a", tmp_path / "b"], [{}, {}]
-    session = Session(
-        trainer.model, layout, loader, engine, 1, "ab", settings, ([], []), folders, {}
-    )
+    folders = [tmp_path / "a", tmp_path / "b"]
+    tracks = [Track(folder.name, {}, folder) for folder in folders]
+    session = Session(trainer.model, layout, loader, engine, 1, tracks, {})
     watchers = [Counter(0, 5), Counter(1, 8)]
     for number, count in ((0, 5), (1, 8)):
         run = make_run(session, number, watchers)

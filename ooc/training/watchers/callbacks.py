@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ooc.core.errors import InputError
+from ooc.core.numbers import check_counts
 from ooc.engines.engine import Engine
 from ooc.kernels.counters import LOSS_SUM, NEVER
 from ooc.models.train_state import TrainState
@@ -82,8 +82,7 @@ class Callbacks:
     every: int = 1
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise InputError(f"steps between callbacks must be at least 1, not {self.every}")
+        check_counts(every=self.every)
 
 
 NO_CALLBACKS = Callbacks()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ooc.core.errors import InputError
+from ooc.core.numbers import check_counts, whole
 from ooc.engines.engine import Engine
 from ooc.kernels.counters import LOSS_SUM, NEVER
 from ooc.training.watchers.validation import Validator
@@ -35,10 +35,8 @@ class Halving:
     least: int = 1
 
     def __post_init__(self) -> None:
-        if self.factor < 2:
-            raise InputError(f"one of at least 2 is kept at a rung, not one of {self.factor}")
-        if self.least < 1:
-            raise InputError(f"at least 1 descent must be left, not {self.least}")
+        whole("factor", self.factor, 2)
+        check_counts(least=self.least)
 
     def rungs(self, models: int, steps: int) -> tuple[int, ...]:
         """Return the steps after which descents are dropped, ascending."""

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ooc.core.errors import DivergedError
-from ooc.core.process import age_seconds, peak_bytes, resident_bytes
+from ooc.core.process import age_seconds, memory_numbers, resident_bytes
+from ooc.core.progress import Progress, Report
 from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, LOSS_SUM, TOTALS
-from ooc.metrics import Progress, Report
 from ooc.models.declarations import phase_at, phases_of, terms_of
 from ooc.models.train_state import TrainState
 from ooc.optim.settings import SETTINGS, rate_at
@@ -43,8 +43,8 @@ class Recorder(Watcher):
     def __init__(self, session: Session, number: int, every: int | None, report: Report) -> None:
         self.number: int = number
         self._session, self._engine, self._loader = session, session.engine, session.loader
-        self._history, self._every, self._report = session.histories[number], every, report
-        self._folder = session.folders[number] if session.folders else None
+        self._history, self._folder = session.tracks[number].history, session.tracks[number].folder
+        self._every, self._report = every, report
         self._begun = time.perf_counter()
         self._seconds_before, self._rows_before = 0.0, 0
         self._waited = self._first_batch = 0.0
@@ -155,9 +155,7 @@ class Recorder(Watcher):
             "loss": self._loss,
             **({"terms": self._terms} if self._terms else {}),
             "learning_rate": self._descents.methods[number].rate,
-            "memory_budget_bytes": plan.budget,
-            "memory_projected_bytes": plan.projected,
-            "memory_peak_bytes": peak_bytes(),
+            **memory_numbers(plan.budget, plan.projected),
             "wait_seconds": self._waited,
             "seconds_to_first_batch": self._first_batch,
             "window_rows": plan.order.window_rows,

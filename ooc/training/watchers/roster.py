@@ -4,9 +4,9 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+from ooc.core.progress import Report
 from ooc.engines.engine import Engine
 from ooc.engines.full_gradient_engine import full_gradient_results
-from ooc.metrics import Report
 from ooc.stream.loader import Loader
 from ooc.training.session import Session
 from ooc.training.watchers.callbacks import NO_CALLBACKS, Callbacks, CallbackWatcher
@@ -45,7 +45,7 @@ class Roster:
         stop = self.stop or threading.Event()
         recorders = [
             Recorder(session, number, self.log_every, self.report)
-            for number in range(len(session.names))
+            for number in range(len(session.tracks))
         ]
         validators: list[Validator] = []
         if self.validation is not None and held_out is not None:
@@ -57,7 +57,7 @@ class Roster:
         if self.steering is not None:
             watchers.append(SteeringWatcher(self.steering, engine, plan.batch_size))
         watchers.append(CallbackWatcher(self.callbacks, engine))
-        if session.folders:
+        if any(track.folder for track in session.tracks):
             # It is given this list itself: who is entered later is saved, too.
             watchers.append(Saver(self.saving, session, watchers, recorders, stop))
         watchers.append(EndWatcher(engine, stop))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ooc.core.errors import InputError
+from ooc.core.numbers import check_counts
 from ooc.runs.run import Run
 from ooc.training.run_state import make_run, save_run
 from ooc.training.session import Session
@@ -40,10 +41,7 @@ class Saving:
     def __post_init__(self) -> None:
         if not self.every_seconds > 0:
             raise InputError(f"seconds between saves must be above 0, not {self.every_seconds}")
-        if self.every_steps is not None and self.every_steps < 1:
-            raise InputError(f"steps between saves must be at least 1, not {self.every_steps}")
-        if self.keep < 1:
-            raise InputError(f"at least 1 checkpoint must be kept, not {self.keep}")
+        check_counts(every_steps=self.every_steps, keep=self.keep)
 
 
 USUAL = Saving()

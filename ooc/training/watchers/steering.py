@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ooc.core.errors import InputError
+from ooc.core.numbers import check_counts
 from ooc.engines.engine import Engine
 from ooc.kernels.counters import NEVER
 from ooc.optim.settings import HEAT, SETTINGS
@@ -82,10 +83,7 @@ class Steering:
             )
         if self.batch is None and self.temperature is None:
             raise InputError("there is nothing to steer; give batch= or temperature=")
-        if self.largest is not None and self.largest < 1:
-            raise InputError(f"the largest batch must be at least 1 row, not {self.largest}")
-        if self.every < 1:
-            raise InputError(f"steps between decisions must be at least 1, not {self.every}")
+        check_counts(largest=self.largest, every=self.every)
         if self.batch == AUTO and self.largest is None:
             raise InputError("an automatic batch needs a limit; give largest=, such as 4096")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ooc.core.errors import InputError
+from ooc.core.numbers import check_counts
 from ooc.optim.schedules import plateau_factor
 from ooc.optim.settings import FACTOR, SETTINGS
 from ooc.runs.evaluation import evaluate_batches
@@ -46,9 +46,7 @@ class Validation:
     by: str = "block"
 
     def __post_init__(self) -> None:
-        for name, value in (("every", self.every), ("patience", self.patience)):
-            if value is not None and value < 1:
-                raise InputError(f"{name} must be at least 1, not {value}")
+        check_counts(every=self.every, patience=self.patience)
 
     def sides(self, dataset: Dataset, seed: int) -> tuple[Dataset, Dataset]:
         """Return the rows to train on, and those to evaluate on."""

@@ -107,11 +107,11 @@ def test_what_it_holds_is_in_the_plan(labelled: Dataset) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Validation(0.2, every=0), "every must be at least 1, not 0"),
-        (lambda: Validation(0.2, patience=0), "patience must be at least 1"),
-        (lambda: ooc.Saving(every_steps=0), "steps between saves must be at least 1"),
+        (lambda: Validation(0.2, every=0), "every must be a whole number of at least 1, not 0"),
+        (lambda: Validation(0.2, patience=0), "patience must be a whole number of at least 1"),
+        (lambda: ooc.Saving(every_steps=0), "every_steps must be a whole number of at least 1"),
         (lambda: ooc.Saving(every_seconds=0), "seconds between saves must be above 0"),
-        (lambda: ooc.Saving(keep=0), "at least 1 checkpoint must be kept"),
+        (lambda: ooc.Saving(keep=0), "keep must be a whole number of at least 1, not 0"),
     ],
 )
 def test_settings_that_cannot_be(make: object, message: str) -> None:
