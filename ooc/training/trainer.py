@@ -140,8 +140,8 @@ class Trainer:
         dataset
             What `ooc.open` returned.
         epochs
-            Passes over the dataset, by default 1. A method on the full gradient makes as many at
-            most, by default 100, and ends by itself.
+            Passes over the dataset, by default 1, or as many as 200 steps take. A method on the
+            full gradient makes as many at most, by default 100, and ends by itself.
         run_dir
             Where the run is saved, and its history written; nowhere by default.
         report
@@ -166,7 +166,7 @@ class Trainer:
         self,
         dataset: Dataset,
         optimizers: Mapping[str, Optimizer] | Sequence[Optimizer],
-        epochs: int = 1,
+        epochs: int | None = None,
         run_dir: str | Path | None = None,
         report: Report = silent,
         stop: threading.Event | None = None,
@@ -294,7 +294,8 @@ class Trainer:
         roster: Roster,
     ) -> dict[str, Run]:
         """Find in the data what is not given, start every descent, and train."""
-        epochs, folders = self._method.passes(epochs), list[Path]()
+        steps = 1 if self._is_full else -(-dataset.rows // int(self.batch_size))
+        epochs, folders = self._method.passes(epochs, steps), list[Path]()
         if run_dir is not None:
             folders = [Path(run_dir, name) for name in methods]
             for folder in [Path(run_dir), *folders]:

@@ -85,7 +85,7 @@ def test_rows_of_another_store(labelled: Dataset, tmp_path: Path) -> None:
         tmp_path / "b.zarr", X=np.zeros((100, 5), np.float32), y=np.zeros(100, np.int64)
     )
     run = Trainer(Logistic(), sgd(0.1), 50, memory=MEMORY, validation=Validation(other)).fit(
-        labelled
+        labelled, epochs=1
     )
     assert run.results["rows"] == 3000
     assert len(lines(run, "validation")) == 1
@@ -99,7 +99,7 @@ def test_rows_of_another_store(labelled: Dataset, tmp_path: Path) -> None:
 def test_what_it_holds_is_in_the_plan(labelled: Dataset) -> None:
     alone = Trainer(Linear(), sgd(0.1), 50, memory=MEMORY).loader(labelled).plan
     beside = Trainer(Linear(), sgd(0.1), 50, memory=MEMORY, validation=Validation(0.2)).loader(
-        labelled
+        labelled, epochs=1
     )
     assert beside.plan.terms["model"] > alone.terms["model"]
 
