@@ -47,7 +47,7 @@ def train(
         int | None,
         typer.Option(
             help="Passes over the dataset; for {full_gradient}, at most.",
-            show_default="1; for those 100",
+            show_default="1, or as many as 200 steps take; for those 100",
         ),
     ] = None,
     run: RunOption = None,
@@ -124,7 +124,12 @@ def sweep(
     halving: Annotated[
         bool, typer.Option(help="Drop the worse half again and again as evidence grows.")
     ] = False,
-    epochs: Annotated[int, typer.Option(help="Passes over the dataset.")] = 1,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="Passes over the dataset.", show_default="1, or as many as 200 steps take"
+        ),
+    ] = None,
     run: RunOption = None,
     json_: Json = False,
 ) -> None:

@@ -17,6 +17,10 @@ from ooc.optim.optimizers import adam, optimizer_from_config
 from ooc.optim.schedules import UNCHANGED, Schedule, schedule_from_config
 from ooc.optim.settings import SETTINGS
 
+# A run whose passes are not told takes at least so many steps: rows that fill a few batches are
+# not learned in one pass.
+FEWEST_STEPS = 200
+
 
 @dataclass(frozen=True)
 class Method:
@@ -51,15 +55,17 @@ class Method:
         """Schedule of its optimizer."""
         return UNCHANGED if self.optimizer is None else self.optimizer.rates
 
-    def passes(self, wanted: int | None) -> int:
+    def passes(self, wanted: int | None, steps: int) -> int:
         """Return how many passes over the data there are; at most, with the gradient over all rows.
+
+        By default one, but where its `steps` are a handful, as many as `FEWEST_STEPS` take.
 
         Raises
         ------
         InputError
             If so few are of no use.
         """
-        usual, fewest = (1, 1) if self.full is None else (100, 2)
+        usual, fewest = (-(-FEWEST_STEPS // steps), 1) if self.full is None else (100, 2)
         if wanted is not None and wanted < fewest:
             name = "" if self.full is None else f" for {self.name}"
             raise InputError(f"epochs must be at least {fewest}{name}, not {wanted}")

@@ -34,6 +34,9 @@ FACTOR = 4.0
 MOST_TRIALS = 16
 # A smaller rate whose loss is worse by less than this share is preferred: it is safer later on.
 TOLERANCE = 1e-3
+# Less than this share of the first loss is no gain: noise, or so weak a signal that the judges
+# cannot tell. Any rate that loses no more will do, and the largest of them learns most.
+NO_GAIN = 5e-3
 # Where the mean loss on the way is above the first one by more than this share, steps are too long.
 RISE = 0.02
 
@@ -87,13 +90,15 @@ def find_rate(model: Model, optimizer: Optimizer, loader: Loader, parameters: np
         return loss if math.isfinite(loss) else math.inf
 
     before = judged(parameters)
+    # Rows that are trained on may lie further from the model than those that judge.
+    at_first = _descent(model, None, parameters, loader, training, batch)[1]
 
     def loss_after(rate: float) -> float:
         """Return the loss after a descent at this rate; infinite where it went up on the way."""
         try:
             tried = optimizer.with_rate(rate)
             after, on_the_way = _descent(model, tried, parameters, loader, training, batch)
-            return judged(after) if on_the_way <= before + RISE * abs(before) else math.inf
+            return judged(after) if on_the_way <= at_first + RISE * abs(at_first) else math.inf
         except DivergedError:
             return math.inf
         except DataError as error:
@@ -119,6 +124,8 @@ def _search(loss_after: Callable[[float], float], centre: float, before: float) 
             if rate not in tried:
                 tried[rate] = loss_after(rate)
             is_best = tried[rate] == min(tried.values()) < math.inf
+            if factor < 1 and before - tried[rate] < TOLERANCE * abs(before):
+                is_best = False  # a rate that learned nothing: smaller ones learn even less
             # Below a rate that diverges another one may do so, too: go on down.
             diverges_below = factor < 1 and tried[rate] == math.inf
             worse = 0 if is_best or diverges_below else worse + 1
@@ -135,9 +142,14 @@ def _search(loss_after: Callable[[float], float], centre: float, before: float) 
             f"every learning rate from {min(tried):.3g} to {max(tried):.3g} diverges on the first "
             "window; give a smaller one with lr=, standardise the features, or choose another model"
         )
-    # Where nothing can be learned from so few rows, the smallest rate does least harm.
-    enough = least + TOLERANCE * abs(before - least)
-    chosen = min(rate for rate, loss in tried.items() if loss <= enough)
+    gain = before - least
+    if gain < NO_GAIN * abs(before):
+        enough = least + NO_GAIN * abs(before)
+        chosen = max(rate for rate, loss in tried.items() if loss <= enough)
+    else:
+        # Of a loss that began astronomically far away a share is still far away.
+        enough = least + TOLERANCE * min(gain, 10 * abs(least))
+        chosen = min(rate for rate, loss in tried.items() if loss <= enough)
     return Found(chosen, dict(sorted(tried.items())))
 
 

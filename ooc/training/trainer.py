@@ -141,8 +141,8 @@ class Trainer:
         dataset
             What `ooc.open` returned.
         epochs
-            Passes over the dataset, by default 1. A method on the full gradient makes as many at
-            most, by default 100, and ends by itself.
+            Passes over the dataset, by default 1, or as many as 200 steps take. A method on the
+            full gradient makes as many at most, by default 100, and ends by itself.
         run_dir
             Where the run is saved, and its history written; nowhere by default.
         report
@@ -167,7 +167,7 @@ class Trainer:
         self,
         dataset: Dataset,
         optimizers: Mapping[str, Optimizer] | Sequence[Optimizer],
-        epochs: int = 1,
+        epochs: int | None = None,
         run_dir: str | Path | None = None,
         report: Report = silent,
         stop: threading.Event | None = None,
@@ -293,7 +293,8 @@ class Trainer:
         roster: Roster,
     ) -> dict[str, Run]:
         """Find in the data what is not given, start every descent, and train."""
-        epochs, given = self._method.passes(epochs), list(methods.values())
+        steps = 1 if self._is_full else -(-dataset.rows // int(self.batch_size))
+        epochs, given = self._method.passes(epochs, steps), list(methods.values())
         tracks = [
             Track(
                 name,

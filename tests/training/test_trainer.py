@@ -148,7 +148,7 @@ def test_predictions_are_in_the_order_of_the_rows(labelled: Dataset, tmp_path: P
 
 
 def test_loss_is_that_before_a_row_is_learned_from(labelled: Dataset) -> None:
-    run = Trainer(Logistic(), sgd(0.1), 3000, memory=MEMORY).fit(labelled)
+    run = Trainer(Logistic(), sgd(0.1), 3000, memory=MEMORY).fit(labelled, epochs=1)
     assert run.results["loss"] == pytest.approx(np.log(2), rel=1e-6)
 
 
