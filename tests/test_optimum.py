@@ -68,7 +68,7 @@ def test_a_callback_sees_the_average_that_the_run_keeps(dataset: Dataset) -> Non
     seen: list[np.ndarray] = []
     callbacks = ooc.Callbacks(epoch_end=lambda now: seen.append(now.solution.copy()))
     trainer = ooc.Trainer(ooc.models.Logistic(), ooc.optim.averaged(1e-6), batch_size=50)
-    run = trainer.fit(dataset, callbacks=callbacks)
+    run = trainer.fit(dataset, epochs=1, callbacks=callbacks)
     np.testing.assert_array_equal(seen[0], run.parameters)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from ooc.core.errors import DataError, DivergedError, InputError
 from ooc.engines.engine import make_engine
 from ooc.kernels.counters import LOSS_SUM
+from ooc.models.bad_rows import LARGEST_FEATURE
 from ooc.models.contract import Model
 from ooc.models.declarations import first_rate
 from ooc.models.train_state import start
@@ -22,6 +23,7 @@ from ooc.optim.schedules import UNCHANGED
 from ooc.optim.settings import RATE
 from ooc.stream.loader import Loader
 from ooc.stream.reader import Window
+from ooc.training.statistics import wildest
 
 # Steps of one trial, or its rows where batches are small: noise is felt after many steps only.
 MOST_STEPS = 400
@@ -110,12 +112,21 @@ def find_rate(model: Model, optimizer: Optimizer, loader: Loader, parameters: np
     sample = window.features[training.order[:256]].astype(np.float64)
     centre = first_rate(model, optimizer.reach, sample.reshape(len(sample), -1))
     found = _search(loss_after, centre, before)
+    if found is None:
+        wild = wildest(window, LARGEST_FEATURE)
+        raise wild or InputError(
+            "every learning rate that was tried diverges on the first window; give a small one "
+            "with lr=, standardise the features, or choose another model"
+        )
     del walk
     return found
 
 
-def _search(loss_after: Callable[[float], float], centre: float, before: float) -> Found:
-    """Walk up, then down, until losses rise; then look between the best and its neighbours."""
+def _search(loss_after: Callable[[float], float], centre: float, before: float) -> Found | None:
+    """Walk up, then down, until losses rise; then look between the best and its neighbours.
+
+    None if every rate diverges.
+    """
     tried: dict[float, float] = {}
 
     def walk(rate: float, factor: float) -> None:
@@ -138,10 +149,7 @@ def _search(loss_after: Callable[[float], float], centre: float, before: float) 
         tried[between] = loss_after(between)
     least = min(tried.values())
     if not math.isfinite(least):
-        raise InputError(
-            f"every learning rate from {min(tried):.3g} to {max(tried):.3g} diverges on the first "
-            "window; give a smaller one with lr=, standardise the features, or choose another model"
-        )
+        return None
     gain = before - least
     if gain < NO_GAIN * abs(before):
         enough = least + NO_GAIN * abs(before)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ooc.core.errors import DataError
+from ooc.models.bad_rows import LARGEST_FEATURE
 from ooc.store.columns import pieces_of
 from ooc.stream.loader import Loader
 from ooc.stream.plan import Demand
@@ -63,7 +64,9 @@ class RowStatistics:
                 continue
             moments = _window_moments(window)
             if not np.isfinite(moments).all():
-                raise _bad_row(window)
+                wild = wildest(window, LARGEST_FEATURE)
+                assert wild is not None, "moments that are not finite come from wild values"
+                raise wild
             found[:] = [reduce(merge_moments, [*found, moments])]
         if not found:
             raise DataError(
@@ -151,11 +154,19 @@ def _mean_and_deviation(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.sqrt(squares / count)
 
 
-def _bad_row(window: Window) -> DataError:
+def wildest(window: Window, limit: float) -> DataError | None:
+    """Name the first value that is not finite, else the largest one beyond a limit; None if none.
+
+    A value like this is mostly a mark for "missing" that its writer did not declare.
+    """
     values = window.features[window.order].reshape(len(window.order), -1)
-    finite = np.isfinite(values)
-    place, column = np.argwhere(~finite)[0].tolist()
+    sizes = np.where(np.isfinite(values), np.abs(values.astype(np.float64)), np.inf)
+    place, column = np.unravel_index(int(np.argmax(sizes)), sizes.shape)
+    if sizes[place, column] <= limit:
+        return None
     row = int(window.rows(window.order[place : place + 1].astype(np.int64))[0])
+    value, array = values[place, column], window.roles[0]
+    why = "" if not np.isfinite(value) else f", beyond {limit:g}, where squares overflow"
     return DataError(
-        f"row {row} has {values[place, column]} in feature {column}; remove or fill such rows first"
+        f"row {row} of {array} has {value} in feature {column}{why}; remove or fill such rows first"
     )

@@ -293,7 +293,7 @@ class Trainer:
         roster: Roster,
     ) -> dict[str, Run]:
         """Find in the data what is not given, start every descent, and train."""
-        steps = 1 if self._is_full else -(-dataset.rows // int(self.batch_size))
+        steps = 1 if self._is_full else -(-dataset.rows // max(1, int(self.batch_size)))
         epochs, given = self._method.passes(epochs, steps), list(methods.values())
         tracks = [
             Track(

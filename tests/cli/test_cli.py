@@ -314,7 +314,9 @@ def test_bad_chunks_are_skipped_on_request(here: Path, capsys: pytest.CaptureFix
     file = next(file for file in Path("small.zarr/X/c").rglob("0") if file.is_file())
     file.write_bytes(b"")
     assert "cannot be read from" in refused(capsys, "train", "small.zarr")
-    result = called(capsys, "train", "small.zarr", "--on-bad-chunk", "skip", "--run", "skipped")
+    result = called(
+        capsys, "train", "small.zarr", "--on-bad-chunk", "skip", "--epochs", "1", "--run", "skipped"
+    )
     assert result["skipped_rows"] == 500 - result["rows"] > 0
     assert "io is one of" in refused(capsys, "train", "small.zarr", "--io", "fast", "--run", "b")
 

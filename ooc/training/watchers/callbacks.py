@@ -72,7 +72,7 @@ class Callbacks:
     3
     >>> steps = []
     >>> now_and_then = Callbacks(step_end=lambda now: steps.append(now.step), every=4)
-    >>> run = trainer.fit(ooc.open(example_dataset), callbacks=now_and_then)
+    >>> run = trainer.fit(ooc.open(example_dataset), 1, callbacks=now_and_then)
     >>> steps
     [4, 8]
     """

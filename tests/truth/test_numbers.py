@@ -1,0 +1,105 @@
+"""Numbers of other people's data: what is learned from them, and what names those that are wild."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import write_dataset
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+import ooc
+from ooc.core.errors import DataError
+from ooc.models import Linear, Logistic
+from ooc.runs.run import Run
+
+ROWS = 20_000
+
+
+def trained(path: Path, model: object, **arrays: np.ndarray) -> Run:
+    dataset = write_dataset(path / "data.zarr", **arrays)
+    trainer = ooc.Trainer(model, ooc.optim.sgd(), batch_size=256, memory="600MiB", seed=0)
+    return trainer.fit(dataset)
+
+
+def evaluated(path: Path, run: Run) -> dict[str, float]:
+    return run.evaluate(ooc.open(path / "data.zarr"))
+
+
+@pytest.mark.parametrize("width", [8, 128])
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_diverges_at_no_rate_and_a_rate_is_found_that_would_learn(
+    tmp_path: Path, seed: int, width: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((ROWS, width)).astype(np.float32)
+    run = trained(tmp_path, Linear(), X=features, y=rng.standard_normal(ROWS))
+    assert run.results["learning_rate"] > 1e-4
+    assert abs(evaluated(tmp_path, run)["r2"]) < 0.02
+
+
+@pytest.mark.parametrize("signal", [0.03, 0.1, 0.3])
+def test_a_weak_signal_is_learned_as_least_squares_learn_it(tmp_path: Path, signal: float) -> None:
+    rng = np.random.default_rng(1)
+    features = rng.standard_normal((ROWS, 8)).astype(np.float32)
+    target = signal * features @ rng.standard_normal(8) + rng.standard_normal(ROWS)
+    run = trained(tmp_path, Linear(), X=features, y=target)
+    best = LinearRegression().fit(features, target).score(features, target)
+    assert evaluated(tmp_path, run)["r2"] > best - 0.01
+
+
+@pytest.mark.parametrize("offset", [0.0, 50.0])
+@pytest.mark.parametrize("rows", [300, 1000, 3000])
+def test_few_rows_are_passed_over_until_they_are_learned(
+    tmp_path: Path, rows: int, offset: float
+) -> None:
+    rng = np.random.default_rng(2)
+    features = rng.standard_normal((rows, 8)).astype(np.float32)
+    run = trained(tmp_path, Linear(), X=features + offset, y=features @ rng.standard_normal(8))
+    assert run.results["steps"] >= 200
+    assert run.results["epochs"] == -(-200 // -(-rows // 256))
+    assert evaluated(tmp_path, run)["r2"] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("dtype", "move", "spread"),
+    [
+        (np.float64, 1.7e9, 60.0),  # seconds since 1970, within a minute
+        (np.float64, 101325.0, 0.01),  # pascals
+        (np.int64, 2**40, 1000.0),
+        (np.float64, 5e6, 3.0),  # northings in metres
+    ],
+)
+def test_features_far_from_zero_keep_their_digits(
+    tmp_path: Path, dtype: type, move: float, spread: float
+) -> None:
+    rng = np.random.default_rng(3)
+    features = (move + spread * rng.standard_normal((ROWS, 4))).astype(dtype)
+    centred = (features - dtype(move)).astype(np.float64)
+    logits = 2 * centred @ rng.standard_normal(4) / spread
+    labels = (rng.random(ROWS) < 1 / (1 + np.exp(-logits))).astype(np.int64)
+    run = trained(tmp_path, Logistic(), X=features, y=labels)
+    best = LogisticRegression().fit(centred / spread, labels).score(centred / spread, labels)
+    assert evaluated(tmp_path, run)["accuracy"] > best - 0.01
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300, 1e200, 1e39])
+@pytest.mark.parametrize("model", [Linear(), Linear(standardise=True), Logistic()], ids=str)
+def test_a_wild_value_is_named_with_its_row_and_column(
+    tmp_path: Path, model: object, value: float
+) -> None:
+    rng = np.random.default_rng(4)
+    features = rng.standard_normal((ROWS, 8))
+    features[77, 3] = value
+    with pytest.raises(DataError, match=f"row 77 .*{re.escape(f'{value:g}')} in feature 3"):
+        trained(tmp_path, model, X=features, y=(features[:, 0] > 0).astype(np.int64))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1.0])
+def test_a_weight_that_is_none_is_named_with_its_row(tmp_path: Path, value: float) -> None:
+    rng = np.random.default_rng(5)
+    features = rng.standard_normal((ROWS, 8)).astype(np.float32)
+    weight = np.ones(ROWS)
+    weight[55] = value
+    with pytest.raises(DataError, match=f"row 55 has weight {value}"):
+        trained(tmp_path, Linear(), X=features, y=features[:, 0], weight=weight)
