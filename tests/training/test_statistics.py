@@ -134,7 +134,7 @@ def test_a_value_that_is_not_finite_is_named(tmp_path: Path) -> None:
     x = np.ones((1000, 3), np.float32)
     x[777, 2] = np.nan
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=np.zeros(1000))
-    with pytest.raises(DataError, match="row 777 has nan in feature 2"):
+    with pytest.raises(DataError, match="row 777 of X has nan in feature 2"):
         Trainer(Logistic(standardise=True), sgd(0.1), 10, memory=MEMORY).fit(dataset)
 
 
@@ -143,5 +143,5 @@ def test_values_that_are_not_finite_are_refused_without_a_warning(tmp_path: Path
     x = np.ones((1000, 3), np.float32)
     x[::3, 1], x[1::3, 1] = np.inf, -np.inf
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=np.zeros(1000))
-    with pytest.raises(DataError, match=r"row \d+ has -?inf in feature 1"):
+    with pytest.raises(DataError, match=r"row \d+ of X has -?inf in feature 1"):
         Trainer(Logistic(standardise=True), sgd(0.1), 10, memory=MEMORY).fit(dataset)
