@@ -148,7 +148,8 @@ class _Run:
         note = {"seed": job.seed, "checksum": f"{before:016x}"}
 
         def prove(folder: Path) -> None:
-            written = open_dataset(folder, source.features, source.target, source.weight)
+            roles = (source.features, source.target or False, source.weight or False)
+            written = open_dataset(folder, *roles)
             if (after := self._sum_up(written)) != before:
                 raise DataError(
                     f"the rows written to {self._destination} are not those of "

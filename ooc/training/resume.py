@@ -75,7 +75,11 @@ def _dataset(run_dir: str | Path, saved: dict[str, Any]) -> Dataset:
             "that side with dataset="
         )
     return open_dataset(
-        noted["path"], noted["features"], noted["target"], noted["weight"], noted["missing"]
+        noted["path"],
+        noted["features"],
+        noted["target"] or False,
+        noted["weight"] or False,
+        noted["missing"],
     )
 
 
