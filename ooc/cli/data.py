@@ -5,17 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ooc.cli.options import (
-    DataPath,
-    Features,
-    Io,
-    Json,
-    Missing,
-    Seed,
-    Target,
-    Weight,
-    open_dataset,
-)
+from ooc.cli.groups import with_groups
+from ooc.cli.options import DataOptions, Io, Json, Seed
 from ooc.cli.show import show, table
 from ooc.core.errors import InputError
 from ooc.core.sizes import parse_count
@@ -56,12 +47,9 @@ def make(
     show({**result, "path": str(path)}, json_)
 
 
+@with_groups
 def info(
-    data: DataPath,
-    features: Features = "X",
-    target: Target = None,
-    weight: Weight = None,
-    missing: Missing = "raise",
+    where: DataOptions,
     io: Io = "auto",
     verify: Annotated[
         bool, typer.Option("--verify", help="Read everything and list every bad chunk.")
@@ -76,10 +64,10 @@ def info(
     """
     from ooc.store.chunks import read_path
 
-    dataset = open_dataset(data, features, target, weight, missing)
+    dataset = where.open()
     roles = {"features": dataset.features, "target": dataset.target, "weight": dataset.weight}
     paths = {name: read_path(dataset, name, io) for name in dataset.arrays}
-    bad = _verified(dataset, data, io) if verify else None
+    bad = _verified(dataset, where.data, io) if verify else None
     if json_:
         arrays = {
             spec.name: {**spec.to_json(), "native": paths[spec.name].native}
@@ -87,6 +75,7 @@ def info(
             for spec in dataset.arrays.values()
         }
         result = {"path": dataset.path, "rows": dataset.rows, "roles": roles, "arrays": arrays}
+        result |= {"guessed": list(dataset.guessed), "unused": dict(dataset.unused)}
         show(result if bad is None else {**result, "bad_chunks": bad}, True)
     else:
         role_of = {name: role for role, name in roles.items()}
@@ -95,6 +84,7 @@ def info(
             f"read by {paths[spec.name].describe()}"
             for spec in dataset.arrays.values()
         }
+        lines |= {name: f"not used: {reason}" for name, reason in dataset.unused.items()}
         table(f"{dataset.path}, {dataset.rows:,} rows", lines)
         if bad is not None:
             print("\n".join(bad) or "every chunk can be read")

@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
+from ooc.cli.groups import with_groups
 from ooc.cli.options import (
+    DataOptions,
     DataPath,
     Features,
     Json,
     Memory,
     Missing,
     RunPath,
-    Target,
-    Weight,
     open_dataset,
 )
 from ooc.cli.show import show, table
@@ -23,14 +23,11 @@ from ooc.cli.show import show, table
 WIDEST_MATRIX = 6
 
 
+@with_groups
 def evaluate(
     run: RunPath,
-    data: DataPath,
+    where: DataOptions,
     memory: Memory = "1GiB",
-    features: Features = "X",
-    target: Target = None,
-    weight: Weight = None,
-    missing: Missing = "raise",
     json_: Json = False,
 ) -> None:
     """Measure loss, accuracy, area under the curve or R2 of a saved run on a dataset.
@@ -40,8 +37,8 @@ def evaluate(
     from ooc.cli.progress_bar import ProgressDisplay
     from ooc.runs.run import load
 
-    dataset = open_dataset(data, features, target, weight, missing)
-    with ProgressDisplay(f"evaluate {data.name}") as report:
+    dataset = where.open()
+    with ProgressDisplay(f"evaluate {where.data.name}") as report:
         result = load(run).evaluate(dataset, memory, report)
     if json_:
         show({**result, "run": str(run)}, True)
@@ -63,7 +60,7 @@ def predict(
     data: DataPath,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Dataset to write.")],
     memory: Memory = "1GiB",
-    features: Features = "X",
+    features: Features = None,
     missing: Missing = "raise",
     json_: Json = False,
 ) -> None:
@@ -74,7 +71,7 @@ def predict(
     from ooc.cli.progress_bar import ProgressDisplay
     from ooc.runs.run import load
 
-    dataset = open_dataset(data, features, None, None, missing)
+    dataset = open_dataset(data, features, False, False, missing)
     with ProgressDisplay(f"predict {data.name}") as report:
         result = load(run).predict_to(dataset, out, memory, report)
     show({**result, "run": str(run), "path": str(out)}, json_)

@@ -98,8 +98,15 @@ class Job:
         }
 
 
-def plan_job(dataset: Dataset, budget: int, seed: int, threads: int | None = None) -> Job:
+def plan_job(
+    dataset: Dataset, budget: int, seed: int, threads: int | None = None, object_bytes: int = 0
+) -> Job:
     """Fit an exact shuffle into a budget.
+
+    Parameters
+    ----------
+    object_bytes
+        What each thread holds of Python's objects.
 
     Raises
     ------
@@ -118,7 +125,7 @@ def plan_job(dataset: Dataset, budget: int, seed: int, threads: int | None = Non
     record = layout.record_bytes + SORT_BYTES
     reading = max(scratch_bytes(spec, spec.chunks[0]) for spec in specs)
     writing = chunk_rows * row_bytes + 2 * most_stored_bytes(chunk_rows * widest)
-    per_thread = 2 * BATCH_BYTES + max(reading, writing)
+    per_thread = 2 * BATCH_BYTES + max(reading, writing) + object_bytes
     fixed = {"reserved": RESERVED_BYTES, "key counts": 16 * MIB}
     wanted = threads or min(MOST_THREADS, (os.cpu_count() or 1) + 1)
     least = chunk_rows * (record + row_bytes)
@@ -149,7 +156,7 @@ def plan_job(dataset: Dataset, budget: int, seed: int, threads: int | None = Non
     if job.projected <= budget:
         return job
     if used > 1:
-        return plan_job(dataset, budget, seed, used - 1)
+        return plan_job(dataset, budget, seed, used - 1, object_bytes)
     raise _too_small(budget, job.projected, dataset)
 
 

@@ -223,6 +223,9 @@ def _described(name: str, node: zarr.Array | zarr.Group) -> Member:
             remedy = "open it by itself, and name its columns"
         return Member(name, None, None, f"is a group: {words}, not supported yet", remedy, node)
     attributes_of(node)
+    if "pickle" in _codec_names(node):
+        why = "is encoded by pickle, which runs code of whoever wrote it, and is never read"
+        return Member(name, None, None, why, "write it with another codec")
     return Member(name, node, dimensions_of(node), *_reason(node))
 
 
@@ -252,11 +255,6 @@ def _reason(array: zarr.Array) -> tuple[str, str]:
         return _damage(ValueError(f"shape {shape} and chunks {array.chunks} are too large"))
     if any(chunk < 1 for chunk in array.chunks) and 0 not in shape:
         return _damage(ValueError(f"a chunk cannot have the shape {array.chunks}"))
-    if "pickle" in _codec_names(array):
-        return (
-            "is encoded by pickle, which runs code of whoever wrote it, and is never read",
-            "write it with another codec",
-        )
     if not isinstance(dtype, np.dtype) or dtype.kind not in NUMERIC_KINDS:
         return (
             f"has dtype {dtype}, which is not a real number",
