@@ -40,6 +40,10 @@ ENCODINGS = {
 _NO_ROWS = frozenset(ENCODINGS) - {"dataframe"}
 _SPARSE = "write it as a dense array, in AnnData: adata.X = adata.X.toarray()"
 _COLUMN = "write it as an array of numbers, for categories their codes"
+_PICKLE = (
+    "is encoded by pickle, which runs code of whoever wrote it, and is never read",
+    "write it with another codec",
+)
 # What parsers of metadata raise. Stores raise other kinds, which are not the metadata's fault.
 _DAMAGE = (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError)
 
@@ -137,7 +141,9 @@ def member_of(group: zarr.Group, name: str) -> Member | None:
             node = group[name]
             return _described(name, node)
     except _DAMAGE as error:
-        if isinstance(error, KeyError) and not _has_metadata(group, name):
+        if isinstance(error, KeyError) and not any(
+            _has_file(group, f"{name}/{file}") for file in METADATA
+        ):
             return None
         return Member(name, None, None, *_damage(error))
     except OSError as error:
@@ -208,14 +214,16 @@ def _marks(member: Member | None) -> Any:
     return array.shape, array.chunks, array.shards, str(array.dtype), attributes_of(array)
 
 
-def _has_metadata(group: zarr.Group, name: str) -> bool:
-    keys = (f"{group.path}/{name}/{file}".lstrip("/") for file in METADATA)
-    return any(sync(group.store.get(key, cpu.buffer_prototype)) is not None for key in keys)
+def _has_file(group: zarr.Group, file: str) -> bool:
+    key = f"{group.path}/{file}".lstrip("/")
+    return sync(group.store.get(key, cpu.buffer_prototype)) is not None
 
 
 def _described(name: str, node: zarr.Array | zarr.Group) -> Member:
     if isinstance(node, zarr.Group):
         words = encoding_of(node)
+        if _has_file(node, ".zarray"):
+            raise ValueError("they say nothing of the array")
         if words is None:
             return Member(name, None, None, "is a group, not an array", "name an array", node)
         remedy = _SPARSE if "sparse" in words else _COLUMN
@@ -224,8 +232,12 @@ def _described(name: str, node: zarr.Array | zarr.Group) -> Member:
         return Member(name, None, None, f"is a group: {words}, not supported yet", remedy, node)
     attributes_of(node)
     if "pickle" in _codec_names(node):
-        why = "is encoded by pickle, which runs code of whoever wrote it, and is never read"
-        return Member(name, None, None, why, "write it with another codec")
+        return Member(name, None, None, *_PICKLE)
+    size = getattr(node.dtype, "itemsize", 1)
+    if max(map(math.prod, (node.shape, node.chunks))) * size >= LARGEST:
+        raise ValueError(f"shape {node.shape} and chunks {node.chunks} are too large")
+    if any(chunk < 1 for chunk in node.chunks) and 0 not in node.shape:
+        raise ValueError(f"a chunk cannot have the shape {node.chunks}")
     return Member(name, node, dimensions_of(node), *_reason(node))
 
 
@@ -250,11 +262,6 @@ def dimensions_of(array: zarr.Array) -> tuple[str | None, ...] | None:
 def _reason(array: zarr.Array) -> tuple[str, str]:
     """Return why an array cannot be one of numbers, and what to do; nothing if it can."""
     shape, dtype = array.shape, array.dtype
-    size = getattr(dtype, "itemsize", 1)
-    if max(map(math.prod, (shape, array.chunks))) * size >= LARGEST:
-        return _damage(ValueError(f"shape {shape} and chunks {array.chunks} are too large"))
-    if any(chunk < 1 for chunk in array.chunks) and 0 not in shape:
-        return _damage(ValueError(f"a chunk cannot have the shape {array.chunks}"))
     if not isinstance(dtype, np.dtype) or dtype.kind not in NUMERIC_KINDS:
         return (
             f"has dtype {dtype}, which is not a real number",
@@ -288,7 +295,9 @@ def _codec_names(array: zarr.Array) -> set[str]:
 
 def _damage(error: Exception) -> tuple[str, str]:
     said = "nested too deeply" if isinstance(error, RecursionError) else reason_of(error)
-    if type(error).__name__ == "UnknownCodecError" or "odec" in said:
+    if "object_codec_id': 'pickle'" in said:
+        return _PICKLE
+    if type(error).__name__ == "UnknownCodecError":
         return (
             f"needs a codec that is not installed ({said})",
             "install the package that brings that codec",

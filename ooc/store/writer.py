@@ -10,6 +10,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -241,8 +242,7 @@ class Writer:
                     path = self._file_path(name, shard, 0)
                     files[name] = stack.enter_context(_shard_file(path, chunks))
                 else:
-                    paths = (self._file_path(name, shard, chunk) for chunk in itertools.count())
-                    files[name] = _chunk_files(paths)
+                    files[name] = _chunk_files(partial(self._file_path, name, shard))
 
             def append_chunk(columns: Columns, rows: int) -> None:
                 for name, field in self.fields.items():
@@ -340,11 +340,12 @@ def _padded(values: np.ndarray, rows: int, field: Field) -> np.ndarray | bytes:
     return chunk
 
 
-def _chunk_files(paths: Iterator[Path]) -> Callable[[bytes], None]:
+def _chunk_files(path_of: Callable[[int], Path]) -> Callable[[bytes], None]:
     """Return what writes encoded chunks one after another, each to a file of its own."""
+    numbers = itertools.count()
 
     def append(encoded: bytes) -> None:
-        path = next(paths)
+        path = path_of(next(numbers))
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.part")
         aside.write_bytes(encoded)
