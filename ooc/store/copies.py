@@ -108,7 +108,7 @@ def plan_copy(source: Dataset, most_bytes: int) -> Copy:
     most_bytes
         Memory for what lies beside the rows: a chunk of it is decoded at a time.
     """
-    with explained(source.path, source.storage_options):
+    with explained(source.path, source.storage_options), quiet():
         group = open_group(source.path, source.storage_options)
         members = members_of(source.path, group, set(source.arrays), source.storage_options)
     main = members[source.features]

@@ -200,7 +200,7 @@ def open(
     if missing not in MISSING_CHUNKS:
         raise InputError(f"missing is one of {', '.join(MISSING_CHUNKS)}, not {missing!r}")
     wanted = {features or "X", target or "y", weight or "weight"}
-    with explained(path, storage_options):
+    with explained(path, storage_options), quiet():
         group = open_group(path, storage_options)
         attributes = attributes_of(group)
         members = members_of(path, group, wanted, storage_options)

@@ -137,9 +137,7 @@ def members_of(
 def member_of(group: zarr.Group, name: str) -> Member | None:
     """Open one member by its own metadata; None if there is none of this name."""
     try:
-        with quiet():
-            node = group[name]
-            return _described(name, node)
+        return _described(name, group[name])
     except _DAMAGE as error:
         if isinstance(error, KeyError) and not any(
             _has_file(group, f"{name}/{file}") for file in METADATA
@@ -157,7 +155,8 @@ def member_of(group: zarr.Group, name: str) -> Member | None:
 def quiet() -> Iterator[None]:
     """Let zarr-python's remarks on what a store holds pass: what matters is said by us."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="zarr")
+        for category in (zarr.errors.ZarrUserWarning, zarr.errors.UnstableSpecificationWarning):
+            warnings.simplefilter("ignore", category)
         yield
 
 
@@ -201,7 +200,7 @@ def _listed(group: zarr.Group) -> set[str]:
 
 
 def _consolidated(group: zarr.Group) -> dict[str, Member]:
-    with suppress(Exception), quiet():  # whatever is wrong with them, they are but a shorter way
+    with suppress(Exception):  # whatever is wrong with them, they are but a shorter way
         noted = zarr.open_group(group.store, path=group.path, mode="r", use_consolidated=True)
         return {name: _described(name, node) for name, node in noted.members()}
     return {}
@@ -288,8 +287,9 @@ def _codec_names(array: zarr.Array) -> set[str]:
         elif hasattr(part, "get_config"):
             collect(part.get_config())
 
-    metadata: dict[str, Any] = array.metadata.to_dict()
-    collect([metadata.get(key) for key in ("filters", "compressor", "codecs")])
+    metadata = array.metadata
+    collect([getattr(metadata, key, None) for key in ("filters", "compressor")])
+    collect([codec.to_dict() for codec in getattr(metadata, "codecs", ())])
     return {name.removeprefix("numcodecs.") for name in found}
 
 
