@@ -24,7 +24,8 @@ from ooc.shuffle.job import RESERVED_BYTES, Job, plan_job
 from ooc.shuffle.records import checksum
 from ooc.shuffle.scratch import Scratch
 from ooc.shuffle.workspace import check_destination, file_bytes, folders_beside, workspace
-from ooc.store.copies import Copy, copy_beside, plan_copy
+from ooc.store.beside import copy_beside
+from ooc.store.copies import Copy, plan_copy
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_dataset
 from ooc.store.roles import RoleName
@@ -160,7 +161,7 @@ class _Run:
         note = {"seed": job.seed, "checksum": f"{before:016x}"}
 
         def prove(folder: Path) -> None:
-            copy_beside(self._copy, folder)
+            copy_beside(source, self._copy.beside, folder)
             target: RoleName = source.target or False
             weight: RoleName = source.weight or False
             written = open_dataset(folder, source.features, target, weight)
