@@ -122,7 +122,7 @@ def plan_copy(source: Dataset, most_bytes: int) -> Copy:
         if member.array is None or why_apart(main, member) or 0 in member.array.shape:
             reason = why_not_beside(member, main, most_bytes, source)
         else:
-            spec, described, width, reason = _described(source, member)
+            spec, described, width, reason = _described(source, member, most_bytes)
             if not reason:
                 arrays[name], fields[name] = spec, described
                 widths |= {name: width} if width else {}
@@ -135,7 +135,9 @@ def plan_copy(source: Dataset, most_bytes: int) -> Copy:
     return Copy(whole, fields, tuple(beside), left_out, widths)
 
 
-def _described(source: Dataset, member: Member) -> tuple[ArraySpec, Field, int, str]:
+def _described(
+    source: Dataset, member: Member, most_bytes: int
+) -> tuple[ArraySpec, Field, int, str]:
     """Return how an array that shares the rows is read and written, or why it cannot be."""
     assert member.array is not None
     array, width, reason = member.array, 0, ""
@@ -147,6 +149,9 @@ def _described(source: Dataset, member: Member) -> tuple[ArraySpec, Field, int, 
         native = dtype.newbyteorder("=")
         spec = replace(spec, dtype=native)
         described = described._replace(dtype=native, fill_value=array.fill_value)
+    elif dtype.kind in "TO" and (needed := OBJECT_BYTES * math.prod(array.chunks)) > most_bytes:
+        left = format_size(max(0, most_bytes))
+        reason = f"a chunk of its strings takes {format_size(needed)} or more, but {left} are left"
     elif dtype.kind in "TO":
         width = LENGTH_BYTES + _longest(source, member)
         width += -width % 4
