@@ -155,11 +155,8 @@ def arrays_of(model: Model, dataset: Dataset, with_target: bool = True) -> tuple
         If the dataset lacks one.
     """
     if with_target and model.needs_target and dataset.target is None:
-        why = dataset.passed_over.get("target")
-        lacks = f"targets, as {why}" if why else "array 'y'"
         raise InputError(
-            f"{dataset.path} has no {lacks}, and the model needs targets; "
-            "name the array that holds them with target="
+            f"{dataset.no_targets}, and the model needs them; name their array with target="
         )
     needs = needs_of(model)
     for name in (*needs.further, *needs.integers):

@@ -142,6 +142,12 @@ class Dataset:
                 raise InputError(f"{self.path} has no array {name!r}; it has: {known}")
         return tuple(self.arrays[name] for name in names)
 
+    @property
+    def no_targets(self) -> str:
+        """Say that there are no targets, and why where an array has their usual name."""
+        why = self.passed_over.get("target")
+        return f"{self.path} has no targets{f', as {why}' if why else ''}"
+
     def describe_guesses(self) -> str:
         """Say in one line which roles nobody named; empty if there are none."""
         names = dict(zip(("features", "target", "weight"), self.roles, strict=True))

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 import zarr
 from zarr.buffer import cpu
@@ -38,12 +39,15 @@ ENCODINGS = {
 }
 # Those of them whose arrays are no rows even where they are as long as each other.
 _NO_ROWS = frozenset(ENCODINGS) - {"dataframe"}
-_SPARSE = "write it as a dense array, in AnnData: adata.X = adata.X.toarray()"
+_SPARSE = (
+    "write it as a dense array (in AnnData adata.X = adata.X.toarray(), part by part ooc.create)"
+)
 _COLUMN = "write it as an array of numbers, for categories their codes"
 _PICKLE = (
     "is encoded by pickle, which runs code of whoever wrote it, and is never read",
     "write it with another codec",
 )
+_OF_NUMCODECS = "numcodecs."
 # What parsers of metadata raise. Stores raise other kinds, which are not the metadata's fault.
 _DAMAGE = (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError)
 
@@ -221,7 +225,7 @@ def _has_file(group: zarr.Group, file: str) -> bool:
 def _described(name: str, node: zarr.Array | zarr.Group) -> Member:
     if isinstance(node, zarr.Group):
         words = encoding_of(node)
-        if _has_file(node, ".zarray"):
+        if node.metadata.zarr_format == 2 and _has_file(node, ".zarray"):
             raise ValueError("they say nothing of the array")
         if words is None:
             return Member(name, None, None, "is a group, not an array", "name an array", node)
@@ -230,8 +234,12 @@ def _described(name: str, node: zarr.Array | zarr.Group) -> Member:
             remedy = "open it by itself, and name its columns"
         return Member(name, None, None, f"is a group: {words}, not supported yet", remedy, node)
     attributes_of(node)
-    if "pickle" in _codec_names(node):
+    names = _codec_names(node)
+    if {"pickle", f"{_OF_NUMCODECS}pickle"} & names:
         return Member(name, None, None, *_PICKLE)
+    for codec in names:
+        if codec.startswith(_OF_NUMCODECS):
+            _check_installed(codec.removeprefix(_OF_NUMCODECS))
     size = getattr(node.dtype, "itemsize", 1)
     if max(map(math.prod, (node.shape, node.chunks))) * size >= LARGEST:
         raise ValueError(f"shape {node.shape} and chunks {node.chunks} are too large")
@@ -290,7 +298,13 @@ def _codec_names(array: zarr.Array) -> set[str]:
     metadata = array.metadata
     collect([getattr(metadata, key, None) for key in ("filters", "compressor")])
     collect([codec.to_dict() for codec in getattr(metadata, "codecs", ())])
-    return {name.removeprefix("numcodecs.") for name in found}
+    return found
+
+
+def _check_installed(codec: str) -> None:
+    """Raise where a codec of numcodecs needs a package; zarr-python looks when it first decodes."""
+    with suppress(TypeError):  # settings are not given
+        numcodecs.get_codec({"id": codec})
 
 
 def _damage(error: Exception) -> tuple[str, str]:

@@ -69,7 +69,7 @@ def find_roles(
     coordinates |= listed_coordinates(main)
     found: dict[str, str | None] = {}
     for role, name in ((TARGET, target), (WEIGHT, weight)):
-        found[role] = name or None
+        found[role] = None if name is False else name
         if name is None and USUAL_NAMES[role] in members:
             member = members[USUAL_NAMES[role]]
             if why := _no_role(member, coordinates):

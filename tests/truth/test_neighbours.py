@@ -106,6 +106,7 @@ def chunked(*shape: Any) -> Callable[[dict[str, Any]], Any]:
     return of_v3(chunk_grid={"name": "regular", "configuration": {"chunk_shape": list(shape)}})
 
 
+LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
 # What zarr.json of an array of two axes may hold instead of what it should, and what is said.
 DAMAGE_3: dict[str, tuple[bytes | Callable[[dict[str, Any]], Any], str]] = {
     "empty": (b"", "cannot be used"),
@@ -141,6 +142,14 @@ DAMAGE_3: dict[str, tuple[bytes | Callable[[dict[str, Any]], Any], str]] = {
         of_v3(
             codecs=[{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "wonder"}]
         ),
+        "a codec that is not installed",
+    ),
+    "codec whose package is not installed": (
+        of_v3(codecs=[{"name": "numcodecs.zfpy", "configuration": {}}]),
+        "a codec that is not installed",
+    ),
+    "pickle of numcodecs": (
+        of_v3(codecs=[LITTLE, {"name": "numcodecs.pickle", "configuration": {}}]),
         "a codec that is not installed",
     ),
     "no codecs": (of_v3(codecs=[]), "cannot be used"),

@@ -133,6 +133,9 @@ def test_a_coordinate_is_no_role_because_of_its_name(
     assert dataset.roles == ("X", None, None)
     role = {"y": "target", "weight": "weight"}[name]
     assert dataset.passed_over == {role: f"{name} is a coordinate"}
+    if role == "target":
+        with pytest.raises(InputError, match="has no targets, as y is a coordinate"):
+            ooc.Trainer(ooc.models.Linear(), ooc.optim.sgd(0.1), 8).loader(dataset)
     # It is there for whoever names it.
     named = ooc.open(path, **{role: name})
     assert getattr(named, role) == name

@@ -17,6 +17,7 @@ from ooc.store.chunks.codecs import NotNativeError
 from ooc.store.chunks.layout import ShardLayout, shard_layout
 from ooc.store.chunks.row_reader import BadChunks, Cell, NotStoredError, RowReader, Runs
 from ooc.store.dataset import Dataset, open_zarr_array
+from ooc.store.members import quiet
 from ooc.store.remote import is_outage, reason_of
 
 # Decoding one block through zarr-python holds the stored chunk, the decoded chunk and a copy.
@@ -81,7 +82,8 @@ class ZarrReader(RowReader):
         self._strict = dataset.missing == "raise" or array.fill_value is None
         self._shard, self._index = _index_of(array)
         self._store = ChunkStore(array.store, self._strict, array.fill_value, self._index)
-        self._array = zarr.open_array(self._store, path=array.path, mode="r")
+        with quiet():
+            self._array = zarr.open_array(self._store, path=array.path, mode="r")
 
     def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
         """Fill `out` with runs of rows; an outage of the server is raised in any case."""
