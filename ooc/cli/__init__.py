@@ -6,6 +6,7 @@ Heavy modules are imported by the command that uses them, so that help comes at 
 import importlib
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 
 import typer
@@ -15,6 +16,12 @@ from ooc.cli.show import NOTES
 from ooc.core.errors import DivergedError, InputError
 
 BAD_INPUT = 2
+# zarr-python's, on how other programs may take what a store holds; they come from any thread.
+REMARKS = (
+    "Numcodecs codecs are not in the Zarr version 3 specification",
+    "The data type .* does not have a Zarr V3 specification",
+    "Found an empty list of filters",
+)
 
 app = typer.Typer(
     help="Train on datasets larger than memory.",
@@ -52,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Bad usage and bad input end in one line on standard error and status 2.
     """
     NOTES.clear()
+    for remark in REMARKS:
+        warnings.filterwarnings("ignore", message=remark)
     try:
         status = app(args=arguments, prog_name="ooc", standalone_mode=False)
     except typer.TyperException as error:

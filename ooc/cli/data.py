@@ -76,6 +76,7 @@ def info(
             for spec in dataset.arrays.values()
         }
         result = {"path": dataset.path, "rows": dataset.rows, "roles": roles, "arrays": arrays}
+        result |= {"guessed": list(dataset.guessed), "unused": dict(dataset.unused)}
         show({**result, "bad_chunks": bad} if verify else result, True)
     else:
         role_of = {name: role for role, name in roles.items()}
@@ -84,6 +85,7 @@ def info(
             f"read by {paths[spec.name].describe()}"
             for spec in dataset.arrays.values()
         }
+        lines |= {name: f"not used: {reason}" for name, reason in dataset.unused.items()}
         table(f"{dataset.path}, {dataset.rows:,} rows", lines)
         if verify:
             print("\n".join(bad) or "every chunk can be read")

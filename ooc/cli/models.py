@@ -147,7 +147,7 @@ def _head_by_targets(dataset: "Dataset", classes: int | None) -> tuple[str, str]
     if isinstance(noted, int):
         return "multiclass", f"{dataset.path} notes {noted} classes"
     if dataset.target is None:
-        raise InputError(f"{dataset.path} has no targets to train on; name them with --target")
+        raise InputError(f"{dataset.no_targets}; name those to train on with --target")
     spec = dataset.arrays[dataset.target]
     if spec.dtype.kind == "f":
         return "regression", f"{spec.name} holds {spec.dtype} numbers"

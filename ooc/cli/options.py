@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from ooc.cli.groups import option, option_of
+from ooc.cli.show import NOTES
 from ooc.core.errors import InputError
 from ooc.stream.options import StreamOptions
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ooc.optim import Method, Optimizer
     from ooc.optim.schedules import Schedule
     from ooc.store.dataset import Dataset
+    from ooc.store.roles import RoleName
     from ooc.training.trainer import Trainer
     from ooc.training.watchers.validation import Validation
 
@@ -26,11 +28,13 @@ Memory = Annotated[str, option_of(StreamOptions, "memory")]
 Seed = Annotated[int, option_of(StreamOptions, "seed")]
 Readers = Annotated[int | None, option_of(StreamOptions, "readers")]
 Io = Annotated[str, option_of(StreamOptions, "io")]
-Features = Annotated[str, typer.Option(help="Name of the features array.")]
+Features = Annotated[str | None, typer.Option(help="Name of the features array.", show_default="X")]
 Target = Annotated[str | None, typer.Option(help="Name of the targets array.", show_default="y")]
 Weight = Annotated[
     str | None, typer.Option(help="Name of the sample weights.", show_default="weight")
 ]
+NoTarget = Annotated[bool, typer.Option("--no-target", help="Take no array for targets.")]
+NoWeight = Annotated[bool, typer.Option("--no-weight", help="Take no array for weights.")]
 BatchSize = Annotated[str, typer.Option(help="Rows of a step; full for all rows.")]
 Missing = Annotated[
     str, typer.Option(help="What a chunk that is not stored means: raise (an error) or fill.")
@@ -44,17 +48,23 @@ class DataOptions:
     """Which dataset, and which arrays of it."""
 
     data: DataPath
-    features: Features = "X"
+    features: Features = None
     target: Target = None
     weight: Weight = None
+    no_target: NoTarget = False
+    no_weight: NoWeight = False
     missing: Missing = "raise"
 
     def open(self) -> "Dataset":
-        """Open the dataset."""
+        """Open the dataset; roles that nobody named are told in the end."""
         from ooc.store.dataset import open as open_dataset
 
-        names = (self.features, self.target, self.weight)
-        return open_dataset(str(self.data), *names, self.missing)
+        target = _role("target", self.target, self.no_target)
+        weight = _role("weight", self.weight, self.no_weight)
+        dataset = open_dataset(str(self.data), self.features, target, weight, self.missing)
+        if guesses := dataset.describe_guesses():
+            NOTES.append(guesses)
+        return dataset
 
 
 @dataclass(frozen=True)
@@ -133,6 +143,12 @@ class SavingOptions:
 
         saving = Saving(self.save_seconds, self.save_steps, self.keep)
         return {"saving": saving, "log_every": self.log_every}
+
+
+def _role(role: str, name: str | None, none: bool) -> "RoleName":
+    if none and name is not None:
+        raise InputError(f"--{role} {name} and --no-{role} exclude each other; give one of them")
+    return False if none else name
 
 
 def make_trainer(

@@ -47,7 +47,7 @@ def predict(
     data: DataPath,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Dataset to write.")],
     memory: Memory = "1GiB",
-    features: Features = "X",
+    features: Features = None,
     missing: Missing = "raise",
     json_: Json = False,
 ) -> None:
@@ -58,7 +58,8 @@ def predict(
     from ooc.cli.progress_bar import ProgressDisplay
     from ooc.runs.run import load
 
-    dataset = DataOptions(data, features, missing=missing).open()
+    where = DataOptions(data, features, no_target=True, no_weight=True, missing=missing)
+    dataset = where.open()
     with ProgressDisplay(f"predict {data.name}") as report:
         result = load(run).predict_to(dataset, out, memory, report)
     show({**result, "run": str(run), "path": str(out)}, json_)

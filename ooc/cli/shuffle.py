@@ -5,25 +5,17 @@ from typing import Annotated, Any
 
 import typer
 
-from ooc.cli.options import (
-    DataOptions,
-    DataPath,
-    Features,
-    Json,
-    Memory,
-    Seed,
-    Target,
-    Weight,
-    read,
-)
-from ooc.cli.show import show, table
+from ooc.cli.groups import with_groups
+from ooc.cli.options import DataOptions, Json, Memory, Seed, read
+from ooc.cli.show import NOTES, show, table
 from ooc.core.errors import InputError
 
 SAMPLE_PROBLEM = "--sample is a number of blocks, at least 2, or all, not {!r}"
 
 
+@with_groups
 def shuffle(
-    data: DataPath,
+    where: DataOptions,
     destination: Annotated[
         Path | None, typer.Argument(metavar="[DST]", help="Dataset to write.", show_default=False)
     ] = None,
@@ -48,9 +40,6 @@ def shuffle(
     picture: Annotated[
         Path | None, typer.Option(help="With --measure: PNG of original against new places.")
     ] = None,
-    features: Features = "X",
-    target: Target = None,
-    weight: Weight = None,
     json_: Json = False,
 ) -> None:
     """Write a dataset's rows in one uniformly random order, or measure a shuffle.
@@ -61,14 +50,14 @@ def shuffle(
     """
     from ooc.cli.progress_bar import ProgressDisplay
 
-    dataset = DataOptions(data, features, target, weight).open()
+    dataset, name = where.open(), where.data.name
     if measure:
         if destination is not None:
             raise InputError(f"--measure writes nothing; leave out {destination}")
         from ooc.shuffle.measurement import measure as measure_
         from ooc.shuffle.mixing import draw_mixing
 
-        with ProgressDisplay(f"measure {data.name}") as report:
+        with ProgressDisplay(f"measure {name}") as report:
             found = measure_(
                 dataset,
                 _order(order),
@@ -93,8 +82,11 @@ def shuffle(
         raise InputError("--picture goes with --measure")
     from ooc.shuffle.external_sort import exact
 
-    with ProgressDisplay(f"shuffle {data.name}") as report:
+    with ProgressDisplay(f"shuffle {name}") as report:
         result: dict[str, Any] = exact(dataset, destination, memory, seed, threads, report)
+    if not json_:
+        left_out = result.pop("left_out")
+        NOTES.extend(f"left out: {name}, as {why}" for name, why in left_out.items())
     show({**result, "path": str(destination)}, json_)
 
 

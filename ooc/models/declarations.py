@@ -161,11 +161,12 @@ def arrays_of(model: Model, dataset: Dataset, with_target: bool = True) -> tuple
     """
     if with_target and model.needs_target and dataset.target is None:
         raise InputError(
-            f"{dataset.path} has no array 'y', and the model needs targets; "
-            "name the array that holds them with target="
+            f"{dataset.no_targets}, and the model needs them; name their array with target="
         )
     needs = needs_of(model)
     for name in (*needs.further, *needs.integers):
+        if name in dataset.unused:
+            dataset.specs((name,))
         if name not in dataset.arrays:
             known = ", ".join(dataset.arrays)
             raise InputError(

@@ -35,7 +35,7 @@ def check_targets(model: Model, dataset: Dataset) -> None:
     if not model.needs_target:
         return
     if dataset.target is None:
-        raise InputError(f"{dataset.path} has no targets to compare with; name them with target=")
+        raise InputError(f"{dataset.no_targets}; name those to compare with by target=")
     model.check_target(dataset.arrays[dataset.target].shape[1:])
 
 

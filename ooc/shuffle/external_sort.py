@@ -20,14 +20,16 @@ from ooc.core.hashing import fill_row_keys, keys_at_ranks, keys_of_rows
 from ooc.core.process import memory_numbers
 from ooc.core.progress import Progress, Report, silent
 from ooc.core.random_keys import Purpose, key
-from ooc.shuffle.job import Job, plan_job
+from ooc.shuffle.job import RESERVED_BYTES, Job, plan_job
 from ooc.shuffle.records import checksum
 from ooc.shuffle.scratch import Scratch
 from ooc.shuffle.workspace import check_destination, file_bytes, folders_beside, workspace
-from ooc.store.chunks import open_reader
+from ooc.store.beside import copy_beside
+from ooc.store.copies import Copy, plan_copy
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_dataset
-from ooc.store.writer import Field, Writer, create
+from ooc.store.roles import RoleName
+from ooc.store.writer import Writer, create
 from ooc.stream.plan import MIB, budget_of
 
 PROOF_BYTES = 8 * MIB
@@ -48,7 +50,10 @@ def exact(
 ) -> dict[str, Any]:
     """Write all arrays of a dataset to a new store, their rows in one uniformly random order.
 
-    The arrays are the numeric ones that share axis 0; the group's attributes come along.
+    They are all that share axis 0, of whatever dtype, as they are stored, with their attributes,
+    dimension names and fill values. Other arrays and groups come along as they are. What cannot is
+    left out, and reported before the work begins: arrays whose codec is not installed, for
+    example, or groups that hold arrays of as many rows.
     The same seed gives the same bits, whatever the budget or the number of threads. A call that
     was killed leaves hidden folders beside `destination`; the same call again goes on from there.
     At the end the new store is read back, and the sum over its rows compared with the source's.
@@ -68,7 +73,8 @@ def exact(
     -------
     dict
         "rows", "seconds", "rows_per_second", "bytes_per_second" (decoded), "checksum",
-        "bytes_read" and "bytes_written" (of files), and the memory keys.
+        "bytes_read" and "bytes_written" (of files), "left_out" (why, by name), and the memory
+        keys.
 
     Raises
     ------
@@ -87,11 +93,16 @@ def exact(
     """
     destination = Path(destination)
     check_destination(source, destination)
-    job = plan_job(source, budget_of(memory), seed, threads)
+    budget = budget_of(memory)
+    copy = plan_copy(source, budget - RESERVED_BYTES)
+    job = plan_job(copy.dataset, budget, seed, threads, copy.object_bytes)
     begun = time.perf_counter()
-    with workspace(source, destination, job) as folder:
+    with workspace(copy, destination, job) as folder:
+        if copy.left_out:
+            said = "; ".join(f"{name}, as {why}" for name, why in copy.left_out.items())
+            report(Progress(0, job.rows, 0, 0.0, text=f"leaves out {said}"))
         try:
-            result = _Run(source, destination, folder, job, report).all()
+            result = _Run(copy, destination, folder, job, report).all()
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
@@ -107,6 +118,7 @@ def exact(
         "rows_per_second": job.rows / seconds,
         "bytes_per_second": job.rows * sum(job.layout.widths) / seconds,
         **result,
+        "left_out": dict(copy.left_out),
         "seed": seed,
         **memory_numbers(job.budget, job.projected),
     }
@@ -129,15 +141,16 @@ class _Run:
     """The passes over one job."""
 
     def __init__(
-        self, source: Dataset, destination: Path, folder: Path, job: Job, report: Report
+        self, copy: Copy, destination: Path, folder: Path, job: Job, report: Report
     ) -> None:
-        self._source, self._destination, self._job = source, destination, job
+        self._copy, self._source = copy, copy.dataset
+        self._destination, self._job = destination, job
         self._report, self._begun, self._done = report, time.perf_counter(), 0
         self._lock = threading.Lock()
         self._starts = job.unit_starts
         self._key = key(job.seed, Purpose.EXACT_ORDER)
         self._scratch = Scratch(folder, job.pieces, len(self._starts) - 1, job.layout.record_bytes)
-        self._specs = {name: source.arrays[name] for name in job.layout.names}
+        self._specs = {name: copy.dataset.arrays[name] for name in job.layout.names}
 
     def all(self) -> dict[str, Any]:
         """Sort pieces, write shards, prove; return what there is to tell."""
@@ -146,7 +159,10 @@ class _Run:
         note = {"seed": job.seed, "checksum": f"{before:016x}"}
 
         def prove(folder: Path) -> None:
-            written = open_dataset(folder, source.features, source.target, source.weight)
+            copy_beside(source, self._copy.beside, folder)
+            target: RoleName = source.target or False
+            weight: RoleName = source.weight or False
+            written = open_dataset(folder, source.features, target, weight)
             if (after := self._sum_up(written)) != before:
                 raise DataError(
                     f"the rows written to {self._destination} are not those of "
@@ -157,7 +173,7 @@ class _Run:
         widest = max(job.layout.widths)
         with create(
             self._destination,
-            {name: Field(spec.dtype.name, spec.shape[1:]) for name, spec in self._specs.items()},
+            self._copy.fields,
             {**source.attributes, "shuffled": note},
             chunk_bytes=job.chunk_rows * widest,
             shard_bytes=job.shard_rows * widest,
@@ -212,7 +228,10 @@ class _Run:
                 for start in range(0, rows, job.chunk_rows):
                     part = order[start : start + job.chunk_rows]
                     job.layout.unpack(records, part, arrays)
-                    yield {name: values[: len(part)] for name, values in arrays.items()}
+                    yield {
+                        name: self._copy.for_writer(name, values[: len(part)])
+                        for name, values in arrays.items()
+                    }
                     self._progress(len(part))
 
         def write(first: int, arrays: Arrays, records: np.ndarray) -> None:
@@ -253,12 +272,12 @@ class _Run:
 
     def _reader(self, dataset: Dataset) -> Callable[[Arrays, int, int], Arrays]:
         """Return what fills the beginning of arrays with some rows, and returns that part."""
-        readers = {name: open_reader(dataset, name, IO) for name in self._specs}
+        readers = {name: self._copy.reader(dataset, name, IO) for name in self._specs}
 
         def read(arrays: Arrays, first: int, rows: int) -> Arrays:
             parts = {name: values[:rows] for name, values in arrays.items()}
-            for name, reader in readers.items():
-                reader.read_runs([(first, first + rows)], parts[name])
+            for name, read_runs in readers.items():
+                read_runs([(first, first + rows)], parts[name])
             return parts
 
         return read

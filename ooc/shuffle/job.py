@@ -2,8 +2,10 @@
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ooc.core.errors import InputError
@@ -23,6 +25,7 @@ SMALLEST_PIECE = 32 * MIB
 MOST_THREADS = 4
 # A row's key, its place in the order, and what the sort holds.
 SORT_BYTES = 24
+NO_OBJECTS: Mapping[str, int] = MappingProxyType({})
 # The imports and the compiler at work on the few kernels of a shuffle.
 RESERVED_BYTES = 288 * MIB
 
@@ -99,8 +102,19 @@ class Job:
         }
 
 
-def plan_job(dataset: Dataset, budget: int, seed: int, threads: int | None = None) -> Job:
+def plan_job(
+    dataset: Dataset,
+    budget: int,
+    seed: int,
+    threads: int | None = None,
+    object_bytes: Mapping[str, int] = NO_OBJECTS,
+) -> Job:
     """Fit an exact shuffle into a budget.
+
+    Parameters
+    ----------
+    object_bytes
+        What a row of an array becomes as Python's objects, by the array's name.
 
     Raises
     ------
@@ -119,6 +133,9 @@ def plan_job(dataset: Dataset, budget: int, seed: int, threads: int | None = Non
     reading = max(scratch_bytes(spec, spec.chunks[0]) for spec in specs)
     writing = chunk_rows * row_bytes + 2 * most_stored_bytes(chunk_rows * widest)
     per_thread = 2 * BATCH_BYTES + max(reading, writing)
+    read_rows = {name: dataset.arrays[name].chunks[0] for name in object_bytes}
+    read_objects = max((object_bytes[name] * read_rows[name] for name in object_bytes), default=0)
+    per_thread += max(read_objects, chunk_rows * sum(object_bytes.values()))
     fixed = {"reserved": RESERVED_BYTES, "key counts": 16 * MIB}
     wanted = threads or min(MOST_THREADS, (os.cpu_count() or 1) + 1)
     least = chunk_rows * (record + row_bytes)
@@ -149,7 +166,7 @@ def plan_job(dataset: Dataset, budget: int, seed: int, threads: int | None = Non
     if job.projected <= budget:
         return job
     if used > 1:
-        return plan_job(dataset, budget, seed, used - 1)
+        return plan_job(dataset, budget, seed, used - 1, object_bytes)
     raise _too_small(budget, job.projected, dataset)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
 from ooc.shuffle.job import Job
-from ooc.store.chunks import open_reader
+from ooc.store.copies import Copy
 from ooc.store.dataset import Dataset
 from ooc.store.writer import encode_chunk
 
@@ -40,13 +40,13 @@ def folders_beside(destination: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def workspace(source: Dataset, destination: Path, job: Job) -> Iterator[Path]:
+def workspace(copy: Copy, destination: Path, job: Job) -> Iterator[Path]:
     """Make the folder of scratch files, which is this process's alone; in the end it goes.
 
     What an earlier call of the very same job left is kept; what any other one did is removed.
     """
     folder, partial = folders_beside(destination)
-    _check_free_space(source, destination, job)
+    _check_free_space(copy, destination, job)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -56,7 +56,7 @@ def workspace(source: Dataset, destination: Path, job: Job) -> Iterator[Path]:
         ) from None
     try:
         _lock(descriptor, destination)
-        note, identity = folder / "job.json", json.dumps(job.identity(source))
+        note, identity = folder / "job.json", json.dumps(job.identity(copy.dataset))
         if not note.exists() or note.read_text() != identity:
             for file in folder.iterdir():
                 if file.name != "lock":
@@ -87,10 +87,10 @@ def _lock(descriptor: int, destination: Path) -> None:
         ) from None
 
 
-def _check_free_space(source: Dataset, destination: Path, job: Job) -> None:
+def _check_free_space(copy: Copy, destination: Path, job: Job) -> None:
     parent = next(each for each in destination.resolve().parents if each.exists())
     there = sum(map(file_bytes, folders_beside(destination)))
-    stays, free = _stored_bytes(source, job), shutil.disk_usage(parent).free
+    stays, free = _stored_bytes(copy, job), shutil.disk_usage(parent).free
     if job.scratch_bytes + stays - there > free:
         raise InputError(
             f"shuffling to {destination} will take about {format_size(job.scratch_bytes)} of "
@@ -99,7 +99,7 @@ def _check_free_space(source: Dataset, destination: Path, job: Job) -> None:
         )
 
 
-def _stored_bytes(source: Dataset, job: Job) -> int:
+def _stored_bytes(copy: Copy, job: Job) -> int:
     """Return the bytes of the new store; sorted rows compress better than a mixed sample."""
     blocks = min(SAMPLED_BLOCKS, -(-job.rows // job.chunk_rows))
     each = max(1, min(job.chunk_rows, job.rows) // blocks)
@@ -107,8 +107,10 @@ def _stored_bytes(source: Dataset, job: Job) -> int:
     order = np.random.Generator(np.random.SFC64(0)).permutation(blocks * each)
     stored = 0
     for name in job.layout.names:
-        spec = source.arrays[name]
+        spec = copy.dataset.arrays[name]
         values = np.empty((blocks * each, *spec.shape[1:]), spec.dtype)
-        open_reader(source, name).read_runs([(start, start + each) for start in starts], values)
+        read_runs = copy.reader(copy.dataset, name, "auto")
+        read_runs([(start, start + each) for start in starts], values)
         stored += len(encode_chunk(np.ascontiguousarray(values[order])))
-    return int(1.05 * stored * job.rows / (blocks * each)) + 2**20
+    beside = sum(file_bytes(f"{copy.dataset.path}/{name}") for name in copy.beside)
+    return int(1.05 * stored * job.rows / (blocks * each)) + beside + 2**20

@@ -1,8 +1,7 @@
-"""Datasets: Zarr groups whose arrays share axis 0. The only file that reads Zarr metadata."""
+"""Datasets: Zarr groups whose arrays share axis 0."""
 
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ import zarr
 
 from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
-from ooc.store.remote import StorageOptions, checked_path, explained, open_store
+from ooc.store.members import attributes_of, check_whole, member_of, members_of, open_group, quiet
+from ooc.store.remote import StorageOptions, checked_path, explained
+from ooc.store.roles import RoleName, coordinates_in, describe_guesses, find_roles, why_apart
 from ooc.store.selection import Selection
 
-NUMERIC_KINDS = "biuf"
 MISSING_CHUNKS = ("raise", "fill")
 
 
@@ -93,6 +93,10 @@ class Dataset:
         What opens the store behind a URL again; it may hold keys, so that it is never shown.
     selection
         Which rows are used, where it is one side of a split; by default all.
+    unused
+        What else is in the group, and why its rows cannot be read beside the others, by name.
+    guessed, passed_over
+        Roles that nobody named, and why an array with a role's usual name does not play it.
     """
 
     path: str
@@ -104,6 +108,9 @@ class Dataset:
     missing: str = "raise"
     storage_options: StorageOptions | None = field(default=None, repr=False)
     selection: Selection | None = None
+    unused: Mapping[str, str] = field(default_factory=dict, repr=False)
+    guessed: tuple[str, ...] = ()
+    passed_over: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def rows(self) -> int:
@@ -129,16 +136,29 @@ class Dataset:
         """Return the arrays with these names; refuse those that are not there."""
         for name in names:
             if name not in self.arrays:
+                if name in self.unused:
+                    raise InputError(f"{name} of {self.path} cannot be used: {self.unused[name]}")
                 known = ", ".join(self.arrays)
                 raise InputError(f"{self.path} has no array {name!r}; it has: {known}")
         return tuple(self.arrays[name] for name in names)
 
+    @property
+    def no_targets(self) -> str:
+        """Say that there are no targets, and why where an array has their usual name."""
+        why = self.passed_over.get("target")
+        return f"{self.path} has no targets{f', as {why}' if why else ''}"
+
+    def describe_guesses(self) -> str:
+        """Say in one line which roles nobody named; empty if there are none."""
+        names = dict(zip(("features", "target", "weight"), self.roles, strict=True))
+        return describe_guesses(names, self.guessed, self.passed_over)
+
 
 def open(
     path: str | Path,
-    features: str = "X",
-    target: str | None = None,
-    weight: str | None = None,
+    features: str | None = None,
+    target: RoleName = None,
+    weight: RoleName = None,
     missing: str = "raise",
     storage_options: StorageOptions | None = None,
 ) -> Dataset:
@@ -155,10 +175,11 @@ def open(
         Folder of the group, or its URL: ``s3://``, ``gs://``, ``https://``, ``memory://``, or any
         other that fsspec knows.
     features
-        Name of the features array; one row is one sample, of any number of axes.
+        Name of the features array, by default "X"; one row is one sample, of any number of axes.
     target, weight
         Names of the targets and of the sample weights, one number a row. By default "y" and
-        "weight" where the group has them. How many numbers a target has, the model checks.
+        "weight" where the group has them and they are no coordinates; False for none. How many
+        numbers a target has, the model checks.
     missing
         "raise" or "fill". Zarr leaves out chunks that hold nothing but the fill value; one that
         was lost looks the same, so that only you can say which it is.
@@ -170,9 +191,10 @@ def open(
     Raises
     ------
     InputError
-        If there is no Zarr group, a named array is missing or is not numeric, lengths along
-        axis 0 differ, or there are no rows; for a URL also if its scheme is unknown, its package
-        is not installed, the server does not answer, or it gives no permission.
+        If there is no Zarr group, a named array is missing, damaged or not numeric, lengths or
+        dimension names of axis 0 differ, or there are no rows; for a URL also if its scheme is
+        unknown, its package is not installed, the server does not answer, or it gives no
+        permission.
 
     Examples
     --------
@@ -183,37 +205,52 @@ def open(
     path = checked_path(path, storage_options)
     if missing not in MISSING_CHUNKS:
         raise InputError(f"missing is one of {', '.join(MISSING_CHUNKS)}, not {missing!r}")
-    wanted = {features, target or "y", weight or "weight"}
-    with explained(path, storage_options):
-        group = _open_group(path, storage_options)
-        arrays = _arrays_of(group, wanted, may_refuse_listing="://" in path)
-        members = {name: _spec_of(name, array) for name, array in sorted(arrays.items())}
-    for role, name in (("features", features), ("target", target), ("weight", weight)):
-        if name is not None and name not in members:
-            raise InputError(
-                f"{path} has no array {name!r} for {role}; it has: {', '.join(members) or 'none'}; "
-                f"name the right one with {role}="
-            )
-    target = target or ("y" if "y" in members else None)
-    weight = weight or ("weight" if "weight" in members else None)
-    _check_usable(path, *(members[name] for name in (features, target, weight) if name))
-    if weight:
-        check_one_number_a_row(path, members[weight])
-    aligned = {
-        name: spec
-        for name, spec in members.items()
-        if spec.shape[:1] == members[features].shape[:1] and spec.dtype.kind in NUMERIC_KINDS
-    }
-    attributes = dict(group.attrs)
-    return Dataset(path, aligned, features, target, weight, attributes, missing, storage_options)
+    wanted = {features or "X", target or "y", weight or "weight"}
+    with explained(path, storage_options), quiet():
+        group = open_group(path, storage_options)
+        attributes = attributes_of(group)
+        members = members_of(path, group, wanted, storage_options)
+        check_whole(path, group, members)
+    listed = coordinates_in(attributes)
+    roles = find_roles(path, members, listed, features, target, weight)
+    main = members[roles.features]
+    aligned, unused = {}, {}
+    for name, member in members.items():
+        reason = f"it {member.reason}" if member.reason else why_apart(main, member)
+        if reason:
+            unused[name] = reason
+        elif member.array is not None:
+            aligned[name] = _spec_of(name, member.array)
+    _check_not_empty(path, aligned[roles.features])
+    return Dataset(
+        path,
+        aligned,
+        roles.features,
+        roles.target,
+        roles.weight,
+        attributes,
+        missing,
+        storage_options,
+        unused=unused,
+        guessed=roles.guessed,
+        passed_over=roles.passed_over,
+    )
 
 
 def open_zarr_array(dataset: Dataset, name: str) -> zarr.Array:
     """Open one array of a dataset for reading."""
-    with explained(dataset.path, dataset.storage_options):
-        array = _open_group(dataset.path, dataset.storage_options)[name]
-    if not isinstance(array, zarr.Array):
-        raise InputError(f"{dataset.path}/{name} is a Zarr group, not an array; name an array")
+    with explained(dataset.path, dataset.storage_options), quiet():
+        member = member_of(open_group(dataset.path, dataset.storage_options), name)
+    if member is None or member.array is None:
+        reason = "is not there" if member is None else member.reason
+        raise InputError(f"array {name} of {dataset.path} {reason}; open it again")
+    known, array = dataset.arrays.get(name), member.array
+    if known is not None and (known.shape, known.chunks) != (array.shape, array.chunks):
+        raise InputError(
+            f"array {name} of {dataset.path} has shape {array.shape} in chunks {array.chunks}, but "
+            f"{known.shape} in {known.chunks} by what was known of it: it was written again, or "
+            "consolidated metadata are older; consolidate them anew, and open it again"
+        )
     return array
 
 
@@ -222,51 +259,9 @@ def _spec_of(name: str, array: zarr.Array) -> ArraySpec:
     return ArraySpec(name, array.shape, dtype, array.chunks, array.shards)
 
 
-def _open_group(path: str, storage_options: StorageOptions | None) -> zarr.Group:
-    remote = "://" in path
-    if not remote and not Path(path).exists():
-        raise InputError(f"{path} does not exist; check the path, or make it with `ooc make`")
-    try:
-        store = open_store(path, storage_options) if remote else path
-        return zarr.open_group(store, mode="r")
-    except (FileNotFoundError, zarr.errors.GroupNotFoundError, zarr.errors.ContainsArrayError):
-        why = "is not a Zarr group: it holds no zarr.json or .zgroup of a group; "
-        why += "name the folder of the group"
-        if remote:
-            why = "holds no Zarr group: there is no such bucket or key, or it is not a group; "
-            why += "check the URL"
-        raise InputError(f"{path} {why}") from None
-
-
-def _arrays_of(
-    group: zarr.Group, wanted: set[str], may_refuse_listing: bool
-) -> dict[str, zarr.Array]:
-    """Return the arrays of a group; where it cannot be listed, those that are wanted."""
-    if not may_refuse_listing:
-        return dict(group.arrays())
-    found = {}
-    with suppress(Exception):
-        found = dict(group.arrays())
-    others = {name: group.get(name) for name in wanted - found.keys()}
-    return found | {name: it for name, it in others.items() if isinstance(it, zarr.Array)}
-
-
-def _check_usable(path: str, first: ArraySpec, *others: ArraySpec) -> None:
-    for spec in (first, *others):
-        if spec.dtype.kind not in NUMERIC_KINDS:
-            raise InputError(
-                f"array {spec.name} of {path} has dtype {spec.dtype}, which is not a real number; "
-                "convert it to an integer or float dtype"
-            )
-        if not spec.shape:
-            raise InputError(f"array {spec.name} of {path} has no axes; rows are along axis 0")
-        if spec.shape[0] != first.shape[0]:
-            raise InputError(
-                f"arrays of {path} differ along axis 0: {first.name} has {first.shape[0]} rows, "
-                f"{spec.name} has {spec.shape[0]}; every array needs one entry a row"
-            )
-    if first.shape[0] == 0 or math.prod(first.shape[1:]) == 0:
-        raise InputError(f"array {first.name} of {path} is empty: its shape is {first.shape}")
+def _check_not_empty(path: str, spec: ArraySpec) -> None:
+    if spec.shape[0] == 0:
+        raise InputError(f"array {spec.name} of {path} is empty: its shape is {spec.shape}")
 
 
 def check_one_number_a_row(path: str, spec: ArraySpec) -> None:

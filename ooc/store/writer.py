@@ -10,42 +10,81 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import crc32c
 import numpy as np
 import zarr
+from numcodecs import VLenBytes, VLenUTF8
 from numcodecs.blosc import Blosc
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from ooc.core.errors import InputError
+from ooc.store.members import quiet
 
 CHUNK_BYTES = 512 * 2**10
 SHARD_BYTES = 128 * 2**20
 COMPRESSION_LEVEL = 5
+NUMBER_KINDS = "biufcMm"
 _MISSING = 2**64 - 1
 
 Columns = Mapping[str, np.ndarray]
 AppendChunk = Callable[[Columns, int], None]
 
 
-class Field(NamedTuple):
-    """One array to write: its dtype and the shape of one row."""
+# Values without a fixed size, by Zarr's names: as they are in memory, what fills up, their codec.
+VARIABLE: dict[str, tuple[Any, str | bytes, Any]] = {
+    "string": (np.dtypes.StringDType(), "", VLenUTF8()),
+    "variable_length_bytes": (np.dtype(object), b"", VLenBytes()),
+}
 
-    dtype: str
+
+class Field(NamedTuple):
+    """One array to write: its dtype, the shape of one row, and what is noted of it.
+
+    Attributes
+    ----------
+    dtype
+        Of NumPy, or "string" or "variable_length_bytes".
+    value_bytes
+        Bytes that a value of the latter is taken to have; chunks are cut by them.
+    """
+
+    dtype: str | np.dtype
     shape: tuple[int, ...] = ()
+    attributes: Mapping[str, Any] = {}
+    dimensions: tuple[str | None, ...] | None = None
+    fill_value: Any = None
+    value_bytes: int = 16
+
+    @property
+    def variable(self) -> bool:
+        """Whether values have no fixed size."""
+        return isinstance(self.dtype, str) and self.dtype in VARIABLE
+
+    @property
+    def in_memory(self) -> np.dtype:
+        """The dtype in memory."""
+        return VARIABLE[str(self.dtype)][0] if self.variable else np.dtype(self.dtype)
+
+    @property
+    def sharded(self) -> bool:
+        """Whether chunks share files; zarr-python cannot read structures from such ones."""
+        return self.in_memory.kind != "V"
 
     @property
     def row_bytes(self) -> int:
         """Decoded bytes of one row."""
-        return np.dtype(self.dtype).itemsize * int(np.prod(self.shape, dtype=np.int64))
+        size = self.value_bytes if self.variable else self.in_memory.itemsize
+        return size * int(np.prod(self.shape, dtype=np.int64))
 
 
 @contextmanager
 def create(
     path: str | Path,
-    fields: Mapping[str, tuple[str, tuple[int, ...]]],
+    fields: Mapping[str, Field | tuple[str, tuple[int, ...]]],
     attributes: Mapping[str, Any] | None = None,
     chunk_bytes: int = CHUNK_BYTES,
     shard_bytes: int = SHARD_BYTES,
@@ -62,7 +101,7 @@ def create(
     path
         A local folder that does not exist yet.
     fields
-        For each array its dtype and the shape of one row.
+        For each array its dtype and the shape of one row, or a `Field`.
     attributes
         Notes for the group, JSON-ready.
     chunk_bytes, shard_bytes
@@ -149,7 +188,7 @@ class Writer:
         count = self._checked_length(columns)
         if not self._buffers:
             self._buffers = {
-                name: np.empty((self.chunk_rows, *field.shape), field.dtype)
+                name: np.empty((self.chunk_rows, *field.shape), field.in_memory)
                 for name, field in self.fields.items()
             }
         done = 0
@@ -174,8 +213,11 @@ class Writer:
 
     def keep_shard(self, shard: int, rows: int) -> bool:
         """Tell whether a shard of this many rows is whole already, and count its rows if so."""
-        if not all(self._shard_path(name, shard).exists() for name in self.fields):
-            return False
+        for name, field in self.fields.items():
+            chunks = 1 if field.sharded else -(-rows // self.chunk_rows)
+            paths = (self._file_path(name, shard, chunk) for chunk in range(chunks))
+            if not all(path.exists() for path in paths):
+                return False
         with self._lock:
             self.rows += rows
         return True
@@ -194,23 +236,29 @@ class Writer:
     def _shard_files(self, shard: int) -> Iterator[AppendChunk]:
         chunks = self.shard_rows // self.chunk_rows
         with ExitStack() as stack:
-            files = {
-                name: stack.enter_context(_shard_file(self._shard_path(name, shard), chunks))
-                for name in self.fields
-            }
+            files: dict[str, Callable[[bytes], None]] = {}
+            for name, field in self.fields.items():
+                if field.sharded:
+                    path = self._file_path(name, shard, 0)
+                    files[name] = stack.enter_context(_shard_file(path, chunks))
+                else:
+                    files[name] = _chunk_files(partial(self._file_path, name, shard))
 
             def append_chunk(columns: Columns, rows: int) -> None:
                 for name, field in self.fields.items():
-                    chunk = _padded(columns[name][:rows], self.chunk_rows, field.dtype)
+                    chunk = _padded(columns[name][:rows], self.chunk_rows, field)
                     files[name](encode_chunk(chunk))
                 with self._lock:
                     self.rows += rows
 
             yield append_chunk
 
-    def _shard_path(self, name: str, shard: int) -> Path:
-        zeros = ["0"] * len(self.fields[name].shape)
-        return self.partial.joinpath(name, "c", str(shard), *zeros)
+    def _file_path(self, name: str, shard: int, chunk: int) -> Path:
+        """Return the file of a shard, or of one chunk of it where each has its own."""
+        field = self.fields[name]
+        chunks = self.shard_rows // self.chunk_rows
+        number = shard if field.sharded else shard * chunks + chunk
+        return self.partial.joinpath(name, "c", str(number), *["0"] * len(field.shape))
 
     def _checked_length(self, columns: Columns) -> int:
         counts = set()
@@ -236,41 +284,74 @@ class Writer:
             raise InputError(f"{self.path} got no rows; append some before closing it")
         for left_behind in (self.partial, *(self.partial / name for name in self.fields)):
             (left_behind / "zarr.json").unlink(missing_ok=True)
-        group = zarr.create_group(self.partial, zarr_format=3, attributes=self.attributes)
-        for name, field in self.fields.items():
-            size, level = np.dtype(field.dtype).itemsize, COMPRESSION_LEVEL
-            blosc = BloscCodec(typesize=size, cname="lz4", clevel=level, shuffle="bitshuffle")
-            group.create_array(
-                name,
-                shape=(self.rows, *field.shape),
-                chunks=(self.chunk_rows, *field.shape),
-                shards=(self.shard_rows, *field.shape),
-                dtype=field.dtype,
-                compressors=[blosc, Crc32cCodec()],
-            )
+        with quiet():
+            group = zarr.create_group(self.partial, zarr_format=3, attributes=self.attributes)
+            for name, field in self.fields.items():
+                create_array(group, name, field, self.rows, self.chunk_rows, self.shard_rows)
         if check is not None:
             check(self.partial)
         self.partial.rename(self.path)
 
 
-def encode_chunk(chunk: np.ndarray) -> bytes:
+def create_array(
+    group: zarr.Group, name: str, field: Field, rows: int, chunk_rows: int, shard_rows: int
+) -> zarr.Array:
+    """Create the metadata of an array whose chunks `encode_chunk` makes."""
+    kind = field.in_memory.kind
+    size = field.in_memory.itemsize if kind in NUMBER_KINDS else 1
+    blosc = BloscCodec(typesize=size, cname="lz4", clevel=COMPRESSION_LEVEL, shuffle="bitshuffle")
+    return group.create_array(
+        name,
+        shape=(rows, *field.shape),
+        chunks=(chunk_rows, *field.shape),
+        shards=(shard_rows, *field.shape) if field.sharded else None,
+        dtype=field.dtype,
+        compressors=[blosc, Crc32cCodec()],
+        attributes=dict(field.attributes),
+        dimension_names=field.dimensions,
+        **({} if field.fill_value is None else {"fill_value": field.fill_value}),
+    )
+
+
+def encode_chunk(chunk: np.ndarray | bytes) -> bytes:
     """Encode one C-contiguous chunk: blosc (lz4, bit shuffle), then its CRC-32C.
 
     Chunks of 512 KiB decode while they stay in a core's cache; bit shuffle doubles what lz4
     finds in floats of limited precision.
     """
+    if isinstance(chunk, np.ndarray) and chunk.dtype.kind not in NUMBER_KINDS:
+        chunk = chunk.tobytes()
     codec = Blosc("lz4", clevel=COMPRESSION_LEVEL, shuffle=Blosc.BITSHUFFLE)
     encoded = bytes(codec.encode(chunk))
     return encoded + struct.pack("<I", crc32c.crc32c(encoded))
 
 
-def _padded(values: np.ndarray, rows: int, dtype: str) -> np.ndarray:
+def _padded(values: np.ndarray, rows: int, field: Field) -> np.ndarray | bytes:
     """Return the values as one contiguous chunk; the last chunk is filled up with zeros."""
+    if field.variable:
+        _, nothing, codec = VARIABLE[str(field.dtype)]
+        objects = np.full((rows, *field.shape), nothing, object)
+        objects[: len(values)] = values
+        return bytes(codec.encode(objects))
     if len(values) == rows:
-        return np.ascontiguousarray(values, dtype)
-    chunk = np.zeros((rows, *values.shape[1:]), dtype)
+        return np.ascontiguousarray(values, field.dtype)
+    chunk = np.zeros((rows, *values.shape[1:]), field.dtype)
     chunk[: len(values)] = values
     return chunk
+
+
+def _chunk_files(path_of: Callable[[int], Path]) -> Callable[[bytes], None]:
+    """Return what writes encoded chunks one after another, each to a file of its own."""
+    numbers = itertools.count()
+
+    def append(encoded: bytes) -> None:
+        path = path_of(next(numbers))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.part")
+        aside.write_bytes(encoded)
+        aside.rename(path)
+
+    return append
 
 
 @contextmanager

@@ -67,7 +67,9 @@ def resume(
                 f"the run in {run_dir} was trained on one side of a split of "
                 f"{saved['dataset']['path']}; give that side with dataset="
             )
-        dataset = open_dataset(**saved["dataset"])
+        # A role that was not there is not to be guessed now.
+        roles = {name: saved["dataset"][name] or False for name in ("target", "weight")}
+        dataset = open_dataset(**{**saved["dataset"], **roles})
     return trainer.resume(dataset, run_dir, report, stop, callbacks)
 
 

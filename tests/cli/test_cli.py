@@ -239,7 +239,8 @@ def test_lines_instead_of_a_bar_where_there_is_no_terminal(here: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0
     assert json.loads(done.stdout)["steps"] == 6
-    lines = done.stderr.splitlines()
+    *lines, roles = done.stderr.splitlines()
+    assert roles == "roles by the names of arrays: features X, target y (--no-target for none)"
     assert len(lines) == 3
     for part in ("100%", "rows/s", "GB/s", "loss", "memory", "of 1.00 GiB", "waits for", "left"):
         assert part in lines[-1]

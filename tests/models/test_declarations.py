@@ -112,7 +112,7 @@ def test_exactly_what_a_model_needs_travels(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=says):
             arrays_of(wants(needs=needs), dataset)
     unlabelled = write_dataset(tmp_path / "b.zarr", X=rows["X"])
-    with pytest.raises(InputError, match="has no array 'y', and the model needs targets"):
+    with pytest.raises(InputError, match="has no targets, and the model needs them"):
         arrays_of(Logistic(), unlabelled)
 
 

@@ -17,6 +17,7 @@ from ooc.store.chunks.codecs import NotNativeError
 from ooc.store.chunks.layout import ShardLayout, shard_layout
 from ooc.store.chunks.row_reader import BadChunks, Cell, NotStoredError, RowReader, Runs
 from ooc.store.dataset import Dataset, open_zarr_array
+from ooc.store.members import quiet
 from ooc.store.remote import is_outage, reason_of
 
 # Decoding one block through zarr-python holds the stored chunk, the decoded chunk and a copy.
@@ -36,13 +37,13 @@ class ChunkStore(WrapperStore[Any]):
     # Synchronous reads would go past `get`.
     _supports_sync_io = False
 
-    def __init__(self, store: Store, strict: bool, index: Index | None) -> None:
+    def __init__(self, store: Store, strict: bool, fill_value: Any, index: Index | None) -> None:
         super().__init__(store)
-        self._strict, self._index = strict, index
+        self._strict, self._fill_value, self._index = strict, fill_value, index
         self.indices: dict[str, Buffer | None] = {}
 
     def _with_store(self, store: Store) -> "ChunkStore":
-        return ChunkStore(store, self._strict, self._index)
+        return ChunkStore(store, self._strict, self._fill_value, self._index)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
@@ -53,7 +54,7 @@ class ChunkStore(WrapperStore[Any]):
             return self.indices[key]
         found: Buffer | None = await super().get(key, prototype, byte_range)
         if found is None and self._strict and not key.endswith(_METADATA):
-            raise NotStoredError
+            raise NotStoredError(self._fill_value)
         if is_index:
             self.indices[key] = found
         return found
@@ -78,10 +79,11 @@ class ZarrReader(RowReader):
         spec, array = dataset.arrays[name], open_zarr_array(dataset, name)
         super().__init__(name, dataset.path, spec.shape, spec.chunks)
         self.dataset = dataset
-        self._strict = dataset.missing == "raise"
+        self._strict = dataset.missing == "raise" or array.fill_value is None
         self._shard, self._index = _index_of(array)
-        self._store = ChunkStore(array.store, self._strict, self._index)
-        self._array = zarr.open_array(self._store, path=array.path, mode="r")
+        self._store = ChunkStore(array.store, self._strict, array.fill_value, self._index)
+        with quiet():
+            self._array = zarr.open_array(self._store, path=array.path, mode="r")
 
     def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
         """Fill `out` with runs of rows; an outage of the server is raised in any case."""
@@ -117,7 +119,7 @@ class ZarrReader(RowReader):
                 entries = np.frombuffer(index.to_bytes(), dtype, 2 * math.prod(chunks))
                 place = tuple(c % n for c, n in zip(cell, chunks, strict=True))
                 if (entries.reshape(*chunks, 2)[place] == _ABSENT).all():
-                    raise NotStoredError
+                    raise NotStoredError(self._array.fill_value)
 
     def _key(self, cell: Cell) -> str:
         """Return the object that holds a chunk, below the array."""

@@ -62,10 +62,10 @@ def native_layout(array: zarr.Array) -> ChunkLayout:
     if root is None:
         raise NotNativeError(f"its store is a {type(array.store).__name__}, not a local folder")
     folder = Path(root, array.path)
-    metadata = array.metadata.to_dict()
     dtype = np.dtype(array.dtype)
     if dtype.kind not in "biuf":
         raise NotNativeError(f"its dtype is {dtype}")
+    metadata = array.metadata.to_dict()
     codecs = _version_2(metadata) if metadata["zarr_format"] == 2 else _version_3(metadata, dtype)
     if dtype.byteorder == ">":
         raise NotNativeError("its values are big-endian")
@@ -78,8 +78,8 @@ def shard_layout(array: zarr.Array) -> ShardLayout | None:
     """Return how an array's shards are indexed, None without shards."""
     if array.shards is None:
         return None
-    metadata: dict[str, Any] = array.metadata.to_dict()
-    configuration = metadata["codecs"][0]["configuration"]
+    metadata: Any = array.metadata
+    configuration = metadata.codecs[0].to_dict()["configuration"]
     codecs = configuration["index_codecs"]
     names = [codec["name"] for codec in codecs]
     if names not in (["bytes"], ["bytes", "crc32c"]):

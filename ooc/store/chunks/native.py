@@ -151,9 +151,9 @@ class NativeReader(RowReader):
         index = self._indices.get(path) or self._index_of(path)
         start, size = index.entries[number].tolist() if index else (NOT_STORED, NOT_STORED)
         if index is None or start == size == NOT_STORED:
-            if self.missing == "fill":
+            if self.missing == "fill" and self.layout.fill_value is not None:
                 return None
-            raise NotStoredError
+            raise NotStoredError(self.layout.fill_value)
         stop = start + size
         if stop > index.file_bytes:
             raise DecodeError(

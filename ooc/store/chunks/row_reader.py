@@ -4,6 +4,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -51,9 +52,18 @@ BadChunks = list[BadChunkError] | None
 
 
 class NotStoredError(Exception):
-    """A chunk that is not there and is not to be taken for the fill value."""
+    """A chunk that is not there and is not to be taken for the fill value, if there is one."""
+
+    def __init__(self, fill_value: Any) -> None:
+        super().__init__()
+        self.fill_value = fill_value
 
     def __str__(self) -> str:
+        if self.fill_value is None:
+            return (
+                "it is not stored, and its array's fill_value is null, so that it has no value; "
+                "restore it from its source"
+            )
         return (
             "it is not stored; restore it from its source, or open with "
             'missing="fill" if it was left out as the fill value'

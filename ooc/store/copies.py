@@ -1,0 +1,211 @@
+"""What a copy of a dataset keeps: all arrays that share its rows, and what lies beside them.
+
+Values are those that are stored. Arrays of any fixed size travel as they are; those of strings or
+bytes without one travel as bytes of one width, behind their length.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.storage import MemoryStore
+
+from ooc.core.errors import DataError
+from ooc.core.sizes import format_size
+from ooc.store.beside import kept_attributes, why_not_beside
+from ooc.store.chunks import open_reader
+from ooc.store.chunks.general import ZarrReader
+from ooc.store.chunks.row_reader import Runs
+from ooc.store.dataset import ArraySpec, Dataset
+from ooc.store.members import (
+    Member,
+    member_of,
+    members_of,
+    open_group,
+    quiet,
+)
+from ooc.store.remote import explained
+from ooc.store.roles import why_apart
+from ooc.store.variable import LENGTH_BYTES, as_bytes, pack_values, unpack_values
+from ooc.store.writer import Field, create_array
+
+FIXED_KINDS = "biufcmMSUV"
+# A longer string would make every row's record as long.
+LONGEST_VALUE = 64 * 2**10
+# What Python and NumPy hold of a string beside its text, and how many copies of that.
+OBJECT_BYTES = 192
+OBJECT_COPIES = 4
+
+Read = Callable[[Runs, np.ndarray], None]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A dataset as it is copied.
+
+    Attributes
+    ----------
+    dataset
+        The dataset, with all arrays that share its rows, as they are stored.
+    fields
+        How each of them is written.
+    beside
+        Other members, which are copied as they are.
+    left_out
+        Members that are not copied, and why.
+    widths
+        Bytes of a value, of arrays whose values have no fixed size.
+    """
+
+    dataset: Dataset
+    fields: Mapping[str, Field]
+    beside: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    widths: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def object_bytes(self) -> dict[str, int]:
+        """Bytes of the objects that a row of each array of strings becomes in memory."""
+        return {
+            name: (OBJECT_BYTES + OBJECT_COPIES * width) * math.prod(self.fields[name].shape)
+            for name, width in self.widths.items()
+        }
+
+    def reader(self, dataset: Dataset, name: str, io: str) -> Read:
+        """Return what fills memory with runs of rows of an array of this or a copied dataset."""
+        stored = _with_array(dataset, name)
+        if name not in self.widths:
+            return open_reader(stored, name, io).read_runs
+        values = ZarrReader(stored, name)
+        kind = self.fields[name].in_memory
+
+        def read(runs: Runs, out: np.ndarray) -> None:
+            place = 0
+            for first, stop in _by_chunks(runs, values.chunks[0]):
+                # Objects are many times as large as bytes: those of one chunk at a time.
+                part = out[place : place + stop - first]
+                found = np.empty(part.shape[:-1], kind)
+                values.read_runs([(first, stop)], found)
+                part[...] = pack_values(found, out.shape[-1])
+                place += stop - first
+
+        return read
+
+    def for_writer(self, name: str, values: np.ndarray) -> np.ndarray:
+        """Return values as the writer takes them."""
+        if name not in self.widths:
+            return values
+        return unpack_values(values, self.fields[name].in_memory)
+
+
+def plan_copy(source: Dataset, most_bytes: int) -> Copy:
+    """Find out what a copy keeps; arrays of strings are read once, for their longest one.
+
+    Parameters
+    ----------
+    most_bytes
+        Memory for what lies beside the rows: a chunk of it is decoded at a time.
+    """
+    with explained(source.path, source.storage_options), quiet():
+        group = open_group(source.path, source.storage_options)
+        members = members_of(source.path, group, set(source.arrays), source.storage_options)
+    main = members[source.features]
+    arrays: dict[str, ArraySpec] = {}
+    fields: dict[str, Field] = {}
+    beside: list[str] = []
+    widths: dict[str, int] = {}
+    left_out: dict[str, str] = {}
+    for name, member in members.items():
+        if member.array is None or why_apart(main, member) or 0 in member.array.shape:
+            reason = why_not_beside(member, main, most_bytes, source)
+        else:
+            spec, described, width, reason = _described(source, member, most_bytes)
+            if not reason:
+                arrays[name], fields[name] = spec, described
+                widths |= {name: width} if width else {}
+                continue
+        if reason:
+            left_out[name] = reason
+        else:
+            beside.append(name)
+    whole = replace(source, arrays=arrays)
+    return Copy(whole, fields, tuple(beside), left_out, widths)
+
+
+def _described(
+    source: Dataset, member: Member, most_bytes: int
+) -> tuple[ArraySpec, Field, int, str]:
+    """Return how an array that shares the rows is read and written, or why it cannot be."""
+    assert member.array is not None
+    array, width, reason = member.array, 0, ""
+    dtype: Any = array.dtype
+    spec = ArraySpec(member.name, array.shape, dtype, array.chunks, array.shards)
+    attributes, dimensions = kept_attributes(member), member.dimensions
+    described = Field("uint8", array.shape[1:], attributes, dimensions)
+    if dtype.kind in FIXED_KINDS and dtype.itemsize and not dtype.hasobject:
+        native = dtype.newbyteorder("=")
+        spec = replace(spec, dtype=native)
+        described = described._replace(dtype=native, fill_value=array.fill_value)
+    elif dtype.kind in "TO" and (needed := OBJECT_BYTES * math.prod(array.chunks)) > most_bytes:
+        left = format_size(max(0, most_bytes))
+        reason = f"a chunk of its strings takes {format_size(needed)} or more, but {left} are left"
+    elif dtype.kind in "TO":
+        width = LENGTH_BYTES + _longest(source, member)
+        width += -width % 4
+        if width > LONGEST_VALUE:
+            reason = (
+                f"one of its values has {format_size(width)}, over {format_size(LONGEST_VALUE)}"
+            )
+        shape, chunks = (*array.shape, width), (*array.chunks, width)
+        spec = ArraySpec(member.name, shape, np.dtype(np.uint8), chunks, None)
+        name = "string" if dtype.kind == "T" else "variable_length_bytes"
+        described = described._replace(dtype=name, value_bytes=width)
+    else:
+        reason = f"its dtype {dtype} cannot be written"
+    return spec, described, width, reason or _why_not_written(described)
+
+
+def _by_chunks(runs: Runs, chunk_rows: int) -> Iterator[tuple[int, int]]:
+    """Cut runs where chunks begin."""
+    for first, stop in runs:
+        while first < stop:
+            end = min(stop, first - first % chunk_rows + chunk_rows)
+            yield first, end
+            first = end
+
+
+def _why_not_written(described: Field) -> str:
+    try:
+        with quiet():
+            create_array(zarr.create_group(MemoryStore()), "it", described, 1, 1, 1)
+    except Exception as error:  # whatever a dtype or a name breaks
+        return f"it cannot be written: {error}"
+    return ""
+
+
+def _longest(source: Dataset, member: Member) -> int:
+    """Return the bytes of an array's longest value; it is read chunk by chunk."""
+    reader = ZarrReader(_with_array(source, member.name), member.name)
+    rows, step, longest = reader.shape[0], reader.chunks[0], 0
+    assert member.array is not None
+    for first in range(0, rows, step):
+        stop = min(first + step, rows)
+        values = np.empty((stop - first, *reader.shape[1:]), member.array.dtype)
+        reader.read_runs([(first, stop)], values)
+        longest = max(longest, *(len(as_bytes(value)) for value in values.ravel().tolist()))
+    return longest
+
+
+def _with_array(dataset: Dataset, name: str) -> Dataset:
+    """Return the dataset with an array as it is stored, whatever its dtype."""
+    with quiet(), explained(dataset.path, dataset.storage_options):
+        member = member_of(open_group(dataset.path, dataset.storage_options), name)
+    if member is None or member.array is None:
+        raise DataError(f"array {name} of {dataset.path} is not there any more; open it again")
+    array: Any = member.array
+    dtype = array.dtype.newbyteorder("=") if array.dtype.kind in FIXED_KINDS else array.dtype
+    spec = ArraySpec(name, array.shape, dtype, array.chunks, array.shards)
+    return replace(dataset, arrays={**dataset.arrays, name: spec})

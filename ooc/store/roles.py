@@ -1,0 +1,179 @@
+"""Which arrays of a group are features, target and weight: named, or found by usual names.
+
+What a store says of itself is honoured: axis 0 of every role has the same dimension name where it
+has one, and coordinates are never taken for a role because of their name.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ooc.core.errors import InputError
+from ooc.store.members import Member
+
+FEATURES, TARGET, WEIGHT = "features", "target", "weight"
+USUAL_NAMES = {FEATURES: "X", TARGET: "y", WEIGHT: "weight"}
+
+# The name of an array; None to look for the usual one; False for none at all.
+RoleName = str | Literal[False] | None
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The arrays that play a role.
+
+    Attributes
+    ----------
+    guessed
+        Roles that nobody named: they were found by the name of their array.
+    passed_over
+        Why an array that has a role's usual name does not play it, by role.
+    """
+
+    features: str
+    target: str | None = None
+    weight: str | None = None
+    guessed: tuple[str, ...] = ()
+    passed_over: Mapping[str, str] = field(default_factory=dict)
+
+
+def find_roles(
+    path: str,
+    members: Mapping[str, Member],
+    coordinates: frozenset[str],
+    features: str | None,
+    target: RoleName,
+    weight: RoleName,
+) -> Roles:
+    """Find the array of each role, and check that they belong together.
+
+    Parameters
+    ----------
+    coordinates
+        Names of arrays that the group notes as coordinates.
+
+    Raises
+    ------
+    InputError
+        If a named array is missing or cannot be used, or rows of two are along different
+        dimensions.
+    """
+    guessed, passed_over = [] if features else [FEATURES], {}
+    main = _named(path, members, FEATURES, features or USUAL_NAMES[FEATURES])
+    if not features and main.is_coordinate:
+        raise InputError(
+            f"array {main.name} of {path} is a coordinate, as its only dimension has its name; "
+            "name the array of features with features="
+        )
+    coordinates |= listed_coordinates(main)
+    found: dict[str, str | None] = {}
+    for role, name in ((TARGET, target), (WEIGHT, weight)):
+        found[role] = None if name is False else name
+        if name is None and USUAL_NAMES[role] in members:
+            member = members[USUAL_NAMES[role]]
+            if why := _no_role(member, coordinates):
+                passed_over[role] = why
+            elif member.name != main.name:
+                found[role] = member.name
+                guessed.append(role)
+        if (used := found[role]) is not None:
+            _check_fits(path, main, _named(path, members, role, used), role, role in guessed)
+    return Roles(main.name, found[TARGET], found[WEIGHT], tuple(guessed), passed_over)
+
+
+def listed_coordinates(member: Member) -> frozenset[str]:
+    """Return the names of the coordinates that an array's attributes list, as CF has it."""
+    attributes = {} if member.array is None else member.array.metadata.attributes
+    return coordinates_in(attributes)
+
+
+def coordinates_in(attributes: Mapping[str, object]) -> frozenset[str]:
+    """Return the names in the attribute "coordinates".
+
+    Examples
+    --------
+    >>> sorted(coordinates_in({"coordinates": "x y"}))
+    ['x', 'y']
+    """
+    listed = attributes.get("coordinates")
+    return frozenset(listed.split()) if isinstance(listed, str) else frozenset()
+
+
+def why_apart(features: Member, other: Member) -> str:
+    """Return why an array's rows are not those of the features; empty if they are."""
+    assert features.array is not None and other.array is not None
+    ours, theirs = features.first_dimension, other.first_dimension
+    if ours is not None and theirs is not None and ours != theirs:
+        return f"its rows are along {theirs!r}, those of {features.name} along {ours!r}"
+    rows = features.array.shape[0]
+    if other.array.shape[:1] != (rows,):
+        count = other.array.shape[0] if other.array.shape else "no"
+        return f"it has {count} rows, {features.name} has {rows}"
+    return ""
+
+
+def describe_guesses(
+    names: Mapping[str, str | None], guessed: tuple[str, ...], passed_over: Mapping[str, str]
+) -> str:
+    """Say in one line which roles nobody named; empty if there are none.
+
+    Examples
+    --------
+    >>> describe_guesses({"features": "X", "target": "y"}, ("features", "target"), {})
+    'roles by the names of arrays: features X, target y (--no-target for none)'
+    """
+    said = []
+    for role in guessed:
+        off = "" if role == FEATURES else f" (--no-{role} for none)"
+        said.append(f"{role} {names[role]}{off}")
+    said += [f"no {role}, as {why}" for role, why in passed_over.items()]
+    return f"roles by the names of arrays: {', '.join(said)}" if said else ""
+
+
+def _named(path: str, members: Mapping[str, Member], role: str, name: str) -> Member:
+    member = members.get(name)
+    if member is None:
+        usable = ", ".join(each.name for each in members.values() if not each.reason)
+        raise InputError(
+            f"{path} has no array {name!r} for {role}; it has: {usable or 'none'}; "
+            f"name the right one with {role}="
+        )
+    if member.reason:
+        what = "array " if member.group is None else ""
+        raise InputError(f"{what}{name} of {path} {member.reason}; {member.remedy}")
+    return member
+
+
+def _no_role(member: Member, coordinates: frozenset[str]) -> str:
+    """Return why an array is not taken for a role because of its name."""
+    if member.reason:
+        return f"{member.name} {member.reason}"
+    if member.is_coordinate or member.name in coordinates:
+        return f"{member.name} is a coordinate"
+    return ""
+
+
+def _check_fits(path: str, features: Member, other: Member, role: str, guessed: bool) -> None:
+    assert features.array is not None and other.array is not None
+    off = f", or leave it out with {role}=False (--no-{role})" if guessed else ""
+    ours, theirs = features.first_dimension, other.first_dimension
+    if ours is not None and theirs is not None and ours != theirs:
+        remedy = f"name a {role} along {ours!r}"
+        if theirs in (features.dimensions or ()):
+            remedy = f"store {features.name} with {theirs!r} as its first dimension"
+        raise InputError(
+            f"rows of array {features.name} of {path} are along {ours!r}, those of {other.name} "
+            f"along {theirs!r}; {remedy}{off}"
+        )
+    rows, others = features.array.shape[0], other.array.shape[0]
+    if rows != others:
+        raise InputError(
+            f"arrays of {path} differ along axis 0: {features.name} has {rows} rows, "
+            f"{other.name} has {others}; every array needs one entry a row{off}"
+        )
+    if role == WEIGHT and math.prod(other.array.shape[1:]) != 1:
+        raise InputError(
+            f"array {other.name} of {path} has shape {other.array.shape}; it needs one number a "
+            f"row{off}"
+        )
