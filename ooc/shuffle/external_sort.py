@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ooc.core.destination import claimed
 from ooc.core.errors import DataError, InputError
 from ooc.core.hashing import fill_row_keys, keys_at_ranks, keys_of_rows
 from ooc.core.process import peak_bytes
@@ -27,7 +28,7 @@ from ooc.shuffle.workspace import check_destination, file_bytes, folders_beside,
 from ooc.store.chunks import open_reader
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_dataset
-from ooc.store.writer import Field, Writer, create
+from ooc.store.writer import Field, Writer, check_new, create
 from ooc.stream.plan import MIB, budget_of
 
 PROOF_BYTES = 8 * MIB
@@ -73,8 +74,8 @@ def exact(
     Raises
     ------
     InputError
-        Before any work: if the destination exists or lies inside the source, the disk is too
-        small, the budget is, or another process shuffles to the same place.
+        Before any work: if the destination exists, is a URL or lies inside the source, the disk is
+        too small, the budget is, or another process writes to the same place.
     DataError
         If the rows that were written are not those that were read.
 
@@ -85,11 +86,11 @@ def exact(
     >>> result["rows"], ooc.open(folder / "shuffled.zarr").arrays["X"].shape
     (1000, (1000, 3))
     """
-    destination = Path(destination)
+    destination = check_new(destination)
     check_destination(source, destination)
     job = plan_job(source, budget_of(memory), seed, threads)
     begun = time.perf_counter()
-    with workspace(source, destination, job) as folder:
+    with claimed(destination), workspace(source, destination, job) as folder:
         try:
             result = _Run(source, destination, folder, job, report).all()
         except OSError as error:

@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from ooc.core.destination import local_path
 from ooc.core.errors import InputError
 from ooc.metrics import Report, silent
 from ooc.models import from_config
@@ -30,6 +31,7 @@ def resume(
     report: Report = silent,
     stop: threading.Event | None = None,
     callbacks: Callbacks = NO_CALLBACKS,
+    same_data: bool = False,
     **options: Any,
 ) -> Run:
     """Go on with a run where it was saved last, to the bits that it would have had.
@@ -42,6 +44,9 @@ def resume(
         Its dataset, if it is elsewhere now, or was one side of a split.
     saving, log_every, report, stop, callbacks
         See `ooc.Trainer`; the bits do not depend on them.
+    same_data
+        Says that a dataset whose files were written after the run began, but have the same sizes
+        and the same sampled rows, is the same: a copy.
     options
         Those of `ooc.stream.options.StreamOptions` on which bits do not depend: memory, by
         default the run's own (another budget must give the same plan), readers and io.
@@ -51,7 +56,7 @@ def resume(
     InputError
         If there is no run, or it cannot go on as it was; what differs is named.
     """
-    _, saved = checkpoint.load(Path(run_dir))
+    _, saved = checkpoint.load(local_path(run_dir, "runs"))
     settings = dict(saved["trainer"])
     noted = {name: settings.pop(name) for name in StreamOptions().to_config()}
     noted["memory"] = saved["memory"]
@@ -64,7 +69,7 @@ def resume(
     trainer = Trainer(**settings, saving=saving, log_every=log_every, stream=stream)
     if dataset is None:
         dataset = _dataset(run_dir, saved)
-    return trainer.resume(dataset, run_dir, report, stop, callbacks)
+    return trainer.resume(dataset, run_dir, report, stop, callbacks, same_data)
 
 
 def _dataset(run_dir: str | Path, saved: dict[str, Any]) -> Dataset:

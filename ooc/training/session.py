@@ -45,7 +45,7 @@ class Session:
     folders
         Where each descent is saved; empty to save nothing.
     fingerprint
-        Of the rows that are trained on.
+        Of the rows that are trained on; empty where nothing is saved.
     found
         What a range test found of the learning rate; None where it was given.
     """

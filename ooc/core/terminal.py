@@ -1,0 +1,44 @@
+"""Text for terminals: what names and paths hold is shown, and never obeyed."""
+
+import sys
+
+# Controls but tab and line feed, and what turns the direction of text or breaks a line unseen.
+_OBEYED = (
+    *(code for code in range(32) if code not in (9, 10)),
+    *range(127, 160),
+    0x061C,
+    *range(0x200B, 0x2010),
+    *range(0x2028, 0x202F),
+    *range(0x2060, 0x206A),
+    0xFEFF,
+)
+_SHOWN = {code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" for code in _OBEYED}
+
+
+def printable(text: object) -> str:
+    r"""Return a text with everything spelt out that a terminal would obey instead of show.
+
+    Examples
+    --------
+    >>> print(printable("red" + chr(27) + "[31m"))
+    red\x1b[31m
+    """
+    return str(text).translate(_SHOWN)
+
+
+def one_line(text: object) -> str:
+    r"""Return a text on one line, printable.
+
+    Examples
+    --------
+    >>> one_line(" a  b\nc ")
+    'a b c'
+    """
+    return printable(" ".join(str(text).split()))
+
+
+def say(text: object) -> None:
+    """Print one line on standard error, where the process has one."""
+    # Without it, print would take standard output, which is for results.
+    if sys.stderr is not None:
+        print(one_line(text), file=sys.stderr, flush=True)
