@@ -14,11 +14,13 @@ from ooc.cli.options import (
     Seed,
     Target,
     Weight,
+    local_output,
     open_dataset,
 )
 from ooc.cli.show import show, table
 from ooc.core.errors import InputError
 from ooc.core.sizes import parse_count
+from ooc.core.terminal import one_line
 
 if TYPE_CHECKING:
     from ooc.store.dataset import Dataset
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 
 def make(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="{kinds}.")],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder to make.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="Folder to make.", callback=local_output)
+    ],
     rows: Annotated[str, typer.Option(help="Rows, such as 20M.")],
     features: Annotated[int, typer.Option(help="Features of a row.")] = 128,
     classes: Annotated[
@@ -97,7 +101,7 @@ def info(
         }
         table(f"{dataset.path}, {dataset.rows:,} rows", lines)
         if bad is not None:
-            print("\n".join(bad) or "every chunk can be read")
+            print("\n".join(map(one_line, bad)) or "every chunk can be read")
     if bad:
         raise InputError(
             f"{len(bad)} chunks of {dataset.path} cannot be read; restore them from their source, "

@@ -159,6 +159,13 @@ class FollowOptions:
         return Validation(self.validation, self.evaluate_every, self.patience, self.validation_by)
 
 
+def local_output(path: Path | None) -> Path | None:
+    """Refuse an output that is a URL, before anything else is looked at."""
+    from ooc.core.destination import local_path
+
+    return None if path is None else local_path(path, "outputs")
+
+
 def saving_of(seconds: float, steps: int | None, keep: int) -> "Saving":
     """Make what says when a run is saved."""
     from ooc.training.watchers.saver import Saving

@@ -15,6 +15,7 @@ from ooc.cli.options import (
     RunPath,
     Target,
     Weight,
+    local_output,
     open_dataset,
 )
 from ooc.cli.show import show, table
@@ -61,7 +62,9 @@ def confusion_line(row: Sequence[float]) -> str:
 def predict(
     run: RunPath,
     data: DataPath,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Dataset to write.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Dataset to write.", callback=local_output)
+    ],
     memory: Memory = "1GiB",
     features: Features = "X",
     missing: Missing = "raise",

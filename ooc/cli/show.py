@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ooc.core.sizes import format_size
+from ooc.core.terminal import printable
 
 # What a command chose by itself. It is told when the work is done: bad input is one line alone.
 NOTES: list[str] = []
@@ -33,10 +34,11 @@ def table(title: str, rows: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    # Names may hold brackets, which are no markup, and colons, which are no emoji.
+    console = Console(markup=False, emoji=False)
     if title:
-        console.print(title, highlight=False)
+        console.print(printable(title), highlight=False)
     drawn = Table(show_header=False)
     for key, value in rows.items():
-        drawn.add_row(key.replace("_", " "), "" if value is None else str(value))
+        drawn.add_row(printable(key.replace("_", " ")), "" if value is None else printable(value))
     console.print(drawn)

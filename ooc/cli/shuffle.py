@@ -13,6 +13,7 @@ from ooc.cli.options import (
     Seed,
     Target,
     Weight,
+    local_output,
     open_dataset,
 )
 from ooc.cli.show import show, table
@@ -22,7 +23,10 @@ from ooc.core.errors import InputError
 def shuffle(
     data: DataPath,
     destination: Annotated[
-        Path | None, typer.Argument(metavar="[DST]", help="Dataset to write.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="[DST]", help="Dataset to write.", show_default=False, callback=local_output
+        ),
     ] = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="Write nothing; report how well rows are mixed.")
@@ -43,7 +47,10 @@ def shuffle(
         str, typer.Option(help="With --measure: blocks to estimate from, or all.")
     ] = "256",
     picture: Annotated[
-        Path | None, typer.Option(help="With --measure: PNG of original against new places.")
+        Path | None,
+        typer.Option(
+            help="With --measure: PNG of original against new places.", callback=local_output
+        ),
     ] = None,
     features: Features = "X",
     target: Target = None,

@@ -22,6 +22,7 @@ from ooc.cli.options import (
     RunPath,
     SaveSeconds,
     SaveSteps,
+    local_output,
     make_trainer,
     saving_of,
     schedule_named,
@@ -33,7 +34,10 @@ from ooc.core.errors import InputError
 from ooc.stream.options import StreamOptions
 
 Epochs = Annotated[int, typer.Option(help="Passes over the dataset.")]
-RunOption = Annotated[Path | None, typer.Option(help="Where to save.", show_default="runs/NAME")]
+RunOption = Annotated[
+    Path | None,
+    typer.Option(help="Where to save.", show_default="runs/NAME", callback=local_output),
+]
 
 
 @with_groups
@@ -88,6 +92,12 @@ def resume(
     save_steps: SaveSteps = None,
     keep: Keep = 3,
     log_every: LogEvery = None,
+    same_data: Annotated[
+        bool,
+        typer.Option(
+            "--same-data", help="The dataset is a copy, or was written again, with the same values."
+        ),
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Go on with a run where it was saved last, to the bits that it would have had.
@@ -98,7 +108,7 @@ def resume(
     from ooc.training.resume import resume as go_on
 
     saving = saving_of(save_seconds, save_steps, keep)
-    options: dict[str, Any] = {"readers": readers, "io": io}
+    options: dict[str, Any] = {"readers": readers, "io": io, "same_data": same_data}
     if memory is not None:
         options["memory"] = memory
     with stopping_signals() as (stop, caught), ProgressDisplay(f"resume {run}") as report:
