@@ -19,6 +19,15 @@ def show(result: Mapping[str, Any], as_json: bool) -> None:
     table("", {key: _readable(key, value) for key, value in result.items() if value is not None})
 
 
+def note_skipped(results: Mapping[str, Any]) -> None:
+    """Tell what a run left out because it could not be read."""
+    if results.get("skipped_chunks"):
+        NOTES.append(
+            f"ooc: {results['skipped_chunks']:,} times a chunk could not be read, and "
+            f"{results['skipped_rows']:,} rows were left out; `ooc info DATA --verify` lists them"
+        )
+
+
 def _readable(key: str, value: Any) -> str:
     if key.endswith("bytes_per_second"):
         return f"{value / 1e9:.3f} GB/s"

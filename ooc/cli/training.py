@@ -27,7 +27,7 @@ from ooc.cli.options import (
     saving_of,
     schedule_named,
 )
-from ooc.cli.show import show, table
+from ooc.cli.show import note_skipped, show, table
 from ooc.cli.signals import stopping_signals
 from ooc.cli.steering import SteeringOptions
 from ooc.core.errors import InputError
@@ -76,6 +76,7 @@ def train(
     run_dir = run or Path("runs", where.data.stem)
     with stopping_signals() as (stop, caught), ProgressDisplay(f"train {name}") as report:
         result = trainer.fit(dataset, epochs, run_dir, report, stop)
+    note_skipped(result.results)
     show({**result.results, "run": str(run_dir)}, json_)
     if caught:
         raise typer.Exit(128 + caught[0])
@@ -113,6 +114,7 @@ def resume(
         options["memory"] = memory
     with stopping_signals() as (stop, caught), ProgressDisplay(f"resume {run}") as report:
         result = go_on(run, saving=saving, log_every=log_every, report=report, stop=stop, **options)
+    note_skipped(result.results)
     show({**result.results, "run": str(run)}, json_)
     if caught:
         raise typer.Exit(128 + caught[0])
@@ -165,6 +167,7 @@ def sweep(
         runs = trainer.fit_many(
             dataset, optimizers, epochs, run_dir, report, stop, Halving() if halving else None
         )
+    note_skipped(runs[next(iter(runs))].results)
     results = {label: {**one.results, "run": str(run_dir / label)} for label, one in runs.items()}
     _show_sweep(results, json_)
     if caught:
