@@ -127,8 +127,9 @@ def check_scheduler() -> None:
         return
     main = sys.modules.get("__main__")
     file = getattr(main, "__file__", None)
-    # A module that was run by its name is known by it, and is not run again.
-    if file is None or getattr(main, "__spec__", None) is not None:
+    name = getattr(getattr(main, "__spec__", None), "name", "")
+    # A package that was run by its name is not run again.
+    if file is None or name.rpartition(".")[2] == "__main__":
         return
     with suppress(OSError, UnicodeDecodeError):
         if "__name__" not in Path(file).read_text(encoding="utf-8"):
