@@ -14,6 +14,7 @@ import typer
 from ooc.cli.help import TableCommand
 from ooc.cli.show import NOTES
 from ooc.core.errors import DivergedError, InputError
+from ooc.core.terminal import finish_streams, one_line, prepare_streams, say
 
 BAD_INPUT = 2
 # zarr-python's, on how other programs may take what a store holds; they come from any thread.
@@ -50,7 +51,12 @@ for name, module in COMMANDS.items():
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit status."""
-    sys.exit(main(arguments))
+    prepare_streams()
+    warnings.showwarning = _say_warning
+    status = main(arguments)
+    if (reason := finish_streams()) is not None:
+        status = _refuse(f"standard output cannot be written to: {reason}")
+    sys.exit(status)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,17 +73,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(error.format_message() if hasattr(error, "format_message") else str(error))
     except (InputError, DivergedError) as error:
         return _refuse(str(error))
+    except BrokenPipeError:
+        return 128 + signal.SIGPIPE
+    except MemoryError as error:
+        return _refuse(f"the system gives no more memory ({error}); lower --memory, or free some")
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         return _refuse(f"{error.strerror or error}{where}; nothing half-written is left")
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    print(*NOTES, sep="\n", end="\n" if NOTES else "", file=sys.stderr)
+    for note in NOTES:
+        say(note)
     return status or 0
 
 
 def _refuse(message: str) -> int:
-    line = " ".join(message.split())
+    line = one_line(message)
     if line:
-        print(f"ooc: {line}", file=sys.stderr)
+        say(f"ooc: {line}")
     return BAD_INPUT
+
+
+def _say_warning(message: Warning | str, *where: object, **more: object) -> None:
+    """Print a warning as one line; where in the code it comes from is of no use here."""
+    say(f"ooc: {message}")

@@ -6,15 +6,18 @@ from typing import Annotated
 import typer
 
 from ooc.cli.groups import with_groups
-from ooc.cli.options import DataOptions, Io, Json, Seed
+from ooc.cli.options import DataOptions, Io, Json, Seed, local_output
 from ooc.cli.show import show, table
 from ooc.core.errors import InputError
 from ooc.core.sizes import parse_count
+from ooc.core.terminal import one_line
 
 
 def make(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="{kinds}.")],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder to make.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="Folder to make.", callback=local_output)
+    ],
     rows: Annotated[str, typer.Option(help="Rows, such as 20M.")],
     features: Annotated[int, typer.Option(help="Features of a row.")] = 128,
     classes: Annotated[
@@ -88,7 +91,7 @@ def info(
         lines |= {name: f"not used: {reason}" for name, reason in dataset.unused.items()}
         table(f"{dataset.path}, {dataset.rows:,} rows", lines)
         if verify:
-            print("\n".join(bad) or "every chunk can be read")
+            print("\n".join(map(one_line, bad)) or "every chunk can be read")
     if bad:
         raise InputError(
             f"{len(bad)} chunks of {dataset.path} cannot be read; restore them from their source, "

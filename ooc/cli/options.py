@@ -151,6 +151,13 @@ def _role(role: str, name: str | None, none: bool) -> "RoleName":
     return False if none else name
 
 
+def local_output(path: Path | None) -> Path | None:
+    """Refuse an output that is a URL, before anything else is looked at."""
+    from ooc.core.destination import local_path
+
+    return None if path is None else local_path(path, "outputs")
+
+
 def make_trainer(
     model: Mapping[str, Any],
     optimizer: "Optimizer | Method",

@@ -11,8 +11,14 @@ from rich.progress import Progress as RichProgress
 from ooc.core.process import resident_bytes
 from ooc.core.progress import Progress
 from ooc.core.sizes import format_size
+from ooc.core.terminal import printable, say
 
 LINE_SECONDS = 5.0
+
+
+def is_terminal() -> bool:
+    """Tell whether standard error is there, and a terminal."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 class ProgressDisplay:
@@ -27,17 +33,17 @@ class ProgressDisplay:
     """
 
     def __init__(self, title: str, live: bool | None = None) -> None:
-        self._title = title
-        self._live = sys.stderr.isatty() if live is None else live
+        self._title = printable(title)
+        self._live = is_terminal() if live is None else live
         self._lock = threading.Lock()
         self._last_line = time.monotonic()
         self._before: Progress | None = None
         self._waiting, self._stage = "", ""
         self._bar = RichProgress(
-            TextColumn(title),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%  {task.fields[text]}"),
-            console=Console(stderr=True),
+            TextColumn("{task.percentage:>3.0f}%  {task.fields[text]}", markup=False),
+            console=Console(stderr=True, markup=False, emoji=False),
             transient=True,
             disable=not self._live,
         )
@@ -54,7 +60,7 @@ class ProgressDisplay:
         """Show where the work stands; threads may call it at the same time."""
         with self._lock:
             self._waiting = self._waits_for(progress)
-            text = progress.text or describe(progress, self._waiting)
+            text = printable(progress.text or describe(progress, self._waiting))
             if self._live:
                 if self._task is not None and progress.text != self._stage:
                     self._bar.remove_task(self._task)
@@ -66,11 +72,11 @@ class ProgressDisplay:
             elif progress.text and progress.text != self._stage:
                 # What is about to take seconds is said before it begins.
                 self._stage, self._last_line = progress.text, time.monotonic()
-                print(f"{self._title}: {text}", file=sys.stderr, flush=True)
+                say(f"{self._title}: {text}")
             elif time.monotonic() - self._last_line >= LINE_SECONDS:
                 self._last_line = time.monotonic()
                 percent = 100 * progress.rows / progress.total_rows
-                print(f"{self._title}: {percent:.0f}%  {text}", file=sys.stderr, flush=True)
+                say(f"{self._title}: {percent:.0f}%  {text}")
 
     def _waits_for(self, progress: Progress) -> str:
         """Tell disk from compute by the time since the report before."""

@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from ooc.cli.groups import with_groups
-from ooc.cli.options import DataOptions, DataPath, Features, Json, Memory, Missing, RunPath
+from ooc.cli.options import (
+    DataOptions,
+    DataPath,
+    Features,
+    Json,
+    Memory,
+    Missing,
+    RunPath,
+    local_output,
+)
 from ooc.cli.show import show, table
 
 # Classes of a confusion matrix that is still drawn; --json prints larger ones, too.
@@ -45,7 +54,9 @@ def evaluate(
 def predict(
     run: RunPath,
     data: DataPath,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Dataset to write.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Dataset to write.", callback=local_output)
+    ],
     memory: Memory = "1GiB",
     features: Features = None,
     missing: Missing = "raise",

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ooc.core.sizes import format_size
+from ooc.core.terminal import printable
 
 # What a command chose by itself. It is told when the work is done: bad input is one line alone.
 NOTES: list[str] = []
@@ -16,6 +17,15 @@ def show(result: Mapping[str, Any], as_json: bool) -> None:
         print(json.dumps(result))
         return
     table("", {key: _readable(key, value) for key, value in result.items() if value is not None})
+
+
+def note_skipped(results: Mapping[str, Any]) -> None:
+    """Tell what a run left out because it could not be read."""
+    if results.get("skipped_chunks"):
+        NOTES.append(
+            f"ooc: {results['skipped_chunks']:,} times a chunk could not be read, and "
+            f"{results['skipped_rows']:,} rows were left out; `ooc info DATA --verify` lists them"
+        )
 
 
 def _readable(key: str, value: Any) -> str:
@@ -33,10 +43,11 @@ def table(title: str, rows: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    # Names may hold brackets, which are no markup, and colons, which are no emoji.
+    console = Console(markup=False, emoji=False)
     if title:
-        console.print(title, highlight=False)
+        console.print(printable(title), highlight=False)
     drawn = Table(show_header=False)
     for key, value in rows.items():
-        drawn.add_row(key.replace("_", " "), "" if value is None else str(value))
+        drawn.add_row(printable(key.replace("_", " ")), "" if value is None else printable(value))
     console.print(drawn)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from ooc.cli.groups import with_groups
-from ooc.cli.options import DataOptions, Json, Memory, Seed, read
+from ooc.cli.options import DataOptions, Json, Memory, Seed, local_output, read
 from ooc.cli.show import NOTES, show, table
 from ooc.core.errors import InputError
 
@@ -17,7 +17,10 @@ SAMPLE_PROBLEM = "--sample is a number of blocks, at least 2, or all, not {!r}"
 def shuffle(
     where: DataOptions,
     destination: Annotated[
-        Path | None, typer.Argument(metavar="[DST]", help="Dataset to write.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="[DST]", help="Dataset to write.", show_default=False, callback=local_output
+        ),
     ] = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="Write nothing; report how well rows are mixed.")
@@ -38,7 +41,10 @@ def shuffle(
         str, typer.Option(help="With --measure: blocks to estimate from, or all.")
     ] = "256",
     picture: Annotated[
-        Path | None, typer.Option(help="With --measure: PNG of original against new places.")
+        Path | None,
+        typer.Option(
+            help="With --measure: PNG of original against new places.", callback=local_output
+        ),
     ] = None,
     json_: Json = False,
 ) -> None:

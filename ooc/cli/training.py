@@ -19,18 +19,22 @@ from ooc.cli.options import (
     RunPath,
     SavingOptions,
     ValidationOptions,
+    local_output,
     make_trainer,
     numbers,
     read,
     schedule_named,
 )
-from ooc.cli.show import show, table
+from ooc.cli.show import note_skipped, show, table
 from ooc.cli.signals import stopping_signals
 from ooc.cli.steering import SteeringOptions
 from ooc.stream.options import StreamOptions
 
 PROBLEM = "--%s are numbers with commas between, not {!r}"
-RunOption = Annotated[Path | None, typer.Option(help="Where to save.", show_default="runs/NAME")]
+RunOption = Annotated[
+    Path | None,
+    typer.Option(help="Where to save.", show_default="runs/NAME", callback=local_output),
+]
 
 
 @with_groups
@@ -72,6 +76,7 @@ def train(
     with stopping_signals() as stop:
         with ProgressDisplay(f"train {name}") as report:
             result = trainer.fit(dataset, epochs, run_dir, report, stop)
+        note_skipped(result.results)
         show({**result.results, "run": str(run_dir)}, json_)
 
 
@@ -84,6 +89,12 @@ def resume(
     ] = None,
     readers: Readers = None,
     io: Io = "auto",
+    same_data: Annotated[
+        bool,
+        typer.Option(
+            "--same-data", help="The dataset is a copy, or was written again, with the same values."
+        ),
+    ] = False,
     saving: SavingOptions,
     json_: Json = False,
 ) -> None:
@@ -94,12 +105,14 @@ def resume(
     from ooc.cli.progress_bar import ProgressDisplay
     from ooc.training.resume import resume as go_on
 
-    options: dict[str, Any] = {"readers": readers, "io": io, **saving.settings()}
+    options: dict[str, Any] = {"readers": readers, "io": io, "same_data": same_data}
+    options |= saving.settings()
     if memory is not None:
         options["memory"] = memory
     with stopping_signals() as stop:
         with ProgressDisplay(f"resume {run}") as report:
             result = go_on(run, report=report, stop=stop, **options)
+        note_skipped(result.results)
         show({**result.results, "run": str(run)}, json_)
 
 
@@ -159,6 +172,7 @@ def sweep(
     with stopping_signals() as stop:
         with ProgressDisplay(f"sweep {name}") as report:
             runs = trainer.fit_many(dataset, optimizers, epochs, run_dir, report, stop, rungs)
+        note_skipped(runs[next(iter(runs))].results)
         _show_sweep(
             {label: {**one.results, "run": str(run_dir / label)} for label, one in runs.items()},
             json_,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from numba.core.registry import cpu_target
 
-from ooc.core.kernel_cache import is_ready, mark_ready
+from ooc.core.kernel_cache import FOLDER, is_ready, mark_ready
 from ooc.core.process import release_code
 from ooc.core.progress import Progress, Report
 
@@ -48,7 +48,8 @@ def load_kernels(wanted: Sequence[Compilation], report: Report) -> int:
     """
     named = {each.name: each for each in wanted}
     missing = [each for name, each in named.items() if not is_ready(name)]
-    if missing:
+    # Without a folder, what a child compiles would go with it.
+    if missing and FOLDER is not None:
         _compile_aside(missing, report)
     for each in named.values():
         each.compile()

@@ -14,12 +14,16 @@ from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array, populate_array
 
 from ooc.core.compile_child import Compilation
+from ooc.core.kernel_cache import FOLDER
+from ooc.core.threading_layer import choose_layer
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Sums may be reordered so that they vectorise. "nnan" and "ninf" are left out on purpose: they
 # would let the compiler delete the checks by which NaN is found.
 REORDERED_SUMS = {"reassoc", "contract", "arcp", "nsz"}
+
+choose_layer()
 
 
 def kernel(function: Function) -> Function:
@@ -65,7 +69,7 @@ def _compiled(function: Function, **options: Any) -> Function:
     compile_: Any = numba.njit
     # C calls no kernel by its name: what C calls is a `part`.
     compile_ = compile_(
-        cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options
+        cache=FOLDER is not None, nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options
     )
     return cast(Function, compile_(function))
 
@@ -105,7 +109,9 @@ def part(function: Callable[..., Any], signature: Any, **options: Any) -> Any:
 def _part(known: tuple[Callable[..., Any], Any, tuple[tuple[str, Any], ...]]) -> Any:
     plain, signature, options = known
     if known not in _PARTS:
-        _PARTS[known] = numba.cfunc(signature, **dict(options))(plain)
+        chosen = dict(options)
+        chosen["cache"] &= FOLDER is not None
+        _PARTS[known] = numba.cfunc(signature, **chosen)(plain)
     return _PARTS[known]
 
 

@@ -11,13 +11,13 @@ import hashlib
 import os
 import platform
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
 import llvmlite.binding as llvm
 import numba
 
+from ooc.core.terminal import say
 from ooc.version import VERSION
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -37,30 +37,46 @@ def cache_name(package: Path = PACKAGE) -> str:
     return f"{_PREFIX}{digest.hexdigest()[:16]}"
 
 
-def cache_folder() -> Path:
+def cache_folder() -> Path | None:
     """Return the folder for this machine's kernels, made if it is not there yet.
 
     It lies in ``NUMBA_CACHE_DIR``, or the user's cache. Where neither can be written, it is one of
-    this process alone, and a line on standard error says so.
+    this process alone, or none, and a line on standard error says so.
     """
     given, home = os.environ.get("NUMBA_CACHE_DIR"), os.environ.get("XDG_CACHE_HOME")
-    base = Path(given) if given else Path(home or Path("~/.cache").expanduser(), "ooc")
-    folder = base / cache_name()
+    base = Path(given) if given else Path(home or "~/.cache", "ooc")
     try:
+        base = base.expanduser()
+        folder = base / cache_name()
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
         os.utime(folder)
         _remove_old(base, folder)
-    except OSError as error:
-        folder = Path(tempfile.mkdtemp(prefix="ooc-kernels-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        print(
-            f"ooc: kernels cannot be kept in {base} ({error.strerror}), so that each process "
-            "compiles its own; set NUMBA_CACHE_DIR to a folder that can be written",
-            file=sys.stderr,
+    except (OSError, RuntimeError) as error:  # the latter of a user who has no home
+        reason = error.strerror if isinstance(error, OSError) else error
+        say(
+            f"ooc: kernels cannot be kept in {base} ({reason}), so that each process "
+            "compiles its own; set NUMBA_CACHE_DIR to a folder that can be written"
         )
+        return _private_folder()
     return folder
+
+
+def _private_folder() -> Path | None:
+    """Return a folder that goes with this process; None where there is no place for one."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="ooc-kernels-"))
+    except OSError:
+        return None
+    atexit.register(_remove_own, folder, os.getpid())
+    return folder
+
+
+def _remove_own(folder: Path, owner: int) -> None:
+    # A child that was forked from the owner may end in the usual way, too.
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_old(base: Path, current: Path) -> None:
@@ -75,19 +91,22 @@ def _remove_old(base: Path, current: Path) -> None:
 
 
 FOLDER = cache_folder()
-setattr(numba.config, "CACHE_DIR", str(FOLDER))  # noqa: B010  Numba declares none of its settings
+if FOLDER is not None:
+    # Numba declares none of its settings.
+    setattr(numba.config, "CACHE_DIR", str(FOLDER))  # noqa: B010
 
 
 def is_ready(name: str) -> bool:
     """Tell whether a kernel of this name was compiled to the end before."""
-    return _mark(name).exists()
+    return FOLDER is not None and _mark(FOLDER, name).exists()
 
 
 def mark_ready(name: str) -> None:
     """Note that a kernel of this name lies in the cache."""
-    with contextlib.suppress(OSError):
-        _mark(name).touch()
+    if FOLDER is not None:
+        with contextlib.suppress(OSError):
+            _mark(FOLDER, name).touch()
 
 
-def _mark(name: str) -> Path:
-    return FOLDER / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.ready"
+def _mark(folder: Path, name: str) -> Path:
+    return folder / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.ready"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ooc.core.destination import local_path
 from ooc.core.errors import InputError
 from ooc.core.figures import make_figure
 from ooc.core.progress import Report, silent
@@ -192,7 +193,7 @@ def draw_bars(result: Mapping[str, object], path: Path) -> None:
     below.set_xlim(0, 100)
     below.set_xlabel("percent of the cores' time in the trainer's epoch")
     figure.legend(ncols=len(PARTS), loc="outside lower center", frameon=False, fontsize="small")
-    figure.savefig(path, dpi=120)
+    figure.savefig(local_path(path, "pictures"), dpi=120)
 
 
 def _costs(dataset: Dataset, trainer: Trainer) -> Costs:

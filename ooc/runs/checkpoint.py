@@ -4,6 +4,7 @@ A checkpoint is one file, so that parameters, optimizer state and position alway
 together. The last few are kept. `run.json` is the newest one's description, for people.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -17,11 +18,13 @@ from typing import Any
 
 import numpy as np
 
+from ooc.core.destination import local_path, write_whole
 from ooc.core.errors import InputError
 from ooc.version import VERSION
 
 FOLDER = "checkpoints"
 DESCRIPTION = "run.json"
+LOCK = "lock"
 FORMAT = 2
 _NAME = re.compile(r"step-(\d{12})\.npz")
 _JSON = "description"
@@ -37,10 +40,19 @@ def sha256_of(values: np.ndarray) -> str:
 
 
 def check_run_dir(run_dir: Path) -> None:
-    """Refuse, before any work, a directory that holds a run or cannot be written to."""
-    if (run_dir / DESCRIPTION).exists() or (run_dir / FOLDER).exists():
+    """Refuse, before any work, a directory that holds a run or cannot be written to.
+
+    One in which a run was begun and nothing was saved yet, as after an early kill, is as good as
+    an empty one.
+    """
+    if steps(run_dir):
         raise InputError(
             f"{run_dir} already holds a run; go on with `ooc resume {run_dir}`, choose another "
+            "directory or remove it"
+        )
+    if (run_dir / DESCRIPTION).exists():
+        raise InputError(
+            f"{run_dir} holds the {DESCRIPTION} of a run whose {FOLDER} are gone; choose another "
             "directory or remove it"
         )
     folder = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
@@ -89,10 +101,18 @@ def discard(run_dir: Path) -> None:
     """Remove what `save` and a history wrote: a run that came to nothing."""
     for step in steps(run_dir):
         _file(run_dir, step).unlink(missing_ok=True)
+    remove_partial(run_dir)
     for name in (DESCRIPTION, "history.jsonl"):
         (run_dir / name).unlink(missing_ok=True)
     with suppress(OSError):
         (run_dir / FOLDER).rmdir()
+
+
+def remove_partial(run_dir: Path) -> None:
+    """Remove files that a killed process had not written to the end."""
+    for folder in (run_dir, run_dir / FOLDER):
+        for path in folder.glob("*.partial"):
+            path.unlink(missing_ok=True)
 
 
 def steps(run_dir: Path) -> list[int]:
@@ -101,19 +121,35 @@ def steps(run_dir: Path) -> list[int]:
     return sorted(int(match[1]) for match in found if match)
 
 
+def check_saved(run_dir: Path) -> None:
+    """Refuse a directory without a saved run: say whether it is one that has only begun."""
+    local_path(run_dir, "runs", written=False)
+    if steps(run_dir):
+        return
+    for folder in (run_dir, run_dir / FOLDER):
+        if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
+            raise InputError(f"cannot read {folder}: no permission; ask its owner for it")
+    if not (run_dir / DESCRIPTION).exists() and any(
+        (run_dir / each).exists() for each in (LOCK, FOLDER)
+    ):
+        raise InputError(
+            f"{run_dir} holds a run of which nothing was saved yet, so that there is nothing to go "
+            "on with; if it was killed, give the command that began it again"
+        )
+    raise InputError(
+        f"{run_dir} holds no saved run: {FOLDER}/step-*.npz is missing; give the directory that "
+        "`ooc train --run` wrote"
+    )
+
+
 def load(run_dir: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return arrays and description of the newest checkpoint that is whole.
 
     A damaged one is left out with a warning; an `InputError` says that none is whole.
     """
-    found = steps(run_dir)
-    if not found:
-        raise InputError(
-            f"{run_dir} holds no saved run: {FOLDER}/step-*.npz is missing; give the directory "
-            "that `ooc train --run` wrote"
-        )
+    check_saved(run_dir)
     problems = []
-    for step in reversed(found):
+    for step in reversed(steps(run_dir)):
         file = _file(run_dir, step)
         try:
             loaded = read(file)
@@ -123,7 +159,10 @@ def load(run_dir: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         for problem in problems:
             warnings.warn(f"{problem}; took that of step {step}", stacklevel=2)
         return loaded
-    raise InputError(f"no checkpoint in {run_dir} is whole: {problems[0]}; train it again")
+    raise InputError(
+        f"no checkpoint in {run_dir} is whole: {problems[0]}; remove the directory and "
+        "train it again"
+    )
 
 
 def read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -147,28 +186,13 @@ def read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
                 raise ValueError(f"its array {name} is not the one that was saved")
     except InputError:
         raise
+    except OSError as error:
+        if error.errno in (None, errno.EIO):
+            raise DamagedError(f"the checkpoint {file} is damaged: {error}") from None
+        raise InputError(f"cannot read the checkpoint {file}: {error.strerror}") from None
     except Exception as error:  # a damaged zip file raises errors of many kinds
         raise DamagedError(f"the checkpoint {file} is damaged: {error}") from None
     return arrays, description
-
-
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file aside, sync and rename it: it is either the old or the new one."""
-    aside = path.with_name(path.name + ".partial")
-    try:
-        with aside.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(path)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _file(run_dir: Path, step: int) -> Path:

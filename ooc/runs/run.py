@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ooc.core.compile_child import load_kernels
+from ooc.core.destination import local_path
 from ooc.core.errors import InputError
 from ooc.core.process import memory_numbers
 from ooc.core.progress import Progress, Report, silent
@@ -27,7 +28,7 @@ from ooc.runs.scoring import (
     scoring_loader,
 )
 from ooc.store.dataset import Dataset
-from ooc.store.writer import Field, create
+from ooc.store.writer import Field, check_new, create
 from ooc.stream.loader import Batch, Loader
 
 
@@ -120,6 +121,7 @@ class Run:
 
         Returned are "rows", "seconds", "arrays" and memory.
         """
+        check_new(path)
         loader = self._loader(dataset, memory, False, report)
         fields = {
             name: Field(values.dtype.name, values.shape[1:])
@@ -151,7 +153,7 @@ def load(run_dir: str | Path, model: Model | None = None) -> Run:
     InputError
         If there is none, it is damaged, or its parameters are not those of its model.
     """
-    run_dir = Path(run_dir)
+    run_dir = local_path(run_dir, "runs", written=False)
     arrays, description = checkpoint.load(run_dir)
     parameters = arrays["parameters"]
     model = from_config(description["model"]) if model is None else model

@@ -1,17 +1,16 @@
 """A run's directory while it is trained in: one process at a time, and its history."""
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ooc.core.destination import TakenError, take_lock, write_whole
 from ooc.core.errors import InputError
-from ooc.runs.checkpoint import write_whole
+from ooc.runs.checkpoint import LOCK, check_run_dir, discard, remove_partial
 
-LOCK = "lock"
 HISTORY = "history.jsonl"
 
 
@@ -19,32 +18,41 @@ HISTORY = "history.jsonl"
 def locked(run_dir: Path) -> Iterator[None]:
     """Keep other processes from training in this directory; the kernel frees it after any end.
 
-    A directory that is still empty at the end is removed.
+    What a killed process had not written to the end is removed; in the end so is a directory that
+    was made and is still empty.
     """
     made = [path for path in (run_dir, *run_dir.parents) if not path.exists()]
     run_dir.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(run_dir / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-            raise InputError(
-                f"{run_dir} is being trained in by process {owner}; wait for it, stop it, or "
-                "choose another directory"
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        try:
-            yield
-        finally:
-            if run_dir.exists() and not any(path.name != LOCK for path in run_dir.iterdir()):
-                (run_dir / LOCK).unlink()
+        descriptor = take_lock(run_dir / LOCK)
+    except TakenError as owner:
+        raise InputError(
+            f"{run_dir} is being trained in by process {owner}; wait for it, stop it, or choose "
+            "another directory"
+        ) from None
+    try:
+        remove_partial(run_dir)
+        yield
     finally:
+        if run_dir.exists() and not any(path.name != LOCK for path in run_dir.iterdir()):
+            (run_dir / LOCK).unlink()
         os.close(descriptor)
         for path in made:
             with suppress(OSError):
                 path.rmdir()
+
+
+@contextmanager
+def new_runs(run_dir: Path, folders: Sequence[Path]) -> Iterator[None]:
+    """Keep a directory and those of new runs in it from others; what was only begun there goes."""
+    with ExitStack() as locks:
+        for folder in dict.fromkeys([run_dir, *folders]):
+            locks.enter_context(locked(folder))
+        for folder in folders:
+            # Another process may have trained there until now.
+            check_run_dir(folder)
+            discard(folder)
+        yield
 
 
 def append_history(run_dir: Path, line: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ooc.core.destination import claimed
 from ooc.core.errors import DataError, InputError
 from ooc.core.hashing import fill_row_keys, keys_at_ranks, keys_of_rows
 from ooc.core.process import memory_numbers
@@ -29,7 +30,7 @@ from ooc.store.copies import Copy, plan_copy
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_dataset
 from ooc.store.roles import RoleName
-from ooc.store.writer import Writer, create
+from ooc.store.writer import Writer, check_new, create
 from ooc.stream.plan import MIB, budget_of
 
 PROOF_BYTES = 8 * MIB
@@ -79,8 +80,8 @@ def exact(
     Raises
     ------
     InputError
-        Before any work: if the destination exists or lies inside the source, the disk is too
-        small, the budget is, or another process shuffles to the same place.
+        Before any work: if the destination exists, is a URL or lies inside the source, the disk is
+        too small, the budget is, or another process writes to the same place.
     DataError
         If the rows that were written are not those that were read.
 
@@ -91,13 +92,13 @@ def exact(
     >>> result["rows"], ooc.open(folder / "shuffled.zarr").arrays["X"].shape
     (1000, (1000, 3))
     """
-    destination = Path(destination)
+    destination = check_new(destination)
     check_destination(source, destination)
     budget = budget_of(memory)
     copy = plan_copy(source, budget - RESERVED_BYTES)
     job = plan_job(copy.dataset, budget, seed, threads, copy.object_bytes)
     begun = time.perf_counter()
-    with workspace(copy, destination, job) as folder:
+    with claimed(destination), workspace(copy, destination, job) as folder:
         if copy.left_out:
             said = "; ".join(f"{name}, as {why}" for name, why in copy.left_out.items())
             report(Progress(0, job.rows, 0, 0.0, text=f"leaves out {said}"))

@@ -1,8 +1,6 @@
 """Where an exact shuffle works: one process at a time, with room enough, gone on with if it can."""
 
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ooc.core.destination import write_whole
 from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
 from ooc.shuffle.job import Job
@@ -21,9 +20,7 @@ SAMPLED_BLOCKS = 16
 
 
 def check_destination(source: Dataset, destination: Path) -> None:
-    """Refuse a destination that exists, or that lies inside the source."""
-    if destination.exists():
-        raise InputError(f"{destination} already exists; choose another path or remove it first")
+    """Refuse a destination that lies inside the source, and a source that is not whole."""
     local = "://" not in source.path
     if local and Path(source.path).resolve() in destination.resolve().parents:
         raise InputError(
@@ -41,33 +38,26 @@ def folders_beside(destination: Path) -> tuple[Path, Path]:
 
 @contextmanager
 def workspace(copy: Copy, destination: Path, job: Job) -> Iterator[Path]:
-    """Make the folder of scratch files, which is this process's alone; in the end it goes.
+    """Make the folder of scratch files; in the end it goes.
 
-    What an earlier call of the very same job left is kept; what any other one did is removed.
+    The destination is this process's alone, see `ooc.core.destination.claimed`. What an earlier
+    call of the very same job left is kept; what any other one did is removed.
     """
     folder, partial = folders_beside(destination)
     _check_free_space(copy, destination, job)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise InputError(
             f"cannot write to {destination.parent}: {error.strerror}; choose another folder"
         ) from None
-    try:
-        _lock(descriptor, destination)
-        note, identity = folder / "job.json", json.dumps(job.identity(copy.dataset))
-        if not note.exists() or note.read_text() != identity:
-            for file in folder.iterdir():
-                if file.name != "lock":
-                    file.unlink()
-            shutil.rmtree(partial, ignore_errors=True)
-            aside = note.with_suffix(".part")
-            aside.write_text(identity)
-            aside.rename(note)
-        yield folder
-    finally:
-        os.close(descriptor)
+    note, identity = folder / "job.json", json.dumps(job.identity(copy.dataset))
+    if not note.exists() or note.read_text() != identity:
+        for file in folder.iterdir():
+            file.unlink()
+        shutil.rmtree(partial, ignore_errors=True)
+        write_whole(note, identity.encode())
+    yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -76,15 +66,6 @@ def file_bytes(folder: str | Path) -> int:
     if "://" in str(folder):
         return 0
     return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
-
-
-def _lock(descriptor: int, destination: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise InputError(
-            f"another process is shuffling to {destination}; wait for it, or choose another path"
-        ) from None
 
 
 def _check_free_space(copy: Copy, destination: Path, job: Job) -> None:

@@ -1,13 +1,20 @@
-"""A fingerprint of a dataset: its metadata, and a hash of some of its rows."""
+"""A fingerprint of a dataset: its metadata, its files' sizes and times, and a hash of some rows.
+
+What it proves: that the sampled rows are the same, and that no file of the arrays was written,
+added or removed since, unless its time was set back. It does not prove what every file holds.
+"""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ooc.core.errors import InputError
 from ooc.store.chunks import BadChunkError, open_reader
-from ooc.store.dataset import ArraySpec, Dataset
+from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array
+from ooc.store.inventory import inventory
 
 SAMPLED_SPANS = 8
 SPAN_ROWS = 64
@@ -16,7 +23,9 @@ SPAN_ROWS = 64
 def fingerprint(dataset: Dataset, names: Sequence[str], io: str = "auto") -> dict[str, Any]:
     """Return what tells a dataset from another one, JSON-ready.
 
-    "sampled_rows_sha256" is a hash of the first rows, the last, and a few between.
+    "files" is the inventory of each array, see `ooc.store.inventory.inventory`, "attributes" a
+    hash of what the arrays say of themselves, and "sampled_rows_sha256" one of the first rows,
+    the last, and a few between.
 
     Examples
     --------
@@ -29,8 +38,58 @@ def fingerprint(dataset: Dataset, names: Sequence[str], io: str = "auto") -> dic
         "rows": dataset.rows,
         "arrays": {spec.name: spec.to_json() for spec in specs},
         "selection": dataset.selection and dataset.selection.to_json(),
+        "files": {spec.name: inventory(dataset, spec.name) for spec in specs},
+        "attributes": {spec.name: _attributes_hash(dataset, spec.name) for spec in specs},
         "sampled_rows_sha256": _sampled_hash(dataset, specs, io),
     }
+
+
+def check_same_data(
+    where: str, saved: Mapping[str, Any], here: Mapping[str, Any], confirmed: bool = False
+) -> None:
+    """Refuse to go on in a run's directory with other data than it was begun with.
+
+    Where all that differs is when files were written, as in a copy, the user has to say that the
+    data are the same: that is not proven.
+
+    Parameters
+    ----------
+    saved, here
+        Fingerprints.
+    confirmed
+        Whether the user has said so.
+
+    Raises
+    ------
+    InputError
+        With what differs, what is proven, and what to do.
+    """
+    here = json.loads(json.dumps(here))  # as what was saved went
+    others, rewritten = [], []
+    for key in ("rows", "arrays", "selection", "attributes", "sampled_rows_sha256"):
+        # A run of an earlier version may have noted less.
+        if key in saved:
+            others += differences({key: saved[key]}, {key: here[key]})
+    for name, was in saved.get("files", {}).items():
+        now = here["files"].get(name)
+        if was and now:
+            kept = [{**each, "changes": None} for each in (was, now)]
+            others += [f"files of {name}: {each}" for each in differences(*kept)]
+            rewritten += [name] if was["changes"] != now["changes"] else []
+    if others:
+        raise InputError(
+            f"{where} cannot go on with another dataset: {'; '.join(others)}; use the dataset of "
+            "the run, or train anew in another directory"
+        )
+    if rewritten and not confirmed:
+        sampled = min(here["rows"], SAMPLED_SPANS * SPAN_ROWS)
+        raise InputError(
+            f"{where} cannot go on: the files of {', '.join(rewritten)} were written after the run "
+            f"began, or copied. Their number and sizes are the same, and so are {sampled:,} "
+            f"sampled rows of {here['rows']:,}; that the others are is not proven. If you know "
+            "that they are, give --same-data (in Python same_data=True); if not, train anew in "
+            "another directory"
+        )
 
 
 def differences(saved: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
@@ -54,6 +113,13 @@ def differences(saved: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _attributes_hash(dataset: Dataset, name: str) -> str:
+    """Return the hash of an array's attributes and fill value, which may be what values mean."""
+    array = open_zarr_array(dataset, name)
+    told = [dict(array.attrs), str(array.fill_value)]
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _sampled_hash(dataset: Dataset, specs: Sequence[ArraySpec], io: str) -> str:

@@ -5,11 +5,12 @@ chunk of each array in memory and never a shard.
 """
 
 import itertools
+import os
 import shutil
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from numcodecs import VLenBytes, VLenUTF8
 from numcodecs.blosc import Blosc
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from ooc.core.destination import claimed, local_path, name_whole
 from ooc.core.errors import InputError
 from ooc.store.members import quiet
 
@@ -93,8 +95,9 @@ def create(
 ) -> Iterator["Writer"]:
     """Create a dataset; use the result as a context manager and append rows to it.
 
-    The dataset appears under `path` when the context ends well. Until then it grows in a hidden
-    folder beside it, which is removed if the context ends with an error.
+    The dataset appears under `path` when the context ends well, and all of it is on the disk.
+    Until then it grows in a hidden folder beside it, which is removed if the context ends with an
+    error; one that a killed process left is replaced. One writer at a time can write to a path.
 
     Parameters
     ----------
@@ -109,7 +112,8 @@ def create(
         same rows in a chunk, so that one block is one chunk of each.
     resume
         Keep the hidden folder after an error, and go on with the one that is there: whoever
-        writes shards tells by `Writer.keep_shard` which of them need not be written again.
+        writes shards tells by `Writer.keep_shard` which of them need not be written again, and
+        has `path` to itself, see `ooc.core.destination.claimed`.
     check
         Called with the whole dataset's hidden folder before it gets its name; if it raises,
         there is no dataset.
@@ -117,7 +121,8 @@ def create(
     Raises
     ------
     InputError
-        If `path` exists, cannot be written to, or there are no fields.
+        If `path` exists, is a URL, cannot be written to, another writer is at work on it, or
+        there are no fields.
 
     Examples
     --------
@@ -130,9 +135,28 @@ def create(
     if not fields:
         raise InputError(f"{path} needs at least one array; give fields such as X and y")
     described = {name: Field(*value) for name, value in fields.items()}
-    writer = Writer(Path(path), described, dict(attributes or {}), chunk_bytes, shard_bytes)
-    if writer.path.exists():
+    place = check_new(path)
+    writer = Writer(place, described, dict(attributes or {}), chunk_bytes, shard_bytes)
+    with nullcontext() if resume else claimed(place):
+        # It may have come while the path was not claimed yet.
+        check_new(place)
+        with _growing(writer, resume, check):
+            yield writer
+
+
+def check_new(path: str | Path) -> Path:
+    """Return where a dataset is to be written; refuse a URL, and what is there already."""
+    place = local_path(path, "datasets that are written")
+    if place.exists():
         raise InputError(f"{path} already exists; choose another path or remove it first")
+    return place
+
+
+@contextmanager
+def _growing(
+    writer: "Writer", resume: bool, check: Callable[[Path], None] | None
+) -> Iterator[None]:
+    """Make the folder in which a dataset grows; in the end it gets its name, or goes."""
     try:
         if not resume:
             shutil.rmtree(writer.partial, ignore_errors=True)
@@ -142,7 +166,7 @@ def create(
             f"cannot write to {writer.path.parent}: {error.strerror}; choose another folder"
         ) from None
     try:
-        yield writer
+        yield
         resume = False
         writer.finish(check)
     finally:
@@ -290,7 +314,7 @@ class Writer:
                 create_array(group, name, field, self.rows, self.chunk_rows, self.shard_rows)
         if check is not None:
             check(self.partial)
-        self.partial.rename(self.path)
+        name_whole(self.partial, self.path)
 
 
 def create_array(
@@ -369,4 +393,7 @@ def _shard_file(path: Path, chunks: int) -> Iterator[Callable[[bytes], None]]:
         yield append
         packed = index.tobytes()
         stream.write(packed + struct.pack("<I", crc32c.crc32c(packed)))
+        # A shard that has its name is kept by whoever goes on: it must be there after an outage.
+        stream.flush()
+        os.fsync(stream.fileno())
     aside.rename(path)

@@ -8,12 +8,16 @@ are delivered in plan order, whoever ran them.
 import math
 import mmap
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dask.base
@@ -21,6 +25,7 @@ import dask.local
 import dask.threaded
 import numpy as np
 
+from ooc.core.errors import InputError
 from ooc.store.chunks import BadChunkError, RowReader, open_reader
 from ooc.store.dataset import ArraySpec, Dataset
 from ooc.stream.plan import Plan
@@ -107,6 +112,33 @@ def transfers_rows() -> bool:
     return scheduler is not None and scheduler not in _IN_PROCESS
 
 
+def check_scheduler() -> None:
+    """Refuse processes that would run the user's script again, each from its beginning.
+
+    Raises
+    ------
+    InputError
+        If Dask's scheduler starts processes, and the script has no main guard.
+    """
+    scheduler = dask.base.get_scheduler()
+    module = getattr(scheduler, "__module__", "")
+    how = dask.config.get("multiprocessing.context", "spawn")
+    if module != "dask.multiprocessing" or how == "fork":
+        return
+    main = sys.modules.get("__main__")
+    file = getattr(main, "__file__", None)
+    name = getattr(getattr(main, "__spec__", None), "name", "")
+    # A package that was run by its name is not run again.
+    if file is None or name.rpartition(".")[2] == "__main__":
+        return
+    with suppress(OSError, UnicodeDecodeError):
+        if "__name__" not in Path(file).read_text(encoding="utf-8"):
+            raise InputError(
+                f"Dask's scheduler of processes would run {file} again in each of them; begin its "
+                "work below if __name__ == '__main__':, or choose another scheduler"
+            )
+
+
 class WindowReader:
     """Reads windows ahead of their use; a context manager.
 
@@ -124,6 +156,7 @@ class WindowReader:
         io: str = "auto",
         on_bad_chunk: str = "raise",
     ) -> None:
+        check_scheduler()
         self.bad_chunks: list[BadChunkError] = []
         self._skips = on_bad_chunk == "skip"
         self._order, self._roles = plan.order, dataset.roles
@@ -190,7 +223,13 @@ class WindowReader:
         while reading:
             future, slab = reading.popleft()
             begun = time.perf_counter()
-            window, bad = future.result()
+            try:
+                window, bad = future.result()
+            except BrokenProcessPool as error:
+                raise InputError(
+                    f"the processes of Dask's scheduler ended before their work: {error}; where a "
+                    "script started them, begin its work below if __name__ == '__main__':"
+                ) from None
             self.bad_chunks += bad[: MOST_NOTED - len(self.bad_chunks)]
             yield replace(window, wait_seconds=time.perf_counter() - begun)
             start_next(slab)

@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from ooc.core.destination import local_path
 from ooc.core.errors import InputError
 from ooc.core.progress import Report, silent
 from ooc.models import from_config
@@ -29,6 +30,7 @@ def resume(
     report: Report = silent,
     stop: threading.Event | None = None,
     callbacks: Callbacks = NO_CALLBACKS,
+    same_data: bool = False,
     **options: Any,
 ) -> Run:
     """Go on with a run where it was saved last, to the bits that it would have had.
@@ -41,6 +43,9 @@ def resume(
         Its dataset, if it is elsewhere now, or was one side of a split.
     saving, log_every, report, stop, callbacks
         See `ooc.Trainer`; the bits do not depend on them.
+    same_data
+        Says that a dataset whose files were written after the run began, but have the same sizes
+        and the same sampled rows, is the same: a copy.
     options
         Those of `ooc.stream.options.StreamOptions` on which bits do not depend: memory, by
         default the run's own (another budget must give the same plan), readers and io.
@@ -50,7 +55,7 @@ def resume(
     InputError
         If there is no run, or it cannot go on as it was; what differs is named.
     """
-    _, saved = checkpoint.load(Path(run_dir))
+    _, saved = checkpoint.load(local_path(run_dir, "runs"))
     settings = dict(saved["trainer"])
     noted = {name: settings.pop(name) for name in StreamOptions().to_config()}
     noted["memory"] = saved["memory"]
@@ -70,7 +75,7 @@ def resume(
         # A role that was not there is not to be guessed now.
         roles = {name: saved["dataset"][name] or False for name in ("target", "weight")}
         dataset = open_dataset(**{**saved["dataset"], **roles})
-    return trainer.resume(dataset, run_dir, report, stop, callbacks)
+    return trainer.resume(dataset, run_dir, report, stop, callbacks, same_data)
 
 
 def _validation(run_dir: str | Path, config: dict[str, Any] | None) -> Validation | None:

@@ -61,7 +61,7 @@ class Session:
     tracks
         One for each descent, in their order.
     fingerprint
-        Of the rows that are trained on.
+        Of the rows that are trained on; empty where nothing is saved.
     found
         What a range test found of the learning rate; None where it was given.
     """

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ooc.core.compile_child import load_kernels
+from ooc.core.destination import local_path
 from ooc.core.errors import InputError
 from ooc.core.hashing import hashing_kernels
 from ooc.core.numbers import check_counts
@@ -20,10 +21,10 @@ from ooc.models.train_state import start
 from ooc.optim import Method, Optimizer, as_method, method_from_config
 from ooc.runs import checkpoint
 from ooc.runs.run import Run, load
-from ooc.runs.run_directory import cut_history, locked
+from ooc.runs.run_directory import cut_history, locked, new_runs
 from ooc.runs.scoring import check_scorable, check_targets, scoring_kernels, scoring_loader
 from ooc.store.dataset import Dataset
-from ooc.store.fingerprint import fingerprint
+from ooc.store.fingerprint import check_same_data, fingerprint
 from ooc.stream.loader import Loader
 from ooc.stream.options import StreamOptions, make_stream
 from ooc.stream.plan import Demand
@@ -144,7 +145,8 @@ class Trainer:
             Passes over the dataset, by default 1, or as many as 200 steps take. A method on the
             full gradient makes as many at most, by default 100, and ends by itself.
         run_dir
-            Where the run is saved, and its history written; nowhere by default.
+            Where the run is saved, and its history written: a local folder without a run, which
+            is this process's alone meanwhile. Nowhere by default.
         report
             Called after each window.
         stop
@@ -223,8 +225,15 @@ class Trainer:
         report: Report = silent,
         stop: threading.Event | None = None,
         callbacks: Callbacks = NO_CALLBACKS,
+        same_data: bool = False,
     ) -> Run:
         """Go on with a run where it was saved last, to the bits that it would have had.
+
+        Parameters
+        ----------
+        same_data
+            Says that a dataset whose files were written after the run began, but have the same
+            sizes and the same sampled rows, is the same: a copy.
 
         Raises
         ------
@@ -232,9 +241,11 @@ class Trainer:
             If there is no run, or the dataset, the plan, a setting or a version is another one;
             what differs is named.
         """
-        run_dir = Path(run_dir)
-        arrays, saved = checkpoint.load(run_dir)
+        run_dir = local_path(run_dir, "runs")
+        checkpoint.check_saved(run_dir)
         with locked(run_dir):
+            # Read now, for another process may have gone on with it until now.
+            arrays, saved = checkpoint.load(run_dir)
             where = str(run_dir)
             check_same(where, "version", saved["versions"], versions())
             check_same(where, "setting", saved["trainer"], self.to_config())
@@ -242,7 +253,7 @@ class Trainer:
             self._load_kernels(dataset, model, [self._method], report)
             loader, held_out = self._loaders(dataset, model, [self._method])
             marks = fingerprint(loader.dataset, loader.names, self.stream.io)
-            check_same(where, "dataset", saved["fingerprint"], marks)
+            check_same_data(where, saved["fingerprint"], marks, same_data)
             loader.load_state_dict(saved["position"])
             if saved["finished"]:
                 return load(run_dir, model)
@@ -299,7 +310,7 @@ class Trainer:
             Track(
                 name,
                 {**self.to_config(), "optimizer": method.to_config()},
-                None if run_dir is None else Path(run_dir, name),
+                None if run_dir is None else local_path(run_dir, "runs") / name,
             )
             for name, method in methods.items()
         ]
@@ -308,7 +319,8 @@ class Trainer:
                 checkpoint.check_run_dir(Path(run_dir, name))
         self._load_kernels(dataset, self.model, given, roster.report)
         loader, held_out = self._loaders(dataset, self.model, given)
-        with nullcontext() if run_dir is None else locked(Path(run_dir)):
+        folders = [track.folder for track in tracks if track.folder is not None]
+        with nullcontext() if run_dir is None else new_runs(Path(run_dir), folders):
             prepared = prepare(self.model, RowStatistics(loader))
             model, layout = prepared.model, prepared.model.layout(dataset.row_shape)
             if model != self.model:
@@ -316,7 +328,7 @@ class Trainer:
             parameters = first_parameters(model, layout, self.stream.seed, prepared.parts)
             known, found = with_rates(given, model, loader, parameters, epochs)
             engine = make_engine(model, loader, start(known, parameters, model), self._is_full)
-            marks = fingerprint(loader.dataset, loader.names, self.stream.io)
+            marks = fingerprint(loader.dataset, loader.names, self.stream.io) if folders else {}
             session = Session(model, layout, loader, engine, epochs, tracks, marks, found)
             return fit_session(session, roster.watchers(session, held_out), resumed=False)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ooc.core.destination import local_path
 from ooc.core.errors import InputError
 from ooc.stream.plan import budget_of
 
@@ -52,9 +53,11 @@ class Parser(argparse.ArgumentParser):
         if options.quick:
             self.set_defaults(**self._quick)
             options = self.parse_args(arguments)
+        if (folder := getattr(options, "folder", None)) is not None:
+            local_path(folder, "results")
         for name in ("json", "html"):
             path = getattr(options, name, None)
-            setattr(options, name, path)
+            setattr(options, name, None if path is None else local_path(path, "results"))
             if path is not None and not path.parent.is_dir():
                 raise InputError(
                     f"{path.parent} is no folder to write {path.name} to; make it first"

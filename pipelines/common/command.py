@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from ooc.core.destination import write_whole
 from ooc.core.errors import DivergedError, InputError
+from ooc.core.terminal import one_line, prepare_streams, say
 from pipelines.common.arguments import Parser
 from pipelines.common.page import page
 from pipelines.common.section import Section
@@ -38,6 +40,7 @@ def carry_out(parser: Parser, run: Run, arguments: Sequence[str] | None = None) 
     run
         Yields sections, each as soon as it is there; bad input raises before the first one.
     """
+    prepare_streams()
     try:
         with _terminable():
             return _write_all(parser, run, parser.read(arguments))
@@ -67,10 +70,11 @@ def _write_all(parser: Parser, run: Run, options: argparse.Namespace) -> int:
         for section in sections:
             results |= section.results
         text = json.dumps(_finite(results), indent=1, ensure_ascii=False, allow_nan=False)
-        options.json.write_text(text + "\n")
+        write_whole(options.json, f"{text}\n".encode())
     if options.html is not None:
         quick = " Quick run: short." if options.quick else ""
-        options.html.write_text(page(parser.title, parser.text, f"{summary}.{quick}", sections))
+        text = page(parser.title, parser.text, f"{summary}.{quick}", sections)
+        write_whole(options.html, text.encode())
     for check in checks:
         if not check.met:
             print(f"not met: {check.name}", file=sys.stderr)
@@ -88,7 +92,7 @@ def _finite(value: Any) -> Any:
 
 
 def _refuse(parser: Parser, message: str) -> int:
-    print(f"{parser.name}: {' '.join(message.split())}", file=sys.stderr)
+    say(f"{parser.name}: {one_line(message)}")
     return BAD_INPUT
 
 

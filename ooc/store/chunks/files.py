@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ooc.core.errors import InputError
 from ooc.core.process import allowed_bytes
 from ooc.store.chunks.asynchronous_io import DEPTH, Batch, Placed
+from ooc.store.chunks.open_files import OpenFile, OpenFiles, release
 
 ALIGNMENT = 4096
 POLICIES = ("auto", "direct", "buffered")
@@ -27,7 +28,6 @@ TRANSIENT = (errno.EIO, errno.EAGAIN, errno.ETIMEDOUT, errno.ESTALE)
 RETRIES = 3
 # Each thread has two batches of requests: one is read while the other one is decoded.
 BATCH_BYTES = 2 * 2**20
-MOST_OPEN_FILES = 256
 
 
 class TruncatedError(OSError):
@@ -66,7 +66,7 @@ def choose_mode(policy: str, stored_at_most: int, sample: Path) -> str:
 def takes_direct_io(path: Path) -> bool:
     """Tell whether this file can be opened and read past the page cache."""
     try:
-        file = _OpenFile(str(path), os.O_RDONLY | os.O_DIRECT)
+        file = OpenFile(str(path), os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
         os.preadv(file.descriptor, [ScratchMemory().at_least(ALIGNMENT)], 0)
     except OSError:
         return False
@@ -111,17 +111,6 @@ class _ThreadMemory(threading.local):
 _MEMORY = _ThreadMemory()
 
 
-class _OpenFile:
-    """A descriptor that is closed when its last user has gone."""
-
-    def __init__(self, path: str, flags: int) -> None:
-        self.descriptor = os.open(path, flags)
-
-    def __del__(self) -> None:
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
-
-
 @dataclass(frozen=True)
 class _Flight:
     """Requests of a batch that are on their way: where each will be, and its file, held open."""
@@ -129,7 +118,14 @@ class _Flight:
     batch: Batch
     requests: list[Request]
     placed: list[Placed]
-    files: list[_OpenFile]
+    files: list[OpenFile]
+
+    def collect(self) -> list[int]:
+        """Wait for all of them, and give their files back."""
+        read = self.batch.collect()
+        while self.files:
+            release(self.files.pop())
+        return read
 
 
 class FileReader:
@@ -139,7 +135,7 @@ class FileReader:
         self.mode = mode
         self.retries = 0
         flags = os.O_RDONLY | os.O_CLOEXEC | (os.O_DIRECT if mode == "direct" else 0)
-        self._open = lru_cache(MOST_OPEN_FILES)(partial(_OpenFile, flags=flags))
+        self._files = OpenFiles(flags)
 
     def read(self, request: Request) -> memoryview:
         """Return the bytes of a range, valid until this thread reads again.
@@ -181,26 +177,29 @@ class FileReader:
                 free.append(flights.popleft().batch)
         finally:
             for flight in flights:
-                flight.batch.collect()
+                flight.collect()
 
     def _start(self, batch: Batch, requests: list[Request]) -> _Flight:
         # What is not placed here is left to the plain way, which tells what is wrong.
         placed: list[Placed] = []
-        files: list[_OpenFile] = []
+        files: list[OpenFile] = []
         place = 0
         with suppress(OSError):
             for request in requests:
                 length = request.length
                 if length > BATCH_BYTES:
                     break
-                files.append(self._open(request.path))
-                placed.append(Placed(files[-1].descriptor, request.first, length, place))
+                file = self._files.hold(request.path)
+                if file is None:
+                    break
+                files.append(file)
+                placed.append(Placed(file.descriptor, request.first, length, place))
                 place += length
         batch.submit(placed)
         return _Flight(batch, requests, placed, files)
 
     def _land(self, flight: _Flight) -> Iterator[tuple[Request, memoryview | None]]:
-        read = flight.batch.collect()
+        read = flight.collect()
         for number, request in enumerate(flight.requests):
             if number >= len(flight.placed):
                 yield request, self._read_once(request)
@@ -226,7 +225,7 @@ class FileReader:
     def _read(self, request: Request) -> memoryview:
         first, length, stop = request.first, request.length, request.stop
         memory = _MEMORY.single.at_least(length)
-        file = self._open(request.path)
+        file = self._files.get(request.path)
         done = 0
         while done < stop - first:
             count = os.preadv(file.descriptor, [memory[done:length]], first + done)

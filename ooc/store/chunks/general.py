@@ -14,6 +14,7 @@ from zarr.core.sync import sync
 from zarr.storage import WrapperStore
 
 from ooc.store.chunks.codecs import NotNativeError
+from ooc.store.chunks.faults import check_fault, check_folder
 from ooc.store.chunks.layout import ShardLayout, shard_layout
 from ooc.store.chunks.row_reader import BadChunks, Cell, NotStoredError, RowReader, Runs
 from ooc.store.dataset import Dataset, open_zarr_array
@@ -81,6 +82,7 @@ class ZarrReader(RowReader):
         self.dataset = dataset
         self._strict = dataset.missing == "raise" or array.fill_value is None
         self._shard, self._index = _index_of(array)
+        self._root = array.store
         self._store = ChunkStore(array.store, self._strict, array.fill_value, self._index)
         with quiet():
             self._array = zarr.open_array(self._store, path=array.path, mode="r")
@@ -103,6 +105,8 @@ class ZarrReader(RowReader):
                         self._read([cell], selection, rows[(down, *across)])
                     except Exception as error:
                         self._blame(bad, cell, run, error)
+        if not self._strict:
+            self._check_folder()
 
     def _read(self, cells: list[Cell], selection: tuple[slice, ...], out: np.ndarray) -> None:
         self._array.get_basic_selection(selection, out=cpu.NDBuffer.from_numpy_array(out))
@@ -129,10 +133,20 @@ class ZarrReader(RowReader):
         return str(self._array.metadata.encode_chunk_key(cell))
 
     def _blame(self, bad: BadChunks, cell: Cell, run: int, error: Exception) -> None:
+        file = f"{self.where}/{self.name}/{self._key(cell)}"
+        check_fault(error, self.name, self.where, file)
+        if isinstance(error, OSError | NotStoredError):
+            self._check_folder()
         # No chunk is to blame for an outage.
         noted = None if is_outage(error) else bad
         reason = reason_of(error, self.dataset.storage_options)
-        self._note(noted, cell, f"{self.where}/{self.name}/{self._key(cell)}", reason, run)
+        self._note(noted, cell, file, reason, run)
+
+    def _check_folder(self) -> None:
+        """Refuse a local folder that is gone: to zarr-python all its chunks are left out."""
+        root = getattr(self._root, "root", None)
+        if root is not None:
+            check_folder(f"{root}/{self._array.path}", self.name, self.where)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Workers of a cluster open their own store; loops and connections do not travel.

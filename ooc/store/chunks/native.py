@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ooc.store.chunks.codecs import DecodeError, decode_chunk, verify_crc32c
+from ooc.store.chunks.faults import check_fault, check_folder
 from ooc.store.chunks.files import ALIGNMENT, BATCH_BYTES, FileReader, Request, TruncatedError
 from ooc.store.chunks.layout import ChunkLayout
 from ooc.store.chunks.row_reader import BadChunks, Cell, NotStoredError, RowReader, Runs
@@ -91,7 +92,14 @@ class NativeReader(RowReader):
                             stored = data[job.start - request.start : job.stop - request.start]
                         self._decode(job, stored)
                     except (OSError, DecodeError) as error:
-                        self._note(bad, job.cell, job.path, _reason(error), job.run)
+                        self._blame(bad, job.cell, job.path, error, job.run)
+
+    def _blame(self, bad: BadChunks, cell: Cell, file: str, error: Exception, run: int) -> None:
+        """Note that a chunk cannot be read, unless that is no fault of its own."""
+        check_fault(error, self.name, self.where, file)
+        if not isinstance(error, DecodeError | TruncatedError):
+            check_folder(self._folder, self.name, self.where)
+        self._note(bad, cell, file, getattr(error, "strerror", None) or str(error), run)
 
     def requests(self, runs: Runs) -> list[Request]:
         """Return the requests that `read_runs` would make, for measuring their parts alone."""
@@ -129,7 +137,7 @@ class NativeReader(RowReader):
                 try:
                     found = self._bytes_of(path, number)
                 except (OSError, DecodeError, NotStoredError) as error:
-                    self._note(bad, cell, path, _reason(error), run)
+                    self._blame(bad, cell, path, error, run)
                     continue
                 if found is None:
                     wanted[...] = self.layout.fill_value
@@ -152,6 +160,8 @@ class NativeReader(RowReader):
         start, size = index.entries[number].tolist() if index else (NOT_STORED, NOT_STORED)
         if index is None or start == size == NOT_STORED:
             if self.missing == "fill" and self.layout.fill_value is not None:
+                if index is None:
+                    check_folder(self._folder, self.name, self.where)
                 return None
             raise NotStoredError(self.layout.fill_value)
         stop = start + size
@@ -207,7 +217,3 @@ def _merged(jobs: Iterator[Job]) -> Iterator[Request]:
         group.append(job)
     if group:
         yield Request(group[0].path, group[0].start, group[-1].stop, group)
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

@@ -32,6 +32,7 @@ from ooc.models import Logistic
 from ooc.optim import sgd
 from ooc.store.chunks import BadChunkError, open_reader, read_path
 from ooc.store.dataset import Dataset
+from ooc.store.fingerprint import check_same_data, fingerprint
 from ooc.training.trainer import Trainer
 
 ROWS = 480
@@ -459,3 +460,25 @@ def test_how_a_remote_array_is_read(tmp_path: Path) -> None:
     assert (told.native, told.mode) == (False, "zarr-python")
     with pytest.raises(InputError, match="io is one of"):
         read_path(ooc.open("memory://told/a.zarr"), "X", "fast")
+
+
+def test_objects_that_were_written_again_are_told_by_their_tags(
+    to_s3: Place, s3_options: dict[str, Any], tmp_path: Path
+) -> None:
+    """The same bytes put again have the same ETag: a copy is the same without a word."""
+    folder = version_2(tmp_path)
+    dataset = open_url(to_s3(folder))
+    saved = json.loads(json.dumps(fingerprint(dataset, ["X", "y"])))
+    assert saved["files"]["y"]["changes"].startswith("tags ")
+    check_same_data("run", saved, fingerprint(open_url(to_s3(folder)), ["X", "y"]))
+    server = fsspec.filesystem("s3", **s3_options)
+    other = next(each for each in server.find(f"{dataset.path}/X") if each.endswith("/3.0"))
+    content = bytearray(server.cat(other))
+    content[-1] ^= 1
+    server.pipe(other, bytes(content))
+    here = fingerprint(open_url((dataset.path, s3_options)), ["X", "y"])
+    was, now = saved["files"]["X"], here["files"]["X"]
+    assert was.pop("changes") != now.pop("changes") and was == now
+    assert saved["files"]["y"] == here["files"]["y"]
+    with pytest.raises(InputError, match="cannot go on with another dataset: sampled_rows"):
+        check_same_data("run", saved, here)

@@ -1,0 +1,74 @@
+"""Errors of the system, which are no damage of a chunk: they are raised as what they are."""
+
+import errno
+import os
+import resource
+
+from ooc.core.errors import InputError
+
+# What they mean is of the process, the machine or a permission, and any chunk may meet them.
+_FAULTS = (
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTCONN,
+    errno.ENODEV,
+    errno.ENXIO,
+    errno.ENOBUFS,
+)
+# A chunk's own, unless the folder has them, too.
+_OF_A_FOLDER = (errno.EIO, errno.ESTALE, errno.ENOENT, errno.ENOTDIR, *_FAULTS)
+
+
+def check_fault(error: BaseException, array: str, where: str, file: str) -> None:
+    """Raise what is wrong with the system, if an error says so, and not with a chunk.
+
+    Raises
+    ------
+    InputError
+        With the array, the file, what the system says and what to do.
+    """
+    if isinstance(error, MemoryError):
+        raise _fault(array, where, file, str(error) or "no memory is left", "lower the memory")
+    if not isinstance(error, OSError):
+        return
+    if error.errno in _FAULTS or isinstance(error, PermissionError):
+        reason = error.strerror or str(error)
+        raise _fault(array, where, file, reason, _todo(error.errno))
+
+
+def check_folder(folder: str, array: str, where: str) -> None:
+    """Raise that a folder of chunks is gone or cannot be read, if so: then none of them is bad.
+
+    Raises
+    ------
+    InputError
+        With the folder and what the system says.
+    """
+    try:
+        os.stat(folder)  # noqa: PTH116  on the way of every chunk that is left out
+        os.scandir(folder).close()
+    except PermissionError:
+        return  # files of a folder that cannot be listed may still be read
+    except OSError as error:
+        if error.errno in _OF_A_FOLDER:
+            todo = "bring it back, then go on"
+            raise _fault(array, where, folder, error.strerror or str(error), todo) from None
+
+
+def _todo(number: int | None) -> str:
+    if number == errno.EMFILE:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return f"this process may have {limit:,} open: raise that with `ulimit -n`"
+    if number in (errno.EACCES, errno.EPERM, None):
+        return "ask its owner for the permission to read it"
+    return "see to it, then go on"
+
+
+def _fault(array: str, where: str, file: str, reason: str, todo: str) -> InputError:
+    return InputError(
+        f"array {array} of {where} cannot be read from {file}: {reason}; no chunk is to blame; "
+        f"{todo}"
+    )

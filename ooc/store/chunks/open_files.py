@@ -1,0 +1,109 @@
+"""Files that are kept open for reading: a bounded number, of all readers of this process."""
+
+import errno
+import itertools
+import os
+import resource
+import threading
+import weakref
+from collections import OrderedDict
+
+# More are of no use: opening one takes some microseconds, beside a request of hundreds.
+MOST_OPEN_FILES = 1024
+_OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
+
+
+class OpenFile:
+    """A descriptor that is closed when its last user has gone."""
+
+    def __init__(self, path: str, flags: int) -> None:
+        self.descriptor = os.open(path, flags)
+        self.users = 0
+        _DESCRIPTORS.add(self.descriptor)
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):
+            _DESCRIPTORS.discard(self.descriptor)
+            os.close(self.descriptor)
+
+
+_Key = tuple[int, str]
+# Of all files that are open here, and of those that requests in flight hold.
+_DESCRIPTORS: set[int] = set()
+_HELD: set[int] = set()
+# Those that are kept, by reader and path, least recently used first.
+_KEPT: OrderedDict[_Key, OpenFile] = OrderedDict()
+_LOCK = threading.RLock()
+_NUMBERS = itertools.count()
+
+
+def most_open_files() -> int:
+    """Return how many files may be open here: half of what this process may have open.
+
+    The other half is for whatever else it does.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MOST_OPEN_FILES if limit < 0 else max(4, min(MOST_OPEN_FILES, limit // 2))
+
+
+class OpenFiles:
+    """The files of one reader, opened when they are asked for; they go with it."""
+
+    def __init__(self, flags: int) -> None:
+        self._flags, self._number = flags, next(_NUMBERS)
+        weakref.finalize(self, _forget, self._number).atexit = False
+
+    def get(self, path: str) -> OpenFile:
+        """Return an open file; those that were not used for longest may be closed for it."""
+        key = (self._number, path)
+        with _LOCK:
+            file = _KEPT.get(key)
+            if file is not None:
+                _KEPT.move_to_end(key)
+                return file
+            _make_room(most_open_files() - 1)
+        try:
+            file = OpenFile(path, self._flags)
+        except OSError as error:
+            if error.errno not in _OUT_OF_FILES:
+                raise
+            # Whatever else this process does has taken its half and more.
+            with _LOCK:
+                _make_room(0)
+            file = OpenFile(path, self._flags)
+        with _LOCK:
+            _KEPT[key] = file
+        return file
+
+    def hold(self, path: str) -> OpenFile | None:
+        """Return an open file for a request in flight, to be released; None where too many are."""
+        file = self.get(path)
+        with _LOCK:
+            if not file.users:
+                if len(_HELD) >= most_open_files() // 2:
+                    return None
+                _HELD.add(file.descriptor)
+            file.users += 1
+            return file
+
+
+def release(file: OpenFile) -> None:
+    """Give back what `OpenFiles.hold` returned."""
+    with _LOCK:
+        file.users -= 1
+        if not file.users:
+            _HELD.discard(file.descriptor)
+
+
+def _make_room(most: int) -> None:
+    """Close kept files until no more than so many are open; held ones close as they land."""
+    while len(_DESCRIPTORS) > most and _KEPT:
+        _KEPT.popitem(last=False)
+
+
+def _forget(number: int) -> None:
+    with _LOCK:
+        # Collecting garbage on the way may forget another reader.
+        for key in list(_KEPT):
+            if key[0] == number:
+                _KEPT.pop(key, None)
