@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from ooc.cli.groups import with_groups
-from ooc.cli.options import DataOptions, DataPath, Features, Json, Memory, Missing, RunPath
+from ooc.cli.options import (
+    DataOptions,
+    DataPath,
+    Features,
+    Json,
+    Memory,
+    Missing,
+    MissingValues,
+    RunPath,
+)
 from ooc.cli.show import show, table
 
 # Classes of a confusion matrix that is still drawn; --json prints larger ones, too.
@@ -19,6 +28,7 @@ def evaluate(
     *,
     memory: Memory = "1GiB",
     where: DataOptions,
+    missing_values: MissingValues = "raise",
     json_: Json = False,
 ) -> None:
     """Measure loss, accuracy, area under the curve or R2 of a saved run on a dataset.
@@ -30,7 +40,7 @@ def evaluate(
 
     dataset = where.open()
     with ProgressDisplay(f"evaluate {where.data.name}") as report:
-        result = load(run).evaluate(dataset, memory, report)
+        result = load(run).evaluate(dataset, memory, report, missing_values)
     matrix = result["confusion_matrix"]
     told = {} if json_ else {"confusion_matrix": None}
     show({**result, **told, "run": str(run)}, json_)
@@ -49,9 +59,12 @@ def predict(
     memory: Memory = "1GiB",
     features: Features = "X",
     missing: Missing = "raise",
+    missing_values: MissingValues = "raise",
     json_: Json = False,
 ) -> None:
     """Write a saved run's predictions for every row to a new dataset.
+
+    With --missing-values drop, that of a row that lacks a value is NaN, or -1 of whole numbers.
 
     Example: ooc predict runs/big new.zarr predictions.zarr
     """
@@ -60,5 +73,5 @@ def predict(
 
     dataset = DataOptions(data, features, missing=missing).open()
     with ProgressDisplay(f"predict {data.name}") as report:
-        result = load(run).predict_to(dataset, out, memory, report)
+        result = load(run).predict_to(dataset, out, memory, report, missing_values)
     show({**result, "run": str(run), "path": str(out)}, json_)

@@ -87,6 +87,7 @@ def exact(
     """
     destination = Path(destination)
     check_destination(source, destination)
+    _check_plain(source)
     job = plan_job(source, budget_of(memory), seed, threads)
     begun = time.perf_counter()
     with workspace(source, destination, job) as folder:
@@ -123,6 +124,18 @@ def exact_order(rows: int, seed: int) -> np.ndarray:
     keys = np.empty(rows, np.uint64)
     fill_row_keys(0, key(seed, Purpose.EXACT_ORDER), keys)
     return np.argsort(keys)
+
+
+def _check_plain(source: Dataset) -> None:
+    """Refuse arrays whose attributes say how to read them: they do not come along."""
+    for spec in source.arrays.values():
+        found = spec.conventions
+        if spec.problem is not None or (found and (found.changes or found.declares_missing)):
+            told = spec.problem or (found.describe() if found else "")
+            raise InputError(
+                f"array {spec.name} of {source.path} is to be decoded ({told}); shuffle copies "
+                "values without attributes, which would lose that: write decoded values first"
+            )
 
 
 class _Run:
