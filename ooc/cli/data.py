@@ -69,6 +69,14 @@ def info(
     dataset, bad = where.open(), list[str]()
     roles = {"features": dataset.features, "target": dataset.target, "weight": dataset.weight}
     paths = {name: read_path(dataset, name, io) for name in dataset.arrays}
+    told = {
+        spec.name: f"\ncannot be decoded: {spec.problem}"
+        if spec.problem
+        else f"\nread as {spec.conventions.describe()}"
+        if spec.conventions
+        else ""
+        for spec in dataset.arrays.values()
+    }
     if verify:
         with ProgressDisplay(f"verify {where.data.name}") as report:
             bad = [str(chunk) for chunk in verify_chunks(dataset, io, report=report)]
@@ -85,7 +93,7 @@ def info(
         role_of = {name: role for role, name in roles.items()}
         lines = {
             spec.name: f"{role_of.get(spec.name, 'further array')}: {spec.describe()}\n"
-            f"read by {paths[spec.name].describe()}"
+            f"read by {paths[spec.name].describe()}{told[spec.name]}"
             for spec in dataset.arrays.values()
         }
         lines |= {name: f"not used: {reason}" for name, reason in dataset.unused.items()}

@@ -149,7 +149,10 @@ def _head_by_targets(dataset: "Dataset", classes: int | None) -> tuple[str, str]
     if dataset.target is None:
         raise InputError(f"{dataset.no_targets}; name those to train on with --target")
     spec = dataset.arrays[dataset.target]
-    if spec.dtype.kind == "f":
+    # Whole numbers of which some are missing are still classes or counts.
+    declared = spec.conventions
+    whole = declared is not None and not declared.scaled and declared.stored.kind in "iu"
+    if spec.dtype.kind == "f" and not whole:
         return "regression", f"{spec.name} holds {spec.dtype} numbers"
     import numpy as np
 
@@ -160,6 +163,11 @@ def _head_by_targets(dataset: "Dataset", classes: int | None) -> tuple[str, str]
         open_reader(dataset, spec.name).read_runs([(0, len(values))], values)
     except BadChunkError as error:
         raise InputError(f"{error}; --head is found by these targets: give it") from None
+    values = values[values == values]
+    if not values.size:
+        raise InputError(
+            f"targets {spec.name} of {dataset.path} are all missing in the first chunk; give --head"
+        )
     low, high = int(values.min()), int(values.max())
     if low >= 0 and high <= 1:
         return "binary", f"{spec.name} begins with whole numbers that are all 0 or 1"

@@ -27,6 +27,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 Memory = Annotated[str, option_of(StreamOptions, "memory")]
 Seed = Annotated[int, option_of(StreamOptions, "seed")]
 Readers = Annotated[int | None, option_of(StreamOptions, "readers")]
+MissingValues = Annotated[str, option_of(StreamOptions, "missing_values")]
 Io = Annotated[str, option_of(StreamOptions, "io")]
 Features = Annotated[str | None, typer.Option(help="Name of the features array.", show_default="X")]
 Target = Annotated[str | None, typer.Option(help="Name of the targets array.", show_default="y")]

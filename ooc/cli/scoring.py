@@ -13,6 +13,7 @@ from ooc.cli.options import (
     Json,
     Memory,
     Missing,
+    MissingValues,
     RunPath,
     local_output,
 )
@@ -28,6 +29,7 @@ def evaluate(
     *,
     memory: Memory = "1GiB",
     where: DataOptions,
+    missing_values: MissingValues = "raise",
     json_: Json = False,
 ) -> None:
     """Measure loss, accuracy, area under the curve or R2 of a saved run on a dataset.
@@ -39,7 +41,7 @@ def evaluate(
 
     dataset = where.open()
     with ProgressDisplay(f"evaluate {where.data.name}") as report:
-        result = load(run).evaluate(dataset, memory, report)
+        result = load(run).evaluate(dataset, memory, report, missing_values)
     matrix = result["confusion_matrix"]
     told = {} if json_ else {"confusion_matrix": None}
     show({**result, **told, "run": str(run)}, json_)
@@ -60,9 +62,12 @@ def predict(
     memory: Memory = "1GiB",
     features: Features = None,
     missing: Missing = "raise",
+    missing_values: MissingValues = "raise",
     json_: Json = False,
 ) -> None:
     """Write a saved run's predictions for every row to a new dataset.
+
+    With --missing-values drop, that of a row that lacks a value is NaN, or -1 of whole numbers.
 
     Example: ooc predict runs/big new.zarr predictions.zarr
     """
@@ -72,5 +77,5 @@ def predict(
     where = DataOptions(data, features, no_target=True, no_weight=True, missing=missing)
     dataset = where.open()
     with ProgressDisplay(f"predict {data.name}") as report:
-        result = load(run).predict_to(dataset, out, memory, report)
+        result = load(run).predict_to(dataset, out, memory, report, missing_values)
     show({**result, "run": str(run), "path": str(out)}, json_)

@@ -25,6 +25,7 @@ from ooc.models.declarations import kernel_of
 from ooc.models.train_state import start as start_state
 from ooc.store.chunks import open_reader
 from ooc.store.chunks.codecs import decode_chunk
+from ooc.store.chunks.decoded import DecodedReader
 from ooc.store.chunks.files import FileReader, Request
 from ooc.store.chunks.native import NativeReader
 from ooc.store.dataset import Dataset
@@ -214,6 +215,11 @@ def _costs(dataset: Dataset, trainer: Trainer) -> Costs:
 
 def _native(dataset: Dataset, name: str, io: str) -> NativeReader:
     reader = open_reader(dataset, name, io)
+    if isinstance(reader, DecodedReader):
+        raise InputError(
+            f"array {name} of {dataset.path} is decoded as its attributes declare, which no limit "
+            "of the hardware counts; measure on a dataset of decoded values"
+        )
     if not isinstance(reader, NativeReader):
         raise InputError(
             f"array {name} of {dataset.path} is not read by the native path, so that there is no "

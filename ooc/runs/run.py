@@ -1,7 +1,7 @@
 """A trained model: its parameters, how it got them, and what it says of other data."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from ooc.runs.scoring import (
 from ooc.store.dataset import Dataset
 from ooc.store.writer import Field, check_new, create
 from ooc.stream.loader import Batch, Loader
+from ooc.stream.missing_values import rule_of, void_rows, with_void
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,11 @@ class Run:
     results: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def evaluate(
-        self, dataset: Dataset, memory: str | int = "1GiB", report: Report = silent
+        self,
+        dataset: Dataset,
+        memory: str | int = "1GiB",
+        report: Report = silent,
+        missing_values: str = "raise",
     ) -> dict[str, Any]:
         """Measure the mean loss and every metric that the model's answers allow, in one pass.
 
@@ -68,6 +73,8 @@ class Run:
             Bytes that the whole process may use.
         report
             Called as rows are done.
+        missing_values
+            See `ooc.stream.options.StreamOptions`; "missing" then counts rows by array.
 
         Returns
         -------
@@ -81,23 +88,32 @@ class Run:
             measured.
         """
         check_targets(self.model, dataset)
-        loader = self._loader(dataset, memory, True, report)
+        loader = self._loader(dataset, memory, True, report, missing_values)
         begun, rows = time.perf_counter(), dataset.rows
         found = evaluate_batches(self.model, self.parameters, _reported(loader, report))
         seconds = time.perf_counter() - begun
         rates = {"rows_per_second": rows / seconds}
         rates["bytes_per_second"] = rows * loader.plan.row_bytes / seconds
         memory_told = memory_numbers(loader.plan.budget, loader.plan.projected)
+        if loader.missing:
+            found = {**found, "skipped_rows": loader.skipped_rows, "missing": loader.missing}
         return {"rows": rows, "seconds": seconds, **rates, **found, **memory_told}
 
     def predict(
-        self, dataset: Dataset, output: str = "prediction", memory: str | int = "1GiB"
+        self,
+        dataset: Dataset,
+        output: str = "prediction",
+        memory: str | int = "1GiB",
+        missing_values: str = "raise",
     ) -> np.ndarray:
-        """Return one of the model's outputs for every row: a quarter of the memory at most."""
-        loader = self._loader(dataset, memory, with_target=False)
+        """Return one of the model's outputs for every row: a quarter of the memory at most.
+
+        With `missing_values` "drop", that of a row that lacks a value is NaN, or -1 of whole
+        numbers.
+        """
+        loader = self._loader(dataset, memory, False, silent, missing_values)
         parts: list[np.ndarray] = []
-        for batch in loader:
-            outputs = predictions_of(self.model, self.parameters, batch)
+        for outputs in self._predictions(loader, loader, missing_values):
             if output not in outputs:
                 known = ", ".join(outputs)
                 raise InputError(f"the model has no output {output!r}; it has: {known}")
@@ -116,31 +132,57 @@ class Run:
         path: str | Path,
         memory: str | int = "1GiB",
         report: Report = silent,
+        missing_values: str = "raise",
     ) -> dict[str, Any]:
         """Write every output of the model for every row to a new dataset at `path`.
 
-        Returned are "rows", "seconds", "arrays" and memory.
+        Returned are "rows", "seconds", "arrays" and memory, and "missing" where rows lacked a
+        value. With `missing_values` "drop" such rows are there, as `predict` gives them.
         """
         check_new(path)
-        loader = self._loader(dataset, memory, False, report)
+        loader = self._loader(dataset, memory, False, report, missing_values)
         fields = {
             name: Field(values.dtype.name, values.shape[1:])
             for name, values in outputs_of_zeros(self.model, self.layout, dataset).items()
         }
         begun = time.perf_counter()
         with create(path, fields) as writer:
-            for batch in _reported(loader, report):
-                writer.append(predictions_of(self.model, self.parameters, batch))
+            batches = _reported(loader, report)
+            for outputs in self._predictions(loader, batches, missing_values):
+                writer.append(outputs)
         seconds = time.perf_counter() - begun
         memory_told = memory_numbers(loader.plan.budget, loader.plan.projected)
-        return {"rows": dataset.rows, "seconds": seconds, "arrays": list(fields), **memory_told}
+        told = {"missing": loader.missing} if loader.missing else {}
+        found = {"rows": dataset.rows, "seconds": seconds, "arrays": list(fields)}
+        return {**found, **told, **memory_told}
+
+    def _predictions(
+        self, loader: Loader, batches: Iterable[Batch], missing_values: str
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yield the outputs of batches; where rows are dropped, theirs are there, and void."""
+        drops = rule_of(missing_values).name == "drop"
+        for batch in batches:
+            lacks = void_rows(batch.arrays, loader.missing) if drops else None
+            outputs = predictions_of(self.model, self.parameters, batch)
+            if lacks is not None:
+                for name, values in outputs.items():
+                    outputs[name] = with_void(values, lacks)
+            yield outputs
 
     def _loader(
-        self, dataset: Dataset, memory: str | int, with_target: bool, report: Report = silent
+        self,
+        dataset: Dataset,
+        memory: str | int,
+        with_target: bool,
+        report: Report = silent,
+        missing_values: str = "raise",
     ) -> Loader:
         check_scorable(self.model, dataset, self.row_shape)
         load_kernels(scoring_kernels(self.model, dataset, with_target), report)
-        return scoring_loader(self.model, self.layout, dataset, memory, with_target)
+        # A prediction belongs to each row: those that lack a value travel to be marked.
+        drops = not with_target and rule_of(missing_values).name == "drop"
+        how = {"missing_values": "keep" if drops else missing_values}
+        return scoring_loader(self.model, self.layout, dataset, memory, with_target, **how)
 
 
 def load(run_dir: str | Path, model: Model | None = None) -> Run:

@@ -64,7 +64,7 @@ def scoring_loader(
     Parameters
     ----------
     options
-        For `ooc.Loader`.
+        For `ooc.Loader`, such as `missing_values`.
     """
     names = arrays_of(model, dataset, with_target)
     row_bytes = sum(spec.row_bytes for spec in dataset.specs(names))

@@ -94,6 +94,8 @@ def exact(
     """
     destination = check_new(destination)
     check_destination(source, destination)
+    # Attributes come along, and with them what values mean.
+    source = source.undecoded()
     budget = budget_of(memory)
     copy = plan_copy(source, budget - RESERVED_BYTES)
     job = plan_job(copy.dataset, budget, seed, threads, copy.object_bytes)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import zarr
 
 from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
+from ooc.store.conventions import Conventions, read_conventions
 from ooc.store.members import attributes_of, check_whole, member_of, members_of, open_group, quiet
 from ooc.store.remote import StorageOptions, checked_path, explained
 from ooc.store.roles import RoleName, coordinates_in, describe_guesses, find_roles, why_apart
@@ -21,13 +22,30 @@ MISSING_CHUNKS = ("raise", "fill")
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """What the readers and the plan need to know of one array; chunks are the inner ones."""
+    """What the readers and the plan need to know of one array; chunks are the inner ones.
+
+    Attributes
+    ----------
+    dtype
+        Of the values as they are read: decoded by the conventions.
+    conventions
+        What the array's attributes declare of its numbers, if anything.
+    problem
+        Why what they declare cannot be honoured; such an array is not read.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype
     chunks: tuple[int, ...]
     shards: tuple[int, ...] | None
+    conventions: Conventions | None = None
+    problem: str | None = None
+
+    @property
+    def declares_missing(self) -> bool:
+        """Whether some of its values may be missing: they are read as NaN."""
+        return self.conventions is not None and self.conventions.declares_missing
 
     @property
     def row_bytes(self) -> int:
@@ -56,6 +74,12 @@ class ArraySpec:
         shards = f", shards {self.shards}" if self.shards else ""
         return f"{self.dtype} {self.shape}, {size}, chunks {self.chunks}{shards}"
 
+    def undecoded(self) -> "ArraySpec":
+        """Return the array as it is stored, whatever its attributes declare."""
+        if self.conventions is None:
+            return replace(self, problem=None)
+        return replace(self, dtype=self.conventions.stored, conventions=None, problem=None)
+
     def to_json(self) -> dict[str, Any]:
         """Return the array's metadata, JSON-ready."""
         return {
@@ -64,6 +88,8 @@ class ArraySpec:
             "chunks": list(self.chunks),
             "shards": list(self.shards) if self.shards else None,
             "bytes": self.row_bytes * self.shape[0],
+            **({"conventions": self.conventions.to_json()} if self.conventions else {}),
+            **({"problem": self.problem} if self.problem else {}),
         }
 
     def decoded_bytes(self, start: int, stop: int) -> int:
@@ -140,6 +166,8 @@ class Dataset:
                     raise InputError(f"{name} of {self.path} cannot be used: {self.unused[name]}")
                 known = ", ".join(self.arrays)
                 raise InputError(f"{self.path} has no array {name!r}; it has: {known}")
+            if (problem := self.arrays[name].problem) is not None:
+                raise InputError(f"array {name} of {self.path} cannot be decoded: {problem}")
         return tuple(self.arrays[name] for name in names)
 
     @property
@@ -153,6 +181,10 @@ class Dataset:
         names = dict(zip(("features", "target", "weight"), self.roles, strict=True))
         return describe_guesses(names, self.guessed, self.passed_over)
 
+    def undecoded(self) -> "Dataset":
+        """Return the dataset with its arrays as they are stored: for copies that keep them so."""
+        return replace(self, arrays={name: spec.undecoded() for name, spec in self.arrays.items()})
+
 
 def open(
     path: str | Path,
@@ -163,6 +195,11 @@ def open(
     storage_options: StorageOptions | None = None,
 ) -> Dataset:
     """Open a Zarr group, version 2 or 3, as a dataset; only metadata are read.
+
+    Arrays are decoded as their attributes declare, by the CF conventions (``scale_factor``,
+    ``add_offset``, ``_FillValue``, ``missing_value``, ``valid_min``, ``valid_max``,
+    ``valid_range``, ``_Unsigned``): a missing value is read as NaN. Times stay numbers. The fill
+    value of a version 2 array, unless zero, is a ``_FillValue`` beside ``_ARRAY_DIMENSIONS``.
 
     A URL is read through fsspec, with the packages of ``pip install 'ooc[remote]'``. Errors that
     pass (5xx, throttling, a lost connection) are retried with growing pauses by the store layer:
@@ -221,6 +258,9 @@ def open(
             unused[name] = reason
         elif member.array is not None:
             aligned[name] = _spec_of(name, member.array)
+    for role in filter(None, (roles.features, roles.target, roles.weight)):
+        if problem := aligned[role].problem:
+            raise InputError(f"array {role} of {path} cannot be decoded: {problem}")
     _check_not_empty(path, aligned[roles.features])
     return Dataset(
         path,
@@ -256,7 +296,28 @@ def open_zarr_array(dataset: Dataset, name: str) -> zarr.Array:
 
 def _spec_of(name: str, array: zarr.Array) -> ArraySpec:
     dtype = np.dtype(array.dtype).newbyteorder("=")
-    return ArraySpec(name, array.shape, dtype, array.chunks, array.shards)
+    plain = ArraySpec(name, array.shape, dtype, array.chunks, array.shards)
+    attributes = dict(array.attrs)
+    try:
+        conventions = read_conventions(attributes, dtype, _masking_fill_value(array, attributes))
+    except InputError as error:
+        return replace(plain, problem=str(error))
+    if conventions is None:
+        return plain
+    return replace(plain, dtype=conventions.decoded, conventions=conventions)
+
+
+def _masking_fill_value(array: zarr.Array, attributes: Mapping[str, Any]) -> Any:
+    """Return an array's fill value where its writer takes it for a value that is missing.
+
+    In version 2, tools that know dimensions keep a `_FillValue` there; to all others it is what
+    chunks that are not stored hold, often a zero that means zero.
+    """
+    metadata = array.metadata
+    if metadata.zarr_format != 2 or "_ARRAY_DIMENSIONS" not in attributes:
+        return None
+    # A zero is what tools put there that were told nothing.
+    return (metadata.fill_value or None) if np.dtype(array.dtype).kind != "b" else None
 
 
 def _check_not_empty(path: str, spec: ArraySpec) -> None:

@@ -108,6 +108,8 @@ class Loader:
         self.plan: Plan = self._make_plan(batch_size, demand)
         self.epoch = self.row = self.step = 0
         self.skipped_chunks = self.skipped_rows = self.retries = 0
+        # Rows that lacked a value, by array.
+        self.missing: dict[str, int] = {}
         # Rows left out of each window of the epoch at hand: a position counts the rows used.
         self._skipped: dict[int, int] = {}
 
@@ -159,7 +161,12 @@ class Loader:
         The position is left to the caller, who knows how many steps were completed.
         """
         with WindowReader(
-            self.dataset, self.names, self.plan, self.stream.io, self.stream.on_bad_chunk
+            self.dataset,
+            self.names,
+            self.plan,
+            self.stream.io,
+            self.stream.on_bad_chunk,
+            self.stream.missing_values,
         ) as reader:
             for window in reader.windows(self._places(epochs)):
                 if window.index == 0:
@@ -168,12 +175,16 @@ class Loader:
                     self._skipped[window.index] = window.skipped_rows
                     self.skipped_chunks += window.skipped_chunks
                     self.skipped_rows += window.skipped_rows
+                for name, count in window.missing.items():
+                    self.missing[name] = self.missing.get(name, 0) + count
                 self.retries = reader.retries
                 yield window
 
     def looked_at(self) -> Iterator[Window]:
         """Yield the first epoch's windows to look at, without counting what is skipped in them."""
-        yield from copy.copy(self).windows(1)
+        apart = copy.copy(self)
+        apart.missing = {}
+        yield from apart.windows(1)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position and what it is a position of: a few integers."""
@@ -186,6 +197,7 @@ class Loader:
             "skipped": sorted(self._skipped.items()),
             "batch_size": self.plan.batch_size,
             "sampling": self.stream.sampling,
+            "missing_values": self.stream.missing_values,
             **{name: getattr(order, name) for name in of_order},
             "selection": None if selection is None else selection.to_json(),
         }
@@ -193,6 +205,8 @@ class Loader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on at a saved position; that of another stream is refused, what differs is named."""
         here = self.state_dict()
+        # A position that was saved before there were rules for missing values.
+        state = {"missing_values": "raise", **state}
         for name, value in here.items():
             if name not in state:
                 raise InputError(f"the saved position has no entry {name!r}; it is not one")

@@ -25,6 +25,10 @@ class StreamOptions:
         "auto" reads a sample of blocks and takes the fewest by which the variance of batch means
         is at most 1.05 times that of a full shuffle, and 64 MiB at least, see
         `ooc.stream.window_advice`. None is "fit".
+    missing_values
+        What is done where an array's attributes declare that a value is missing; it is read as
+        NaN. "raise" names array, row and column, "drop" leaves out the row, "fill" puts a number
+        there. The last two hold for a NaN of any array.
     lanes
         L; each batch takes B/L rows of every lane, see `ooc.stream.order.Order`.
     sampling
@@ -70,6 +74,11 @@ class StreamOptions:
     on_bad_chunk: str = _option(
         "raise", "raise, or skip: leave out rows that cannot be read, and count them."
     )
+    missing_values: str = _option(
+        "raise",
+        "raise, drop (leave out rows that lack a value, and count them), fill (with 0), "
+        "fill:NUMBER, or keep (as NaN).",
+    )
     block_rows: int | None = _option(
         None, "Rows of a block.", unset="a chunk of the features, or a few small ones"
     )
@@ -79,8 +88,20 @@ class StreamOptions:
         if self.on_bad_chunk not in ("raise", "skip"):
             raise InputError(f"on_bad_chunk is one of raise, skip, not {self.on_bad_chunk!r}")
         check_counts(readers=self.readers, block_rows=self.block_rows)
+        if self.missing_values != "raise":
+            self._check_missing_values()
         if self.sampling != "once":
             self._check_sampling()
+
+    def _check_missing_values(self) -> None:
+        # It needs the store, which the shell does not load to show its help.
+        from ooc.stream.missing_values import rule_of
+
+        if rule_of(self.missing_values).name == "drop" and self.sampling != "once":
+            raise InputError(
+                f'sampling={self.sampling!r} needs every row; use missing_values="fill", or '
+                "remove rows that lack a value"
+            )
 
     def _check_sampling(self) -> None:
         # They need the store and the compiler, which the shell does not load to show its help.

@@ -15,6 +15,7 @@ from ooc.core.process import allowed_bytes
 from ooc.core.sizes import format_size, parse_size
 from ooc.store.chunks import scratch_bytes
 from ooc.store.dataset import ArraySpec, Dataset
+from ooc.stream.missing_values import ROW_BYTES
 from ooc.stream.options import StreamOptions
 from ooc.stream.order import Order
 
@@ -156,6 +157,7 @@ def make_plan(
     # Beside its values a row has its place in the order. Sides of a split keep a flag and, for a
     # moment, a key of each row; draws a weight, its sum and a place.
     slab_row_bytes = row_bytes + 4 + 10 * (dataset.selection is not None) + 24 * sampled
+    slab_row_bytes += ROW_BYTES * any(spec.declares_missing for spec in specs)
     fixed = {
         "reserved": RESERVED_BYTES,
         "batch": demand.batch_copies * batch_size * row_bytes,

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,10 @@ import dask.local
 import dask.threaded
 import numpy as np
 
-from ooc.core.errors import InputError
+from ooc.core.errors import DataError, InputError
 from ooc.store.chunks import BadChunkError, RowReader, open_reader
 from ooc.store.dataset import ArraySpec, Dataset
+from ooc.stream.missing_values import complete, missing_error, rows_that_lack, rule_of
 from ooc.stream.plan import Plan
 
 # A task costs Dask tens of microseconds here and milliseconds on a cluster.
@@ -76,7 +77,10 @@ class Window(ByRole):
     last
         Whether the epoch ends with it.
     skipped_chunks, skipped_rows
-        What could not be read, and the rows that are left out of `order` for it.
+        What could not be read, and the rows that are left out of `order`, for it or because they
+        lack a value.
+    missing
+        How many of its rows lacked a value and were left out or filled, by array.
     wait_seconds
         How long its reading kept the caller waiting.
     weights
@@ -96,6 +100,7 @@ class Window(ByRole):
     skipped_rows: int = 0
     wait_seconds: float = 0.0
     weights: np.ndarray | None = None
+    missing: Mapping[str, int] = field(default_factory=dict)
 
     def rows(self, places: np.ndarray) -> np.ndarray:
         """Return the rows of the dataset (int64) at places in the arrays."""
@@ -155,6 +160,7 @@ class WindowReader:
         plan: Plan,
         io: str = "auto",
         on_bad_chunk: str = "raise",
+        missing_values: str = "raise",
     ) -> None:
         check_scheduler()
         self.bad_chunks: list[BadChunkError] = []
@@ -163,6 +169,8 @@ class WindowReader:
         self._selection = dataset.selection
         self._sources = {name: open_reader(dataset, name, io) for name in names}
         self._specs = dict(zip(names, dataset.specs(tuple(names)), strict=True))
+        self._where, self._rule = dataset.path, rule_of(missing_values)
+        self._may_lack = self._rule.arrays(tuple(self._specs.values()))
         # All readers are busy while the windows that are on their way are read.
         self._tasks = max(
             -(-plan.readers // (plan.slabs - 1)),
@@ -273,6 +281,7 @@ class WindowReader:
         expected = self._order.window_stream_rows(epoch, index)
         if unreadable:
             order = order[readable[order]]
+        order, missing = complete(self._rule, self._may_lack, arrays, order)
         window = Window(
             arrays,
             self._roles,
@@ -286,8 +295,22 @@ class WindowReader:
             skipped_chunks=len(unreadable),
             skipped_rows=expected - len(order),
             weights=weights,
+            missing=missing,
         )
+        if missing and self._rule.name == "raise":
+            raise self._missing_error(window)
         return window, unreadable
+
+    def _missing_error(self, window: Window) -> DataError:
+        """Name the first row of the dataset that is used and lacks a value."""
+        name, count = next(iter(window.missing.items()))
+        lacks = rows_that_lack(window.arrays[name])
+        places = window.order if lacks is None else window.order[lacks[window.order]]
+        rows = window.rows(places)
+        first = int(np.argmin(rows))
+        values = window.arrays[name][places[first]]
+        told = (self._where, int(rows[first]), values, count, len(window.order))
+        return missing_error(self._specs[name], *told)
 
     def _used(self, blocks: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         """Tell of the stored rows of blocks whether they are on this side of a split."""

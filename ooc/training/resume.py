@@ -57,7 +57,9 @@ def resume(
     """
     _, saved = checkpoint.load(local_path(run_dir, "runs"))
     settings = dict(saved["trainer"])
-    noted = {name: settings.pop(name) for name in StreamOptions().to_config()}
+    # A run that was saved before an option was there did as its default says.
+    known = StreamOptions().to_config()
+    noted = {name: settings.pop(name, default) for name, default in known.items()}
     noted["memory"] = saved["memory"]
     free = tuple(name for name in NAMES if name not in StreamOptions().to_config())
     settings["model"] = from_config(settings["model"])

@@ -10,6 +10,7 @@ from ooc.core.errors import DataError
 from ooc.models.bad_rows import LARGEST_FEATURE
 from ooc.store.columns import pieces_of
 from ooc.stream.loader import Loader
+from ooc.stream.missing_values import rule_of
 from ooc.stream.plan import Demand
 from ooc.stream.reader import Window
 
@@ -33,6 +34,7 @@ class RowStatistics:
 
     def __init__(self, loader: Loader) -> None:
         self._loader, self._dataset = loader, loader.dataset
+        self._rule = rule_of(loader.stream.missing_values)
 
     def sample_moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and deviation of each feature in the run's first window."""
@@ -58,6 +60,7 @@ class RowStatistics:
             readers=loader.plan.readers,
             io=loader.stream.io,
             on_bad_chunk=loader.stream.on_bad_chunk,
+            missing_values=loader.stream.missing_values,
         )
         for window in rows.windows(1):
             if len(window.order) == 0:
@@ -90,6 +93,11 @@ class RowStatistics:
             if selection is not None:
                 chosen = selection.contains(first, stop, arrays)
                 labels, rows = labels[chosen], rows[chosen]
+            if self._rule.name == "drop":
+                there = ~np.isnan(labels)
+                labels, rows = labels[there], rows[there]
+            elif self._rule.name == "fill":
+                labels[np.isnan(labels)] = self._rule.number
             whole = (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
             if not whole.all():
                 place = int(np.argmin(whole))

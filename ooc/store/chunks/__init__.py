@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ooc.store.chunks.codecs import NotNativeError
+from ooc.store.chunks.decoded import DecodedReader
 from ooc.store.chunks.files import BATCH_BYTES, choose_mode
 from ooc.store.chunks.general import DECODE_COPIES, ZarrReader
 from ooc.store.chunks.layout import ChunkLayout, native_layout
 from ooc.store.chunks.native import NativeReader, most_stored_bytes
 from ooc.store.chunks.row_reader import BadChunkError, RowReader
+from ooc.store.conventions import PIECE_BYTES
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array
 
 __all__ = ["BadChunkError", "ReadPath", "RowReader", "open_reader", "read_path", "scratch_bytes"]
@@ -40,12 +42,20 @@ def read_path(dataset: Dataset, name: str, io: str = "auto") -> ReadPath:
 
 
 def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
-    """Open an array for reading, by the native path where it covers the array."""
-    spec = dataset.arrays[name]
+    """Open an array for reading, by the native path where it covers the array.
+
+    Its rows are decoded as its attributes declare; `Dataset.undecoded` reads them as stored.
+    """
+    (spec,) = dataset.specs((name,))
     path, layout = _resolve(dataset, spec, io)
+    reader: RowReader
     if layout is None:
-        return ZarrReader(dataset, name)
-    return NativeReader(name, dataset.path, layout, path.mode, dataset.missing)
+        reader = ZarrReader(dataset, name)
+    else:
+        reader = NativeReader(name, dataset.path, layout, path.mode, dataset.missing)
+    if spec.conventions is None or not spec.conventions.changes:
+        return reader
+    return DecodedReader(reader, spec.conventions)
 
 
 def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
@@ -53,7 +63,8 @@ def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
     # Two batches in flight, and single requests, whose memory is replaced as it grows.
     requests = 2 * BATCH_BYTES + 2 * most_stored_bytes(spec.chunk_bytes)
     through_zarr = DECODE_COPIES * spec.most_decoded_bytes(block_rows)
-    return max(requests + spec.chunk_bytes, through_zarr)
+    aside = PIECE_BYTES if spec.conventions is not None and spec.conventions.changes else 0
+    return max(requests + spec.chunk_bytes, through_zarr) + aside
 
 
 def _resolve(dataset: Dataset, spec: ArraySpec, io: str) -> tuple[ReadPath, ChunkLayout | None]:

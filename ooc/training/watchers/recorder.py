@@ -163,6 +163,7 @@ class Recorder(Watcher):
             "blocks_per_window": plan.order.blocks_per_window,
             "skipped_chunks": loader.skipped_chunks,
             "skipped_rows": loader.skipped_rows,
+            **({"missing": dict(loader.missing)} if loader.missing else {}),
             "read_retries": loader.retries,
             **({} if self._descents.active[number] else {"dropped": "its loss is not finite"}),
         }
