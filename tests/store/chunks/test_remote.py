@@ -477,7 +477,7 @@ def test_objects_that_were_written_again_are_told_by_their_tags(
     content[-1] ^= 1
     server.pipe(other, bytes(content))
     here = fingerprint(open_url((dataset.path, s3_options)), ["X", "y"])
-    was, now = saved["files"]["X"], here["files"]["X"]
+    was, now = dict(saved["files"]["X"]), dict(here["files"]["X"])
     assert was.pop("changes") != now.pop("changes") and was == now
     assert saved["files"]["y"] == here["files"]["y"]
     with pytest.raises(InputError, match="cannot go on with another dataset: sampled_rows"):
