@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray
 import zarr
 
 import ooc
@@ -11,8 +12,6 @@ from ooc.core.errors import DataError, InputError
 from ooc.shuffle import exact
 from ooc.store.chunks import open_reader
 from ooc.store.chunks.decoded import DecodedReader
-
-xarray = pytest.importorskip("xarray")
 
 ROWS = 90
 PACKED = {"scale_factor": 0.01, "add_offset": 273.15}
