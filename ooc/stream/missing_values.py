@@ -99,9 +99,10 @@ def complete(
         if rule.name == "drop":
             left = left[~lacks[left]]
         elif rule.name == "fill":
-            for place in np.flatnonzero(lacks).tolist():
-                row = arrays[name][place : place + 1]
-                row[np.isnan(row)] = rule.number
+            flat = arrays[name].reshape(-1)
+            for start in range(0, len(flat), PIECE_VALUES):
+                piece = flat[start : start + PIECE_VALUES]
+                piece[np.isnan(piece)] = rule.number
     return left, counts
 
 
@@ -114,8 +115,8 @@ def missing_error(
     many = f"column {column}" + (f" and {total - 1} more of its columns" if total > 1 else "")
     told = spec.conventions.describe() if spec.conventions else str(spec.dtype)
     return DataError(
-        f"array {spec.name} of {where} has a missing value in row {row}, {many} ({told}); {count:,} of "
-        f"the {rows:,} rows of this window lack one: leave such rows out with "
+        f"array {spec.name} of {where} has a missing value in row {row}, {many} ({told}); "
+        f"{count:,} of the {rows:,} rows of this window lack one: leave such rows out with "
         "missing_values=drop, or replace what is missing with missing_values=fill:NUMBER"
     )
 
