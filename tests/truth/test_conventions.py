@@ -11,7 +11,7 @@ import zarr
 import ooc
 from ooc.cli import main
 from ooc.core.errors import DataError, InputError
-from ooc.models import LinearRegression, Logistic
+from ooc.models import Linear, Logistic
 from ooc.optim import sgd
 from ooc.runs.run import Run
 from ooc.shuffle import exact
@@ -154,7 +154,7 @@ def with_missing(folder: Path, version: int, role: str) -> tuple[Path, np.ndarra
 
 def fit(dataset: Dataset, missing_values: str, **options: Any) -> Run:
     method = {"stream": StreamOptions(missing_values=missing_values, memory="512MiB")} | options
-    return ooc.Trainer(LinearRegression(), sgd(0.1), 10, **method).fit(dataset, epochs=2)
+    return ooc.Trainer(Linear(), sgd(0.1), 10, **method).fit(dataset, epochs=2)
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -165,7 +165,7 @@ def test_a_missing_value_is_named(tmp_path: Path, version: int, role: str) -> No
     dataset = ooc.open(path)
     with pytest.raises(DataError, match=named):
         list(ooc.Loader(dataset, 16, memory="512MiB", shuffle="none"))
-    with pytest.raises(DataError, match="missing value|NaN|nan") as caught:
+    with pytest.raises(DataError, match="missing value") as caught:
         fit(dataset, "raise")
     assert "\n" not in str(caught.value)
 
@@ -231,7 +231,7 @@ def test_labels_that_are_missing_are_no_labels(tmp_path: Path) -> None:
     y[5] = -1
     path = write(tmp_path / "a.zarr", 3, {"X": x, "y": y}, {"y": {"_FillValue": np.int8(-1)}})
     options = {"memory": "512MiB"}
-    with pytest.raises(DataError, match="array y .*missing value in row 5"):
+    with pytest.raises(DataError, match=r"array y .*missing value in row 5"):
         ooc.Trainer(Logistic(), sgd(0.5), 10, **options).fit(ooc.open(path), epochs=1)
     trainer = ooc.Trainer(Logistic(), sgd(0.5), 10, missing_values="drop", **options)
     run = trainer.fit(ooc.open(path), epochs=5)
@@ -268,13 +268,12 @@ def test_a_fill_value_of_an_array_is_missing_where_dimensions_are_named(
     np.testing.assert_array_equal(read(dataset, "named"), expected)
 
 
-def test_a_shuffle_moves_the_numbers_as_they_are_stored(tmp_path: Path) -> None:
-    values = stored_numbers("i2", (ROWS, 3), missing=True)
-    path = write(tmp_path / "a.zarr", 3, {"X": values}, {"X": PACKED | {"_FillValue": -99}})
-    exact(ooc.open(path), tmp_path / "b.zarr", "512MiB", seed=1)
-    moved = zarr.open_group(tmp_path / "b.zarr", mode="r")["X"]
-    assert moved.dtype == np.int16
-    np.testing.assert_array_equal(np.sort(moved[:], axis=0), np.sort(values, axis=0))
+def test_a_shuffle_refuses_to_lose_the_meaning(tmp_path: Path) -> None:
+    arrays = {"X": stored_numbers("i2", (ROWS, 3), False)}
+    path = write(tmp_path / "a.zarr", 3, arrays, {"X": PACKED})
+    with pytest.raises(InputError, match=r"array X .*times 0\.01 plus 273\.15.*shuffle"):
+        exact(ooc.open(path), tmp_path / "b.zarr", "512MiB", seed=1)
+    assert not (tmp_path / "b.zarr").exists()
 
 
 @pytest.mark.parametrize("rule", ["skip", "fill:", "fill:x", "drop:1", "fill:nan"])
