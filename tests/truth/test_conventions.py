@@ -258,13 +258,15 @@ def test_a_fill_value_of_an_array_is_missing_where_dimensions_are_named(
 ) -> None:
     values = np.arange(ROWS, dtype="i2")[:, None] % 3
     group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=version)
-    group.create_array("X", data=values, fill_value=0)
-    group.create_array(
-        "named", data=values, fill_value=0, attributes={"_ARRAY_DIMENSIONS": ["row", "column"]}
-    )
+    dimensions = {"_ARRAY_DIMENSIONS": ["row", "column"]}
+    group.create_array("X", data=values, fill_value=2)
+    group.create_array("zero", data=values, fill_value=0, attributes=dimensions)
+    group.create_array("named", data=values, fill_value=2, attributes=dimensions)
     dataset = ooc.open(tmp_path / "a.zarr")
     np.testing.assert_array_equal(read(dataset, "X"), values)
-    expected = np.where(values == 0, np.nan, values) if version == 2 else values
+    # A zero is what tools put there that were told nothing.
+    np.testing.assert_array_equal(read(dataset, "zero"), values)
+    expected = np.where(values == 2, np.nan, values) if version == 2 else values
     np.testing.assert_array_equal(read(dataset, "named"), expected)
 
 
