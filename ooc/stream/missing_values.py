@@ -99,9 +99,10 @@ def complete(
         if rule.name == "drop":
             left = left[~lacks[left]]
         elif rule.name == "fill":
-            for place in np.flatnonzero(lacks).tolist():
-                row = arrays[name][place : place + 1]
-                row[np.isnan(row)] = rule.number
+            flat = arrays[name].reshape(-1)
+            for start in range(0, len(flat), PIECE_VALUES):
+                piece = flat[start : start + PIECE_VALUES]
+                piece[np.isnan(piece)] = rule.number
     return left, counts
 
 

@@ -1,6 +1,8 @@
 """Arrays whose attributes say how to read them: as xarray reads what xarray wrote."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,10 +10,16 @@ import xarray
 import zarr
 
 import ooc
+from ooc.cli import main
 from ooc.core.errors import DataError, InputError
+from ooc.models import Linear, Logistic
+from ooc.optim import sgd
+from ooc.runs.run import Run
 from ooc.shuffle import exact
 from ooc.store.chunks import open_reader
 from ooc.store.chunks.decoded import DecodedReader
+from ooc.store.dataset import Dataset
+from ooc.stream.options import StreamOptions
 
 ROWS = 90
 PACKED = {"scale_factor": 0.01, "add_offset": 273.15}
@@ -56,7 +64,7 @@ def by_xarray(path: Path, name: str) -> np.ndarray:
         return found[name].values
 
 
-def read(dataset: ooc.Dataset, name: str) -> np.ndarray:
+def read(dataset: Dataset, name: str) -> np.ndarray:
     spec = dataset.arrays[name]
     out = np.empty(spec.shape, spec.dtype)
     open_reader(dataset, name).read_runs([(0, 13), (13, ROWS)], out)
@@ -83,7 +91,7 @@ def test_values_are_those_of_xarray(
     if dtype[0] == "i":
         assert found.dtype == expected.dtype
     if not missing:
-        window = next(iter(ooc.Loader(dataset, memory="512MiB", seed=1).windows(1)))
+        window = next(iter(ooc.Loader(dataset, 16, memory="512MiB", seed=1).windows(1)))
         rows = window.rows(window.order)
         np.testing.assert_array_equal(window.arrays[role][window.order], found[rows])
 
@@ -126,17 +134,139 @@ def test_nothing_declared_nothing_wrapped(tmp_path: Path, version: int) -> None:
     assert not isinstance(open_reader(dataset, "X"), DecodedReader)
 
 
+def with_missing(folder: Path, version: int, role: str) -> tuple[Path, np.ndarray]:
+    """Write a noiseless line of which some rows lack a value; tell which rows are whole."""
+    generator, whole = np.random.default_rng(3), np.ones(ROWS, bool)
+    x = generator.integers(-50, 50, (ROWS, 3)).astype("i2")
+    y = (x @ np.array([1, -2, 3])).astype("i2")
+    whole[[4, 11, 70]] = False
+    if role == "X":
+        x[~whole, 1] = -99
+    else:
+        y[~whole] = -9999
+    declared = {
+        "X": {"scale_factor": 0.01, "_FillValue": -99},
+        "y": {"scale_factor": 0.01, "_FillValue": -9999},
+    }
+    return write(folder / "a.zarr", version, {"X": x, "y": y}, declared), whole
+
+
+def fit(dataset: Dataset, missing_values: str, **options: Any) -> Run:
+    method = {"stream": StreamOptions(missing_values=missing_values, memory="512MiB")} | options
+    return ooc.Trainer(Linear(), sgd(0.1), 10, **method).fit(dataset, epochs=2)
+
+
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("role", ["X", "y"])
-def test_training_names_a_missing_value(tmp_path: Path, version: int, role: str) -> None:
-    arrays = {
-        "X": stored_numbers("i2", (ROWS, 3), False),
-        "y": stored_numbers("i2", (ROWS,), False),
-    }
-    arrays[role][4] = -99
-    path = write(tmp_path / "a.zarr", version, arrays, {role: PACKED | {"_FillValue": -99}})
-    with pytest.raises(DataError, match=f"array {role} .*missing value in row 4, column 0"):
-        ooc.fit(ooc.open(path), model="linear", memory="512MiB", epochs=1)
+def test_a_missing_value_is_named(tmp_path: Path, version: int, role: str) -> None:
+    path, _ = with_missing(tmp_path, version, role)
+    named = rf"array {role} .*missing value in row 4, column {int(role == 'X')}.* 3 of the 90 rows"
+    dataset = ooc.open(path)
+    with pytest.raises(DataError, match=named):
+        list(ooc.Loader(dataset, 16, memory="512MiB", shuffle="none"))
+    with pytest.raises(DataError, match="missing value") as caught:
+        fit(dataset, "raise")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("role", ["X", "y"])
+@pytest.mark.parametrize("shuffle", ["blocks", "none"])
+def test_rows_are_dropped_and_counted(
+    tmp_path: Path, version: int, role: str, shuffle: str
+) -> None:
+    path, whole = with_missing(tmp_path, version, role)
+    options = {"memory": "512MiB", "shuffle": shuffle, "missing_values": "drop"}
+    loader = ooc.Loader(ooc.open(path), 16, **options)
+    batches = list(loader)
+    rows = np.concatenate([batch.rows for batch in batches])
+    np.testing.assert_array_equal(np.sort(rows), np.flatnonzero(whole))
+    for name in ("X", "y"):
+        found = np.concatenate([batch[name] for batch in batches])
+        np.testing.assert_allclose(found, by_xarray(path, name)[rows], rtol=1e-12)
+    assert (loader.missing, loader.skipped_rows) == ({role: 3}, 3)
+
+
+@pytest.mark.parametrize("role", ["X", "y"])
+@pytest.mark.parametrize(("rule", "number"), [("fill", 0.0), ("fill:2.5", 2.5)])
+def test_missing_values_are_filled(tmp_path: Path, role: str, rule: str, number: float) -> None:
+    path, _ = with_missing(tmp_path, 3, role)
+    loader = ooc.Loader(ooc.open(path), 16, memory="512MiB", missing_values=rule)
+    for batch in loader:
+        for name in ("X", "y"):
+            expected = by_xarray(path, name)[batch.rows]
+            expected = np.where(np.isnan(expected), number, expected)
+            np.testing.assert_allclose(batch[name], expected, rtol=1e-12)
+    assert loader.missing == {role: 3}
+
+
+@pytest.mark.parametrize("role", ["X", "y"])
+def test_runs_train_and_answer_without_rows_that_lack_a_value(tmp_path: Path, role: str) -> None:
+    path, whole = with_missing(tmp_path, 3, role)
+    dataset = ooc.open(path)
+    run = fit(dataset, "drop")
+    assert run.results["missing"][role] == 2 * 3
+    with pytest.raises(DataError, match="missing value"):
+        run.evaluate(dataset, "512MiB")
+    found = run.evaluate(dataset, "512MiB", missing_values="drop")
+    x, y = by_xarray(path, "X"), by_xarray(path, "y")
+    answers = run.predict(dataset, memory="512MiB", missing_values="drop")
+    assert len(answers) == ROWS
+    flat = answers.reshape(-1)
+    np.testing.assert_array_equal(np.isnan(flat), ~whole if role == "X" else False)
+    residuals = flat[whole] - y[whole]
+    assert found["r2"] == pytest.approx(1 - (residuals**2).sum() / np.var(y[whole]) / whole.sum())
+    assert found["missing"] == {role: 3}
+    run.predict_to(dataset, tmp_path / "p.zarr", "512MiB", missing_values="drop")
+    written = zarr.open_group(tmp_path / "p.zarr", mode="r")["prediction"][:]
+    np.testing.assert_array_equal(written.reshape(-1), flat)
+    assert np.isfinite(x[whole]).all()
+
+
+def test_labels_that_are_missing_are_no_labels(tmp_path: Path) -> None:
+    generator = np.random.default_rng(3)
+    x = generator.normal(size=(ROWS, 3)).astype("f4")
+    y = (x[:, 0] > 0).astype("i1")
+    y[5] = -1
+    path = write(tmp_path / "a.zarr", 3, {"X": x, "y": y}, {"y": {"_FillValue": np.int8(-1)}})
+    options = {"memory": "512MiB"}
+    with pytest.raises(DataError, match=r"array y .*missing value in row 5"):
+        ooc.Trainer(Logistic(), sgd(0.5), 10, **options).fit(ooc.open(path), epochs=1)
+    trainer = ooc.Trainer(Logistic(), sgd(0.5), 10, missing_values="drop", **options)
+    run = trainer.fit(ooc.open(path), epochs=5)
+    found = run.evaluate(ooc.open(path), "512MiB", missing_values="drop")
+    assert sum(map(sum, found["confusion_matrix"])) == ROWS - 1
+
+
+@pytest.mark.parametrize("units", ["seconds since 1970-01-01", "days since 2000-01-01"])
+@pytest.mark.parametrize("version", [2, 3])
+def test_times_stay_numbers_and_info_tells_their_units(
+    tmp_path: Path, version: int, units: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = np.arange(ROWS)[:, None] + 10_000
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=version)
+    group.create_array("X", data=times, attributes={"units": units})
+    assert read(ooc.open(tmp_path / "a.zarr"), "X").tolist() == times.tolist()
+    assert main(["info", str(tmp_path / "a.zarr"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["arrays"]["X"]["conventions"]["units"] == units
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_fill_value_of_an_array_is_missing_where_dimensions_are_named(
+    tmp_path: Path, version: int
+) -> None:
+    values = np.arange(ROWS, dtype="i2")[:, None] % 3
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=version)
+    dimensions = {"_ARRAY_DIMENSIONS": ["row", "column"]}
+    group.create_array("X", data=values, fill_value=2)
+    group.create_array("zero", data=values, fill_value=0, attributes=dimensions)
+    group.create_array("named", data=values, fill_value=2, attributes=dimensions)
+    dataset = ooc.open(tmp_path / "a.zarr")
+    np.testing.assert_array_equal(read(dataset, "X"), values)
+    # A zero is what tools put there that were told nothing.
+    np.testing.assert_array_equal(read(dataset, "zero"), values)
+    expected = np.where(values == 2, np.nan, values) if version == 2 else values
+    np.testing.assert_array_equal(read(dataset, "named"), expected)
 
 
 def test_a_shuffle_refuses_to_lose_the_meaning(tmp_path: Path) -> None:
@@ -145,3 +275,9 @@ def test_a_shuffle_refuses_to_lose_the_meaning(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"array X .*times 0\.01 plus 273\.15.*shuffle"):
         exact(ooc.open(path), tmp_path / "b.zarr", "512MiB", seed=1)
     assert not (tmp_path / "b.zarr").exists()
+
+
+@pytest.mark.parametrize("rule", ["skip", "fill:", "fill:x", "drop:1", "fill:nan"])
+def test_a_rule_that_is_none_is_refused(rule: str) -> None:
+    with pytest.raises(InputError, match="missing_values is one of raise, drop, fill"):
+        StreamOptions(missing_values=rule)
