@@ -225,7 +225,7 @@ def _has_file(group: zarr.Group, file: str) -> bool:
 def _described(name: str, node: zarr.Array | zarr.Group) -> Member:
     if isinstance(node, zarr.Group):
         words = encoding_of(node)
-        if node.metadata.zarr_format == 2 and _has_file(node, ".zarray"):
+        if _has_file(node, ".zarray"):
             raise ValueError("they say nothing of the array")
         if words is None:
             return Member(name, None, None, "is a group, not an array", "name an array", node)
