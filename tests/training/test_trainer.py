@@ -199,7 +199,7 @@ def test_what_cannot_be_is_refused_before_work(labelled: Dataset, tmp_path: Path
     with pytest.raises(InputError, match="epochs must be at least 1"):
         fitted(labelled).fit(labelled, 0)
     bare = write_dataset(tmp_path / "bare.zarr", X=np.ones((100, 2), np.float32))
-    with pytest.raises(InputError, match="needs targets"):
+    with pytest.raises(InputError, match="has no targets, and the model needs them"):
         fitted(bare).fit(bare, run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
     run = fitted(labelled).fit(labelled)

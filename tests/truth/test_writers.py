@@ -208,7 +208,8 @@ def test_a_run_that_is_killed_for_real_can_be_begun_anew(labelled: Dataset, tmp_
     assert done.returncode == -signal.SIGKILL
     assert list(run.rglob("*.partial"))
     assert main(["resume", str(run)]) == 2
-    assert main(["train", labelled.path, "--lr", "0.1", "--memory", MEMORY, "--run", str(run)]) == 0
+    again = ["train", labelled.path, "--lr", "0.1", "--epochs", "1", "--memory", MEMORY]
+    assert main([*again, "--run", str(run)]) == 0
     assert checkpoint.steps(run)[-1] == 6 and not list(run.rglob("*.partial"))
 
 
