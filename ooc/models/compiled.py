@@ -1,5 +1,6 @@
 """What models with a kernel share: the gradient of a batch, and their settings."""
 
+from abc import ABC, abstractmethod
 from dataclasses import fields
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from ooc.models.scratch import loop_bytes
 BALANCED = "balanced"
 
 
-class CompiledModel:
+class CompiledModel(ABC):
     """A model whose gradient is its kernel's; it names the kernel, and what goes into it.
 
     Attributes
@@ -32,13 +33,13 @@ class CompiledModel:
     needs_target: bool = True
     decided: ClassVar[tuple[str, ...]] = ()
 
+    @abstractmethod
     def layout(self, row_shape: tuple[int, ...]) -> Layout:
         """Return the parts of the vector."""
-        raise NotImplementedError
 
+    @abstractmethod
     def kernel(self, layout: Layout, parameters: np.ndarray) -> Kernel:
         """Return the model's part of the window loop."""
-        raise NotImplementedError
 
     def scratch_bytes(self, layout: Layout, rows: int) -> int:
         """Return what a gradient of a batch of so many rows takes."""

@@ -1,6 +1,7 @@
 """What models share that give a row scores, and have a loss of scores and target."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -135,9 +136,9 @@ class ScoredModel(CompiledModel):
         standard = standardisation(self.layout(features.shape[1:]), parameters, self.scale)
         return inputs_of(features, standard, dtype_of(self))
 
+    @abstractmethod
     def scores(self, parameters: np.ndarray, features: np.ndarray) -> np.ndarray:
         """Return the scores of rows, (rows, K)."""
-        raise NotImplementedError
 
     def measure(self, parameters: np.ndarray, batch: BatchLike) -> Measured:
         """Return the sums of weighted loss and of right labels over a batch, and its answers.

@@ -19,7 +19,7 @@ from ooc.optim.settings import SETTINGS
 
 # A run whose passes are not told takes at least so many steps: rows that fill a few batches are
 # not learned in one pass.
-FEWEST_STEPS = 200
+USUAL_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ class Method:
     def passes(self, wanted: int | None, steps: int) -> int:
         """Return how many passes over the data there are; at most, with the gradient over all rows.
 
-        By default one, but where its `steps` are a handful, as many as `FEWEST_STEPS` take.
+        By default one, but where its `steps` are a handful, as many as `USUAL_STEPS` take.
 
         Raises
         ------
         InputError
             If so few are of no use.
         """
-        usual, fewest = (-(-FEWEST_STEPS // steps), 1) if self.full is None else (100, 2)
+        usual, fewest = (-(-USUAL_STEPS // steps), 1) if self.full is None else (100, 2)
         if wanted is not None and wanted < fewest:
             name = "" if self.full is None else f" for {self.name}"
             raise InputError(f"epochs must be at least {fewest}{name}, not {wanted}")

@@ -310,14 +310,13 @@ def _spec_of(name: str, array: zarr.Array) -> ArraySpec:
 def _masking_fill_value(array: zarr.Array, attributes: Mapping[str, Any]) -> Any:
     """Return an array's fill value where its writer takes it for a value that is missing.
 
-    In version 2, tools that know dimensions keep a `_FillValue` there; to all others it is what
-    chunks that are not stored hold, often a zero that means zero.
+    In version 2, tools that know dimensions keep a `_FillValue` there, a zero as well; to all
+    others it is what chunks that are not stored hold.
     """
     metadata = array.metadata
     if metadata.zarr_format != 2 or "_ARRAY_DIMENSIONS" not in attributes:
         return None
-    # A zero is what tools put there that were told nothing.
-    return (metadata.fill_value or None) if np.dtype(array.dtype).kind != "b" else None
+    return metadata.fill_value if np.dtype(array.dtype).kind != "b" else None
 
 
 def _check_not_empty(path: str, spec: ArraySpec) -> None:

@@ -167,14 +167,20 @@ def wildest(window: Window, limit: float) -> DataError | None:
 
     A value like this is mostly a mark for "missing" that its writer did not declare.
     """
-    values = window.features[window.order].reshape(len(window.order), -1)
-    sizes = np.where(np.isfinite(values), np.abs(values.astype(np.float64)), np.inf)
-    place, column = np.unravel_index(int(np.argmax(sizes)), sizes.shape)
-    if sizes[place, column] <= limit:
+    rows = window.features.reshape(len(window.features), -1)
+    step, worst = max(1, PIECE_BYTES // (8 * rows.shape[1])), (limit, -1, -1)
+    for first in range(0, len(window.order), step):
+        sizes = np.abs(rows.take(window.order[first : first + step], axis=0).astype(np.float64))
+        sizes[np.isnan(sizes)] = np.inf
+        here, column = divmod(int(np.argmax(sizes)), sizes.shape[1])
+        if sizes[here, column] > worst[0]:
+            worst = (float(sizes[here, column]), first + here, column)
+    size, place, column = worst
+    if place < 0:
         return None
-    row = int(window.rows(window.order[place : place + 1].astype(np.int64))[0])
-    value, array = values[place, column], window.roles[0]
-    why = "" if not np.isfinite(value) else f", beyond {limit:g}, where squares overflow"
+    at = window.order[place : place + 1].astype(np.int64)
+    row, value, array = int(window.rows(at)[0]), rows[at[0], column], window.roles[0]
+    why = "" if np.isinf(size) else f", beyond {limit:g}, where squares overflow"
     return DataError(
         f"row {row} of {array} has {value} in feature {column}{why}; remove or fill such rows first"
     )

@@ -263,10 +263,19 @@ def test_a_fill_value_of_an_array_is_missing_where_dimensions_are_named(
     group.create_array("named", data=values, fill_value=2, attributes=dimensions)
     dataset = ooc.open(tmp_path / "a.zarr")
     np.testing.assert_array_equal(read(dataset, "X"), values)
-    # A zero is what tools put there that were told nothing.
-    np.testing.assert_array_equal(read(dataset, "zero"), values)
-    expected = np.where(values == 2, np.nan, values) if version == 2 else values
-    np.testing.assert_array_equal(read(dataset, "named"), expected)
+    for name, missing in (("zero", 0), ("named", 2)):
+        expected = np.where(values == missing, np.nan, values) if version == 2 else values
+        np.testing.assert_array_equal(read(dataset, name), expected)
+
+
+def test_a_zero_that_xarray_declared_is_missing(tmp_path: Path) -> None:
+    values = np.arange(ROWS, dtype="i2")[:, None] % 3
+    for version in (2, 3):
+        path = write(tmp_path / f"{version}.zarr", version, {"X": values}, {"X": {"_FillValue": 0}})
+        np.testing.assert_array_equal(read(ooc.open(path), "X"), by_xarray(path, "X"))
+        exact(ooc.open(path), tmp_path / f"{version}-copy.zarr")
+        copy = read(ooc.open(tmp_path / f"{version}-copy.zarr"), "X")
+        assert np.count_nonzero(np.isnan(copy)) == np.count_nonzero(values == 0)
 
 
 @pytest.mark.parametrize("version", [2, 3])

@@ -38,6 +38,7 @@ def write(
         options: dict[str, Any] = {}
         if names is not None and zarr_format == 2:
             noted["_ARRAY_DIMENSIONS"] = list(names)
+            options["fill_value"] = None
         elif names is not None:
             options["dimension_names"] = names
         if data.dtype == object:
