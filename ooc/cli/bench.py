@@ -31,12 +31,17 @@ def bench(
     from ooc.cli.progress_bar import ProgressDisplay
     from ooc.measure.roofline import bench as measure
     from ooc.measure.roofline import draw_bars
+    from ooc.models import from_config
+    from ooc.models.standardise import AUTO
     from ooc.optim import sgd
 
     dataset = where.open()
     config = dict(model.config(dataset))
-    if config.get("standardise") == "auto":  # passes that only prepare are left out
-        config["standardise"] = False
+    settings = from_config(config).to_config()
+    # Passes that only prepare are left out.
+    config |= {
+        name: False for name in ("standardise", "standardise_target") if settings.get(name) == AUTO
+    }
     trainer = make_trainer(config, sgd(0.01), batch_size, stream)
     with ProgressDisplay(f"bench {where.data.name}") as report:
         result = measure(dataset, trainer, rounds, report)

@@ -34,6 +34,10 @@ class ModelOptions:
         "yes, no, or auto: whether features of a linear model get mean 0 and deviation 1.",
         unset="auto",
     )
+    standardise_target: str | None = option(
+        "yes, no, or auto: whether numbers to predict get mean 0 and deviation 1 in training.",
+        unset="auto",
+    )
     intercept: bool | None = option(
         "Give scores of a linear model an intercept.", unset="intercept"
     )
@@ -86,8 +90,6 @@ class ModelOptions:
             key: read(value, *_READERS[key]) if key in _READERS else value
             for key, value in given.items()
         }
-        if "standardise" in known:
-            config.setdefault("standardise", "auto")
         if "head" in known:
             config |= _fitting_head(dataset, config.get("head"), config.pop("classes", None))
         elif "classes" in known:
@@ -204,6 +206,10 @@ _READERS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     ),
     "hidden": (_widths, "{!r} are no widths; write them as 256,256"),
     "standardise": (_STANDARDISE.__getitem__, "--standardise is one of yes, no, auto, not {!r}"),
+    "standardise_target": (
+        _STANDARDISE.__getitem__,
+        "--standardise-target is one of yes, no, auto, not {!r}",
+    ),
     "class_weights": (
         _class_weights,
         "--class-weights are balanced or numbers as in 1,5, not {!r}",

@@ -58,11 +58,6 @@ def small_kernel(function: Function) -> Function:
     return _compiled(function, fastmath=False, _nrt=False, inline="always")
 
 
-def parallel_kernel(function: Function) -> Function:
-    """Compile like `exact_kernel`, with the iterations of `numba.prange` shared among threads."""
-    return _compiled(function, fastmath=False, parallel=True)
-
-
 def _compiled(function: Function, **options: Any) -> Function:
     # Said in any case: a kernel would inherit it from a lean one that calls it.
     options.setdefault("_nrt", True)

@@ -135,19 +135,20 @@ def next_request(train_state: TrainState) -> Request:
     return replay(minimiser_of(train_state), record.start, values, gradients, record.units)
 
 
-def full_gradient_results(train_state: TrainState) -> dict[str, Any]:
+def full_gradient_results(train_state: TrainState, loss_unit: float = 1.0) -> dict[str, Any]:
     """Return what a run on the full gradient tells of it, beside its usual results.
 
-    "loss" is that of the parameters themselves, without penalty. "gradient_norm" is that of the
-    objective, penalty included, at the float64 iterate; rounding it to float32 parameters moves it
-    by about 1e-7 of their length times the curvature. "iterations" are points that the minimiser
-    accepted. "ended" is "tolerance", "precision", or None where it could have gone on.
+    "loss", in the targets' unit, is that of the parameters themselves, without penalty.
+    "gradient_norm" is that of the objective, penalty included, at the float64 iterate; rounding it
+    to float32 parameters moves it by about 1e-7 of their length times the curvature. "iterations"
+    are points that the minimiser accepted. "ended" is "tolerance", "precision", or None where it
+    could have gone on.
     """
     record, last = record_of(train_state), next_request(train_state)
     if last.number < 0:
         return {"iterations": 0, "gradient_norm": None, "ended": None}
     return {
-        "loss": float(record.losses[last.number]),
+        "loss": loss_unit * float(record.losses[last.number]),
         "iterations": int(record.head[ITERATIONS]) + last.iterations,
         "gradient_norm": float(np.linalg.norm(record.gradients[last.number])),
         "ended": last.ended or None,

@@ -11,7 +11,7 @@ from ooc.kernels.window_loop import run_window
 from ooc.kernels.work import WORK
 from ooc.models.contract import Model
 from ooc.models.declarations import dtype_of, kernel_of, phases_of
-from ooc.models.loop import drivers, make_loop
+from ooc.models.loop import driver, make_loop
 from ooc.models.train_state import at_rest
 from ooc.optim import Method, sgd
 from ooc.optim.penalties import clip_scale
@@ -62,4 +62,4 @@ def _loop(model: Model, dataset: Dataset, dtype: np.dtype, batch_size: int) -> N
     state = at_rest(model, np.zeros(model.layout(dataset.row_shape).size, dtype))
     loop = make_loop(model, dataset, state, batch_size)
     if loop.goes_parallel:
-        drivers(dtype, parallel=True)
+        driver(dtype, parallel=True)

@@ -291,6 +291,11 @@ class Loss:
         The constant lies between these, both left out.
     rows
         The function over a share of rows.
+    degree
+        1 or 2 where the loss of predictions and targets that are all shifted alike stays, and
+        that of all multiplied with c is c to this power as large; else 0.
+    scales_constant
+        Whether the constant is then to be multiplied with c, too.
     """
 
     pair: Callable[..., tuple[float, float]] | None
@@ -299,6 +304,8 @@ class Loss:
     constant: float | None = None
     bounds: tuple[float, float] = (0.0, math.inf)
     rows: Callable[..., int] = pointwise
+    degree: int = 0
+    scales_constant: bool = False
 
     def rows_address(self, real: Any) -> int:
         """Return the address of the compiled function over rows, for parameters of this dtype."""
@@ -312,14 +319,16 @@ class Loss:
 _NUMBERS, _LABELS = "finite numbers", "labels 0 and 1"
 
 LOSSES = {
-    "squared": Loss(squared, _NUMBERS),
+    "squared": Loss(squared, _NUMBERS, degree=2),
     "logistic": Loss(logistic, _LABELS, LABELS),
     "hinge": Loss(hinge, _LABELS, LABELS),
     "squared_hinge": Loss(squared_hinge, _LABELS, LABELS),
-    "huber": Loss(huber, _NUMBERS, constant=1.35),
-    "quantile": Loss(quantile, _NUMBERS, constant=0.5, bounds=(0.0, 1.0)),
+    "huber": Loss(huber, _NUMBERS, constant=1.35, degree=2, scales_constant=True),
+    "quantile": Loss(quantile, _NUMBERS, constant=0.5, bounds=(0.0, 1.0), degree=1),
     "poisson": Loss(poisson, "finite numbers of at least 0", COUNTS),
-    "epsilon_insensitive": Loss(epsilon_insensitive, _NUMBERS, constant=0.1),
+    "epsilon_insensitive": Loss(
+        epsilon_insensitive, _NUMBERS, constant=0.1, degree=1, scales_constant=True
+    ),
     "softmax": Loss(None, "whole labels from 0 to the number of classes less 1", rows=softmax),
 }
 

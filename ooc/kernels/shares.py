@@ -1,9 +1,8 @@
 """Shares of a batch: gathered into a thread's scratch, and handed to the model by its address."""
 
 import numpy as np
-from numba import get_thread_id, prange
 
-from ooc.core.compiler import array_at, lean_kernel, view_at
+from ooc.core.compiler import array_at, view_at
 from ooc.kernels.counters import OK
 from ooc.kernels.dropout import step_seed
 from ooc.kernels.share import (
@@ -72,6 +71,11 @@ def run_share(
         array_at(w.low, (w.shift_count,), one),
         array_at(w.factor, (w.factor_count,), one),
     )
+    of_targets = Standard(
+        array_at(w.target_shift, (w.target_shift_count,), real),
+        array_at(w.target_low, (w.target_shift_count,), one),
+        array_at(w.target_factor, (w.target_factor_count,), one),
+    )
     plain = Standard(array_at(0, (0,), real), array_at(0, (0,), one), array_at(w.ones, (1,), one))
     arrays = array_at(w.arrays, (w.array_count, 5), integer)
     for number in range(w.array_count):
@@ -89,7 +93,7 @@ def run_share(
         if place == FEATURES:
             tile, moved = features, standard
         elif place == TARGETS:
-            tile = targets
+            tile, moved = targets, of_targets
         elif place == FURTHER:
             tile = further
         call_gather(gather, (source, taken, moved, tile))
@@ -129,26 +133,10 @@ def run_share(
     return OK
 
 
-def run_shares(work: np.ndarray, one: np.floating) -> int:
-    """Work off the shares at hand, one after the other."""
-    for number in range(work[0].shares):
-        run_share_at(work, one, int(np.int64(0)), int(np.int64(number)))
-    return OK
-
-
-def run_shares_in_parallel(work: np.ndarray, one: np.floating) -> int:
-    """Do as `run_shares`, on Numba's threads."""
-    for place in prange(work[0].shares):
-        # The loop's own number has no sign: all would be compiled once more for it.
-        run_share_at(work, one, int(np.int64(get_thread_id())), int(np.int64(place)))
-    return OK
-
-
-@lean_kernel
-def run_share_at(work: np.ndarray, one: np.floating, thread: int, number: int) -> None:
+def run_share_at(work: np.ndarray, one: np.floating, thread: int, number: int) -> int:
     """Work off one of the shares at hand, in a thread's scratch."""
     w, empty = work[0], np.int64(0)
     start = w.start + number * w.share_rows
     count = min(w.share_rows, w.stop - start)
     slot, before = w.slot + number, w.before + number * w.share_rows
-    call_run_share(w.run_share, (work, one, thread, start, count, empty, slot, before, True))
+    return call_run_share(w.run_share, (work, one, thread, start, count, empty, slot, before, True))

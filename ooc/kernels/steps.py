@@ -9,7 +9,6 @@ same. Every sum is float64, and its order depends on the batch and the model alo
 import math
 
 import numpy as np
-from numba import get_thread_id, prange
 
 from ooc.core.compiler import array_at, lean_kernel
 from ooc.kernels.counters import (
@@ -35,7 +34,6 @@ from ooc.kernels.work import (
     PHASE,
     START,
     STOP,
-    call_run_piece,
     call_whole,
 )
 from ooc.optim.penalties import clip_scale
@@ -150,26 +148,6 @@ def run_piece(work: np.ndarray, one: np.floating, thread: int, piece: int) -> in
     return OK
 
 
-def run_pieces(work: np.ndarray, one: np.floating) -> int:
-    """Run `run_piece` for all pieces, one after the other."""
-    for piece in range(work[0].piece_count):
-        run_piece_at(work, one, int(np.int64(0)), int(np.int64(piece)))
-    return OK
-
-
-def run_pieces_in_parallel(work: np.ndarray, one: np.floating) -> int:
-    """Do as `run_pieces`, on Numba's threads."""
-    for place in prange(work[0].piece_count):
-        run_piece_at(work, one, int(np.int64(get_thread_id())), int(np.int64(place)))
-    return OK
-
-
-@lean_kernel
-def run_piece_at(work: np.ndarray, one: np.floating, thread: int, piece: int) -> None:
-    """Call `run_piece` by its address; a record by itself cannot go to threads."""
-    call_run_piece(work[0].run_piece, (work, one, thread, piece))
-
-
 def take_steps(work: np.ndarray, one: np.floating) -> int:
     """Take the step of every active model; one that is not finite is left behind by others."""
     w, real = work[0], np.float64(0)
@@ -196,10 +174,11 @@ def take_steps(work: np.ndarray, one: np.floating) -> int:
         # Clipping needs all of the gradient before any step: pieces are added up, then stepped
         # with.
         w.adds, w.moves = 1, 0 if clips else 1
-        call_whole(w.run_pieces, (work, one))
+        w.job, w.jobs = w.run_piece, w.piece_count
+        call_whole(w.run_jobs, (work, one))
         if clips:
             w.scale, w.adds, w.moves = clip_scale(gradient, own), 0, 1
-            call_whole(w.run_pieces, (work, one))
+            call_whole(w.run_jobs, (work, one))
         if w.touched_count > 0:
             call_whole(w.step_touched, (work, one))
         found = note_step(work, notes)

@@ -98,7 +98,8 @@ def run_window(work: np.ndarray, one: np.floating) -> int:
         else:
             waiting, count = -1, min(available, w.shares * w.share_rows)
             w.stop, w.slot, w.before = w.place + count, w.used, w.in_batch
-            call_whole(w.run_shares, (work, one))
+            w.job, w.jobs = w.run_share_at, w.shares
+            call_whole(w.run_jobs, (work, one))
             w.in_share = 0
         status, slot, bad = first_failure(work, w.shares)
         if status != OK:

@@ -31,16 +31,17 @@ DOT, ONE, OTHER, PENALTY = range(4)
 _FIELDS = """
 arrays array_count order rows block_starts block_rows flush
 batch_size share_rows last_step run_key seed mean
-run_share run_shares run_piece run_pieces take_steps fold merge_touched step_touched
+run_share run_share_at run_piece run_jobs take_steps fold merge_touched step_touched
 accumulate updates turns cycle phases pieces piece_count decay
 reals real_count integers integer_count shift low factor shift_count factor_count
+target_shift target_low target_factor target_shift_count target_factor_count
 touched_first touched_rows touched_width
 models parameters size state state_rows settings penalised active totals terms
 threads features features_width targets targets_width further further_width
 weights weights_width numbers numbers_width own own_size
 gradients gradient_size slots slot_terms touched capacity reports statuses
 sums term_sums gradient gradient_count halves longest notes ids merged places place_count ones
-start stop slot before shares item most_rows
+start stop slot before shares job jobs item most_rows
 step in_batch in_share used folded used_rows bad_row place
 model turn own_step adds moves touched_count
 """
@@ -50,7 +51,7 @@ model turn own_step adds moves touched_count
 # the run's seeds or one seed for all steps (else -1), and whether a step is told a mean or a sum.
 # What is called by address: parts of the loop, the model's `accumulate`, and (M, phases) updates.
 # What the model declares: turns, pieces and the decay of each (float64), its own numbers, how
-# features come to it (see `ooc.kernels.share.Standard`), and its touched part.
+# features and targets come to it (see `ooc.kernels.share.Standard`), and its touched part.
 # What is trained, M models on the same batches: parameters (M, P), state (M, slots, P) and
 # settings (M, phases * SETTINGS), float64, penalised (P,) and active (M,), bool, and totals (M,
 # TOTALS + terms), float64.
@@ -60,7 +61,8 @@ model turn own_step adds moves touched_count
 # a piece; notes (pieces, 4); rows of the dataset that wait for the rest of their share; and what
 # touched rows are merged in.
 # Shares at hand: rows start to stop of the order, the first slot, rows of the batch before them,
-# and how many they are; then bytes of a parameter, and rows that the scratch of a share has.
+# and how many they are. Jobs at hand: the address of what does one, and how many; then bytes of a
+# parameter, and rows that the scratch of a share has.
 # Progress that lives as long as the run: steps taken; rows of the batch in whole shares, and in
 # the share that is being filled; shares of the batch in slots, and folded before; rows of all
 # batches; the row that cannot be used; and the first place of the window not used yet.
@@ -80,8 +82,8 @@ def run_share_of(real: Any) -> Any:
     return _I64(WORK_TYPE, real, _I64, _I64, _I64, _I64, _I64, _I64, types.boolean)
 
 
-def run_piece_of(real: Any) -> Any:
-    """Return the signature of `ooc.kernels.steps.run_piece`."""
+def job_of(real: Any) -> Any:
+    """Return the signature of a job of thread and number, as `ooc.kernels.steps.run_piece` is."""
     return _I64(WORK_TYPE, real, _I64, _I64)
 
 
@@ -91,5 +93,5 @@ def whole_of(real: Any) -> Any:
 
 
 call_run_share = by_address(lambda given: run_share_of(given[1]))
-call_run_piece = by_address(lambda given: run_piece_of(given[1]))
+call_job = by_address(lambda given: job_of(given[1]))
 call_whole = by_address(lambda given: whole_of(given[1]))

@@ -37,7 +37,7 @@ class Numbers:
     Attributes
     ----------
     predictions, targets
-        (rows, T) float32 and float64.
+        (rows, T); predictions are float32, or float64 where float32 would round them.
     weights
         See `Labels`.
     """

@@ -41,7 +41,7 @@ def batch_sums(
 ) -> int:
     """Replace `sums`, (1 + 4 T,) float64, by those of a batch.
 
-    Predictions and targets are (rows, T), float32 and float64, weights (rows,) float32 or empty; a
+    Predictions and targets are (rows, T) float64, weights (rows,) float32 or empty; a
     negative one makes the sum of weights NaN. Returns -1, or the first row with a number that is
     not finite.
     """
@@ -56,7 +56,7 @@ def batch_sums(
         origin = targets[0, k] if rows else 0.0
         drift, squares, absolutes = 0.0, 0.0, 0.0
         for r in range(rows):
-            error = np.float64(predictions[r, k]) - targets[r, k]
+            error = predictions[r, k] - targets[r, k]
             if not math.isfinite(error):
                 return r
             weight = np.float64(weights[r]) if weights.size else 1.0
@@ -86,7 +86,7 @@ def _update(state: np.ndarray, batch: Measured) -> None:
     answers = batch.answers
     assert isinstance(answers, Numbers)
     sums = np.zeros_like(state)
-    predictions = np.ascontiguousarray(answers.predictions, np.float32)
+    predictions = np.ascontiguousarray(answers.predictions, np.float64)
     targets = np.ascontiguousarray(answers.targets, np.float64)
     weights = np.ascontiguousarray(answers.weights, np.float32)
     row = batch_sums(sums, predictions, targets, weights)

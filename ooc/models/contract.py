@@ -152,6 +152,12 @@ class Statistics(Protocol):
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and deviation of each feature over all rows, (F,) float64."""
 
+    def target_sample_moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and deviation of each target, (T,) float64, in the run's first window."""
+
+    def target_moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and deviation of each target over all rows, (T,) float64."""
+
     def class_counts(self, classes: int, model: str, targets: str) -> np.ndarray:
         """Return how many rows each label from 0 to classes - 1 has, (classes,) int64."""
 

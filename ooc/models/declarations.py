@@ -54,7 +54,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Standardisation:
-    """How features come to a model: (x - shift) times factor.
+    """How features, or targets, come to a model: (x - shift) times factor.
 
     Attributes
     ----------
@@ -83,8 +83,8 @@ class Kernel:
         `ooc.kernels.share.accumulate_of`.
     reals, integers
         The model's own numbers, as that function reads them.
-    standard
-        How features come to it.
+    standard, target_standard
+        How features and targets come to it.
     shares
         Shares into which a batch is cut, as long as they are neither smaller nor larger than
         `least_rows` and `most_rows`: a function of batch and model, never of threads.
@@ -104,6 +104,7 @@ class Kernel:
     reals: np.ndarray
     integers: np.ndarray
     standard: Standardisation = field(default_factory=Standardisation)
+    target_standard: Standardisation = field(default_factory=Standardisation)
     shares: int = 2
     least_rows: int = 4
     most_rows: int = 256
@@ -229,6 +230,12 @@ def kernel_of(model: Model, layout: Layout, parameters: np.ndarray | None = None
         parameters = np.zeros(layout.size, dtype_of(model))
     kernel: Kernel = make(layout, parameters)
     return kernel
+
+
+def loss_unit_of(model: Model, layout: Layout, parameters: np.ndarray) -> float:
+    """Return what losses of training are multiplied with to be those of targets in their unit."""
+    tell = getattr(model, "loss_unit", None)
+    return 1.0 if tell is None else float(tell(layout, parameters))
 
 
 def scratch_bytes_of(model: Model, layout: Layout, rows: int) -> int:

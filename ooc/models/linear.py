@@ -10,7 +10,7 @@ from ooc.kernels.rows import tile_rows
 from ooc.models.contract import Layout
 from ooc.models.declarations import Kernel
 from ooc.models.scored import ScoredModel
-from ooc.models.standardise import standardisation
+from ooc.models.standardise import standardisation, target_standardisation
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,10 @@ class LinearFamily(ScoredModel):
         integers = [*self.loss_integers(parameters.dtype), self.outputs, self.intercept]
         return Kernel(
             kernels.accumulate,
-            np.array([self.constant, *self.label_weights]),
+            np.array([self.constant_within(layout, parameters), *self.label_weights]),
             np.array(integers, np.int64),
             standardisation(layout, parameters, self.scale),
+            target_standardisation(layout, parameters),
             most_rows=tile_rows(features),
             own_values=self.outputs,
         )

@@ -13,10 +13,11 @@ from ooc.core.blas import one_thread
 from ooc.core.compiler import part
 from ooc.kernels import work as record
 from ooc.kernels.counters import NEVER
+from ooc.kernels.jobs import run_jobs, run_jobs_in_parallel
 from ooc.kernels.rows import gather_integers_part, gather_part
 from ooc.kernels.share import accumulate_of
-from ooc.kernels.shares import run_share, run_shares, run_shares_in_parallel
-from ooc.kernels.steps import fold, run_piece, run_pieces, run_pieces_in_parallel, take_steps
+from ooc.kernels.shares import run_share, run_share_at
+from ooc.kernels.steps import fold, run_piece, take_steps
 from ooc.kernels.touched import merge_touched, step_touched
 from ooc.kernels.window_loop import run_window
 from ooc.models.contract import Layout, Model
@@ -131,6 +132,7 @@ class WindowLoop:
         self.kernel, self.columns = kernel, columns
         dtype, models, phases = train_state.parameters.dtype, len(train_state), phases_of(model)
         self._one, standard = dtype.type(1), kernel.standard.rounded(dtype)
+        of_targets = kernel.target_standard.rounded(dtype)
         most = max(batch_size, largest_batch)
         self.sizes = sizes = sizes_of(layout, kernel, most, models, dtype.itemsize)
         self.threads = min(threads, sizes.threads)
@@ -152,6 +154,7 @@ class WindowLoop:
             "reals": np.ascontiguousarray(kernel.reals, np.float64),
             "integers": np.ascontiguousarray(kernel.integers, np.int64),
             **standard._asdict(),
+            **{f"target_{name}": values for name, values in of_targets._asdict().items()},
             "turns": turns_of([phase.steps for phase in phases]),
             "pieces": pieces,
             "decay": decay,
@@ -171,10 +174,12 @@ class WindowLoop:
             accumulate=part(kernel.accumulate, accumulate_of(real_of(dtype))).address,
             run_share=part(run_share, record.run_share_of(real_of(dtype))).address,
             take_steps=part(take_steps, whole).address,
-            run_piece=part(run_piece, record.run_piece_of(real_of(dtype))).address,
+            run_share_at=part(run_share_at, record.job_of(real_of(dtype))).address,
+            run_piece=part(run_piece, record.job_of(real_of(dtype))).address,
             cycle=len(self._held["turns"]), phases=len(phases), piece_count=len(pieces),
             real_count=len(kernel.reals), integer_count=len(kernel.integers),
             shift_count=standard.shift.size, factor_count=standard.factor.size,
+            target_shift_count=of_targets.shift.size, target_factor_count=of_targets.factor.size,
             touched_first=first, touched_rows=rows, touched_width=width,
             models=models, size=layout.size, state_rows=train_state.state.shape[1],
             terms=len(terms_of(model)), threads=self.threads,
@@ -192,7 +197,7 @@ class WindowLoop:
                 merge_touched=part(merge_touched, whole).address,
                 step_touched=part(step_touched, whole).address,
             )
-        self._drivers = {False: drivers(dtype, False)}
+        self._drivers = {False: driver(dtype, False)}
 
     @property
     def goes_parallel(self) -> bool:
@@ -243,15 +248,14 @@ class WindowLoop:
             line[:] = gather.address, array.ctypes.data, column.values, column.place, column.start
         parallel = self.parallel and self.threads > 1
         if parallel not in self._drivers:
-            self._drivers[parallel] = drivers(self._one.dtype, parallel)
+            self._drivers[parallel] = driver(self._one.dtype, parallel)
         if parallel:
             numba.set_num_threads(self.threads)
-        shares, pieces = self._drivers[parallel]
         self._set(
             order=rows.order.ctypes.data, rows=rows.order.size, flush=flush,
             block_starts=rows.block_starts.ctypes.data, block_rows=rows.block_rows,
             batch_size=self.batch_size, share_rows=self.kernel.share_rows(self.batch_size),
-            last_step=last_step, run_shares=shares, run_pieces=pieces,
+            last_step=last_step, run_jobs=self._drivers[parallel],
         )  # fmt: skip
         self._set(place=self.place if place is None else place)
         with one_thread() if self.kernel.uses_blas else nullcontext():
@@ -286,12 +290,11 @@ def make_loop(
     )  # fmt: skip
 
 
-def drivers(dtype: Any, parallel: bool) -> tuple[int, int]:
-    """Return the addresses of what works off shares, and pieces."""
-    whole, options = record.whole_of(real_of(dtype)), {"parallel": True} if parallel else {}
-    shares = run_shares_in_parallel if parallel else run_shares
-    pieces = run_pieces_in_parallel if parallel else run_pieces
-    return part(shares, whole, **options).address, part(pieces, whole, **options).address
+def driver(dtype: Any, parallel: bool) -> int:
+    """Return the address of what does the jobs at hand, shares or pieces."""
+    options = {"parallel": True} if parallel else {}
+    function = run_jobs_in_parallel if parallel else run_jobs
+    return int(part(function, record.whole_of(real_of(dtype)), **options).address)
 
 
 def parallel_threads(cores: int) -> int:

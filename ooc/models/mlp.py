@@ -12,7 +12,7 @@ from ooc.models.classification import Logistic, Softmax
 from ooc.models.contract import check_target_size
 from ooc.models.network import DenseNetwork, check_width
 from ooc.models.own_loss import OwnLoss
-from ooc.models.regression import check_regression_loss
+from ooc.models.regression import check_regression_loss, check_standard_targets
 from ooc.models.scored import checked_class_weights
 
 HEADS = ("regression", "binary", "multiclass")
@@ -31,6 +31,8 @@ class MLP(DenseNetwork):
         Numbers predicted, 1; or classes of "multiclass", at least 2.
     loss, loss_constant
         Of the regression head, as `ooc.models.Linear` has them: "squared" by default.
+    standardise_target
+        Of the regression head, as `ooc.models.Linear` has it.
     class_weights
         Of the other heads, as `ooc.models.Logistic` has them.
 
@@ -47,10 +49,11 @@ class MLP(DenseNetwork):
     outputs: int = 1
     loss: str | OwnLoss | None = None
     loss_constant: float | None = None
+    standardise_target: bool | str = "auto"
     class_weights: str | Sequence[float] | None = None
 
     name: ClassVar[str] = "mlp"
-    decided: ClassVar[tuple[str, ...]] = ("standardise", "class_weights")
+    decided: ClassVar[tuple[str, ...]] = ("standardise", "standardise_target", "class_weights")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,6 +78,7 @@ class MLP(DenseNetwork):
                 f"the {self.head} head has its own loss; leave loss and loss_constant out, or "
                 "choose the regression head"
             )
+        check_standard_targets(self)
         weights = checked_class_weights(self.class_weights, self.name, self.class_count)
         object.__setattr__(self, "class_weights", weights)
 

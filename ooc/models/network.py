@@ -17,7 +17,7 @@ from ooc.kernels.share import Numbers
 from ooc.models.contract import Layout
 from ooc.models.declarations import Kernel, dtype_of
 from ooc.models.scored import ScoredModel
-from ooc.models.standardise import standardisation
+from ooc.models.standardise import standardisation, target_standardisation
 
 INITIALISATIONS = ("auto", "he", "glorot")
 # Fewer rows than this, or fewer multiplications than SHARE_WORK, make a share that two threads are
@@ -107,12 +107,14 @@ class DenseNetwork(ScoredModel):
         layers = len(widths) - 1
         work = sum((fan + 1) * units for fan, units in itertools.pairwise(widths))
         least = min(max(SHARE_ROWS, SHARE_WORK // work), LARGEST_SHARE)
-        numbers = self._numbers(widths, parameters.dtype)
+        constant = self.constant_within(layout, parameters)
+        numbers = self._numbers(widths, parameters.dtype, constant)
         return Kernel(
             kernels.accumulate,
             numbers.reals,
             numbers.integers,
             standardisation(layout, parameters, self.scale),
+            target_standardisation(layout, parameters),
             shares=MOST_SHARES,
             least_rows=least,
             most_rows=LARGEST_SHARE,
@@ -140,13 +142,13 @@ class DenseNetwork(ScoredModel):
                 scores[first : first + SHARE_ROWS] = last.reshape(len(part), units)
         return scores
 
-    def _numbers(self, widths: tuple[int, ...], dtype: np.dtype) -> Numbers:
+    def _numbers(self, widths: tuple[int, ...], dtype: np.dtype, constant: float = 0.0) -> Numbers:
         layers = len(widths) - 1
         activations = [ACTIVATIONS[self.activation].code(dtype)] * (layers - 1) + [IDENTITY]
         dropout = [float(self.dropout)] * (layers - 1) + [0.0]
         loss = self.loss_integers(dtype)
         integers = [*loss, not self.needs_target, layers, *widths, *activations]
-        reals = [self.constant, *dropout, *self.label_weights]
+        reals = [constant, *dropout, *self.label_weights]
         return Numbers(np.array(reals), np.array(integers, np.int64))
 
 

@@ -7,6 +7,7 @@ from ooc.core.errors import InputError
 from ooc.kernels.losses import LABELS, LOSSES, loss_constant
 from ooc.models.linear import LinearFamily
 from ooc.models.own_loss import OwnLoss
+from ooc.models.scored import ScoredModel
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,11 @@ class Linear(LinearFamily):
     loss_constant
         The loss's own constant: where "huber" turns linear, which "quantile", how wide
         "epsilon_insensitive" is.
+    standardise_target
+        Whether targets get mean 0 and deviation 1 in training; predictions, losses and constants
+        stay in the targets' own unit, penalties act on what is trained. "auto": if the first
+        window says that they lie far from 0 or spread unlike 1, and the loss is one that stays
+        the same when predictions and targets are shifted.
 
     Examples
     --------
@@ -32,11 +38,14 @@ class Linear(LinearFamily):
 
     loss: str | OwnLoss = "squared"
     loss_constant: float | None = None
+    standardise_target: bool | str = "auto"
 
     name: ClassVar[str] = "linear"
+    decided: ClassVar[tuple[str, ...]] = ("standardise", "standardise_target")
 
     def __post_init__(self) -> None:
         check_regression_loss(self.name, self.loss, self.loss_constant)
+        check_standard_targets(self)
 
     @property
     def loss_name(self) -> str | OwnLoss:
@@ -63,3 +72,19 @@ def check_regression_loss(name: str, loss: str | OwnLoss, constant: float | None
             "classifier such as logistic or svm"
         )
     loss_constant(loss, constant)
+
+
+def check_standard_targets(model: ScoredModel) -> None:
+    """Refuse to standardise targets of a loss whose meaning that would change.
+
+    Raises
+    ------
+    InputError
+        With the losses that can.
+    """
+    if model.has_standard_targets and model.chosen_loss.degree == 0:
+        able = ", ".join(name for name, loss in LOSSES.items() if loss.degree > 0)
+        raise InputError(
+            f"{model.name} cannot standardise targets of this loss; leave standardise_target out, "
+            f"or choose a loss of numbers: {able}"
+        )

@@ -21,19 +21,24 @@ from ooc.models.own_loss import OwnLoss
 from ooc.models.standardise import (
     AUTO,
     DEVIATION,
+    TARGET_DEVIATION,
     inputs_of,
     is_needed,
+    is_target_far,
     measured_parts,
+    measured_target_parts,
     standard_parts,
     standardisation,
+    target_parts,
+    target_standardisation,
 )
 
 
 class ScoredModel(CompiledModel):
     """Scores (rows, K) of rows whose features may be scaled and standardised.
 
-    Fields that a model may have beside `scale` and `standardise` are `loss_constant`,
-    `class_weights` and `intercept`.
+    Fields that a model may have beside `scale` and `standardise` are `standardise_target`,
+    `loss_constant`, `class_weights` and `intercept`.
 
     Attributes
     ----------
@@ -86,6 +91,11 @@ class ScoredModel(CompiledModel):
         return 0
 
     @property
+    def has_standard_targets(self) -> bool:
+        """Whether targets get mean 0 and deviation 1: training is in that unit, answers are not."""
+        return getattr(self, "standardise_target", False) is True
+
+    @property
     def label_weights(self) -> tuple[float, ...]:
         """What losses of each label are multiplied with in training; empty for ones.
 
@@ -95,6 +105,16 @@ class ScoredModel(CompiledModel):
         given = getattr(self, "class_weights", None)
         return (math.nan,) * self.class_count if given == BALANCED else tuple(given or ())
 
+    def constant_within(self, layout: Layout, parameters: np.ndarray) -> float:
+        """Return the loss's own constant in the unit in which a model is trained."""
+        factor = target_standardisation(layout, parameters).factor[0]
+        return self.constant * float(factor if self.chosen_loss.scales_constant else 1.0)
+
+    def loss_unit(self, layout: Layout, parameters: np.ndarray) -> float:
+        """Return what a loss of training is multiplied with to be that of targets as they are."""
+        factor = target_standardisation(layout, parameters).factor[0]
+        return float(factor**-self.chosen_loss.degree)
+
     def loss_integers(self, dtype: Any) -> list[int]:
         """Return the first integers of a kernel: address over rows, of the pair, rule."""
         loss = self.chosen_loss
@@ -103,29 +123,36 @@ class ScoredModel(CompiledModel):
     def layout_with(
         self, shapes: Mapping[str, tuple[int, ...]], features: int, unpenalised: set[str]
     ) -> Layout:
-        """Return a layout of parts, and of what standardising F features takes."""
+        """Return a layout of parts, and of what standardising F features, and targets, takes."""
         fixed = standard_parts(features) if self.standardise is True else {}
+        fixed |= target_parts(self.target_width) if self.has_standard_targets else {}
         return Layout({**shapes, **fixed}, frozenset({*unpenalised, *fixed}), frozenset(fixed))
 
     def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
         """Return zeros, and deviations of 1."""
         parameters = np.zeros(layout.size, dtype_of(self))
-        if DEVIATION in layout.shapes:
-            layout.views(parameters)[DEVIATION][:] = 1.0
+        for name in {DEVIATION, TARGET_DEVIATION} & layout.shapes.keys():
+            layout.views(parameters)[name][:] = 1.0
         return parameters
 
     def prepare(self, statistics: Statistics) -> Prepared:
         """Settle what is left to the data: standardising, and balanced weights of classes."""
         changes: dict[str, Any] = {}
+        intercept = getattr(self, "intercept", True)
         if getattr(self, "class_weights", None) == BALANCED:
             counts = statistics.class_counts(self.class_count, self.name, self.targets)
             weights = counts.sum() / (len(counts) * counts.astype(np.float64))
             changes["class_weights"] = tuple(weights.tolist())
         if self.standardise == AUTO:
-            intercept = getattr(self, "intercept", True)
             changes["standardise"] = is_needed(statistics, self.scale, intercept)
+        if getattr(self, "standardise_target", False) == AUTO:
+            can = self.chosen_loss.degree > 0
+            changes["standardise_target"] = can and is_target_far(statistics, intercept)
         model: Any = replace(self, **changes) if changes else self  # type: ignore[type-var]
-        return Prepared(model, measured_parts(statistics) if model.standardise is True else {})
+        parts = measured_parts(statistics) if model.standardise is True else {}
+        if model.has_standard_targets:
+            parts |= measured_target_parts(statistics, intercept)
+        return Prepared(model, parts)
 
     def check_target(self, shape: tuple[int, ...]) -> None:
         """Refuse targets of another count of numbers a row."""
@@ -138,28 +165,39 @@ class ScoredModel(CompiledModel):
 
     @abstractmethod
     def scores(self, parameters: np.ndarray, features: np.ndarray) -> np.ndarray:
-        """Return the scores of rows, (rows, K)."""
+        """Return the scores of rows, (rows, K), in the unit in which the model is trained."""
+
+    def in_unit(self, layout: Layout, parameters: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Return scores in the targets' unit: float64 where targets were standardised."""
+        if not self.has_standard_targets:
+            return scores
+        standard = target_standardisation(layout, parameters)
+        return scores / standard.factor + standard.shift
 
     def measure(self, parameters: np.ndarray, batch: BatchLike) -> Measured:
         """Return the sums of weighted loss and of right labels over a batch, and its answers.
 
         The loss is that of the data, without penalty and dropout.
         """
+        layout = self.layout(batch.features.shape[1:])
         scores, weights = self.scores(parameters, batch.features), as_reals(batch.weight)
-        answers = self.compare(scores, batch.target, weights)
-        if self.needs_target:
-            targets = as_reals(batch.target).reshape(len(scores), self.target_width)
+        answers = self.compare(self.in_unit(layout, parameters, scores), batch.target, weights)
+        if batch.target is not None and self.needs_target:
+            standard = target_standardisation(layout, parameters)
+            targets = inputs_of(batch.target, standard, scores.dtype)
         else:
             targets = self.inputs(parameters, batch.features)
         address, pair, rule = self.loss_integers(scores.dtype)
-        point = PointLoss(pair, rule, self.constant, np.empty(0))
+        constant = self.constant_within(layout, parameters)
+        point = PointLoss(pair, rule, constant, np.empty(0))
         weights = as_reals(batch.weight, scores.dtype)
         total, report = np.zeros(1), np.zeros(2, np.int64)
         # The scores are used up.
         status = _loss_over(address, (scores, targets, weights, point, total, report))
         if status != OK:
             raise self.explain(status, int(batch.rows[report[0]]), batch)
-        return measured(float(total[0]), len(scores), weights, answers)
+        loss = float(total[0]) * self.loss_unit(layout, parameters)
+        return measured(loss, len(scores), weights, answers)
 
     def compare(
         self, scores: np.ndarray, target: np.ndarray | None, weights: np.ndarray
@@ -175,7 +213,8 @@ class ScoredModel(CompiledModel):
 
     def predict(self, parameters: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
         """Return "prediction", and what else `answers` names, one entry a row."""
-        return self.answers(self.scores(parameters, features))
+        scores = self.scores(parameters, features)
+        return self.answers(self.in_unit(self.layout(features.shape[1:]), parameters, scores))
 
     def answers(self, scores: np.ndarray) -> dict[str, np.ndarray]:
         """Turn scores into named predictions: numbers, where a model does not say otherwise."""

@@ -1,4 +1,4 @@
-"""Features with mean 0 and deviation 1: decided and measured before training, applied on the way.
+"""Features and targets with mean 0 and deviation 1: measured before training, applied on the way.
 
 What was measured lies in fixed parts of the parameter vector. A mean is kept as the sum of two
 numbers, so that it is exact far from zero: seconds since 1970 have ten digits before the point.
@@ -18,6 +18,11 @@ AUTO = "auto"
 MOST_SPREAD = 8.0
 MOST_OFFSET = 2.0
 MEAN, REST, DEVIATION = "feature_mean", "feature_mean_rest", "feature_deviation"
+# Targets are, where their mean lies as far from 0, or their deviation is not within this factor
+# of 1: parameters begin near 0 and 1, and a step of Adam is as long as its learning rate.
+MOST_TARGET_SPREAD = 10.0
+TARGET_MEAN, TARGET_REST = "target_mean", "target_mean_rest"
+TARGET_DEVIATION = "target_deviation"
 
 
 def standard_parts(features: int) -> dict[str, tuple[int, ...]]:
@@ -52,6 +57,60 @@ def standardisation(layout: Layout, parameters: np.ndarray, scale: float) -> Sta
     deviation = views[DEVIATION].astype(np.float64)
     shift = views[MEAN].astype(np.float64) + views[REST]
     return Standardisation(shift, 1.0 / np.where(deviation == 0, 1.0, deviation))
+
+
+def target_parts(targets: int) -> dict[str, tuple[int, ...]]:
+    """Return the parts of a layout that hold what was measured of targets.
+
+    All targets have one deviation: the loss of a row stays a sum over its targets.
+    """
+    return {TARGET_MEAN: (targets,), TARGET_REST: (targets,), TARGET_DEVIATION: (1,)}
+
+
+def is_target_far(statistics: Statistics, has_intercept: bool = True) -> bool:
+    """Tell from a sample of rows whether targets lie far from 0, or spread unlike 1.
+
+    Without an intercept a model is to go through 0: then they are not shifted, and may lie far.
+    """
+    mean, deviation = statistics.target_sample_moments()
+    mean, common = mean * has_intercept, _common(deviation)
+    if not np.isfinite([*mean, common]).all():
+        return False  # the row to blame is found in training
+    if common == 0:
+        return bool(np.abs(mean).max() > MOST_TARGET_SPREAD)
+    near = 1 / MOST_TARGET_SPREAD <= common <= MOST_TARGET_SPREAD
+    return not near or bool(np.abs(mean).max() > MOST_OFFSET * common)
+
+
+def measured_target_parts(
+    statistics: Statistics, has_intercept: bool = True
+) -> dict[str, np.ndarray]:
+    """Return the values of the parts of targets, from one pass over them."""
+    mean, deviation = statistics.target_moments()
+    mean = mean * has_intercept
+    near = mean.astype(np.float32)
+    return {
+        TARGET_MEAN: near,
+        TARGET_REST: mean - near,
+        TARGET_DEVIATION: np.array([_common(deviation)]),
+    }
+
+
+def _common(deviations: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(deviations))))
+
+
+def target_standardisation(layout: Layout, parameters: np.ndarray) -> Standardisation:
+    """Return how targets come to a model whose vector this is: as they are where it has no parts.
+
+    The factor is one over the deviation.
+    """
+    if TARGET_MEAN not in layout.shapes:
+        return Standardisation()
+    views: Mapping[str, np.ndarray] = layout.views(parameters)
+    shift = views[TARGET_MEAN].astype(np.float64) + views[TARGET_REST]
+    deviation = float(views[TARGET_DEVIATION][0]) or 1.0
+    return Standardisation(shift, np.full(shift.shape, 1.0 / deviation))
 
 
 def inputs_of(features: np.ndarray, standard: Standardisation, dtype: np.dtype) -> np.ndarray:

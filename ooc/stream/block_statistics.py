@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from ooc.store.dataset import Dataset
 from ooc.stream.order import shuffled
 
 MOST_CLASSES = 64
+# Rows that are not finite are found by the moments that come of them: no warning.
+NOT_FINITE: Any = {"invalid": "ignore", "over": "ignore"}
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,8 @@ _Moments = tuple[np.ndarray, np.ndarray]
 
 
 def _moments(block: np.ndarray) -> _Moments:
-    return block.mean(axis=0), block.var(axis=0)
+    with np.errstate(**NOT_FINITE):
+        return block.mean(axis=0), block.var(axis=0)
 
 
 @dataclass(frozen=True)
@@ -176,12 +180,15 @@ class _Sample:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return Vb/s2, mean and variance of each value."""
         part, count = (weights / weights.sum())[:, None], len(weights)
-        center = (part * means).sum(axis=0)
-        between = (part * (means - center) ** 2).sum(axis=0)
+        with np.errstate(**NOT_FINITE):
+            center = (part * means).sum(axis=0)
+            between = (part * (means - center) ** 2).sum(axis=0)
         if 1 < count < self.blocks:
             between = between * count / (count - 1) * (self.blocks - 1) / self.blocks
         within = (part * variances).sum(axis=0)
         if joint:
             between, within = between.sum(keepdims=True), within.sum(keepdims=True)
         total = between + within
-        return np.divide(between, total, out=np.zeros_like(total), where=total > 0), center, total
+        with np.errstate(**NOT_FINITE):
+            share = np.divide(between, total, out=np.zeros_like(total), where=total > 0)
+        return share, center, total

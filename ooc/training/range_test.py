@@ -16,7 +16,7 @@ from ooc.engines.engine import make_engine
 from ooc.kernels.counters import LOSS_SUM
 from ooc.models.bad_rows import LARGEST_FEATURE
 from ooc.models.contract import Model
-from ooc.models.declarations import first_rate
+from ooc.models.declarations import first_rate, loss_unit_of
 from ooc.models.train_state import start
 from ooc.optim import Optimizer, sgd
 from ooc.optim.schedules import UNCHANGED
@@ -113,13 +113,14 @@ def find_rate(model: Model, optimizer: Optimizer, loader: Loader, parameters: np
     centre = first_rate(model, optimizer.reach, sample.reshape(len(sample), -1))
     found = _search(loss_after, centre, before)
     if found is None:
-        wild = wildest(window, LARGEST_FEATURE)
+        wild = wildest(window, window.roles[0], LARGEST_FEATURE)
         raise wild or InputError(
             "every learning rate that was tried diverges on the first window; give a small one "
             "with lr=, standardise the features, or choose another model"
         )
     del walk
-    return found
+    unit = loss_unit_of(model, model.layout(loader.dataset.row_shape), parameters)
+    return Found(found.rate, {rate: unit * loss for rate, loss in found.trials.items()})
 
 
 def _search(loss_after: Callable[[float], float], centre: float, before: float) -> Found | None:

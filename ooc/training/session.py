@@ -15,7 +15,7 @@ from ooc.core.errors import InputError
 from ooc.core.random_keys import Purpose, generator
 from ooc.engines.engine import Engine
 from ooc.models.contract import Layout, Model
-from ooc.models.declarations import dtype_of, own_steps, phases_of
+from ooc.models.declarations import dtype_of, loss_unit_of, own_steps, phases_of
 from ooc.models.train_state import TrainState, start
 from ooc.optim import Method
 from ooc.store.fingerprint import differences
@@ -79,6 +79,11 @@ class Session:
     def train_state(self) -> TrainState:
         """Parameters and states."""
         return self.engine.train_state
+
+    @property
+    def loss_unit(self) -> float:
+        """What losses of training are multiplied with to be those of targets in their unit."""
+        return loss_unit_of(self.model, self.layout, self.train_state.parameters[0])
 
 
 def first_parameters(

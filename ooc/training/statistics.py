@@ -1,14 +1,15 @@
 """What a model may ask of all rows before it is trained: moments of features, counts of classes."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial, reduce
-from typing import Any
+from functools import cached_property, partial, reduce
 
 import numpy as np
 
 from ooc.core.errors import DataError
 from ooc.models.bad_rows import LARGEST_FEATURE
-from ooc.store.columns import pieces_of
+from ooc.store.columns import used_pieces
+from ooc.stream.block_statistics import NOT_FINITE
 from ooc.stream.loader import Loader
 from ooc.stream.missing_values import rule_of
 from ooc.stream.plan import Demand
@@ -19,8 +20,8 @@ from ooc.stream.reader import Window
 PARTS = 8
 THREADS = 2
 PIECE_BYTES = 2**20
-# Rows that are not finite are found by the moments that come of them: no warning.
-NOT_FINITE: Any = {"invalid": "ignore", "over": "ignore"}
+# Beyond it, the squares of targets are beyond float64.
+LARGEST_TARGET = 1e150
 
 
 class RowStatistics:
@@ -38,8 +39,19 @@ class RowStatistics:
 
     def sample_moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and deviation of each feature in the run's first window."""
+        return self._sample[0]
+
+    def target_sample_moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and deviation of each target in the run's first window."""
+        return self._sample[1]
+
+    @cached_property
+    def _sample(self) -> list[tuple[np.ndarray, np.ndarray]]:
         walk = self._loader.looked_at()  # a window's memory is there as long as it goes on
-        return _mean_and_deviation(_window_moments(next(walk)))
+        window = next(walk)
+        target, roles = window.target, [window.features]
+        roles += [] if target is None else [target]
+        return [_mean_and_deviation(_window_moments(each, window.order)) for each in roles]
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and deviation of each feature over all rows.
@@ -47,13 +59,20 @@ class RowStatistics:
         Raises
         ------
         DataError
-            If a value is not finite; its row is named.
+            If a value is not finite, or too large; its row is named.
         """
+        return self._over_all_rows(self._dataset.features, LARGEST_FEATURE)
+
+    def target_moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and deviation of each target over all rows; raises as `moments`."""
+        return self._over_all_rows(str(self._dataset.target), LARGEST_TARGET)
+
+    def _over_all_rows(self, name: str, limit: float) -> tuple[np.ndarray, np.ndarray]:
         loader, found = self._loader, list[np.ndarray]()
         rows = Loader(
             self._dataset,
             1,
-            arrays=[self._dataset.features],
+            arrays=[name],
             demand=Demand(batch_copies=0),
             memory=loader.stream.memory,
             shuffle="none",
@@ -65,9 +84,9 @@ class RowStatistics:
         for window in rows.windows(1):
             if len(window.order) == 0:
                 continue
-            moments = _window_moments(window)
+            moments = _window_moments(window.arrays[name], window.order)
             if not np.isfinite(moments).all():
-                wild = wildest(window, LARGEST_FEATURE)
+                wild = wildest(window, name, limit)
                 assert wild is not None, "moments that are not finite come from wild values"
                 raise wild
             found[:] = [reduce(merge_moments, [*found, moments])]
@@ -86,18 +105,8 @@ class RowStatistics:
             If a class has no rows, or a label is none of the classes.
         """
         counts, dataset = np.zeros(classes, np.int64), self._dataset
-        name, selection = str(dataset.target), dataset.selection
-        names = dict.fromkeys([name, *(selection.arrays if selection else ())])
-        for first, stop, arrays in pieces_of(dataset, list(names)):
-            labels, rows = arrays[name].astype(np.float64).reshape(-1), np.arange(first, stop)
-            if selection is not None:
-                chosen = selection.contains(first, stop, arrays)
-                labels, rows = labels[chosen], rows[chosen]
-            if self._rule.name == "drop":
-                there = ~np.isnan(labels)
-                labels, rows = labels[there], rows[there]
-            elif self._rule.name == "fill":
-                labels[np.isnan(labels)] = self._rule.number
+        for rows, values in self._targets():
+            labels = values.reshape(-1)
             whole = (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
             if not whole.all():
                 place = int(np.argmin(whole))
@@ -113,11 +122,25 @@ class RowStatistics:
             )
         return counts
 
+    def _targets(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (rows, targets) of the rows that are used, (rows, T) float64, piece by piece."""
+        name = str(self._dataset.target)
+        for first, arrays, used in used_pieces(self._dataset, [name]):
+            rows = first + np.flatnonzero(used)
+            targets = arrays[name][used].astype(np.float64).reshape(len(rows), -1)
+            missing = np.isnan(targets)
+            if self._rule.name == "drop":
+                rows, targets = rows[~missing.any(axis=1)], targets[~missing.any(axis=1)]
+            elif self._rule.name == "fill":
+                targets[missing] = self._rule.number
+            if len(rows):
+                yield rows, targets
 
-def _window_moments(window: Window) -> np.ndarray:
+
+def _window_moments(values: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Return (3, F) float64: count, mean and summed squared distance from it, of a window."""
-    rows = window.features.reshape(len(window.features), -1)
-    parts = [part for part in np.array_split(window.order, PARTS) if len(part)]
+    rows = values.reshape(len(values), -1)
+    parts = [part for part in np.array_split(order, PARTS) if len(part)]
     with ThreadPoolExecutor(THREADS) as pool, np.errstate(**NOT_FINITE):
         return reduce(merge_moments, pool.map(partial(_moments_of, rows), parts))
 
@@ -162,12 +185,12 @@ def _mean_and_deviation(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.sqrt(squares / count)
 
 
-def wildest(window: Window, limit: float) -> DataError | None:
-    """Name the first value that is not finite, else the largest one beyond a limit; None if none.
+def wildest(window: Window, array: str, limit: float) -> DataError | None:
+    """Name an array's first value that is not finite, else the largest one beyond a limit, if any.
 
     A value like this is mostly a mark for "missing" that its writer did not declare.
     """
-    rows = window.features.reshape(len(window.features), -1)
+    rows = window.arrays[array].reshape(len(window.arrays[array]), -1)
     step, worst = max(1, PIECE_BYTES // (8 * rows.shape[1])), (limit, -1, -1)
     for first in range(0, len(window.order), step):
         sizes = np.abs(rows.take(window.order[first : first + step], axis=0).astype(np.float64))
@@ -175,12 +198,13 @@ def wildest(window: Window, limit: float) -> DataError | None:
         here, column = divmod(int(np.argmax(sizes)), sizes.shape[1])
         if sizes[here, column] > worst[0]:
             worst = (float(sizes[here, column]), first + here, column)
-    size, place, column = worst
-    if place < 0:
+    size, found, column = worst
+    if found < 0:
         return None
-    at = window.order[place : place + 1].astype(np.int64)
-    row, value, array = int(window.rows(at)[0]), rows[at[0], column], window.roles[0]
+    at = window.order[found : found + 1].astype(np.int64)
+    row, value = int(window.rows(at)[0]), rows[at[0], column]
+    place = f"feature {column}" if array == window.roles[0] else f"place {column}"
     why = "" if np.isinf(size) else f", beyond {limit:g}, where squares overflow"
     return DataError(
-        f"row {row} of {array} has {value} in feature {column}{why}; remove or fill such rows first"
+        f"row {row} of {array} has {value} in {place}{why}; remove or fill such rows first"
     )

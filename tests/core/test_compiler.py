@@ -10,6 +10,7 @@ import numba
 import numpy as np
 import pytest
 
+import ooc
 from ooc.core.compiler import array_at, lean_kernel, like, part
 from ooc.kernels.losses import LOSSES
 from ooc.kernels.share import PAIR, call_pair
@@ -53,6 +54,12 @@ def compiled(dataset: str, cache: Path, *pairs: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
+def test_only_one_loop_goes_to_threads() -> None:
+    """Numba may give two of them one name, where two processes compile them."""
+    sources = [path.read_text() for path in Path(ooc.__file__).parent.rglob("*.py")]
+    assert sum(source.count("in prange(") for source in sources) == 1
+
+
 @pytest.mark.slow
 def test_another_loss_or_optimizer_compiles_only_itself_and_only_once(
     dataset: Dataset, tmp_path: Path
@@ -66,7 +73,7 @@ def test_another_loss_or_optimizer_compiles_only_itself_and_only_once(
         "update_averaged", "cosine_rule",
     }  # fmt: skip
     assert compiled(dataset.path, cache, "mlp-sgd") <= {
-        "accumulate", "run_shares_in_parallel", "run_pieces_in_parallel",
+        "accumulate", "run_jobs_in_parallel",
     }  # fmt: skip
     assert compiled(dataset.path, cache, "logistic-sgd", *others, "mlp-sgd") == set()
 

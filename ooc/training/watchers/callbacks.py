@@ -93,8 +93,8 @@ class CallbackWatcher(Watcher):
 
     name = "callbacks"
 
-    def __init__(self, callbacks: Callbacks, engine: Engine) -> None:
-        self._callbacks, self._engine = callbacks, engine
+    def __init__(self, callbacks: Callbacks, engine: Engine, loss_unit: float) -> None:
+        self._callbacks, self._engine, self._loss_unit = callbacks, engine, loss_unit
         self._rows_before = 0
         # Rows and summed loss at the last call of each kind.
         self._called: dict[str, tuple[int, float]] = {}
@@ -127,7 +127,7 @@ class CallbackWatcher(Watcher):
     def _situation(self, kind: str, moment: Moment) -> Situation:
         train_state: TrainState = self._engine.train_state
         rows = self._rows_before + self._engine.rows
-        loss = float(train_state.totals[0, LOSS_SUM])
+        loss = self._loss_unit * float(train_state.totals[0, LOSS_SUM])
         rows_then, loss_then = self._called.get(kind, (0, 0.0))
         self._called[kind] = (rows, loss)
         return Situation(

@@ -44,7 +44,7 @@ class Recorder(Watcher):
         self.number: int = number
         self._session, self._engine, self._loader = session, session.engine, session.loader
         self._history, self._folder = session.tracks[number].history, session.tracks[number].folder
-        self._every, self._report = every, report
+        self._every, self._report, self._unit = every, report, session.loss_unit
         self._begun = time.perf_counter()
         self._seconds_before, self._rows_before = 0.0, 0
         self._waited = self._first_batch = 0.0
@@ -175,7 +175,9 @@ class Recorder(Watcher):
     def _now(self) -> np.ndarray:
         """Return rows, summed loss, and sums of its terms, (2 + terms,)."""
         totals = self._descents.totals[self.number]
-        return np.array([self.rows, totals[LOSS_SUM], *totals[TOTALS:]])
+        return np.array(
+            [self.rows, *(self._unit * totals[[LOSS_SUM, *range(TOTALS, totals.size)]])]
+        )
 
     def _mean_terms(self, before: np.ndarray, now: np.ndarray) -> dict[str, float]:
         """Return the named terms of the mean loss; nothing where an engine knows but their sum."""
@@ -238,7 +240,10 @@ class Recorder(Watcher):
         one = self._descents.totals[self.number]
         if one[GRADIENT_NORM] == 0:
             return {}
-        return {"loss": float(one[FULL_LOSS]), "gradient_norm": float(one[GRADIENT_NORM])}
+        return {
+            "loss": self._unit * float(one[FULL_LOSS]),
+            "gradient_norm": float(one[GRADIENT_NORM]),
+        }
 
     def _noise(self, step: int) -> dict[str, float]:
         one = self._descents.alone(self.number)

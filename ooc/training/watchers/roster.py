@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ooc.core.progress import Report
-from ooc.engines.engine import Engine
 from ooc.engines.full_gradient_engine import full_gradient_results
 from ooc.stream.loader import Loader
 from ooc.training.session import Session
@@ -56,25 +55,27 @@ class Roster:
             watchers.append(HalvingWatcher(self.halving, engine, steps, validators))
         if self.steering is not None:
             watchers.append(SteeringWatcher(self.steering, engine, plan.batch_size))
-        watchers.append(CallbackWatcher(self.callbacks, engine))
+        watchers.append(CallbackWatcher(self.callbacks, engine, session.loss_unit))
         if any(track.folder for track in session.tracks):
             # It is given this list itself: who is entered later is saved, too.
             watchers.append(Saver(self.saving, session, watchers, recorders, stop))
-        watchers.append(EndWatcher(engine, stop))
+        watchers.append(EndWatcher(session, stop))
         return watchers
 
 
 class EndWatcher(Watcher):
     """Ends a run once an event is set, or its method has nothing more to ask for."""
 
-    def __init__(self, engine: Engine, stop: threading.Event) -> None:
-        self._engine, self._stop = engine, stop
+    def __init__(self, session: Session, stop: threading.Event) -> None:
+        self._session, self._stop = session, stop
 
     def after(self, moment: Moment) -> bool:
         """Tell whether the run is to end."""
-        return self._stop.is_set() or self._engine.ended
+        return self._stop.is_set() or self._session.engine.ended
 
     def results(self, number: int) -> dict[str, Any]:
         """Return what a method on the full gradient came to; nothing for any other."""
-        train_state = self._engine.train_state
-        return {} if train_state.methods[0].full is None else full_gradient_results(train_state)
+        session = self._session
+        if session.train_state.methods[0].full is None:
+            return {}
+        return full_gradient_results(session.train_state, session.loss_unit)
