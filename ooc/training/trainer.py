@@ -29,6 +29,7 @@ from ooc.stream.loader import Loader
 from ooc.stream.options import StreamOptions, make_stream
 from ooc.stream.plan import Demand
 from ooc.training.fit_loop import fit_session
+from ooc.training.marks import warn_of_marks
 from ooc.training.run_state import restore_watchers
 from ooc.training.session import (
     Session,
@@ -321,6 +322,7 @@ class Trainer:
         loader, held_out = self._loaders(dataset, self.model, given)
         folders = [track.folder for track in tracks if track.folder is not None]
         with nullcontext() if run_dir is None else new_runs(Path(run_dir), folders):
+            warn_of_marks(dataset)
             prepared = prepare(self.model, RowStatistics(loader))
             model, layout = prepared.model, prepared.model.layout(dataset.row_shape)
             if model != self.model:

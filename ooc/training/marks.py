@@ -1,0 +1,97 @@
+"""Values that look like marks for "missing" which no metadata declare: a sample is looked at."""
+
+import warnings
+from contextlib import suppress
+
+import numpy as np
+
+from ooc.core.errors import DataError
+from ooc.store.chunks import open_reader
+from ooc.store.dataset import Dataset
+
+# What writers put where they have no value: whole numbers of measurements, the smallest and
+# largest of 16 and 32 bits, and netCDF's and older models' large floats.
+MARKS = (
+    -999.0, -9999.0, -99999.0, -999999.0, 9999.0, 99999.0, 999999.0, -32768.0, 32767.0,
+    -2147483648.0, 2147483647.0, 1e15, 1e20, -1e20, 1e30, -1e30, 1e34, -1e34,
+    9.969209968386869e36, 1e36, 1e37, -1e37,
+)  # fmt: skip
+# Rows are taken from so many places of the dataset, and so many at each, of so many bytes.
+PLACES = 4
+PLACE_ROWS = 1024
+PLACE_BYTES = 2**20
+# A mark stands at least so often, and lies further from all else than that spans.
+FEWEST = 2
+
+
+def warn_of_marks(dataset: Dataset) -> None:
+    """Warn where features or targets hold what looks like a mark for missing values.
+
+    Integers of 8 bits, and arrays that declare what is missing, are taken as they are.
+    """
+    for role, name in zip(("feature", "target"), dataset.roles[:2], strict=True):
+        spec = dataset.arrays.get(name or "")
+        if spec is None or name is None or spec.dtype.itemsize == 1 or spec.declares_missing:
+            continue
+        rows, values = _sample(dataset, name)
+        found = find_mark(values)
+        if found is None:
+            continue
+        mark, share, (low, high) = found
+        row, column = (int(place[0]) for place in np.nonzero(values == values.dtype.type(mark)))
+        warnings.warn(
+            f"{share:.2g} of the values of {name} in {dataset.path} are {mark:g} (row {rows[row]}, "
+            f"{role} {column}), far from all others, which lie between {low:.6g} and {high:.6g} in "
+            "a sample: if they mark missing values, declare them as the array's attribute "
+            f"missing_value = {mark!r}, and choose what is done with them with missing_values="
+            '"drop" or "fill:NUMBER"',
+            stacklevel=2,
+        )
+
+
+def find_mark(values: np.ndarray) -> tuple[float, float, tuple[float, float]] | None:
+    """Return a mark in (rows, F) values, its share of them, and the span of all else.
+
+    Examples
+    --------
+    >>> find_mark(np.array([[0.5], [-9999.0], [1.5], [-9999.0]]))
+    (-9999.0, 0.5, (0.5, 1.5))
+    >>> find_mark(np.array([[-12000.0], [-9999.0], [-3000.0], [-9999.0]])) is None
+    True
+    """
+    marks = np.array([mark for mark in MARKS if _fits(mark, values.dtype)]).astype(values.dtype)
+    is_mark = np.isin(values, marks)
+    rest = values[~is_mark & np.isfinite(values)]
+    if not is_mark.any() or rest.size == 0:
+        return None
+    found, counts = np.unique(values[is_mark], return_counts=True)
+    low, high = float(rest.min()), float(rest.max())
+    for place in np.argsort(-counts, kind="stable"):
+        mark, count = float(found[place]), int(counts[place])
+        apart = max(low - mark, mark - high)
+        if count >= FEWEST and apart > high - low > 0:
+            return mark, count / values.size, (low, high)
+    return None
+
+
+def _fits(mark: float, dtype: np.dtype) -> bool:
+    """Tell whether an array of this type can hold the mark."""
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    return bool(limits.min <= mark <= limits.max)
+
+
+def _sample(dataset: Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows' places in the store, and their values (rows, F); what cannot be read is left."""
+    spec, reader = dataset.arrays[name], open_reader(dataset, name)
+    count = max(1, min(PLACE_ROWS, PLACE_BYTES // max(1, spec.row_bytes), dataset.stored_rows))
+    starts = np.linspace(0, dataset.stored_rows - count, PLACES).astype(int)
+    rows, parts = [], []
+    for start in np.unique(starts).tolist():
+        part = np.empty((count, *spec.shape[1:]), spec.dtype)
+        with suppress(DataError):
+            reader.read_runs([(start, start + count)], part)
+            rows.append(np.arange(start, start + count))
+            parts.append(part.reshape(count, -1))
+    if not parts:
+        return np.empty(0, np.int64), np.empty((0, 1), spec.dtype)
+    return np.concatenate(rows), np.concatenate(parts)
