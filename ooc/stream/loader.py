@@ -181,10 +181,21 @@ class Loader:
                 yield window
 
     def looked_at(self) -> Iterator[Window]:
-        """Yield the first epoch's windows to look at, without counting what is skipped in them."""
-        apart = copy.copy(self)
+        """Yield the first epoch's windows that have rows, without counting what is skipped in them.
+
+        Raises
+        ------
+        DataError
+            If not one row could be read.
+        """
+        apart, is_empty = copy.copy(self), True
         apart.missing = {}
-        yield from apart.windows(1)
+        for window in apart.windows(1):
+            if len(window.order):
+                is_empty = False
+                yield window
+        if is_empty:
+            raise DataError(f"no row of {self.dataset.path} could be read; there is nothing to see")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position and what it is a position of: a few integers."""

@@ -46,8 +46,16 @@ def fit_session(session: Session, watchers: Sequence[Watcher], resumed: bool) ->
             each.begin(resumed)
         if not session.engine.ended:
             fit_loop(session.engine, session.loader, session.epochs, watchers)
+        if session.loader.skipped_rows and not (session.engine.rows or resumed):
+            path = session.loader.dataset.path
+            raise DataError(f"no row of {path} could be read; there is nothing to learn from")
     except (DataError, DivergedError) as error:
-        raise type(error)(f"{error}{_kept(session)}") from None
+        kept = _kept(session)
+        if not kept:
+            raise
+        # A bad chunk's own error is made of other things than a text.
+        kind = DivergedError if isinstance(error, DivergedError) else DataError
+        raise kind(f"{error}{kept}") from None
     runs = [make_run(session, number, watchers) for number in range(len(session.tracks))]
     for each in watchers:
         each.end(runs)

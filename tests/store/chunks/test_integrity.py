@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +15,14 @@ import zarr
 from datasets import foreign, small_windows, write_dataset
 
 import ooc
-from ooc.core.errors import InputError
-from ooc.models import Logistic
-from ooc.optim import sgd
+from ooc.core.errors import DataError, InputError
+from ooc.models import Linear, Logistic
+from ooc.optim import lbfgs, sgd
 from ooc.store.chunks import BadChunkError, open_reader, read_path
 from ooc.store.dataset import Dataset
 from ooc.store.verify import verify
 from ooc.training.trainer import Trainer
+from ooc.training.watchers.saver import Saving
 
 ROWS = 1000
 
@@ -106,6 +108,47 @@ def test_damage_is_skipped_and_counted_where_the_user_says_so(labelled: Dataset,
     assert run.results["epochs"] == 2
     with pytest.raises(BadChunkError):
         Trainer(Logistic(), sgd(0.1), 64, memory="512MiB").fit(labelled)
+
+
+def test_damage_met_after_a_save_is_named_and_what_was_saved_goes_on(
+    labelled: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_windows(monkeypatch, 2**10)
+    saving = Saving(every_steps=1)
+    trainer = Trainer(Logistic(), sgd(0.1), 10, memory="512MiB", shuffle="none", saving=saving)
+    whole = trainer.fit(labelled, 1).results["parameters_sha256"]
+    file = Path(labelled.path, "X", "c", "20", "0")
+    stored, run = file.read_bytes(), tmp_path / "run"
+
+    def damage_later(now: Any) -> None:
+        if now.step == 2:
+            file.write_bytes(b"damaged")
+
+    with pytest.raises(DataError, match=r"chunk 8\d\.0 of array X.*holds the run after step \d+"):
+        trainer.fit(labelled, 1, run, callbacks=ooc.Callbacks(step_end=damage_later))
+    file.write_bytes(stored)
+    resumed = ooc.resume(run, labelled, same_data=True)
+    assert resumed.results["parameters_sha256"] == whole
+
+
+@pytest.mark.parametrize("model", [Logistic(), Logistic(standardise=True), Linear()], ids=str)
+@pytest.mark.parametrize("method", [sgd(0.1), sgd(), lbfgs()], ids=["given", "found", "lbfgs"])
+def test_windows_of_which_nothing_can_be_read(
+    labelled: Dataset, monkeypatch: pytest.MonkeyPatch, model: Any, method: Any
+) -> None:
+    """The first ones are passed over; where no row is left, that is said."""
+    small_windows(monkeypatch, 2**10)
+    trainer = Trainer(model, method, 10, memory="512MiB", shuffle="none", on_bad_chunk="skip")
+    files = sorted(Path(labelled.path, "X", "c").glob("*/0"), key=lambda file: int(file.parts[-2]))
+    for file in files[:5]:
+        file.write_bytes(b"damaged")
+    epochs = 2 if method.name == "lbfgs" else 1
+    run = trainer.fit(labelled, epochs)
+    assert run.results["rows"] % (ROWS - 200) == 0 < run.results["rows"]
+    for file in files:
+        file.write_bytes(b"damaged")
+    with pytest.raises((DataError, InputError), match=r"no row of .* could be read|too few rows"):
+        trainer.fit(labelled, epochs)
 
 
 def test_a_position_is_exact_where_blocks_are_skipped(
