@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(f"the system gives no more memory ({error}); lower --memory, or free some")
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
-        return _refuse(f"{error.strerror or error}{where}; nothing half-written is left")
+        return _refuse(f"{error.strerror or error}{where}")
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     for note in NOTES:

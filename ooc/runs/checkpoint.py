@@ -187,7 +187,8 @@ def read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     except InputError:
         raise
     except OSError as error:
-        if error.errno in (None, errno.EIO):
+        # A damaged table of contents asks for places before the file's beginning.
+        if error.errno in (None, errno.EIO, errno.EINVAL):
             raise DamagedError(f"the checkpoint {file} is damaged: {error}") from None
         raise InputError(f"cannot read the checkpoint {file}: {error.strerror}") from None
     except Exception as error:  # a damaged zip file raises errors of many kinds
