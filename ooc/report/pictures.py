@@ -73,16 +73,12 @@ def curve_picture(
     ----------
     name
         Short and unique on the page.
-    title
-        What the picture shows.
     curves
         Of each run, or None; the mean is a line, the extremes a band around it.
     along
         "steps" or "seconds".
-    unit
-        What the vertical axis is called.
-    scale
-        What values are multiplied with.
+    unit, scale
+        What the vertical axis is called, and what values are multiplied with.
     logarithmic
         Whether the vertical axis may be logarithmic where values span a large factor.
     points
@@ -108,8 +104,8 @@ def curve_picture(
         for i in reversed(range(len(curves))):
             style = {"color": shades[i], "zorder": 3 + 1 / (1 + i)}
             if (curve := curves[i]) is not None:
-                band = {"alpha": 0.18 if len(curves) <= len(FEW) else 0.07, "linewidth": 0} | style
-                _draw_line(axes, curve, along, scale, i, style, band)
+                alpha = 0.18 if len(curves) <= len(FEW) else 0.07
+                _draw_line(axes, curve, along, scale, i, style, alpha)
             if points and (dots := points[i]) is not None:
                 size = 4.0 if len(dots) <= 40 else 2.5
                 line = DOTTED | {"markersize": size, "gid": f"dots-run-{i}"} | style
@@ -172,18 +168,13 @@ def _number_rows(axes: "Axes", runs: int) -> None:
 
 
 def _draw_line(
-    axes: "Axes",
-    curve: Curve,
-    along: str,
-    scale: float,
-    run: int,
-    style: dict[str, Any],
-    band: dict[str, Any],
+    axes: "Axes", curve: Curve, along: str, scale: float, run: int, style: Any, alpha: float
 ) -> None:
     places = getattr(curve, along)
     if np.nanmax(curve.high - curve.low, initial=0.0) > 0:
         low, high = curve.low * scale, curve.high * scale
-        axes.fill_between(places, low, high, gid=f"band-curve-run-{run}", **band)
+        band: dict[str, Any] = {"gid": f"band-curve-run-{run}", "alpha": alpha, "linewidth": 0}
+        axes.fill_between(places, low, high, **band, **style)
     # A point without neighbours draws no line.
     known = np.isfinite(np.concatenate([[np.nan], curve.mean, [np.nan]]))
     alone = np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:]).tolist()
@@ -198,8 +189,7 @@ def _draw_marks(axes: "Axes", marks: Sequence[History], along: str, shades: Sequ
         style: dict[str, Any] = {"linestyle": "none", "markersize": 5, "color": shades[i]}
         kinds = (("saves", history.checkpoints, "|"), ("resumes", history.resumes, ">"))
         for what, moments, marker in kinds:
-            places = [moment[column] for moment in moments]
-            if places:
+            if places := [moment[column] for moment in moments]:
                 rows = [i] * len(places)
                 axes.plot(places, rows, marker=marker, gid=f"{what}-run-{i}", **style)
     _number_rows(axes, len(marks))

@@ -32,16 +32,14 @@ class ReportedRun:
 
     Attributes
     ----------
-    path, name
-        Its folder, as it was given, and the part of the path that tells it from the other runs.
+    name
+        The part of the path that tells it from the other runs.
     description
         What its run.json holds; empty where there is none that can be read.
     cells
         Its row of the table, by the names in `SETTINGS` and `RESULTS`.
     loss
         The loss that it is sorted by after validation; NaN where there is none.
-    notes
-        What a reader has to know: lines that cannot be read, a description that is missing.
     """
 
     path: Path
