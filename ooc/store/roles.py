@@ -1,13 +1,11 @@
 """Which arrays of a group are features, target and weight: named, or found by usual names.
 
-What a store says of itself is honoured: axis 0 of every role has the same dimension name where it
-has one, and coordinates are never taken for a role because of their name.
+What a store says of itself, by dimension names and coordinates, is honoured.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypedDict
 
 from ooc.core.errors import InputError
 from ooc.store.members import Member
@@ -19,23 +17,14 @@ USUAL_NAMES = {FEATURES: "X", TARGET: "y", WEIGHT: "weight"}
 RoleName = str | Literal[False] | None
 
 
-@dataclass(frozen=True)
-class Roles:
-    """The arrays that play a role.
-
-    Attributes
-    ----------
-    guessed
-        Roles that nobody named: they were found by the name of their array.
-    passed_over
-        Why an array that has a role's usual name does not play it, by role.
-    """
+class Roles(TypedDict):
+    """The arrays that play a role, as `ooc.store.dataset.Dataset` takes them."""
 
     features: str
-    target: str | None = None
-    weight: str | None = None
-    guessed: tuple[str, ...] = ()
-    passed_over: Mapping[str, str] = field(default_factory=dict)
+    target: str | None
+    weight: str | None
+    guessed: tuple[str, ...]
+    passed_over: Mapping[str, str]
 
 
 def find_roles(
@@ -66,7 +55,8 @@ def find_roles(
             f"array {main.name} of {path} is a coordinate, as its only dimension has its name; "
             "name the array of features with features="
         )
-    coordinates |= listed_coordinates(main)
+    if main.array is not None:
+        coordinates |= coordinates_in(main.array.metadata.attributes)
     found: dict[str, str | None] = {}
     for role, name in ((TARGET, target), (WEIGHT, weight)):
         found[role] = None if name is False else name
@@ -79,17 +69,17 @@ def find_roles(
                 guessed.append(role)
         if (used := found[role]) is not None:
             _check_fits(path, main, _named(path, members, role, used), role, role in guessed)
-    return Roles(main.name, found[TARGET], found[WEIGHT], tuple(guessed), passed_over)
-
-
-def listed_coordinates(member: Member) -> frozenset[str]:
-    """Return the names of the coordinates that an array's attributes list, as CF has it."""
-    attributes = {} if member.array is None else member.array.metadata.attributes
-    return coordinates_in(attributes)
+    return Roles(
+        features=main.name,
+        target=found[TARGET],
+        weight=found[WEIGHT],
+        guessed=tuple(guessed),
+        passed_over=passed_over,
+    )
 
 
 def coordinates_in(attributes: Mapping[str, object]) -> frozenset[str]:
-    """Return the names in the attribute "coordinates".
+    """Return the names in the attribute "coordinates" of an array or a group, as CF has it.
 
     Examples
     --------
@@ -111,24 +101,6 @@ def why_apart(features: Member, other: Member) -> str:
         count = other.array.shape[0] if other.array.shape else "no"
         return f"it has {count} rows, {features.name} has {rows}"
     return ""
-
-
-def describe_guesses(
-    names: Mapping[str, str | None], guessed: tuple[str, ...], passed_over: Mapping[str, str]
-) -> str:
-    """Say in one line which roles nobody named; empty if there are none.
-
-    Examples
-    --------
-    >>> describe_guesses({"features": "X", "target": "y"}, ("features", "target"), {})
-    'roles by the names of arrays: features X, target y (--no-target for none)'
-    """
-    said = []
-    for role in guessed:
-        off = "" if role == FEATURES else f" (--no-{role} for none)"
-        said.append(f"{role} {names[role]}{off}")
-    said += [f"no {role}, as {why}" for role, why in passed_over.items()]
-    return f"roles by the names of arrays: {', '.join(said)}" if said else ""
 
 
 def _named(path: str, members: Mapping[str, Member], role: str, name: str) -> Member:
