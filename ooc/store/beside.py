@@ -16,6 +16,7 @@ from zarr.core.sync import sync
 from ooc.core.errors import DataError
 from ooc.core.sizes import format_size
 from ooc.store.chunks.general import DECODE_COPIES
+from ooc.store.chunks.row_reader import NO_VALUE
 from ooc.store.dataset import Dataset
 from ooc.store.members import Member, attributes_of, dimensions_of, members_of, opened
 from ooc.store.roles import why_apart
@@ -103,9 +104,9 @@ def _copy_node(node: zarr.Group | zarr.Array, parent: zarr.Group, name: str) -> 
         key = f"{node.path}/{node.metadata.encode_chunk_key(cell)}"
         if sync(node.store.get(key, cpu.buffer_prototype)) is None:
             if node.fill_value is None:
+                chunk = ".".join(map(str, cell))
                 raise DataError(
-                    f"chunk {'.'.join(map(str, cell))} of array {node.path} is not stored, and its "
-                    "array's fill_value is null, so that it has no value; restore it"
+                    f"chunk {chunk} of array {node.path} is not stored, and {NO_VALUE}; restore it"
                 )
             continue
         place = tuple(

@@ -27,11 +27,9 @@ class ArraySpec:
     Attributes
     ----------
     dtype
-        Of the values as they are read: decoded by the conventions.
-    conventions
-        What the array's attributes declare of its numbers, if anything.
+        Of the values as they are read: decoded by the conventions, if there are any.
     problem
-        Why what they declare cannot be honoured; such an array is not read.
+        Why what attributes declare cannot be honoured; such an array is not read.
     """
 
     name: str
@@ -113,8 +111,6 @@ class Dataset:
     ----------
     arrays
         Every numeric array that shares axis 0, by name.
-    attributes
-        What the dataset's writer noted, from the group's attributes.
     storage_options
         What opens the store behind a URL again; it may hold keys, so that it is never shown.
     selection
@@ -161,9 +157,9 @@ class Dataset:
     def specs(self, names: tuple[str, ...]) -> tuple[ArraySpec, ...]:
         """Return the arrays with these names; refuse those that are not there."""
         for name in names:
+            if name in self.unused:
+                raise InputError(f"{name} of {self.path} cannot be used: {self.unused[name]}")
             if name not in self.arrays:
-                if name in self.unused:
-                    raise InputError(f"{name} of {self.path} cannot be used: {self.unused[name]}")
                 known = ", ".join(self.arrays)
                 raise InputError(f"{self.path} has no array {name!r}; it has: {known}")
             if (problem := self.arrays[name].problem) is not None:

@@ -1,7 +1,6 @@
 """Ranges of files into reused aligned memory, past the page cache where that is possible.
 
-Direct I/O leaves the processor and the page cache alone; it needs aligned offsets, sizes and
-memory. Where a file system refuses it, files are read through the cache, which is dropped behind.
+Where a file system refuses that, files are read through the cache, which is dropped behind.
 """
 
 import errno
@@ -138,10 +137,7 @@ class FileReader:
         self._files = OpenFiles(flags)
 
     def read(self, request: Request) -> memoryview:
-        """Return the bytes of a range, valid until this thread reads again.
-
-        Transient errors are retried, a few times.
-        """
+        """Return the bytes of a range, valid until this thread reads again; retry a few times."""
         for attempt in range(RETRIES):
             try:
                 return self._read(request)
@@ -187,10 +183,7 @@ class FileReader:
         with suppress(OSError):
             for request in requests:
                 length = request.length
-                if length > BATCH_BYTES:
-                    break
-                file = self._files.hold(request.path)
-                if file is None:
+                if length > BATCH_BYTES or (file := self._files.hold(request.path)) is None:
                     break
                 files.append(file)
                 placed.append(Placed(file.descriptor, request.first, length, place))

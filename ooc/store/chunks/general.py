@@ -155,10 +155,8 @@ class ZarrReader(RowReader):
 
 def _index_of(array: zarr.Array) -> tuple[ShardLayout | None, Index | None]:
     """Return how an array's shards are indexed, and the bytes; None where it is not known."""
-    shard = None
     with suppress(NotNativeError):
-        shard = shard_layout(array)
-    if shard is None:
-        return None, None
-    size = shard.index_bytes
-    return shard, SuffixByteRequest(size) if shard.index_at_end else RangeByteRequest(0, size)
+        if (shard := shard_layout(array)) is not None:
+            size, at_end = shard.index_bytes, shard.index_at_end
+            return shard, SuffixByteRequest(size) if at_end else RangeByteRequest(0, size)
+    return None, None

@@ -1,7 +1,6 @@
 """The native path: stored bytes into reused memory, decoded straight into the slab.
 
-A chunk that is as wide as a row and wholly wanted is decoded in place; any other is decoded aside
-and its part is copied.
+A chunk that is not as wide as a row, or not wholly wanted, is decoded aside and its part copied.
 """
 
 import math
@@ -150,8 +149,8 @@ class NativeReader(RowReader):
         outer, number = cell, 0
         if shard is not None:
             outer = tuple(map(floordiv, cell, shard.chunks))
-            for coordinate, count in zip(cell, shard.chunks, strict=True):
-                number = number * count + coordinate % count
+            for inner, count in zip(cell, shard.chunks, strict=True):
+                number = number * count + inner % count
         return f"{self._folder}/{self.layout.key(outer)}", number
 
     def _bytes_of(self, path: str, number: int) -> tuple[int, int] | None:

@@ -23,8 +23,6 @@ class BadChunkError(DataError):
     ----------
     cell
         The chunk's coordinates, along all axes.
-    file
-        The file that holds it, or should.
     rows
         First and last row that the chunk holds.
     run
@@ -47,6 +45,7 @@ class BadChunkError(DataError):
         )
 
 
+NO_VALUE = "its array's fill_value is null, so that it has no value"
 # Where chunks that cannot be read are noted; without it the first one is raised.
 BadChunks = list[BadChunkError] | None
 
@@ -60,10 +59,7 @@ class NotStoredError(Exception):
 
     def __str__(self) -> str:
         if self.fill_value is None:
-            return (
-                "it is not stored, and its array's fill_value is null, so that it has no value; "
-                "restore it from its source"
-            )
+            return f"it is not stored, and {NO_VALUE}; restore it from its source"
         return (
             "it is not stored; restore it from its source, or open with "
             'missing="fill" if it was left out as the fill value'
@@ -91,22 +87,14 @@ class RowReader(ABC):
 
     @abstractmethod
     def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
-        """Fill `out` with runs of rows, one run after the other.
+        """Fill `out`, (rows of all runs, ...) of the array's dtype, with one run after the other.
 
-        Parameters
-        ----------
-        runs
-            (start, stop) of each, ascending.
-        out
-            (rows of all runs, ...) of the array's dtype, contiguous.
-        bad
-            Where chunks that cannot be read are noted, each with the number of its run; without
-            it the first one is raised.
+        Chunks that cannot be read are noted in `bad`, each with the number of its run.
 
         Raises
         ------
         BadChunkError
-            Naming array, chunk, file and rows.
+            Without `bad`, for the first one.
         """
 
     @staticmethod
