@@ -39,28 +39,21 @@ def bench(
         config["standardise"] = False
     trainer = make_trainer(config, sgd(0.01), batch_size, stream)
     with ProgressDisplay(f"bench {where.data.name}") as report:
-        result = measure(dataset, trainer, rounds, report)
+        result: dict[str, Any] = measure(dataset, trainer, rounds, report)
     if picture is not None:
         draw_bars(result, picture)
     if json_:
         show(result, True)
         return
-    _print_tables(result)
-
-
-def _print_tables(result: dict[str, Any]) -> None:
     rates = {key: result[key] for key in result if key.endswith("bytes_per_second")}
     low, high = result["fraction_spread"]
     fraction = f"{result['fraction_of_roofline']:.2f} ({low:.2f} to {high:.2f})"
     show({**rates, "fraction_of_roofline": fraction, "rounds": result["rounds"]}, False)
     spent = result["core_seconds"]
     total = sum(spent.values())
-    table(
-        f"where the time of {result['cores']} cores went",
-        {
-            part: f"{seconds:6.2f} s  {100 * seconds / total:3.0f}%  "
-            + "#" * round(40 * seconds / total)
-            for part, seconds in spent.items()
-        },
-    )
+    lines = {}
+    for part, seconds in spent.items():
+        share = seconds / total
+        lines[part] = f"{seconds:6.2f} s  {100 * share:3.0f}%  {'#' * round(40 * share)}"
+    table(f"where the time of {result['cores']} cores went", lines)
     print(f"the trainer waited {result['wait_seconds']:.2f} of {result['seconds']:.2f} s for data")

@@ -69,33 +69,27 @@ def info(
     dataset, bad = where.open(), list[str]()
     roles = {"features": dataset.features, "target": dataset.target, "weight": dataset.weight}
     paths = {name: read_path(dataset, name, io) for name in dataset.arrays}
-    told = {
-        spec.name: f"\ncannot be decoded: {spec.problem}"
-        if spec.problem
-        else f"\nread as {spec.conventions.describe()}"
-        if spec.conventions
-        else ""
-        for spec in dataset.arrays.values()
-    }
     if verify:
         with ProgressDisplay(f"verify {where.data.name}") as report:
             bad = [str(chunk) for chunk in verify_chunks(dataset, io, report=report)]
     if json_:
         arrays = {
-            spec.name: {**spec.to_json(), "native": paths[spec.name].native}
-            | {"read_path": paths[spec.name].describe()}
-            for spec in dataset.arrays.values()
+            name: {**spec.to_json(), "native": path.native, "read_path": path.describe()}
+            for (name, spec), path in zip(dataset.arrays.items(), paths.values(), strict=True)
         }
         result = {"path": dataset.path, "rows": dataset.rows, "roles": roles, "arrays": arrays}
         result |= {"guessed": list(dataset.guessed), "unused": dict(dataset.unused)}
         show({**result, "bad_chunks": bad} if verify else result, True)
     else:
         role_of = {name: role for role, name in roles.items()}
-        lines = {
-            spec.name: f"{role_of.get(spec.name, 'further array')}: {spec.describe()}\n"
-            f"read by {paths[spec.name].describe()}{told[spec.name]}"
-            for spec in dataset.arrays.values()
-        }
+        lines = {}
+        for name, spec in dataset.arrays.items():
+            lines[name] = f"{role_of.get(name, 'further array')}: {spec.describe()}\n"
+            lines[name] += f"read by {paths[name].describe()}"
+            if spec.problem:
+                lines[name] += f"\ncannot be decoded: {spec.problem}"
+            elif spec.conventions:
+                lines[name] += f"\nread as {spec.conventions.describe()}"
         lines |= {name: f"not used: {reason}" for name, reason in dataset.unused.items()}
         table(f"{dataset.path}, {dataset.rows:,} rows", lines)
         if verify:

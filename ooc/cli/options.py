@@ -96,9 +96,8 @@ class DescentOptions:
         falls = self.lr is None and self.optimizer.partition(":")[0] in OPTIMIZERS
         schedule = schedule_named(self.schedule or ("cosine" if falls else "constant"), self.warmup)
         penalties = {"l2": self.l2, "l1": self.l1, "clip_norm": self.clip_norm}
-        return make_named(
-            "optimizer", known, self.optimizer, self.lr, **penalties, schedule=schedule
-        )
+        how = {**penalties, "schedule": schedule}
+        return make_named("optimizer", known, self.optimizer, self.lr, **how)
 
 
 @dataclass(frozen=True)
@@ -184,13 +183,7 @@ def schedule_named(text: str, warmup: int = 0) -> "Schedule":
 
 
 def read(text: str, reader: Callable[[str], Value], problem: str) -> Value:
-    """Read an option's text.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read: the problem, with the text in the place of its braces.
-    """
+    """Read an option's text; an InputError is the problem, with the text in its braces' place."""
     try:
         return reader(text)
     except (ValueError, LookupError, ZeroDivisionError):

@@ -172,11 +172,11 @@ def sweep(
     with stopping_signals() as stop:
         with ProgressDisplay(f"sweep {name}") as report:
             runs = trainer.fit_many(dataset, optimizers, epochs, run_dir, report, stop, rungs)
-        note_skipped(runs[next(iter(runs))].results)
-        _show_sweep(
-            {label: {**one.results, "run": str(run_dir / label)} for label, one in runs.items()},
-            json_,
-        )
+        note_skipped(next(iter(runs.values())).results)
+        results = {
+            label: {**each.results, "run": str(run_dir / label)} for label, each in runs.items()
+        }
+        _show_sweep(results, json_)
 
 
 def _show_sweep(results: dict[str, dict[str, Any]], as_json: bool) -> None:

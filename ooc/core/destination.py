@@ -29,11 +29,6 @@ def local_path(path: str | Path, what: str, written: bool = True) -> Path:
     written
         Whether it is to be written, and not read.
 
-    Raises
-    ------
-    InputError
-        If it is a URL.
-
     Examples
     --------
     >>> local_path("runs/a", "runs")
@@ -44,11 +39,8 @@ def local_path(path: str | Path, what: str, written: bool = True) -> Path:
         return Path(path)
     # A URL may hold keys.
     shown = re.sub(r"//[^/]*@", "//", re.sub(r":/*", "://", text, count=1).partition("?")[0])
-    todo = (
-        "write to a local path, and copy it there afterwards"
-        if written
-        else "copy it to a local path first"
-    )
+    later = "write to a local path, and copy it there afterwards"
+    todo = later if written else "copy it to a local path first"
     raise InputError(f"{shown} is a URL, and {what} are kept in local files alone; {todo}")
 
 

@@ -13,9 +13,7 @@ _USUAL = ("tbb", "omp", "workqueue")
 # What each name asks for: one of these.
 _LAYERS = {
     "default": _USUAL,
-    "tbb": ("tbb",),
-    "omp": ("omp",),
-    "workqueue": ("workqueue",),
+    **{name: (name,) for name in _USUAL},
     "safe": ("tbb",),
     "threadsafe": ("tbb", "omp"),
     "forksafe": ("tbb", "workqueue"),
@@ -24,9 +22,9 @@ _MODULES = {"tbb": "tbbpool", "omp": "omppool", "workqueue": "workqueue"}
 
 
 def choose_layer() -> None:
-    """Take Numba's own choice of a threading layer where the one asked for cannot be used.
+    """Take Numba's own choice where the layer asked for cannot be used, and say so.
 
-    Else the first parallel loop would end the run, long after it began. A line says so.
+    Else the first parallel loop would end the run, long after it began.
     """
     settings: Any = numba.config
     wanted = str(settings.THREADING_LAYER).lower()
