@@ -137,13 +137,9 @@ def kernel_for(function: Any, *given: Any) -> Compilation:
 def by_address(signature_of: Callable[[tuple[Any, ...]], Any]) -> Any:
     """Make a function for kernels, ``call(address, arguments)``, that calls a `part`.
 
-    Parts that meet by address are compiled apart: another part compiles nothing but itself.
-
-    Parameters
-    ----------
-    signature_of
-        Of the types of the arguments, the signature that the part was compiled with; a part
-        returns something, a status if nothing else.
+    Parts that meet by address are compiled apart: another part compiles nothing but itself. Of the
+    arguments' types `signature_of` gives the signature that the part was compiled with; a part
+    returns something, a status if nothing else.
     """
 
     @intrinsic

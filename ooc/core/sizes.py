@@ -13,12 +13,7 @@ _COUNT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)\s*")
 
 
 def parse_size(size: str | int) -> int:
-    """Read a size in bytes: "1GiB" is 2**30, "1GB" is 10**9, an integer is itself.
-
-    Raises
-    ------
-    InputError
-        If the text is no positive size.
+    """Read a positive size in bytes: "1GiB" is 2**30, "1GB" is 10**9, an integer is itself.
 
     Examples
     --------
@@ -37,12 +32,7 @@ def parse_size(size: str | int) -> int:
 
 
 def parse_count(count: str | int) -> int:
-    """Read a count of rows: "20M" is 20 million, "400k" is 400 thousand.
-
-    Raises
-    ------
-    InputError
-        If the text is no positive whole count.
+    """Read a positive count of rows: "20M" is 20 million, "400k" is 400 thousand.
 
     Examples
     --------

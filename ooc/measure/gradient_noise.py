@@ -59,7 +59,7 @@ class GradientNoise:
     rows
         N, rows of an epoch.
     sizes
-        One entry for each batch size, ascending.
+        Ascending.
     """
 
     gradient: np.ndarray
@@ -88,12 +88,7 @@ class GradientNoise:
 class NoiseScale:
     """The gradient noise scale of McCandlish, Kaplan, Amodei et al. (2018, arXiv:1812.06162).
 
-    Attributes
-    ----------
-    squared_gradient
-        ``|G|^2``, estimated without bias.
-    trace
-        tr(S), the variance of one row's gradient, estimated without bias.
+    Estimated without bias are ``|G|^2`` and tr(S), the variance of one row's gradient.
     """
 
     squared_gradient: float

@@ -100,11 +100,6 @@ METRICS: dict[str, Metric] = {
 def update(states: States, batch: Measured) -> None:
     """Add a batch to the states of all metrics that are for it; {} are the states of no rows.
 
-    Raises
-    ------
-    DataError
-        If a model's answers cannot be counted.
-
     Examples
     --------
     >>> states = {}

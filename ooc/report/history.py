@@ -81,10 +81,7 @@ class History:
 def read_history(run_dir: Path, points: int = POINTS) -> History:
     """Read a run's history into curves of at most `points`; memory does not grow with its length.
 
-    Raises
-    ------
-    InputError
-        If the folder holds no history, or a history without a training line.
+    An InputError says that there is none, or none with a training line.
 
     Examples
     --------

@@ -69,18 +69,10 @@ def curve_picture(
 ) -> Picture | None:
     """Draw one curve for each run, best run first and on top; None if no run has one.
 
+    The name is unique on the page. Means are lines along "steps" or "seconds", extremes a band.
+
     Parameters
     ----------
-    name
-        Short and unique on the page.
-    curves
-        Of each run, or None; the mean is a line, the extremes a band around it.
-    along
-        "steps" or "seconds".
-    unit, scale
-        What the vertical axis is called, and what values are multiplied with.
-    logarithmic
-        Whether the vertical axis may be logarithmic where values span a large factor.
     points
         Of each run, a second curve that is drawn with dots, such as validation losses.
     marks
@@ -88,7 +80,7 @@ def curve_picture(
     limits
         Of each run, a limit that is drawn as a dashed line, such as its budget.
     bottom
-        Lower end of the vertical axis, before scaling.
+        Lower end of the vertical axis, before values are multiplied with `scale`.
     """
     drawn = [curve for curve in (*curves, *points) if curve is not None]
     if not drawn:

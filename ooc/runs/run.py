@@ -41,8 +41,6 @@ class Run:
     ----------
     parameters
         Flat vector; ``layout.views(parameters)`` names its parts.
-    row_shape
-        Shape of one row of features.
     history
         One entry for each window of training.
     results

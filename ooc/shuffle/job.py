@@ -106,10 +106,7 @@ def plan_job(
 ) -> Job:
     """Fit an exact shuffle into a budget; an `InputError` says that not even a chunk fits.
 
-    Parameters
-    ----------
-    object_bytes
-        What a row of an array becomes as Python's objects, by the array's name.
+    `object_bytes` is what a row of an array becomes as Python's objects, by the array's name.
     """
     check_counts(threads=threads)
     specs = tuple(dataset.arrays[name] for name in sorted(dataset.arrays))

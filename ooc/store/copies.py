@@ -90,10 +90,7 @@ class Copy:
 def plan_copy(source: Dataset, most_bytes: int) -> Copy:
     """Find out what a copy keeps; arrays of strings are read once, for their longest one.
 
-    Parameters
-    ----------
-    most_bytes
-        Memory for what lies beside the rows: a chunk of it is decoded at a time.
+    `most_bytes` are for what lies beside the rows, of which a chunk is decoded at a time.
     """
     with opened(source.path, source.storage_options) as group:
         members = members_of(source.path, group, set(source.arrays), source.storage_options)

@@ -35,19 +35,7 @@ def find_roles(
     target: RoleName,
     weight: RoleName,
 ) -> Roles:
-    """Find the array of each role, and check that they belong together.
-
-    Parameters
-    ----------
-    coordinates
-        Names of arrays that the group notes as coordinates.
-
-    Raises
-    ------
-    InputError
-        If a named array is missing or cannot be used, or rows of two are along different
-        dimensions.
-    """
+    """Find the array of each role, none of the group's coordinates, and check that they fit."""
     guessed, passed_over = [] if features else [FEATURES], {}
     main = _named(path, members, FEATURES, features or USUAL_NAMES[FEATURES])
     if not features and main.is_coordinate:

@@ -33,8 +33,6 @@ class Recipe:
 
     Attributes
     ----------
-    rows, features
-        N and F.
     classes
         K of a kind whose classes can be chosen; by default what the kind declares.
     order

@@ -34,12 +34,8 @@ class ShardLayout:
 class ChunkLayout:
     """What the native path needs to know of one array; chunks are the inner ones.
 
-    Attributes
-    ----------
-    key
-        From coordinates of a file's cell to its path below the folder.
-    shard
-        How files hold several chunks, or None where each chunk is a file.
+    Its key is from coordinates of a file's cell to the path below the folder; without `shard` each
+    chunk is a file.
     """
 
     folder: Path
