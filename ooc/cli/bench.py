@@ -7,7 +7,7 @@ import typer
 
 from ooc.cli.groups import with_groups
 from ooc.cli.models import ModelOptions
-from ooc.cli.options import BatchSize, DataOptions, Json, local_output, make_trainer
+from ooc.cli.options import BatchSize, DataOptions, Json, make_trainer, output
 from ooc.cli.show import show, table
 from ooc.stream.options import StreamOptions
 
@@ -19,9 +19,7 @@ def bench(
     stream: StreamOptions,
     batch_size: BatchSize = "256",
     rounds: Annotated[int, typer.Option(min=1, help="How often all is measured.")] = 3,
-    picture: Annotated[
-        Path | None, typer.Option(help="PNG to draw the bars to.", callback=local_output)
-    ] = None,
+    picture: Annotated[Path | None, output("PNG to draw the bars to.")] = None,
     json_: Json = False,
 ) -> None:
     """Measure disk, decoding and a model's kernel, and how near to them training comes.

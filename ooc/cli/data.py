@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ooc.cli.groups import with_groups
+from ooc.cli.groups import flag, with_groups
 from ooc.cli.options import DataOptions, Io, Json, Seed, local_output
 from ooc.cli.show import show, table
 from ooc.core.errors import InputError
@@ -18,19 +18,15 @@ def make(
     path: Annotated[
         Path, typer.Argument(metavar="PATH", help="Folder to make.", callback=local_output)
     ],
-    rows: Annotated[str, typer.Option(help="Rows, such as 20M.")],
-    features: Annotated[int, typer.Option(help="Features of a row.")] = 128,
-    classes: Annotated[
-        int | None, typer.Option(help="Classes of a kind with a choice.", show_default="10")
-    ] = None,
-    order: Annotated[str, typer.Option(help="{orders}, by target.")] = "random",
+    rows: Annotated[str, flag("Rows, such as 20M.")],
+    features: Annotated[int, flag("Features of a row.")] = 128,
+    classes: Annotated[int | None, flag("Classes of a kind with a choice.", unset="10")] = None,
+    order: Annotated[str, flag("{orders}, by target.")] = "random",
     seed: Seed = 0,
     held_out: Annotated[
-        bool, typer.Option(help="Rows of the same truth that the dataset without this lacks.")
+        bool, flag("Rows of the same truth that the dataset without this lacks.")
     ] = False,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads that write.", show_default="one a core")
-    ] = None,
+    threads: Annotated[int | None, flag("Threads that write.", unset="one a core")] = None,
     json_: Json = False,
 ) -> None:
     """Generate a dataset whose truth is known.
@@ -51,9 +47,7 @@ def make(
 def info(
     where: DataOptions,
     io: Io = "auto",
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Read everything and list every bad chunk.")
-    ] = False,
+    verify: Annotated[bool, flag("Read everything and list every bad chunk.", "--verify")] = False,
     json_: Json = False,
 ) -> None:
     """Describe a dataset: its arrays, how each is read and why, and whether it is whole.

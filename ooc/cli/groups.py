@@ -67,7 +67,12 @@ def option(help_text: str, default: Any = None, unset: str | None = None) -> Any
 def option_of(group: type, name: str) -> OptionInfo:
     """Return the option of a dataclass's field whose metadata says what it is for."""
     told = next(each.metadata for each in fields(group) if each.name == name)
-    made: OptionInfo = typer.Option(help=told["help"], show_default=told["unset"] or True)
+    return flag(told["help"], unset=told["unset"])
+
+
+def flag(help_text: str, *names: str, unset: str | None = None, **settings: Any) -> OptionInfo:
+    """Return an option: what it is for, its names if not its parameter's, what None stands for."""
+    made: OptionInfo = typer.Option(*names, help=help_text, show_default=unset or True, **settings)
     return made
 
 

@@ -5,9 +5,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from ooc.cli.groups import with_groups
+from ooc.cli.groups import flag, with_groups
 from ooc.cli.models import ModelOptions
 from ooc.cli.options import (
     BatchSize,
@@ -19,9 +17,9 @@ from ooc.cli.options import (
     RunPath,
     SavingOptions,
     ValidationOptions,
-    local_output,
     make_trainer,
     numbers,
+    output,
     read,
     schedule_named,
 )
@@ -31,10 +29,7 @@ from ooc.cli.steering import SteeringOptions
 from ooc.stream.options import StreamOptions
 
 PROBLEM = "--%s are numbers with commas between, not {!r}"
-RunOption = Annotated[
-    Path | None,
-    typer.Option(help="Where to save.", show_default="runs/NAME", callback=local_output),
-]
+RunOption = Annotated[Path | None, output("Where to save.", unset="runs/NAME")]
 
 
 @with_groups
@@ -49,9 +44,9 @@ def train(
     batch_size: BatchSize = "256",
     epochs: Annotated[
         int | None,
-        typer.Option(
-            help="Passes over the dataset; for {full_gradient}, at most.",
-            show_default="1, or as many as 200 steps take; for those 100",
+        flag(
+            "Passes over the dataset; for {full_gradient}, at most.",
+            unset="1, or as many as 200 steps take; for those 100",
         ),
     ] = None,
     run: RunOption = None,
@@ -84,16 +79,12 @@ def train(
 def resume(
     run: RunPath,
     *,
-    memory: Annotated[
-        str | None, typer.Option(help="Bytes that it may use.", show_default="the run's own")
-    ] = None,
+    memory: Annotated[str | None, flag("Bytes that it may use.", unset="the run's own")] = None,
     readers: Readers = None,
     io: Io = "auto",
     same_data: Annotated[
         bool,
-        typer.Option(
-            "--same-data", help="The dataset is a copy, or was written again, with the same values."
-        ),
+        flag("The dataset is a copy, or was written again, with the same values.", "--same-data"),
     ] = False,
     saving: SavingOptions,
     json_: Json = False,
@@ -123,25 +114,19 @@ def sweep(
     stream: StreamOptions,
     validation: ValidationOptions,
     saving: SavingOptions,
-    lr: Annotated[str, typer.Option(help="Learning rates, such as 0.01,0.1,1.")],
+    lr: Annotated[str, flag("Learning rates, such as 0.01,0.1,1.")],
     batch_size: BatchSize = "256",
-    l2: Annotated[str, typer.Option(help="L2 penalties.")] = "0",
-    l1: Annotated[str, typer.Option(help="L1 penalties.")] = "0",
-    optimizer: Annotated[
-        str,
-        typer.Option(help="Several as in sgd,adam:0.9,0.99, of {optimizers}."),
-    ] = "sgd",
+    l2: Annotated[str, flag("L2 penalties.")] = "0",
+    l1: Annotated[str, flag("L1 penalties.")] = "0",
+    optimizer: Annotated[str, flag("Several as in sgd,adam:0.9,0.99, of {optimizers}.")] = "sgd",
     schedule: Annotated[
-        str, typer.Option(help="Of every rate: {schedules}, with numbers as in step:1000,0.5.")
+        str, flag("Of every rate: {schedules}, with numbers as in step:1000,0.5.")
     ] = "constant",
     halving: Annotated[
-        bool, typer.Option(help="Drop the worse half again and again as evidence grows.")
+        bool, flag("Drop the worse half again and again as evidence grows.")
     ] = False,
     epochs: Annotated[
-        int | None,
-        typer.Option(
-            help="Passes over the dataset.", show_default="1, or as many as 200 steps take"
-        ),
+        int | None, flag("Passes over the dataset.", unset="1, or as many as 200 steps take")
     ] = None,
     run: RunOption = None,
     json_: Json = False,

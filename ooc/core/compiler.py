@@ -55,11 +55,6 @@ def small_kernel(function: Function) -> Function:
     return _compiled(function, fastmath=False, _nrt=False, inline="always")
 
 
-def parallel_kernel(function: Function) -> Function:
-    """Compile like `exact_kernel`, with the iterations of `numba.prange` shared among threads."""
-    return _compiled(function, fastmath=False, parallel=True)
-
-
 def _compiled(function: Function, **options: Any) -> Function:
     # A kernel would inherit "_nrt", that references are counted, from a lean one that calls it.
     # C calls no kernel by its name: what C calls is a `part`.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ooc.core.errors import DataError
+from ooc.store.chunks.faults import check_fault, check_folder
 
 Cell = tuple[int, ...]
 # (start, stop) of each, ascending.
@@ -76,6 +77,8 @@ class RowReader(ABC):
     """
 
     retries = 0
+    # The chunks' own, where they are local files.
+    _folder: str | None = None
 
     def __init__(
         self, name: str, where: str, shape: tuple[int, ...], chunks: tuple[int, ...]
@@ -117,8 +120,19 @@ class RowReader(ABC):
         first = slice(max(rows[0] - start, 0), min(rows[1], stop) - start)
         return first, *(slice(*span) for span in rest)
 
-    def _note(self, bad: BadChunks, cell: Cell, file: str, reason: str, run: int) -> None:
-        """Note that a chunk cannot be read; raise it where nothing is noted."""
+    def _check_folder(self) -> None:
+        """Refuse a local folder that is gone: none of its chunks is bad, nor left out."""
+        if self._folder is not None:
+            check_folder(self._folder, self.name, self.where)
+
+    def _blame(
+        self, bad: BadChunks, cell: Cell, file: str, error: Exception, run: int, reason: str = ""
+    ) -> None:
+        """Note, or raise, that a chunk cannot be read, unless that is no fault of its own."""
+        check_fault(error, self.name, self.where, file)
+        if isinstance(error, OSError | NotStoredError):
+            self._check_folder()
+        reason = reason or getattr(error, "strerror", None) or str(error)
         rows = cell[0] * self.chunks[0], min((cell[0] + 1) * self.chunks[0], self.shape[0]) - 1
         found = BadChunkError(self.name, self.where, cell, file, rows, reason, run)
         if bad is None:
