@@ -1,7 +1,7 @@
 """The bench command: the hardware's limit and the trainer beside it."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -37,7 +37,7 @@ def bench(
         config["standardise"] = False
     trainer = make_trainer(config, sgd(0.01), batch_size, stream)
     with ProgressDisplay(f"bench {where.data.name}") as report:
-        result: dict[str, Any] = measure(dataset, trainer, rounds, report)
+        result = measure(dataset, trainer, rounds, report)
     if picture is not None:
         draw_bars(result, picture)
     if json_:

@@ -29,10 +29,10 @@ def choose_layer() -> None:
     settings: Any = numba.config
     wanted = str(settings.THREADING_LAYER).lower()
     if sorted(settings.THREADING_LAYER_PRIORITY) != sorted(_USUAL):
-        _set("THREADING_LAYER_PRIORITY", list(_USUAL))
+        settings.THREADING_LAYER_PRIORITY = list(_USUAL)
     if wanted == "default" or any(map(is_installed, _LAYERS.get(wanted, ()))):
         return
-    _set("THREADING_LAYER", "default")
+    settings.THREADING_LAYER = "default"
     known = "is not installed here" if wanted in _LAYERS else "is none that Numba knows"
     used = next(filter(is_installed, _USUAL))
     say(f"ooc: the threading layer {wanted} of NUMBA_THREADING_LAYER {known}; {used} is used")
@@ -53,7 +53,3 @@ def is_installed(layer: str) -> bool:
     except ImportError:
         return False
     return True
-
-
-def _set(name: str, value: object) -> None:
-    setattr(numba.config, name, value)

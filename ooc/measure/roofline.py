@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,7 @@ class Round:
 
 def bench(
     dataset: Dataset, trainer: Trainer, rounds: int = 3, report: Report = silent
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Measure the parts, the roofline and a whole cold epoch, several times.
 
     Parameters
@@ -157,20 +158,19 @@ def drop_from_cache(dataset: Dataset) -> None:
                 os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def draw_bars(result: Mapping[str, object], path: Path) -> None:
+def draw_bars(result: Mapping[str, Any], path: Path) -> None:
     """Draw where the cores' time went, as one bar, and the rates beside the roofline, as a PNG."""
     figure = make_figure(8, 3.6)
     above, below = figure.subplots(2, 1, height_ratios=[2, 1])
     names = ["trainer", "roofline", "disk", "decode, one core", "gather, one core"]
     keys = ["", "roofline_", "disk_", "decode_", "gather_"]
-    rates = [float(str(result[f"{key}bytes_per_second"])) / 1e9 for key in keys]
+    rates = [result[f"{key}bytes_per_second"] / 1e9 for key in keys]
     colours = ["tab:blue", "black", *["silver"] * 3]
     bars = above.barh(names[::-1], rates[::-1], color=colours[::-1])
     above.bar_label(bars, fmt="%.2f", padding=3)
     above.margins(x=0.1)
     above.set_xlabel("decoded GB/s")
     spent = result["core_seconds"]
-    assert isinstance(spent, Mapping)
     total, start = sum(spent.values()), 0.0
     for part in PARTS:
         share = 100 * spent[part] / total
