@@ -157,9 +157,10 @@ class Dataset:
     def specs(self, names: tuple[str, ...]) -> tuple[ArraySpec, ...]:
         """Return the arrays with these names; refuse those that are not there."""
         for name in names:
-            if name in self.unused:
-                raise InputError(f"{name} of {self.path} cannot be used: {self.unused[name]}")
             if name not in self.arrays:
+                # A copy reads arrays that nothing else can use.
+                if name in self.unused:
+                    raise InputError(f"{name} of {self.path} cannot be used: {self.unused[name]}")
                 known = ", ".join(self.arrays)
                 raise InputError(f"{self.path} has no array {name!r}; it has: {known}")
             if (problem := self.arrays[name].problem) is not None:
