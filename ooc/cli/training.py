@@ -2,8 +2,14 @@
 
 import math
 import re
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
+
+import typer
 
 from ooc.cli.groups import flag, with_groups
 from ooc.cli.models import ModelOptions
@@ -24,7 +30,6 @@ from ooc.cli.options import (
     schedule_named,
 )
 from ooc.cli.show import note_skipped, show, table
-from ooc.cli.signals import stopping_signals
 from ooc.cli.steering import SteeringOptions
 from ooc.stream.options import StreamOptions
 
@@ -162,6 +167,30 @@ def sweep(
             label: {**each.results, "run": str(run_dir / label)} for label, each in runs.items()
         }
         _show_sweep(results, json_)
+
+
+@contextmanager
+def stopping_signals() -> Iterator[threading.Event]:
+    """Turn the first SIGINT or SIGTERM into a request to save and stop; the second one kills.
+
+    At the end a signal that was caught becomes the exit status.
+    """
+    stop, caught = threading.Event(), list[int]()
+
+    def request(number: int, frame: object) -> None:
+        caught.append(number)
+        stop.set()
+        signal.signal(number, previous[number])
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = {int(number): signal.signal(number, request) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if caught:
+        raise typer.Exit(128 + caught[0])
 
 
 def _show_sweep(results: dict[str, dict[str, Any]], as_json: bool) -> None:

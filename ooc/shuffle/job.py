@@ -120,9 +120,8 @@ def plan_job(
     reading = max(scratch_bytes(spec, spec.chunks[0]) for spec in specs)
     writing = chunk_rows * row_bytes + 2 * most_stored_bytes(chunk_rows * widest)
     per_thread = 2 * BATCH_BYTES + max(reading, writing)
-    read_rows = {name: dataset.arrays[name].chunks[0] for name in object_bytes}
-    read_objects = max((object_bytes[name] * read_rows[name] for name in object_bytes), default=0)
-    per_thread += max(read_objects, chunk_rows * sum(object_bytes.values()))
+    objects = [size * dataset.arrays[name].chunks[0] for name, size in object_bytes.items()]
+    per_thread += max([*objects, chunk_rows * sum(object_bytes.values())])
     fixed = {"reserved": RESERVED_BYTES, "key counts": 16 * MIB}
     wanted = threads or min(MOST_THREADS, (os.cpu_count() or 1) + 1)
     least = chunk_rows * (record + row_bytes)

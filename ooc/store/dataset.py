@@ -74,9 +74,8 @@ class ArraySpec:
 
     def undecoded(self) -> "ArraySpec":
         """Return the array as it is stored, whatever its attributes declare."""
-        if self.conventions is None:
-            return replace(self, problem=None)
-        return replace(self, dtype=self.conventions.stored, conventions=None, problem=None)
+        dtype = self.dtype if self.conventions is None else self.conventions.stored
+        return replace(self, dtype=dtype, conventions=None, problem=None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the array's metadata, JSON-ready."""
@@ -300,8 +299,11 @@ def stored_spec(name: str, array: zarr.Array) -> ArraySpec:
 
 def _spec_of(name: str, array: zarr.Array) -> ArraySpec:
     """Describe an array of numbers as its attributes declare that it is decoded."""
-    plain, attributes = stored_spec(name, array), dict(array.attrs)
-    fill_value = _masking_fill_value(array, attributes)
+    plain, attributes, metadata = stored_spec(name, array), dict(array.attrs), array.metadata
+    # In version 2, tools that know dimensions keep a `_FillValue` there, a zero as well; to all
+    # others it is what chunks that are not stored hold.
+    masks = metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in attributes
+    fill_value = metadata.fill_value if masks and plain.dtype.kind != "b" else None
     try:
         conventions = read_conventions(attributes, plain.dtype, fill_value)
     except InputError as error:
@@ -309,16 +311,6 @@ def _spec_of(name: str, array: zarr.Array) -> ArraySpec:
     if conventions is None:
         return plain
     return replace(plain, dtype=conventions.decoded, conventions=conventions)
-
-
-def _masking_fill_value(array: zarr.Array, attributes: Mapping[str, Any]) -> Any:
-    """Return an array's fill value where its writer takes it for a value that is missing."""
-    # In version 2, tools that know dimensions keep a `_FillValue` there, a zero as well; to all
-    # others it is what chunks that are not stored hold.
-    metadata = array.metadata
-    if metadata.zarr_format != 2 or "_ARRAY_DIMENSIONS" not in attributes:
-        return None
-    return metadata.fill_value if np.dtype(array.dtype).kind != "b" else None
 
 
 def check_one_number_a_row(path: str, spec: ArraySpec) -> None:
