@@ -94,9 +94,9 @@ def differences(saved: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         if isinstance(was, Mapping) and isinstance(now, Mapping):
             found += [f"{name}.{inner}" for inner in differences(was, now)]
         elif was != now:
-            texts = (str(value) for value in (was, now))
-            short = [text if len(text) <= 60 else text[:57] + "..." for text in texts]
-            found.append("{} was {}, here it is {}".format(name, *short))
+            texts = map(str, (was, now))
+            was, now = (text if len(text) <= 60 else text[:57] + "..." for text in texts)
+            found.append(f"{name} was {was}, here it is {now}")
     return found
 
 

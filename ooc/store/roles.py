@@ -109,9 +109,8 @@ def _no_role(member: Member, coordinates: frozenset[str]) -> str:
     """Return why an array is not taken for a role because of its name."""
     if member.reason:
         return f"{member.name} {member.reason}"
-    if member.is_coordinate or member.name in coordinates:
-        return f"{member.name} is a coordinate"
-    return ""
+    is_coordinate = member.is_coordinate or member.name in coordinates
+    return f"{member.name} is a coordinate" if is_coordinate else ""
 
 
 def _check_fits(path: str, features: Member, other: Member, role: str, guessed: bool) -> None:
