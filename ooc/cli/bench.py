@@ -1,13 +1,13 @@
 """The bench command: the hardware's limit and the trainer beside it."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ooc.cli.groups import with_groups
 from ooc.cli.models import ModelOptions
-from ooc.cli.options import BatchSize, DataOptions, Json, local_output, make_trainer
+from ooc.cli.options import BatchSize, DataOptions, Json, make_trainer, output
 from ooc.cli.show import show, table
 from ooc.stream.options import StreamOptions
 
@@ -19,9 +19,7 @@ def bench(
     stream: StreamOptions,
     batch_size: BatchSize = "256",
     rounds: Annotated[int, typer.Option(min=1, help="How often all is measured.")] = 3,
-    picture: Annotated[
-        Path | None, typer.Option(help="PNG to draw the bars to.", callback=local_output)
-    ] = None,
+    picture: Annotated[Path | None, output("PNG to draw the bars to.")] = None,
     json_: Json = False,
 ) -> None:
     """Measure disk, decoding and a model's kernel, and how near to them training comes.
@@ -50,22 +48,15 @@ def bench(
     if json_:
         show(result, True)
         return
-    _print_tables(result)
-
-
-def _print_tables(result: dict[str, Any]) -> None:
     rates = {key: result[key] for key in result if key.endswith("bytes_per_second")}
     low, high = result["fraction_spread"]
     fraction = f"{result['fraction_of_roofline']:.2f} ({low:.2f} to {high:.2f})"
     show({**rates, "fraction_of_roofline": fraction, "rounds": result["rounds"]}, False)
     spent = result["core_seconds"]
     total = sum(spent.values())
-    table(
-        f"where the time of {result['cores']} cores went",
-        {
-            part: f"{seconds:6.2f} s  {100 * seconds / total:3.0f}%  "
-            + "#" * round(40 * seconds / total)
-            for part, seconds in spent.items()
-        },
-    )
+    lines = {}
+    for part, seconds in spent.items():
+        share = seconds / total
+        lines[part] = f"{seconds:6.2f} s  {100 * share:3.0f}%  {'#' * round(40 * share)}"
+    table(f"where the time of {result['cores']} cores went", lines)
     print(f"the trainer waited {result['wait_seconds']:.2f} of {result['seconds']:.2f} s for data")

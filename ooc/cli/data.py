@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ooc.cli.groups import with_groups
+from ooc.cli.groups import flag, with_groups
 from ooc.cli.options import DataOptions, Io, Json, Seed, local_output
 from ooc.cli.show import show, table
 from ooc.core.errors import InputError
@@ -18,19 +18,15 @@ def make(
     path: Annotated[
         Path, typer.Argument(metavar="PATH", help="Folder to make.", callback=local_output)
     ],
-    rows: Annotated[str, typer.Option(help="Rows, such as 20M.")],
-    features: Annotated[int, typer.Option(help="Features of a row.")] = 128,
-    classes: Annotated[
-        int | None, typer.Option(help="Classes of a kind with a choice.", show_default="10")
-    ] = None,
-    order: Annotated[str, typer.Option(help="{orders}, by target.")] = "random",
+    rows: Annotated[str, flag("Rows, such as 20M.")],
+    features: Annotated[int, flag("Features of a row.")] = 128,
+    classes: Annotated[int | None, flag("Classes of a kind with a choice.", unset="10")] = None,
+    order: Annotated[str, flag("{orders}, by target.")] = "random",
     seed: Seed = 0,
     held_out: Annotated[
-        bool, typer.Option(help="Rows of the same truth that the dataset without this lacks.")
+        bool, flag("Rows of the same truth that the dataset without this lacks.")
     ] = False,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads that write.", show_default="one a core")
-    ] = None,
+    threads: Annotated[int | None, flag("Threads that write.", unset="one a core")] = None,
     json_: Json = False,
 ) -> None:
     """Generate a dataset whose truth is known.
@@ -51,9 +47,7 @@ def make(
 def info(
     where: DataOptions,
     io: Io = "auto",
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Read everything and list every bad chunk.")
-    ] = False,
+    verify: Annotated[bool, flag("Read everything and list every bad chunk.", "--verify")] = False,
     json_: Json = False,
 ) -> None:
     """Describe a dataset: its arrays, how each is read and why, and whether it is whole.
@@ -69,33 +63,27 @@ def info(
     dataset, bad = where.open(), list[str]()
     roles = {"features": dataset.features, "target": dataset.target, "weight": dataset.weight}
     paths = {name: read_path(dataset, name, io) for name in dataset.arrays}
-    told = {
-        spec.name: f"\ncannot be decoded: {spec.problem}"
-        if spec.problem
-        else f"\nread as {spec.conventions.describe()}"
-        if spec.conventions
-        else ""
-        for spec in dataset.arrays.values()
-    }
     if verify:
         with ProgressDisplay(f"verify {where.data.name}") as report:
             bad = [str(chunk) for chunk in verify_chunks(dataset, io, report=report)]
     if json_:
         arrays = {
-            spec.name: {**spec.to_json(), "native": paths[spec.name].native}
-            | {"read_path": paths[spec.name].describe()}
-            for spec in dataset.arrays.values()
+            name: {**spec.to_json(), "native": path.native, "read_path": path.describe()}
+            for (name, spec), path in zip(dataset.arrays.items(), paths.values(), strict=True)
         }
         result = {"path": dataset.path, "rows": dataset.rows, "roles": roles, "arrays": arrays}
         result |= {"guessed": list(dataset.guessed), "unused": dict(dataset.unused)}
         show({**result, "bad_chunks": bad} if verify else result, True)
     else:
         role_of = {name: role for role, name in roles.items()}
-        lines = {
-            spec.name: f"{role_of.get(spec.name, 'further array')}: {spec.describe()}\n"
-            f"read by {paths[spec.name].describe()}{told[spec.name]}"
-            for spec in dataset.arrays.values()
-        }
+        lines = {}
+        for name, spec in dataset.arrays.items():
+            lines[name] = f"{role_of.get(name, 'further array')}: {spec.describe()}\n"
+            lines[name] += f"read by {paths[name].describe()}"
+            if spec.problem:
+                lines[name] += f"\ncannot be decoded: {spec.problem}"
+            elif spec.conventions:
+                lines[name] += f"\nread as {spec.conventions.describe()}"
         lines |= {name: f"not used: {reason}" for name, reason in dataset.unused.items()}
         table(f"{dataset.path}, {dataset.rows:,} rows", lines)
         if verify:

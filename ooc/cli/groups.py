@@ -46,8 +46,7 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def called(**given: Any) -> None:
-        defaults = {each.name: each.default for each in parameters}
-        values = defaults | given
+        values = {each.name: each.default for each in parameters} | given
         for group, (kind, names) in groups.items():
             values[group] = kind(**{name: values.pop(name) for name in names})
         command(**values)
@@ -67,7 +66,14 @@ def option(help_text: str, default: Any = None, unset: str | None = None) -> Any
 
 def option_of(group: type, name: str) -> OptionInfo:
     """Return the option of a dataclass's field whose metadata says what it is for."""
-    return _option(next(each for each in fields(group) if each.name == name))
+    told = next(each.metadata for each in fields(group) if each.name == name)
+    return flag(told["help"], unset=told["unset"])
+
+
+def flag(help_text: str, *names: str, unset: str | None = None, **settings: Any) -> OptionInfo:
+    """Return an option: what it is for, its names if not its parameter's, what None stands for."""
+    made: OptionInfo = typer.Option(*names, help=help_text, show_default=unset or True, **settings)
+    return made
 
 
 def _parameters_of(group: type) -> list[inspect.Parameter]:
@@ -77,21 +83,15 @@ def _parameters_of(group: type) -> list[inspect.Parameter]:
             one.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=inspect.Parameter.empty if one.default is MISSING else one.default,
-            annotation=_annotation(one, hints[one.name]),
+            annotation=_annotation(group, one, hints[one.name]),
         )
         for one in fields(group)
     ]
 
 
-def _annotation(one: "Field[Any]", hint: Any) -> Any:
+def _annotation(group: type, one: "Field[Any]", hint: Any) -> Any:
     """Return a field's type for the shell: text, where the library takes text or a number."""
     if get_origin(hint) is Annotated or "help" not in one.metadata:
         return hint
     kinds = set(get_args(hint)) - {NoneType}
-    return Annotated[str if str in kinds and len(kinds) > 1 else hint, _option(one)]
-
-
-def _option(one: "Field[Any]") -> OptionInfo:
-    shown = one.metadata["unset"] or True
-    made: OptionInfo = typer.Option(help=one.metadata["help"], show_default=shown)
-    return made
+    return Annotated[str if str in kinds and len(kinds) > 1 else hint, option_of(group, one.name)]

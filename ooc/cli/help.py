@@ -1,7 +1,7 @@
 """Help that names the entries of tables, which are imported when the help is asked for."""
 
-import importlib
 from collections.abc import Iterable
+from pkgutil import resolve_name
 from typing import Any
 
 from typer.core import TyperCommand
@@ -50,8 +50,7 @@ def with_names(text: str) -> str:
 
 def names_of(table: str) -> list[str]:
     """Return the names of a table's entries."""
-    module, _, attribute = TABLES[table].partition(":")
-    return list(getattr(importlib.import_module(module), attribute))
+    return list(resolve_name(TABLES[table]))
 
 
 def listed(names: Iterable[str]) -> str:

@@ -63,13 +63,7 @@ class ModelOptions:
     code: int | None = option("Units of an autoencoder's code.", unset="16")
 
     def config(self, dataset: "Dataset") -> Mapping[str, Any]:
-        """Return what `ooc.models.from_config` makes the model from.
-
-        Raises
-        ------
-        InputError
-            If an option was given that the model does not have, or one is missing.
-        """
+        """Return what `ooc.models.from_config` makes the model from; refuse options not its own."""
         from ooc.models import MODELS, from_config
 
         name, _, own = self.model.partition(":")
@@ -136,13 +130,7 @@ def _fitting_head(dataset: "Dataset", head: str | None, classes: int | None) -> 
 
 
 def _head_by_targets(dataset: "Dataset", classes: int | None) -> tuple[str, str]:
-    """Return the head that targets ask for, and why; only their first chunk is read.
-
-    Raises
-    ------
-    InputError
-        If they are whole numbers that may be classes or counts.
-    """
+    """Return the head that targets ask for, and why; only their first chunk is read."""
     if classes is not None:
         return "multiclass", f"--classes is {classes}"
     noted = dataset.attributes.get("classes")
@@ -189,7 +177,11 @@ def _noted_classes(dataset: "Dataset") -> int:
     return noted
 
 
-def _class_weights(text: str) -> str | list[float]:
+def _factor(text: str) -> float:
+    return float(Fraction(text))
+
+
+def _weights(text: str) -> str | list[float]:
     return text if text == "balanced" else numbers(text)
 
 
@@ -200,18 +192,12 @@ def _widths(text: str) -> tuple[int, ...]:
 _STANDARDISE: Mapping[str, bool | str] = {"yes": True, "no": False, "auto": "auto"}
 # How options that are texts are read, and what is said of one that cannot be.
 _READERS: Mapping[str, tuple[Callable[[str], Any], str]] = {
-    "feature_scale": (
-        lambda text: float(Fraction(text)),
-        "{!r} is not a factor; write it as 0.5 or 1/255",
-    ),
+    "feature_scale": (_factor, "{!r} is not a factor; write it as 0.5 or 1/255"),
     "hidden": (_widths, "{!r} are no widths; write them as 256,256"),
     "standardise": (_STANDARDISE.__getitem__, "--standardise is one of yes, no, auto, not {!r}"),
     "standardise_target": (
         _STANDARDISE.__getitem__,
         "--standardise-target is one of yes, no, auto, not {!r}",
     ),
-    "class_weights": (
-        _class_weights,
-        "--class-weights are balanced or numbers as in 1,5, not {!r}",
-    ),
+    "class_weights": (_weights, "--class-weights are balanced or numbers as in 1,5, not {!r}"),
 }

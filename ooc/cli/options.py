@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from typer.models import OptionInfo
 
-from ooc.cli.groups import option, option_of
+from ooc.cli.groups import flag, option, option_of
 from ooc.cli.show import NOTES
 from ooc.core.errors import InputError
 from ooc.stream.options import StreamOptions
@@ -22,24 +23,29 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+def local_output(path: Path | None) -> Path | None:
+    """Refuse an output that is a URL, before anything else is looked at."""
+    from ooc.core.destination import local_path
+
+    return None if path is None else local_path(path, "outputs")
+
+
+def output(help_text: str, unset: str | None = None) -> OptionInfo:
+    """Return an option that names a local file or folder to write."""
+    return flag(help_text, unset=unset, callback=local_output)
+
+
+Json = Annotated[bool, flag("Print one JSON object on standard output.", "--json")]
 # Options of the stream for commands that take but some of them.
 Memory = Annotated[str, option_of(StreamOptions, "memory")]
 Seed = Annotated[int, option_of(StreamOptions, "seed")]
 Readers = Annotated[int | None, option_of(StreamOptions, "readers")]
 MissingValues = Annotated[str, option_of(StreamOptions, "missing_values")]
 Io = Annotated[str, option_of(StreamOptions, "io")]
-Features = Annotated[str | None, typer.Option(help="Name of the features array.", show_default="X")]
-Target = Annotated[str | None, typer.Option(help="Name of the targets array.", show_default="y")]
-Weight = Annotated[
-    str | None, typer.Option(help="Name of the sample weights.", show_default="weight")
-]
-NoTarget = Annotated[bool, typer.Option("--no-target", help="Take no array for targets.")]
-NoWeight = Annotated[bool, typer.Option("--no-weight", help="Take no array for weights.")]
-BatchSize = Annotated[str, typer.Option(help="Rows of a step; full for all rows.")]
-Missing = Annotated[
-    str, typer.Option(help="What a chunk that is not stored means: raise (an error) or fill.")
-]
+Features = Annotated[str | None, flag("Name of the features array.", unset="X")]
+BatchSize = Annotated[str, flag("Rows of a step; full for all rows.")]
+Missing = Annotated[str, flag("What a chunk that is not stored means: raise (an error) or fill.")]
 DataPath = Annotated[Path, typer.Argument(metavar="DATA", help="A Zarr group.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="What train --run wrote.")]
 
@@ -50,10 +56,10 @@ class DataOptions:
 
     data: DataPath
     features: Features = None
-    target: Target = None
-    weight: Weight = None
-    no_target: NoTarget = False
-    no_weight: NoWeight = False
+    target: str | None = option("Name of the targets array.", unset="y")
+    weight: str | None = option("Name of the sample weights.", unset="weight")
+    no_target: Annotated[bool, flag("Take no array for targets.", "--no-target")] = False
+    no_weight: Annotated[bool, flag("Take no array for weights.", "--no-weight")] = False
     missing: Missing = "raise"
 
     def open(self) -> "Dataset":
@@ -96,9 +102,8 @@ class DescentOptions:
         falls = self.lr is None and self.optimizer.partition(":")[0] in OPTIMIZERS
         schedule = schedule_named(self.schedule or ("cosine" if falls else "constant"), self.warmup)
         penalties = {"l2": self.l2, "l1": self.l1, "clip_norm": self.clip_norm}
-        return make_named(
-            "optimizer", known, self.optimizer, self.lr, **penalties, schedule=schedule
-        )
+        how = {**penalties, "schedule": schedule}
+        return make_named("optimizer", known, self.optimizer, self.lr, **how)
 
 
 @dataclass(frozen=True)
@@ -152,13 +157,6 @@ def _role(role: str, name: str | None, none: bool) -> "RoleName":
     return False if none else name
 
 
-def local_output(path: Path | None) -> Path | None:
-    """Refuse an output that is a URL, before anything else is looked at."""
-    from ooc.core.destination import local_path
-
-    return None if path is None else local_path(path, "outputs")
-
-
 def make_trainer(
     model: Mapping[str, Any],
     optimizer: "Optimizer | Method",
@@ -184,13 +182,7 @@ def schedule_named(text: str, warmup: int = 0) -> "Schedule":
 
 
 def read(text: str, reader: Callable[[str], Value], problem: str) -> Value:
-    """Read an option's text.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read: the problem, with the text in the place of its braces.
-    """
+    """Read an option's text; an InputError is the problem, with the text in its braces' place."""
     try:
         return reader(text)
     except (ValueError, LookupError, ZeroDivisionError):

@@ -67,13 +67,12 @@ def _mixing_lines(dataset: "Dataset", planned: "Plan", advice: "Advice") -> dict
         f"a window of {advice.needed_blocks:,} blocks would bring it to {advice.limit}: "
         f"--memory {advice.memory // 2**20}MiB"
     )
-    chunks = (
+    lines["smaller chunks"] = (
         "not even chunks of one row would be enough in this window"
         if advice.chunk_rows is None
         else f"chunks of {advice.chunk_rows:,} rows, now {planned.order.block_rows:,}, would do "
         "so in this window if they differ as much"
     )
-    lines["smaller chunks"] = chunks
     scratch = dataset.stored_rows * sum(spec.row_bytes for spec in dataset.arrays.values())
     lines["an exact shuffle"] = (
         f"brings it to 1.000 for good: ooc shuffle {dataset.path} NEW, with "

@@ -16,29 +16,16 @@ from ooc.core.terminal import printable, say
 LINE_SECONDS = 5.0
 
 
-def is_terminal() -> bool:
-    """Tell whether standard error is there, and a terminal."""
-    return sys.stderr is not None and sys.stderr.isatty()
-
-
 class ProgressDisplay:
-    """A report function for long work; a context manager.
-
-    Parameters
-    ----------
-    title
-        What the work is called.
-    live
-        Whether to draw a bar; by default if standard error is a terminal.
-    """
+    """A report function for long work; a context manager. It is live on a terminal by default."""
 
     def __init__(self, title: str, live: bool | None = None) -> None:
         self._title = printable(title)
-        self._live = is_terminal() if live is None else live
-        self._lock = threading.Lock()
-        self._last_line = time.monotonic()
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._live = terminal if live is None else live
+        self._lock, self._last_line = threading.Lock(), time.monotonic()
         self._before: Progress | None = None
-        self._waiting, self._stage = "", ""
+        self._stage = ""
         self._bar = RichProgress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -59,8 +46,8 @@ class ProgressDisplay:
     def __call__(self, progress: Progress) -> None:
         """Show where the work stands; threads may call it at the same time."""
         with self._lock:
-            self._waiting = self._waits_for(progress)
-            text = printable(progress.text or describe(progress, self._waiting))
+            waiting = self._waits_for(progress)
+            text = printable(progress.text or describe(progress, waiting))
             if self._live:
                 if self._task is not None and progress.text != self._stage:
                     self._bar.remove_task(self._task)
@@ -96,7 +83,7 @@ def describe(progress: Progress, waiting: str) -> str:
     >>> describe(Progress(500, 1000, 10**9, 2.0, loss=0.25, step=5), "disk")
     '250 rows/s  0.50 GB/s  loss 0.2500  waits for disk  0:00:02 left'
     """
-    parts = []
+    parts, rate = [], 0.0
     if progress.seconds > 0 and progress.rows > 0:
         rate = progress.rows / progress.seconds
         parts += [f"{rate:,.0f} rows/s", f"{progress.bytes / progress.seconds / 1e9:.2f} GB/s"]
@@ -107,7 +94,7 @@ def describe(progress: Progress, waiting: str) -> str:
         parts.append(f"memory {format_size(resident_bytes())} of {budget}")
     if waiting:
         parts.append(f"waits for {waiting}")
-    if progress.seconds > 0 and progress.rows > 0:
+    if rate:
         left = int((progress.total_rows - progress.rows) / rate)
         parts.append(f"{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left")
     return "  ".join(parts)

@@ -5,15 +5,13 @@ from typing import Annotated
 
 import typer
 
-from ooc.cli.options import Json, local_output
+from ooc.cli.options import Json, output
 from ooc.cli.show import show
 
 
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="What train --run wrote.")],
-    out: Annotated[Path, typer.Option(help="The page to write.", callback=local_output)] = Path(
-        "report.html"
-    ),
+    out: Annotated[Path, output("The page to write.")] = Path("report.html"),
     json_: Json = False,
 ) -> None:
     """Write one HTML page on runs: loss, speed, memory against budget, time lost to waiting.

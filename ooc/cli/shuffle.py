@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ooc.cli.groups import with_groups
-from ooc.cli.options import DataOptions, Json, Memory, Seed, local_output, read
+from ooc.cli.groups import flag, with_groups
+from ooc.cli.options import DataOptions, Json, Memory, Seed, local_output, output, read
 from ooc.cli.show import NOTES, show, table
 from ooc.core.errors import InputError
 
@@ -23,28 +23,19 @@ def shuffle(
         ),
     ] = None,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Write nothing; report how well rows are mixed.")
+        bool, flag("Write nothing; report how well rows are mixed.", "--measure")
     ] = False,
     memory: Memory = "1GiB",
     seed: Seed = 0,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads.", show_default="one more than cores, at most 4")
-    ] = None,
+    threads: Annotated[int | None, flag("Threads.", unset="one more than cores, at most 4")] = None,
     order: Annotated[
-        str, typer.Option(help="With --measure: blocks, none, exact, or a .npy file of rows.")
+        str, flag("With --measure: blocks, none, exact, or a .npy file of rows.")
     ] = "blocks",
-    batch_size: Annotated[int, typer.Option(help="Rows of a step.")] = 256,
-    window: Annotated[
-        int | None, typer.Option(help="With --measure: blocks of a window.", show_default="fits")
-    ] = None,
-    sample: Annotated[
-        str, typer.Option(help="With --measure: blocks to estimate from, or all.")
-    ] = "256",
+    batch_size: Annotated[int, flag("Rows of a step.")] = 256,
+    window: Annotated[int | None, flag("With --measure: blocks of a window.", unset="fits")] = None,
+    sample: Annotated[str, flag("With --measure: blocks to estimate from, or all.")] = "256",
     picture: Annotated[
-        Path | None,
-        typer.Option(
-            help="With --measure: PNG of original against new places.", callback=local_output
-        ),
+        Path | None, output("With --measure: PNG of original against new places.")
     ] = None,
     json_: Json = False,
 ) -> None:

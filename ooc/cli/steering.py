@@ -33,9 +33,9 @@ class SteeringOptions:
 
         if self.auto_batch and self.batch_schedule is not None:
             raise InputError("--auto-batch and --batch-schedule are two ways; choose one")
-        batch: Any = (
-            AUTO if self.auto_batch else _points("batch-schedule", self.batch_schedule, int)
-        )
+        batch: Any = AUTO
+        if not self.auto_batch:
+            batch = _points("batch-schedule", self.batch_schedule, int)
         heat = _points("temperature", self.temperature, float)
         if batch is None and heat is None:
             if self.largest_batch is not None or self.temperature_by != "rate":

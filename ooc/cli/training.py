@@ -2,12 +2,16 @@
 
 import math
 import re
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ooc.cli.groups import with_groups
+from ooc.cli.groups import flag, with_groups
 from ooc.cli.models import ModelOptions
 from ooc.cli.options import (
     BatchSize,
@@ -19,22 +23,18 @@ from ooc.cli.options import (
     RunPath,
     SavingOptions,
     ValidationOptions,
-    local_output,
     make_trainer,
     numbers,
+    output,
     read,
     schedule_named,
 )
 from ooc.cli.show import note_skipped, show, table
-from ooc.cli.signals import stopping_signals
 from ooc.cli.steering import SteeringOptions
 from ooc.stream.options import StreamOptions
 
 PROBLEM = "--%s are numbers with commas between, not {!r}"
-RunOption = Annotated[
-    Path | None,
-    typer.Option(help="Where to save.", show_default="runs/NAME", callback=local_output),
-]
+RunOption = Annotated[Path | None, output("Where to save.", unset="runs/NAME")]
 
 
 @with_groups
@@ -49,9 +49,9 @@ def train(
     batch_size: BatchSize = "256",
     epochs: Annotated[
         int | None,
-        typer.Option(
-            help="Passes over the dataset; for {full_gradient}, at most.",
-            show_default="1, or as many as 200 steps take; for those 100",
+        flag(
+            "Passes over the dataset; for {full_gradient}, at most.",
+            unset="1, or as many as 200 steps take; for those 100",
         ),
     ] = None,
     run: RunOption = None,
@@ -84,16 +84,12 @@ def train(
 def resume(
     run: RunPath,
     *,
-    memory: Annotated[
-        str | None, typer.Option(help="Bytes that it may use.", show_default="the run's own")
-    ] = None,
+    memory: Annotated[str | None, flag("Bytes that it may use.", unset="the run's own")] = None,
     readers: Readers = None,
     io: Io = "auto",
     same_data: Annotated[
         bool,
-        typer.Option(
-            "--same-data", help="The dataset is a copy, or was written again, with the same values."
-        ),
+        flag("The dataset is a copy, or was written again, with the same values.", "--same-data"),
     ] = False,
     saving: SavingOptions,
     json_: Json = False,
@@ -123,25 +119,19 @@ def sweep(
     stream: StreamOptions,
     validation: ValidationOptions,
     saving: SavingOptions,
-    lr: Annotated[str, typer.Option(help="Learning rates, such as 0.01,0.1,1.")],
+    lr: Annotated[str, flag("Learning rates, such as 0.01,0.1,1.")],
     batch_size: BatchSize = "256",
-    l2: Annotated[str, typer.Option(help="L2 penalties.")] = "0",
-    l1: Annotated[str, typer.Option(help="L1 penalties.")] = "0",
-    optimizer: Annotated[
-        str,
-        typer.Option(help="Several as in sgd,adam:0.9,0.99, of {optimizers}."),
-    ] = "sgd",
+    l2: Annotated[str, flag("L2 penalties.")] = "0",
+    l1: Annotated[str, flag("L1 penalties.")] = "0",
+    optimizer: Annotated[str, flag("Several as in sgd,adam:0.9,0.99, of {optimizers}.")] = "sgd",
     schedule: Annotated[
-        str, typer.Option(help="Of every rate: {schedules}, with numbers as in step:1000,0.5.")
+        str, flag("Of every rate: {schedules}, with numbers as in step:1000,0.5.")
     ] = "constant",
     halving: Annotated[
-        bool, typer.Option(help="Drop the worse half again and again as evidence grows.")
+        bool, flag("Drop the worse half again and again as evidence grows.")
     ] = False,
     epochs: Annotated[
-        int | None,
-        typer.Option(
-            help="Passes over the dataset.", show_default="1, or as many as 200 steps take"
-        ),
+        int | None, flag("Passes over the dataset.", unset="1, or as many as 200 steps take")
     ] = None,
     run: RunOption = None,
     json_: Json = False,
@@ -172,11 +162,35 @@ def sweep(
     with stopping_signals() as stop:
         with ProgressDisplay(f"sweep {name}") as report:
             runs = trainer.fit_many(dataset, optimizers, epochs, run_dir, report, stop, rungs)
-        note_skipped(runs[next(iter(runs))].results)
-        _show_sweep(
-            {label: {**one.results, "run": str(run_dir / label)} for label, one in runs.items()},
-            json_,
-        )
+        note_skipped(next(iter(runs.values())).results)
+        results = {
+            label: {**each.results, "run": str(run_dir / label)} for label, each in runs.items()
+        }
+        _show_sweep(results, json_)
+
+
+@contextmanager
+def stopping_signals() -> Iterator[threading.Event]:
+    """Turn the first SIGINT or SIGTERM into a request to save and stop; the second one kills.
+
+    At the end a signal that was caught becomes the exit status.
+    """
+    stop, caught = threading.Event(), list[int]()
+
+    def request(number: int, frame: object) -> None:
+        caught.append(number)
+        stop.set()
+        signal.signal(number, previous[number])
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    previous = {int(number): signal.signal(number, request) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if caught:
+        raise typer.Exit(128 + caught[0])
 
 
 def _show_sweep(results: dict[str, dict[str, Any]], as_json: bool) -> None:

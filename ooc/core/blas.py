@@ -10,11 +10,9 @@ from typing import Any
 def one_thread() -> Iterator[None]:
     """Let BLAS use one thread in this block.
 
-    Kernels call BLAS from threads of their own, each for its share of a batch; were each of those
-    calls to use all cores, there would be more threads than cores, and sums whose order depends
-    on how many. Bits may still differ between processors and versions of BLAS: set
-    ``OPENBLAS_CORETYPE`` to the same value on all machines to compare bits between them.
-
+    Kernels call BLAS from threads of their own: with all cores in each call, the order of sums
+    would depend on their number. Bits may still differ between processors and versions of BLAS:
+    set ``OPENBLAS_CORETYPE`` to the same value on all machines to compare bits between them.
     The limit is the process's: products of other threads are slower while it holds.
 
     Examples

@@ -1,7 +1,6 @@
-"""Kernels that the cache lacks are compiled in short-lived children, before a run takes memory.
+"""Kernels that the cache lacks are compiled in short-lived forks, before a run takes memory.
 
-What a compiler takes, some hundred MiB, is thus never part of a run. Children are forks: they know
-what is to be compiled without being told. Where a child fails, the kernel is compiled here.
+What a compiler takes is thus never part of a run. Where a child fails, the kernel is compiled here.
 """
 
 import gc
@@ -26,15 +25,7 @@ MOST_CHILDREN = 2
 
 @dataclass(frozen=True)
 class Compilation:
-    """One kernel to be compiled.
-
-    Attributes
-    ----------
-    name
-        What it is known by in the cache: function, types and options.
-    compile
-        Compiles it, or loads it.
-    """
+    """One kernel to be compiled, or loaded; its name in the cache: function, types and options."""
 
     name: str
     compile: Callable[[], object]
@@ -43,8 +34,7 @@ class Compilation:
 def load_kernels(wanted: Sequence[Compilation], report: Report) -> int:
     """Load kernels, those that the cache lacks after they were compiled; return how many those are.
 
-    Progress is told as kernels compiled, of all that are missing. At the end the compiler's code is
-    given back: nothing that was asked for needs it any more.
+    At the end the compiler's code is given back: nothing that was asked for needs it any more.
     """
     named = {each.name: each for each in wanted}
     missing = [each for name, each in named.items() if not is_ready(name)]
@@ -66,9 +56,8 @@ def _compile_aside(missing: Sequence[Compilation], report: Report) -> None:
         groups.setdefault(each.name.partition(" ")[0], []).append(each)
     jobs = list(groups.values())
     text = f"compiling {len(missing)} kernels, once on this machine"
-    begun, done = time.perf_counter(), 0
-    tell = _told(report, text, len(missing), begun)
-    tell(0)
+    begun, total, done = time.perf_counter(), len(missing), 0
+    report(Progress(0, total, 0, 0.0, text=text))
     # What Numba does as its first kernel is compiled or loaded: children need not do it anew.
     cpu_target.typing_context.refresh()
     cpu_target.target_context.refresh()
@@ -86,7 +75,7 @@ def _compile_aside(missing: Sequence[Compilation], report: Report) -> None:
             if not os.read(result_out, 1):
                 break
             done += 1
-            tell(done)
+            report(Progress(done, total, 0, time.perf_counter() - begun, text=text))
     finally:
         os.close(result_out)
         for child in children:
@@ -94,13 +83,6 @@ def _compile_aside(missing: Sequence[Compilation], report: Report) -> None:
                 os.kill(child, signal.SIGKILL)
             with suppress(ChildProcessError):
                 os.waitpid(child, 0)
-
-
-def _told(report: Report, text: str, total: int, begun: float) -> Callable[[int], None]:
-    def tell(done: int) -> None:
-        report(Progress(done, total, 0, time.perf_counter() - begun, text=text))
-
-    return tell
 
 
 def _fork(jobs: Sequence[Sequence[Compilation]], queue: int, result: int) -> int:

@@ -41,10 +41,7 @@ def exact_kernel(function: Function) -> Function:
 
 
 def lean_kernel(function: Function) -> Function:
-    """Compile like `exact_kernel` a function that allocates nothing: in half of the time.
-
-    Nothing is allocated in it, so that no references are counted.
-    """
+    """Compile like `exact_kernel` what allocates nothing, in half of the time."""
     return _compiled(function, fastmath=False, _nrt=False)
 
 
@@ -59,14 +56,11 @@ def small_kernel(function: Function) -> Function:
 
 
 def _compiled(function: Function, **options: Any) -> Function:
-    # Said in any case: a kernel would inherit it from a lean one that calls it.
-    options.setdefault("_nrt", True)
-    compile_: Any = numba.njit
+    # A kernel would inherit "_nrt", that references are counted, from a lean one that calls it.
     # C calls no kernel by its name: what C calls is a `part`.
-    compile_ = compile_(
-        cache=FOLDER is not None, nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options
-    )
-    return cast(Function, compile_(function))
+    common = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, "_nrt": True}
+    compile_: Any = numba.njit
+    return cast(Function, compile_(cache=FOLDER is not None, **(common | options))(function))
 
 
 def part(function: Callable[..., Any], signature: Any, **options: Any) -> Any:
@@ -138,13 +132,9 @@ def kernel_for(function: Any, *given: Any) -> Compilation:
 def by_address(signature_of: Callable[[tuple[Any, ...]], Any]) -> Any:
     """Make a function for kernels, ``call(address, arguments)``, that calls a `part`.
 
-    Parts that meet by address are compiled apart: another part compiles nothing but itself.
-
-    Parameters
-    ----------
-    signature_of
-        Of the types of the arguments, the signature that the part was compiled with; a part
-        returns something, a status if nothing else.
+    Parts that meet by address are compiled apart: another part compiles nothing but itself. Of the
+    arguments' types `signature_of` gives the signature that the part was compiled with; a part
+    returns something, a status if nothing else.
     """
 
     @intrinsic
@@ -168,10 +158,8 @@ def by_address(signature_of: Callable[[tuple[Any, ...]], Any]) -> Any:
 
 
 def _array_at(typing_context, address, shape, like_):  # type: ignore[no-untyped-def]
-    """Return the array of a shape, a tuple, that lies at an address; its type is that of `like_`.
-
-    Only kernels may call it, and whoever owns the memory must outlive the call.
-    """
+    """Return the array of a shape, a tuple, at an address; its type is that of `like_`."""
+    # Only kernels may call it, and whoever owns the memory must outlive the call.
     found = types.Array(like_, len(shape), "C")
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
@@ -192,10 +180,8 @@ def _array_of(typing_context, pointer, shape):  # type: ignore[no-untyped-def]
 
 
 def _view_at(typing_context, whole, start, shape):  # type: ignore[no-untyped-def]
-    """Return the array of a shape, a tuple, whose values begin at a place of another, contiguous.
-
-    It is what a slice and a `reshape` give, and compiles in a fifth of their time.
-    """
+    """Return the array of a shape, a tuple, that begins at a place of another, contiguous."""
+    # It is what a slice and a `reshape` give, and compiles in a fifth of their time.
     found = types.Array(whole.dtype, len(shape), "C")
 
     def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]

@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,11 +29,6 @@ def local_path(path: str | Path, what: str, written: bool = True) -> Path:
     written
         Whether it is to be written, and not read.
 
-    Raises
-    ------
-    InputError
-        If it is a URL.
-
     Examples
     --------
     >>> local_path("runs/a", "runs")
@@ -44,11 +39,8 @@ def local_path(path: str | Path, what: str, written: bool = True) -> Path:
         return Path(path)
     # A URL may hold keys.
     shown = re.sub(r"//[^/]*@", "//", re.sub(r":/*", "://", text, count=1).partition("?")[0])
-    todo = (
-        "write to a local path, and copy it there afterwards"
-        if written
-        else "copy it to a local path first"
-    )
+    later = "write to a local path, and copy it there afterwards"
+    todo = later if written else "copy it to a local path first"
     raise InputError(f"{shown} is a URL, and {what} are kept in local files alone; {todo}")
 
 
@@ -56,12 +48,7 @@ def take_lock(file: Path) -> int:
     """Lock a file, made if it is not there; return its descriptor, which holds the lock.
 
     The kernel frees the lock with the process, whatever end that comes to. A file system without
-    locks grants it.
-
-    Raises
-    ------
-    TakenError
-        If another process holds it, with that process's number.
+    locks grants it. A TakenError tells the number of another process that holds it.
     """
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -97,11 +84,6 @@ def claimed(path: Path) -> Iterator[None]:
     The lock is a hidden file beside it, which is removed in the end; one that a killed process
     left is taken over.
 
-    Raises
-    ------
-    InputError
-        If another writer is at work on it, or nothing can be written there.
-
     Examples
     --------
     >>> with claimed(folder / "new"), claimed(folder / "new"):  # doctest: +ELLIPSIS
@@ -119,7 +101,7 @@ def claimed(path: Path) -> Iterator[None]:
             f"process {owner} is writing {path}; wait for it, or choose another path"
         ) from None
     except OSError as error:
-        _remove_empty(made)
+        remove_empty(made)
         raise InputError(
             f"cannot write to {path.parent}: {error.strerror}; choose another folder"
         ) from None
@@ -129,10 +111,11 @@ def claimed(path: Path) -> Iterator[None]:
         # Removed while it is held, so that nobody can lock a file that is about to go.
         lock.unlink(missing_ok=True)
         os.close(descriptor)
-        _remove_empty(made)
+        remove_empty(made)
 
 
-def _remove_empty(folders: list[Path]) -> None:
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those of some folders that are empty, inner ones first."""
     for folder in folders:
         with suppress(OSError):
             folder.rmdir()

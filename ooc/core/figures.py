@@ -12,11 +12,6 @@ if TYPE_CHECKING:
 def make_figure(width: float = 6.0, height: float = 4.0) -> "Figure":
     """Return a new figure of a size in inches, which no global state of matplotlib's knows.
 
-    Raises
-    ------
-    InputError
-        If matplotlib is not installed.
-
     Examples
     --------
     >>> make_figure(8, 3).get_size_inches().tolist()

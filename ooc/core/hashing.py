@@ -1,7 +1,6 @@
 """Integer functions that look random: one mixer of 64 bits, and a key of its own for every row.
 
-No two rows share a key: sorted by it they are in uniformly random order, and those below a limit
-are a uniformly random subset, both found piece by piece.
+Rows sorted by key are in uniformly random order, those below a limit a uniformly random subset.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,8 +1,6 @@
-"""Where compiled kernels are kept: a folder that an edit, an upgrade or another machine renames.
+"""Where compiled kernels are kept: a folder named by all sources, Numba and the processor.
 
-Numba looks at the file of a kernel and not at those of the kernels that it calls, so that a kernel
-would be served stale after an upgrade. So the folder is named by the hash of all sources of this
-package, and of what compiles them for which processor.
+Numba alone would serve a kernel stale whose callees changed: it looks at the kernel's own file.
 """
 
 import atexit
@@ -69,14 +67,15 @@ def _private_folder() -> Path | None:
         folder = Path(tempfile.mkdtemp(prefix="ooc-kernels-"))
     except OSError:
         return None
-    atexit.register(_remove_own, folder, os.getpid())
+    owner = os.getpid()
+
+    def remove() -> None:
+        # A child that was forked from the owner may end in the usual way, too.
+        if os.getpid() == owner:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
     return folder
-
-
-def _remove_own(folder: Path, owner: int) -> None:
-    # A child that was forked from the owner may end in the usual way, too.
-    if os.getpid() == owner:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_old(base: Path, current: Path) -> None:

@@ -11,11 +11,8 @@ _DONT_NEED = 4
 
 
 def peak_bytes() -> int:
-    """Return the largest resident memory of this process so far, in bytes.
-
-    It is ``VmHWM`` of ``/proc/self/status``: unlike ``ru_maxrss`` it does not inherit the peak
-    of the parent process.
-    """
+    """Return the largest resident memory of this process so far, in bytes."""
+    # Unlike ru_maxrss it does not inherit the peak of the parent process.
     return _status_bytes("VmHWM")
 
 
@@ -41,10 +38,9 @@ def age_seconds() -> float:
 
 
 def allowed_bytes(proc: Path = Path("/proc"), control_groups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return the memory that this process may use, in bytes.
+    """Return the bytes that this process may use: the smallest limit of the machine and its groups.
 
-    The smallest of the machine's memory and the limits of the process's memory control group and
-    every ancestor of it, version 1 and version 2.
+    Those are the process's memory control group and every ancestor of it, version 1 and version 2.
     """
     limits = [int((proc / "meminfo").read_text().split()[1]) * 1024]
     for line in (proc / "self" / "cgroup").read_text().splitlines():
@@ -73,15 +69,9 @@ def _status_bytes(key: str) -> int:
 
 
 def release_code(library: str, maps: Path = Path("/proc/self/maps")) -> int:
-    """Give back the memory of a library's code, which is read again where it is needed.
+    """Give back the memory of a library's code, and return its bytes, 0 without such a call.
 
-    Code is never written to, so that nothing is lost; a compiler's takes tens of MiB that a run
-    with all its kernels loaded does not need.
-
-    Returns
-    -------
-    int
-        Bytes of code of files with this name in theirs; 0 where the system has no such call.
+    Code is never written to, so that nothing is lost: it is read again where it is needed.
 
     Examples
     --------

@@ -6,18 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """Where long work stands; the command line draws it.
+    """Where long work stands: rows and decoded bytes done, seconds of them waiting for the disk.
 
     Attributes
     ----------
-    bytes
-        Decoded bytes done.
-    wait_seconds
-        Time spent waiting for the disk.
-    memory_budget_bytes
-        The budget, or 0 where there is none.
-    step, epoch
-        Where training stands; 0 in other work.
+    memory_budget_bytes, step, epoch
+        0 where there is no budget, or the work is not training.
     loss
         Mean loss since the report before, or None where there is none.
     text

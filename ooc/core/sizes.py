@@ -6,22 +6,14 @@ from ooc.core.errors import InputError
 
 _MULTIPLES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-UNITS = {
-    "": 1,
-    **{f"{prefix}B".upper(): factor for prefix, factor in _MULTIPLES.items()},
-    **{unit.upper(): factor for unit, factor in _BINARY.items()},
-}
+_DECIMAL = {f"{prefix}B": factor for prefix, factor in _MULTIPLES.items()}
+UNITS = {"": 1, **{unit.upper(): size for unit, size in (_DECIMAL | _BINARY).items()}}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 _COUNT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)\s*")
 
 
 def parse_size(size: str | int) -> int:
-    """Read a size in bytes: "1GiB" is 2**30, "1GB" is 10**9, an integer is itself.
-
-    Raises
-    ------
-    InputError
-        If the text is no positive size.
+    """Read a positive size in bytes: "1GiB" is 2**30, "1GB" is 10**9, an integer is itself.
 
     Examples
     --------
@@ -40,12 +32,7 @@ def parse_size(size: str | int) -> int:
 
 
 def parse_count(count: str | int) -> int:
-    """Read a count of rows: "20M" is 20 million, "400k" is 400 thousand.
-
-    Raises
-    ------
-    InputError
-        If the text is no positive whole count.
+    """Read a positive count of rows: "20M" is 20 million, "400k" is 400 thousand.
 
     Examples
     --------

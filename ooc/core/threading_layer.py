@@ -13,9 +13,7 @@ _USUAL = ("tbb", "omp", "workqueue")
 # What each name asks for: one of these.
 _LAYERS = {
     "default": _USUAL,
-    "tbb": ("tbb",),
-    "omp": ("omp",),
-    "workqueue": ("workqueue",),
+    **{name: (name,) for name in _USUAL},
     "safe": ("tbb",),
     "threadsafe": ("tbb", "omp"),
     "forksafe": ("tbb", "workqueue"),
@@ -24,17 +22,17 @@ _MODULES = {"tbb": "tbbpool", "omp": "omppool", "workqueue": "workqueue"}
 
 
 def choose_layer() -> None:
-    """Take Numba's own choice of a threading layer where the one asked for cannot be used.
+    """Take Numba's own choice where the layer asked for cannot be used, and say so.
 
-    Else the first parallel loop would end the run, long after it began. A line says so.
+    Else the first parallel loop would end the run, long after it began.
     """
     settings: Any = numba.config
     wanted = str(settings.THREADING_LAYER).lower()
     if sorted(settings.THREADING_LAYER_PRIORITY) != sorted(_USUAL):
-        _set("THREADING_LAYER_PRIORITY", list(_USUAL))
+        settings.THREADING_LAYER_PRIORITY = list(_USUAL)
     if wanted == "default" or any(map(is_installed, _LAYERS.get(wanted, ()))):
         return
-    _set("THREADING_LAYER", "default")
+    settings.THREADING_LAYER = "default"
     known = "is not installed here" if wanted in _LAYERS else "is none that Numba knows"
     used = next(filter(is_installed, _USUAL))
     say(f"ooc: the threading layer {wanted} of NUMBA_THREADING_LAYER {known}; {used} is used")
@@ -55,7 +53,3 @@ def is_installed(layer: str) -> bool:
     except ImportError:
         return False
     return True
-
-
-def _set(name: str, value: object) -> None:
-    setattr(numba.config, name, value)

@@ -27,14 +27,10 @@ FEWEST_BATCHES = 3
 
 @dataclass(frozen=True)
 class BatchVariance:
-    """How the mean gradients of batches of one size vary.
+    """How the mean gradients of full batches of one size vary.
 
     Attributes
     ----------
-    batch_size
-        B.
-    batches
-        Full batches that were seen.
     variance
         Trace of the covariance of a batch's mean gradient: the mean of ``|g - G|^2``.
     error
@@ -63,7 +59,7 @@ class GradientNoise:
     rows
         N, rows of an epoch.
     sizes
-        One entry for each batch size, ascending.
+        Ascending.
     """
 
     gradient: np.ndarray
@@ -79,13 +75,7 @@ class GradientNoise:
         return variances[batch_size]
 
     def slope(self) -> float:
-        """Return the slope of log variance against log batch size; -1 for independent rows.
-
-        Raises
-        ------
-        InputError
-            If there are fewer than two sizes, or a variance is zero.
-        """
+        """Return the slope of log variance against log batch size; -1 for independent rows."""
         if len(self.sizes) < 2 or min(found.variance for found in self.sizes) <= 0:
             raise InputError("a slope needs two batch sizes or more, with variances above zero")
         batch = np.log([float(found.batch_size) for found in self.sizes])
@@ -98,12 +88,7 @@ class GradientNoise:
 class NoiseScale:
     """The gradient noise scale of McCandlish, Kaplan, Amodei et al. (2018, arXiv:1812.06162).
 
-    Attributes
-    ----------
-    squared_gradient
-        ``|G|^2``, estimated without bias.
-    trace
-        tr(S), the variance of one row's gradient, estimated without bias.
+    Estimated without bias are ``|G|^2`` and tr(S), the variance of one row's gradient.
     """
 
     squared_gradient: float
@@ -117,11 +102,6 @@ class NoiseScale:
 
 def noise_scale(small: BatchVariance, large: BatchVariance) -> NoiseScale:
     """Estimate the noise scale from squared gradient norms at two batch sizes (appendix A.1).
-
-    Raises
-    ------
-    InputError
-        If both have the same size.
 
     Examples
     --------
@@ -311,6 +291,6 @@ def _checked_parameters(parameters: np.ndarray, size: int, dtype: np.dtype) -> n
     if given.size != size:
         raise InputError(f"the model has {size} parameters here, but {given.size} were given")
     if not np.isfinite(given).all():
-        place = int(np.flatnonzero(~np.isfinite(given))[0])
+        place = int(np.argmin(np.isfinite(given)))
         raise InputError(f"parameter {place} is {given[place]}; gradients need finite numbers")
     return given

@@ -1,7 +1,6 @@
 """The hardware's own limit for a training run, measured beside the run itself, on the very data.
 
-The roofline is the larger of two times for the same bytes: the disk's, and the processors' total
-for reading, decoding, gathering and gradients, divided among the cores.
+It is the longer of two times: the disk's, and the processors' total divided among the cores.
 """
 
 import os
@@ -11,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from ooc.core.figures import make_figure
 from ooc.core.progress import Report, silent
 from ooc.engines.engine import make_engine
 from ooc.kernels.rows import gather_rows, tile_rows
-from ooc.models.contract import Layout, Model
 from ooc.models.declarations import kernel_of
 from ooc.models.train_state import start as start_state
 from ooc.store.chunks import open_reader
@@ -87,7 +86,7 @@ class Round:
 
 def bench(
     dataset: Dataset, trainer: Trainer, rounds: int = 3, report: Report = silent
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Measure the parts, the roofline and a whole cold epoch, several times.
 
     Parameters
@@ -95,20 +94,21 @@ def bench(
     dataset
         Local, and read by the native path.
     trainer
-        What to run; its model must have a kernel that does not call BLAS.
+        What to run; its model must have a kernel that does not call BLAS: of any other there is
+        no limit to compare with.
 
     Returns
     -------
     dict
         Medians under the keys of the command line's JSON, and each round.
-
-    Raises
-    ------
-    InputError
-        If an array is not read by the native path, or the model has another kernel: there is no
-        limit to compare with.
     """
-    _check_model(trainer.model, trainer.layout(dataset))
+    kernel = kernel_of(trainer.model, trainer.layout(dataset))
+    if kernel is None or kernel.uses_blas:
+        why = "has no compiled kernel" if kernel is None else "multiplies matrices by BLAS"
+        raise InputError(
+            f"bench knows the limit of one core's own kernels, but {trainer.model.name} {why}; "
+            "choose another --model"
+        )
     cores = len(os.sched_getaffinity(0))
     plan = trainer.loader(dataset).plan
     # The first epoch compiles and touches all that later ones find ready.
@@ -129,6 +129,7 @@ def bench(
     ranked = sorted(measured, key=lambda each: each.fraction)
     middle = ranked[len(measured) // 2]
     fractions = [each.fraction for each in ranked]
+    parts = ("disk", "decode", "gather", "gradient")
     return {
         "rows": dataset.rows,
         "rounds": rounds,
@@ -137,10 +138,7 @@ def bench(
         "roofline_bytes_per_second": statistics.median(each.roofline for each in measured),
         "fraction_of_roofline": statistics.median(fractions),
         "fraction_spread": [fractions[0], fractions[-1]],
-        **{
-            f"{part}_bytes_per_second": 1 / getattr(middle.costs, part)
-            for part in ("disk", "decode", "gather", "gradient")
-        },
+        **{f"{part}_bytes_per_second": 1 / getattr(middle.costs, part) for part in parts},
         "seconds": middle.seconds,
         "wait_seconds": middle.wait_seconds,
         "core_seconds": middle.core_seconds(cores),
@@ -149,17 +147,6 @@ def bench(
         "blocks_per_window": plan.order.blocks_per_window,
         "each_round": [{**asdict(each), "fraction": each.fraction} for each in measured],
     }
-
-
-def _check_model(model: Model, layout: Layout) -> None:
-    """Refuse a model whose limit is not known."""
-    kernel = kernel_of(model, layout)
-    if kernel is None or kernel.uses_blas:
-        why = "has no compiled kernel" if kernel is None else "multiplies matrices by BLAS"
-        raise InputError(
-            f"bench knows the limit of one core's own kernels, but {model.name} {why}; "
-            "choose another --model"
-        )
 
 
 def drop_from_cache(dataset: Dataset) -> None:
@@ -171,20 +158,19 @@ def drop_from_cache(dataset: Dataset) -> None:
                 os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def draw_bars(result: Mapping[str, object], path: Path) -> None:
+def draw_bars(result: Mapping[str, Any], path: Path) -> None:
     """Draw where the cores' time went, as one bar, and the rates beside the roofline, as a PNG."""
     figure = make_figure(8, 3.6)
     above, below = figure.subplots(2, 1, height_ratios=[2, 1])
     names = ["trainer", "roofline", "disk", "decode, one core", "gather, one core"]
     keys = ["", "roofline_", "disk_", "decode_", "gather_"]
-    rates = [float(str(result[f"{key}bytes_per_second"])) / 1e9 for key in keys]
+    rates = [result[f"{key}bytes_per_second"] / 1e9 for key in keys]
     colours = ["tab:blue", "black", *["silver"] * 3]
     bars = above.barh(names[::-1], rates[::-1], color=colours[::-1])
     above.bar_label(bars, fmt="%.2f", padding=3)
     above.margins(x=0.1)
     above.set_xlabel("decoded GB/s")
     spent = result["core_seconds"]
-    assert isinstance(spent, Mapping)
     total, start = sum(spent.values()), 0.0
     for part in PARTS:
         share = 100 * spent[part] / total
@@ -215,17 +201,16 @@ def _costs(dataset: Dataset, trainer: Trainer) -> Costs:
 
 def _native(dataset: Dataset, name: str, io: str) -> NativeReader:
     reader = open_reader(dataset, name, io)
-    if isinstance(reader, DecodedReader):
-        raise InputError(
-            f"array {name} of {dataset.path} is decoded as its attributes declare, which no limit "
-            "of the hardware counts; measure on a dataset of decoded values"
-        )
-    if not isinstance(reader, NativeReader):
-        raise InputError(
-            f"array {name} of {dataset.path} is not read by the native path, so that there is no "
-            "limit of the hardware to compare with; `ooc info` says why"
-        )
-    return reader
+    if isinstance(reader, NativeReader):
+        return reader
+    why = (
+        "is decoded as its attributes declare, which no limit of the hardware counts; measure on a "
+        "dataset of decoded values"
+        if isinstance(reader, DecodedReader)
+        else "is not read by the native path, so that there is no limit of the hardware to compare "
+        "with; `ooc info` says why"
+    )
+    raise InputError(f"array {name} of {dataset.path} {why}")
 
 
 def _read_costs(readers: Sequence[NativeReader], spans: Spans, sampled: int) -> tuple[float, float]:

@@ -1,16 +1,11 @@
 """Area under the ROC curve from a histogram of the log-odds, with a proved bound on its error.
 
 The area is the share of pairs of a row of label 1 and one of label 0 in which the first has the
-higher score, ties counted half (Hanley and McNeil 1982). The bits of a float32, read as an integer
-whose order is that of the numbers, fall into `BINS` bins by their leading bits: sign, exponent and
-nine bits of the fraction. Pairs in different bins are counted as they are, and so are those in a
-bin that has seen one score only: they are ties. Of the pairs in any other bin the sketch knows
-nothing and counts one half each, where the truth is between none and all of them. With p_b and n_b
-the weights of labels 1 and 0 in bin b, P and N their sums, it is thus off by at most
-
-    sum_b p_b n_b / (2 P N), over the bins with several scores,
-
-which the sketch itself knows: it is reported beside the area, with what rounding can add to it.
+higher score, ties counted half (Hanley and McNeil 1982). Scores fall into `BINS` bins by the
+leading bits of a float32. Pairs in one bin are ties if it has seen one score only; of others the
+sketch knows nothing and counts one half each. With p_b and n_b the weights of labels 1 and 0 in
+bin b, P and N their sums, it is off by at most sum_b p_b n_b / (2 P N) over the bins with several
+scores, which is reported beside the area, with what rounding can add to it.
 """
 
 from typing import Any
@@ -117,14 +112,12 @@ def _update(state: np.ndarray, batch: Measured) -> None:
 
 
 def _values(state: np.ndarray) -> dict[str, Any]:
-    """Return the area and the most by which it is off; None if a label or a rule is missing.
-
-    In units of the last bit, sums of R weights are off by at most R and those over the bins by at
-    most BINS, each in the order of the pairs and in their number; counts of rows are exact.
-    """
+    """Return the area and the most by which it is off; None if a label or a rule is missing."""
     right, unknown, pairs = count_pairs(state[HEAD:].reshape(BINS, EACH))
     if state[0] > 0 or not pairs > 0:
         return {"auc": None, "auc_error": None}
+    # In units of the last bit, sums of R weights are off by at most R and those over the bins by at
+    # most BINS, each in the order of the pairs and in their number; counts of rows are exact.
     rounding = 4 * (state[1] + BINS) * np.finfo(np.float64).eps
     return {"auc": float(right / pairs), "auc_error": float(0.5 * unknown / pairs + rounding)}
 

@@ -16,15 +16,13 @@ def add(state: np.ndarray, other: np.ndarray) -> None:
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric, or a few that share a state.
+    """One metric, or a few that share a state, with the names of its values.
 
     A state is a flat float64 vector whose length does not depend on the rows. Zeros are the state
     of no rows.
 
     Attributes
     ----------
-    keys
-        Names of its values.
     size
         Entries of the state for batches such as this one; 0 where the metric is not for them.
     update

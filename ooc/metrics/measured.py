@@ -9,14 +9,10 @@ from ooc.core.errors import InputError
 
 @dataclass(frozen=True)
 class Labels:
-    """True and predicted labels of a batch.
+    """True and predicted labels of a batch, whole numbers from 0 on: (rows,) float32 and int64.
 
     Attributes
     ----------
-    classes
-        K; labels are whole numbers from 0 to K - 1.
-    labels, predicted
-        (rows,) float32 and int64.
     log_odds
         (rows,) float32, of label 1 against label 0; None where there are more than two classes.
     weights
@@ -32,14 +28,9 @@ class Labels:
 
 @dataclass(frozen=True)
 class Numbers:
-    """True and predicted numbers of a batch.
+    """Predicted and true numbers of a batch, (rows, T); weights as `Labels`.
 
-    Attributes
-    ----------
-    predictions, targets
-        (rows, T); predictions are float32, or float64 where float32 would round them.
-    weights
-        See `Labels`.
+    Predictions are float32, or float64 where float32 would round them.
     """
 
     predictions: np.ndarray
@@ -53,14 +44,9 @@ class Measured:
 
     Attributes
     ----------
-    loss
-        Sum of the weighted losses.
-    weight
-        Sum of the weights; the rows where there are none.
-    correct
-        Sum of the weights of right answers; NaN where there are no classes.
-    rows
-        Rows of the batch.
+    loss, weight, correct
+        Sums of the weighted losses, of the weights (the rows where there are none), and of the
+        weights of right answers: NaN where there are no classes.
     answers
         None leaves out all metrics but loss and accuracy.
     """
@@ -86,12 +72,7 @@ def measured(
 def label_answers(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Labels:
     """Return the likeliest labels of scores, as copies: a kernel may use the scores up.
 
-    Parameters
-    ----------
-    scores
-        (rows, 1) log-odds of label 1, or (rows, K) one score for each class.
-    labels, weights
-        See `Labels`.
+    Scores are (rows, 1) log-odds of label 1, or (rows, K), one for each class.
     """
     if scores.shape[1] == 1:
         log_odds = scores[:, 0].copy()
@@ -101,13 +82,7 @@ def label_answers(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -
 
 
 def number_answers(scores: np.ndarray, targets: np.ndarray | None, weights: np.ndarray) -> Numbers:
-    """Return scores (rows, T) as predictions, a copy, and targets of any shape beside them.
-
-    Raises
-    ------
-    InputError
-        If there are no targets.
-    """
+    """Return scores (rows, T) as predictions, a copy, and targets of any shape beside them."""
     if targets is None:
         raise InputError("the batch has no targets to compare predictions with; name them")
     wanted = np.asarray(targets, np.float64).reshape(scores.shape)

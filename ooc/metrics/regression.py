@@ -1,9 +1,7 @@
 """R2, mean absolute error and root mean squared error, in one pass and in float64.
 
-The variance of the targets is kept as mean and sum of squared deviations from it. Those of a batch
-are computed in two passes over it and merged with those of the rows before (Chan, Golub and
-LeVeque 1983), so that a mean far from zero costs no digits. Of several outputs the plain mean is
-reported, which is scikit-learn's default, too.
+Mean and squared deviations of batches are merged (Chan, Golub and LeVeque 1983), so that a mean far
+from zero costs no digits. Of several outputs the plain mean is reported, as scikit-learn does.
 """
 
 import math
@@ -83,13 +81,11 @@ def _size(batch: Measured) -> int:
 
 
 def _update(state: np.ndarray, batch: Measured) -> None:
-    answers = batch.answers
+    answers, sums = batch.answers, np.zeros_like(state)
     assert isinstance(answers, Numbers)
-    sums = np.zeros_like(state)
     predictions = np.ascontiguousarray(answers.predictions, np.float64)
     targets = np.ascontiguousarray(answers.targets, np.float64)
-    weights = np.ascontiguousarray(answers.weights, np.float32)
-    row = batch_sums(sums, predictions, targets, weights)
+    row = batch_sums(sums, predictions, targets, np.ascontiguousarray(answers.weights, np.float32))
     if row >= 0:
         raise DataError(
             f"row {row} of a batch has target {targets[row].tolist()} and prediction "

@@ -5,6 +5,7 @@ A new metric is its functions and an entry of `METRICS`. Here are those that Num
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,8 @@ MOST_CLASSES = 100
 States = dict[str, np.ndarray]
 
 
-def _update_loss(state: np.ndarray, batch: Measured) -> None:
-    state += (batch.loss, batch.weight)
-
-
-def _update_accuracy(state: np.ndarray, batch: Measured) -> None:
-    state += (batch.correct, batch.weight)
+def _update_sum(name: str, state: np.ndarray, batch: Measured) -> None:
+    state += (getattr(batch, name), batch.weight)
 
 
 def _mean(state: np.ndarray) -> float | None:
@@ -77,14 +74,14 @@ METRICS: dict[str, Metric] = {
     "loss": Metric(
         keys=("loss",),
         size=lambda batch: 2,
-        update=_update_loss,
+        update=partial(_update_sum, "loss"),
         values=lambda state: {"loss": _mean(state)},
         most_bytes=lambda outputs: 16,
     ),
     "accuracy": Metric(
         keys=("accuracy",),
         size=lambda batch: 2,
-        update=_update_accuracy,
+        update=partial(_update_sum, "correct"),
         values=_accuracy,
         most_bytes=lambda outputs: 16,
     ),
@@ -103,11 +100,6 @@ METRICS: dict[str, Metric] = {
 def update(states: States, batch: Measured) -> None:
     """Add a batch to the states of all metrics that are for it; {} are the states of no rows.
 
-    Raises
-    ------
-    DataError
-        If a model's answers cannot be counted.
-
     Examples
     --------
     >>> states = {}
@@ -117,10 +109,9 @@ def update(states: States, batch: Measured) -> None:
     (1.0, 0.75, None)
     """
     for name, metric in METRICS.items():
-        size = metric.size(batch)
-        if size and name not in states:
-            states[name] = np.zeros(size)
-        if size:
+        if size := metric.size(batch):
+            if name not in states:
+                states[name] = np.zeros(size)
             metric.update(states[name], batch)
 
 

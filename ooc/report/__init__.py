@@ -17,12 +17,7 @@ __all__ = ["write_report"]
 def write_report(run_dirs: Sequence[str | Path], path: str | Path) -> dict[str, Any]:
     """Write one page on runs: a table, and pictures of loss, speed, memory, waiting and noise.
 
-    Parameters
-    ----------
-    run_dirs
-        Folders that training wrote, each with a history.
-    path
-        The HTML file; one that exists is replaced.
+    An HTML file that exists is replaced.
 
     Returns
     -------

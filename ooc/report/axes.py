@@ -42,16 +42,9 @@ def text_colour(colour: str) -> str:
 
 
 def write_numbers(axes: "Axes", values: np.ndarray, logarithmic: bool) -> None:
-    """Let axes write numbers as people do, the vertical one logarithmic if that may be and helps.
+    """Let axes write numbers as people do.
 
-    Parameters
-    ----------
-    axes
-        Whose numbers they are.
-    values
-        What is drawn, any shape; NaN is left out.
-    logarithmic
-        Whether a logarithmic scale may be chosen; it is, where values span a large factor.
+    The vertical one is logarithmic if it may be and the values, any shape, span a large factor.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 

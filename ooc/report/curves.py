@@ -12,13 +12,10 @@ POINTS = 150
 
 @dataclass(frozen=True)
 class Curve:
-    """A thinned curve, ready to draw; rows of NaN stand where it is broken.
+    """A thinned curve, columns of (n,) float64; rows of NaN stand where it is broken.
 
-    Attributes
-    ----------
-    steps, seconds, mean, low, high
-        (n,) float64, mean place of the points that were put together, mean, smallest and largest
-        of their values.
+    Of the points that were put together it has the mean places, and the mean, smallest and
+    largest of their values.
     """
 
     steps: np.ndarray

@@ -44,8 +44,6 @@ class History:
 
     Attributes
     ----------
-    end
-        Where the run stood at the last line.
     curves
         By name: loss, learning_rate, rows_per_second, bytes_per_second, memory_bytes,
         waiting_share, noise_scale, temperature, batch_size; those that the history has.
@@ -53,8 +51,8 @@ class History:
         By metric, loss among them.
     last_loss, best_validation
         Progressive loss of the last line; smallest validation loss and its step.
-    memory_budget_bytes, memory_peak_bytes
-        The last budget, and the most that was resident at a line.
+    memory_peak_bytes
+        The most that was resident at a line.
     batch_sizes
         First and last.
     checkpoints, resumes
@@ -63,8 +61,6 @@ class History:
         Of the kinds of lines, and of the lines that could not be read under "damaged".
     dropped
         By curve or metric, lines whose value was not finite and is not on the curve.
-    save_seconds
-        Time that checkpoints took in all.
     """
 
     end: Standing = field(default_factory=Standing)
@@ -83,19 +79,9 @@ class History:
 
 
 def read_history(run_dir: Path, points: int = POINTS) -> History:
-    """Read a run's history; memory does not grow with its length.
+    """Read a run's history into curves of at most `points`; memory does not grow with its length.
 
-    Parameters
-    ----------
-    run_dir
-        A run's folder.
-    points
-        The most that a curve may have.
-
-    Raises
-    ------
-    InputError
-        If the folder holds no history, or a history without a training line.
+    An InputError says that there is none, or none with a training line.
 
     Examples
     --------
@@ -156,36 +142,27 @@ class _Reader:
             entry = json.loads(line)
         except (ValueError, RecursionError):
             entry = None
-        if isinstance(entry, dict):
-            self._take(entry)
-        elif line.endswith(b"\n"):
+        if not isinstance(entry, dict):
             # A last line that a kill cut short is no damage.
-            self._history.counts["damaged"] += 1
+            if line.endswith(b"\n"):
+                self._history.counts["damaged"] += 1
+        elif (kind := entry.get("kind")) in ("train", "validation", "checkpoint", "resume"):
+            step, seconds = number(entry, "step"), number(entry, "seconds")
+            finite = math.isfinite(step) and math.isfinite(seconds)
+            self._history.counts[kind if finite else "damaged"] += 1
+            if finite:
+                getattr(self, f"_{kind}")(entry, step, seconds)
 
     def finish(self) -> History:
         """Return what was read; curves without a point are left out."""
         history = self._history
-        kinds = (
-            ("", self._curves, history.curves),
-            ("validation ", self._metrics, history.validation),
-        )
-        for prefix, thinners, curves in kinds:
-            for name, thinner in thinners.items():
+        for prefix, curves in (("", history.curves), ("validation ", history.validation)):
+            for name, thinner in (self._metrics if prefix else self._curves).items():
                 if len(curve := thinner.curve()):
                     curves[name] = curve
                 if thinner.dropped:
                     history.dropped[prefix + name] = thinner.dropped
         return history
-
-    def _take(self, entry: Mapping[str, Any]) -> None:
-        kind = entry.get("kind")
-        if kind not in ("train", "validation", "checkpoint", "resume"):
-            return
-        step, seconds = number(entry, "step"), number(entry, "seconds")
-        finite = math.isfinite(step) and math.isfinite(seconds)
-        self._history.counts[kind if finite else "damaged"] += 1
-        if finite:
-            getattr(self, f"_{kind}")(entry, step, seconds)
 
     def _train(self, entry: Mapping[str, Any], step: float, seconds: float) -> None:
         history = self._history

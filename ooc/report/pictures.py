@@ -69,22 +69,10 @@ def curve_picture(
 ) -> Picture | None:
     """Draw one curve for each run, best run first and on top; None if no run has one.
 
+    The name is unique on the page. Means are lines along "steps" or "seconds", extremes a band.
+
     Parameters
     ----------
-    name
-        Short and unique on the page.
-    title
-        What the picture shows.
-    curves
-        Of each run, or None; the mean is a line, the extremes a band around it.
-    along
-        "steps" or "seconds".
-    unit
-        What the vertical axis is called.
-    scale
-        What values are multiplied with.
-    logarithmic
-        Whether the vertical axis may be logarithmic where values span a large factor.
     points
         Of each run, a second curve that is drawn with dots, such as validation losses.
     marks
@@ -92,7 +80,7 @@ def curve_picture(
     limits
         Of each run, a limit that is drawn as a dashed line, such as its budget.
     bottom
-        Lower end of the vertical axis, before scaling.
+        Lower end of the vertical axis, before values are multiplied with `scale`.
     """
     drawn = [curve for curve in (*curves, *points) if curve is not None]
     if not drawn:
@@ -108,8 +96,8 @@ def curve_picture(
         for i in reversed(range(len(curves))):
             style = {"color": shades[i], "zorder": 3 + 1 / (1 + i)}
             if (curve := curves[i]) is not None:
-                band = {"alpha": 0.18 if len(curves) <= len(FEW) else 0.07, "linewidth": 0} | style
-                _draw_line(axes, curve, along, scale, i, style, band)
+                alpha = 0.18 if len(curves) <= len(FEW) else 0.07
+                _draw_line(axes, curve, along, scale, i, style, alpha)
             if points and (dots := points[i]) is not None:
                 size = 4.0 if len(dots) <= 40 else 2.5
                 line = DOTTED | {"markersize": size, "gid": f"dots-run-{i}"} | style
@@ -172,18 +160,13 @@ def _number_rows(axes: "Axes", runs: int) -> None:
 
 
 def _draw_line(
-    axes: "Axes",
-    curve: Curve,
-    along: str,
-    scale: float,
-    run: int,
-    style: dict[str, Any],
-    band: dict[str, Any],
+    axes: "Axes", curve: Curve, along: str, scale: float, run: int, style: Any, alpha: float
 ) -> None:
     places = getattr(curve, along)
     if np.nanmax(curve.high - curve.low, initial=0.0) > 0:
         low, high = curve.low * scale, curve.high * scale
-        axes.fill_between(places, low, high, gid=f"band-curve-run-{run}", **band)
+        band: dict[str, Any] = {"gid": f"band-curve-run-{run}", "alpha": alpha, "linewidth": 0}
+        axes.fill_between(places, low, high, **band, **style)
     # A point without neighbours draws no line.
     known = np.isfinite(np.concatenate([[np.nan], curve.mean, [np.nan]]))
     alone = np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:]).tolist()
@@ -198,8 +181,7 @@ def _draw_marks(axes: "Axes", marks: Sequence[History], along: str, shades: Sequ
         style: dict[str, Any] = {"linestyle": "none", "markersize": 5, "color": shades[i]}
         kinds = (("saves", history.checkpoints, "|"), ("resumes", history.resumes, ">"))
         for what, moments, marker in kinds:
-            places = [moment[column] for moment in moments]
-            if places:
+            if places := [moment[column] for moment in moments]:
                 rows = [i] * len(places)
                 axes.plot(places, rows, marker=marker, gid=f"{what}-run-{i}", **style)
     _number_rows(axes, len(marks))

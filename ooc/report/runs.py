@@ -28,20 +28,16 @@ RESULTS = (
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """One run of a report.
+    """One run of a report; its name is the part of the path that tells it from the other runs.
 
     Attributes
     ----------
-    path, name
-        Its folder, as it was given, and the part of the path that tells it from the other runs.
     description
         What its run.json holds; empty where there is none that can be read.
     cells
         Its row of the table, by the names in `SETTINGS` and `RESULTS`.
     loss
         The loss that it is sorted by after validation; NaN where there is none.
-    notes
-        What a reader has to know: lines that cannot be read, a description that is missing.
     """
 
     path: Path
@@ -58,11 +54,6 @@ def read_runs(run_dirs: Sequence[Path]) -> list[ReportedRun]:
 
     A folder that is named twice counts once; plain files among folders are left out, so that
     all of a folder can be named.
-
-    Raises
-    ------
-    InputError
-        If there is no run, or one of the folders holds no history.
     """
     folders = {path.resolve(): path for path in run_dirs if not path.is_file()}
     if not folders:

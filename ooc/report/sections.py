@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,18 @@ from ooc.report.pictures import Curves, Picture, bar_picture, curve_picture
 
 # Of a run, what is left out where the beginning would hide the rest.
 SETTLED = 0.1
+# Pictures of one curve, by its name: their own name, their title, and units, the largest first.
+PICTURES = {
+    "learning_rate": ("rate", "Learning rate against step", {"learning rate": 1.0}),
+    "batch_size": ("batch", "Batch size against step", {"rows": 1.0}),
+    "rows_per_second": ("rows", "Rows a second", {"million rows/s": 1e6, "rows/s": 1.0}),
+    "bytes_per_second": ("bytes", "Decoded bytes a second", {"GB/s": 1e9, "MB/s": 1e6}),
+    "memory_bytes": ("memory", "Resident memory against budget", {"GiB": 2.0**30, "MiB": 2.0**20}),
+    "waiting_share": ("waiting", "Share of time spent waiting for data", {"percent": 0.01}),
+    "noise_scale": ("noise", "Gradient noise scale against step", {"rows": 1.0}),
+    "temperature": ("temperature", "Effective temperature against step", {"temperature": 1.0}),
+}
+FROM_ZERO: dict[str, Any] = {"along": "seconds", "logarithmic": False, "bottom": 0.0}
 
 BANDS = "A band spans the extremes where several lines of the history are drawn as one point."
 LOSS = (
@@ -49,17 +62,42 @@ class Section:
 
 def draw_sections(histories: Sequence[History]) -> list[Section]:
     """Draw what the histories, best run first, have to show; nothing for what none has."""
+    budgets = [history.memory_budget_bytes for history in histories]
+    sizes = [history.batch_sizes[-1] for history in histories if history.batch_sizes]
+    rates = ("rows_per_second", "bytes_per_second")
+    throughput = [_picture(histories, name, **FROM_ZERO) for name in rates]
+    memory = [_picture(histories, "memory_bytes", limits=budgets, **FROM_ZERO)]
+    noise = [_picture(histories, "noise_scale", limits=sizes), _picture(histories, "temperature")]
     sections = (
         ("Loss", _loss_note(histories), _loss(histories)),
         ("Validation metrics", "", _metrics(histories)),
         ("Learning rate", "", _learning_rate(histories)),
-        ("Throughput", f"{THROUGHPUT} {BANDS}", _throughput(histories)),
-        ("Memory", MEMORY, _memory(histories)),
+        ("Throughput", f"{THROUGHPUT} {BANDS}", throughput),
+        ("Memory", MEMORY, memory),
         ("Time lost to waiting", f"{WAITING} {BANDS}", _waiting(histories)),
-        ("Gradient noise", NOISE, _noise(histories)),
+        ("Gradient noise", NOISE, noise),
     )
     drawn = [Section(title, note, tuple(filter(None, found))) for title, note, found in sections]
     return [section for section in drawn if section.pictures]
+
+
+def _curves(histories: Sequence[History], name: str, kind: str = "curves") -> Curves:
+    return [getattr(history, kind).get(name) for history in histories]
+
+
+def _picture(
+    histories: Sequence[History],
+    curve: str,
+    along: str = "steps",
+    limits: Sequence[float] = (),
+    **style: Any,
+) -> Picture | None:
+    """Draw an entry of `PICTURES`, in the first unit that the largest value reaches."""
+    (name, title, units), curves = PICTURES[curve], _curves(histories, curve)
+    peaks = [np.nanmax(found.high) for found in curves if found is not None]
+    most = max((value for value in (*peaks, *limits) if np.isfinite(value)), default=0.0)
+    unit, size = next((each for each in units.items() if most >= each[1]), [*units.items()][-1])
+    return curve_picture(name, title, curves, along, unit, scale=1 / size, limits=limits, **style)
 
 
 def _loss(histories: Sequence[History]) -> list[Picture | None]:
@@ -91,95 +129,38 @@ def _loss_note(histories: Sequence[History]) -> str:
 
 def _metrics(histories: Sequence[History]) -> list[Picture | None]:
     names = dict.fromkeys(name for history in histories for name in history.validation)
+    lines: Curves = [None] * len(histories)
     pictures = []
     for number, name in enumerate(names):
         # How far off a metric may be, such as "auc_error", needs no picture of its own.
         is_bound = name.endswith("_error") and name.removesuffix("_error") in names
         if name != "loss" and not is_bound:
-            found, title = (
-                _curves(histories, name, "validation"),
-                f"Validation {name.replace('_', ' ')}",
-            )
-            lines: Curves = [None] * len(found)
-            picture = curve_picture(f"metric-{number}", title, lines, "steps", "", points=found)
+            dots, title = _curves(histories, name, "validation"), f"Validation {name}"
+            title = title.replace("_", " ")
+            picture = curve_picture(f"metric-{number}", title, lines, "steps", "", points=dots)
             pictures.append(picture)
     return pictures
 
 
 def _learning_rate(histories: Sequence[History]) -> list[Picture | None]:
-    rates, style = _curves(histories, "learning_rate"), {}
-    peaks = [np.nanmax(curve.high) for curve in rates if curve is not None]
+    rates = [curve for curve in _curves(histories, "learning_rate") if curve is not None]
+    peaks, style = [np.nanmax(curve.high) for curve in rates], {}
     # A schedule that ends at nothing looks like a cliff on a logarithmic axis; only rates that
     # lie far apart need one, and its lowest part has nothing to show.
     apart = bool(peaks) and min(peaks) > 0 and max(peaks) > SPAN * min(peaks)
     if apart:
-        lowest = min(np.nanmin(curve.low) for curve in rates if curve is not None)
+        lowest = min(np.nanmin(curve.low) for curve in rates)
         style = {"bottom": max(0.7 * lowest, min(peaks) / 30)}
-    title = "Learning rate against step"
-    pictures = [
-        curve_picture("rate", title, rates, "steps", "learning rate", logarithmic=apart, **style)
-    ]
+    pictures = [_picture(histories, "learning_rate", logarithmic=apart, **style)]
     if any(len(set(history.batch_sizes or ())) > 1 for history in histories):
-        sizes = _curves(histories, "batch_size")
-        pictures.append(curve_picture("batch", "Batch size against step", sizes, "steps", "rows"))
+        pictures.append(_picture(histories, "batch_size"))
     return pictures
 
 
-def _throughput(histories: Sequence[History]) -> list[Picture | None]:
-    rows, sizes = _curves(histories, "rows_per_second"), _curves(histories, "bytes_per_second")
-    return [
-        _from_zero("rows", "Rows a second", rows, ("million rows/s", 1e6), ("rows/s", 1.0)),
-        _from_zero("bytes", "Decoded bytes a second", sizes, ("GB/s", 1e9), ("MB/s", 1e6)),
-    ]
-
-
-def _memory(histories: Sequence[History]) -> list[Picture | None]:
-    sizes, units = _curves(histories, "memory_bytes"), (("GiB", 2.0**30), ("MiB", 2.0**20))
-    budgets = [history.memory_budget_bytes for history in histories]
-    title = "Resident memory against budget"
-    return [_from_zero("memory", title, sizes, *units, limits=budgets)]
-
-
 def _waiting(histories: Sequence[History]) -> list[Picture | None]:
-    shares, title = _curves(histories, "waiting_share"), "Share of time spent waiting for data"
-    picture = _from_zero("waiting", title, shares, ("percent", 0.01))
-    if picture is None:
+    if (shares := _picture(histories, "waiting_share", **FROM_ZERO)) is None:
         return []
-    title, unit = (
-        "Time lost to waiting, in all",
-        "seconds of training (pale), of them waiting (full)",
-    )
+    unit = "seconds of training (pale), of them waiting (full)"
     whole = [history.end.seconds for history in histories]
     waited = [float(np.nan_to_num(history.end.wait_seconds)) for history in histories]
-    return [picture, bar_picture("waited", title, unit, whole, waited)]
-
-
-def _noise(histories: Sequence[History]) -> list[Picture | None]:
-    scales, heat = _curves(histories, "noise_scale"), _curves(histories, "temperature")
-    sizes = [history.batch_sizes[-1] for history in histories if history.batch_sizes]
-    title, hot = "Gradient noise scale against step", "Effective temperature against step"
-    return [
-        curve_picture("noise", title, scales, "steps", "rows", limits=sizes),
-        curve_picture("temperature", hot, heat, "steps", "temperature"),
-    ]
-
-
-def _curves(histories: Sequence[History], name: str, kind: str = "curves") -> Curves:
-    return [getattr(history, kind).get(name) for history in histories]
-
-
-def _from_zero(
-    name: str,
-    title: str,
-    curves: Curves,
-    *units: tuple[str, float],
-    limits: Sequence[float] = (),
-) -> Picture | None:
-    """Draw from zero, in the first unit that the largest value reaches, or the last."""
-    peaks = [np.nanmax(curve.high) for curve in curves if curve is not None]
-    most = max((value for value in (*peaks, *limits) if np.isfinite(value)), default=0.0)
-    unit, size = next((unit for unit in units if most >= unit[1]), units[-1])
-    return curve_picture(
-        name, title, curves, "seconds", unit,
-        scale=1 / size, logarithmic=False, bottom=0.0, limits=limits,
-    )  # fmt: skip
+    return [shares, bar_picture("waited", "Time lost to waiting, in all", unit, whole, waited)]

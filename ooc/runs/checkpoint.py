@@ -1,7 +1,7 @@
 """Atomic saves of a run: arrays without code, checksums, written aside, synced and renamed.
 
-A checkpoint is one file, so that parameters, optimizer state and position always belong
-together. The last few are kept. `run.json` is the newest one's description, for people.
+A checkpoint is one file, so that all of it belongs together; `run.json` is the newest one's
+description, for people.
 """
 
 import errno
@@ -40,11 +40,7 @@ def sha256_of(values: np.ndarray) -> str:
 
 
 def check_run_dir(run_dir: Path) -> None:
-    """Refuse, before any work, a directory that holds a run or cannot be written to.
-
-    One in which a run was begun and nothing was saved yet, as after an early kill, is as good as
-    an empty one.
-    """
+    """Refuse, before any work, a directory that holds a saved run or cannot be written to."""
     if steps(run_dir):
         raise InputError(
             f"{run_dir} already holds a run; go on with `ooc resume {run_dir}`, choose another "
@@ -81,10 +77,9 @@ def save(
     encoded = np.frombuffer(text.encode(), np.uint8)
     members = {_JSON: encoded, f"{_JSON}_sha256": _digest(encoded), **arrays}
     np.savez(packed, **members)  # type: ignore[arg-type]
-    folder = run_dir / FOLDER
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / f"step-{step:012d}.npz", packed.getbuffer())
+        (run_dir / FOLDER).mkdir(parents=True, exist_ok=True)
+        write_whole(_file(run_dir, step), packed.getbuffer())
         write_whole(run_dir / DESCRIPTION, (text + "\n").encode())
     except OSError as error:
         before = [number for number in steps(run_dir) if number != step]

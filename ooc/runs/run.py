@@ -45,8 +45,6 @@ class Run:
         One entry for each window of training.
     results
         The run's numbers, under the keys of the command line's JSON.
-    row_shape
-        Shape of one row of features.
     """
 
     model: Model
@@ -71,8 +69,6 @@ class Run:
             Rows with targets; weights count where they are there.
         memory
             Bytes that the whole process may use.
-        report
-            Called as rows are done.
         missing_values
             See `ooc.stream.options.StreamOptions`; "missing" then counts rows by array.
 
@@ -92,12 +88,16 @@ class Run:
         begun, rows = time.perf_counter(), dataset.rows
         found = evaluate_batches(self.model, self.parameters, _reported(loader, report))
         seconds = time.perf_counter() - begun
-        rates = {"rows_per_second": rows / seconds}
-        rates["bytes_per_second"] = rows * loader.plan.row_bytes / seconds
-        memory_told = memory_numbers(loader.plan.budget, loader.plan.projected)
         if loader.missing:
-            found = {**found, "skipped_rows": loader.skipped_rows, "missing": loader.missing}
-        return {"rows": rows, "seconds": seconds, **rates, **found, **memory_told}
+            found |= {"skipped_rows": loader.skipped_rows, "missing": loader.missing}
+        return {
+            "rows": rows,
+            "seconds": seconds,
+            "rows_per_second": rows / seconds,
+            "bytes_per_second": rows * loader.plan.row_bytes / seconds,
+            **found,
+            **memory_numbers(loader.plan.budget, loader.plan.projected),
+        }
 
     def predict(
         self,
@@ -150,11 +150,13 @@ class Run:
             batches = _reported(loader, report)
             for outputs in self._predictions(loader, batches, missing_values):
                 writer.append(outputs)
-        seconds = time.perf_counter() - begun
-        memory_told = memory_numbers(loader.plan.budget, loader.plan.projected)
-        told = {"missing": loader.missing} if loader.missing else {}
-        found = {"rows": dataset.rows, "seconds": seconds, "arrays": list(fields)}
-        return {**found, **told, **memory_told}
+        return {
+            "rows": dataset.rows,
+            "seconds": time.perf_counter() - begun,
+            "arrays": list(fields),
+            **({"missing": loader.missing} if loader.missing else {}),
+            **memory_numbers(loader.plan.budget, loader.plan.projected),
+        }
 
     def _predictions(
         self, loader: Loader, batches: Iterable[Batch], missing_values: str
@@ -186,14 +188,9 @@ class Run:
 
 
 def load(run_dir: str | Path, model: Model | None = None) -> Run:
-    """Read a saved run: its newest checkpoint that is whole.
+    """Read a saved run, its newest checkpoint that is whole; an InputError says why it cannot be.
 
     Give the model where it is not one of `ooc.models.MODELS`.
-
-    Raises
-    ------
-    InputError
-        If there is none, it is damaged, or its parameters are not those of its model.
     """
     run_dir = local_path(run_dir, "runs", written=False)
     arrays, description = checkpoint.load(run_dir)

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ooc.core.destination import TakenError, take_lock, write_whole
+from ooc.core.destination import TakenError, remove_empty, take_lock, write_whole
 from ooc.core.errors import InputError
 from ooc.runs.checkpoint import LOCK, check_run_dir, discard, remove_partial
 
@@ -37,9 +37,7 @@ def locked(run_dir: Path) -> Iterator[None]:
         if run_dir.exists() and not any(path.name != LOCK for path in run_dir.iterdir()):
             (run_dir / LOCK).unlink()
         os.close(descriptor)
-        for path in made:
-            with suppress(OSError):
-                path.rmdir()
+        remove_empty(made)
 
 
 @contextmanager

@@ -59,13 +59,7 @@ def scoring_loader(
     with_target: bool,
     **options: Any,
 ) -> Loader:
-    """Return a loader of a dataset's rows in order, in batches that are scored at once.
-
-    Parameters
-    ----------
-    options
-        For `ooc.Loader`, such as `missing_values`.
-    """
+    """Return a loader of a dataset's rows in order, in batches that are scored at once."""
     names = arrays_of(model, dataset, with_target)
     row_bytes = sum(spec.row_bytes for spec in dataset.specs(names))
     outputs = outputs_of_zeros(model, layout, dataset).values()

@@ -1,8 +1,7 @@
 """A uniformly random permutation of a whole dataset, out of core, in two passes.
 
-The new order is that of random keys (Rao, 1961; Sandelius, 1962). Pieces are sorted by key and
-written as scratch files; then one range of keys after the other is read from all pieces, sorted
-and written as a shard (Knuth, vol. 3, section 5.4).
+The new order is that of random keys (Rao, 1961; Sandelius, 1962). Pieces sorted by key become
+scratch files; then ranges of keys of all pieces are sorted into shards (Knuth, vol. 3, 5.4).
 """
 
 import errno
@@ -29,7 +28,6 @@ from ooc.store.beside import copy_beside
 from ooc.store.copies import Copy, plan_copy
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_dataset
-from ooc.store.roles import RoleName
 from ooc.store.writer import Writer, check_new, create
 from ooc.stream.plan import MIB, budget_of
 
@@ -52,9 +50,8 @@ def exact(
     """Write all arrays of a dataset to a new store, their rows in one uniformly random order.
 
     They are all that share axis 0, of whatever dtype, as they are stored, with their attributes,
-    dimension names and fill values. Other arrays and groups come along as they are. What cannot is
-    left out, and reported before the work begins: arrays whose codec is not installed, for
-    example, or groups that hold arrays of as many rows.
+    dimension names and fill values. Other arrays and groups come along as they are. What cannot,
+    such as arrays whose codec is not installed, is left out, and reported before the work begins.
     The same seed gives the same bits, whatever the budget or the number of threads. A call that
     was killed leaves hidden folders beside `destination`; the same call again goes on from there.
     At the end the new store is read back, and the sum over its rows compared with the source's.
@@ -119,7 +116,7 @@ def exact(
         "rows": job.rows,
         "seconds": seconds,
         "rows_per_second": job.rows / seconds,
-        "bytes_per_second": job.rows * sum(job.layout.widths) / seconds,
+        "bytes_per_second": job.rows * job.row_bytes / seconds,
         **result,
         "left_out": dict(copy.left_out),
         "seed": seed,
@@ -147,9 +144,8 @@ class _Run:
         self, copy: Copy, destination: Path, folder: Path, job: Job, report: Report
     ) -> None:
         self._copy, self._source = copy, copy.dataset
-        self._destination, self._job = destination, job
-        self._report, self._begun, self._done = report, time.perf_counter(), 0
-        self._lock = threading.Lock()
+        self._destination, self._job, self._report = destination, job, report
+        self._begun, self._done, self._lock = time.perf_counter(), 0, threading.Lock()
         self._starts = job.unit_starts
         self._key = key(job.seed, Purpose.EXACT_ORDER)
         self._scratch = Scratch(folder, job.pieces, len(self._starts) - 1, job.layout.record_bytes)
@@ -163,9 +159,8 @@ class _Run:
 
         def prove(folder: Path) -> None:
             copy_beside(source, self._copy.beside, folder)
-            target: RoleName = source.target or False
-            weight: RoleName = source.weight or False
-            written = open_dataset(folder, source.features, target, weight)
+            roles: list[Any] = [name or False for name in source.roles]
+            written = open_dataset(folder, *roles)
             if (after := self._sum_up(written)) != before:
                 raise DataError(
                     f"the rows written to {self._destination} are not those of "
@@ -304,5 +299,5 @@ class _Run:
             self._done += rows
             done = self._done // 3
         job, passed = self._job, time.perf_counter() - self._begun
-        decoded = done * sum(job.layout.widths)
+        decoded = done * job.row_bytes
         self._report(Progress(done, job.rows, decoded, passed, memory_budget_bytes=job.budget))

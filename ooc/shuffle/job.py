@@ -43,8 +43,6 @@ class Job:
         multiple of the one before, the last unit of a shard may be shorter.
     threads
         Pieces, later units, that are in memory at once.
-    terms, budget
-        What the process will hold, in bytes, and what it may.
     """
 
     rows: int
@@ -64,9 +62,9 @@ class Job:
         return -(-self.rows // self.piece_rows)
 
     @property
-    def shards(self) -> int:
-        """Shards of the new store."""
-        return -(-self.rows // self.shard_rows)
+    def row_bytes(self) -> int:
+        """Decoded bytes of a row."""
+        return sum(self.layout.widths)
 
     @property
     def unit_starts(self) -> list[int]:
@@ -90,15 +88,12 @@ class Job:
     def identity(self, dataset: Dataset) -> dict[str, Any]:
         """Return what must be the same for a job to be gone on with, JSON-ready."""
         files = [file.stat() for file in Path(dataset.path).rglob("*") if file.is_file()]
+        kept = ("rows", "seed", "layout", "piece_rows", "unit_rows")
         return {
             "source": str(Path(dataset.path).resolve()),
             "source_bytes": sum(file.st_size for file in files),
             "source_changed": max((file.st_mtime_ns for file in files), default=0),
-            "rows": self.rows,
-            "seed": self.seed,
-            "layout": asdict(self.layout),
-            "piece_rows": self.piece_rows,
-            "unit_rows": self.unit_rows,
+            **{name: value for name, value in asdict(self).items() if name in kept},
         }
 
 
@@ -109,17 +104,9 @@ def plan_job(
     threads: int | None = None,
     object_bytes: Mapping[str, int] = NO_OBJECTS,
 ) -> Job:
-    """Fit an exact shuffle into a budget.
+    """Fit an exact shuffle into a budget; an `InputError` says that not even a chunk fits.
 
-    Parameters
-    ----------
-    object_bytes
-        What a row of an array becomes as Python's objects, by the array's name.
-
-    Raises
-    ------
-    InputError
-        If not even one chunk at a time fits: with both numbers.
+    `object_bytes` is what a row of an array becomes as Python's objects, by the array's name.
     """
     check_counts(threads=threads)
     specs = tuple(dataset.arrays[name] for name in sorted(dataset.arrays))
@@ -133,9 +120,8 @@ def plan_job(
     reading = max(scratch_bytes(spec, spec.chunks[0]) for spec in specs)
     writing = chunk_rows * row_bytes + 2 * most_stored_bytes(chunk_rows * widest)
     per_thread = 2 * BATCH_BYTES + max(reading, writing)
-    read_rows = {name: dataset.arrays[name].chunks[0] for name in object_bytes}
-    read_objects = max((object_bytes[name] * read_rows[name] for name in object_bytes), default=0)
-    per_thread += max(read_objects, chunk_rows * sum(object_bytes.values()))
+    objects = [size * dataset.arrays[name].chunks[0] for name, size in object_bytes.items()]
+    per_thread += max([*objects, chunk_rows * sum(object_bytes.values())])
     fixed = {"reserved": RESERVED_BYTES, "key counts": 16 * MIB}
     wanted = threads or min(MOST_THREADS, (os.cpu_count() or 1) + 1)
     least = chunk_rows * (record + row_bytes)

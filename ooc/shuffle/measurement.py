@@ -247,10 +247,9 @@ def _scan_values(
         chi = _chi_square(share, spread * batch_size, batches)
         if dataset.arrays[dataset.target or ""].dtype.kind in "iub":
             # Of classes, the variance is the sum over their indicators.
-            terms = [(done, m[3, count:] - 2 * middle[count:] * m[2, count:]) for done, m in ends]
-            (errors[count - 1],) = _errors(
-                [(done, term.sum(keepdims=True)) for done, term in terms]
-            )
+            shares = middle[count:]
+            terms = [(done, m[3:, count:] - 2 * shares * m[2:3, count:]) for done, m in ends]
+            (errors[count - 1],) = _errors([(done, term.sum(axis=1)) for done, term in terms])
             observed[count - 1] = spread.sum()
             full[count - 1] = (share * (1 - share)).sum() * finite
     full = np.where(full > 0, full, 1.0)

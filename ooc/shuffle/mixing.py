@@ -1,6 +1,6 @@
 """What measuring a shuffle found: numbers for programs, tables and a picture for people."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,9 @@ class ColumnMixing:
 
     Attributes
     ----------
-    column
-        Its variance between and within blocks.
-    predicted, observed
+    predicted, observed, observed_error
         Variance of its batch means over that of a full shuffle: from the closed form, None where
-        there is none, and as it was in the stream.
-    observed_error
-        Standard error of the latter.
+        there is none, and as it was in the stream, with its standard error.
     """
 
     column: Column
@@ -54,21 +50,15 @@ class Mixing:
 
     Attributes
     ----------
-    order
-        Its name.
     rows, batch_size, block_rows, blocks, blocks_per_window
         N, B, b, K and n; n is 0 for an order without windows.
     sampled_blocks
         Blocks that the shares of variance are estimated from.
-    every_row_once
-        Whether the stream holds each row exactly once.
     pairs, pairs_expected, pairs_deviation, pairs_score
         Pairs of rows that share a block and a batch, in an epoch: counted, the closed form's
         mean and standard deviation, and how many of these the count is off; None without a form.
     pairs_per_batch, pairs_per_batch_deviation
         Mean and standard deviation over batches.
-    pairs_full_shuffle
-        The closed form for a full shuffle.
     columns
         The label, if there is one, and the features that were followed.
     chi_square, chi_square_degrees, chi_square_score
@@ -82,8 +72,6 @@ class Mixing:
         What an epoch decodes, reads, and asks of the disk for; None where that is not known.
     picture
         (bins, bins) counts by place in the stream and by row.
-    seconds
-        Time that measuring took.
     """
 
     order: str
@@ -121,9 +109,9 @@ class Mixing:
 
     def to_json(self) -> dict[str, Any]:
         """Return all numbers, JSON-ready, without the picture."""
-        numbers = asdict(replace(self, picture=np.empty(0)))
+        numbers = asdict(self) | {"pairs_excess": self.pairs_excess}
         del numbers["picture"]
-        return {**numbers, "pairs_excess": self.pairs_excess}
+        return numbers
 
     def tables(self) -> dict[str, dict[str, str]]:
         """Return the report for people, table by table."""
@@ -178,15 +166,11 @@ def draw_mixing(mixing: Mixing, path: str | Path) -> None:
         (_full_shuffle(mixing.rows, bins) / even, "a full shuffle"),
     )
     for axis, (density, title) in zip(axes, shown, strict=True):
+        most = max(4.0, 1 + 4 / np.sqrt(even))
         image = axis.imshow(
-            density.T,
-            origin="lower",
-            extent=(0, 100, 0, 100),
-            vmin=0,
-            vmax=max(4.0, 1 + 4 / np.sqrt(even)),
-            cmap="magma",
-            interpolation="nearest",
-        )
+            density.T, cmap="magma", vmin=0, vmax=most,
+            origin="lower", extent=(0, 100, 0, 100), interpolation="nearest",
+        )  # fmt: skip
         axis.set_title(title, fontsize="medium")
         axis.set_xlabel("position in the stream, percent")
     axes[0].set_ylabel("original row, percent of the dataset")

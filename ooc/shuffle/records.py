@@ -50,12 +50,7 @@ class RecordLayout:
     ) -> np.ndarray:
         """Return rows as records, (rows, record bytes), at the beginning of flat memory (uint8).
 
-        Parameters
-        ----------
-        arrays, keys
-            For each array (rows, ...), and the rows' keys (uint64).
-        order
-            (rows,) int64 places in the arrays.
+        Arrays are (rows, ...), the rows' keys uint64, the order (rows,) int64 places in both.
         """
         out = memory[: len(order) * self.record_bytes].reshape(len(order), self.record_bytes)
         out[:, self.offsets[-1] + self.widths[-1] :] = 0
@@ -79,13 +74,8 @@ def _as_bytes(array: np.ndarray) -> np.ndarray:
 def checksum(records: np.ndarray) -> int:
     """Return a sum over records that does not depend on their order, modulo 2**64.
 
-    Each record's hash is over its words and their places, the key left out. Two different
-    multisets of rows have the same sum with a probability of about 2**-64.
-
-    Parameters
-    ----------
-    records
-        (rows, words) uint64.
+    Records are (rows, words) uint64. Each one's hash is over its words and their places, the key
+    left out. Two different multisets of rows have the same sum with a probability of about 2**-64.
     """
     total = np.uint64(0)
     for i in range(records.shape[0]):

@@ -21,11 +21,9 @@ class BatchSums:
 
     Attributes
     ----------
-    rows, batches
-        Rows so far, and whole batches.
     moments
-        (4, columns) float64: sums over rows of x and x^2, over batches of their mean and its
-        square.
+        (4, columns) float64: sums over rows of x and x^2, over whole batches of their mean and
+        its square.
 
     Examples
     --------

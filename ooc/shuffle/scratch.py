@@ -1,7 +1,6 @@
 """Scratch files of an exact shuffle: sorted pieces, each whole or absent.
 
-A piece is records in ascending order of their keys, then a table of where each unit's records
-start, and a checksum.
+A piece is records in ascending order of keys, a table of where each unit's start, and a checksum.
 """
 
 import mmap

@@ -23,18 +23,11 @@ class Part(NamedTuple):
 
 
 class LoaderStream:
-    """What a loader yields, with or without a shuffle of blocks.
-
-    Attributes
-    ----------
-    name, block_rows, blocks_per_window
-        The order's name in reports, b, and n, which is 0 without windows.
-    """
+    """What a loader yields, with or without a shuffle of blocks; `name` is for reports."""
 
     def __init__(self, loader: Loader) -> None:
         self.loader, self._order = loader, loader.plan.order
-        self.name = self._order.shuffle
-        self.block_rows = self._order.block_rows
+        self.name, self.block_rows = self._order.shuffle, self._order.block_rows
         self.blocks_per_window = self._order.blocks_per_window
 
     def rows(self, epoch: int) -> Iterator[np.ndarray]:

@@ -14,7 +14,7 @@ from ooc.core.sizes import format_size
 from ooc.shuffle.job import Job
 from ooc.store.copies import Copy
 from ooc.store.dataset import Dataset
-from ooc.store.writer import encode_chunk
+from ooc.store.writer import encode_chunk, make_folder
 
 SAMPLED_BLOCKS = 16
 
@@ -45,12 +45,7 @@ def workspace(copy: Copy, destination: Path, job: Job) -> Iterator[Path]:
     """
     folder, partial = folders_beside(destination)
     _check_free_space(copy, destination, job)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot write to {destination.parent}: {error.strerror}; choose another folder"
-        ) from None
+    make_folder(folder)
     note, identity = folder / "job.json", json.dumps(job.identity(copy.dataset))
     if not note.exists() or note.read_text() != identity:
         for file in folder.iterdir():

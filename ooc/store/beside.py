@@ -16,37 +16,26 @@ from zarr.core.sync import sync
 from ooc.core.errors import DataError
 from ooc.core.sizes import format_size
 from ooc.store.chunks.general import DECODE_COPIES
+from ooc.store.chunks.row_reader import NO_VALUE
 from ooc.store.dataset import Dataset
-from ooc.store.members import (
-    Member,
-    attributes_of,
-    dimensions_of,
-    members_of,
-    open_group,
-    quiet,
-)
-from ooc.store.remote import explained
+from ooc.store.members import Member, attributes_of, dimensions_of, members_of, opened
 from ooc.store.roles import why_apart
 
 
 def copy_beside(source: Dataset, names: Sequence[str], folder: Path) -> None:
     """Copy members as they are into the group in a folder."""
-    local = Path(source.path)
-    with quiet(), explained(source.path, source.storage_options):
-        group = open_group(source.path, source.storage_options)
+    with opened(source.path, source.storage_options) as group:
         for name in names:
             shutil.rmtree(folder / name, ignore_errors=True)
-            if _copies_files(source, group):
-                shutil.copytree(local / name, folder / name)
+            if "://" not in source.path and group.metadata.zarr_format == 3:
+                shutil.copytree(Path(source.path, name), folder / name)
             else:
                 _copy_node(group[name], zarr.open_group(folder, mode="r+"), name)
 
 
 def kept_attributes(member: Member) -> dict[str, Any]:
-    """Return an array's attributes, as Zarr v3 has them.
-
-    In v2 dimension names are an attribute, and for xarray the fill value is what is missing.
-    """
+    """Return an array's attributes, as Zarr v3 has them."""
+    # In v2 dimension names are an attribute, and for xarray the fill value is what is missing.
     assert member.array is not None
     kept, metadata = attributes_of(member.array), member.array.metadata
     named = kept.pop("_ARRAY_DIMENSIONS", None)
@@ -58,23 +47,17 @@ def kept_attributes(member: Member) -> dict[str, Any]:
     return kept
 
 
-def _copies_files(source: Dataset, group: zarr.Group) -> bool:
-    return "://" not in source.path and group.metadata.zarr_format == 3
-
-
 def why_not_beside(member: Member, main: Member, most_bytes: int, source: Dataset) -> str:
     """Return why a member cannot be copied as it is; empty if it can."""
     if member.array is None and member.group is None:
         return f"it {member.reason}"
-    local = "://" not in source.path
     for name, each in _leaves(member, member.name):
         if each.array is None:
             return f"{name} {each.reason}"
         if member.group is not None and not why_apart(main, each):
             rows = each.array.shape[0]
             return f"its array {name} has {rows} entries, whose order would not be that of the rows"
-        metadata: Any = each.array.metadata
-        if metadata.zarr_format == 3 and local:
+        if each.array.metadata.zarr_format == 3 and "://" not in source.path:
             continue
         unit = each.array.shards or each.array.chunks
         size = DECODE_COPIES * math.prod(unit) * getattr(each.array.dtype, "itemsize", 16)
@@ -103,8 +86,7 @@ def _copy_node(node: zarr.Group | zarr.Array, parent: zarr.Group, name: str) -> 
             assert below is not None
             _copy_node(below, made, inner)
         return
-    member = Member(name, node, dimensions_of(node))
-    dtype: Any = node.dtype
+    member, dtype = Member(name, node, dimensions_of(node)), node.dtype
     names = {"T": "string", "O": "variable_length_bytes"}
     fill = {} if node.fill_value is None else {"fill_value": node.fill_value}
     array = parent.create_array(
@@ -122,9 +104,9 @@ def _copy_node(node: zarr.Group | zarr.Array, parent: zarr.Group, name: str) -> 
         key = f"{node.path}/{node.metadata.encode_chunk_key(cell)}"
         if sync(node.store.get(key, cpu.buffer_prototype)) is None:
             if node.fill_value is None:
+                chunk = ".".join(map(str, cell))
                 raise DataError(
-                    f"chunk {'.'.join(map(str, cell))} of array {node.path} is not stored, and its "
-                    "array's fill_value is null, so that it has no value; restore it"
+                    f"chunk {chunk} of array {node.path} is not stored, and {NO_VALUE}; restore it"
                 )
             continue
         place = tuple(

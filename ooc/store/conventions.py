@@ -1,14 +1,13 @@
 """What an array's attributes say of its numbers, by the CF conventions, and how they are decoded.
 
-Types of decoded values are those that xarray gives: float64 where there is a scale or an offset,
-else what can hold NaN beside the stored numbers where some are declared missing.
+Types of decoded values are those that xarray gives.
 """
 
 import base64
 import math
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,16 +57,20 @@ class Conventions:
         return self.scale is not None or self.offset is not None
 
     @property
+    def bounded(self) -> bool:
+        """Whether values beyond some number are missing."""
+        return self.lowest is not None or self.highest is not None
+
+    @property
     def declares_missing(self) -> bool:
         """Whether some values may be missing."""
-        return bool(self.missing) or self.lowest is not None or self.highest is not None
+        return bool(self.missing) or self.bounded
 
     @property
     def changes(self) -> bool:
         """Whether decoding changes anything; NaN stands for itself."""
         sentinels = any(not math.isnan(value) for value in self.missing)
-        bounded = self.lowest is not None or self.highest is not None
-        return self.seen != self.stored or self.scaled or sentinels or bounded
+        return self.seen != self.stored or self.scaled or sentinels or self.bounded
 
     def describe(self) -> str:
         """Say it in a line, such as 'int16 times 0.01 plus 273.15, missing -9999, in kelvin'."""
@@ -79,7 +82,7 @@ class Conventions:
             parts.append(f"{self.stored}{seen}{factor}{offset}")
         if self.missing:
             parts.append("missing " + " and ".join(f"{value:.12g}" for value in self.missing))
-        if self.lowest is not None or self.highest is not None:
+        if self.bounded:
             low = "any" if self.lowest is None else f"{self.lowest:.12g}"
             high = "any" if self.highest is None else f"{self.highest:.12g}"
             kind = "decoded" if self.valid_decoded else "stored"
@@ -130,38 +133,30 @@ def read_conventions(
     scale, offset = (_factor(attributes, name) for name in ("scale_factor", "add_offset"))
     if scale == 0:
         raise InputError("scale_factor is 0, which makes all values equal; correct it")
-    filled = attributes.get("_FillValue", fill_value)
-    missing = [
-        *_stored_numbers("_FillValue", filled, dtype, seen),
-        *_stored_numbers("missing_value", attributes.get("missing_value"), dtype, seen),
-    ]
-    if dtype.kind != "f":
-        missing = [value for value in missing if not math.isnan(value)]
-    lowest, highest, valid_decoded = _valid(attributes, dtype, seen, scale, offset)
+    filled, missing = attributes.get("_FillValue", fill_value), {}
+    for name, given in (("_FillValue", filled), ("missing_value", attributes.get("missing_value"))):
+        several = given if isinstance(given, list | tuple) else [given]
+        for value in several if given is not None else ():
+            number = _as_seen(_number(name, value, dtype), dtype, seen)
+            if dtype.kind == "f" or not math.isnan(number):
+                missing[str(number)] = number  # NaN is equal to itself as a text
+    packed = dtype.kind in "iu" and (scale is not None or offset is not None)
+    valid = _valid(attributes, dtype, seen, packed)
     units = attributes.get("units")
-    masks = bool(missing) or lowest is not None or highest is not None
-    if dtype.kind == "b" and (masks or scale is not None or offset is not None):
+    units = units if isinstance(units, str) and units.strip() else None
+    found = Conventions(
+        dtype, seen, seen, scale, offset, tuple(missing.values()), *valid, units=units
+    )
+    if dtype.kind == "b" and (found.declares_missing or found.scaled):
         raise InputError(
             "it is boolean, which neither a scale nor a missing value goes with; "
             "remove them, or store it as an integer"
         )
-    decoded = seen
-    if scale is not None or offset is not None:
-        decoded = np.dtype(np.float64)
-    elif masks and seen.kind in "iu":
-        decoded = np.dtype(np.float32 if seen.itemsize <= 2 else np.float64)
-    found = Conventions(
-        dtype,
-        seen,
-        decoded,
-        scale,
-        offset,
-        tuple(_distinct(missing)),
-        lowest,
-        highest,
-        valid_decoded,
-        units if isinstance(units, str) and units.strip() else None,
-    )
+    if found.scaled:
+        found = replace(found, decoded=np.dtype(np.float64))
+    elif found.declares_missing and seen.kind in "iu":
+        small = seen.itemsize <= 2
+        found = replace(found, decoded=np.dtype(np.float32 if small else np.float64))
     declares = found.changes or found.declares_missing or found.units is not None
     return found if declares else None
 
@@ -191,19 +186,14 @@ def decode(conventions: Conventions, stored: np.ndarray) -> np.ndarray:
 
 def stored_part(conventions: Conventions, out: np.ndarray) -> np.ndarray:
     """Return the end of memory for decoded values, as memory for the stored numbers."""
-    raw = out.reshape(-1).view(np.uint8)
-    return (
-        raw[out.nbytes - out.size * conventions.stored.itemsize :]
-        .view(conventions.stored)
-        .reshape(out.shape)
-    )
+    raw, size = out.reshape(-1).view(np.uint8), out.size * conventions.stored.itemsize
+    return raw[out.nbytes - size :].view(conventions.stored).reshape(out.shape)
 
 
 def decode_in_place(conventions: Conventions, out: np.ndarray) -> None:
     """Decode the stored numbers at the end of `out` into all of it.
 
-    Decoded values are as wide as stored ones or wider, so that the front never overtakes what is
-    still to be read: the i-th value ends where the stored numbers after the i-th begin, or before.
+    Decoded values are as wide or wider, so that the front never overtakes what is still to be read.
     """
     stored, values = stored_part(conventions, out).reshape(-1), out.reshape(-1)
     for start in range(0, len(values), PIECE):
@@ -224,23 +214,18 @@ def _seen(attributes: Mapping[str, Any], dtype: np.dtype) -> np.dtype:
     return np.dtype(f"{'u' if text == 'true' else 'i'}{dtype.itemsize}")
 
 
+def _alone(value: Any) -> Any:
+    """Return what stands alone in a list."""
+    return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
+
+
 def _factor(attributes: Mapping[str, Any], name: str) -> float | None:
-    value = attributes.get(name)
-    if isinstance(value, list | tuple) and len(value) == 1:
-        (value,) = value
+    value = _alone(attributes.get(name))
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise InputError(f"{name} is {value!r}, not a finite number; correct it")
     return float(value)
-
-
-def _stored_numbers(name: str, given: Any, dtype: np.dtype, seen: np.dtype) -> list[Number]:
-    """Return declared numbers as the type that the array's bits are taken for."""
-    if given is None:
-        return []
-    several = given if isinstance(given, list | tuple) else [given]
-    return [_as_seen(_number(name, value, dtype), dtype, seen) for value in several]
 
 
 def _number(name: str, value: Any, dtype: np.dtype) -> Number:
@@ -258,14 +243,10 @@ def _number(name: str, value: Any, dtype: np.dtype) -> Number:
     is_number = isinstance(value, int | float) and (dtype.kind == "b" or type(value) is not bool)
     if not is_number:
         raise InputError(f"{name} is {value!r}, not a number of {dtype}; correct it")
-    number = value
-    if _is_whole(number) and dtype.kind in "iu":
-        return int(number)
-    return number
+    return int(value) if dtype.kind in "iu" and _is_whole(value) else value
 
 
 def _is_whole(number: Number) -> bool:
-    """Tell whether a number is a whole one."""
     return math.isfinite(number) and number == int(number)
 
 
@@ -277,27 +258,17 @@ def _as_seen(value: Number, dtype: np.dtype, seen: np.dtype) -> Number:
 
 
 def _valid(
-    attributes: Mapping[str, Any],
-    dtype: np.dtype,
-    seen: np.dtype,
-    scale: float | None,
-    offset: float | None,
+    attributes: Mapping[str, Any], dtype: np.dtype, seen: np.dtype, packed: bool
 ) -> tuple[Number | None, Number | None, bool]:
     """Return the least and the greatest valid number, and whether they are decoded ones."""
-    given: list[Any] = [attributes.get("valid_min"), attributes.get("valid_max")]
-    span = attributes.get("valid_range")
-    if span is not None:
+    names = ("valid_min", "valid_max")
+    span: Any = [attributes.get(name) for name in names]
+    if attributes.get("valid_range") is not None:
+        span, names = attributes["valid_range"], ("valid_range", "valid_range")
         if not isinstance(span, list | tuple) or len(span) != 2:
             raise InputError(f"valid_range is {span!r}, not two numbers; correct it")
-        given = list(span)
-        names = ("valid_range", "valid_range")
-    else:
-        names = ("valid_min", "valid_max")
-    for place, value in enumerate(given):
-        if isinstance(value, list | tuple) and len(value) == 1:
-            given[place] = value[0]
+    given = list(map(_alone, span))
     # Numbers with a point, beside integers that are scaled, are meant as decoded.
-    packed = dtype.kind in "iu" and (scale is not None or offset is not None)
     valid_decoded = packed and any(isinstance(value, float) for value in given)
     found: list[Number | None] = []
     for name, value in zip(names, given, strict=True):
@@ -315,15 +286,9 @@ def _valid(
 
 
 def _fits(value: Number, dtype: np.dtype) -> bool:
-    """Tell whether an array of this type can hold a number."""
     if dtype.kind == "f":
         return True
     if dtype.kind == "b" or not _is_whole(value):
         return False
     bounds = np.iinfo(dtype)
     return int(bounds.min) <= value <= int(bounds.max)
-
-
-def _distinct(values: list[Number]) -> list[Number]:
-    """Return each number once; NaN is equal to itself here."""
-    return list({str(value): value for value in values}.values())

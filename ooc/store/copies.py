@@ -1,33 +1,23 @@
 """What a copy of a dataset keeps: all arrays that share its rows, and what lies beside them.
 
-Values are those that are stored. Arrays of any fixed size travel as they are; those of strings or
-bytes without one travel as bytes of one width, behind their length.
+Values are those that are stored; strings and bytes travel as `ooc.store.variable` packs them.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import zarr
 from zarr.storage import MemoryStore
 
-from ooc.core.errors import DataError
 from ooc.core.sizes import format_size
 from ooc.store.beside import kept_attributes, why_not_beside
 from ooc.store.chunks import open_reader
 from ooc.store.chunks.general import ZarrReader
 from ooc.store.chunks.row_reader import Runs
-from ooc.store.dataset import ArraySpec, Dataset
-from ooc.store.members import (
-    Member,
-    member_of,
-    members_of,
-    open_group,
-    quiet,
-)
-from ooc.store.remote import explained
+from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array, stored_spec
+from ooc.store.members import Member, members_of, opened, quiet
 from ooc.store.roles import why_apart
 from ooc.store.variable import LENGTH_BYTES, as_bytes, pack_values, unpack_values
 from ooc.store.writer import Field, create_array
@@ -44,18 +34,14 @@ Read = Callable[[Runs, np.ndarray], None]
 
 @dataclass(frozen=True)
 class Copy:
-    """A dataset as it is copied.
+    """A dataset as it is copied: with all arrays that share its rows, as they are stored.
 
     Attributes
     ----------
-    dataset
-        The dataset, with all arrays that share its rows, as they are stored.
     fields
         How each of them is written.
-    beside
-        Other members, which are copied as they are.
-    left_out
-        Members that are not copied, and why.
+    beside, left_out
+        Other members, which are copied as they are, and those that are not copied, and why.
     widths
         Bytes of a value, of arrays whose values have no fixed size.
     """
@@ -104,13 +90,9 @@ class Copy:
 def plan_copy(source: Dataset, most_bytes: int) -> Copy:
     """Find out what a copy keeps; arrays of strings are read once, for their longest one.
 
-    Parameters
-    ----------
-    most_bytes
-        Memory for what lies beside the rows: a chunk of it is decoded at a time.
+    `most_bytes` are for what lies beside the rows, of which a chunk is decoded at a time.
     """
-    with explained(source.path, source.storage_options), quiet():
-        group = open_group(source.path, source.storage_options)
+    with opened(source.path, source.storage_options) as group:
         members = members_of(source.path, group, set(source.arrays), source.storage_options)
     main = members[source.features]
     arrays: dict[str, ArraySpec] = {}
@@ -141,14 +123,10 @@ def _described(
     """Return how an array that shares the rows is read and written, or why it cannot be."""
     assert member.array is not None
     array, width, reason = member.array, 0, ""
-    dtype: Any = array.dtype
-    spec = ArraySpec(member.name, array.shape, dtype, array.chunks, array.shards)
-    attributes, dimensions = kept_attributes(member), member.dimensions
-    described = Field("uint8", array.shape[1:], attributes, dimensions)
+    spec, dtype = stored_spec(member.name, array), array.dtype
+    described = Field("uint8", array.shape[1:], kept_attributes(member), member.dimensions)
     if dtype.kind in FIXED_KINDS and dtype.itemsize and not dtype.hasobject:
-        native = dtype.newbyteorder("=")
-        spec = replace(spec, dtype=native)
-        described = described._replace(dtype=native, fill_value=array.fill_value)
+        described = described._replace(dtype=spec.dtype, fill_value=array.fill_value)
     elif dtype.kind in "TO" and (needed := OBJECT_BYTES * math.prod(array.chunks)) > most_bytes:
         left = format_size(max(0, most_bytes))
         reason = f"a chunk of its strings takes {format_size(needed)} or more, but {left} are left"
@@ -188,12 +166,10 @@ def _why_not_written(described: Field) -> str:
 
 def _longest(source: Dataset, member: Member) -> int:
     """Return the bytes of an array's longest value; it is read chunk by chunk."""
-    reader = ZarrReader(_with_array(source, member.name), member.name)
-    rows, step, longest = reader.shape[0], reader.chunks[0], 0
-    assert member.array is not None
-    for first in range(0, rows, step):
-        stop = min(first + step, rows)
-        values = np.empty((stop - first, *reader.shape[1:]), member.array.dtype)
+    stored, longest = _with_array(source, member.name), 0
+    reader, dtype = ZarrReader(stored, member.name), stored.arrays[member.name].dtype
+    for first, stop in _by_chunks([(0, reader.shape[0])], reader.chunks[0]):
+        values = np.empty((stop - first, *reader.shape[1:]), dtype)
         reader.read_runs([(first, stop)], values)
         longest = max(longest, *(len(as_bytes(value)) for value in values.ravel().tolist()))
     return longest
@@ -201,11 +177,6 @@ def _longest(source: Dataset, member: Member) -> int:
 
 def _with_array(dataset: Dataset, name: str) -> Dataset:
     """Return the dataset with an array as it is stored, whatever its dtype."""
-    with quiet(), explained(dataset.path, dataset.storage_options):
-        member = member_of(open_group(dataset.path, dataset.storage_options), name)
-    if member is None or member.array is None:
-        raise DataError(f"array {name} of {dataset.path} is not there any more; open it again")
-    array: Any = member.array
-    dtype = array.dtype.newbyteorder("=") if array.dtype.kind in FIXED_KINDS else array.dtype
-    spec = ArraySpec(name, array.shape, dtype, array.chunks, array.shards)
+    # What is known of it may be how a copy holds it, in bytes of one width.
+    spec = stored_spec(name, open_zarr_array(replace(dataset, arrays={}), name))
     return replace(dataset, arrays={**dataset.arrays, name: spec})

@@ -12,9 +12,9 @@ import zarr
 from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
 from ooc.store.conventions import Conventions, read_conventions
-from ooc.store.members import attributes_of, check_whole, member_of, members_of, open_group, quiet
-from ooc.store.remote import StorageOptions, checked_path, explained
-from ooc.store.roles import RoleName, coordinates_in, describe_guesses, find_roles, why_apart
+from ooc.store.members import attributes_of, check_whole, member_of, members_of, opened
+from ooc.store.remote import StorageOptions, checked_path
+from ooc.store.roles import FEATURES, RoleName, coordinates_in, find_roles, why_apart
 from ooc.store.selection import Selection
 
 MISSING_CHUNKS = ("raise", "fill")
@@ -27,11 +27,9 @@ class ArraySpec:
     Attributes
     ----------
     dtype
-        Of the values as they are read: decoded by the conventions.
-    conventions
-        What the array's attributes declare of its numbers, if anything.
+        Of the values as they are read: decoded by the conventions, if there are any.
     problem
-        Why what they declare cannot be honoured; such an array is not read.
+        Why what attributes declare cannot be honoured; such an array is not read.
     """
 
     name: str
@@ -76,9 +74,8 @@ class ArraySpec:
 
     def undecoded(self) -> "ArraySpec":
         """Return the array as it is stored, whatever its attributes declare."""
-        if self.conventions is None:
-            return replace(self, problem=None)
-        return replace(self, dtype=self.conventions.stored, conventions=None, problem=None)
+        dtype = self.dtype if self.conventions is None else self.conventions.stored
+        return replace(self, dtype=dtype, conventions=None, problem=None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the array's metadata, JSON-ready."""
@@ -113,8 +110,6 @@ class Dataset:
     ----------
     arrays
         Every numeric array that shares axis 0, by name.
-    attributes
-        What the dataset's writer noted, from the group's attributes.
     storage_options
         What opens the store behind a URL again; it may hold keys, so that it is never shown.
     selection
@@ -162,6 +157,7 @@ class Dataset:
         """Return the arrays with these names; refuse those that are not there."""
         for name in names:
             if name not in self.arrays:
+                # A copy reads arrays that nothing else can use.
                 if name in self.unused:
                     raise InputError(f"{name} of {self.path} cannot be used: {self.unused[name]}")
                 known = ", ".join(self.arrays)
@@ -178,8 +174,12 @@ class Dataset:
 
     def describe_guesses(self) -> str:
         """Say in one line which roles nobody named; empty if there are none."""
-        names = dict(zip(("features", "target", "weight"), self.roles, strict=True))
-        return describe_guesses(names, self.guessed, self.passed_over)
+        said = []
+        for role in self.guessed:
+            off = "" if role == FEATURES else f" (--no-{role} for none)"
+            said.append(f"{role} {getattr(self, role)}{off}")
+        said += [f"no {role}, as {why}" for role, why in self.passed_over.items()]
+        return f"roles by the names of arrays: {', '.join(said)}" if said else ""
 
     def undecoded(self) -> "Dataset":
         """Return the dataset with its arrays as they are stored: for copies that keep them so."""
@@ -243,14 +243,13 @@ def open(
     if missing not in MISSING_CHUNKS:
         raise InputError(f"missing is one of {', '.join(MISSING_CHUNKS)}, not {missing!r}")
     wanted = {features or "X", target or "y", weight or "weight"}
-    with explained(path, storage_options), quiet():
-        group = open_group(path, storage_options)
+    with opened(path, storage_options) as group:
         attributes = attributes_of(group)
         members = members_of(path, group, wanted, storage_options)
         check_whole(path, group, members)
     listed = coordinates_in(attributes)
     roles = find_roles(path, members, listed, features, target, weight)
-    main = members[roles.features]
+    main = members[roles["features"]]
     aligned, unused = {}, {}
     for name, member in members.items():
         reason = f"it {member.reason}" if member.reason else why_apart(main, member)
@@ -258,29 +257,25 @@ def open(
             unused[name] = reason
         elif member.array is not None:
             aligned[name] = _spec_of(name, member.array)
-    for role in filter(None, (roles.features, roles.target, roles.weight)):
-        if problem := aligned[role].problem:
-            raise InputError(f"array {role} of {path} cannot be decoded: {problem}")
-    _check_not_empty(path, aligned[roles.features])
-    return Dataset(
+    found = Dataset(
         path,
         aligned,
-        roles.features,
-        roles.target,
-        roles.weight,
-        attributes,
-        missing,
-        storage_options,
+        **roles,
+        attributes=attributes,
+        missing=missing,
+        storage_options=storage_options,
         unused=unused,
-        guessed=roles.guessed,
-        passed_over=roles.passed_over,
     )
+    (spec, *_) = found.specs(tuple(name for name in found.roles if name is not None))
+    if spec.shape[0] == 0:
+        raise InputError(f"array {spec.name} of {path} is empty: its shape is {spec.shape}")
+    return found
 
 
 def open_zarr_array(dataset: Dataset, name: str) -> zarr.Array:
     """Open one array of a dataset for reading."""
-    with explained(dataset.path, dataset.storage_options), quiet():
-        member = member_of(open_group(dataset.path, dataset.storage_options), name)
+    with opened(dataset.path, dataset.storage_options) as group:
+        member = member_of(group, name)
     if member is None or member.array is None:
         reason = "is not there" if member is None else member.reason
         raise InputError(f"array {name} of {dataset.path} {reason}; open it again")
@@ -294,34 +289,28 @@ def open_zarr_array(dataset: Dataset, name: str) -> zarr.Array:
     return array
 
 
+def stored_spec(name: str, array: zarr.Array) -> ArraySpec:
+    """Describe an array of any dtype as it is stored, in this machine's order of bytes."""
+    dtype: Any = array.dtype
+    # NumPy's own strings have no order of bytes.
+    native = dtype if dtype.kind == "T" else np.dtype(dtype).newbyteorder("=")
+    return ArraySpec(name, array.shape, native, array.chunks, array.shards)
+
+
 def _spec_of(name: str, array: zarr.Array) -> ArraySpec:
-    dtype = np.dtype(array.dtype).newbyteorder("=")
-    plain = ArraySpec(name, array.shape, dtype, array.chunks, array.shards)
-    attributes = dict(array.attrs)
+    """Describe an array of numbers as its attributes declare that it is decoded."""
+    plain, attributes, metadata = stored_spec(name, array), dict(array.attrs), array.metadata
+    # In version 2, tools that know dimensions keep a `_FillValue` there, a zero as well; to all
+    # others it is what chunks that are not stored hold.
+    masks = metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in attributes
+    fill_value = metadata.fill_value if masks and plain.dtype.kind != "b" else None
     try:
-        conventions = read_conventions(attributes, dtype, _masking_fill_value(array, attributes))
+        conventions = read_conventions(attributes, plain.dtype, fill_value)
     except InputError as error:
         return replace(plain, problem=str(error))
     if conventions is None:
         return plain
     return replace(plain, dtype=conventions.decoded, conventions=conventions)
-
-
-def _masking_fill_value(array: zarr.Array, attributes: Mapping[str, Any]) -> Any:
-    """Return an array's fill value where its writer takes it for a value that is missing.
-
-    In version 2, tools that know dimensions keep a `_FillValue` there, a zero as well; to all
-    others it is what chunks that are not stored hold.
-    """
-    metadata = array.metadata
-    if metadata.zarr_format != 2 or "_ARRAY_DIMENSIONS" not in attributes:
-        return None
-    return metadata.fill_value if np.dtype(array.dtype).kind != "b" else None
-
-
-def _check_not_empty(path: str, spec: ArraySpec) -> None:
-    if spec.shape[0] == 0:
-        raise InputError(f"array {spec.name} of {path} is empty: its shape is {spec.shape}")
 
 
 def check_one_number_a_row(path: str, spec: ArraySpec) -> None:

@@ -1,7 +1,7 @@
 """A fingerprint of a dataset: its metadata, its files' sizes and times, and a hash of some rows.
 
-What it proves: that the sampled rows are the same, and that no file of the arrays was written,
-added or removed since, unless its time was set back. It does not prove what every file holds.
+It proves that the sampled rows are the same, and that no file of the arrays was written, added or
+removed since, unless its time was set back: not what every file holds.
 """
 
 import hashlib
@@ -49,20 +49,8 @@ def check_same_data(
 ) -> None:
     """Refuse to go on in a run's directory with other data than it was begun with.
 
-    Where all that differs is when files were written, as in a copy, the user has to say that the
-    data are the same: that is not proven.
-
-    Parameters
-    ----------
-    saved, here
-        Fingerprints.
-    confirmed
-        Whether the user has said so.
-
-    Raises
-    ------
-    InputError
-        With what differs, what is proven, and what to do.
+    Where all that differs between the fingerprints is when files were written, as in a copy, the
+    user has to have `confirmed` that the data are the same: that is not proven.
     """
     here = json.loads(json.dumps(here))  # as what was saved went
     others, rewritten = [], []
@@ -106,13 +94,10 @@ def differences(saved: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         if isinstance(was, Mapping) and isinstance(now, Mapping):
             found += [f"{name}.{inner}" for inner in differences(was, now)]
         elif was != now:
-            found.append(f"{name} was {_short(was)}, here it is {_short(now)}")
+            texts = map(str, (was, now))
+            was, now = (text if len(text) <= 60 else text[:57] + "..." for text in texts)
+            found.append(f"{name} was {was}, here it is {now}")
     return found
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _attributes_hash(dataset: Dataset, name: str) -> str:

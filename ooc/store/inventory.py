@@ -1,6 +1,5 @@
 """The files of an array: how many, how large, and when they were written last.
 
-Any change that goes through the file system is seen in them, without reading what they hold.
 Memory is bounded: files are listed one at a time, and hashes are sums, whatever the order.
 """
 
@@ -49,11 +48,10 @@ def inventory(dataset: Dataset, name: str) -> dict[str, Any] | None:
         status = Path(dataset.path).stat()
         files, changes = [(b"", status.st_size, status.st_mtime_ns)], "times"
     else:
-        listed = _listed(array, dataset)
-        if listed is None:
+        if (listed := _listed(array, dataset)) is None:
             return None
-        tagged = any(_tag(each) for each in listed.values())
-        files, changes = _remote_files(listed, array), "tags" if tagged else "none"
+        files = list(_remote_files(listed, array))
+        changes = "tags" if any(tag for _, _, tag in files) else "none"
     count = size = sizes = marks = 0
     for path, length, change in files:
         count, size = count + 1, size + length
@@ -93,11 +91,8 @@ def _listed(array: zarr.Array, dataset: Dataset) -> Mapping[str, Mapping[str, An
 def _remote_files(listed: Mapping[str, Mapping[str, Any]], array: zarr.Array) -> Iterator[File]:
     for path, told in listed.items():
         below = path.rpartition(f"/{array.path}/")[2]
-        yield os.fsencode(below), int(told.get("size") or 0), _tag(told)
-
-
-def _tag(told: Mapping[str, Any]) -> object:
-    return next((told[key] for key in _TAGS if told.get(key)), None)
+        tag = next((told[key] for key in _TAGS if told.get(key)), None)
+        yield os.fsencode(below), int(told.get("size") or 0), tag
 
 
 def _number(text: bytes) -> int:

@@ -1,7 +1,6 @@
-"""What is in a Zarr group: each member by its own metadata, and why one cannot be read.
+"""What is in a Zarr group: each member by its own metadata, as consolidated ones may be older.
 
-Consolidated metadata may be older than the arrays, and one damaged member must not stand in the way
-of the others. So members are opened one by one; what is wrong with one is noted, not raised.
+One damaged member must not stand in the way of the others: what is wrong with it is noted.
 """
 
 import math
@@ -21,28 +20,26 @@ from zarr.buffer import cpu
 from zarr.core.sync import sync
 
 from ooc.core.errors import InputError
-from ooc.store.remote import MOST_REQUESTS, StorageOptions, open_store, reason_of
+from ooc.store.remote import MOST_REQUESTS, StorageOptions, explained, open_store, reason_of
 
 NUMERIC_KINDS = "biuf"
 LARGEST = 2**63
 METADATA = ("zarr.json", ".zarray", ".zgroup")
 # Groups whose arrays are parts of one thing, as AnnData marks them: what that is, in words.
+_NULLABLE = ("nullable-integer", "nullable-boolean", "nullable-string-array")
 ENCODINGS = {
     "csr_matrix": "a sparse matrix of AnnData (csr_matrix)",
     "csc_matrix": "a sparse matrix of AnnData (csc_matrix)",
     "categorical": "a categorical column of AnnData",
-    "nullable-integer": "a column of AnnData with missing values (nullable-integer)",
-    "nullable-boolean": "a column of AnnData with missing values (nullable-boolean)",
-    "nullable-string-array": "a column of AnnData with missing values (nullable-string-array)",
+    **{kind: f"a column of AnnData with missing values ({kind})" for kind in _NULLABLE},
     "awkward-array": "an awkward array of AnnData",
     "dataframe": "a table of AnnData (dataframe)",
 }
-# Those of them whose arrays are no rows even where they are as long as each other.
-_NO_ROWS = frozenset(ENCODINGS) - {"dataframe"}
 _SPARSE = (
     "write it as a dense array (in AnnData adata.X = adata.X.toarray(), part by part ooc.create)"
 )
 _COLUMN = "write it as an array of numbers, for categories their codes"
+_CONVERT = "convert it to an integer or float dtype"
 _PICKLE = (
     "is encoded by pickle, which runs code of whoever wrote it, and is never read",
     "write it with another codec",
@@ -62,10 +59,9 @@ class Member:
         The array, or None where the member is a group or cannot be opened.
     dimensions
         Names of the axes, where the store has them.
-    reason
-        Why it cannot be an array of numbers, as in "X {reason}"; empty if it can.
-    remedy
-        What to do about that.
+    reason, remedy
+        Why it cannot be an array of numbers, as in "X {reason}", and what to do about that; empty
+        if it can.
     """
 
     name: str
@@ -97,11 +93,13 @@ def open_group(path: str, storage_options: StorageOptions | None) -> zarr.Group:
         attributes_of(group)
         return group
     except (FileNotFoundError, zarr.errors.GroupNotFoundError, zarr.errors.ContainsArrayError):
-        why = "is not a Zarr group: it holds no zarr.json or .zgroup of a group; "
-        why += "name the folder of the group"
-        if remote:
-            why = "holds no Zarr group: there is no such bucket or key, or it is not a group; "
-            why += "check the URL"
+        why = (
+            "holds no Zarr group: there is no such bucket or key, or it is not a group; check the "
+            "URL"
+            if remote
+            else "is not a Zarr group: it holds no zarr.json or .zgroup of a group; name the "
+            "folder of the group"
+        )
         raise InputError(f"{path} {why}") from None
     except _DAMAGE as error:
         if remote:
@@ -156,6 +154,13 @@ def member_of(group: zarr.Group, name: str) -> Member | None:
 
 
 @contextmanager
+def opened(path: str, storage_options: StorageOptions | None) -> Iterator[zarr.Group]:
+    """Open a group for a while, quietly; whatever goes wrong behind a URL becomes one line."""
+    with explained(path, storage_options), quiet():
+        yield open_group(path, storage_options)
+
+
+@contextmanager
 def quiet() -> Iterator[None]:
     """Let zarr-python's remarks on what a store holds pass: what matters is said by us."""
     with warnings.catch_warnings():
@@ -175,14 +180,13 @@ def encoding_of(group: zarr.Group) -> str | None:
 def check_whole(path: str, group: zarr.Group, members: Mapping[str, Member]) -> None:
     """Refuse a group whose arrays are parts of one matrix or column, and no rows of their own."""
     words = encoding_of(group)
-    no_rows = words in {ENCODINGS[kind] for kind in _NO_ROWS}
     if words is None and {"data", "indices", "indptr"} <= members.keys():
-        words, no_rows = "a sparse matrix", True
-    if no_rows and words is not None:
-        remedy = _SPARSE if "sparse" in words else _COLUMN
+        words = "a sparse matrix"
+    # The columns of a table are rows as those of any group.
+    if words is not None and "dataframe" not in words:
         raise InputError(
             f"{path} is {words}: its arrays are parts of it and no rows; it is not supported yet: "
-            f"{remedy}"
+            f"{_SPARSE if 'sparse' in words else _COLUMN}"
         )
 
 
@@ -251,15 +255,10 @@ def _described(name: str, node: zarr.Array | zarr.Group) -> Member:
 def dimensions_of(array: zarr.Array) -> tuple[str | None, ...] | None:
     """Return the names of an array's axes: of Zarr v3, or the attribute that xarray writes in v2.
 
-    Raises
-    ------
-    ValueError
-        If there are names, but not one for each axis.
+    A ValueError says that there are names, but not one for each axis.
     """
     names = getattr(array.metadata, "dimension_names", None)
-    if names is None:
-        names = attributes_of(array).get("_ARRAY_DIMENSIONS")
-    if names is None:
+    if names is None and (names := attributes_of(array).get("_ARRAY_DIMENSIONS")) is None:
         return None
     if not isinstance(names, list | tuple) or len(names) != len(array.shape):
         raise ValueError(f"{len(array.shape)} axes have the dimension names {names!r}")
@@ -270,10 +269,7 @@ def _reason(array: zarr.Array) -> tuple[str, str]:
     """Return why an array cannot be one of numbers, and what to do; nothing if it can."""
     shape, dtype = array.shape, array.dtype
     if not isinstance(dtype, np.dtype) or dtype.kind not in NUMERIC_KINDS:
-        return (
-            f"has dtype {dtype}, which is not a real number",
-            "convert it to an integer or float dtype",
-        )
+        return f"has dtype {dtype}, which is not a real number", _CONVERT
     if not shape:
         return "has no axes", "rows are along axis 0"
     if math.prod(shape[1:]) == 0:
@@ -312,10 +308,8 @@ def _damage(error: Exception) -> tuple[str, str]:
     if "object_codec_id': 'pickle'" in said:
         return _PICKLE
     if type(error).__name__ == "UnknownCodecError":
-        return (
-            f"needs a codec that is not installed ({said})",
-            "install the package that brings that codec",
-        )
+        remedy = "install the package that brings that codec"
+        return f"needs a codec that is not installed ({said})", remedy
     if "No Zarr data type" in said:
-        return f"has a dtype that is not known ({said})", "convert it to an integer or float dtype"
+        return f"has a dtype that is not known ({said})", _CONVERT
     return f"has metadata that cannot be used ({said})", "restore them from their source"

@@ -44,10 +44,7 @@ logging.getLogger("gcsfs").addHandler(logging.NullHandler())
 
 
 class RemoteStore(FsspecStore):
-    """The store behind a URL.
-
-    It is fsspec's and not obstore's because fsspec finds credentials where its users' other tools
-    find them, takes the options that pandas and Dask take, and is installed wherever Dask is.
+    """The store behind a URL: fsspec's, which finds keys where its users' other tools find them.
 
     The requests on their way at once are bounded here: zarr's ``async.concurrency`` is one setting
     of the whole process, which reader threads cannot set and restore without undoing each other.
@@ -69,8 +66,7 @@ class RemoteStore(FsspecStore):
         if isinstance(byte_range, RangeByteRequest):
             expected = byte_range.end - byte_range.start
         elif isinstance(byte_range, SuffixByteRequest):
-            # An object may be shorter than that.
-            expected = min(byte_range.suffix, expected)
+            expected = min(byte_range.suffix, expected)  # an object may be shorter
         if len(found) != expected:
             raise OSError(
                 f"{expected:,} bytes were asked for, {len(found):,} came; it is cut short, or its "
@@ -207,12 +203,9 @@ def _explanation(path: str, error: Exception, storage_options: StorageOptions | 
         return f"{path} needs a package that is not installed ({reason}); {todo}"
     if isinstance(error, ValueError) and str(error).startswith("Protocol not known"):
         return f"{path} has the unknown scheme {scheme!r}; use s3, gs, https, memory or a folder"
-    if (
-        isinstance(error, PermissionError)
-        or _status_of(error) in (401, 403)
-        or reason.startswith("Forbidden")
-        or type(error).__name__ in _NO_CREDENTIALS
-    ):
+    forbidden = _status_of(error) in (401, 403) or reason.startswith("Forbidden")
+    no_keys = type(error).__name__ in _NO_CREDENTIALS
+    if forbidden or no_keys or isinstance(error, PermissionError):
         return (
             f"no permission to read {path}: {reason}; give keys in storage_options or the "
             'environment, or {"anon": True} where the data are public'

@@ -1,13 +1,11 @@
 """Which arrays of a group are features, target and weight: named, or found by usual names.
 
-What a store says of itself is honoured: axis 0 of every role has the same dimension name where it
-has one, and coordinates are never taken for a role because of their name.
+What a store says of itself, by dimension names and coordinates, is honoured.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypedDict
 
 from ooc.core.errors import InputError
 from ooc.store.members import Member
@@ -19,23 +17,14 @@ USUAL_NAMES = {FEATURES: "X", TARGET: "y", WEIGHT: "weight"}
 RoleName = str | Literal[False] | None
 
 
-@dataclass(frozen=True)
-class Roles:
-    """The arrays that play a role.
-
-    Attributes
-    ----------
-    guessed
-        Roles that nobody named: they were found by the name of their array.
-    passed_over
-        Why an array that has a role's usual name does not play it, by role.
-    """
+class Roles(TypedDict):
+    """The arrays that play a role, as `ooc.store.dataset.Dataset` takes them."""
 
     features: str
-    target: str | None = None
-    weight: str | None = None
-    guessed: tuple[str, ...] = ()
-    passed_over: Mapping[str, str] = field(default_factory=dict)
+    target: str | None
+    weight: str | None
+    guessed: tuple[str, ...]
+    passed_over: Mapping[str, str]
 
 
 def find_roles(
@@ -46,19 +35,7 @@ def find_roles(
     target: RoleName,
     weight: RoleName,
 ) -> Roles:
-    """Find the array of each role, and check that they belong together.
-
-    Parameters
-    ----------
-    coordinates
-        Names of arrays that the group notes as coordinates.
-
-    Raises
-    ------
-    InputError
-        If a named array is missing or cannot be used, or rows of two are along different
-        dimensions.
-    """
+    """Find the array of each role, none of the group's coordinates, and check that they fit."""
     guessed, passed_over = [] if features else [FEATURES], {}
     main = _named(path, members, FEATURES, features or USUAL_NAMES[FEATURES])
     if not features and main.is_coordinate:
@@ -66,7 +43,8 @@ def find_roles(
             f"array {main.name} of {path} is a coordinate, as its only dimension has its name; "
             "name the array of features with features="
         )
-    coordinates |= listed_coordinates(main)
+    if main.array is not None:
+        coordinates |= coordinates_in(main.array.metadata.attributes)
     found: dict[str, str | None] = {}
     for role, name in ((TARGET, target), (WEIGHT, weight)):
         found[role] = None if name is False else name
@@ -79,17 +57,17 @@ def find_roles(
                 guessed.append(role)
         if (used := found[role]) is not None:
             _check_fits(path, main, _named(path, members, role, used), role, role in guessed)
-    return Roles(main.name, found[TARGET], found[WEIGHT], tuple(guessed), passed_over)
-
-
-def listed_coordinates(member: Member) -> frozenset[str]:
-    """Return the names of the coordinates that an array's attributes list, as CF has it."""
-    attributes = {} if member.array is None else member.array.metadata.attributes
-    return coordinates_in(attributes)
+    return Roles(
+        features=main.name,
+        target=found[TARGET],
+        weight=found[WEIGHT],
+        guessed=tuple(guessed),
+        passed_over=passed_over,
+    )
 
 
 def coordinates_in(attributes: Mapping[str, object]) -> frozenset[str]:
-    """Return the names in the attribute "coordinates".
+    """Return the names in the attribute "coordinates" of an array or a group, as CF has it.
 
     Examples
     --------
@@ -113,24 +91,6 @@ def why_apart(features: Member, other: Member) -> str:
     return ""
 
 
-def describe_guesses(
-    names: Mapping[str, str | None], guessed: tuple[str, ...], passed_over: Mapping[str, str]
-) -> str:
-    """Say in one line which roles nobody named; empty if there are none.
-
-    Examples
-    --------
-    >>> describe_guesses({"features": "X", "target": "y"}, ("features", "target"), {})
-    'roles by the names of arrays: features X, target y (--no-target for none)'
-    """
-    said = []
-    for role in guessed:
-        off = "" if role == FEATURES else f" (--no-{role} for none)"
-        said.append(f"{role} {names[role]}{off}")
-    said += [f"no {role}, as {why}" for role, why in passed_over.items()]
-    return f"roles by the names of arrays: {', '.join(said)}" if said else ""
-
-
 def _named(path: str, members: Mapping[str, Member], role: str, name: str) -> Member:
     member = members.get(name)
     if member is None:
@@ -149,9 +109,8 @@ def _no_role(member: Member, coordinates: frozenset[str]) -> str:
     """Return why an array is not taken for a role because of its name."""
     if member.reason:
         return f"{member.name} {member.reason}"
-    if member.is_coordinate or member.name in coordinates:
-        return f"{member.name} is a coordinate"
-    return ""
+    is_coordinate = member.is_coordinate or member.name in coordinates
+    return f"{member.name} is a coordinate" if is_coordinate else ""
 
 
 def _check_fits(path: str, features: Member, other: Member, role: str, guessed: bool) -> None:

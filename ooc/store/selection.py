@@ -22,8 +22,6 @@ class Selection:
         Key of the function that gives rows, blocks or values their keys.
     limits
         One limit; with `stratify`, an array of classes, one for each of them, ascending.
-    rows
-        Rows on this side, exactly.
     """
 
     by: str

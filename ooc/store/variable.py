@@ -18,10 +18,8 @@ def pack_values(values: np.ndarray, width: int) -> np.ndarray:
     """
     packed = bytearray(values.size * width)
     for number, value in enumerate(values.ravel().tolist()):
-        stored = as_bytes(value)
-        start = number * width
-        packed[start : start + LENGTH_BYTES] = struct.pack("<I", len(stored))
-        packed[start + LENGTH_BYTES : start + LENGTH_BYTES + len(stored)] = stored
+        stored, start = as_bytes(value), number * width
+        packed[start : start + LENGTH_BYTES + len(stored)] = struct.pack("<I", len(stored)) + stored
     return np.frombuffer(packed, np.uint8).reshape(*values.shape, width)
 
 
@@ -33,12 +31,10 @@ def unpack_values(packed: np.ndarray, dtype: np.dtype) -> np.ndarray:
     >>> unpack_values(pack_values(np.array(["ab", ""], object), 6), np.dtypes.StringDType())
     array(['ab', ''], dtype=StringDType())
     """
-    width = packed.shape[-1]
     stored, found = packed.tobytes(), []
-    for start in range(0, len(stored), width):
-        begin = start + LENGTH_BYTES
-        (length,) = struct.unpack("<I", stored[start:begin])
-        found.append(stored[begin : begin + length])
+    for start in range(0, len(stored), packed.shape[-1]):
+        (length,) = struct.unpack_from("<I", stored, start)
+        found.append(stored[start + LENGTH_BYTES : start + LENGTH_BYTES + length])
     if dtype.kind != "O":
         texts = [each.decode() for each in found]
         return np.array(texts, dtype).reshape(packed.shape[:-1])

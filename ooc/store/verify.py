@@ -19,12 +19,7 @@ def verify(
 ) -> list[BadChunkError]:
     """Read every chunk of every array; return those that cannot be read, in order.
 
-    Parameters
-    ----------
-    io
-        See `ooc.store.chunks.files.choose_mode`.
-    threads
-        Threads that read, by default one a core. Each holds about 8 MiB, or one chunk.
+    Threads are by default one a core. Each holds about 8 MiB, or one chunk.
     """
     # A chunk is whole or not, whatever its numbers stand for.
     dataset = dataset.undecoded()

@@ -1,7 +1,6 @@
-"""Write datasets: Zarr v3, sharded, chunk by chunk, whole or not at all.
+"""Write datasets: Zarr v3, sharded, whole or not at all.
 
-Chunks are encoded and appended to their shard's file one at a time, so that a writer holds one
-chunk of each array in memory and never a shard.
+A writer holds one chunk of each array in memory and never a shard.
 """
 
 import itertools
@@ -46,12 +45,8 @@ VARIABLE: dict[str, tuple[Any, str | bytes, Any]] = {
 class Field(NamedTuple):
     """One array to write: its dtype, the shape of one row, and what is noted of it.
 
-    Attributes
-    ----------
-    dtype
-        Of NumPy, or "string" or "variable_length_bytes".
-    value_bytes
-        Bytes that a value of the latter is taken to have; chunks are cut by them.
+    The dtype is NumPy's, or "string" or "variable_length_bytes": a value of those is taken to have
+    `value_bytes`, by which chunks are cut.
     """
 
     dtype: str | np.dtype
@@ -101,12 +96,8 @@ def create(
 
     Parameters
     ----------
-    path
-        A local folder that does not exist yet.
     fields
         For each array its dtype and the shape of one row, or a `Field`.
-    attributes
-        Notes for the group, JSON-ready.
     chunk_bytes, shard_bytes
         Decoded bytes of one chunk and of one shard of the largest array. All arrays have the
         same rows in a chunk, so that one block is one chunk of each.
@@ -152,19 +143,24 @@ def check_new(path: str | Path) -> Path:
     return place
 
 
+def make_folder(folder: Path, exist_ok: bool = True) -> None:
+    """Make a folder; refuse where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=exist_ok)
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {folder.parent}: {error.strerror}; choose another folder"
+        ) from None
+
+
 @contextmanager
 def _growing(
     writer: "Writer", resume: bool, check: Callable[[Path], None] | None
 ) -> Iterator[None]:
     """Make the folder in which a dataset grows; in the end it gets its name, or goes."""
-    try:
-        if not resume:
-            shutil.rmtree(writer.partial, ignore_errors=True)
-        writer.partial.mkdir(parents=True, exist_ok=resume)
-    except OSError as error:
-        raise InputError(
-            f"cannot write to {writer.path.parent}: {error.strerror}; choose another folder"
-        ) from None
+    if not resume:
+        shutil.rmtree(writer.partial, ignore_errors=True)
+    make_folder(writer.partial, resume)
     try:
         yield
         resume = False
@@ -175,16 +171,9 @@ def _growing(
 
 
 class Writer:
-    """Appends rows to a new dataset. Made by `create`.
+    """Appends rows to a new dataset, which grows in the hidden folder `partial`.
 
-    Attributes
-    ----------
-    chunk_rows, shard_rows
-        Rows of a chunk and of a shard of every array.
-    attributes
-        Notes for the group; they may be added to until the context ends.
-    partial
-        The hidden folder in which the dataset grows.
+    Made by `create`. Attributes of the group may be added to until the context ends.
     """
 
     def __init__(
@@ -260,13 +249,12 @@ class Writer:
     def _shard_files(self, shard: int) -> Iterator[AppendChunk]:
         chunks = self.shard_rows // self.chunk_rows
         with ExitStack() as stack:
-            files: dict[str, Callable[[bytes], None]] = {}
-            for name, field in self.fields.items():
-                if field.sharded:
-                    path = self._file_path(name, shard, 0)
-                    files[name] = stack.enter_context(_shard_file(path, chunks))
-                else:
-                    files[name] = _chunk_files(partial(self._file_path, name, shard))
+            files = {
+                name: stack.enter_context(_shard_file(self._file_path(name, shard, 0), chunks))
+                if field.sharded
+                else _chunk_files(partial(self._file_path, name, shard))
+                for name, field in self.fields.items()
+            }
 
             def append_chunk(columns: Columns, rows: int) -> None:
                 for name, field in self.fields.items():
@@ -346,8 +334,12 @@ def encode_chunk(chunk: np.ndarray | bytes) -> bytes:
     if isinstance(chunk, np.ndarray) and chunk.dtype.kind not in NUMBER_KINDS:
         chunk = chunk.tobytes()
     codec = Blosc("lz4", clevel=COMPRESSION_LEVEL, shuffle=Blosc.BITSHUFFLE)
-    encoded = bytes(codec.encode(chunk))
-    return encoded + struct.pack("<I", crc32c.crc32c(encoded))
+    return _checked(bytes(codec.encode(chunk)))
+
+
+def _checked(stored: bytes) -> bytes:
+    """Return bytes with their checksum behind them."""
+    return stored + struct.pack("<I", crc32c.crc32c(stored))
 
 
 def _padded(values: np.ndarray, rows: int, field: Field) -> np.ndarray | bytes:
@@ -370,20 +362,24 @@ def _chunk_files(path_of: Callable[[int], Path]) -> Callable[[bytes], None]:
 
     def append(encoded: bytes) -> None:
         path = path_of(next(numbers))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.part")
+        aside = _aside(path)
         aside.write_bytes(encoded)
         aside.rename(path)
 
     return append
 
 
+def _aside(path: Path) -> Path:
+    """Return where a file grows until it gets its name; its folder is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.part")
+
+
 @contextmanager
 def _shard_file(path: Path, chunks: int) -> Iterator[Callable[[bytes], None]]:
     """Write encoded chunks one after another, then their index; the file gets its name at last."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
-    index, numbers = np.full((chunks, 2), _MISSING, "<u8"), itertools.count()
+    aside, numbers = _aside(path), itertools.count()
+    index = np.full((chunks, 2), _MISSING, "<u8")
     with aside.open("wb") as stream:
 
         def append(encoded: bytes) -> None:
@@ -391,8 +387,7 @@ def _shard_file(path: Path, chunks: int) -> Iterator[Callable[[bytes], None]]:
             stream.write(encoded)
 
         yield append
-        packed = index.tobytes()
-        stream.write(packed + struct.pack("<I", crc32c.crc32c(packed)))
+        stream.write(_checked(index.tobytes()))
         # A shard that has its name is kept by whoever goes on: it must be there after an outage.
         stream.flush()
         os.fsync(stream.fileno())

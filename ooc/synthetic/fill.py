@@ -18,21 +18,10 @@ Draw = Callable[[int, int, int], Columns]
 def fill(
     writer: Writer, rows: int, draw: Draw, threads: int | None = None, report: Report = silent
 ) -> None:
-    """Write `rows` rows to a new dataset, a shard at a time in each thread.
+    """Write `rows` rows to a new dataset, a shard at a time in each thread, which holds a chunk.
 
-    A thread holds one chunk. What is written does not depend on how many threads there are, as
-    long as `draw` is a function of the chunk's number.
-
-    Parameters
-    ----------
-    draw
-        Called with a chunk's number, first row and count of rows, in any order; the first chunk
-        is drawn twice.
-
-    Raises
-    ------
-    InputError
-        If the disk is too small, judged by the first chunk: before anything is written.
+    `draw`, a function of the chunk's number alone, is called in any order, for the first chunk
+    twice: an InputError says that by this chunk the disk is too small.
     """
     chunk_rows, chunks = writer.chunk_rows, -(-rows // writer.chunk_rows)
     chunks_per_shard = writer.shard_rows // chunk_rows

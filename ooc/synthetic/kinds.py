@@ -1,7 +1,6 @@
 """Generated datasets whose truth is known. A kind is one class and one entry of `KINDS`.
 
-The target is drawn first and the features given the target, so that data sorted by target are as
-easy to generate as others. Classes are Gaussian with one covariance: the posterior is known.
+Features are drawn given the target, so that data sorted by target are as easy to generate.
 """
 
 import time
@@ -34,8 +33,6 @@ class Recipe:
 
     Attributes
     ----------
-    rows, features
-        N and F.
     classes
         K of a kind whose classes can be chosen; by default what the kind declares.
     order
@@ -161,8 +158,7 @@ class _Softmax(Kind):
 
     def best(self, columns: Columns) -> tuple[float, float]:
         """Return the loss sum and the right labels of the exact posterior."""
-        scores = _products(columns["X"], self._means) + self._offsets
-        y = columns["y"]
+        scores, y = _products(columns["X"], self._means) + self._offsets, columns["y"]
         largest = scores.max(axis=1)
         partition = np.log(np.exp(scores - largest[:, None]).sum(axis=1)) + largest
         losses = partition - scores[np.arange(len(y)), y]
@@ -199,14 +195,9 @@ KINDS: dict[str, type[Kind]] = {"linear": _Linear, "logistic": _Logistic, "softm
 def make(
     path: str | Path, recipe: Recipe, threads: int | None = None, report: Report = silent
 ) -> dict[str, Any]:
-    """Generate a dataset, chunk by chunk, in parallel.
+    """Generate a dataset in a new local folder, chunk by chunk, in parallel.
 
-    Parameters
-    ----------
-    path
-        A local folder that does not exist yet.
-    threads
-        Threads that generate and write, by default one a core; the bits do not depend on them.
+    Threads are by default one a core; the bits do not depend on them.
 
     Returns
     -------
@@ -222,9 +213,8 @@ def make(
     kind = KINDS[recipe.kind](recipe)
     fields = {"X": Field("float32", (recipe.features,)), "y": Field(kind.target_dtype)}
     generated = {**vars(recipe), "model": kind.model(), "truth": kind.truth()}
-    attributes: dict[str, Any] = {"generator": generated}
-    if recipe.classes is not None:
-        attributes["classes"] = recipe.classes
+    noted = {} if recipe.classes is None else {"classes": recipe.classes}
+    attributes: dict[str, Any] = {"generator": generated, **noted}
     begun = time.perf_counter()
     purpose = Purpose.HELD_OUT_DATA if recipe.held_out else Purpose.DATA
     with create(path, fields, attributes) as writer:

@@ -1,8 +1,7 @@
 """Linux's asynchronous direct I/O: a batch of requests in flight, from one call of one thread.
 
-A thread that blocks in a read costs two switches of context and a wait for the interpreter's lock
-with each request; a batch costs one io_submit(2) and one io_getevents(2). Whatever does not go
-well is said to the caller, who reads that range in the plain way.
+A blocking read costs two switches of context and a wait for the interpreter's lock; a batch of
+them one io_submit(2) and one io_getevents(2). What goes wrong is said: it is read in the plain way.
 """
 
 import ctypes
@@ -68,9 +67,9 @@ class Batch:
         count = len(requests)
         self._results[:count] = -errno.EAGAIN
         blocks = self._blocks[:count]
-        descriptors, offsets, lengths, places = np.array(requests, np.int64).reshape(-1, 4).T
-        blocks["descriptor"], blocks["offset"] = descriptors, offsets
-        blocks["length"], blocks["address"] = lengths, self._address + places
+        columns = np.array(requests, np.int64).reshape(-1, 4).T
+        blocks["descriptor"], blocks["offset"], blocks["length"] = columns[:3]
+        blocks["address"] = self._address + columns[3]
         while self._pending < count:
             pointers = ctypes.c_void_p(self._pointers.ctypes.data + 8 * self._pending)
             done = _call(_SUBMIT, self._context, count - self._pending, pointers)

@@ -1,7 +1,6 @@
-"""Decode one stored chunk into memory that the caller owns.
+"""Decode one stored chunk into memory that the caller owns: a codec is an entry of `CODECS`.
 
-A codec is one function and one entry of `CODECS`. Sizes that the formats note in their headers are
-checked before a codec is trusted with a buffer: it reads as far as the header says.
+Sizes in headers are checked before a codec is trusted with a buffer: it reads as far as they say.
 """
 
 import inspect

@@ -8,45 +8,25 @@ from ooc.core.errors import InputError
 
 # What they mean is of the process, the machine or a permission, and any chunk may meet them.
 _FAULTS = (
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-    errno.EACCES,
-    errno.EPERM,
-    errno.ENOTCONN,
-    errno.ENODEV,
-    errno.ENXIO,
-    errno.ENOBUFS,
-)
+    errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.ENOTCONN,
+    errno.ENODEV, errno.ENXIO, errno.ENOBUFS,
+)  # fmt: skip
 # A chunk's own, unless the folder has them, too.
 _OF_A_FOLDER = (errno.EIO, errno.ESTALE, errno.ENOENT, errno.ENOTDIR, *_FAULTS)
 
 
 def check_fault(error: BaseException, array: str, where: str, file: str) -> None:
-    """Raise what is wrong with the system, if an error says so, and not with a chunk.
-
-    Raises
-    ------
-    InputError
-        With the array, the file, what the system says and what to do.
-    """
+    """Raise an InputError on what is wrong with the system, if an error says so, not a chunk."""
     if isinstance(error, MemoryError):
         raise _fault(array, where, file, str(error) or "no memory is left", "lower the memory")
-    if not isinstance(error, OSError):
-        return
-    if error.errno in _FAULTS or isinstance(error, PermissionError):
-        reason = error.strerror or str(error)
-        raise _fault(array, where, file, reason, _todo(error.errno))
+    if isinstance(error, OSError) and (
+        error.errno in _FAULTS or isinstance(error, PermissionError)
+    ):
+        raise _fault(array, where, file, error.strerror or str(error), _todo(error.errno))
 
 
 def check_folder(folder: str, array: str, where: str) -> None:
-    """Raise that a folder of chunks is gone or cannot be read, if so: then none of them is bad.
-
-    Raises
-    ------
-    InputError
-        With the folder and what the system says.
-    """
+    """Raise an InputError if a folder of chunks is gone or not readable: then none is bad."""
     try:
         os.stat(folder)  # noqa: PTH116  on the way of every chunk that is left out
         os.scandir(folder).close()

@@ -1,7 +1,6 @@
 """Ranges of files into reused aligned memory, past the page cache where that is possible.
 
-Direct I/O leaves the processor and the page cache alone; it needs aligned offsets, sizes and
-memory. Where a file system refuses it, files are read through the cache, which is dropped behind.
+Where a file system refuses that, files are read through the cache, which is dropped behind.
 """
 
 import errno
@@ -34,19 +33,6 @@ class TruncatedError(OSError):
     """A file that ends before the range that was asked for."""
 
 
-class ScratchMemory:
-    """Page-aligned memory that grows to what is needed and is then reused."""
-
-    def __init__(self) -> None:
-        self._memory = memoryview(b"")
-
-    def at_least(self, size: int) -> memoryview:
-        """Return memory of this size or more; what it held before is lost."""
-        if len(self._memory) < size:
-            self._memory = memoryview(mmap.mmap(-1, -(-size // ALIGNMENT) * ALIGNMENT))
-        return self._memory
-
-
 def choose_mode(policy: str, stored_at_most: int, sample: Path) -> str:
     """Return how to read an array: "direct", "buffered" (cache dropped behind) or "cached".
 
@@ -67,7 +53,7 @@ def takes_direct_io(path: Path) -> bool:
     """Tell whether this file can be opened and read past the page cache."""
     try:
         file = OpenFile(str(path), os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
-        os.preadv(file.descriptor, [ScratchMemory().at_least(ALIGNMENT)], 0)
+        os.preadv(file.descriptor, [mmap.mmap(-1, ALIGNMENT)], 0)
     except OSError:
         return False
     return True
@@ -97,7 +83,13 @@ class _ThreadMemory(threading.local):
     """Memory of one thread for stored bytes, of whichever arrays it reads one after the other."""
 
     def __init__(self) -> None:
-        self.single = ScratchMemory()
+        self._single = memoryview(b"")
+
+    def at_least(self, size: int) -> memoryview:
+        """Return page-aligned memory of this size or more; what it held before is lost."""
+        if len(self._single) < size:
+            self._single = memoryview(mmap.mmap(-1, -(-size // ALIGNMENT) * ALIGNMENT))
+        return self._single
 
     @cached_property
     def batches(self) -> list[Batch]:
@@ -138,10 +130,7 @@ class FileReader:
         self._files = OpenFiles(flags)
 
     def read(self, request: Request) -> memoryview:
-        """Return the bytes of a range, valid until this thread reads again.
-
-        Transient errors are retried, a few times.
-        """
+        """Return the bytes of a range, valid until this thread reads again; retry a few times."""
         for attempt in range(RETRIES):
             try:
                 return self._read(request)
@@ -187,10 +176,7 @@ class FileReader:
         with suppress(OSError):
             for request in requests:
                 length = request.length
-                if length > BATCH_BYTES:
-                    break
-                file = self._files.hold(request.path)
-                if file is None:
+                if length > BATCH_BYTES or (file := self._files.hold(request.path)) is None:
                     break
                 files.append(file)
                 placed.append(Placed(file.descriptor, request.first, length, place))
@@ -224,7 +210,7 @@ class FileReader:
 
     def _read(self, request: Request) -> memoryview:
         first, length, stop = request.first, request.length, request.stop
-        memory = _MEMORY.single.at_least(length)
+        memory = _MEMORY.at_least(length)
         file = self._files.get(request.path)
         done = 0
         while done < stop - first:

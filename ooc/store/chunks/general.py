@@ -14,7 +14,6 @@ from zarr.core.sync import sync
 from zarr.storage import WrapperStore
 
 from ooc.store.chunks.codecs import NotNativeError
-from ooc.store.chunks.faults import check_fault, check_folder
 from ooc.store.chunks.layout import ShardLayout, shard_layout
 from ooc.store.chunks.row_reader import BadChunks, Cell, NotStoredError, RowReader, Runs
 from ooc.store.dataset import Dataset, open_zarr_array
@@ -82,7 +81,8 @@ class ZarrReader(RowReader):
         self.dataset = dataset
         self._strict = dataset.missing == "raise" or array.fill_value is None
         self._shard, self._index = _index_of(array)
-        self._root = array.store
+        root = getattr(array.store, "root", None)
+        self._folder = None if root is None else f"{root}/{array.path}"
         self._store = ChunkStore(array.store, self._strict, array.fill_value, self._index)
         with quiet():
             self._array = zarr.open_array(self._store, path=array.path, mode="r")
@@ -95,7 +95,7 @@ class ZarrReader(RowReader):
                 self._read(cells, (slice(start, stop),), rows)
             except Exception as error:  # stores and codecs raise errors of many unrelated kinds
                 if len(cells) == 1:
-                    self._blame(bad, cells[0], run, error)
+                    self._fail(bad, cells[0], run, error)
                     continue
                 # Chunk by chunk, so that only the bad ones are blamed.
                 for cell in cells:
@@ -104,7 +104,7 @@ class ZarrReader(RowReader):
                         selection = (slice(down.start + start, down.stop + start), *across)
                         self._read([cell], selection, rows[(down, *across)])
                     except Exception as error:
-                        self._blame(bad, cell, run, error)
+                        self._fail(bad, cell, run, error)
         if not self._strict:
             self._check_folder()
 
@@ -132,21 +132,11 @@ class ZarrReader(RowReader):
             cell = tuple(number * chunk // shard for number, chunk, shard in spans)
         return str(self._array.metadata.encode_chunk_key(cell))
 
-    def _blame(self, bad: BadChunks, cell: Cell, run: int, error: Exception) -> None:
+    def _fail(self, bad: BadChunks, cell: Cell, run: int, error: Exception) -> None:
         file = f"{self.where}/{self.name}/{self._key(cell)}"
-        check_fault(error, self.name, self.where, file)
-        if isinstance(error, OSError | NotStoredError):
-            self._check_folder()
         # No chunk is to blame for an outage.
         noted = None if is_outage(error) else bad
-        reason = reason_of(error, self.dataset.storage_options)
-        self._note(noted, cell, file, reason, run)
-
-    def _check_folder(self) -> None:
-        """Refuse a local folder that is gone: to zarr-python all its chunks are left out."""
-        root = getattr(self._root, "root", None)
-        if root is not None:
-            check_folder(f"{root}/{self._array.path}", self.name, self.where)
+        self._blame(noted, cell, file, error, run, reason_of(error, self.dataset.storage_options))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Workers of a cluster open their own store; loops and connections do not travel.
@@ -155,10 +145,8 @@ class ZarrReader(RowReader):
 
 def _index_of(array: zarr.Array) -> tuple[ShardLayout | None, Index | None]:
     """Return how an array's shards are indexed, and the bytes; None where it is not known."""
-    shard = None
     with suppress(NotNativeError):
-        shard = shard_layout(array)
-    if shard is None:
-        return None, None
-    size = shard.index_bytes
-    return shard, SuffixByteRequest(size) if shard.index_at_end else RangeByteRequest(0, size)
+        if (shard := shard_layout(array)) is not None:
+            size, at_end = shard.index_bytes, shard.index_at_end
+            return shard, SuffixByteRequest(size) if at_end else RangeByteRequest(0, size)
+    return None, None

@@ -32,18 +32,10 @@ class ShardLayout:
 
 @dataclass(frozen=True)
 class ChunkLayout:
-    """What the native path needs to know of one array.
+    """What the native path needs to know of one array; chunks are the inner ones.
 
-    Attributes
-    ----------
-    chunks
-        Shape of one (inner) chunk.
-    fill_value
-        What a chunk that is not stored may stand for.
-    key
-        From coordinates of a file's cell to its path below the folder.
-    shard
-        How files hold several chunks, or None where each chunk is a file.
+    Its key is from coordinates of a file's cell to the path below the folder; without `shard` each
+    chunk is a file.
     """
 
     folder: Path

@@ -1,7 +1,6 @@
 """The native path: stored bytes into reused memory, decoded straight into the slab.
 
-A chunk that is as wide as a row and wholly wanted is decoded in place; any other is decoded aside
-and its part is copied.
+A chunk that is not as wide as a row, or not wholly wanted, is decoded aside and its part copied.
 """
 
 import math
@@ -16,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ooc.store.chunks.codecs import DecodeError, decode_chunk, verify_crc32c
-from ooc.store.chunks.faults import check_fault, check_folder
 from ooc.store.chunks.files import ALIGNMENT, BATCH_BYTES, FileReader, Request, TruncatedError
 from ooc.store.chunks.layout import ChunkLayout
 from ooc.store.chunks.row_reader import BadChunks, Cell, NotStoredError, RowReader, Runs
@@ -94,13 +92,6 @@ class NativeReader(RowReader):
                     except (OSError, DecodeError) as error:
                         self._blame(bad, job.cell, job.path, error, job.run)
 
-    def _blame(self, bad: BadChunks, cell: Cell, file: str, error: Exception, run: int) -> None:
-        """Note that a chunk cannot be read, unless that is no fault of its own."""
-        check_fault(error, self.name, self.where, file)
-        if not isinstance(error, DecodeError | TruncatedError):
-            check_folder(self._folder, self.name, self.where)
-        self._note(bad, cell, file, getattr(error, "strerror", None) or str(error), run)
-
     def requests(self, runs: Runs) -> list[Request]:
         """Return the requests that `read_runs` would make, for measuring their parts alone."""
         # Only the shape of this memory is used: no page of it is ever touched.
@@ -150,8 +141,8 @@ class NativeReader(RowReader):
         outer, number = cell, 0
         if shard is not None:
             outer = tuple(map(floordiv, cell, shard.chunks))
-            for coordinate, count in zip(cell, shard.chunks, strict=True):
-                number = number * count + coordinate % count
+            for inner, count in zip(cell, shard.chunks, strict=True):
+                number = number * count + inner % count
         return f"{self._folder}/{self.layout.key(outer)}", number
 
     def _bytes_of(self, path: str, number: int) -> tuple[int, int] | None:
@@ -161,7 +152,7 @@ class NativeReader(RowReader):
         if index is None or start == size == NOT_STORED:
             if self.missing == "fill" and self.layout.fill_value is not None:
                 if index is None:
-                    check_folder(self._folder, self.name, self.where)
+                    self._check_folder()
                 return None
             raise NotStoredError(self.layout.fill_value)
         stop = start + size

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ooc.core.errors import DataError
+from ooc.store.chunks.faults import check_fault, check_folder
 
 Cell = tuple[int, ...]
 # (start, stop) of each, ascending.
@@ -23,8 +24,6 @@ class BadChunkError(DataError):
     ----------
     cell
         The chunk's coordinates, along all axes.
-    file
-        The file that holds it, or should.
     rows
         First and last row that the chunk holds.
     run
@@ -47,6 +46,7 @@ class BadChunkError(DataError):
         )
 
 
+NO_VALUE = "its array's fill_value is null, so that it has no value"
 # Where chunks that cannot be read are noted; without it the first one is raised.
 BadChunks = list[BadChunkError] | None
 
@@ -60,10 +60,7 @@ class NotStoredError(Exception):
 
     def __str__(self) -> str:
         if self.fill_value is None:
-            return (
-                "it is not stored, and its array's fill_value is null, so that it has no value; "
-                "restore it from its source"
-            )
+            return f"it is not stored, and {NO_VALUE}; restore it from its source"
         return (
             "it is not stored; restore it from its source, or open with "
             'missing="fill" if it was left out as the fill value'
@@ -80,6 +77,8 @@ class RowReader(ABC):
     """
 
     retries = 0
+    # The chunks' own, where they are local files.
+    _folder: str | None = None
 
     def __init__(
         self, name: str, where: str, shape: tuple[int, ...], chunks: tuple[int, ...]
@@ -91,22 +90,14 @@ class RowReader(ABC):
 
     @abstractmethod
     def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
-        """Fill `out` with runs of rows, one run after the other.
+        """Fill `out`, (rows of all runs, ...) of the array's dtype, with one run after the other.
 
-        Parameters
-        ----------
-        runs
-            (start, stop) of each, ascending.
-        out
-            (rows of all runs, ...) of the array's dtype, contiguous.
-        bad
-            Where chunks that cannot be read are noted, each with the number of its run; without
-            it the first one is raised.
+        Chunks that cannot be read are noted in `bad`, each with the number of its run.
 
         Raises
         ------
         BadChunkError
-            Naming array, chunk, file and rows.
+            Without `bad`, for the first one.
         """
 
     @staticmethod
@@ -129,8 +120,19 @@ class RowReader(ABC):
         first = slice(max(rows[0] - start, 0), min(rows[1], stop) - start)
         return first, *(slice(*span) for span in rest)
 
-    def _note(self, bad: BadChunks, cell: Cell, file: str, reason: str, run: int) -> None:
-        """Note that a chunk cannot be read; raise it where nothing is noted."""
+    def _check_folder(self) -> None:
+        """Refuse a local folder that is gone: none of its chunks is bad, nor left out."""
+        if self._folder is not None:
+            check_folder(self._folder, self.name, self.where)
+
+    def _blame(
+        self, bad: BadChunks, cell: Cell, file: str, error: Exception, run: int, reason: str = ""
+    ) -> None:
+        """Note, or raise, that a chunk cannot be read, unless that is no fault of its own."""
+        check_fault(error, self.name, self.where, file)
+        if isinstance(error, OSError | NotStoredError):
+            self._check_folder()
+        reason = reason or getattr(error, "strerror", None) or str(error)
         rows = cell[0] * self.chunks[0], min((cell[0] + 1) * self.chunks[0], self.shape[0]) - 1
         found = BadChunkError(self.name, self.where, cell, file, rows, reason, run)
         if bad is None:
