@@ -76,7 +76,7 @@ def test_networks_from_the_shell(here: Path, capsys: pytest.CaptureFixture[str])
         assert found["loss"] < 1.15 * best["loss"]
     called(
         capsys, "train", "linear.zarr", "--model", "autoencoder", "--hidden", "", "--code", "6",
-        *memory, "--optimizer", "adam", "--run", "runs/a",
+        *memory, "--optimizer", "adam", "--lr", "0.01", "--run", "runs/a",
     )  # fmt: skip
     called(capsys, "predict", "runs/a", "linear.zarr", "out.zarr", *memory)
     assert zarr.open_group("out.zarr", mode="r")["prediction"].shape == (20_000, 6)
@@ -115,7 +115,7 @@ def test_without_json_people_get_tables(here: Path, capsys: pytest.CaptureFixtur
     assert main(["make", "logistic", "a.zarr", "--rows", "2k", "--features", "4"]) == 0
     assert main(["info", "a.zarr"]) == 0
     assert main(["plan", "a.zarr"]) == 0
-    assert main(["train", "a.zarr"]) == 0
+    assert main(["train", "a.zarr", "--lr", "0.1", "--epochs", "1"]) == 0
     assert main(["evaluate", "runs/a", "a.zarr"]) == 0
     out = capsys.readouterr().out
     for word in ("2,000 rows", "float32 (2000, 4)", "projected", "parameters sha256", "accuracy"):
@@ -170,7 +170,7 @@ def test_bad_options_are_refused_before_work(
 
 def test_a_run_directory_that_holds_a_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_small(here)
-    called(capsys, "train", "small.zarr")
+    called(capsys, "train", "small.zarr", "--lr", "0.1", "--epochs", "1")
     assert "already holds a run" in refused(capsys, "train", "small.zarr")
 
 
@@ -250,7 +250,7 @@ def test_a_live_bar_on_a_terminal(here: Path) -> None:
     """A real pseudo-terminal: the bar is drawn on standard error, the JSON stays alone."""
     write_dataset(here / "a.zarr", X=np.ones((500, 8), "f4"), y=np.arange(500) % 2)
     master, slave = os.openpty()
-    command = [sys.executable, "-m", "ooc", "train", "a.zarr", "--epochs", "100", "--json"]
+    command = [sys.executable, "-m", "ooc", "train", "a.zarr", "--epochs", "10", "--json"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "150"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave, env=environment)
     os.close(slave)
@@ -264,7 +264,7 @@ def test_a_live_bar_on_a_terminal(here: Path) -> None:
             break
         drawn += part
     os.close(master)
-    assert json.loads(process.communicate()[0])["steps"] == 200
+    assert json.loads(process.communicate()[0])["steps"] == 20
     assert "train a.zarr" in drawn.decode()
     assert "rows/s" in drawn.decode()
 

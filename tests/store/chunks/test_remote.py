@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 import zarr
 from datasets import foreign, write_dataset
+from pairs import pairs
 
 import ooc
 from ooc.cli import main
@@ -202,9 +203,10 @@ def refused(url: str, options: dict[str, Any] | None = None) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("make", [sharded, version_2])
 @pytest.mark.parametrize(
-    "place", ["s3", "memory", "http, the same code path as https", "gs"], indirect=True
+    ("make", "place"),
+    pairs([sharded, version_2], ["s3", "memory", "http, the same code path as https", "gs"]),
+    indirect=["place"],
 )
 def test_the_stream_is_that_of_the_folder(
     tmp_path: Path, place: Place, make: Callable[[Path], Path]
