@@ -67,7 +67,7 @@ def stopped(trainer: Trainer, dataset: Dataset, epochs: int, step: int, folder: 
     return int(run.results["steps"])
 
 
-@pytest.mark.parametrize(("name", "method"), pairs(MODELS, METHODS, ["mini-batches"]))
+@pytest.mark.parametrize(("name", "method"), pairs(MODELS, METHODS))
 def test_it_learns_with_the_same_bits_for_any_readers(
     labelled: Dataset, name: str, method: str
 ) -> None:
@@ -129,7 +129,7 @@ def test_several_at_once_have_the_bits_of_single_runs(labelled: Dataset, name: s
         assert {one: runs[key].results[one] for one in SAME} == {one: alone[one] for one in SAME}
 
 
-@pytest.mark.parametrize(("name", "method"), pairs(MODELS, METHODS, ["mini-batches"]))
+@pytest.mark.parametrize(("name", "method"), pairs(MODELS, METHODS))
 def test_a_bad_row_is_named(
     tmp_path: Path,
     rng: np.random.Generator,

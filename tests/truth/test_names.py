@@ -92,10 +92,7 @@ def test_names_are_shown_and_never_obeyed(
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[] if name in ("markup", "colour", "not text") else SLOW)
-        for name in NAMES
-    ],
+    [pytest.param(name, marks=[] if name in ("markup", "colour") else SLOW) for name in NAMES],
 )
 def test_a_page_on_a_run_is_told_of_by_its_name(
     tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], name: str
