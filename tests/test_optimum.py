@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasets import write_dataset
+from pairs import pairs
 from sklearn.linear_model import LogisticRegression
 
 import ooc
@@ -27,27 +28,24 @@ def problem(tmp_path: Path, rng: np.random.Generator) -> tuple[Dataset, np.ndarr
     return write_dataset(tmp_path / "rows.zarr", 100, X=features, y=labels), features, labels
 
 
-@pytest.mark.parametrize("l2", [0.0, 0.003])
 @pytest.mark.parametrize(
-    ("optimizer", "batch_size", "epochs"),
-    [
-        (nesterov(1.0), "full", 400),
-        (averaged(0.02, start=20_000, schedule=cosine()), 20, 400),
-    ],
-    ids=["nesterov, full batches", "averaged, small batches"],
+    ("how", "l2"),
+    pairs(
+        [(nesterov(1.0), "full"), (averaged(0.02, start=20_000, schedule=cosine()), 20)],
+        [0.0, 0.003],
+    ),
+    ids=lambda value: str(value) if isinstance(value, float) else value[0].name,
 )
 def test_the_optimum_is_that_of_scikit_learn(
     problem: tuple[Dataset, np.ndarray, np.ndarray],
-    optimizer: Optimizer,
-    batch_size: int | str,
-    epochs: int,
+    how: tuple[Optimizer, int | str],
     l2: float,
 ) -> None:
-    dataset, features, labels = problem
+    (optimizer, batch_size), (dataset, features, labels) = how, problem
     trainer = ooc.Trainer(
         ooc.models.Logistic(), replace(optimizer, l2=l2), batch_size, memory="768MiB"
     )
-    found = trainer.fit(dataset, epochs).parameters
+    found = trainer.fit(dataset, 400).parameters
     # Its C divides the penalty of a summed loss, l2 goes with the mean one.
     c = 1 / (l2 * ROWS) if l2 else np.inf
     theirs = LogisticRegression(C=c, tol=1e-10, max_iter=10_000).fit(features.astype(float), labels)

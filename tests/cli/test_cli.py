@@ -76,7 +76,7 @@ def test_networks_from_the_shell(here: Path, capsys: pytest.CaptureFixture[str])
         assert found["loss"] < 1.15 * best["loss"]
     called(
         capsys, "train", "linear.zarr", "--model", "autoencoder", "--hidden", "", "--code", "6",
-        *memory, "--optimizer", "adam", "--run", "runs/a",
+        *memory, "--optimizer", "adam", "--lr", "0.01", "--run", "runs/a",
     )  # fmt: skip
     called(capsys, "predict", "runs/a", "linear.zarr", "out.zarr", *memory)
     assert zarr.open_group("out.zarr", mode="r")["prediction"].shape == (20_000, 6)
@@ -115,7 +115,7 @@ def test_without_json_people_get_tables(here: Path, capsys: pytest.CaptureFixtur
     assert main(["make", "logistic", "a.zarr", "--rows", "2k", "--features", "4"]) == 0
     assert main(["info", "a.zarr"]) == 0
     assert main(["plan", "a.zarr"]) == 0
-    assert main(["train", "a.zarr"]) == 0
+    assert main(["train", "a.zarr", "--lr", "0.1", "--epochs", "1"]) == 0
     assert main(["evaluate", "runs/a", "a.zarr"]) == 0
     out = capsys.readouterr().out
     for word in ("2,000 rows", "float32 (2000, 4)", "projected", "parameters sha256", "accuracy"):
@@ -170,7 +170,7 @@ def test_bad_options_are_refused_before_work(
 
 def test_a_run_directory_that_holds_a_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_small(here)
-    called(capsys, "train", "small.zarr")
+    called(capsys, "train", "small.zarr", "--lr", "0.1", "--epochs", "1")
     assert "already holds a run" in refused(capsys, "train", "small.zarr")
 
 
@@ -211,9 +211,12 @@ def test_a_signal_saves_and_ends_with_its_status(here: Path, number: signal.Sign
     write_dataset(
         here / "a.zarr", chunk_rows=500, X=np.ones((50_000, 8), "f4"), y=np.arange(50_000) % 2
     )
-    command = [sys.executable, "-m", "ooc", "train", "a.zarr", "--epochs", "100000", "--json"]
+    command = [sys.executable, "-m", "ooc", "train", "a.zarr", "--lr", "0.1", "--json"]
     process = subprocess.Popen(
-        [*command, "--run", "run"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--epochs", "100000", "--run", "run"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     while not (here / "run" / "run.json").exists():
         assert process.poll() is None, process.stderr.read()
@@ -234,7 +237,7 @@ def test_lines_instead_of_a_bar_where_there_is_no_terminal(here: Path) -> None:
     write_dataset(here / "a.zarr", X=np.ones((500, 8), "f4"), y=np.arange(500) % 2)
     code = (
         "import ooc.cli.progress_bar as bar; bar.LINE_SECONDS = 0.0\n"
-        "from ooc.cli import run; run(['train', 'a.zarr', '--epochs', '3', '--json'])"
+        "from ooc.cli import run; run('train a.zarr --lr 0.1 --epochs 3 --json'.split())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0
@@ -250,9 +253,11 @@ def test_a_live_bar_on_a_terminal(here: Path) -> None:
     """A real pseudo-terminal: the bar is drawn on standard error, the JSON stays alone."""
     write_dataset(here / "a.zarr", X=np.ones((500, 8), "f4"), y=np.arange(500) % 2)
     master, slave = os.openpty()
-    command = [sys.executable, "-m", "ooc", "train", "a.zarr", "--epochs", "100", "--json"]
+    command = [sys.executable, "-m", "ooc", "train", "a.zarr", "--lr", "0.1", "--json"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "150"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave, env=environment)
+    process = subprocess.Popen(
+        [*command, "--epochs", "10"], stdout=subprocess.PIPE, stderr=slave, env=environment
+    )
     os.close(slave)
     drawn = b""
     while True:
@@ -264,7 +269,7 @@ def test_a_live_bar_on_a_terminal(here: Path) -> None:
             break
         drawn += part
     os.close(master)
-    assert json.loads(process.communicate()[0])["steps"] == 200
+    assert json.loads(process.communicate()[0])["steps"] == 20
     assert "train a.zarr" in drawn.decode()
     assert "rows/s" in drawn.decode()
 

@@ -29,7 +29,7 @@ def test_whole_numbers_are_not_taken_for_labels(
 ) -> None:
     """They may be classes or counts, and only the user knows."""
     write_dataset(here / "a.zarr", X=np.ones((500, 8), "f4"), y=(np.arange(500) % 7).astype(dtype))
-    options = ["--model", "mlp", "--memory", "512MiB", "--lr", "0.01"]
+    options = ["--model", "mlp", "--memory", "512MiB", "--lr", "0.01", "--epochs", "1"]
     found = refused(capsys, "train", "a.zarr", *options)
     for part in ("whole numbers, from 0 to 6 in the first", "--head multiclass", "regression"):
         assert part in found

@@ -85,15 +85,23 @@ def test_directions_that_nothing_moves_have_units() -> None:
     assert np.abs(units).max() < 1e4
 
 
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (1, 64, 66, 124, 126),
+        pytest.param((63, 65, 67, 101, 125), marks=pytest.mark.slow),
+    ],
+    ids=["some", "others"],
+)
 def test_it_goes_on_from_any_step_of_its_first_part(
-    tmp_path: Path, rng: np.random.Generator
+    tmp_path: Path, rng: np.random.Generator, steps: tuple[int, ...]
 ) -> None:
     """Between the gradients of a pair, in the windows of the rule, and at the switch."""
     dataset = correlated(tmp_path / "a.zarr", rng, 4000)
     trainer = Trainer(Logistic(), hybrid(0.02, l2=1e-4), 32, memory=MEMORY)
     whole = trainer.fit(dataset, 8).results
     assert whole["iterations"] > 3
-    for step in (1, 63, 64, 65, 66, 67, 101, 124, 125, 126):
+    for step in steps:
         stop = threading.Event()
         callbacks = Callbacks(step_end=lambda now, at=step, end=stop: now.step >= at and end.set())
         run = trainer.fit(dataset, 8, tmp_path / str(step), stop=stop, callbacks=callbacks)

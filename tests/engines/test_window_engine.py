@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasets import small_windows, write_dataset
+from pairs import pairs
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import ooc
@@ -96,19 +97,22 @@ class Fixed:
         """Note nothing."""
 
 
-@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize(
-    ("optimizer", "batch_size"),
-    [
-        (adamw(0.01, l1=1e-4, clip_norm=0.05), 640),
-        (nesterov(0.01, l2=1e-3, l1=1e-4, clip_norm=0.05, schedule=cosine(100)), 64),
-    ],
-    ids=lambda value: getattr(value, "name", str(value)),
+    ("name", "how"),
+    pairs(
+        MODELS,
+        [
+            (adamw(0.01, l1=1e-4, clip_norm=0.05), 640),
+            (nesterov(0.01, l2=1e-3, l1=1e-4, clip_norm=0.05, schedule=cosine(100)), 64),
+        ],
+    ),
+    ids=lambda value: value if isinstance(value, str) else value[0].name,
 )
 def test_a_window_in_one_call_gives_the_numbers_of_a_loop_over_batches(
-    weighted: Dataset, name: str, optimizer: Optimizer, batch_size: int
+    weighted: Dataset, name: str, how: tuple[Optimizer, int]
 ) -> None:
     """To the last bit, over windows that batches cross: shares, masks and sums' order agree."""
+    optimizer, batch_size = how
     engines = [
         trained(kind, MODELS[name], optimizer, batch_size, weighted)
         for kind in (WindowEngine, BatchEngine)
@@ -130,21 +134,23 @@ def test_the_last_batch_of_an_epoch_may_be_shorter(weighted: Dataset, name: str)
     assert one[2:] == other[2:] == (2 * 5, 2 * ROWS)
 
 
-@pytest.mark.parametrize("name", ["logistic", "network"])
 @pytest.mark.parametrize(
-    ("optimizer", "batch_size"),
-    [(sgd(0.05, l1=1e-3), 1), (momentum(0.01), 1000), (averaged(0.1, l2=1e-3), 40)],
-    ids=lambda value: getattr(value, "name", str(value)),
+    ("how", "name"),
+    pairs(
+        [(sgd(0.05, l1=1e-3), 1), (momentum(0.01), 1000), (averaged(0.1, l2=1e-3), 40)],
+        ["logistic", "network"],
+    ),
+    ids=lambda value: value if isinstance(value, str) else value[0].name,
 )
 def test_batches_of_any_size_give_the_numbers_of_a_loop_over_batches(
     tmp_path: Path,
     rng: np.random.Generator,
     monkeypatch: pytest.MonkeyPatch,
+    how: tuple[Optimizer, int],
     name: str,
-    optimizer: Optimizer,
-    batch_size: int,
 ) -> None:
     """From single rows to batches of more than a window."""
+    optimizer, batch_size = how
     small_windows(monkeypatch, 16 * 2**10)
     rows, features = (200, 120) if batch_size == 1 else (2000, 12)
     x = rng.standard_normal((rows, features)).astype(np.float32)
@@ -190,8 +196,9 @@ def test_a_model_with_a_kernel_gets_the_compiled_engine(weighted: Dataset, name:
     )
 
 
-@pytest.mark.parametrize("name", ["linear", "logistic", "softmax", "network"])
-@pytest.mark.parametrize("batch_size", [512, 1300])
+@pytest.mark.parametrize(
+    ("name", "batch_size"), pairs(["linear", "network", "softmax", "logistic"], [512, 1300])
+)
 def test_shares_on_several_threads_give_the_bits_of_one(
     weighted: Dataset, monkeypatch: pytest.MonkeyPatch, name: str, batch_size: int
 ) -> None:
@@ -222,7 +229,7 @@ def test_bits_do_not_depend_on_threads(weighted: Dataset) -> None:
         "for model in (ooc.models.MLP(hidden=(300, 50), dropout=0.2), ooc.models.Logistic()):\n"
         f"    trainer = ooc.Trainer(model, ooc.optim.adam(0.01), 1024, memory={MEMORY}, "
         "readers=int(sys.argv[1]))\n"
-        f"    print(trainer.fit(ooc.open({weighted.path!r})).results['parameters_sha256'])"
+        f"    print(trainer.fit(ooc.open({weighted.path!r}), 2).results['parameters_sha256'])"
     )
     hashes = set()
     for threads, readers in (("1", "1"), ("2", "5")):
@@ -295,8 +302,7 @@ def test_an_autoencoder_finds_the_plane_that_rows_lie_in(
     assert found[2] < 0.01 * smallest
 
 
-@pytest.mark.parametrize("parallel", [False, True])
-@pytest.mark.parametrize("batch_size", [1, 64, 2000])
+@pytest.mark.parametrize(("batch_size", "parallel"), pairs([1, 64, 2000], [False, True]))
 @pytest.mark.parametrize("model", [Logistic(), MLP(hidden=(8,))], ids=lambda m: m.name)
 def test_a_bad_row_is_named_and_nothing_is_learned_from_its_batch(
     tmp_path: Path,
@@ -314,7 +320,7 @@ def test_a_bad_row_is_named_and_nothing_is_learned_from_its_batch(
 
     def refused(message: str, **columns: np.ndarray) -> None:
         folder = tmp_path / f"{len(list(tmp_path.iterdir()))}.zarr"
-        dataset = write_dataset(folder, **{"X": x, "y": y, **columns})
+        dataset = write_dataset(folder, 40, **{"X": x, "y": y, **columns})
         trainer = Trainer(model, sgd(0.1), batch_size, memory=MEMORY)
         parameters = model.init(trainer.layout(dataset), generator(0, Purpose.PARAMETERS))
         failed, before = (start((trainer.optimizer,), parameters, model) for _ in range(2))

@@ -10,6 +10,7 @@ import pytest
 from datasets import write_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pairs import pairs
 
 import ooc
 from ooc.core.errors import DataError, DivergedError, InputError
@@ -99,8 +100,7 @@ def by_definition(epochs: list[np.ndarray], size: int, exact_mean: bool) -> tupl
     return len(means), squares / (len(means) - (0 if exact_mean else 1))
 
 
-@pytest.mark.parametrize("sampling", ["once", "replacement"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("name", "sampling"), pairs(MODELS, ["once", "replacement"]))
 def test_variances_are_those_of_batches_cut_one_by_one(
     small: Dataset, rng: np.random.Generator, name: str, sampling: str
 ) -> None:
@@ -131,7 +131,7 @@ def test_weights_count_as_in_training(tmp_path: Path, rng: np.random.Generator) 
     assert noise.variance(5) == pytest.approx(by_definition([rows], 5, True)[1], rel=2e-5)
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(st.integers(1, 40), st.integers(30, 90), st.integers(0, 10**6))
 def test_without_replacement_the_finite_population_counts(size: int, rows: int, seed: int) -> None:
     """Row 1 of the closed forms, within 5 standard errors, which is tiny for nearly full batches.
@@ -154,8 +154,9 @@ def test_without_replacement_the_finite_population_counts(size: int, rows: int, 
     assert abs(found.variance - expected) <= 5 * found.error + 1e-6 * noise.variance(1)
 
 
+@pytest.mark.parametrize("repeats", [50, pytest.param(200, marks=pytest.mark.slow)])
 def test_the_error_is_the_spread_of_repeated_measurements(
-    tmp_path: Path, rng: np.random.Generator
+    tmp_path: Path, rng: np.random.Generator, repeats: int
 ) -> None:
     x = rng.standard_normal((400, 3)).astype(np.float32)
     dataset = write_dataset(tmp_path / "a.zarr", chunk_rows=400, X=x, y=x[:, 0] ** 2)
@@ -164,7 +165,7 @@ def test_the_error_is_the_spread_of_repeated_measurements(
         gradient_variance(
             model, np.zeros(3), dataset, (8,), memory=MEMORY, seed=seed, sampling="replacement"
         ).sizes[0]
-        for seed in range(200)
+        for seed in range(repeats)
     ]
     spread = np.std([each.variance for each in found])
     assert np.mean([each.error for each in found]) == pytest.approx(spread, rel=0.25)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pairs import pairs
 
 from ooc.core.compiler import lean_kernel
 from ooc.optim import OPTIMIZERS, Optimizer, sgd
@@ -234,7 +235,7 @@ def everything(name: str) -> Optimizer:
 
 @pytest.mark.parametrize("real", REALS)
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(cuts=st.sets(st.integers(1, SIZE - 1)), seed=st.integers(0, 1000))
 def test_pieces_take_the_step_of_the_whole_to_the_last_bit(
     name: str, real: str, cuts: set[int], seed: int
@@ -304,9 +305,8 @@ def test_steps_go_down_a_parabola(name: str, rng: np.random.Generator) -> None:
     assert np.abs(optimizer.solution(parameters, state)).max() < 1.5
 
 
-@pytest.mark.parametrize("extra", EXTRAS)
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(("extra", "value"), pairs(EXTRAS, [np.nan, np.inf, -np.inf]))
 def test_a_gradient_that_is_not_finite_is_not_lost(name: str, extra: str, value: float) -> None:
     """A step by signs may hide it from the parameters, but not from its state."""
     optimizer = OPTIMIZERS[name](0.1, **EXTRAS[extra])

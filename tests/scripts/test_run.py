@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from pairs import pairs
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
@@ -32,8 +33,10 @@ def test_every_script_that_has_a_name_is_there() -> None:
         assert (SCRIPTS / f"{name}.py").read_text().startswith('"""')
 
 
-@pytest.mark.parametrize("command", [["scripts/{}"], ["bash", "scripts/{}"], ["scripts/run", "{}"]])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "command"),
+    pairs(NAMES, [["scripts/{}"], ["bash", "scripts/{}"], ["scripts/run", "{}"]]),
+)
 def test_a_script_is_run_with_its_arguments(clone: Path, command: list[str], name: str) -> None:
     words = [word.format(name) for word in command]
     done = subprocess.run(

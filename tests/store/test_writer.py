@@ -18,7 +18,7 @@ from ooc.core.errors import InputError
 from ooc.store.writer import CHUNK_BYTES, SHARD_BYTES
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=16, deadline=None)
 @given(
     rows=st.integers(1, 200),
     cuts=st.lists(st.integers(0, 200), max_size=6),

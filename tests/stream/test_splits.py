@@ -9,6 +9,7 @@ from chi_square import chi_square_p
 from datasets import small_windows, write_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pairs import pairs
 
 import ooc
 from ooc.core.errors import InputError
@@ -47,8 +48,7 @@ def rows_of(dataset: Dataset, **options: object) -> np.ndarray:
 WAYS = [{"by": "row"}, {"by": "block"}, {"by": "patient"}, {"by": "row", "stratify": "y"}]
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("shuffle", ["blocks", "none"])
+@pytest.mark.parametrize(("way", "shuffle"), pairs(WAYS, ["blocks", "none"]))
 def test_sides_are_disjoint_and_together_everything(
     grouped: Dataset, way: dict[str, str], shuffle: str
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from pairs import pairs
 
 import ooc
 from ooc.cli import main
@@ -34,8 +35,7 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return group["X"][...], group["y"][...]
 
 
-@pytest.mark.parametrize("order", ["random", "sorted"])
-@pytest.mark.parametrize("kind", KIND_NAMES)
+@pytest.mark.parametrize(("kind", "order"), pairs(KIND_NAMES, ["random", "sorted"]))
 def test_threads_do_not_change_the_bits(tmp_path: Path, kind: str, order: str) -> None:
     recipe = Recipe(kind, rows=270_000, features=130, order=order)
     digests = set()

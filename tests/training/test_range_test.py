@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasets import write_dataset
+from pairs import pairs
 
 import ooc
 from ooc.core.errors import InputError
@@ -39,8 +40,7 @@ def test_features_of_any_scale_train_well(tmp_path: Path, factors: list, offset:
     assert run.model.standardise == (set(factors) != {1.0} or offset > 0)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("batch_size", [1, 256, "full"])
+@pytest.mark.parametrize(("name", "batch_size"), pairs(OPTIMIZERS, [1, 256, "full"]))
 def test_every_optimizer_and_batch_gets_a_rate_that_learns(
     tmp_path: Path, name: str, batch_size: int | str
 ) -> None:

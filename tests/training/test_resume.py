@@ -132,16 +132,17 @@ def test_a_full_gradient_goes_on(labelled: Dataset, tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("each", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("batch_size", [700, "full"])
 def test_a_batch_that_was_begun_is_begun_anew(
-    labelled: Dataset, tmp_path: Path, batch_size: int | str
+    labelled: Dataset, tmp_path: Path, batch_size: int | str, each: bool
 ) -> None:
-    """Stopped at the end of each window, most of them in the middle of a batch."""
+    """Stopped at the end of a window, most of them in the middle of a batch."""
     trainer = Trainer(Logistic(), adam(0.1), batch_size, memory=MEMORY)
     whole = trainer.fit(labelled, 2).results
     windows = trainer.loader(labelled).plan.order.windows
     assert windows > 2
-    for number in range(1, 2 * windows):
+    for number in range(1, 2 * windows) if each else (1, windows, windows + 1):
         stop, seen, folder = threading.Event(), [], tmp_path / str(number)
 
         def after_window(

@@ -9,7 +9,7 @@ from shell import make_small
 from ooc.cli import main
 
 MEMORY = "512MiB"
-
+SLOW = pytest.mark.slow
 
 NAMES = {
     "markup": "[red]x[/red]",
@@ -31,35 +31,86 @@ NAMES = {
 OBEYED = {*map(chr, range(32)), *map(chr, range(127, 160)), "\u202e", "\u200b"} - {"\n"}
 
 
+# Of these, one name of a kind; of all of them where that costs nothing.
+SOME = [
+    pytest.param(
+        name, marks=[] if name in ("markup", "percent", "colour", "unseen", "not text") else SLOW
+    )
+    for name in NAMES
+]
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_names_are_shown_and_never_obeyed(
+def test_names_are_shown_and_never_obeyed_before_work(
     tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], name: str
 ) -> None:
     said = NAMES[name]
     folder = tmp_path / said
     folder.mkdir(parents=True)
+    data = stored(folder, name)
+    lines = [
+        (0, ["info", data, "--verify"]),
+        (2, ["info", str(folder / said)]),
+        (2, ["info", data, "--features", said + "?"]),
+        (2, ["train", data, "--optimizer", said]),
+        (2, ["make", said, str(folder / "b.zarr"), "--rows", "10"]),
+        (2, ["info", data, f"--{said}"]),
+    ]
+    are_shown(lines, capfdbinary)
+
+
+def stored(folder: Path, name: str) -> str:
+    """Write a store with an array of this name, if it can be one; return its path."""
     data = make_small(folder)
     if name != "not text":
-        array = said.replace("/", "|")
+        array = NAMES[name].replace("/", "|")
         more = zarr.open_group(data, mode="r+").create_array(array, shape=(500,), dtype="f4")
         more[...] = 1
+    return str(data)
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_names_are_shown_and_never_obeyed(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], name: str
+) -> None:
+    folder = tmp_path / NAMES[name]
+    folder.mkdir(parents=True)
+    data = stored(folder, name)
     run, out = str(folder / "run"), str(folder / "out.zarr")
+    brief = ["--lr", "0.1", "--epochs", "1", "--memory", MEMORY]
     lines = [
-        (0, ["info", str(data), "--verify"]),
-        (0, ["plan", str(data), "--memory", MEMORY]),
-        (0, ["train", str(data), "--lr", "0.1", "--memory", MEMORY, "--run", run]),
-        (2, ["train", str(data), "--lr", "0.1", "--memory", MEMORY, "--run", run]),
+        (0, ["plan", data, "--memory", MEMORY]),
+        (0, ["train", data, *brief, "--run", run]),
+        (2, ["train", data, *brief, "--run", run]),
         (0, ["resume", run]),
-        (0, ["evaluate", run, str(data), "--memory", MEMORY]),
-        (0, ["predict", run, str(data), out, "--memory", MEMORY]),
-        (2, ["predict", run, str(data), out]),
-        (2, ["info", str(folder / said)]),
-        (2, ["info", str(data), "--features", said + "?"]),
-        (2, ["train", str(data), "--optimizer", said]),
-        (2, ["make", said, str(folder / "b.zarr"), "--rows", "10"]),
-        (2, ["info", str(data), f"--{said}"]),
+        (0, ["evaluate", run, data, "--memory", MEMORY]),
+        (0, ["predict", run, data, out, "--memory", MEMORY]),
+        (2, ["predict", run, data, out]),
+    ]
+    are_shown(lines, capfdbinary)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in ("markup", "colour") else SLOW) for name in NAMES],
+)
+def test_a_page_on_a_run_is_told_of_by_its_name(
+    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], name: str
+) -> None:
+    folder = tmp_path / NAMES[name]
+    folder.mkdir(parents=True)
+    data, run = str(make_small(folder)), str(folder / "run")
+    lines = [
+        (0, ["train", data, "--lr", "0.1", "--epochs", "1", "--memory", MEMORY, "--run", run]),
         (0, ["report", run, "--out", str(folder / "page.html")]),
     ]
+    are_shown(lines, capfdbinary)
+
+
+def are_shown(
+    lines: list[tuple[int, list[str]]], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Run these lines, which end with a status each."""
     for status, line in lines:
         assert main(line) == status, line
         shown = capfdbinary.readouterr()

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from datasets import foreign
 from labelled import trainer, write_labelled
+from pairs import pairs
 
 import ooc
 from ooc.core.errors import DataError, InputError
@@ -42,15 +43,23 @@ def few_files(more: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.parametrize("more", [20, 60, 500])
-@pytest.mark.parametrize("io", ["auto", "direct", "buffered"])
-@pytest.mark.parametrize("zarr_format", [2, 3])
-def test_more_files_than_may_be_open_are_all_read(
-    tmp_path: Path, rng: np.random.Generator, zarr_format: int, io: str, more: int
-) -> None:
+Many = tuple[Path, np.ndarray, np.ndarray]
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def many(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Many:
+    """A store of 800 files, in either format, with its features and its targets."""
+    rng = np.random.default_rng(7)
     x, y = rng.standard_normal((1200, 2)), rng.integers(1, 9, 1200)
     arrays = {"X": {"data": x, "chunks": (3, 2)}, "y": {"data": y, "chunks": (3,)}}
-    path = foreign(tmp_path / "many.zarr", zarr_format, **arrays)
+    return foreign(tmp_path_factory.mktemp("many") / "a.zarr", request.param, **arrays), x, y
+
+
+@pytest.mark.parametrize(
+    ("io", "more"), pairs(["auto", "direct", "buffered"], [60, 20, 500], always=[20])
+)
+def test_more_files_than_may_be_open_are_all_read(many: Many, io: str, more: int) -> None:
+    path, x, y = many
     open_files._KEPT.clear()
     with few_files(more):
         loader = ooc.Loader(

@@ -96,7 +96,7 @@ def test_what_a_killed_writer_left_is_taken_over(
 
 
 def test_two_makes_at_once_leave_one_whole_dataset(tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "ooc", "make", "linear", "a.zarr", "--rows", "200k"]
+    line = [sys.executable, "-m", "ooc", "make", "linear", "a.zarr", "--rows", "60k"]
     options = {"cwd": tmp_path, "stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     children = []
     for _ in range(3):
@@ -107,7 +107,7 @@ def test_two_makes_at_once_leave_one_whole_dataset(tmp_path: Path) -> None:
     assert sorted(status for _, status in ended) == [0, 2, 2], ended
     for told, status in ended:
         assert status == 0 or "is writing a.zarr" in told or "already exists" in told
-    make(tmp_path / "alone.zarr", Recipe("linear", 200_000, 128))
+    make(tmp_path / "alone.zarr", Recipe("linear", 60_000, 128))
     both = [zarr.open_group(tmp_path / name, mode="r") for name in ("a.zarr", "alone.zarr")]
     for name in ("X", "y"):
         np.testing.assert_array_equal(*(group[name][::1000] for group in both))

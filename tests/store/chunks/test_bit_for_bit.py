@@ -18,7 +18,7 @@ from ooc.store.chunks import open_reader, read_path
 DTYPES = ["bool", "uint8", "int16", "uint32", "int64", "float16", "float32", "float64"]
 CNAMES = ["lz4", "lz4hc", "zstd", "zlib", "blosclz"]
 RELAXED = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -119,7 +119,7 @@ def test_what_zarr_python_wrote(
     assert compare(folder, seed) == (options.get("order", "C") == "C")
 
 
-@settings(parent=RELAXED, max_examples=30)
+@settings(parent=RELAXED, max_examples=20)
 @given(data=st.data(), seed=st.integers(0, 1000))
 def test_what_tensorstore_wrote(
     data: st.DataObject, seed: int, tmp_path_factory: pytest.TempPathFactory
@@ -170,7 +170,7 @@ def test_what_tensorstore_wrote(
     assert compare(folder, seed)
 
 
-@settings(parent=RELAXED, max_examples=30)
+@settings(parent=RELAXED, max_examples=20)
 @given(data=st.data(), seed=st.integers(0, 1000))
 def test_what_the_zarrs_pipeline_wrote(
     data: st.DataObject, seed: int, tmp_path_factory: pytest.TempPathFactory

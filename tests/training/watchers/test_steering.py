@@ -71,28 +71,31 @@ def test_a_temperature_is_met_by_either(labelled: Dataset) -> None:
             assert ratio == pytest.approx(heat, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("rate", "warm_steps", "epochs"),
+    [(0.3, 1500, 24), pytest.param(0.1, 4000, 60, marks=pytest.mark.slow)],
+)
 def test_heat_is_what_the_noise_of_a_stationary_run_shows(
-    tmp_path: Path, rng: np.random.Generator
+    tmp_path: Path, rng: np.random.Generator, rate: float, warm_steps: int, epochs: int
 ) -> None:
     """Cooled by a factor of ten, by the rate or by the batch, iterates spread ten times less."""
     y = rng.standard_normal(3000).astype(np.float32)
     dataset = write_dataset(tmp_path / "a.zarr", 50, X=np.ones((3000, 1), np.float32), y=y)
     for by in ("rate", "batch"):
-        steering = Steering(
-            temperature=[(0, 1.0), (4000, 1.0), (4001, 0.1)], by=by, largest=1000, every=1
-        )
+        cooling = [(0, 1.0), (warm_steps, 1.0), (warm_steps + 1, 0.1)]
+        steering = Steering(temperature=cooling, by=by, largest=1000, every=1)
         places: list[float] = []
         callbacks = Callbacks(step_end=lambda now, to=places: to.append(float(now.parameters[0])))
         trainer = Trainer(
             Linear(intercept=False),
-            sgd(0.1),
+            sgd(rate),
             8,
             memory=MEMORY,
             sampling="replacement",
             steering=steering,
         )
-        trainer.fit(dataset, 60, callbacks=callbacks)
-        warm, cold = np.var(places[300:4000]), np.var(places[4500:])
+        trainer.fit(dataset, epochs, callbacks=callbacks)
+        warm, cold = np.var(places[300:warm_steps]), np.var(places[warm_steps * 9 // 8 :])
         assert warm / cold == pytest.approx(10, rel=0.4)
 
 
@@ -128,12 +131,14 @@ def test_an_automatic_batch_follows_the_noise_scale(
     ],
     ids=["schedule", "auto"],
 )
+@pytest.mark.parametrize("many", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_saved_and_restored_at_any_step(
-    labelled: Dataset, tmp_path: Path, trainer: Trainer
+    labelled: Dataset, tmp_path: Path, trainer: Trainer, many: bool
 ) -> None:
     whole = trainer.fit(labelled, 2, tmp_path / "whole").results
     assert 20 < whole["steps"] < 0.9 * 3000 // trainer.batch_size
-    for step in range(1, whole["steps"], max(2, whole["steps"] // 30)):
+    last = whole["steps"] - 1
+    for step in range(1, last + 1, max(2, last // 30)) if many else (1, 7, last // 2, last):
         stop, folder = threading.Event(), tmp_path / str(step)
         callbacks = Callbacks(step_end=lambda now, at=step, end=stop: now.step >= at and end.set())
         trainer.fit(labelled, 2, folder, stop=stop, callbacks=callbacks)
