@@ -95,6 +95,7 @@ def test_the_help_lists_what_was_added(house: Path) -> None:
         assert name in told
 
 
+@pytest.mark.slow
 def test_the_model_trains_with_the_optimizer_through_the_shell(house: Path) -> None:
     """Its rate is found, and its own numbers reach it."""
     model = ["--model", "factorization_machine:factors=3", "--loss", "logistic"]

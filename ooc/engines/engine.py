@@ -89,7 +89,7 @@ def engine_bytes(
     """
     layout, names = model.layout(dataset.row_shape), arrays_of(model, dataset)
     kernel, minimiser = kernel_of(model, layout), as_method(methods[0]).full
-    _check_method(model, layout, minimiser is not None or full)
+    check_method(model, layout, minimiser is not None or full)
     held = train_state_bytes(model, layout, methods)
     if minimiser is not None:
         held += full_gradient_bytes(model, dataset, minimiser)
@@ -103,7 +103,8 @@ def engine_bytes(
     return held + len(methods) * each + 2 * rows * row_bytes
 
 
-def _check_method(model: Model, layout: Layout, is_full: bool) -> None:
+def check_method(model: Model, layout: Layout, is_full: bool) -> None:
+    """Refuse a step of all rows, `is_full`, for a model that has none."""
     if not is_full:
         return
     if len(phases_of(model)) > 1:

@@ -13,7 +13,7 @@ from ooc.core.errors import InputError
 from ooc.core.hashing import hashing_kernels
 from ooc.core.numbers import check_counts
 from ooc.core.progress import Report, silent
-from ooc.engines.engine import engine_bytes, make_engine
+from ooc.engines.engine import check_method, engine_bytes, make_engine
 from ooc.engines.kernels import engine_kernels
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import arrays_of, dtype_of, prepare, prepared_like
@@ -348,6 +348,8 @@ class Trainer:
         self, dataset: Dataset, model: Model, methods: Sequence[Method], report: Report
     ) -> None:
         """Have the kernels compiled that the cache lacks, before the run takes memory."""
+        takes_all = self._is_full or self._method.full is not None
+        check_method(model, model.layout(dataset.row_shape), takes_all)
         wanted = engine_kernels(model, dataset, methods, self._batch_rows(dataset)[1])
         if self.validation is not None:
             wanted += hashing_kernels() + scoring_kernels(model, dataset)

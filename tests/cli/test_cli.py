@@ -25,7 +25,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("kind", ["linear", "logistic", "softmax"])
+@pytest.mark.parametrize(
+    "kind",
+    ["logistic", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("linear", "softmax"))],
+)
 def test_make_train_evaluate_predict(
     here: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
@@ -52,14 +55,21 @@ def test_make_train_evaluate_predict(
     assert zarr.open_group("out.zarr", mode="r")["prediction"].shape == (5000,)
 
 
-def test_networks_from_the_shell(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "heads",
+    [
+        [("linear", "regression", 1)],
+        pytest.param(
+            [("logistic", "binary", 1), ("softmax", "multiclass", 4)], marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_networks_from_the_shell(
+    here: Path, capsys: pytest.CaptureFixture[str], heads: list[tuple[str, str, int]]
+) -> None:
     """The head follows from the targets: labels, classes that the data note, or fractions."""
     memory = ["--memory", "768MiB"]
-    for kind, head, outputs in (
-        ("logistic", "binary", 1),
-        ("softmax", "multiclass", 4),
-        ("linear", "regression", 1),
-    ):
+    for kind, head, outputs in heads:
         data = f"{kind}.zarr"
         classes = ["--classes", "4"] if kind == "softmax" else []
         called(capsys, "make", kind, data, "--rows", "20k", "--features", "6", *classes)
@@ -74,11 +84,12 @@ def test_networks_from_the_shell(here: Path, capsys: pytest.CaptureFixture[str])
         found = called(capsys, "evaluate", f"runs/{kind}", data, *memory)
         best = ooc.open(data).attributes["generator"]["best"]
         assert found["loss"] < 1.15 * best["loss"]
+    data = f"{heads[0][0]}.zarr"
     called(
-        capsys, "train", "linear.zarr", "--model", "autoencoder", "--hidden", "", "--code", "6",
+        capsys, "train", data, "--model", "autoencoder", "--hidden", "", "--code", "6",
         *memory, "--optimizer", "adam", "--lr", "0.01", "--run", "runs/a",
     )  # fmt: skip
-    called(capsys, "predict", "runs/a", "linear.zarr", "out.zarr", *memory)
+    called(capsys, "predict", "runs/a", data, "out.zarr", *memory)
     assert zarr.open_group("out.zarr", mode="r")["prediction"].shape == (20_000, 6)
 
 
@@ -206,7 +217,9 @@ def test_a_disk_too_small_for_make(here: Path, capsys: pytest.CaptureFixture[str
     assert list(here.iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+)
 def test_a_signal_saves_and_ends_with_its_status(here: Path, number: signal.Signals) -> None:
     write_dataset(
         here / "a.zarr", chunk_rows=500, X=np.ones((50_000, 8), "f4"), y=np.arange(50_000) % 2
@@ -385,6 +398,7 @@ def test_shuffles_that_are_refused(
     assert message in refused(capsys, *arguments, *([] if writes else ["--batch-size", "10"]))
 
 
+@pytest.mark.slow
 def test_methods_on_the_full_gradient_and_their_resume(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

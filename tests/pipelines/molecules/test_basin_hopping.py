@@ -15,6 +15,7 @@ def test_random_starts_find_the_published_minimum_of_13_atoms() -> None:
         assert each.quenches <= 5000
 
 
+@pytest.mark.slow
 def test_searches_are_the_same_on_any_number_of_threads() -> None:
     alone, shared = (basin_hopping.search_many(13, 5, 12, 50, threads) for threads in (1, 4))
     for one, other in zip(alone, shared, strict=True):
