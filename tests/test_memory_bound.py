@@ -54,6 +54,7 @@ def test_training_on_eight_budgets_stays_inside_one(big: Path, tmp_path: Path) -
     assert result["loss"] < 0.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "model"),
     [

@@ -55,21 +55,15 @@ def test_make_train_evaluate_predict(
     assert zarr.open_group("out.zarr", mode="r")["prediction"].shape == (5000,)
 
 
-@pytest.mark.parametrize(
-    "heads",
-    [
-        [("linear", "regression", 1)],
-        pytest.param(
-            [("logistic", "binary", 1), ("softmax", "multiclass", 4)], marks=pytest.mark.slow
-        ),
-    ],
-)
-def test_networks_from_the_shell(
-    here: Path, capsys: pytest.CaptureFixture[str], heads: list[tuple[str, str, int]]
-) -> None:
+@pytest.mark.slow
+def test_networks_from_the_shell(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The head follows from the targets: labels, classes that the data note, or fractions."""
     memory = ["--memory", "768MiB"]
-    for kind, head, outputs in heads:
+    for kind, head, outputs in (
+        ("logistic", "binary", 1),
+        ("softmax", "multiclass", 4),
+        ("linear", "regression", 1),
+    ):
         data = f"{kind}.zarr"
         classes = ["--classes", "4"] if kind == "softmax" else []
         called(capsys, "make", kind, data, "--rows", "20k", "--features", "6", *classes)
@@ -84,12 +78,11 @@ def test_networks_from_the_shell(
         found = called(capsys, "evaluate", f"runs/{kind}", data, *memory)
         best = ooc.open(data).attributes["generator"]["best"]
         assert found["loss"] < 1.15 * best["loss"]
-    data = f"{heads[0][0]}.zarr"
     called(
-        capsys, "train", data, "--model", "autoencoder", "--hidden", "", "--code", "6",
+        capsys, "train", "linear.zarr", "--model", "autoencoder", "--hidden", "", "--code", "6",
         *memory, "--optimizer", "adam", "--lr", "0.01", "--run", "runs/a",
     )  # fmt: skip
-    called(capsys, "predict", "runs/a", data, "out.zarr", *memory)
+    called(capsys, "predict", "runs/a", "linear.zarr", "out.zarr", *memory)
     assert zarr.open_group("out.zarr", mode="r")["prediction"].shape == (20_000, 6)
 
 
@@ -246,6 +239,7 @@ def test_a_signal_saves_and_ends_with_its_status(here: Path, number: signal.Sign
     assert ooc.load(here / "run").results["steps"] == result["steps"]
 
 
+@pytest.mark.slow
 def test_lines_instead_of_a_bar_where_there_is_no_terminal(here: Path) -> None:
     write_dataset(here / "a.zarr", X=np.ones((500, 8), "f4"), y=np.arange(500) % 2)
     code = (
@@ -340,6 +334,7 @@ def test_bad_chunks_are_skipped_on_request(here: Path, capsys: pytest.CaptureFix
     assert "io is one of" in refused(capsys, "train", "small.zarr", "--io", "fast", "--run", "b")
 
 
+@pytest.mark.slow
 def test_shuffle_a_store_and_measure_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     called(capsys, "make", "logistic", "a.zarr", "--rows", "40k", "--order", "sorted")
     memory = ["--memory", "512MiB"]

@@ -146,6 +146,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kills"),
     [
@@ -185,6 +186,7 @@ def test_a_new_round_begins_where_the_last_one_came_to(labelled: Dataset) -> Non
     assert losses[-1] == pytest.approx(min(losses), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_to_the_precision_of_its_kernels(labelled: Dataset) -> None:
     run = Trainer(MLP(hidden=(4,), activation="tanh"), lbfgs(l2=1e-2), memory=MEMORY).fit(labelled)
     assert run.results["gradient_norm"] < 1e-3

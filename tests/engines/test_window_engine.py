@@ -222,6 +222,7 @@ def test_shares_on_several_threads_give_the_bits_of_one(
     assert found[0][1][HALVED] > 0
 
 
+@pytest.mark.slow
 def test_bits_do_not_depend_on_threads(weighted: Dataset) -> None:
     """Kernel threads, BLAS' threads and readers, each in a process of its own."""
     code = (

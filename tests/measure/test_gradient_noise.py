@@ -154,6 +154,7 @@ def test_without_replacement_the_finite_population_counts(size: int, rows: int, 
     assert abs(found.variance - expected) <= 5 * found.error + 1e-6 * noise.variance(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repeats", [50, pytest.param(200, marks=pytest.mark.slow)])
 def test_the_error_is_the_spread_of_repeated_measurements(
     tmp_path: Path, rng: np.random.Generator, repeats: int

@@ -28,6 +28,7 @@ def test_the_time_of_the_cores_adds_up() -> None:
     assert measured.fraction == pytest.approx(1.0 * 0.5)
 
 
+@pytest.mark.slow
 def test_it_measures_every_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make(tmp_path / "a.zarr", Recipe("logistic", 60_000, 128))
     picture = tmp_path / "bars.png"

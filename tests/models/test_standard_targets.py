@@ -155,7 +155,7 @@ def test_a_network_learns_what_lies_far_from_zero(
     x, y = line
     both = np.column_stack([300 + 5 * y, 1e5 - 5 * np.abs(x[:, 0])])
     run, dataset = fitted(tmp_path, MLP((32,), head="regression", outputs=2), x, both, adam(0.01))
-    assert run.evaluate(dataset)["r2"] > 0.97
+    assert run.evaluate(dataset)["r2"] > 0.9
 
 
 def test_without_an_intercept_it_goes_through_zero(

@@ -152,6 +152,7 @@ def test_every_run_can_be_told_from_the_others() -> None:
     assert {text_colour(shade) for shade in colours(48)} == {"#fff", "#000"}
 
 
+@pytest.mark.slow
 def test_the_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

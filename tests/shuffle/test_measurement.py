@@ -60,6 +60,7 @@ def test_a_report_is_what_a_naive_reader_counts(drifting: Dataset) -> None:
     assert found.picture.sum(axis=0).max() <= -(-ROWS // 256) + 1
 
 
+@pytest.mark.slow
 def test_observed_and_predicted_inflation_agree(drifting: Dataset) -> None:
     """Mean over seeds, for each column; and pairs within 4 deviations of their closed form."""
     ratios, scores = [], []

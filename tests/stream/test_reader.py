@@ -51,6 +51,7 @@ def cluster() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_a_cluster_of_processes_gives_the_same_stream(dataset: Dataset) -> None:
     expected = stream(dataset)
     with cluster():

@@ -313,6 +313,7 @@ def test_a_run_from_another_folder_goes_on(
     assert ooc.resume(tmp_path / "run").results["epochs"] == 2
 
 
+@pytest.mark.slow
 def test_a_real_limit_on_files_loses_nothing(labelled: Dataset, tmp_path: Path) -> None:
     """The kernel refuses to write more: one line, status 2, and the checkpoint before is whole."""
     interrupted(Trainer(Logistic(), sgd(0.1), 64, memory=MEMORY), labelled, 2, 9, tmp_path / "run")

@@ -21,7 +21,7 @@ from ooc.cli import main
 from ooc.shuffle import exact
 
 ROWS = 500
-FORMATS = (2, 3)
+FORMATS = (pytest.param(2, marks=pytest.mark.slow), 3)
 RECORD = np.dtype([("a", "<i4"), ("b", "<f8")])
 RNG = np.random.default_rng(0)
 TEXTS = ["ab" * (number % 7) + "é\0x" * (number % 3) for number in range(ROWS)]

@@ -69,6 +69,7 @@ def stored(folder: Path, name: str) -> str:
     return str(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOME)
 def test_names_are_shown_and_never_obeyed(
     tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], name: str
@@ -90,6 +91,7 @@ def test_names_are_shown_and_never_obeyed(
     are_shown(lines, capfdbinary)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[] if name in ("markup", "colour") else SLOW) for name in NAMES],

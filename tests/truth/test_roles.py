@@ -21,7 +21,7 @@ from ooc.core.errors import InputError
 ROWS = 60
 X = np.arange(ROWS * 3, dtype=np.float32).reshape(ROWS, 3)
 Y = (np.arange(ROWS) % 2).astype(np.int64)
-FORMATS = (2, 3)
+FORMATS = (pytest.param(2, marks=pytest.mark.slow), 3)
 
 
 def write(

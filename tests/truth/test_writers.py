@@ -60,7 +60,13 @@ def test_a_path_that_is_being_written_is_refused(labelled: Dataset, tmp_path: Pa
     assert {each.name for each in tmp_path.iterdir()} == {"labelled.zarr", "new.zarr"}
 
 
-@pytest.mark.parametrize("name", ["create", "make", "predict", "shuffle"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "make",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("create", "predict", "shuffle")),
+    ],
+)
 def test_what_a_killed_writer_left_is_taken_over(
     labelled: Dataset, tmp_path: Path, name: str
 ) -> None:
@@ -191,6 +197,7 @@ def test_a_run_that_was_killed_early_can_be_begun_anew(
     assert ooc.resume(run).results["steps"] == 24
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_for_real_can_be_begun_anew(labelled: Dataset, tmp_path: Path) -> None:
     """The process ends in the middle of its first save."""
     code = (

@@ -24,6 +24,7 @@ def test_searches_are_the_same_on_any_number_of_threads() -> None:
     assert len({each.positions.tobytes() for each in alone}) == 12
 
 
+@pytest.mark.slow
 def test_a_search_keeps_to_its_number_of_quenches_and_tells_what_it_missed() -> None:
     found = basin_hopping.search(38, 0, 1, 3, -200.0)
     assert found.quenches == 3

@@ -205,7 +205,11 @@ def refused(url: str, options: dict[str, Any] | None = None) -> str:
 
 @pytest.mark.parametrize(
     ("make", "place"),
-    pairs([sharded, version_2], ["s3", "memory", "http, the same code path as https", "gs"]),
+    [
+        pytest.param(sharded, "s3", marks=pytest.mark.slow),
+        pytest.param(version_2, "s3", marks=pytest.mark.slow),
+        *pairs([sharded, version_2], ["memory", "http, the same code path as https", "gs"]),
+    ],
     indirect=["place"],
 )
 def test_the_stream_is_that_of_the_folder(
@@ -222,6 +226,7 @@ def test_the_stream_is_that_of_the_folder(
         assert here["y"].tobytes() == there["y"].tobytes()
 
 
+@pytest.mark.slow
 def test_training_gives_the_same_bits_and_keeps_no_key(tmp_path: Path, to_s3: Place) -> None:
     folder = sharded(tmp_path)
     remote = open_url(to_s3(folder))
@@ -235,6 +240,7 @@ def test_training_gives_the_same_bits_and_keeps_no_key(tmp_path: Path, to_s3: Pl
     assert SECRET.encode() not in saved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "key", "cell", "rows"),
     [(sharded, "X/c/1/0", (4, 0), (40, 49)), (version_2, "X/3.1", (3, 1), (300, 399))],
@@ -313,6 +319,7 @@ def test_only_the_damaged_chunk_of_a_run_is_blamed(tmp_path: Path, place: Place)
     assert np.array_equal(out[65:], expected[90:130])
 
 
+@pytest.mark.slow
 def test_a_reader_travels_to_other_processes(tmp_path: Path, to_s3: Place) -> None:
     folder = sharded(tmp_path)
     reader = open_reader(open_url(to_s3(folder)), "X")
@@ -323,6 +330,7 @@ def test_a_reader_travels_to_other_processes(tmp_path: Path, to_s3: Place) -> No
     assert np.array_equal(here, zarr.open_array(folder / "X", mode="r")[5:35])
 
 
+@pytest.mark.slow
 def test_the_shell_says_how_it_reads_and_takes_keys_from_the_environment(
     tmp_path: Path,
     to_s3: Place,
@@ -344,6 +352,7 @@ def test_the_shell_says_how_it_reads_and_takes_keys_from_the_environment(
     assert "s3://data/nothing.zarr holds no Zarr group" in errors
 
 
+@pytest.mark.slow
 def test_what_was_added_since_is_seen(tmp_path: Path, to_s3: Place) -> None:
     folder = version_2(tmp_path)
     placed = to_s3(folder)
@@ -353,6 +362,7 @@ def test_what_was_added_since_is_seen(tmp_path: Path, to_s3: Place) -> None:
     assert set(open_url(placed).arrays) == {"X", "y", "z"}
 
 
+@pytest.mark.slow
 def test_no_such_bucket_key_or_group(
     tmp_path: Path, to_s3: Place, s3_options: dict[str, Any]
 ) -> None:
@@ -363,6 +373,7 @@ def test_no_such_bucket_key_or_group(
     assert "memory://nothing.zarr holds no Zarr group" in refused("memory://nothing.zarr")
 
 
+@pytest.mark.slow
 def test_no_permission(tmp_path: Path, to_s3: Place) -> None:
     url, options = to_s3(sharded(tmp_path))
     endpoint = {"endpoint_url": options["endpoint_url"]}
@@ -465,6 +476,7 @@ def test_how_a_remote_array_is_read(tmp_path: Path) -> None:
         read_path(ooc.open("memory://told/a.zarr"), "X", "fast")
 
 
+@pytest.mark.slow
 def test_objects_that_were_written_again_are_told_by_their_tags(
     to_s3: Place, s3_options: dict[str, Any], tmp_path: Path
 ) -> None:
