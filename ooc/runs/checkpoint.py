@@ -11,6 +11,7 @@ import json
 import os
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -163,6 +164,7 @@ def load(run_dir: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 def read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return arrays and description of one checkpoint; nothing of it is ever run as code."""
     try:
+        _check_members(file)
         with np.load(file, allow_pickle=False) as members:
             arrays = {name: members[name] for name in members.files}
         encoded = arrays.pop(_JSON)
@@ -189,6 +191,14 @@ def read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     except Exception as error:  # a damaged zip file raises errors of many kinds
         raise DamagedError(f"the checkpoint {file} is damaged: {error}") from None
     return arrays, description
+
+
+def _check_members(file: Path) -> None:
+    """Refuse what would take more memory than the file has bytes: arrays are stored as they are."""
+    with zipfile.ZipFile(file) as packed:
+        for member in packed.infolist():
+            if member.compress_type != zipfile.ZIP_STORED or member.file_size > file.stat().st_size:
+                raise ValueError(f"its member {member.filename} is packed, which ooc does not do")
 
 
 def _file(run_dir: Path, step: int) -> Path:

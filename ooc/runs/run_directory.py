@@ -12,6 +12,8 @@ from ooc.core.errors import InputError
 from ooc.runs.checkpoint import LOCK, check_run_dir, discard, remove_partial
 
 HISTORY = "history.jsonl"
+# A longer line is none of ours.
+MOST_LINE_BYTES = 2**20
 
 
 @contextmanager
@@ -60,15 +62,20 @@ def append_history(run_dir: Path, line: Mapping[str, Any]) -> None:
 
 
 def read_history(run_dir: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a history; a last one that a kill cut short is left out."""
+    """Yield the lines of a history; what a kill or a disk made of others is left out."""
     try:
-        stream = (run_dir / HISTORY).open()
+        stream = (run_dir / HISTORY).open("rb")
     except FileNotFoundError:
         return
     with stream:
-        for line in stream:
-            with suppress(json.JSONDecodeError):
-                yield json.loads(line)
+        is_whole = True
+        while line := stream.readline(MOST_LINE_BYTES):
+            begins, is_whole = is_whole, line.endswith(b"\n")
+            # Not JSON, not text, or nested too deeply.
+            with suppress(ValueError, RecursionError):
+                found = json.loads(line) if begins and is_whole else None
+                if isinstance(found, dict) and isinstance(found.get("step", 0), int):
+                    yield {"kind": "", **found}
 
 
 def cut_history(run_dir: Path, step: int) -> None:

@@ -13,8 +13,8 @@ from ooc.core.numbers import check_counts
 from ooc.core.sizes import format_size
 from ooc.shuffle.records import RecordLayout
 from ooc.store.chunks import scratch_bytes
+from ooc.store.chunks.codecs import most_stored_bytes
 from ooc.store.chunks.files import BATCH_BYTES
-from ooc.store.chunks.native import most_stored_bytes
 from ooc.store.dataset import ArraySpec, Dataset
 from ooc.store.writer import CHUNK_BYTES, SHARD_BYTES
 from ooc.stream.plan import MIB

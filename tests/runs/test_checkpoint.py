@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +134,13 @@ def test_what_came_to_nothing_is_removed(tmp_path: Path) -> None:
     saved(tmp_path / "run", 0)
     checkpoint.discard(tmp_path / "run")
     assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_member_that_unpacks_to_more_than_the_file_is_damage(tmp_path: Path) -> None:
+    """What gigabytes of zeros are packed into; the save before is taken."""
+    saved(tmp_path, 1, 1.0)
+    saved(tmp_path, 2, 2.0)
+    with zipfile.ZipFile(newest(tmp_path), "a", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("state2.npy", bytes(2**26))
+    with pytest.warns(UserWarning, match="its member state2.npy is packed"):
+        assert checkpoint.load(tmp_path)[1]["step"] == 1

@@ -178,6 +178,33 @@ def test_a_finished_run_is_returned_as_it_is(labelled: Dataset, tmp_path: Path) 
     assert again.results["seconds"] == run.results["seconds"]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"\xff\xfe\x00\n", b"[1, 2]\n", b"7\n", b"null\n", b"{}\n", b'{"step": "x"}\n',
+        b'{"step": null, "kind": 3}\n', b"[" * 100_000 + b"\n", b"x" * 3 * 2**20 + b"\n",
+        b"{\n", b"\n",
+    ],
+    ids=range(11),
+)  # fmt: skip
+def test_a_damaged_history_is_no_reason_to_stop(
+    labelled: Dataset, tmp_path: Path, damage: bytes
+) -> None:
+    trainer = Trainer(
+        Logistic(), sgd(0.1), 64, memory=MEMORY, log_every=5, saving=Saving(every_steps=5)
+    )
+    whole = trainer.fit(labelled, 2).results
+    interrupted(trainer, labelled, 2, 13, tmp_path)
+    history = tmp_path / HISTORY
+    lines = history.read_bytes().splitlines(keepends=True)
+    history.write_bytes(b"".join([lines[0], damage, *lines[1:], damage[:-1]]))
+    resumed = trainer.resume(labelled, tmp_path)
+    assert resumed.results["parameters_sha256"] == whole["parameters_sha256"]
+    steps = [line["step"] for line in read_history(tmp_path) if line["kind"] == "train"]
+    assert steps == sorted({*steps, 5, 10, 15})
+    assert len(ooc.load(tmp_path).history) == len(list(read_history(tmp_path)))
+
+
 def test_history_has_each_step_once_and_a_cut_line_is_left_out(
     labelled: Dataset, tmp_path: Path
 ) -> None:

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ooc.store.chunks.codecs import NotNativeError
+from ooc.store.chunks.codecs import NotNativeError, most_stored_bytes
 from ooc.store.chunks.decoded import DecodedReader
 from ooc.store.chunks.files import BATCH_BYTES, choose_mode
 from ooc.store.chunks.general import DECODE_COPIES, ZarrReader
 from ooc.store.chunks.layout import ChunkLayout, native_layout
-from ooc.store.chunks.native import NativeReader, most_stored_bytes
+from ooc.store.chunks.native import NativeReader
 from ooc.store.chunks.row_reader import BadChunkError, RowReader
 from ooc.store.conventions import PIECE_BYTES
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array

@@ -1,10 +1,12 @@
 """Decode one stored chunk into memory that the caller owns: a codec is an entry of `CODECS`.
 
 Sizes in headers are checked before a codec is trusted with a buffer: it reads as far as they say.
+Where there is none, no more is decoded than the chunk can have: some bytes may stand for gigabytes.
 """
 
 import inspect
 import struct
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -12,11 +14,17 @@ from typing import Any
 import crc32c
 import numcodecs
 import numpy as np
+import zstandard
 
-# (stored bytes, memory to fill if it is the last of its chain) -> decoded bytes, which are that
-# memory if it was filled.
+# (stored bytes, memory to fill if it is the last of its chain, most bytes it may decode to) ->
+# decoded bytes, which are that memory if it was filled.
 Buffer = memoryview
-Decoder = Callable[[Buffer, np.ndarray | None], Buffer]
+Decoder = Callable[[Buffer, np.ndarray | None, int], Buffer]
+
+# Codecs may need more room than they save, on data that do not compress.
+CODEC_OVERHEAD = 64 * 2**10
+# What gzip and zlib write in front and behind is found by itself.
+_ANY_HEADER = 32 + zlib.MAX_WBITS
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
@@ -29,12 +37,20 @@ class NotNativeError(Exception):
     """Why an array goes through zarr-python."""
 
 
+def most_stored_bytes(decoded: int) -> int:
+    """Return the most bytes that a chunk of this size is stored in; more is damage."""
+    return decoded + decoded // 8 + CODEC_OVERHEAD
+
+
 def decode_chunk(decoders: Sequence[Decoder], stored: Buffer, out: np.ndarray) -> None:
     """Decode stored bytes into `out`, a contiguous uint8 array of exactly the chunk's bytes."""
-    data = stored
+    data, last = stored, len(decoders) - 1
     try:
-        for decoder in decoders:
-            data = decoder(data, out if decoder is decoders[-1] else None)
+        for place, decoder in enumerate(decoders):
+            if place == last:
+                data = decoder(data, out, out.nbytes)
+            else:
+                data = decoder(data, None, most_stored_bytes(out.nbytes))
     except DecodeError:
         raise
     except Exception as error:  # codecs raise errors of many unrelated kinds
@@ -47,7 +63,7 @@ def decode_chunk(decoders: Sequence[Decoder], stored: Buffer, out: np.ndarray) -
 
 
 def verify_crc32c(
-    stored: Buffer, out: np.ndarray | None = None, *, location: str = "end"
+    stored: Buffer, out: np.ndarray | None = None, most: int = 0, *, location: str = "end"
 ) -> Buffer:
     """Check the CRC-32C in the four bytes at this end and return the other bytes."""
     if stored.nbytes < 4:
@@ -60,36 +76,54 @@ def verify_crc32c(
     return body
 
 
-def decode_blosc(stored: Buffer, out: np.ndarray | None) -> Buffer:
+def decode_blosc(stored: Buffer, out: np.ndarray | None, most: int) -> Buffer:
     """Decode blosc, whatever its inner codec and shuffle: the bytes themselves tell."""
     if stored.nbytes < 16:
         raise DecodeError(f"it has {stored.nbytes} bytes, too few for a blosc header")
     decoded, _, packed = struct.unpack("<III", stored[4:16])
     if packed != stored.nbytes:
         raise DecodeError(f"its blosc header notes {packed:,} bytes, it has {stored.nbytes:,}")
-    return _into(numcodecs.Blosc(), stored, decoded, out)
+    return _into(numcodecs.Blosc(), stored, decoded, out, most)
 
 
-def decode_zstd(stored: Buffer, out: np.ndarray | None) -> Buffer:
+def decode_zstd(stored: Buffer, out: np.ndarray | None, most: int) -> Buffer:
     """Decode one Zstandard frame (RFC 8878)."""
-    return _into(numcodecs.Zstd(), stored, zstd_content_size(stored), out)
+    size = zstd_content_size(stored)
+    if size is not None:
+        return _into(numcodecs.Zstd(), stored, size, out, most)
+    try:
+        return memoryview(zstandard.ZstdDecompressor().decompress(stored, max_output_size=most))
+    except zstandard.ZstdError as error:
+        raise DecodeError(f"its frame does not decode to {most:,} bytes or less: {error}") from None
 
 
-def decode_lz4(stored: Buffer, out: np.ndarray | None) -> Buffer:
+def decode_lz4(stored: Buffer, out: np.ndarray | None, most: int) -> Buffer:
     """Decode an LZ4 block behind its size, as numcodecs writes it."""
     if stored.nbytes < 4:
         raise DecodeError(f"it has {stored.nbytes} bytes, too few for an LZ4 header")
-    return _into(numcodecs.LZ4(), stored, struct.unpack("<I", stored[:4])[0], out)
+    return _into(numcodecs.LZ4(), stored, struct.unpack("<I", stored[:4])[0], out, most)
 
 
-def decode_deflate(codec: type, stored: Buffer, out: np.ndarray | None) -> Buffer:
-    """Decode gzip or zlib; their checksums are part of the formats."""
-    return _into(codec(), stored, None, out)
+def decode_deflate(stored: Buffer, out: np.ndarray | None, most: int) -> Buffer:
+    """Decode gzip, of one member or several, or zlib; their checksums are part of the formats."""
+    parts, rest, room = [], bytes(stored), most
+    while rest:
+        member = zlib.decompressobj(_ANY_HEADER)
+        parts.append(member.decompress(rest, room + 1))
+        room -= len(parts[-1])
+        if room < 0:
+            raise DecodeError(f"it decodes to more than {most:,} bytes")
+        if not member.eof:
+            raise DecodeError("it ends before its last byte")
+        rest = member.unused_data.lstrip(b"\0")
+    return memoryview(parts[0] if len(parts) == 1 else b"".join(parts))
 
 
-def decode_shuffle(stored: Buffer, out: np.ndarray | None, *, elementsize: int = 4) -> Buffer:
+def decode_shuffle(
+    stored: Buffer, out: np.ndarray | None, most: int, *, elementsize: int = 4
+) -> Buffer:
     """Put the bytes of each element together again, as they were before HDF5's shuffle."""
-    return _into(numcodecs.Shuffle(elementsize), stored, stored.nbytes, out)
+    return _into(numcodecs.Shuffle(elementsize), stored, stored.nbytes, out, most)
 
 
 # By the names of Zarr v3's codecs and of numcodecs' in v2; in v3 those have a prefix. A function's
@@ -98,10 +132,10 @@ def decode_shuffle(stored: Buffer, out: np.ndarray | None, *, elementsize: int =
 CODECS: dict[str, Callable[..., Buffer]] = {
     "blosc": decode_blosc,
     "zstd": decode_zstd,
-    "gzip": partial(decode_deflate, numcodecs.GZip),
+    "gzip": decode_deflate,
     "crc32c": verify_crc32c,
     "lz4": decode_lz4,
-    "zlib": partial(decode_deflate, numcodecs.Zlib),
+    "zlib": decode_deflate,
     "shuffle": decode_shuffle,
 }
 
@@ -112,7 +146,7 @@ def find_decoder(name: str, settings: Mapping[str, Any]) -> Decoder:
     Examples
     --------
     >>> decoder = find_decoder("crc32c", {"location": "start"})
-    >>> bytes(decoder(memoryview(numcodecs.CRC32C(location="start").encode(b"abc")), None))
+    >>> bytes(decoder(memoryview(numcodecs.CRC32C(location="start").encode(b"abc")), None, 3))
     b'abc'
     """
     decode = CODECS.get(name.removeprefix("numcodecs."))
@@ -143,11 +177,11 @@ def zstd_content_size(stored: Buffer) -> int | None:
     return size + 256 if size_bytes == 2 else size
 
 
-def _into(codec: Any, stored: Buffer, decoded: int | None, out: np.ndarray | None) -> Buffer:
-    """Decode into `out` if the header's size is its size; else into new memory."""
-    if out is None or decoded is None:
+def _into(codec: Any, stored: Buffer, decoded: int, out: np.ndarray | None, most: int) -> Buffer:
+    """Decode into `out`, or without it into new memory, if the header's size is one to expect."""
+    if decoded > most or (out is not None and decoded != out.nbytes):
+        raise DecodeError(f"it decodes to {decoded:,} bytes, not to {most:,}")
+    if out is None:
         return memoryview(codec.decode(stored)).cast("B")
-    if decoded != out.nbytes:
-        raise DecodeError(f"it decodes to {decoded:,} bytes, not to {out.nbytes:,}")
     codec.decode(stored, out=out)
     return memoryview(out)  # type: ignore[arg-type]

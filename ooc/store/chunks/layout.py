@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 import zarr
 
+from ooc.core.errors import InputError
+from ooc.core.sizes import format_size
 from ooc.store.chunks.codecs import Decoder, NotNativeError, find_decoder
 
+# The index of a shard is in memory as a whole.
+MOST_INDEX_BYTES = 64 * 2**20
 # Name and settings.
 Codec = tuple[str, dict[str, Any]]
 
@@ -67,7 +71,13 @@ def native_layout(array: zarr.Array) -> ChunkLayout:
 
 
 def shard_layout(array: zarr.Array) -> ShardLayout | None:
-    """Return how an array's shards are indexed, None without shards."""
+    """Return how an array's shards are indexed, None without shards.
+
+    Raises
+    ------
+    InputError
+        If an index would take more memory than any sensible array asks for.
+    """
     if array.shards is None:
         return None
     metadata: Any = array.metadata
@@ -77,12 +87,19 @@ def shard_layout(array: zarr.Array) -> ShardLayout | None:
     if names not in (["bytes"], ["bytes", "crc32c"]):
         raise NotNativeError(f"its shard index is encoded by {', '.join(names)}")
     endian = codecs[0].get("configuration", {}).get("endian")
-    return ShardLayout(
+    found = ShardLayout(
         tuple(outer // inner for outer, inner in zip(array.shards, array.chunks, strict=True)),
         configuration.get("index_location", "end") == "end",
         names[-1] == "crc32c",
         np.dtype(">u8" if endian == "big" else "<u8"),
     )
+    if found.index_bytes > MOST_INDEX_BYTES:
+        raise InputError(
+            f"array {array.path} keeps {math.prod(found.chunks):,} chunks in a shard, whose index "
+            f"alone takes {format_size(found.index_bytes)}, above {format_size(MOST_INDEX_BYTES)}; "
+            "write it again with larger chunks or smaller shards"
+        )
+    return found
 
 
 def _version_2(metadata: dict[str, Any]) -> list[Codec]:

@@ -14,7 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ooc.store.chunks.codecs import DecodeError, decode_chunk, verify_crc32c
+from ooc.store.chunks.codecs import (
+    DecodeError,
+    decode_chunk,
+    most_stored_bytes,
+    verify_crc32c,
+)
 from ooc.store.chunks.files import ALIGNMENT, BATCH_BYTES, FileReader, Request, TruncatedError
 from ooc.store.chunks.layout import ChunkLayout
 from ooc.store.chunks.row_reader import BadChunks, Cell, NotStoredError, RowReader, Runs
@@ -23,13 +28,6 @@ NOT_STORED = 2**64 - 1
 # Neighbours in a file share a request up to this size, and across gaps up to that one.
 LARGEST_REQUEST = BATCH_BYTES - 2 * ALIGNMENT
 LARGEST_GAP = 64 * 2**10
-# Codecs may need more room than they save, on data that do not compress.
-CODEC_OVERHEAD = 64 * 2**10
-
-
-def most_stored_bytes(decoded: int) -> int:
-    """Return the most bytes that a chunk of this size is stored in; more is damage."""
-    return decoded + decoded // 8 + CODEC_OVERHEAD
 
 
 @dataclass(frozen=True)
