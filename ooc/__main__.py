@@ -1,5 +1,23 @@
-"""Run the command line as ``python -m ooc``."""
+"""Run the command line, as ``ooc`` or ``python -m ooc``: it can be ended from its first import."""
 
-from ooc.cli import run
+import os
+import sys
 
-run()
+from ooc.core.stopping import Interrupted, interrupt, listen, status_of, told
+
+
+def main() -> None:
+    """Run the command line and leave the process with its exit status."""
+    listen(interrupt)
+    try:
+        from ooc.cli import run
+
+        run()
+    except Interrupted as error:
+        # What else is under way, such as an import in pieces, is of no use any more.
+        print(told(error), file=sys.stderr, flush=True)
+        os._exit(status_of(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,7 @@ import typer
 from ooc.cli.help import TableCommand
 from ooc.cli.show import NOTES
 from ooc.core.errors import DivergedError, InputError
+from ooc.core.stopping import Interrupted, status_of, told
 from ooc.core.terminal import finish_streams, one_line, prepare_streams, say
 
 BAD_INPUT = 2
@@ -80,8 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         return _refuse(f"{error.strerror or error}{where}")
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    except (Interrupted, KeyboardInterrupt) as error:
+        say(told(error))
+        return status_of(error)
     for note in NOTES:
         say(note)
     return status or 0

@@ -3,10 +3,10 @@
 import math
 import re
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -31,6 +31,7 @@ from ooc.cli.options import (
 )
 from ooc.cli.show import note_skipped, show, table
 from ooc.cli.steering import SteeringOptions
+from ooc.core.stopping import Interrupted, Stop, listen
 from ooc.stream.options import StreamOptions
 
 PROBLEM = "--%s are numbers with commas between, not {!r}"
@@ -170,25 +171,26 @@ def sweep(
 
 
 @contextmanager
-def stopping_signals() -> Iterator[threading.Event]:
-    """Turn the first SIGINT or SIGTERM into a request to save and stop; the second one kills.
+def stopping_signals() -> Iterator[Stop]:
+    """Turn the first signal that asks to end into a request to save and stop; a second one ends.
 
-    At the end a signal that was caught becomes the exit status.
+    Before the first step there is nothing to save: then the first one ends, too. At the end a
+    signal that was caught becomes the exit status.
     """
-    stop, caught = threading.Event(), list[int]()
+    stop, caught = Stop(), list[int]()
 
-    def request(number: int, frame: object) -> None:
+    def request(number: int, frame: FrameType | None) -> None:
+        if caught or not stop.in_steps:
+            raise Interrupted(number)
         caught.append(number)
         stop.set()
-        signal.signal(number, previous[number])
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    previous = {int(number): signal.signal(number, request) for number in numbers}
+    previous = listen(request)
     try:
         yield stop
     finally:
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler)  # type: ignore[arg-type]
     if caught:
         raise typer.Exit(128 + caught[0])
 

@@ -17,6 +17,7 @@ from numba.core.registry import cpu_target
 from ooc.core.kernel_cache import FOLDER, is_ready, mark_ready
 from ooc.core.process import release_code
 from ooc.core.progress import Progress, Report
+from ooc.core.stopping import ASKING
 
 # A child that has finished nothing for so long is given up.
 PATIENCE_SECONDS = 120.0
@@ -94,7 +95,7 @@ def _fork(jobs: Sequence[Sequence[Compilation]], queue: int, result: int) -> int
         # A compiler makes objects by the million and little garbage.
         gc.freeze()
         gc.set_threshold(100_000, 50, 50)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ASKING:
             signal.signal(number, signal.SIG_DFL)
         # A parent that dies takes the queue with it; what is begun is finished, no more.
         while taken := os.read(queue, 2):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ooc.core.progress import Report
+from ooc.core.stopping import Stop
 from ooc.engines.full_gradient_engine import full_gradient_results
 from ooc.stream.loader import Loader
 from ooc.training.session import Session
@@ -68,6 +69,11 @@ class EndWatcher(Watcher):
 
     def __init__(self, session: Session, stop: threading.Event) -> None:
         self._session, self._stop = session, stop
+
+    def begin(self, resumed: bool) -> None:
+        """Say that from now on a request to stop is heeded."""
+        if isinstance(self._stop, Stop):
+            self._stop.in_steps = True
 
     def after(self, moment: Moment) -> bool:
         """Tell whether the run is to end."""
