@@ -99,7 +99,7 @@ class WindowSums:
                 raise DivergedError(
                     "the gradient over all rows is not finite; begin with mini-batches (hybrid)"
                 )
-            raise explain(self._model, status, loop.bad_row, *found)
+            raise explain(self._model, status, loop.bad_row, *found, roles=window.roles)
         total += loop.gradient
         return len(order), float(totals[LOSS_SUM]), totals[TOTALS:]
 

@@ -85,7 +85,7 @@ class WindowEngine:
                 for array in (held["targets"], held["weights"])
             )
             found = held["features"][0, at], target, weight
-        return explain(self._model, status, row, *found, where)
+        return explain(self._model, status, row, *found, where, window.roles)
 
 
 def row_in(window: Window, row: int) -> tuple[np.ndarray, float | None, float | None] | None:

@@ -18,6 +18,7 @@ def explain(
     target: float | None,
     weight: float | None = None,
     where: str = "",
+    roles: tuple[str | None, ...] = (None, None, None),
 ) -> DataError | DivergedError:
     """Tell a bad target from a bad feature from a step that was too long.
 
@@ -31,17 +32,20 @@ def explain(
         The row's place in the dataset, its features, its target and its weight.
     where
         Step, learning rate and batch, in words, as `place_of` gives them.
+    roles
+        Names of the arrays of features, targets and weights, where they are known.
     """
+    of_features, of_target, of_weight = (f" of {name}" if name else "" for name in roles)
     if status == BAD_TARGET:
         taken = getattr(model, "targets", "other targets")
         return DataError(
-            f"row {row} has target {target}, but {model.name} takes {taken}; "
+            f"row {row}{of_target} has target {target}, but {model.name} takes {taken}; "
             "correct the row, name another target, or choose another model"
         )
     if status == BAD_WEIGHT:
         return DataError(
-            f"row {row} has weight {weight}; weights are finite numbers of at least 0: correct the "
-            "row, or name another weight"
+            f"row {row}{of_weight} has weight {weight}; weights are finite numbers of at "
+            "least 0: correct the row, or name another weight"
         )
     flat = np.asarray(values, np.float64).reshape(-1)
     finite = np.isfinite(flat)
@@ -49,15 +53,16 @@ def explain(
         column = int(np.argmin(finite))
         value = np.asarray(values).reshape(-1)[column]
         return DataError(
-            f"row {row} has {value} in feature {column}; remove or fill such rows first"
+            f"row {row}{of_features} has {value} in feature {column}; remove or fill such rows "
+            "first"
         )
     scale = float(getattr(model, "scale", 1.0))
     if flat.size and np.abs(flat * scale).max() > LARGEST_FEATURE:
         largest = int(np.argmax(np.abs(flat)))
         scaled = "" if scale == 1 else f" times the scale of {scale:g}"
         return DataError(
-            f"row {row} has {flat[largest]:g}{scaled} in feature {largest}, whose square "
-            "overflows float32; standardise the features (subtract the mean, divide by "
+            f"row {row}{of_features} has {flat[largest]:g}{scaled} in feature {largest}, whose "
+            "square overflows float32; standardise the features (subtract the mean, divide by "
             "the standard deviation), scale them, or remove the row"
         )
     return DivergedError(

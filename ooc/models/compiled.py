@@ -73,7 +73,8 @@ class CompiledModel(ABC):
         place = int(places[0]) if len(places) else 0
         target = None if batch.target is None else batch.target[place]
         weight = None if batch.weight is None else float(batch.weight[place])
-        return explain(self, status, row, batch.features[place], target, weight)  # type: ignore[arg-type]
+        found = batch.features[place], target, weight
+        return explain(self, status, row, *found, roles=batch.roles)  # type: ignore[arg-type]
 
     def to_config(self) -> dict[str, Any]:
         """Return name and settings, JSON-ready; a loss of the user's own by its name alone."""

@@ -111,8 +111,8 @@ class RowStatistics:
             if not whole.all():
                 place = int(np.argmin(whole))
                 raise DataError(
-                    f"row {rows[place]} has target {labels[place]}, but {model} takes "
-                    f"{targets}; correct the row, or choose another model"
+                    f"row {rows[place]} of {dataset.target} has target {labels[place]}, but "
+                    f"{model} takes {targets}; correct the row, or choose another model"
                 )
             counts += np.bincount(labels.astype(np.int64), minlength=classes)
         if not counts.all():

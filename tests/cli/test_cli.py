@@ -181,9 +181,9 @@ def test_a_run_directory_that_holds_a_run(here: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"y": np.arange(500)}, "row .* has target .*, but logistic takes labels 0 and 1"),
+        ({"y": np.arange(500)}, "row .* of y has target .*, but logistic takes labels 0 and 1"),
         ({"y": np.full(500, 0.5)}, "has target 0.5"),
-        ({"X": np.full((500, 2), np.nan, np.float32)}, r"row \d+ has nan in feature 0"),
+        ({"X": np.full((500, 2), np.nan, np.float32)}, r"row \d+ of X has nan in feature 0"),
     ],
 )
 def test_bad_rows_are_named(

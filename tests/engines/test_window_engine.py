@@ -339,14 +339,14 @@ def test_a_bad_row_is_named_and_nothing_is_learned_from_its_batch(
     for value in (np.nan, np.inf):
         bad = x.copy()
         bad[1234, 3] = value
-        refused(f"row 1234 has {value} in feature 3", X=bad)
+        refused(f"row 1234 of X has {value} in feature 3", X=bad)
     for label, told in ((2.0, r"2\.0, but \w+ takes labels 0 and 1"), (np.nan, "nan")):
         bad = y.copy()
         bad[1234] = label
-        refused(f"row 1234 has target {told}", y=bad)
+        refused(f"row 1234 of y has target {told}", y=bad)
     weight = np.ones(2000, np.float32)
     weight[1234] = -1
-    refused(r"row 1234 has weight -1\.0", weight=weight)
+    refused(r"row 1234 of weight has weight -1\.0", weight=weight)
 
 
 def test_steps_that_are_too_long_are_told(weighted: Dataset) -> None:

@@ -95,16 +95,20 @@ def test_features_of_any_dtype_and_shape(dtype: str, rng: np.random.Generator) -
 @pytest.mark.parametrize(
     ("name", "target", "says"),
     [
-        ("logistic", 2.0, "row 433 has target 2.0, but logistic takes labels 0 and 1"),
-        ("logistic", 0.5, "row 433 has target 0.5"),
-        ("hinge", -1.0, "row 433 has target -1.0, but svm takes labels 0 and 1"),
-        ("softmax", 3.0, "row 433 has target 3.0, but softmax takes whole labels from 0 to 2"),
-        ("softmax", -1.0, "row 433 has target -1.0"),
-        ("softmax", 1.5, "row 433 has target 1.5"),
-        ("softmax", np.nan, "row 433 has target nan"),
-        ("squared", np.nan, "row 433 has target nan, but linear takes finite numbers"),
-        ("squared", np.inf, "row 433 has target inf"),
-        ("poisson", -1.0, "row 433 has target -1.0, but linear takes finite numbers of at least 0"),
+        ("logistic", 2.0, "row 433 of y has target 2.0, but logistic takes labels 0 and 1"),
+        ("logistic", 0.5, "row 433 of y has target 0.5"),
+        ("hinge", -1.0, "row 433 of y has target -1.0, but svm takes labels 0 and 1"),
+        ("softmax", 3.0, "row 433 of y has target 3.0, but softmax takes whole labels from 0 to 2"),
+        ("softmax", -1.0, "row 433 of y has target -1.0"),
+        ("softmax", 1.5, "row 433 of y has target 1.5"),
+        ("softmax", np.nan, "row 433 of y has target nan"),
+        ("squared", np.nan, "row 433 of y has target nan, but linear takes finite numbers"),
+        ("squared", np.inf, "row 433 of y has target inf"),
+        (
+            "poisson",
+            -1.0,
+            "row 433 of y has target -1.0, but linear takes finite numbers of at least 0",
+        ),
     ],
 )
 def test_a_bad_target_stops_at_its_row(name: str, target: float, says: str) -> None:
@@ -122,7 +126,7 @@ def test_a_feature_that_is_not_finite_stops_at_its_row(name: str, value: float) 
     x = np.ones((400, 2), np.float32)
     x[301, 1] = value
     model = model_of(name, False, outputs)
-    with pytest.raises(DataError, match=f"row 401 has {value} in feature 1"):
+    with pytest.raises(DataError, match=f"row 401 of X has {value} in feature 1"):
         gradient_of(model, x, np.zeros(400), np.ones(400), np.zeros(2 * outputs, "f4"))
 
 
@@ -130,7 +134,7 @@ def test_a_feature_that_is_not_finite_stops_at_its_row(name: str, value: float) 
 def test_a_bad_weight_stops_at_its_row(value: float) -> None:
     weights = np.ones(400)
     weights[222] = value
-    with pytest.raises(DataError, match=f"row 322 has weight {value}"):
+    with pytest.raises(DataError, match=f"row 322 of w has weight {value}"):
         gradient_of(
             model_of("squared"), np.ones((400, 2)), np.ones(400), weights, np.zeros(3, "f4")
         )

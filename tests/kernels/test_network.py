@@ -108,7 +108,7 @@ def test_a_bad_target_is_named_by_its_row(name: str, rng: np.random.Generator) -
     model, batch = any_loss(name), batch_of(name, rng)
     batch.arrays["y"][66, -1] = np.nan
     point = np.zeros(model.layout((4,)).size)
-    with pytest.raises(DataError, match="row 66 has target"):
+    with pytest.raises(DataError, match="row 66 of y has target"):
         model.loss_and_grad(point, batch, np.empty(point.size))
 
 

@@ -123,5 +123,5 @@ def test_a_batch_s_gradient_does_not_depend_on_memory_and_names_rows_of_the_data
     wrong = y.copy()
     wrong[123] = 3
     bad = replace(batch, arrays={**batch.arrays, "y": wrong})
-    with pytest.raises(DataError, match=f"row {rows[123]} has target 3"):
+    with pytest.raises(DataError, match=f"row {rows[123]} of y has target 3"):
         model.loss_and_grad(parameters, bad, gradient)

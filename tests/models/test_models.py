@@ -214,15 +214,15 @@ def test_a_bad_value_is_named_by_its_row(name: str, rng: np.random.Generator) ->
     layout, batch = model.layout((FEATURES,)), batch_of(model, rng)
     parameters, gradient = model.init(layout, rng), np.empty(layout.size)
     batch.arrays["X"][33, 2] = np.inf
-    with pytest.raises(DataError, match="row 1033 has inf in feature 2"):
+    with pytest.raises(DataError, match="row 1033 of X has inf in feature 2"):
         model.loss_and_grad(parameters, batch, gradient)
     if not model.needs_target:
         return
     batch.arrays["X"][33, 2] = 0
     batch.arrays["y"][7] = np.nan
-    with pytest.raises(DataError, match="row 1007 has target nan"):
+    with pytest.raises(DataError, match="row 1007 of y has target nan"):
         model.loss_and_grad(parameters, batch, gradient)
-    with pytest.raises(DataError, match="row 1007 has target nan"):
+    with pytest.raises(DataError, match="row 1007 of y has target nan"):
         model.measure(parameters, batch)
 
 

@@ -177,7 +177,7 @@ def test_what_is_not_finite_is_found_behind_any_activation(rng: np.random.Genera
     for activation in ACTIVATIONS:
         model = MLP(hidden=(5,), activation=activation)
         parameters = start(model, 4)
-        with pytest.raises(DataError, match="row 222 has -inf in feature 1"):
+        with pytest.raises(DataError, match="row 222 of X has -inf in feature 1"):
             model.loss_and_grad(parameters, batch_of(x, np.zeros(300)), np.empty(parameters.size))
 
 
@@ -186,5 +186,5 @@ def test_features_that_overflow_are_to_be_standardised(rng: np.random.Generator)
     x[123, 2] = 3e38
     model = MLP(hidden=(5,), head="regression")
     parameters = start(model, 4)
-    with pytest.raises(DataError, match=r"row 123 has 3e\+38 in feature 2.*standardise"):
+    with pytest.raises(DataError, match=r"row 123 of X has 3e\+38 in feature 2.*standardise"):
         model.loss_and_grad(parameters, batch_of(x, np.zeros(300)), np.empty(parameters.size))

@@ -143,7 +143,7 @@ def test_a_bad_row_is_named(
     y[333] = np.nan
     if make(name).needs_target:
         dataset = write_dataset(tmp_path / "y.zarr", chunk_rows=40, X=x, y=y)
-        with pytest.raises(DataError, match="row 333 has target nan"):
+        with pytest.raises(DataError, match="row 333 of y has target nan"):
             trainer_of(name, method).fit(dataset, 3)
     x[333, 2] = np.inf
     dataset = write_dataset(tmp_path / "x.zarr", chunk_rows=40, X=x, y=np.nan_to_num(y))

@@ -114,7 +114,7 @@ def test_only_the_rows_that_are_trained_on_are_counted(tmp_path: Path) -> None:
     ("y", "message"),
     [
         (np.zeros(100), "class 1 has no rows in"),
-        (np.full(100, 3), "row 0 has target 3.0, but softmax takes whole labels from 0 to 1"),
+        (np.full(100, 3), "row 0 of y has target 3.0, but softmax takes whole labels from 0 to 1"),
     ],
 )
 def test_classes_that_cannot_be_balanced(tmp_path: Path, y: np.ndarray, message: str) -> None:

@@ -166,10 +166,10 @@ def test_results_have_the_keys_of_the_contract(labelled: Dataset) -> None:
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("X", np.nan, "row 1234 has nan in feature 3"),
-        ("X", np.inf, "row 1234 has inf in feature 3"),
-        ("y", 2, "row 1234 has target 2.0, but logistic takes labels 0 and 1"),
-        ("y", np.nan, "row 1234 has target nan"),
+        ("X", np.nan, "row 1234 of X has nan in feature 3"),
+        ("X", np.inf, "row 1234 of X has inf in feature 3"),
+        ("y", 2, "row 1234 of y has target 2.0, but logistic takes labels 0 and 1"),
+        ("y", np.nan, "row 1234 of y has target nan"),
     ],
 )
 def test_a_bad_row_is_named(

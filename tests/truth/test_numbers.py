@@ -114,5 +114,5 @@ def test_a_weight_that_is_none_is_named_with_its_row(tmp_path: Path, value: floa
     features = rng.standard_normal((ROWS, 8)).astype(np.float32)
     weight = np.ones(ROWS)
     weight[55] = value
-    with pytest.raises(DataError, match=f"row 55 has weight {value}"):
+    with pytest.raises(DataError, match=f"row 55 of weight has weight {value}"):
         trained(tmp_path, Linear(), X=features, y=features[:, 0], weight=weight)
