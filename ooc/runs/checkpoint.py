@@ -12,8 +12,8 @@ import os
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +191,27 @@ def read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     except Exception as error:  # a damaged zip file raises errors of many kinds
         raise DamagedError(f"the checkpoint {file} is damaged: {error}") from None
     return arrays, description
+
+
+@contextmanager
+def understood(run_dir: Path) -> Iterator[None]:
+    """Take what cannot be made sense of in a checkpoint, whole as it is, for what nobody saved.
+
+    Raises
+    ------
+    InputError
+        In place of the errors of a missing entry, another type or another shape.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        kind = type(error).__name__
+        raise InputError(
+            f"the checkpoint in {run_dir} holds what ooc does not save ({kind}: {error}); remove "
+            "it to take the one before, or train the run again"
+        ) from error
 
 
 def _check_members(file: Path) -> None:

@@ -1,5 +1,6 @@
 """A trained model: its parameters, how it got them, and what it says of other data."""
 
+import operator
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from ooc.core.progress import Progress, Report, silent
 from ooc.core.sizes import format_size
 from ooc.models import from_config
 from ooc.models.contract import Layout, Model
-from ooc.models.declarations import predictions_of
+from ooc.models.declarations import dtype_of, predictions_of
 from ooc.runs import checkpoint
 from ooc.runs.evaluation import evaluate_batches
 from ooc.runs.run_directory import read_history
@@ -194,17 +195,20 @@ def load(run_dir: str | Path, model: Model | None = None) -> Run:
     """
     run_dir = local_path(run_dir, "runs", written=False)
     arrays, description = checkpoint.load(run_dir)
-    parameters = arrays["parameters"]
-    model = from_config(description["model"]) if model is None else model
-    row_shape = tuple(description["row_shape"])
-    layout = model.layout(row_shape)
+    with checkpoint.understood(run_dir):
+        parameters, results = arrays["parameters"], dict(description["results"])
+        model = from_config(description["model"]) if model is None else model
+        row_shape = tuple(map(operator.index, description["row_shape"]))
+        layout = model.layout(row_shape)
+        if parameters.dtype != dtype_of(model) or not np.isfinite(parameters).all():
+            raise ValueError(f"parameters of type {parameters.dtype}, or not finite")
     if parameters.shape != (layout.size,):
         raise InputError(
             f"the run in {run_dir} holds {parameters.size} parameters, but its {model.name} for "
             f"rows of shape {row_shape} has {layout.size}; give the model that it was trained with"
         )
     history = list(read_history(run_dir))
-    return Run(model, layout, parameters, row_shape, history, description["results"])
+    return Run(model, layout, parameters, row_shape, history, results)
 
 
 def _reported(loader: Loader, report: Report) -> Iterator[Batch]:

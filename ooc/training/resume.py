@@ -56,18 +56,19 @@ def resume(
         If there is no run, or it cannot go on as it was; what differs is named.
     """
     _, saved = checkpoint.load(local_path(run_dir, "runs"))
-    settings = dict(saved["trainer"])
-    # A run that was saved before an option was there did as its default says.
-    known = StreamOptions().to_config()
-    noted = {name: settings.pop(name, default) for name, default in known.items()}
-    noted["memory"] = saved["memory"]
-    free = tuple(name for name in NAMES if name not in StreamOptions().to_config())
-    settings["model"] = from_config(settings["model"])
-    settings["optimizer"] = method_from_config(settings["optimizer"])
-    settings["validation"] = _validation(run_dir, settings["validation"])
-    settings["steering"] = steering_from_config(settings["steering"])
-    stream = make_stream(StreamOptions(**noted), options, free)
-    trainer = Trainer(**settings, saving=saving, log_every=log_every, stream=stream)
+    with checkpoint.understood(local_path(run_dir, "runs")):
+        settings = dict(saved["trainer"])
+        # A run that was saved before an option was there did as its default says.
+        known = StreamOptions().to_config()
+        noted = {name: settings.pop(name, default) for name, default in known.items()}
+        noted["memory"] = saved["memory"]
+        free = tuple(name for name in NAMES if name not in StreamOptions().to_config())
+        settings["model"] = from_config(settings["model"])
+        settings["optimizer"] = method_from_config(settings["optimizer"])
+        settings["validation"] = _validation(run_dir, settings["validation"])
+        settings["steering"] = steering_from_config(settings["steering"])
+        stream = make_stream(StreamOptions(**noted), options, free)
+        trainer = Trainer(**settings, saving=saving, log_every=log_every, stream=stream)
     if dataset is None:
         if saved["fingerprint"]["selection"] is not None and trainer.validation is None:
             raise InputError(

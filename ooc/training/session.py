@@ -127,10 +127,21 @@ def with_rates(
 
 
 def load_train_state(method: Method, arrays: Mapping[str, np.ndarray], model: Model) -> TrainState:
-    """Return a descent as it was saved."""
+    """Return a descent as it was saved.
+
+    Raises
+    ------
+    ValueError
+        If an array has another type or shape than it was saved with.
+    """
+    if arrays["iterate"].dtype != dtype_of(model) or arrays["iterate"].ndim != 1:
+        raise ValueError(f"iterate of type {arrays['iterate'].dtype}")
     train_state = start((method,), arrays["iterate"], model)
-    train_state.state[0] = arrays["optimizer_state"]
-    train_state.totals[0] = arrays["totals"]
+    wanted = {"optimizer_state": train_state.state[0], "totals": train_state.totals[0]}
+    for name, values in wanted.items():
+        if (arrays[name].shape, arrays[name].dtype) != (values.shape, values.dtype):
+            raise ValueError(f"{name} of shape {arrays[name].shape}, not {values.shape}")
+        values[...] = arrays[name]
     return train_state
 
 

@@ -248,23 +248,29 @@ class Trainer:
             # Read now, for another process may have gone on with it until now.
             arrays, saved = checkpoint.load(run_dir)
             where = str(run_dir)
-            check_same(where, "version", saved["versions"], versions())
-            check_same(where, "setting", saved["trainer"], self.to_config())
-            model = prepared_like(self.model, saved["model"])
+            with checkpoint.understood(run_dir):
+                check_same(where, "version", saved["versions"], versions())
+                check_same(where, "setting", saved["trainer"], self.to_config())
+                if tuple(saved["row_shape"]) != dataset.row_shape:
+                    raise ValueError(f"rows of shape {saved['row_shape']}")
+                model = prepared_like(self.model, saved["model"])
             self._load_kernels(dataset, model, [self._method], report)
             loader, held_out = self._loaders(dataset, model, [self._method])
             marks = fingerprint(loader.dataset, loader.names, self.stream.io)
-            check_same_data(where, saved["fingerprint"], marks, same_data)
-            loader.load_state_dict(saved["position"])
-            if saved["finished"]:
-                return load(run_dir, model)
-            train_state = load_train_state(method_from_config(saved["optimizer"]), arrays, model)
-            engine = make_engine(model, loader, train_state, self._is_full)
-            layout, track = model.layout(dataset.row_shape), Track("", self.to_config(), run_dir)
-            session = Session(model, layout, loader, engine, saved["epochs"], [track], marks)
+            with checkpoint.understood(run_dir):
+                check_same_data(where, saved["fingerprint"], marks, same_data)
+                loader.load_state_dict(saved["position"])
+                if saved["finished"]:
+                    return load(run_dir, model)
+                method = method_from_config(saved["optimizer"])
+                train_state = load_train_state(method, arrays, model)
+                engine = make_engine(model, loader, train_state, self._is_full)
+                layout = model.layout(dataset.row_shape)
+                track = Track("", self.to_config(), run_dir)
+                session = Session(model, layout, loader, engine, saved["epochs"], [track], marks)
+                watchers = self._roster(report, stop, callbacks).watchers(session, held_out)
+                restore_watchers(watchers, arrays, saved)
             cut_history(run_dir, saved["step"])
-            watchers = self._roster(report, stop, callbacks).watchers(session, held_out)
-            restore_watchers(watchers, arrays, saved)
             return fit_session(session, watchers, resumed=True)[""]
 
     def loader(self, dataset: Dataset) -> Loader:

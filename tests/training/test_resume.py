@@ -6,8 +6,10 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -359,3 +361,84 @@ def test_a_real_limit_on_files_loses_nothing(labelled: Dataset, tmp_path: Path) 
     assert done.returncode == 2, done.stderr
     assert "the checkpoint of step 9 is whole" in done.stderr or "File too large" in done.stderr
     assert checkpoint.load(tmp_path / "run")[1]["step"] == 9
+
+
+Saved, Arrays = dict[str, Any], dict[str, np.ndarray]
+
+
+def lost_model(saved: Saved, arrays: Arrays) -> None:
+    del saved["model"]
+
+
+def lost_trainer(saved: Saved, arrays: Arrays) -> None:
+    del saved["trainer"]
+
+
+def lost_position(saved: Saved, arrays: Arrays) -> None:
+    del saved["position"]
+
+
+def lost_watchers(saved: Saved, arrays: Arrays) -> None:
+    saved["watchers"]["recorder"] = {}
+    saved["watchers"]["recorder"]["rows"] = "many"
+
+
+def null_model(saved: Saved, arrays: Arrays) -> None:
+    saved["model"] = None
+
+
+def negative_row_shape(saved: Saved, arrays: Arrays) -> None:
+    saved["row_shape"] = [-4, -1]
+
+
+def text_row_shape(saved: Saved, arrays: Arrays) -> None:
+    saved["row_shape"] = "4"
+
+
+def lost_parameters(saved: Saved, arrays: Arrays) -> None:
+    del arrays["parameters"], arrays["iterate"]
+
+
+def complex_parameters(saved: Saved, arrays: Arrays) -> None:
+    arrays["parameters"] = arrays["iterate"] = arrays["iterate"].astype(np.complex64)
+
+
+def text_parameters(saved: Saved, arrays: Arrays) -> None:
+    arrays["parameters"] = arrays["iterate"] = arrays["iterate"].astype("U8")
+
+
+def more_parameters(saved: Saved, arrays: Arrays) -> None:
+    arrays["parameters"] = arrays["iterate"] = np.zeros(99, np.float32)
+
+
+def other_state(saved: Saved, arrays: Arrays) -> None:
+    arrays["optimizer_state"] = np.zeros((1, 1))
+
+
+ODD = (
+    lost_model, lost_trainer, lost_position, lost_watchers, null_model, negative_row_shape,
+    text_row_shape, lost_parameters, complex_parameters, text_parameters, more_parameters,
+    other_state,
+)  # fmt: skip
+LOADED = (lost_trainer, lost_position, lost_watchers, other_state)
+
+
+@pytest.mark.parametrize("change", ODD, ids=lambda change: change.__name__)
+def test_a_checkpoint_that_is_consistent_but_odd_is_refused_in_a_line(
+    labelled: Dataset,
+    tmp_path: Path,
+    change: Callable[[Saved, Arrays], object],
+) -> None:
+    """Its hashes are right, and all checkpoints say the same."""
+    trainer = Trainer(Logistic(), adam(0.1), 64, memory=MEMORY, saving=Saving(every_steps=5))
+    interrupted(trainer, labelled, 2, 7, tmp_path)
+    arrays, saved = checkpoint.load(tmp_path)
+    change(saved, arrays)
+    checkpoint.save(tmp_path, 7, arrays, saved, keep=1)
+    for use in (ooc.resume, ooc.load):
+        if use is ooc.load and change in LOADED:
+            continue
+        with pytest.raises(InputError) as told:
+            use(tmp_path)
+        assert "\n" not in str(told.value)
+        assert str(tmp_path) in str(told.value)
