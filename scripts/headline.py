@@ -15,10 +15,10 @@ ROWS = 155_000_000
 MEMORY = "1GiB"
 
 
-def train(data: Path, run: Path) -> dict[str, Any]:
+def train(data: Path, run: Path, memory: str) -> dict[str, Any]:
     """Train for one epoch, read past the page cache."""
     shutil.rmtree(run, ignore_errors=True)
-    options = ["--memory", MEMORY, "--io", "direct", "--lr", "0.01", "--run", str(run)]
+    options = ["--memory", memory, "--io", "direct", "--lr", "0.01", "--run", str(run)]
     return run_ooc("train", str(data), "--model", "logistic", *options)
 
 
@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="part of the 155 million rows")
     parser.add_argument("--folder", type=Path, default=Path("headline-data"), help="for the data")
     parser.add_argument("--rounds", type=int, default=1, help="epochs on the large data")
+    parser.add_argument("--memory", default=MEMORY, help="budget of every run")
     options = parser.parse_args()
     folder, rows = options.folder, int(ROWS * options.scale)
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,10 +45,12 @@ def main() -> None:
     # What was just written must not be on its way to the disk while it is read.
     os.sync()
     # Small runs around the large ones, so that a machine that drifts is seen to.
-    small_runs = [train(small, folder / "run-small") for _ in range(2)]
-    large_runs = [train(large, folder / "run-large") for _ in range(options.rounds)]
-    small_runs += [train(small, folder / "run-small") for _ in range(2)]
-    evaluated = run_ooc("evaluate", str(folder / "run-large"), str(held_out), "--memory", MEMORY)
+    small_runs = [train(small, folder / "run-small", options.memory) for _ in range(2)]
+    large_runs = [train(large, folder / "run-large", options.memory) for _ in range(options.rounds)]
+    small_runs += [train(small, folder / "run-small", options.memory) for _ in range(2)]
+    evaluated = run_ooc(
+        "evaluate", str(folder / "run-large"), str(held_out), "--memory", options.memory
+    )
     best = best_possible(held_out)
     _print_closing_table(large_runs, small_runs, evaluated, best)
 
