@@ -72,7 +72,8 @@ class RowStatistics:
         rows = Loader(
             self._dataset,
             1,
-            arrays=[name],
+            # A row is dropped for what it lacks in any array.
+            arrays=list(loader.names) if self._rule.name == "drop" else [name],
             demand=Demand(batch_copies=0),
             memory=loader.stream.memory,
             shuffle="none",

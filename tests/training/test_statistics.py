@@ -130,6 +130,24 @@ def test_weights_that_cannot_be_are_refused() -> None:
         Logistic(class_weights="even")
 
 
+def test_rows_that_are_dropped_count_in_no_moments(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Rows without a target have other features; rows without a feature other targets."""
+    x, y = rng.standard_normal((600, 3)), rng.standard_normal(600)
+    y[::4], x[::4] = np.nan, 1e6
+    x[1::6, 2], y[1::6] = np.nan, 1e6
+    there = np.isfinite(y) & np.isfinite(x).all(axis=1)
+    dataset = write_dataset(tmp_path / "a.zarr", 50, X=x, y=y)
+    statistics = RowStatistics(ooc.Loader(dataset, 10, memory=MEMORY, missing_values="drop"))
+    for (mean, deviation), values in (
+        (statistics.moments(), x[there]),
+        (statistics.target_moments(), y[there, None]),
+    ):
+        np.testing.assert_allclose(mean, values.mean(axis=0), rtol=1e-9)
+        np.testing.assert_allclose(deviation, values.std(axis=0), rtol=1e-9)
+
+
 def test_a_value_that_is_not_finite_is_named(tmp_path: Path) -> None:
     x = np.ones((1000, 3), np.float32)
     x[777, 2] = np.nan
