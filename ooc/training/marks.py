@@ -77,7 +77,7 @@ def find_mark(values: np.ndarray) -> tuple[float, float, tuple[float, float]] | 
 def _fits(mark: float, dtype: np.dtype) -> bool:
     """Tell whether an array of this type can hold the mark."""
     limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    return bool(limits.min <= mark <= limits.max)
+    return float(limits.min) <= mark <= float(limits.max)
 
 
 def _sample(dataset: Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
