@@ -1,6 +1,7 @@
 """Values that look like marks for "missing" which no metadata declare: a sample is looked at."""
 
 import warnings
+from collections.abc import Collection
 from contextlib import suppress
 
 import numpy as np
@@ -24,14 +25,16 @@ PLACE_BYTES = 2**20
 FEWEST = 2
 
 
-def warn_of_marks(dataset: Dataset) -> None:
-    """Warn where features or targets hold what looks like a mark for missing values.
+def warn_of_marks(dataset: Dataset, names: Collection[str]) -> None:
+    """Warn where features or targets, of these arrays, hold what looks like a mark for missing.
 
     Integers of 8 bits, and arrays that declare what is missing, are taken as they are.
     """
     for role, name in zip(("feature", "target"), dataset.roles[:2], strict=True):
-        spec = dataset.arrays.get(name or "")
-        if spec is None or name is None or spec.dtype.itemsize == 1 or spec.declares_missing:
+        if name is None or name not in names:
+            continue
+        spec = dataset.arrays[name]
+        if spec.dtype.itemsize == 1 or spec.declares_missing:
             continue
         rows, values = _sample(dataset, name)
         found = find_mark(values)

@@ -328,7 +328,7 @@ class Trainer:
         loader, held_out = self._loaders(dataset, self.model, given)
         folders = [track.folder for track in tracks if track.folder is not None]
         with nullcontext() if run_dir is None else new_runs(Path(run_dir), folders):
-            warn_of_marks(dataset)
+            warn_of_marks(dataset, loader.names)
             prepared = prepare(self.model, RowStatistics(loader))
             model, layout = prepared.model, prepared.model.layout(dataset.row_shape)
             if model != self.model:
