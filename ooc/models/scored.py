@@ -178,11 +178,19 @@ class ScoredModel(CompiledModel):
         """Return the sums of weighted loss and of right labels over a batch, and its answers.
 
         The loss is that of the data, without penalty and dropout.
+
+        Raises
+        ------
+        InputError
+            If the model needs targets and the batch has none.
         """
+        if self.needs_target and batch.target is None:
+            raise InputError("the batch has no targets to compare predictions with; name them")
         layout = self.layout(batch.features.shape[1:])
         scores, weights = self.scores(parameters, batch.features), as_reals(batch.weight)
         answers = self.compare(self.in_unit(layout, parameters, scores), batch.target, weights)
-        if batch.target is not None and self.needs_target:
+        if self.needs_target:
+            assert batch.target is not None, "checked above"
             standard = target_standardisation(layout, parameters)
             targets = inputs_of(batch.target, standard, scores.dtype)
         else:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
@@ -36,7 +37,9 @@ def warn_of_marks(dataset: Dataset, names: Collection[str]) -> None:
         spec = dataset.arrays[name]
         if spec.dtype.itemsize == 1 or spec.declares_missing:
             continue
-        rows, values = _sample(dataset, name)
+        # What a thread reads with goes with it: none of it is part of the run.
+        with ThreadPoolExecutor(1) as apart:
+            rows, values = apart.submit(_sample, dataset, name).result()
         found = find_mark(values)
         if found is None:
             continue

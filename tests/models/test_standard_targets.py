@@ -237,6 +237,13 @@ def test_a_target_beyond_squares_is_named(
         fitted(tmp_path, Linear(standardise_target=True), x, y)
 
 
+@pytest.mark.parametrize("model", [Linear(), ooc.models.Logistic(), MLP((3,))], ids=str)
+def test_a_batch_without_targets_is_compared_with_nothing(model: Any) -> None:
+    batch = Batch({"X": np.ones((5, 2), np.float32)}, np.arange(5), 0, 0, ("X", None, None))
+    with pytest.raises(InputError, match="the batch has no targets"):
+        model.measure(np.zeros(model.layout((2,)).size, np.float32), batch)
+
+
 def test_the_shell_switches_it(
     tmp_path: Path, line: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
