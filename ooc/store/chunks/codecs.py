@@ -83,14 +83,14 @@ def decode_blosc(stored: Buffer, out: np.ndarray | None, most: int) -> Buffer:
     decoded, _, packed = struct.unpack("<III", stored[4:16])
     if packed != stored.nbytes:
         raise DecodeError(f"its blosc header notes {packed:,} bytes, it has {stored.nbytes:,}")
-    return _into(numcodecs.Blosc(), stored, decoded, out, most)
+    return _into(numcodecs.blosc.decompress, stored, decoded, out, most)
 
 
 def decode_zstd(stored: Buffer, out: np.ndarray | None, most: int) -> Buffer:
     """Decode one Zstandard frame (RFC 8878)."""
     size = zstd_content_size(stored)
     if size is not None:
-        return _into(numcodecs.Zstd(), stored, size, out, most)
+        return _into(numcodecs.zstd.decompress, stored, size, out, most)
     try:
         return memoryview(zstandard.ZstdDecompressor().decompress(stored, max_output_size=most))
     except zstandard.ZstdError as error:
@@ -101,7 +101,8 @@ def decode_lz4(stored: Buffer, out: np.ndarray | None, most: int) -> Buffer:
     """Decode an LZ4 block behind its size, as numcodecs writes it."""
     if stored.nbytes < 4:
         raise DecodeError(f"it has {stored.nbytes} bytes, too few for an LZ4 header")
-    return _into(numcodecs.LZ4(), stored, struct.unpack("<I", stored[:4])[0], out, most)
+    size = struct.unpack("<I", stored[:4])[0]
+    return _into(numcodecs.lz4.decompress, stored, size, out, most)
 
 
 def decode_deflate(stored: Buffer, out: np.ndarray | None, most: int) -> Buffer:
@@ -123,7 +124,8 @@ def decode_shuffle(
     stored: Buffer, out: np.ndarray | None, most: int, *, elementsize: int = 4
 ) -> Buffer:
     """Put the bytes of each element together again, as they were before HDF5's shuffle."""
-    return _into(numcodecs.Shuffle(elementsize), stored, stored.nbytes, out, most)
+    decode = numcodecs.Shuffle(elementsize).decode
+    return _into(decode, stored, stored.nbytes, out, most)
 
 
 # By the names of Zarr v3's codecs and of numcodecs' in v2; in v3 those have a prefix. A function's
@@ -177,11 +179,11 @@ def zstd_content_size(stored: Buffer) -> int | None:
     return size + 256 if size_bytes == 2 else size
 
 
-def _into(codec: Any, stored: Buffer, decoded: int, out: np.ndarray | None, most: int) -> Buffer:
+def _into(decode: Any, stored: Buffer, decoded: int, out: np.ndarray | None, most: int) -> Buffer:
     """Decode into `out`, or without it into new memory, if the header's size is one to expect."""
     if decoded > most or (out is not None and decoded != out.nbytes):
         raise DecodeError(f"it decodes to {decoded:,} bytes, not to {most:,}")
     if out is None:
-        return memoryview(codec.decode(stored)).cast("B")
-    codec.decode(stored, out=out)
+        return memoryview(decode(stored)).cast("B")
+    decode(stored, out)
     return memoryview(out)  # type: ignore[arg-type]

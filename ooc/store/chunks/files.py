@@ -10,9 +10,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -59,24 +59,26 @@ def takes_direct_io(path: Path) -> bool:
     return True
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Request:
-    """A range of a file, and what it is wanted for."""
+    """A range of a file, and what it is wanted for.
+
+    Attributes
+    ----------
+    first, length
+        First byte that is read for it, and how many: on the alignment, and a multiple of it.
+    """
 
     path: str
     start: int
     stop: int
     wanted_for: Any = None
+    first: int = field(init=False)
+    length: int = field(init=False)
 
-    @property
-    def first(self) -> int:
-        """First byte that is read for it: on the alignment."""
-        return self.start // ALIGNMENT * ALIGNMENT
-
-    @property
-    def length(self) -> int:
-        """Bytes that are read for it: a multiple of the alignment."""
-        return -(-(self.stop - self.first) // ALIGNMENT) * ALIGNMENT
+    def __post_init__(self) -> None:
+        self.first = self.start // ALIGNMENT * ALIGNMENT
+        self.length = -(-(self.stop - self.first) // ALIGNMENT) * ALIGNMENT
 
 
 class _ThreadMemory(threading.local):
@@ -115,8 +117,8 @@ class _Flight:
     def collect(self) -> list[int]:
         """Wait for all of them, and give their files back."""
         read = self.batch.collect()
-        while self.files:
-            release(self.files.pop())
+        release(self.files)
+        self.files.clear()
         return read
 
 
@@ -170,17 +172,12 @@ class FileReader:
 
     def _start(self, batch: Batch, requests: list[Request]) -> _Flight:
         # What is not placed here is left to the plain way, which tells what is wrong.
-        placed: list[Placed] = []
-        files: list[OpenFile] = []
-        place = 0
-        with suppress(OSError):
-            for request in requests:
-                length = request.length
-                if length > BATCH_BYTES or (file := self._files.hold(request.path)) is None:
-                    break
-                files.append(file)
-                placed.append(Placed(file.descriptor, request.first, length, place))
-                place += length
+        fitting = list(takewhile(lambda request: request.length <= BATCH_BYTES, requests))
+        files = self._files.hold([request.path for request in fitting])
+        placed, place = list[Placed](), 0
+        for request, file in zip(fitting, files, strict=False):
+            placed.append(Placed(file.descriptor, request.first, request.length, place))
+            place += request.length
         batch.submit(placed)
         return _Flight(batch, requests, placed, files)
 

@@ -7,7 +7,6 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from operator import floordiv
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,14 +29,13 @@ LARGEST_REQUEST = BATCH_BYTES - 2 * ALIGNMENT
 LARGEST_GAP = 64 * 2**10
 
 
-@dataclass(frozen=True)
-class Job:
-    """One stored chunk: its bytes in a file, the wanted part of it, and where that goes."""
+class Job(NamedTuple):
+    """One stored chunk: its bytes in a file, its first wanted row, and where its part goes."""
 
     path: str
     start: int
     stop: int
-    source: tuple[slice, ...]
+    above: int
     out: np.ndarray
     cell: Cell
     run: int
@@ -109,19 +107,17 @@ class NativeReader(RowReader):
             decode_chunk(decoders, stored, memory.decoded)
             memory.cell = job.cell
         chunk = memory.decoded.view(self.layout.dtype).reshape(self.layout.chunks)
-        job.out[...] = chunk[job.source]
+        rows, *rest = job.out.shape
+        part = slice(job.above, job.above + rows), *(slice(0, length) for length in rest)
+        job.out[...] = chunk[part]
 
     def _jobs(self, runs: Runs, out: np.ndarray, bad: BadChunks) -> Iterator[Job]:
         """Yield what is stored of the runs; deal with what is not."""
         for run, start, stop, rows in self._each(runs, out):
             for cell in self._cells(start, stop):
-                first, *rest = self._place(cell, start, stop)
-                above = start - cell[0] * self.chunks[0]
-                source = (
-                    slice(first.start + above, first.stop + above),
-                    *(slice(0, part.stop - part.start) for part in rest),
-                )
-                wanted = rows[(first, *rest)]
+                place = self._place(cell, start, stop)
+                above = start + place[0].start - cell[0] * self.chunks[0]
+                wanted = rows[place]
                 path, number = self._file(cell)
                 try:
                     found = self._bytes_of(path, number)
@@ -131,7 +127,7 @@ class NativeReader(RowReader):
                 if found is None:
                     wanted[...] = self.layout.fill_value
                 else:
-                    yield Job(path, *found, source, wanted, cell, run)
+                    yield Job(path, *found, above, wanted, cell, run)
 
     def _file(self, cell: Cell) -> tuple[str, int]:
         """Return the file that holds a chunk, and the chunk's number in it."""

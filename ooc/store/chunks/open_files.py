@@ -7,6 +7,8 @@ import resource
 import threading
 import weakref
 from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
 
 # More are of no use: opening one takes some microseconds, beside a request of hundreds.
 MOST_OPEN_FILES = 1024
@@ -75,24 +77,32 @@ class OpenFiles:
             _KEPT[key] = file
         return file
 
-    def hold(self, path: str) -> OpenFile | None:
-        """Return an open file for a request in flight, to be released; None where too many are."""
-        file = self.get(path)
+    def hold(self, paths: Sequence[str]) -> list[OpenFile]:
+        """Return open files for requests in flight, to be released: all but those at the end.
+
+        Those begin where too many are held, or with one that cannot be opened.
+        """
+        files: list[OpenFile] = []
+        with suppress(OSError):
+            for path in paths:
+                files.append(self.get(path))
+        most = most_open_files() // 2
         with _LOCK:
-            if not file.users:
-                if len(_HELD) >= most_open_files() // 2:
-                    return None
+            for place, file in enumerate(files):
+                if not file.users and len(_HELD) >= most:
+                    return files[:place]
                 _HELD.add(file.descriptor)
-            file.users += 1
-            return file
+                file.users += 1
+        return files
 
 
-def release(file: OpenFile) -> None:
+def release(files: Sequence[OpenFile]) -> None:
     """Give back what `OpenFiles.hold` returned."""
     with _LOCK:
-        file.users -= 1
-        if not file.users:
-            _HELD.discard(file.descriptor)
+        for file in files:
+            file.users -= 1
+            if not file.users:
+                _HELD.discard(file.descriptor)
 
 
 def _make_room(most: int) -> None:

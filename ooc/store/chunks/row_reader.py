@@ -115,10 +115,10 @@ class RowReader(ABC):
 
     def _place(self, cell: Cell, start: int, stop: int) -> tuple[slice, ...]:
         """Return where the chunk's part of rows start to stop is in memory for those rows."""
-        axes = zip(cell, self.chunks, self.shape, strict=True)
-        rows, *rest = ((each * n, min((each + 1) * n, length)) for each, n, length in axes)
-        first = slice(max(rows[0] - start, 0), min(rows[1], stop) - start)
-        return first, *(slice(*span) for span in rest)
+        row = cell[0] * self.chunks[0]
+        first = slice(max(row - start, 0), min(row + self.chunks[0], stop) - start)
+        axes = zip(cell[1:], self.chunks[1:], self.shape[1:], strict=True)
+        return first, *(slice(each * n, min((each + 1) * n, length)) for each, n, length in axes)
 
     def _check_folder(self) -> None:
         """Refuse a local folder that is gone: none of its chunks is bad, nor left out."""
