@@ -189,9 +189,19 @@ class Run:
 
 
 def load(run_dir: str | Path, model: Model | None = None) -> Run:
-    """Read a saved run, its newest checkpoint that is whole; an InputError says why it cannot be.
+    """Read a saved run, its newest checkpoint that is whole.
 
-    Give the model where it is not one of `ooc.models.MODELS`.
+    Parameters
+    ----------
+    run_dir
+        A local folder.
+    model
+        What was trained, where it is not one of `ooc.models.MODELS`.
+
+    Raises
+    ------
+    InputError
+        If there is no whole run of this version and model.
     """
     run_dir = local_path(run_dir, "runs", written=False)
     arrays, description = checkpoint.load(run_dir)

@@ -35,7 +35,21 @@ def find_roles(
     target: RoleName,
     weight: RoleName,
 ) -> Roles:
-    """Find the array of each role, none of the group's coordinates, and check that they fit."""
+    """Find the array of each role, none of the group's coordinates, and check that they fit.
+
+    Parameters
+    ----------
+    coordinates
+        Names of arrays that the group notes as coordinates.
+    features, target, weight
+        Names of arrays; None for the usual names, and False for none at all.
+
+    Raises
+    ------
+    InputError
+        If a named array is missing or cannot be used, or rows of two are along different
+        dimensions.
+    """
     guessed, passed_over = [] if features else [FEATURES], {}
     main = _named(path, members, FEATURES, features or USUAL_NAMES[FEATURES])
     if not features and main.is_coordinate:
