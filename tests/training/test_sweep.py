@@ -15,6 +15,7 @@ from ooc.core.errors import DivergedError, InputError
 from ooc.models import Logistic
 from ooc.optim import adam, averaged, momentum, sgd
 from ooc.optim.grid import grid
+from ooc.report.runs import read_runs
 from ooc.store.dataset import Dataset
 from ooc.training.trainer import Trainer
 from ooc.training.watchers.halving import Halving
@@ -56,6 +57,8 @@ def test_one_that_diverges_is_left_behind(labelled: Dataset, tmp_path: Path) -> 
     runs = trainer.fit_many(dataset, [sgd(0.01), sgd(50.0)], run_dir=tmp_path / "sweep")
     assert runs["1"].results["dropped"] == "its loss is not finite"
     assert "dropped" not in runs["0"].results
+    both = [tmp_path / "sweep" / name for name in "01"]
+    assert {run.name: np.isfinite(run.loss) for run in read_runs(both)} == {"0": True, "1": False}
     alone = Trainer(ooc.models.Linear(), sgd(0.01), 10, memory=MEMORY).fit(dataset)
     assert runs["0"].results["parameters_sha256"] == alone.results["parameters_sha256"]
     with pytest.raises(DivergedError):
@@ -72,6 +75,11 @@ def test_halving_keeps_the_best_with_its_bits(labelled: Dataset) -> None:
     steps = sorted(int(r.results["dropped"].split()[-1]) for r in runs.values()
                    if "dropped" in r.results)  # fmt: skip
     assert steps == [47] * 4 + [94] * 2 + [188]
+    for run in runs.values():
+        # Each has a line of the last step that it took part in.
+        lines = [line["step"] for line in run.history if line["kind"] == "train"]
+        assert lines[-1] == int(run.results.get("dropped", "376").split()[-1])
+        assert lines == sorted(set(lines))
     alone = Trainer(Logistic(), sgd(rates[int(left[0])]), 16, memory=MEMORY).fit(labelled, 2)
     assert runs[left[0]].results["parameters_sha256"] == alone.results["parameters_sha256"]
 

@@ -9,6 +9,7 @@ import numpy as np
 from ooc.core.numbers import check_counts, whole
 from ooc.engines.engine import Engine
 from ooc.kernels.counters import LOSS_SUM, NEVER
+from ooc.training.watchers.recorder import Recorder
 from ooc.training.watchers.validation import Validator
 from ooc.training.watchers.watcher import Moment, Watcher
 
@@ -23,7 +24,7 @@ class Halving:
         At each rung one of so many is kept, rounded up. Rungs lie at 1/factor of all steps, at
         1/factor^2 and so on, so that the last one is left for most of the run.
     least
-        TrainState that are kept to the end.
+        Descents that are kept to the end.
 
     Examples
     --------
@@ -55,11 +56,17 @@ class HalvingWatcher(Watcher):
     """
 
     def __init__(
-        self, halving: Halving, engine: Engine, steps: int, validators: Sequence[Validator]
+        self,
+        halving: Halving,
+        engine: Engine,
+        steps: int,
+        recorders: Sequence[Recorder],
+        validators: Sequence[Validator],
     ) -> None:
         # For each descent that was dropped the step at which it was.
         self._dropped: dict[int, int] = {}
-        self._halving, self._engine, self._validators = halving, engine, validators
+        self._halving, self._engine = halving, engine
+        self._recorders, self._validators = recorders, validators
         self._rungs = halving.rungs(len(engine.train_state), steps)
         self._before = np.zeros(len(engine.train_state))
 
@@ -75,6 +82,7 @@ class HalvingWatcher(Watcher):
             kept = max(self._halving.least, -(-len(active) // self._halving.factor))
             losses = self._losses()
             for number in active[np.argsort(losses[active], kind="stable")][kept:].tolist():
+                self._recorders[number].log(moment)
                 train_state.active[number] = False
                 self._dropped[number] = moment.step
         return False

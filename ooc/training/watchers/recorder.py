@@ -52,7 +52,7 @@ class Recorder(Watcher):
         # Rows, summed loss and terms where the line before, the report before and the epoch begin.
         self._line = self._reported = self._now()
         self._totals = self._descents.totals[number].copy()
-        self._line_seconds = -np.inf
+        self._line_seconds, self._line_step = -np.inf, -1
         self._epoch_start = self._line
         self._loss: float | None = None
         self._terms: dict[str, float] = {}
@@ -93,6 +93,9 @@ class Recorder(Watcher):
             self._waited += moment.window.wait_seconds
             self._first_batch = self._first_batch or age_seconds()
         if not self._descents.active[self.number]:
+            # One that was left behind before its first line has this one.
+            if self._line_step < 0:
+                self.log(moment)
             return False
         now = self._now()
         self._loss = _mean(self._epoch_start, now) or self._loss
@@ -105,10 +108,17 @@ class Recorder(Watcher):
         passed = time.perf_counter() - self._line_seconds
         usual = moment.window_ends and (moment.epoch_ends or passed >= SECONDS_BETWEEN_LINES)
         if moment.advanced and (moment.is_multiple(self._every) if self._every else usual):
-            self._write(self._line_of(moment, now))
-            self._line, self._line_seconds = now, time.perf_counter()
-            self._totals[:] = self._descents.totals[self.number]
+            self.log(moment)
         return False
+
+    def log(self, moment: Moment) -> None:
+        """Add the history line of the step just taken, unless it is there."""
+        if self._line_step == moment.step:
+            return
+        now, self._line_step = self._now(), moment.step
+        self._write(self._line_of(moment, now))
+        self._line, self._line_seconds = now, time.perf_counter()
+        self._totals[:] = self._descents.totals[self.number]
 
     def note(self, kind: str, entries: Mapping[str, Any]) -> None:
         """Add a history line of another kind."""

@@ -53,7 +53,7 @@ class Roster:
         watchers: list[Watcher] = [*recorders, *validators]
         if self.halving is not None:
             steps = session.epochs * plan.steps
-            watchers.append(HalvingWatcher(self.halving, engine, steps, validators))
+            watchers.append(HalvingWatcher(self.halving, engine, steps, recorders, validators))
         if self.steering is not None:
             watchers.append(SteeringWatcher(self.steering, engine, plan.batch_size))
         watchers.append(CallbackWatcher(self.callbacks, engine, session.loss_unit))
