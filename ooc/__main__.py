@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 
+from ooc.core.process import share_heaps
 from ooc.core.stopping import Interrupted, interrupt, listen, status_of, told
 
 # Objects between two collections of garbage: imports make hundreds of thousands that stay.
@@ -14,6 +15,7 @@ def main() -> None:
     """Run the command line and leave the process with its exit status."""
     listen(interrupt)
     gc.set_threshold(COLLECTED_AFTER)
+    share_heaps()
     try:
         from ooc.cli import run
 

@@ -55,12 +55,25 @@ def test_training_on_eight_budgets_stays_inside_one(big: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_a_larger_budget_is_no_licence_for_more(big: Path, tmp_path: Path) -> None:
-    """Twice the room, with all that a run looks for in the data before its first step."""
-    memory = ["--memory", f"{2 * BUDGET_MIB}MiB"]
-    trained = run(["train", str(big), *memory, "--run", str(tmp_path / "run")])
-    assert trained["memory_projected_bytes"] > BUDGET_MIB * MIB
-    assert not exceeds(trained)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--model", "logistic"],
+        ["train", "--model", "logistic", "--validation", "0.1"],
+        ["train", "--model", "mlp", "--hidden", "64"],
+        ["sweep", "--lr", "0.01,0.1,1", "--l2", "0,1e-4", "--halving"],
+    ],
+    ids=lambda arguments: " ".join(arguments[:3]),
+)
+@pytest.mark.parametrize("mib", [BUDGET_MIB + 128, 2 * BUDGET_MIB])
+def test_a_larger_budget_is_no_licence_for_more(
+    big: Path, tmp_path: Path, arguments: list[str], mib: int
+) -> None:
+    """With all that a run looks for in the data before its first step."""
+    command, *options = arguments
+    result = run([command, str(big), *options, "--memory", f"{mib}MiB", "--run", f"{tmp_path}/r"])
+    assert result["memory_projected_bytes"] > BUDGET_MIB * MIB
+    assert not exceeds(result)
 
 
 @pytest.mark.slow

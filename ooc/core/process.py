@@ -6,8 +6,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-# Of madvise(2).
+# Of madvise(2), and of mallopt(3).
 _DONT_NEED = 4
+_ARENA_MAX = -8
+# One for the main thread, and one for all others, who seldom allocate.
+HEAPS = 2
 
 
 def peak_bytes() -> int:
@@ -66,6 +69,15 @@ def _status_bytes(key: str) -> int:
         if line.startswith(key + ":"):
             return int(line.split()[1]) * 1024
     raise OSError(f"/proc/self/status has no line {key}")
+
+
+def share_heaps() -> None:
+    """Have all threads to come allocate from the first heaps of glibc's allocator, if it is that.
+
+    Else each has a heap of its own, of which the end is not given back, not even by a trim.
+    """
+    with suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, HEAPS)
 
 
 def trim_allocator() -> None:
