@@ -202,11 +202,10 @@ def _costs(dataset: Dataset, trainer: Trainer) -> Costs:
 
 def _native(dataset: Dataset, name: str, io: str) -> tuple[NativeReader, Conventions | None]:
     """Return what reads stored numbers, and how they are decoded by what attributes declare."""
-    reader, conventions = open_reader(dataset, name, io), None
-    if isinstance(reader, DecodedReader):
-        reader, conventions = reader.stored, reader.conventions
-    if isinstance(reader, NativeReader):
-        return reader, conventions
+    found = open_reader(dataset, name, io)
+    stored = found.stored if isinstance(found, DecodedReader) else found
+    if isinstance(stored, NativeReader):
+        return stored, found.conventions if isinstance(found, DecodedReader) else None
     raise InputError(
         f"array {name} of {dataset.path} is not read by the native path, so that there is no limit "
         "of the hardware to compare with; `ooc info` says why"

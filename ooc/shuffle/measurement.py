@@ -21,6 +21,7 @@ from ooc.store.dataset import Dataset
 from ooc.stream.block_statistics import BlockStatistics, Column, block_statistics
 from ooc.stream.loader import Loader
 from ooc.stream.mixing_theory import inflation
+from ooc.stream.options import StreamOptions
 from ooc.stream.plan import budget_of
 
 MOST_FOLLOWED = 16
@@ -81,8 +82,10 @@ def measure(
     values = int(np.prod(dataset.row_shape, dtype=np.int64))
     followed = np.unique(np.linspace(0, values - 1, min(values, MOST_FOLLOWED)).astype(np.int64))
     shuffle = order if isinstance(order, str) and order in ("blocks", "none") else "blocks"
-    options = {"memory": memory, "seed": seed, "shuffle": shuffle, "window": window}
-    loader = Loader(dataset, batch_size, missing_values="keep", **options)
+    options = StreamOptions(
+        memory=memory, seed=seed, shuffle=shuffle, window=window, missing_values="keep"
+    )
+    loader = Loader(dataset, batch_size, stream=options)
     stream = _stream(order, loader, seed, len(followed), memory)
     statistics = block_statistics(dataset, stream.block_rows, sample_blocks, seed)
     scanned = _scan_order(stream, dataset.stored_rows, batch_size)
