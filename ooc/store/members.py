@@ -342,9 +342,10 @@ def _check_installed(codec: str) -> None:
 
 def _damage(error: Exception) -> tuple[str, str]:
     said = "nested too deeply" if isinstance(error, RecursionError) else reason_of(error)
-    if "object_codec_id': 'pickle'" in said:
+    is_unknown_codec = type(error).__name__ == "UnknownCodecError"
+    if "object_codec_id': 'pickle'" in said or (is_unknown_codec and "pickle" in said):
         return _PICKLE
-    if type(error).__name__ == "UnknownCodecError":
+    if is_unknown_codec:
         remedy = "install the package that brings that codec"
         return f"needs a codec that is not installed ({said})", remedy
     if "No Zarr data type" in said:

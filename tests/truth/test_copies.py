@@ -283,6 +283,7 @@ def test_a_lost_chunk_of_text_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     assert new["it"][...].tolist() == wanted[rows].tolist()
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_copy_is_one(tmp_path: Path) -> None:
     """What was written is read again: text in shards, records in files of their own."""
     group = start(tmp_path / "a.zarr", 3)
