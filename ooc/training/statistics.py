@@ -88,9 +88,8 @@ class RowStatistics:
                 is_empty = False
                 yield window
         if is_empty:
-            raise DataError(
-                f"no row of {self._dataset.path} could be read; there is nothing to measure"
-            )
+            where = self._dataset.path
+            raise DataError(f"no row of {where} could be used: each lacks a value or cannot be read")
 
     def _over_all_rows(self, name: str, limit: float) -> tuple[np.ndarray, np.ndarray]:
         found = list[np.ndarray]()
