@@ -88,8 +88,10 @@ class RowStatistics:
                 is_empty = False
                 yield window
         if is_empty:
-            where = self._dataset.path
-            raise DataError(f"no row of {where} could be used: each lacks a value or cannot be read")
+            raise DataError(
+                f"no row of {self._dataset.path} could be used: each lacks a value or cannot be "
+                "read"
+            )
 
     def _over_all_rows(self, name: str, limit: float) -> tuple[np.ndarray, np.ndarray]:
         found = list[np.ndarray]()

@@ -85,7 +85,7 @@ def shuffled(path: Path) -> tuple[zarr.Group, np.ndarray, dict[str, str]]:
 
 
 @pytest.mark.parametrize("zarr_format", FORMATS)
-@pytest.mark.parametrize("chunks", CHUNKS)
+@pytest.mark.parametrize("chunks", ["some", pytest.param("one", marks=pytest.mark.slow)])
 def test_arrays_of_every_dtype_travel(tmp_path: Path, zarr_format: int, chunks: str) -> None:
     rows_of_chunk = CHUNKS[chunks]
     group = start(tmp_path / "a.zarr", zarr_format, rows_of_chunk)

@@ -87,7 +87,7 @@ def is_refused_where_it_is_named(
     assert reason in line
 
 
-@pytest.mark.parametrize("zarr_format", FORMATS)
+@pytest.mark.parametrize("zarr_format", [pytest.param(2, marks=SLOW), 3])
 def test_dtypes_that_are_no_real_numbers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], zarr_format: int
 ) -> None:

@@ -39,7 +39,7 @@ def write(path: Path, zarr_format: int, kind: str) -> tuple[str, str]:
     return "obsm/X_pca", "obs/kind/codes"
 
 
-@pytest.mark.parametrize(("zarr_format", "kind"), [(2, "old"), (3, "new"), (3, "old")])
+@pytest.mark.parametrize(("zarr_format", "kind"), [(2, "old"), (3, "new")])
 def test_embeddings_and_codes_of_categories_are_trained_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], zarr_format: int, kind: str
 ) -> None:
