@@ -167,6 +167,7 @@ def test_rows_that_lack_a_value_are_dropped_on_both_sides(
     rng = np.random.default_rng(2)
     site, x = rng.integers(0, 30, 997).astype(np.float32), rng.standard_normal((997, 2))
     site[3::50], x[11::70, 1] = np.nan, np.nan
+    site.view(np.uint32)[53] += 1  # another of the many bits of NaN
     dataset = write_dataset(tmp_path / "a.zarr", X=x, site=site)
     if "site" in way.values():
         with pytest.raises(DataError, match=r"site .* no value in row 3; 20 of the 997 rows"):
@@ -181,3 +182,4 @@ def test_rows_that_lack_a_value_are_dropped_on_both_sides(
         assert side.rows - len(rows) == loader.skipped_rows
     if way["by"] == "site":
         assert not set(site[found[0]]) & set(site[found[1]])
+        assert sorted(loader.missing.get("site", 0) for loader in loaders) == [0, 20]

@@ -184,8 +184,10 @@ def test_the_best_parameters_may_be_of_before_the_stop(
     whole = trainer.fit(dataset, 8)
     interrupted(trainer, dataset, 8, 20, tmp_path / "run")
     assert 0 < whole.results["best_step"] < 20
-    assert np.array_equal(ooc.resume(tmp_path / "run").parameters, whole.parameters)
-    assert whole.parameters.any()
+    resumed = ooc.resume(tmp_path / "run")
+    assert np.array_equal(resumed.parameters, whole.parameters) and whole.parameters.any()
+    for name in ("best_step", "validation_loss", "validation"):
+        assert resumed.results[name] == whole.results[name]
 
 
 def test_a_finished_run_is_returned_as_it_is(labelled: Dataset, tmp_path: Path) -> None:
