@@ -85,7 +85,9 @@ class FullGradientEngine:
     def _tell(self, point: np.ndarray) -> None:
         record, head = self._record, self._record.head
         if head[PASS_ROWS] == 0:
-            raise DataError(f"no row of {self._path} could be read; there is nothing to learn from")
+            raise DataError(
+                f"no row of {self._path} could be used: each lacks a value or cannot be read"
+            )
         number = int(head[COUNT])
         penalty = self._l2 * point
         gradient = record.gradients[number]

@@ -18,7 +18,7 @@ from ooc.core.sizes import format_size
 from ooc.store.chunks.general import DECODE_COPIES
 from ooc.store.chunks.row_reader import NO_VALUE
 from ooc.store.dataset import Dataset
-from ooc.store.members import Member, attributes_of, dimensions_of, members_of, opened
+from ooc.store.members import Member, attributes_of, declared_by, dimensions_of, members_of, opened
 from ooc.store.roles import why_apart
 
 
@@ -37,7 +37,7 @@ def kept_attributes(member: Member) -> dict[str, Any]:
     """Return an array's attributes, as Zarr v3 has them."""
     # In v2 dimension names are an attribute, and for xarray the fill value is what is missing.
     assert member.array is not None
-    kept, metadata = attributes_of(member.array), member.array.metadata
+    kept, metadata = declared_by(member), member.array.metadata
     named = kept.pop("_ARRAY_DIMENSIONS", None)
     if metadata.zarr_format == 2 and named is not None:
         value, kind = metadata.fill_value, np.dtype(member.array.dtype).kind

@@ -102,7 +102,10 @@ def plan_copy(source: Dataset, most_bytes: int) -> Copy:
     left_out: dict[str, str] = {}
     for name, member in members.items():
         if member.array is None or why_apart(main, member) or 0 in member.array.shape:
+            inside = [each for each in source.arrays if each.startswith(f"{name}/")]
             reason = why_not_beside(member, main, most_bytes, source)
+            if inside:
+                reason = f"of it only {', '.join(inside)} is copied"
         else:
             spec, described, width, reason = _described(source, member, most_bytes)
             if not reason:

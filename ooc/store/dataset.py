@@ -12,7 +12,15 @@ import zarr
 from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
 from ooc.store.conventions import Conventions, read_conventions
-from ooc.store.members import attributes_of, check_whole, member_of, members_of, opened
+from ooc.store.members import (
+    Member,
+    attributes_of,
+    check_whole,
+    declared_by,
+    member_of,
+    members_of,
+    opened,
+)
 from ooc.store.remote import StorageOptions, checked_path
 from ooc.store.roles import FEATURES, RoleName, coordinates_in, find_roles, why_apart
 from ooc.store.selection import Selection
@@ -213,6 +221,7 @@ def open(
         other that fsspec knows.
     features
         Name of the features array, by default "X"; one row is one sample, of any number of axes.
+        An array of a group in the group is named like "obsm/X_pca".
     target, weight
         Names of the targets and of the sample weights, one number a row. By default "y" and
         "weight" where the group has them and they are no coordinates; False for none. How many
@@ -256,7 +265,7 @@ def open(
         if reason:
             unused[name] = reason
         elif member.array is not None:
-            aligned[name] = _spec_of(name, member.array)
+            aligned[name] = _spec_of(member, member.array)
     found = Dataset(
         path,
         aligned,
@@ -297,9 +306,10 @@ def stored_spec(name: str, array: zarr.Array) -> ArraySpec:
     return ArraySpec(name, array.shape, native, array.chunks, array.shards)
 
 
-def _spec_of(name: str, array: zarr.Array) -> ArraySpec:
+def _spec_of(member: Member, array: zarr.Array) -> ArraySpec:
     """Describe an array of numbers as its attributes declare that it is decoded."""
-    plain, attributes, metadata = stored_spec(name, array), dict(array.attrs), array.metadata
+    plain, metadata = stored_spec(member.name, array), array.metadata
+    attributes = declared_by(member)
     # In version 2, tools that know dimensions keep a `_FillValue` there, a zero as well; to all
     # others it is what chunks that are not stored hold.
     masks = metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in attributes

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,10 @@ ENCODINGS = {
 _SPARSE = (
     "write it as a dense array (in AnnData adata.X = adata.X.toarray(), part by part ooc.create)"
 )
-_COLUMN = "write it as an array of numbers, for categories their codes"
+_COLUMN = "write it as an array of numbers; of categories, name the array of their codes"
 _CONVERT = "convert it to an integer or float dtype"
+# Before version 0.8, AnnData kept what a column's codes mean in a group beside the columns.
+_OLD_CATEGORIES = "__categories/"
 _PICKLE = (
     "is encoded by pickle, which runs code of whoever wrote it, and is never read",
     "write it with another codec",
@@ -62,6 +64,8 @@ class Member:
     reason, remedy
         Why it cannot be an array of numbers, as in "X {reason}", and what to do about that; empty
         if it can.
+    categories
+        Where a store keeps what the array's numbers are codes of, as AnnData does: -1 is none.
     """
 
     name: str
@@ -70,6 +74,7 @@ class Member:
     reason: str = ""
     remedy: str = ""
     group: zarr.Group | None = None
+    categories: str = ""
 
     @property
     def first_dimension(self) -> str | None:
@@ -79,7 +84,7 @@ class Member:
     @property
     def is_coordinate(self) -> bool:
         """Whether it labels an axis: its only dimension has its own name."""
-        return self.dimensions == (self.name,)
+        return self.dimensions == (self.name.rpartition("/")[2],)
 
 
 def open_group(path: str, storage_options: StorageOptions | None) -> zarr.Group:
@@ -119,16 +124,18 @@ def attributes_of(node: zarr.Group | zarr.Array) -> dict[str, Any]:
 def members_of(
     path: str, group: zarr.Group, wanted: set[str], storage_options: StorageOptions | None
 ) -> dict[str, Member]:
-    """Return the members of a group, by name.
+    """Return the members of a group, by name, and those of groups in it that are `wanted`.
 
     Behind a URL reading one costs several requests. There consolidated metadata tell of the
     arrays that are not `wanted`, unless they are older than one that is.
     """
     if "://" not in path:
-        return _opened(group, sorted(_listed(group)), threads=1)
+        inside = {name for name in wanted if "/" in name}
+        return _opened(group, sorted(_listed(group) | inside), threads=1)
     own = _opened(group, sorted(wanted), threads=MOST_REQUESTS)
     noted = _consolidated(group)
-    if noted and all(_marks(noted.get(name)) == _marks(own.get(name)) for name in wanted):
+    known = [name for name in wanted if "/" not in name]
+    if noted and all(_marks(noted.get(name)) == _marks(own.get(name)) for name in known):
         return dict(sorted({**noted, **own}.items()))
     found: set[str] = set()
     with suppress(Exception):  # many web servers list nothing
@@ -137,9 +144,28 @@ def members_of(
 
 
 def member_of(group: zarr.Group, name: str) -> Member | None:
-    """Open one member by its own metadata; None if there is none of this name."""
+    """Open one member by its own metadata; None if there is none of this name.
+
+    A name such as "obsm/X_pca" is of an array in a group of the group.
+    """
+    *above, last = name.split("/")
+    if not {"", ".", ".."}.isdisjoint((*above, last)) or "\\" in name:
+        reason, remedy = "is no name inside of the group", 'name an array like "obsm/X_pca"'
+        return Member(name, None, None, reason, remedy)
     try:
-        return _described(name, group[name])
+        words, parent = None, group
+        for each in above:
+            inner = parent[each]
+            if not isinstance(inner, zarr.Group):
+                return None
+            words, parent = encoding_of(inner), inner
+        found = _described(name, parent[last])
+        if words is None or words == ENCODINGS["dataframe"]:
+            return found
+        if words == ENCODINGS["categorical"] and last == "codes":
+            return replace(found, categories="/".join((*above, "categories")))
+        remedy = _SPARSE if "sparse" in words else _COLUMN
+        return Member(name, None, None, f"is a part of {words} and no rows", remedy)
     except _DAMAGE as error:
         if isinstance(error, KeyError) and not any(
             _has_file(group, f"{name}/{file}") for file in METADATA
@@ -221,6 +247,15 @@ def _marks(member: Member | None) -> Any:
     return array.shape, array.chunks, array.shards, str(array.dtype), attributes_of(array)
 
 
+def declared_by(member: Member) -> dict[str, Any]:
+    """Return an array's attributes, with what its store says elsewhere of codes of categories."""
+    assert member.array is not None
+    found = attributes_of(member.array)
+    if member.categories:
+        found = {"missing_value": -1, "units": f"codes of {member.categories}", **found}
+    return found
+
+
 def _has_file(group: zarr.Group, file: str) -> bool:
     key = f"{group.path}/{file}".lstrip("/")
     return sync(group.store.get(key, cpu.buffer_prototype)) is not None
@@ -249,7 +284,9 @@ def _described(name: str, node: zarr.Array | zarr.Group) -> Member:
         raise ValueError(f"shape {node.shape} and chunks {node.chunks} are too large")
     if any(chunk < 1 for chunk in node.chunks) and 0 not in node.shape:
         raise ValueError(f"a chunk cannot have the shape {node.chunks}")
-    return Member(name, node, dimensions_of(node), *_reason(node))
+    old = attributes_of(node).get("categories")
+    categories = old if isinstance(old, str) and old.startswith(_OLD_CATEGORIES) else ""
+    return Member(name, node, dimensions_of(node), *_reason(node), categories=categories)
 
 
 def dimensions_of(array: zarr.Array) -> tuple[str | None, ...] | None:
@@ -305,9 +342,10 @@ def _check_installed(codec: str) -> None:
 
 def _damage(error: Exception) -> tuple[str, str]:
     said = "nested too deeply" if isinstance(error, RecursionError) else reason_of(error)
-    if "object_codec_id': 'pickle'" in said:
+    is_unknown_codec = type(error).__name__ == "UnknownCodecError"
+    if "object_codec_id': 'pickle'" in said or (is_unknown_codec and "pickle" in said):
         return _PICKLE
-    if type(error).__name__ == "UnknownCodecError":
+    if is_unknown_codec:
         remedy = "install the package that brings that codec"
         return f"needs a codec that is not installed ({said})", remedy
     if "No Zarr data type" in said:

@@ -126,6 +126,13 @@ def is_outage(error: BaseException) -> bool:
     return _status_of(error) >= 500 or bool(unreachable)
 
 
+def is_denied(error: BaseException) -> bool:
+    """Tell whether an error is that a server, or a file system, gives no permission to read."""
+    error = _first_of(error)
+    forbidden = _status_of(error) in (401, 403) or str(error).startswith("Forbidden")
+    return forbidden or isinstance(error, PermissionError)
+
+
 def _first_of(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -203,9 +210,7 @@ def _explanation(path: str, error: Exception, storage_options: StorageOptions | 
         return f"{path} needs a package that is not installed ({reason}); {todo}"
     if isinstance(error, ValueError) and str(error).startswith("Protocol not known"):
         return f"{path} has the unknown scheme {scheme!r}; use s3, gs, https, memory or a folder"
-    forbidden = _status_of(error) in (401, 403) or reason.startswith("Forbidden")
-    no_keys = type(error).__name__ in _NO_CREDENTIALS
-    if forbidden or no_keys or isinstance(error, PermissionError):
+    if is_denied(error) or type(error).__name__ in _NO_CREDENTIALS:
         return (
             f"no permission to read {path}: {reason}; give keys in storage_options or the "
             'environment, or {"anon": True} where the data are public'

@@ -74,7 +74,7 @@ def block_statistics(
     seed: int = 0,
     io: str = "auto",
 ) -> BlockStatistics:
-    """Estimate how variance is shared between and within blocks.
+    """Estimate how variance is shared between and within blocks, by the values that are finite.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def block_statistics(
     Raises
     ------
     DataError
-        If a value is not finite.
+        If no value of a label is finite.
 
     Examples
     --------
@@ -111,12 +111,19 @@ def block_statistics(
     return BlockStatistics(block_rows, blocks, len(chosen), label, features, classes)
 
 
-_Moments = tuple[np.ndarray, np.ndarray]
+_Moments = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _moments(block: np.ndarray) -> _Moments:
+    """Return count, mean and variance of each value, where it is finite."""
+    there = np.isfinite(block)
     with np.errstate(**NOT_FINITE):
-        return block.mean(axis=0), block.var(axis=0)
+        if there.all():
+            return np.full(block.shape[1], float(len(block))), block.mean(axis=0), block.var(axis=0)
+        counts = there.sum(axis=0, dtype=np.float64)
+        mean = block.sum(axis=0, where=there) / np.maximum(counts, 1)
+        squares = np.square(block - mean).sum(axis=0, where=there)
+        return counts, mean, squares / np.maximum(counts, 1)
 
 
 @dataclass(frozen=True)
@@ -137,18 +144,18 @@ class _Sample:
         for start, stop in self.spans:
             block = memory[: stop - start]
             reader.read_runs([(start, stop)], block)
-            values = block.reshape(len(block), -1).astype(np.float64)
-            if not np.isfinite(values).all():
-                raise DataError(
-                    f"array {name} of {self.dataset.path} holds values that are not finite; a "
-                    "variance needs numbers in every row"
-                )
-            yield values
+            yield block.reshape(len(block), -1).astype(np.float64)
 
     def label(self, name: str) -> tuple[Column, tuple[float, ...]]:
         """Return the label's column, and the upper ends of its classes."""
         labels = list(self.read(name))
         flat = np.concatenate(labels).reshape(-1)
+        flat = flat[np.isfinite(flat)]
+        if len(flat) == 0:
+            raise DataError(
+                f"array {name} of {self.dataset.path} holds no finite value in {len(labels)} blocks"
+                "; correct it, or name another array"
+            )
         values = np.unique(flat)
         whole = self.dataset.arrays[name].dtype.kind in "iub"
         by_class = whole and len(values) <= MOST_CLASSES and labels[0].shape[1] == 1
@@ -162,8 +169,7 @@ class _Sample:
         self, names: Sequence[str], moments: Sequence[_Moments], joint: bool = False
     ) -> list[Column]:
         """Turn moments of blocks into shares; `joint` adds all values up to one column."""
-        means, variances = np.array(moments).transpose(1, 0, 2)
-        weights = np.array([stop - start for start, stop in self.spans], np.float64)
+        weights, means, variances = np.array(moments).transpose(1, 0, 2)
         share, center, variance = self._share(means, variances, weights, joint)
         error, count = np.zeros_like(share), len(weights)
         if 2 < count < self.blocks:
@@ -179,12 +185,14 @@ class _Sample:
         self, means: np.ndarray, variances: np.ndarray, weights: np.ndarray, joint: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return Vb/s2, mean and variance of each value."""
-        part, count = (weights / weights.sum())[:, None], len(weights)
+        part = weights / np.maximum(weights.sum(axis=0), 1)
+        count = np.count_nonzero(weights, axis=0)
         with np.errstate(**NOT_FINITE):
             center = (part * means).sum(axis=0)
             between = (part * (means - center) ** 2).sum(axis=0)
-        if 1 < count < self.blocks:
-            between = between * count / (count - 1) * (self.blocks - 1) / self.blocks
+        unbiased = between * count / np.maximum(count - 1, 1) * (self.blocks - 1) / self.blocks
+        if len(weights) < self.blocks:
+            between = np.where(count > 1, unbiased, between)
         within = (part * variances).sum(axis=0)
         if joint:
             between, within = between.sum(keepdims=True), within.sum(keepdims=True)

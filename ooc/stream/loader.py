@@ -195,7 +195,9 @@ class Loader:
                 is_empty = False
                 yield window
         if is_empty:
-            raise DataError(f"no row of {self.dataset.path} could be read; there is nothing to see")
+            raise DataError(
+                f"no row of {self.dataset.path} could be used: each lacks a value or cannot be read"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position and what it is a position of: a few integers."""

@@ -48,7 +48,7 @@ def fit_session(session: Session, watchers: Sequence[Watcher], resumed: bool) ->
             fit_loop(session.engine, session.loader, session.epochs, watchers)
         if session.loader.skipped_rows and not (session.engine.rows or resumed):
             path = session.loader.dataset.path
-            raise DataError(f"no row of {path} could be read; there is nothing to learn from")
+            raise DataError(f"no row of {path} could be used: each lacks a value or cannot be read")
     except (DataError, DivergedError) as error:
         kept = _kept(session)
         if not kept:

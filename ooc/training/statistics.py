@@ -8,7 +8,6 @@ import numpy as np
 
 from ooc.core.errors import DataError
 from ooc.models.bad_rows import LARGEST_FEATURE
-from ooc.store.columns import used_pieces
 from ooc.stream.block_statistics import NOT_FINITE
 from ooc.stream.loader import Loader
 from ooc.stream.missing_values import rule_of
@@ -35,7 +34,6 @@ class RowStatistics:
 
     def __init__(self, loader: Loader) -> None:
         self._loader, self._dataset = loader, loader.dataset
-        self._rule = rule_of(loader.stream.missing_values)
 
     def sample_moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and deviation of each feature in the run's first window."""
@@ -67,34 +65,43 @@ class RowStatistics:
         """Return mean and deviation of each target over all rows; raises as `moments`."""
         return self._over_all_rows(str(self._dataset.target), LARGEST_TARGET)
 
-    def _over_all_rows(self, name: str, limit: float) -> tuple[np.ndarray, np.ndarray]:
-        loader, found = self._loader, list[np.ndarray]()
+    def _windows(self, name: str) -> Iterator[Window]:
+        """Yield the rows that are trained on in their own order, in windows that have some."""
+        loader, is_empty = self._loader, True
+        stream = loader.stream
+        # A row is left out for what it lacks, or what cannot be read, in any array.
+        leaves_out = rule_of(stream.missing_values).name == "drop" or stream.on_bad_chunk == "skip"
         rows = Loader(
             self._dataset,
             1,
-            # A row is dropped for what it lacks in any array.
-            arrays=list(loader.names) if self._rule.name == "drop" else [name],
+            arrays=list(loader.names) if leaves_out else [name],
             demand=Demand(batch_copies=0),
-            memory=loader.stream.memory,
+            memory=stream.memory,
             shuffle="none",
             readers=loader.plan.readers,
-            io=loader.stream.io,
-            on_bad_chunk=loader.stream.on_bad_chunk,
-            missing_values=loader.stream.missing_values,
+            io=stream.io,
+            on_bad_chunk=stream.on_bad_chunk,
+            missing_values=stream.missing_values,
         )
         for window in rows.windows(1):
-            if len(window.order) == 0:
-                continue
+            if len(window.order):
+                is_empty = False
+                yield window
+        if is_empty:
+            raise DataError(
+                f"no row of {self._dataset.path} could be used: each lacks a value or cannot be "
+                "read"
+            )
+
+    def _over_all_rows(self, name: str, limit: float) -> tuple[np.ndarray, np.ndarray]:
+        found = list[np.ndarray]()
+        for window in self._windows(name):
             moments = _window_moments(window.arrays[name], window.order)
             if not np.isfinite(moments).all():
                 wild = wildest(window, name, limit)
                 assert wild is not None, "moments that are not finite come from wild values"
                 raise wild
             found[:] = [reduce(merge_moments, [*found, moments])]
-        if not found:
-            raise DataError(
-                f"no row of {self._dataset.path} could be read; there is nothing to measure"
-            )
         return _mean_and_deviation(found[0])
 
     def class_counts(self, classes: int, model: str, targets: str) -> np.ndarray:
@@ -106,13 +113,15 @@ class RowStatistics:
             If a class has no rows, or a label is none of the classes.
         """
         counts, dataset = np.zeros(classes, np.int64), self._dataset
-        for rows, values in self._targets():
-            labels = values.reshape(-1)
+        for window in self._windows(str(dataset.target)):
+            assert window.target is not None
+            labels = window.target.reshape(len(window.target), -1)[window.order].reshape(-1)
             whole = (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
             if not whole.all():
                 place = int(np.argmin(whole))
+                (row,) = window.rows(window.order[place : place + 1].astype(np.int64))
                 raise DataError(
-                    f"row {rows[place]} of {dataset.target} has target {labels[place]}, but "
+                    f"row {row} of {dataset.target} has target {float(labels[place])}, but "
                     f"{model} takes {targets}; correct the row, or choose another model"
                 )
             counts += np.bincount(labels.astype(np.int64), minlength=classes)
@@ -122,20 +131,6 @@ class RowStatistics:
                 "cannot be balanced; give class_weights as numbers"
             )
         return counts
-
-    def _targets(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (rows, targets) of the rows that are used, (rows, T) float64, piece by piece."""
-        name = str(self._dataset.target)
-        for first, arrays, used in used_pieces(self._dataset, [name]):
-            rows = first + np.flatnonzero(used)
-            targets = arrays[name][used].astype(np.float64).reshape(len(rows), -1)
-            missing = np.isnan(targets)
-            if self._rule.name == "drop":
-                rows, targets = rows[~missing.any(axis=1)], targets[~missing.any(axis=1)]
-            elif self._rule.name == "fill":
-                targets[missing] = self._rule.number
-            if len(rows):
-                yield rows, targets
 
 
 def _window_moments(values: np.ndarray, order: np.ndarray) -> np.ndarray:

@@ -374,11 +374,12 @@ class Trainer:
         check_targets(model, dataset)
         layout, validation, beside = model.layout(dataset.row_shape), None, 0
         if self.validation is not None:
-            dataset, held_out = self.validation.sides(dataset, self.stream.seed)
+            dataset, held_out = self.validation.sides(dataset, self.stream)
             check_targets(model, held_out)
             check_scorable(model, held_out, dataset.row_shape)
             # The smallest that there is: it lives in this process beside the run's own.
-            how = {"readers": 2, "window": 1, "missing_values": self.stream.missing_values}
+            kept = ("missing_values", "on_bad_chunk")
+            how = {"readers": 2, "window": 1, **{name: getattr(self.stream, name) for name in kept}}
             validation = scoring_loader(model, layout, held_out, self.stream.memory, True, **how)
             beside = validation.plan.projected - validation.plan.terms["reserved"]
             beside += dtype_of(model).itemsize * layout.size * len(methods)

@@ -10,7 +10,7 @@ from datasets import small_windows, write_dataset
 import ooc
 from ooc.engines.hybrid_engine import signal_is_lost, whitening
 from ooc.models import MLP, Linear, Logistic
-from ooc.optim import hybrid, lbfgs
+from ooc.optim import adam, hybrid, lbfgs
 from ooc.store.dataset import Dataset
 from ooc.training.trainer import Trainer
 from ooc.training.watchers.callbacks import Callbacks
@@ -119,3 +119,19 @@ def test_any_model_goes_over_after_its_first_epoch(
     norms = [line["gradient_norm"] for line in run.history if "gradient_norm" in line]
     assert len(norms) == run.results["epochs"] - 1 > 5
     assert run.results["gradient_norm"] < norms[0] / 5
+
+
+def test_its_first_part_is_adam_with_the_same_penalty(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    dataset = correlated(tmp_path / "a.zarr", rng, 1000)
+
+    def after_steps(method: object) -> np.ndarray:
+        stop = threading.Event()
+        callbacks = Callbacks(step_end=lambda now: now.step >= 12 and stop.set())
+        trainer = Trainer(Logistic(standardise=False), method, 32, memory=MEMORY)
+        return trainer.fit(dataset, 2, stop=stop, callbacks=callbacks).parameters
+
+    penalised, plain = after_steps(adam(0.02, l2=0.5)), after_steps(adam(0.02))
+    np.testing.assert_allclose(after_steps(hybrid(0.02, l2=0.5)), penalised, rtol=1e-6)
+    assert np.abs(penalised - plain).max() > 0.01

@@ -188,3 +188,11 @@ def test_features_that_overflow_are_to_be_standardised(rng: np.random.Generator)
     parameters = start(model, 4)
     with pytest.raises(DataError, match=r"row 123 of X has 3e\+38 in feature 2.*standardise"):
         model.loss_and_grad(parameters, batch_of(x, np.zeros(300)), np.empty(parameters.size))
+
+
+@pytest.mark.parametrize("model", [MLP(hidden=(4, 3)), Autoencoder(hidden=(4,), code=2)], ids=str)
+def test_penalties_are_for_weights_and_not_for_biases(model: MLP | Autoencoder) -> None:
+    layout = model.layout((5,))
+    mask = layout.views(layout.penalised())
+    for name, part in mask.items():
+        assert part.all() if name.endswith("weights") else not part.any(), name

@@ -144,3 +144,23 @@ def test_a_member_that_unpacks_to_more_than_the_file_is_damage(tmp_path: Path) -
         packed.writestr("state2.npy", bytes(2**26))
     with pytest.warns(UserWarning, match="its member state2.npy is packed"):
         assert checkpoint.load(tmp_path)[1]["step"] == 1
+
+
+def test_a_save_is_on_the_disk_before_it_takes_the_place_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a crash could leave: at each sync the file's name has the old content, or the new."""
+    saved(tmp_path)
+    before, sync, synced = newest(tmp_path).read_bytes(), os.fsync, list[str]()
+
+    def watched(number: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{number}").readlink()))
+        if synced[-1].endswith(".npz.partial"):
+            assert newest(tmp_path).read_bytes() == before
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    saved(tmp_path, value=2.0)
+    folder = str(tmp_path / checkpoint.FOLDER)
+    assert synced[:2] == [f"{folder}/{newest(tmp_path).name}.partial", folder]
+    assert checkpoint.load(tmp_path)[0]["parameters"][0] == 2.0

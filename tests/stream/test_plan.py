@@ -130,3 +130,13 @@ def test_a_batch_that_cannot_be(batch_size: int, message: str) -> None:
 def test_a_plan_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         plan(table(1000), 1024 * MIB, 10).readers = 3  # type: ignore[misc]
+
+
+def test_rows_on_their_way_from_other_processes_are_in_the_projection() -> None:
+    stream = StreamOptions(memory=1024 * MIB, window=64)
+    here, there = (
+        make_plan(table(10**6), 256, ("X", "y"), stream, transfers=transfers)
+        for transfers in (False, True)
+    )
+    window = here.order.blocks_per_window * 1024 * (4 * 128 + 8 + 4)
+    assert there.projected - here.projected == window

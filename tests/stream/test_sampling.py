@@ -193,3 +193,18 @@ def test_sampling_that_cannot_be(tmp_path: Path, options: dict[str, object], mes
     )
     with pytest.raises(InputError, match=message):
         Loader(dataset, 10, memory=MEMORY, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sampling", ["replacement", "weight", "balanced"])
+def test_blocks_weigh_what_their_rows_of_one_side_do(weighted: Dataset, sampling: str) -> None:
+    train, _ = ooc.split(weighted, 0.3, by="row")
+    loader = Loader(train, 20, memory=MEMORY, sampling=sampling)
+    side = np.concatenate([batch.rows for batch in Loader(train, 20, memory=MEMORY)])
+    columns = next(iter(Loader(weighted, ROWS, memory=MEMORY, shuffle="none")))
+    weights = {"replacement": np.ones(ROWS), "weight": columns["weight"]}.get(sampling)
+    if weights is None:
+        weights = len(side) / (3 * np.bincount(columns["y"][side]))[columns["y"]]
+    blocks, draws = side // loader.plan.order.block_rows, loader.plan.order.draws
+    assert draws is not None
+    expected = np.bincount(blocks, weights[side], loader.plan.order.stored_blocks)
+    np.testing.assert_allclose(np.diff(draws.cumulative), expected, rtol=1e-9)

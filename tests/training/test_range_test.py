@@ -13,6 +13,7 @@ from ooc.models import MLP, Linear, Logistic
 from ooc.optim import OPTIMIZERS, adam, momentum, sgd
 from ooc.optim.schedules import cosine
 from ooc.store.dataset import Dataset
+from ooc.training.range_test import find_rate
 from ooc.training.trainer import Trainer
 
 
@@ -84,3 +85,14 @@ def test_too_few_rows_are_refused(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "a.zarr", X=np.ones((3, 2), np.float32), y=np.zeros(3))
     with pytest.raises(InputError, match="too few rows to find a learning rate"):
         Trainer(Linear(), sgd(), 1, memory="512MiB").fit(dataset)
+
+
+def test_a_rate_is_judged_on_rows_that_it_was_not_tried_on(tmp_path: Path) -> None:
+    """Each row has a feature of its own: what is learned of one says nothing of another."""
+    y = np.random.default_rng(0).integers(0, 2, 400)
+    dataset = write_dataset(tmp_path / "a.zarr", 50, X=np.eye(400, dtype=np.float32), y=y)
+    model = Logistic(standardise=False, intercept=False)
+    loader = Trainer(model, sgd(), 16, memory="512MiB").loader(dataset)
+    found = find_rate(model, sgd(), loader, np.zeros(400, np.float32))
+    losses = [loss for loss in found.trials.values() if np.isfinite(loss)]
+    np.testing.assert_allclose(losses, np.log(2), rtol=1e-6)

@@ -173,6 +173,23 @@ def test_a_found_rate_is_that_of_the_resumed_run(labelled: Dataset, tmp_path: Pa
     assert resumed["learning_rate"] == whole["learning_rate"]
 
 
+def test_the_best_parameters_may_be_of_before_the_stop(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Noise is learned by heart, so that evaluations are best at the beginning."""
+    noise = rng.standard_normal((400, 60)).astype(np.float32)
+    dataset = write_dataset(tmp_path / "a.zarr", 50, X=noise, y=rng.integers(0, 2, 400))
+    validation = Validation(0.5, every=1, by="row")
+    trainer = Trainer(Logistic(), sgd(0.5), 50, memory=MEMORY, validation=validation)
+    whole = trainer.fit(dataset, 8)
+    interrupted(trainer, dataset, 8, 20, tmp_path / "run")
+    assert 0 < whole.results["best_step"] < 20
+    resumed = ooc.resume(tmp_path / "run")
+    assert np.array_equal(resumed.parameters, whole.parameters) and whole.parameters.any()
+    for name in ("best_step", "validation_loss", "validation"):
+        assert resumed.results[name] == whole.results[name]
+
+
 def test_a_finished_run_is_returned_as_it_is(labelled: Dataset, tmp_path: Path) -> None:
     run = Trainer(Logistic(), sgd(0.1), 64, memory=MEMORY).fit(labelled, 1, tmp_path / "run")
     again = ooc.resume(tmp_path / "run")

@@ -163,3 +163,19 @@ def test_values_that_are_not_finite_are_refused_without_a_warning(tmp_path: Path
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=np.zeros(1000))
     with pytest.raises(DataError, match=r"row \d+ of X has -?inf in feature 1"):
         Trainer(Logistic(standardise=True), sgd(0.1), 10, memory=MEMORY).fit(dataset)
+
+
+@pytest.mark.parametrize("by", ["row", "block"])
+def test_a_target_that_is_no_class_is_named_by_its_row_in_the_store(
+    tmp_path: Path, by: str
+) -> None:
+    y = np.arange(1000) % 2
+    dataset = write_dataset(tmp_path / "a.zarr", 10, X=np.ones((1000, 1), "f4"), y=y)
+    side = ooc.split(dataset, 0.3, by=by)[0]
+    used = np.concatenate([batch.rows for batch in ooc.Loader(side, 10, memory=MEMORY)])
+    row = int(np.sort(used)[-100])
+    y[row] = 7
+    write_dataset(tmp_path / "b.zarr", 10, X=np.ones((1000, 1), "f4"), y=y)
+    side = ooc.split(ooc.open(tmp_path / "b.zarr"), 0.3, by=by)[0]
+    with pytest.raises(DataError, match=f"^row {row} of y has target 7"):
+        Trainer(Logistic(class_weights="balanced"), sgd(0.1), 10, memory=MEMORY).fit(side)

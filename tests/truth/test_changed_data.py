@@ -16,6 +16,7 @@ import pytest
 import zarr
 from datasets import foreign, small_windows, write_dataset
 from labelled import trainer, write_labelled
+from pairs import pairs
 
 import ooc
 from ooc.cli import main
@@ -127,8 +128,11 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize(
+    ("store", "change"),
+    pairs(STORES, CHANGES, [flip_labels]),
+    ids=lambda value: getattr(value, "__name__", value),
+)
 def test_data_that_changed_are_told(
     tmp_path: Path, rng: np.random.Generator, store: str, change: Callable[[Path], Path]
 ) -> None:

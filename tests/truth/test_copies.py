@@ -85,7 +85,7 @@ def shuffled(path: Path) -> tuple[zarr.Group, np.ndarray, dict[str, str]]:
 
 
 @pytest.mark.parametrize("zarr_format", FORMATS)
-@pytest.mark.parametrize("chunks", CHUNKS)
+@pytest.mark.parametrize("chunks", ["some", pytest.param("one", marks=pytest.mark.slow)])
 def test_arrays_of_every_dtype_travel(tmp_path: Path, zarr_format: int, chunks: str) -> None:
     rows_of_chunk = CHUNKS[chunks]
     group = start(tmp_path / "a.zarr", zarr_format, rows_of_chunk)
@@ -283,6 +283,7 @@ def test_a_lost_chunk_of_text_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     assert new["it"][...].tolist() == wanted[rows].tolist()
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_copy_is_one(tmp_path: Path) -> None:
     """What was written is read again: text in shards, records in files of their own."""
     group = start(tmp_path / "a.zarr", 3)

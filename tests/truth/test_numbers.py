@@ -31,7 +31,7 @@ def evaluated(path: Path, run: Run) -> dict[str, float]:
     ("seed", "width"),
     [
         (0, 8),
-        (1, 128),
+        pytest.param(1, 128, marks=pytest.mark.slow),
         *(pytest.param(seed, 128 - 120 * (seed % 2), marks=pytest.mark.slow) for seed in range(4)),
         *(pytest.param(seed, 8 + 120 * (seed % 2), marks=pytest.mark.slow) for seed in (2, 3)),
     ],
@@ -46,7 +46,9 @@ def test_noise_diverges_at_no_rate_and_a_rate_is_found_that_would_learn(
     assert abs(evaluated(tmp_path, run)["r2"]) < 0.02
 
 
-@pytest.mark.parametrize("signal", [0.03, 0.1, 0.3])
+@pytest.mark.parametrize(
+    "signal", [0.03, *(pytest.param(each, marks=pytest.mark.slow) for each in (0.1, 0.3))]
+)
 def test_a_weak_signal_is_learned_as_least_squares_learn_it(tmp_path: Path, signal: float) -> None:
     rng = np.random.default_rng(1)
     features = rng.standard_normal((ROWS, 8)).astype(np.float32)
@@ -72,9 +74,9 @@ def test_few_rows_are_passed_over_until_they_are_learned(
     ("dtype", "move", "spread"),
     [
         (np.float64, 1.7e9, 60.0),  # seconds since 1970, within a minute
-        (np.float64, 101325.0, 0.01),  # pascals
-        (np.int64, 2**40, 1000.0),
-        (np.float64, 5e6, 3.0),  # northings in metres
+        pytest.param(np.float64, 101325.0, 0.01, marks=pytest.mark.slow),  # pascals
+        pytest.param(np.int64, 2**40, 1000.0, marks=pytest.mark.slow),
+        pytest.param(np.float64, 5e6, 3.0, marks=pytest.mark.slow),  # northings in metres
     ],
 )
 def test_features_far_from_zero_keep_their_digits(

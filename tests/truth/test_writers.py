@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import zarr
 from labelled import trainer, write_labelled
+from pairs import pairs
 
 import ooc
 from ooc.cli import main
@@ -101,6 +102,7 @@ def test_what_a_killed_writer_left_is_taken_over(
         np.testing.assert_array_equal(np.sort(found, axis=0), np.sort(source, axis=0))
 
 
+@pytest.mark.slow
 def test_two_makes_at_once_leave_one_whole_dataset(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "ooc", "make", "linear", "a.zarr", "--rows", "60k"]
     options = {"cwd": tmp_path, "stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -171,8 +173,7 @@ LEFT = {
 }
 
 
-@pytest.mark.parametrize("left", LEFT)
-@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize(("left", "many"), pairs(LEFT, [False, True]))
 def test_a_run_that_was_killed_early_can_be_begun_anew(
     labelled: Dataset, tmp_path: Path, left: str, many: bool
 ) -> None:

@@ -5,6 +5,7 @@ import os
 import resource
 
 from ooc.core.errors import InputError
+from ooc.store.remote import is_denied
 
 # What they mean is of the process, the machine or a permission, and any chunk may meet them.
 _FAULTS = (
@@ -15,10 +16,17 @@ _FAULTS = (
 _OF_A_FOLDER = (errno.EIO, errno.ESTALE, errno.ENOENT, errno.ENOTDIR, *_FAULTS)
 
 
-def check_fault(error: BaseException, array: str, where: str, file: str) -> None:
+def check_fault(error: BaseException, array: str, where: str, file: str, reason: str = "") -> None:
     """Raise an InputError on what is wrong with the system, if an error says so, not a chunk."""
     if isinstance(error, MemoryError):
         raise _fault(array, where, file, str(error) or "no memory is left", "lower the memory")
+    if "://" in where and is_denied(error):
+        # An object that is not there may look so, and then no rule for it could be kept.
+        todo = (
+            "give keys that may read it, or may list: a server that allows no listing says so of "
+            "objects that are not there, too"
+        )
+        raise _fault(array, where, file, f"no permission ({reason})", todo)
     if isinstance(error, OSError) and (
         error.errno in _FAULTS or isinstance(error, PermissionError)
     ):

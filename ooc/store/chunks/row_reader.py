@@ -129,7 +129,7 @@ class RowReader(ABC):
         self, bad: BadChunks, cell: Cell, file: str, error: Exception, run: int, reason: str = ""
     ) -> None:
         """Note, or raise, that a chunk cannot be read, unless that is no fault of its own."""
-        check_fault(error, self.name, self.where, file)
+        check_fault(error, self.name, self.where, file, reason)
         if isinstance(error, OSError | NotStoredError):
             self._check_folder()
         reason = reason or getattr(error, "strerror", None) or str(error)

@@ -106,6 +106,9 @@ class Handler(SimpleHTTPRequestHandler):
         if found := re.match(r"/download/storage/v1/b/[^/]*/o/(.*)\?alt=media", self.path):
             self.path = "/" + unquote(found[1])
         file = Path(self.translate_path(self.path))
+        if self.server.forbidden and self.path.endswith(self.server.forbidden):
+            self.send_error(403)
+            return
         if self.server.refuses_listing and not file.is_file():
             self.send_error(403 if file.is_dir() else 404)
             return
@@ -132,6 +135,7 @@ class WebServer(ThreadingHTTPServer):
         self.failures = self.under_way = self.most_under_way = 0
         self.delay = 0.0
         self.ignores_ranges = self.refuses_listing = False
+        self.forbidden = ""
 
 
 @pytest.fixture
@@ -317,6 +321,21 @@ def test_only_the_damaged_chunk_of_a_run_is_blamed(tmp_path: Path, place: Place)
     assert np.array_equal(out[:5], expected[5:10])
     assert np.array_equal(out[5:55], expected[30:80])
     assert np.array_equal(out[65:], expected[90:130])
+
+
+@pytest.mark.parametrize("place", ["http", "gs"], indirect=True)
+@pytest.mark.parametrize("make", [sharded, version_2])
+def test_what_may_not_be_read_is_no_damage(
+    tmp_path: Path, web: WebServer, place: Place, make: Callable[[Path], Path]
+) -> None:
+    """Nobody knows what is in it: a run ends, also one that leaves out what is damaged."""
+    placed = place(make(tmp_path))
+    web.forbidden = "X/c/2/0" if make is sharded else "X/2.1"
+    dataset = open_url(placed)
+    told = rf"array X of .* from .*{web.forbidden}: no permission .* no chunk is to blame"
+    with pytest.raises(InputError, match=told) as caught:
+        list(ooc.Loader(dataset, 64, memory="512MiB", on_bad_chunk="skip"))
+    assert not isinstance(caught.value, BadChunkError)
 
 
 @pytest.mark.slow

@@ -1,0 +1,194 @@
+"""Features x features: each pair is run once, and checked by a twin in NumPy.
+
+Of this package the twin takes which rows the batches have, and no more: values, labels, weights,
+moments, penalties and steps are its own. Each run is stopped half way and resumed, too.
+"""
+
+import itertools
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets import write_dataset
+from linear_twin import twin
+from sklearn.utils.class_weight import compute_class_weight
+
+import ooc
+from ooc.core.errors import InputError
+from ooc.store.dataset import Dataset
+from ooc.stream.options import StreamOptions
+
+ROWS, CHUNK, BATCH, EPOCHS, RATE, STOP = 600, 20, 32, 3, 0.3, 17
+LACKS = np.arange(ROWS) % 23 == 5
+LOST = np.arange(ROWS) // CHUNK == 9
+
+
+@dataclass(frozen=True)
+class Feature:
+    """What a feature changes: a run's options, its roles, and the rows and numbers of the twin."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    method: dict[str, Any] = field(default_factory=dict)
+    stream: dict[str, Any] = field(default_factory=dict)
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+
+FEATURES: dict[str, Feature] = {
+    "split": Feature(),
+    "weights": Feature(),
+    "drawn by weight": Feature(stream={"sampling": "weight"}),
+    "drawn balanced": Feature(stream={"sampling": "balanced"}),
+    "class weights": Feature(model={"class_weights": "balanced"}),
+    "standardise": Feature(model={"standardise": True}),
+    "fill": Feature(stream={"missing_values": "fill:0.5"}),
+    "drop": Feature(stream={"missing_values": "drop"}),
+    "skip": Feature(stream={"on_bad_chunk": "skip"}),
+    "best": Feature(trainer={"validation": ooc.Validation(0.2, every=7, by="row")}),
+    "l2": Feature(method={"l2": 0.05}),
+    "l1": Feature(method={"l1": 0.02}),
+    "clip": Feature(method={"clip_norm": 0.1}),
+    "saved often": Feature(trainer={"saving": ooc.Saving(every_seconds=1e-9, every_steps=5)}),
+    "lanes": Feature(stream={"lanes": 2}),
+}
+# Both are given by one option, or cannot be had together: what is said of it.
+REFUSED = {
+    ("drawn by weight", "drawn balanced"): None,
+    ("fill", "drop"): None,
+    **{(f"drawn {how}", "drop"): "needs every row" for how in ("by weight", "balanced")},
+    **{(f"drawn {how}", "skip"): "needs every chunk" for how in ("by weight", "balanced")},
+    **{(f"drawn {how}", "lanes"): "goes with one lane" for how in ("by weight", "balanced")},
+}
+# Where a leak was found once, and enough others for each feature to meet some; the rest is slow.
+ALWAYS = {
+    ("split", "drawn by weight"), ("split", "drawn balanced"), ("split", "class weights"),
+    ("split", "standardise"), ("split", "best"), ("class weights", "drop"),
+    ("class weights", "skip"), ("standardise", "drop"), ("standardise", "skip"),
+    ("skip", "best"), ("weights", "class weights"), ("l2", "l1"),
+}  # fmt: skip
+NAMES = list(FEATURES)
+PAIRS = [
+    pytest.param(pair, marks=[] if pair in ALWAYS or far == 7 else [pytest.mark.slow])
+    for pair in itertools.combinations(NAMES, 2)
+    for far in [NAMES.index(pair[1]) - NAMES.index(pair[0])]
+    if REFUSED.get(pair, "") is not None
+]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is stored, and what the twin takes it for."""
+
+    x: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray
+
+
+def write(path: Path, pair: tuple[str, str]) -> tuple[Dataset, Data]:
+    rng = np.random.default_rng(5)
+    x = (rng.standard_normal((ROWS, 4)) * [1, 2, 0.5, 1] + [0, 1, 0, -1]).astype(np.float32)
+    y = (x[:, 0] - x[:, 2] + rng.standard_normal(ROWS) > 1).astype(np.int64)
+    weight = rng.random(ROWS) + 0.1
+    stored = x.copy()
+    if {"fill", "drop"} & set(pair):
+        stored[LACKS, 1] = np.nan
+        x = np.where(np.isnan(stored), np.float32(0.5), stored)
+    write_dataset(path, CHUNK, X=stored, y=y, weight=weight)
+    if "skip" in pair:
+        (path / "y").joinpath("c", "2").write_bytes(b"")  # chunks 8 to 11
+    weighted = {"weights", "drawn by weight"} & set(pair)
+    return ooc.open(path, weight=None if weighted else False), Data(x, y, weight)
+
+
+def trainer_of(pair: tuple[str, str], held_out: Dataset | None) -> ooc.Trainer:
+    one, other = (FEATURES[name] for name in pair)
+    model = ooc.models.Logistic(**{"standardise": False, **one.model, **other.model})
+    stream = StreamOptions(memory="512MiB", seed=4, block_rows=CHUNK, window=8)
+    stream = replace(stream, **one.stream, **other.stream)
+    options = {**one.trainer, **other.trainer}
+    if held_out is not None and "best" in pair:
+        options["validation"] = replace(options["validation"], data=held_out)
+    method = ooc.optim.sgd(RATE, **one.method, **other.method)
+    return ooc.Trainer(model, method, BATCH, stream=stream, **options)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=" and ".join)
+def test_two_features_at_once(tmp_path: Path, pair: tuple[str, str]) -> None:
+    dataset, data = write(tmp_path / "a.zarr", pair)
+    held_out = None
+    if "split" in pair:
+        dataset, held_out = ooc.split(dataset, 0.25, seed=3)
+    if told := REFUSED.get(pair):
+        with pytest.raises(InputError, match=told):
+            trainer_of(pair, held_out).fit(dataset, EPOCHS)
+        return
+    trainer = trainer_of(pair, held_out)
+    run = trainer.fit(dataset, EPOCHS, tmp_path / "whole")
+    stop = threading.Event()
+    callbacks = ooc.Callbacks(step_end=lambda now: stop.set() if now.step == STOP else None)
+    trainer.fit(dataset, EPOCHS, tmp_path / "run", stop=stop, callbacks=callbacks)
+    if pair == ("split", "best"):  # evaluated on a dataset of its own, which is given again
+        again = trainer.resume(dataset, tmp_path / "run")
+    else:
+        again = ooc.resume(tmp_path / "run", dataset)
+    assert again.results["parameters_sha256"] == run.results["parameters_sha256"]
+    views = run.layout.views(run.parameters)
+    found = np.concatenate([views["coefficients"].ravel(), views["intercept"]])
+    sides = (dataset, held_out) if held_out is not None else (dataset, None)
+    np.testing.assert_allclose(found, learned(pair, trainer, sides, data), rtol=2e-3, atol=2e-4)
+
+
+def rows_of(dataset: Dataset) -> np.ndarray:
+    """Return the rows of a side, asked of its selection."""
+    selection = dataset.selection
+    everything = np.arange(ROWS)
+    return everything if selection is None else everything[selection.contains(0, ROWS, {})]
+
+
+def learned(
+    pair: tuple[str, str],
+    trainer: ooc.Trainer,
+    sides: tuple[Dataset, Dataset | None],
+    data: Data,
+) -> np.ndarray:
+    """Descend as a textbook does, over the rows of the run's batches."""
+    dataset, held_out = sides
+    loader, best = trainer.loader(dataset), "best" in pair
+    if best and held_out is None:
+        dataset, held_out = ooc.split(dataset, 0.2, seed=4, by="row")
+    usable = ~(LACKS & ("drop" in pair)) & ~(np.isin(np.arange(ROWS) // 80, 2) & ("skip" in pair))
+    used = np.intersect1d(rows_of(dataset), np.flatnonzero(usable))
+    batches = [batch.rows for _ in range(EPOCHS) for batch in loader]
+    if "drawn" not in " ".join(pair):
+        seen = np.concatenate(batches)
+        np.testing.assert_array_equal(np.sort(seen), np.repeat(used, EPOCHS))
+    assert np.isin(np.concatenate(batches), used).all()
+    x, y, weight = data.x.astype(np.float64), data.y, np.ones(ROWS)
+    if "standardise" in pair:
+        x = (x - x[used].mean(axis=0)) / x[used].std(axis=0)
+    if {"weights", "drawn by weight"} & set(pair):
+        weight = data.weight
+    of_class = np.ones(2)
+    if "class weights" in pair:
+        of_class = compute_class_weight("balanced", classes=np.arange(2), y=y[used])
+    method = {**FEATURES[pair[0]].method, **FEATURES[pair[1]].method}
+    parameters, losses, kept = np.zeros(5), [], []
+    for step, rows in enumerate(batches, 1):
+        each = weight[rows] * of_class[y[rows]]
+        _, gradient = twin("logistic", x[rows], y[rows], each, parameters, True, 1)
+        if "clip_norm" in method:
+            gradient *= min(1, method["clip_norm"] / np.linalg.norm(gradient))
+        coefficients = parameters[:4] - RATE * (gradient[:4] + method.get("l2", 0) * parameters[:4])
+        shrunk = np.abs(coefficients) - RATE * method.get("l1", 0)
+        parameters = np.append(
+            np.sign(coefficients) * np.maximum(shrunk, 0), parameters[4] - RATE * gradient[4]
+        )
+        if best and step % 7 == 0:
+            assert held_out is not None
+            out = np.intersect1d(rows_of(held_out), np.flatnonzero(usable))
+            loss, _ = twin("logistic", x[out], y[out], weight[out], parameters, True, 1)
+            losses.append(loss / weight[out].sum())  # classes weigh in training alone
+            kept.append(parameters)
+    return kept[int(np.argmin(losses))] if best else parameters
