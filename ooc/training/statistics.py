@@ -74,7 +74,7 @@ class RowStatistics:
             1,
             # A row is dropped for what it lacks in any array.
             arrays=list(loader.names) if self._rule.name == "drop" else [name],
-            demand=Demand(batch_copies=0),
+            demand=Demand(batch_copies=0, held_bytes=loader.plan.terms.get("held", 0)),
             memory=loader.stream.memory,
             shuffle="none",
             readers=loader.plan.readers,

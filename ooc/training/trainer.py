@@ -27,7 +27,7 @@ from ooc.store.dataset import Dataset
 from ooc.store.fingerprint import check_same_data, fingerprint
 from ooc.stream.loader import Loader
 from ooc.stream.options import StreamOptions, make_stream
-from ooc.stream.plan import Demand
+from ooc.stream.plan import Demand, held_bytes
 from ooc.training.fit_loop import fit_session
 from ooc.training.marks import warn_of_marks
 from ooc.training.run_state import restore_watchers
@@ -242,7 +242,7 @@ class Trainer:
             If there is no run, or the dataset, the plan, a setting or a version is another one;
             what differs is named.
         """
-        run_dir = local_path(run_dir, "runs")
+        run_dir, held = local_path(run_dir, "runs"), held_bytes()
         checkpoint.check_saved(run_dir)
         with locked(run_dir):
             # Read now, for another process may have gone on with it until now.
@@ -255,7 +255,7 @@ class Trainer:
                     raise ValueError(f"rows of shape {saved['row_shape']}")
                 model = prepared_like(self.model, saved["model"])
             self._load_kernels(dataset, model, [self._method], report)
-            loader, held_out = self._loaders(dataset, model, [self._method])
+            loader, held_out = self._loaders(dataset, model, [self._method], held)
             marks = fingerprint(loader.dataset, loader.names, self.stream.io)
             with checkpoint.understood(run_dir):
                 check_same_data(where, saved["fingerprint"], marks, same_data)
@@ -275,7 +275,7 @@ class Trainer:
 
     def loader(self, dataset: Dataset) -> Loader:
         """Return the loader that `fit` uses; its plan tells what the run will hold."""
-        return self._loaders(dataset, self.model, [self._method])[0]
+        return self._loaders(dataset, self.model, [self._method], held_bytes())[0]
 
     def layout(self, dataset: Dataset) -> Layout:
         """Return the model's layout for this dataset's rows."""
@@ -311,6 +311,7 @@ class Trainer:
         roster: Roster,
     ) -> dict[str, Run]:
         """Find in the data what is not given, start every descent, and train."""
+        held = held_bytes()
         steps = 1 if self._is_full else -(-dataset.rows // max(1, int(self.batch_size)))
         epochs, given = self._method.passes(epochs, steps), list(methods.values())
         tracks = [
@@ -325,14 +326,14 @@ class Trainer:
             for name in ("", *methods):
                 checkpoint.check_run_dir(Path(run_dir, name))
         self._load_kernels(dataset, self.model, given, roster.report)
-        loader, held_out = self._loaders(dataset, self.model, given)
+        loader, held_out = self._loaders(dataset, self.model, given, held)
         folders = [track.folder for track in tracks if track.folder is not None]
         with nullcontext() if run_dir is None else new_runs(Path(run_dir), folders):
             warn_of_marks(dataset, loader.names)
             prepared = prepare(self.model, RowStatistics(loader))
             model, layout = prepared.model, prepared.model.layout(dataset.row_shape)
             if model != self.model:
-                loader, held_out = self._loaders(dataset, model, given)
+                loader, held_out = self._loaders(dataset, model, given, held)
             parameters = first_parameters(model, layout, self.stream.seed, prepared.parts)
             known, found = with_rates(given, model, loader, parameters, epochs)
             engine = make_engine(model, loader, start(known, parameters, model), self._is_full)
@@ -367,7 +368,7 @@ class Trainer:
         return rows, rows if self.steering is None else self.steering.largest_batch(rows)
 
     def _loaders(
-        self, dataset: Dataset, model: Model, methods: Sequence[Method]
+        self, dataset: Dataset, model: Model, methods: Sequence[Method], held: int
     ) -> tuple[Loader, Loader | None]:
         """Return the loader of the rows to train on, and of those to evaluate on."""
         names = arrays_of(model, dataset)
@@ -379,8 +380,9 @@ class Trainer:
             check_scorable(model, held_out, dataset.row_shape)
             # The smallest that there is: it lives in this process beside the run's own.
             how = {"readers": 2, "window": 1, "missing_values": self.stream.missing_values}
-            validation = scoring_loader(model, layout, held_out, self.stream.memory, True, **how)
-            beside = validation.plan.projected - validation.plan.terms["reserved"]
+            memory = self.stream.memory
+            validation = scoring_loader(model, layout, held_out, memory, True, held, **how)
+            beside = validation.plan.projected - validation.plan.terms["reserved"] - held
             beside += dtype_of(model).itemsize * layout.size * len(methods)
         rows, most = self._batch_rows(dataset)
         if most > dataset.rows:
@@ -389,7 +391,7 @@ class Trainer:
                 f"lower the batch size to {dataset.rows} or less"
             )
         used = engine_bytes(model, dataset, methods, most, self._is_full)
-        demand = Demand(used + beside, batch_copies=0, largest_batch=most)
+        demand = Demand(used + beside, 0, most, held)
         # The gradient over all rows is the same in any order.
         order = {"shuffle": "none"} if self._method.takes_all_rows else {}
         stream = replace(self.stream, **order)  # type: ignore[arg-type]
