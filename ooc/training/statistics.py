@@ -1,5 +1,6 @@
 """What a model may ask of all rows before it is trained: moments of features, counts of classes."""
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial, reduce
@@ -20,6 +21,9 @@ from ooc.stream.reader import Window
 PARTS = 8
 THREADS = 2
 PIECE_BYTES = 2**20
+# Features that are looked at together; the moments of more are no small part of what is held.
+MOST_COLUMNS = 2**16
+HELD_BYTES = 80
 # Beyond it, the squares of targets are beyond float64.
 LARGEST_TARGET = 1e150
 
@@ -68,13 +72,15 @@ class RowStatistics:
         return self._over_all_rows(str(self._dataset.target), LARGEST_TARGET)
 
     def _over_all_rows(self, name: str, limit: float) -> tuple[np.ndarray, np.ndarray]:
-        loader, found = self._loader, list[np.ndarray]()
+        loader, total = self._loader, None
+        values = math.prod(self._dataset.arrays[name].shape[1:])
+        held, beside = HELD_BYTES * values, loader.plan.terms.get("held", 0)
         rows = Loader(
             self._dataset,
             1,
             # A row is dropped for what it lacks in any array.
             arrays=list(loader.names) if self._rule.name == "drop" else [name],
-            demand=Demand(batch_copies=0, held_bytes=loader.plan.terms.get("held", 0)),
+            demand=Demand(held if values > MOST_COLUMNS else 0, 0, 0, beside),
             memory=loader.stream.memory,
             shuffle="none",
             readers=loader.plan.readers,
@@ -90,12 +96,16 @@ class RowStatistics:
                 wild = wildest(window, name, limit)
                 assert wild is not None, "moments that are not finite come from wild values"
                 raise wild
-            found[:] = [reduce(merge_moments, [*found, moments])]
-        if not found:
+            if total is None:
+                total = moments
+                continue
+            for some in _column_slices(values):
+                total[:, some] = merge_moments(total[:, some], moments[:, some])
+        if total is None:
             raise DataError(
                 f"no row of {self._dataset.path} could be read; there is nothing to measure"
             )
-        return _mean_and_deviation(found[0])
+        return _mean_and_deviation(total)
 
     def class_counts(self, classes: int, model: str, targets: str) -> np.ndarray:
         """Return how many rows each label has.
@@ -142,16 +152,29 @@ def _window_moments(values: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Return (3, F) float64: count, mean and summed squared distance from it, of a window."""
     rows = values.reshape(len(values), -1)
     parts = [part for part in np.array_split(order, PARTS) if len(part)]
+    found = np.empty((3, rows.shape[1]))
     with ThreadPoolExecutor(THREADS) as pool, np.errstate(**NOT_FINITE):
-        return reduce(merge_moments, pool.map(partial(_moments_of, rows), parts))
+        for some in _column_slices(rows.shape[1]):
+            found[:, some] = reduce(
+                merge_moments, pool.map(partial(_moments_of, rows, some), parts)
+            )
+    return found
 
 
-def _moments_of(rows: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Return the moments of some rows, taken a few at a time."""
+def _column_slices(values: int) -> list[slice]:
+    return [slice(first, first + MOST_COLUMNS) for first in range(0, values, MOST_COLUMNS)]
+
+
+def _moments_of(rows: np.ndarray, some: slice, order: np.ndarray) -> np.ndarray:
+    """Return the moments of some columns of some rows, taken a few at a time."""
     step = max(1, PIECE_BYTES // (8 * rows.shape[1]))
 
     def piece(first: int) -> np.ndarray:
-        values = rows.take(order[first : first + step], axis=0).astype(np.float64)
+        taken = order[first : first + step]
+        # Of columns that lie apart, `take` would copy all rows first.
+        is_whole = rows.shape[1] <= MOST_COLUMNS
+        values = rows.take(taken, axis=0) if is_whole else rows[taken, some]
+        values = values.astype(np.float64, order="C")
         mean = values.mean(axis=0)
         np.subtract(values, mean, out=values)
         squares = np.einsum("ij,ij->j", values, values)
