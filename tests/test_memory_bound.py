@@ -55,6 +55,15 @@ def test_training_on_eight_budgets_stays_inside_one(big: Path, tmp_path: Path) -
 
 
 @pytest.mark.slow
+def test_a_larger_budget_is_no_licence_for_more(big: Path, tmp_path: Path) -> None:
+    """Twice the room, with all that a run looks for in the data before its first step."""
+    memory = ["--memory", f"{2 * BUDGET_MIB}MiB"]
+    trained = run(["train", str(big), *memory, "--run", str(tmp_path / "run")])
+    assert trained["memory_projected_bytes"] > BUDGET_MIB * MIB
+    assert not exceeds(trained)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "model"),
     [

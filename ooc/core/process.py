@@ -68,6 +68,12 @@ def _status_bytes(key: str) -> int:
     raise OSError(f"/proc/self/status has no line {key}")
 
 
+def trim_allocator() -> None:
+    """Give freed memory that the C library's allocator has kept back to the system, if it can."""
+    with suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
+
+
 def release_code(library: str, maps: Path = Path("/proc/self/maps")) -> int:
     """Give back the memory of a library's code, and return its bytes, 0 without such a call.
 

@@ -26,6 +26,7 @@ import dask.threaded
 import numpy as np
 
 from ooc.core.errors import DataError, InputError
+from ooc.core.process import trim_allocator
 from ooc.store.chunks import BadChunkError, RowReader, open_reader
 from ooc.store.dataset import ArraySpec, Dataset
 from ooc.stream.missing_values import complete, missing_error, rows_that_lack, rule_of
@@ -201,6 +202,8 @@ class WindowReader:
         self._coordinators.shutdown(wait=True, cancel_futures=True)
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._slabs.clear()
+        # Threads that end leave freed memory in heaps of their own, and the next ones begin others.
+        trim_allocator()
 
     def _new_slab(self) -> dict[str, np.ndarray]:
         """Return arrays for one window, in memory that goes back to the system after its use."""
