@@ -27,6 +27,7 @@ from ooc.store.chunks.codecs import decode_chunk
 from ooc.store.chunks.decoded import DecodedReader
 from ooc.store.chunks.files import FileReader, Request
 from ooc.store.chunks.native import NativeReader
+from ooc.store.conventions import Conventions, decode_in_place, stored_part
 from ooc.store.dataset import Dataset
 from ooc.training.trainer import Trainer
 
@@ -92,7 +93,7 @@ def bench(
     Parameters
     ----------
     dataset
-        Local, and read by the native path.
+        Local, and read by the native path; decoding by attributes is part of the limit's decoding.
     trainer
         What to run; its model must have a kernel that does not call BLAS: of any other there is
         no limit to compare with.
@@ -187,30 +188,28 @@ def _costs(dataset: Dataset, trainer: Trainer) -> Costs:
     loader = trainer.loader(dataset)
     order, row_bytes = loader.plan.order, loader.plan.row_bytes
     # Blocks in the order of the first windows: what the disk will be asked for.
-    found = [order.window_blocks(0, window) for window in range(order.windows)]
-    blocks = np.concatenate(found)[: max(1, SAMPLE_BYTES // (order.block_rows * row_bytes))]
+    first = [order.window_blocks(0, window) for window in range(order.windows)]
+    blocks = np.concatenate(first)[: max(1, SAMPLE_BYTES // (order.block_rows * row_bytes))]
     spans = order.spans(blocks)
     sampled = sum(stop - start for start, stop in spans) * row_bytes
-    readers = [_native(dataset, name, trainer.stream.io) for name in loader.names]
+    found = [_native(dataset, name, trainer.stream.io) for name in loader.names]
     drop_from_cache(dataset)
-    disk, read = _read_costs(readers, spans, sampled)
-    decode = sum(_decode_cost(reader, spans[:64], row_bytes) for reader in readers)
+    disk, read = _read_costs([reader for reader, _ in found], spans, sampled)
+    decode = sum(_decode_cost(*each, spans[:64], row_bytes) for each in found)
     gathered, whole = _kernel_costs(trainer, dataset)
     return Costs(disk, read, decode, gathered, max(whole - gathered, LEAST_SHARE * whole))
 
 
-def _native(dataset: Dataset, name: str, io: str) -> NativeReader:
-    reader = open_reader(dataset, name, io)
-    if isinstance(reader, NativeReader):
-        return reader
-    why = (
-        "is decoded as its attributes declare, which no limit of the hardware counts; measure on a "
-        "dataset of decoded values"
-        if isinstance(reader, DecodedReader)
-        else "is not read by the native path, so that there is no limit of the hardware to compare "
-        "with; `ooc info` says why"
+def _native(dataset: Dataset, name: str, io: str) -> tuple[NativeReader, Conventions | None]:
+    """Return what reads stored numbers, and how they are decoded by what attributes declare."""
+    found = open_reader(dataset, name, io)
+    stored = found.stored if isinstance(found, DecodedReader) else found
+    if isinstance(stored, NativeReader):
+        return stored, found.conventions if isinstance(found, DecodedReader) else None
+    raise InputError(
+        f"array {name} of {dataset.path} is not read by the native path, so that there is no limit "
+        "of the hardware to compare with; `ooc info` says why"
     )
-    raise InputError(f"array {name} of {dataset.path} {why}")
 
 
 def _read_costs(readers: Sequence[NativeReader], spans: Spans, sampled: int) -> tuple[float, float]:
@@ -231,18 +230,25 @@ def _read_costs(readers: Sequence[NativeReader], spans: Spans, sampled: int) -> 
     return seconds / sampled, processor / sampled
 
 
-def _decode_cost(reader: NativeReader, spans: Spans, row_bytes: int) -> float:
+def _decode_cost(
+    reader: NativeReader, conventions: Conventions | None, spans: Spans, row_bytes: int
+) -> float:
     """Decode chunks that are in memory, on one core: its seconds for one byte of all arrays."""
     stored = []
     for request in reader.requests(spans):
         data, first = reader.files.read(request), request.start
         stored += [bytes(data[j.start - first : j.stop - first]) for j in request.wanted_for]
+    values = np.zeros(reader.layout.chunks, conventions.decoded if conventions else np.uint8)
     chunk = np.full(reader.chunk_bytes, 0, np.uint8)
+    if conventions is not None:
+        chunk = stored_part(conventions, values).reshape(-1).view(np.uint8)
     repeats = max(1, 256 // len(stored))
     begun = time.perf_counter()
     for _ in range(repeats):
         for encoded in stored:
             decode_chunk(reader.layout.decoders, memoryview(encoded), chunk)
+            if conventions is not None:
+                decode_in_place(conventions, values)
     seconds = (time.perf_counter() - begun) / repeats
     return seconds / (sum(stop - start for start, stop in spans) * row_bytes)
 

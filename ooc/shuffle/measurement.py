@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ooc.core.errors import InputError
+from ooc.core.errors import DataError, InputError
 from ooc.core.hashing import keys_of, keys_of_rows
 from ooc.core.progress import Progress, Report, silent
 from ooc.core.random_keys import Purpose, key
@@ -21,6 +21,7 @@ from ooc.store.dataset import Dataset
 from ooc.stream.block_statistics import BlockStatistics, Column, block_statistics
 from ooc.stream.loader import Loader
 from ooc.stream.mixing_theory import inflation
+from ooc.stream.options import StreamOptions
 from ooc.stream.plan import budget_of
 
 MOST_FOLLOWED = 16
@@ -81,7 +82,10 @@ def measure(
     values = int(np.prod(dataset.row_shape, dtype=np.int64))
     followed = np.unique(np.linspace(0, values - 1, min(values, MOST_FOLLOWED)).astype(np.int64))
     shuffle = order if isinstance(order, str) and order in ("blocks", "none") else "blocks"
-    loader = Loader(dataset, batch_size, memory=memory, seed=seed, shuffle=shuffle, window=window)
+    options = StreamOptions(
+        memory=memory, seed=seed, shuffle=shuffle, window=window, missing_values="keep"
+    )
+    loader = Loader(dataset, batch_size, stream=options)
     stream = _stream(order, loader, seed, len(followed), memory)
     statistics = block_statistics(dataset, stream.block_rows, sample_blocks, seed, columns=followed)
     scanned = _scan_order(stream, dataset.stored_rows, batch_size)
@@ -204,6 +208,16 @@ def _epoch_correlation(stream: Stream, rows: int, seed: int) -> float:
     return float(np.corrcoef(places[0], places[1])[0, 1])
 
 
+def _check_finite(dataset: Dataset, name: str, values: np.ndarray) -> None:
+    """Refuse values that are missing or infinite: no rule for them goes with measuring."""
+    if not np.isfinite(values).all():
+        raise DataError(
+            f"array {name} of {dataset.path} has values that are missing or not finite; to measure "
+            "how rows are mixed takes numbers in every row: name other --features or --target, or "
+            "--no-target"
+        )
+
+
 def _scan_values(
     stream: Stream,
     dataset: Dataset,
@@ -228,8 +242,10 @@ def _scan_values(
         for start in range(0, len(part.order), PIECE_ROWS):
             places = part.order[start : start + PIECE_ROWS, None]
             values = [part.features[places, which]]
+            _check_finite(dataset, dataset.features, values[0])
             if label:
                 labels = part.labels[places]
+                _check_finite(dataset, str(dataset.target), labels)
                 values += [labels, np.searchsorted(edges, labels) == classes]
             sums.add(np.concatenate(values, axis=1, dtype=np.float64) - reference)
         ends.append((sums.batches, sums.moments.copy()))

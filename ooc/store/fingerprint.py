@@ -122,7 +122,7 @@ def _sampled_hash(dataset: Dataset, specs: Sequence[ArraySpec], io: str) -> str:
             for first in range(start, stop, step):
                 values = out[: min(step, stop - first)]
                 reader.read_runs([(first, first + len(values))], values, bad)
-                part.update(memoryview(values.reshape(-1).view(np.uint8)))
+                part.update(values.reshape(-1).view(np.uint8).data)
             # A chunk that cannot be read is for training to refuse or to skip.
             if bad:
                 digest.update(b"unreadable")

@@ -9,6 +9,9 @@ import numpy as np
 from ooc.core.errors import InputError
 from ooc.core.hashing import fill_row_keys, keys_of
 
+# Rows that lack a value are one group.
+NO_LABEL = int(np.array(np.nan).view(np.int64))
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -69,7 +72,7 @@ class Selection:
 
 
 def as_labels(values: np.ndarray) -> np.ndarray:
-    """Return one int64 for each row; equal values, which must be finite, give equal numbers."""
+    """Return one int64 for each row; equal values give equal numbers, and NaN gives `NO_LABEL`."""
     flat = values.reshape(len(values), -1)
     if flat.shape[1] != 1:
         raise InputError(f"one number a row is needed, not {flat.shape[1]}; name another array")
@@ -77,7 +80,7 @@ def as_labels(values: np.ndarray) -> np.ndarray:
     if column.dtype.kind in "iub":
         return column.astype(np.int64)
     numbers = column.astype(np.float64) + 0.0  # -0.0 becomes 0.0
-    if not np.isfinite(numbers).all():
-        raise InputError("a value is not finite; groups and classes need a number in every row")
+    numbers[np.isnan(numbers)] = np.nan  # of its many bits those that `NO_LABEL` has
     whole = np.rint(numbers)
-    return np.where(whole == numbers, whole, numbers.view(np.int64)).astype(np.int64)
+    with np.errstate(invalid="ignore"):  # beyond int64 all are one
+        return np.where(whole == numbers, whole, numbers.view(np.int64)).astype(np.int64)

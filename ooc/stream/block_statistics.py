@@ -20,8 +20,8 @@ from ooc.stream.order import shuffled
 MOST_CLASSES = 64
 # Of the moments of a sample, or of labels: more columns or rows than fit are drawn from.
 MOST_BYTES = 32 * 2**20
-# A mean and a variance of a column in one block of a sample; and what a column takes in any case.
-MOMENT_BYTES, COLUMN_BYTES = 16, 128
+# Moments of a column in one block of a sample; and what a column takes in any case.
+MOMENT_BYTES, COLUMN_BYTES = 24, 128
 # Values that are looked at together, as float64: they stay in the core's cache.
 PIECE_BYTES = 2**18
 # Rows that are not finite are found by the moments that come of them: no warning.
@@ -128,7 +128,7 @@ def block_statistics(
     columns: np.ndarray | None = None,
     most_bytes: int = MOST_BYTES,
 ) -> BlockStatistics:
-    """Estimate how variance is shared between and within blocks.
+    """Estimate how variance is shared between and within blocks, by the values that are finite.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def block_statistics(
     Raises
     ------
     DataError
-        If a value is not finite.
+        If no value of a label is finite.
 
     Examples
     --------
@@ -178,7 +178,6 @@ def _drawn(count: int, total: int, number: int) -> np.ndarray:
     return np.sort(shuffled(np.arange(count), total, number))
 
 
-_Moments = tuple[np.ndarray, np.ndarray]
 _Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -198,7 +197,7 @@ class _Sample:
         """Return the columns of an array at these places of a row, or at those that fit."""
         if places is None:
             places = self._places(math.prod(self.dataset.row_shape), self.most_bytes)
-        moments = (self._moments(name, block, places) for block in self._read(name))
+        moments = (_moments(block, places) for block in self._read(name))
         return Columns(name, self.block_rows, places, self._shares(moments, len(places)))
 
     def _places(self, values: int, most_bytes: int) -> np.ndarray:
@@ -214,13 +213,14 @@ class _Sample:
         # Tenths are those of some rows where all do not fit, with the copy that is sorted.
         step = max(1, -(-32 * rows * width // self.most_bytes))
         known, kept = np.empty(0, spec.dtype), []
-        of_values = np.empty((2, len(self.spans), len(places)))
+        of_values = np.empty((len(self.spans), 3, len(places)))
         of_classes: np.ndarray | None = np.zeros((len(self.spans), 0))
         if spec.dtype.kind not in "iub" or width > 1:
             of_classes = None
         for row, block in enumerate(self._read(name)):
-            of_values[:, row] = self._moments(name, block, places)
-            kept.append(block.reshape(-1)[::step].astype(np.float64))
+            of_values[row] = _moments(block, places)
+            some = block.reshape(-1)[::step].astype(np.float64)
+            kept.append(some[np.isfinite(some)])
             if of_classes is None:
                 continue
             found, counts = np.unique(block, return_counts=True)
@@ -231,13 +231,18 @@ class _Sample:
             at = np.searchsorted(known, new)
             known, of_classes = np.insert(known, at, new), np.insert(of_classes, at, 0.0, axis=1)
             of_classes[row, np.searchsorted(known, found)] = counts / len(block)
+        if not any(map(len, kept)):
+            raise DataError(
+                f"array {name} of {self.dataset.path} holds no finite value in {len(kept)} blocks; "
+                "correct it, or name another array"
+            )
         if of_classes is None:
             edges = np.quantile(np.concatenate(kept), np.linspace(0.1, 0.9, 9))
         else:
             edges = known[:-1].astype(np.float64)
-            of_values = np.stack([of_classes, of_classes * (1 - of_classes)])
-        moments = zip(*of_values, strict=True)
-        numbers = self._shares(moments, of_values.shape[2], joint=True)
+            counts = np.repeat(of_values[:, :1, 0], len(known), axis=1)
+            of_values = np.stack([counts, of_classes, of_classes * (1 - of_classes)], axis=1)
+        numbers = self._shares(of_values, of_values.shape[2], joint=True)
         column = Columns(name, self.block_rows, places[:1], numbers)[0]
         return replace(column, name=name), tuple(edges.tolist())
 
@@ -251,58 +256,27 @@ class _Sample:
             reader.read_runs([(start, stop)], block)
             yield block.reshape(len(block), -1)
 
-    def _moments(self, name: str, block: np.ndarray, places: np.ndarray) -> _Moments:
-        """Return mean and variance of some columns of a block, a piece at a time."""
-        means, variances = np.empty(len(places)), np.empty(len(places))
-        down, across = PIECE_BYTES // 8, max(2, PIECE_BYTES // (8 * len(block)))
-        for first in range(0, len(places), across):
-            part = places[first : first + across]
-            are_neighbours = part[-1] - part[0] == len(part) - 1
-            beside = block[:, part[0] : part[-1] + 1] if are_neighbours else None
-            count, mean, variance = 0, np.zeros(len(part)), np.zeros(len(part))
-            for top in range(0, len(block), down):
-                rows = slice(top, top + down)
-                some = block[rows].take(part, axis=1) if beside is None else beside[rows]
-                values = some.astype(np.float64)
-                if not np.isfinite(values).all():
-                    raise DataError(
-                        f"array {name} of {self.dataset.path} holds values that are not finite; a "
-                        "variance needs numbers in every row"
-                    )
-                with np.errstate(**NOT_FINITE):
-                    one = values.mean(axis=0), values.var(axis=0)
-                    if count == 0:
-                        (mean, variance), count = one, len(values)
-                        continue
-                    share = len(values) / (count + len(values))
-                    step = one[0] - mean
-                    mean = mean + share * step
-                    variance += share * (one[1] - variance + (1 - share) * step**2)
-                count += len(values)
-            means[first : first + across], variances[first : first + across] = mean, variance
-        return means, variances
-
-    def _shares(self, moments: Iterable[_Moments], values: int, joint: bool = False) -> np.ndarray:
+    def _shares(
+        self, moments: Iterable[np.ndarray], values: int, joint: bool = False
+    ) -> np.ndarray:
         """Turn moments of blocks into what `Columns` holds; `joint` adds all values up to one."""
-        weights = np.array([stop - start for start, stop in self.spans], np.float64)
-        count = len(weights)
+        count = len(self.spans)
         if not 2 < count < self.blocks:
-            center, between, within = self._summed(moments, weights, values)
+            center, between, within = self._summed(moments, values)
             if joint:
                 between, within = between.sum(keepdims=True), within.sum(keepdims=True)
             share = _ratio(between, within)
             return np.stack([center[: len(share)], between + within, share, 0 * share])
-        means, variances = np.empty((count, values)), np.empty((count, values))
-        for row, (mean, variance) in enumerate(moments):
-            means[row], variances[row] = mean, variance
+        table = np.empty((3, count, values))
+        for row, each in enumerate(moments):
+            table[:, row] = each
         # Without the first block, without the second, and so on; all of them at the end.
         others = [*~np.eye(count, dtype=bool), np.ones(count, bool)]
         numbers, sums = np.empty((4, values)), np.zeros((2, count + 1))
         across = max(2, PIECE_BYTES // (8 * count))
         for first in range(0, values, across):
             piece = slice(first, first + across)
-            some = means[:, piece], variances[:, piece]
-            parts = [self._parts(some[0][k], some[1][k], weights[k]) for k in others]
+            parts = [self._parts(*table[:, kept, piece]) for kept in others]
             between, within = (np.stack([part[which] for part in parts]) for which in (1, 2))
             numbers[0, piece] = parts[-1][0]
             if joint:
@@ -321,32 +295,71 @@ class _Sample:
         error = np.sqrt((count - 1) * share[:-1].var(axis=0) * left_out)
         return np.stack([between[-1] + within[-1], share[-1], error])
 
-    def _parts(self, means: np.ndarray, variances: np.ndarray, weights: np.ndarray) -> _Parts:
+    def _parts(self, weights: np.ndarray, means: np.ndarray, variances: np.ndarray) -> _Parts:
         """Return mean, variance between blocks and variance within them, of each value."""
-        part, count = (weights / weights.sum())[:, None], len(weights)
+        part = weights / np.maximum(weights.sum(axis=0), 1)
         with np.errstate(**NOT_FINITE):
             center = (part * means).sum(axis=0)
             between = (part * (means - center) ** 2).sum(axis=0)
-        return center, self._of_all(between, count), (part * variances).sum(axis=0)
+        between = self._of_all(between, np.count_nonzero(weights, axis=0))
+        return center, between, (part * variances).sum(axis=0)
 
-    def _summed(self, moments: Iterable[_Moments], weights: np.ndarray, values: int) -> _Parts:
+    def _summed(self, moments: Iterable[np.ndarray], values: int) -> _Parts:
         """Return the same of all blocks, one after the other, however many there are."""
-        center, between, within = np.zeros((3, values))
-        total = 0.0
+        total, count, center, between, within = np.zeros((5, values))
         with np.errstate(**NOT_FINITE):
-            for weight, (mean, variance) in zip(weights.tolist(), moments, strict=True):
+            for weight, mean, variance in moments:
                 total += weight
+                count += weight > 0
                 step = mean - center
-                center += step * (weight / total)
+                center += step * (weight / np.maximum(total, 1))
                 between += weight * step * (mean - center)
                 within += weight * variance
-        return center, self._of_all(between / total, len(weights)), within / total
+        total = np.maximum(total, 1)
+        return center, self._of_all(between / total, count), within / total
 
-    def _of_all(self, between: np.ndarray, count: int) -> np.ndarray:
+    def _of_all(self, between: np.ndarray, count: np.ndarray) -> np.ndarray:
         """Return the variance between all blocks, estimated from some."""
-        if not 1 < count < self.blocks:
+        if len(self.spans) >= self.blocks:
             return between
-        return between * count / (count - 1) * (self.blocks - 1) / self.blocks
+        unbiased = between * count / np.maximum(count - 1, 1) * (self.blocks - 1) / self.blocks
+        return np.where(count > 1, unbiased, between)
+
+
+def _moments(block: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return count, mean and variance of some columns, (3, C), a piece at a time."""
+    moments = np.zeros((3, len(places)))
+    down, across = PIECE_BYTES // 8, max(2, PIECE_BYTES // (8 * len(block)))
+    for first in range(0, len(places), across):
+        part = places[first : first + across]
+        are_neighbours = part[-1] - part[0] == len(part) - 1
+        beside = block[:, part[0] : part[-1] + 1] if are_neighbours else None
+        count, mean, variance = moments[:, first : first + across]
+        for top in range(0, len(block), down):
+            rows = slice(top, top + down)
+            some = block[rows].take(part, axis=1) if beside is None else beside[rows]
+            more, its_mean, its_variance = _finite_moments(some.astype(np.float64))
+            if top == 0:
+                count[:], mean[:], variance[:] = more, its_mean, its_variance
+                continue
+            share, step = more / np.maximum(count + more, 1), its_mean - mean
+            mean += share * step
+            variance += share * (its_variance - variance + (1 - share) * step**2)
+            count += more
+    return moments
+
+
+def _finite_moments(values: np.ndarray) -> _Parts:
+    """Return count, mean and variance of each column, where it is finite."""
+    there = np.isfinite(values)
+    with np.errstate(**NOT_FINITE):
+        if there.all():
+            count = np.full(values.shape[1], float(len(values)))
+            return count, values.mean(axis=0), values.var(axis=0)
+        count = there.sum(axis=0, dtype=np.float64)
+        mean = values.sum(axis=0, where=there) / np.maximum(count, 1)
+        squares = np.square(values - mean).sum(axis=0, where=there)
+        return count, mean, squares / np.maximum(count, 1)
 
 
 def _ratio(between: np.ndarray, within: np.ndarray) -> np.ndarray:

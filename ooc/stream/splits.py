@@ -12,12 +12,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from ooc.core.errors import InputError
+from ooc.core.errors import DataError, InputError
 from ooc.core.hashing import ALL_BITS, fill_row_keys, keys_at_ranks, keys_of, keys_of_rows
 from ooc.core.random_keys import Purpose, key
 from ooc.store.columns import block_sums, count_labels, pieces_of
 from ooc.store.dataset import Dataset, check_one_number_a_row
 from ooc.store.selection import Selection, as_labels
+from ooc.stream.missing_values import rule_of
 from ooc.stream.order import Subset
 
 MOST_CLASSES = 4096
@@ -30,6 +31,7 @@ def split(
     seed: int = 0,
     by: str = "row",
     stratify: str | None = None,
+    missing_values: str = "raise",
 ) -> tuple[Dataset, Dataset]:
     """Split a dataset into training and validation rows of the same store.
 
@@ -50,6 +52,9 @@ def split(
         only what it uses; or the name of an array: rows with equal values stay on one side.
     stratify
         Name of an array of classes: the share is exact to a row in each of them. Only by row.
+    missing_values
+        What becomes of rows that lack a value, see `ooc.stream.options.StreamOptions`. Unless that
+        is "raise", those that lack a value of the array that decides are one group, or class.
 
     Returns
     -------
@@ -74,6 +79,9 @@ def split(
         raise InputError(f"validation must be between 0 and 1, not {validation}")
     if stratify is not None and by != "row":
         raise InputError(f'stratify={stratify!r} goes with by="row" only, not with by={by!r}')
+    if rule_of(missing_values).name == "raise":
+        for name in {by, stratify} - {"row", "block", None}:
+            _check_complete(dataset, str(name))
     share = Fraction(str(validation))
     number = key(seed, Purpose.SPLIT)
     if stratify is not None:
@@ -160,6 +168,23 @@ def _stratified(dataset: Dataset, share: Fraction, number: int, name: str) -> Se
     limits = keys_at_ranks(pieces, ranks, STRATIFIED_BITS)
     exact, rows = tuple(int(limit[0]) for limit in limits), sum(wanted)
     return Selection("row", number, exact, True, rows, stratify=name, classes=tuple(classes))
+
+
+def _check_complete(dataset: Dataset, name: str) -> None:
+    """Refuse an array that decides and lacks values, before anything is done by it."""
+    (spec,), first, count = dataset.specs((name,)), 0, 0
+    if spec.dtype.kind != "f":
+        return
+    for start, _, arrays in pieces_of(dataset, [name]):
+        lacks = np.isnan(arrays[name].reshape(len(arrays[name]), -1)).any(axis=1)
+        first = first if count else start + int(np.argmax(lacks))
+        count += int(np.count_nonzero(lacks))
+    if count:
+        raise DataError(
+            f"array {name} of {dataset.path}, which decides on a row's side, has no value in row "
+            f"{first}; {count:,} of the {dataset.rows:,} rows lack one: leave such rows out with "
+            "missing_values=drop, or split by another array"
+        )
 
 
 def _sizes(dataset: Dataset, name: str) -> Counter[int]:

@@ -375,7 +375,7 @@ class Trainer:
         check_targets(model, dataset)
         layout, validation, beside = model.layout(dataset.row_shape), None, 0
         if self.validation is not None:
-            dataset, held_out = self.validation.sides(dataset, self.stream.seed)
+            dataset, held_out = self.validation.sides(dataset, self.stream)
             check_targets(model, held_out)
             check_scorable(model, held_out, dataset.row_shape)
             # The smallest that there is: it lives in this process beside the run's own.

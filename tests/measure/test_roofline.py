@@ -54,3 +54,20 @@ def test_an_array_that_is_not_native_has_no_limit_to_compare_with(
     foreign(tmp_path / "a.zarr", 2, X=x, y={"data": np.ones(100), "chunks": (10,)})
     assert main(["bench", str(tmp_path / "a.zarr"), "--batch-size", "10"]) == 2
     assert "is not read by the native path" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_what_attributes_declare_is_part_of_decoding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Far from zero, too: no step is so long that measuring ends by it."""
+    stored = np.arange(600_000, dtype="i2").reshape(20_000, 30)
+    declared = {"scale_factor": 0.01, "add_offset": 1e4, "_FillValue": -999}
+    x = {"data": stored, "chunks": (500, 30), "attributes": declared}
+    y = {"data": np.arange(20_000.0), "chunks": (500,)}
+    foreign(tmp_path / "a.zarr", 3, X=x, y=y)
+    options = ["--model", "linear", "--missing-values", "drop", "--rounds", "1", "--json"]
+    assert main(["bench", str(tmp_path / "a.zarr"), *options, "--memory", "512MiB"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert 1e6 < result["decode_bytes_per_second"] < 1e11
+    assert result["roofline_bytes_per_second"] > 1e6

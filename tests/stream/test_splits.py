@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pairs import pairs
 
 import ooc
-from ooc.core.errors import InputError
+from ooc.core.errors import DataError, InputError
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
 
@@ -158,3 +158,26 @@ def test_a_split_that_cannot_be(grouped: Dataset, options: dict[str, object], me
 def test_a_side_is_not_split_again(grouped: Dataset) -> None:
     with pytest.raises(InputError, match="one side of a split already"):
         ooc.split(ooc.split(grouped)[0])
+
+
+@pytest.mark.parametrize("way", [{"by": "row"}, {"by": "site"}, {"by": "row", "stratify": "site"}])
+def test_rows_that_lack_a_value_are_dropped_on_both_sides(
+    tmp_path: Path, way: dict[str, str]
+) -> None:
+    rng = np.random.default_rng(2)
+    site, x = rng.integers(0, 30, 997).astype(np.float32), rng.standard_normal((997, 2))
+    site[3::50], x[11::70, 1] = np.nan, np.nan
+    dataset = write_dataset(tmp_path / "a.zarr", X=x, site=site)
+    if "site" in way.values():
+        with pytest.raises(DataError, match=r"site .* no value in row 3; 20 of the 997 rows"):
+            ooc.split(dataset, 0.2, **way)  # type: ignore[arg-type]
+    sides = ooc.split(dataset, 0.2, missing_values="drop", **way)  # type: ignore[arg-type]
+    lacks = np.isnan(x).any(axis=1) | (np.isnan(site) & ("site" in way.values()))
+    loaders = [Loader(side, 7, memory=MEMORY, missing_values="drop") for side in sides]
+    found = [np.concatenate([batch.rows for batch in loader]) for loader in loaders]
+    assert np.array_equal(np.sort(np.concatenate(found)), np.flatnonzero(~lacks))
+    assert sum(side.rows for side in sides) == 997
+    for side, loader, rows in zip(sides, loaders, found, strict=True):
+        assert side.rows - len(rows) == loader.skipped_rows
+    if way["by"] == "site":
+        assert not set(site[found[0]]) & set(site[found[1]])

@@ -7,6 +7,7 @@ import pytest
 from datasets import write_dataset
 
 from ooc.store.dataset import Dataset
+from ooc.stream.block_statistics import block_statistics
 from ooc.stream.loader import Loader
 from ooc.stream.mixing_theory import inflation
 from ooc.stream.plan import MIB, RESERVED_BYTES
@@ -83,3 +84,23 @@ def test_the_trade_is_measured(sorted_labels: Dataset, monkeypatch: pytest.Monke
     inflations = [choice.inflation for choice in choices]
     assert inflations == sorted(inflations, reverse=True)
     assert all(choice.bytes_per_second > 0 for choice in choices)
+
+
+def test_what_is_missing_does_not_count(tmp_path: Path) -> None:
+    """Moments of the values that are there are NumPy's; blocks weigh what they have of them."""
+    rng, blocks = np.random.default_rng(3), 40
+    x = rng.standard_normal((blocks * 10, 2)) + np.repeat(np.arange(blocks), 10)[:, None] / 9
+    y = np.where(rng.random(len(x)) < 0.1, np.nan, x[:, 0])
+    x[rng.random(x.shape) < 0.2] = np.nan
+    x[:10, 1] = np.nan
+    dataset = write_dataset(tmp_path / "a.zarr", chunk_rows=10, X=x, y=y)
+    found = block_statistics(dataset, 10, None)
+    assert found.label is not None
+    for column, values in zip((*found.features, found.label), (*x.T, y), strict=True):
+        there = [block[~np.isnan(block)] for block in values.reshape(blocks, 10)]
+        between = sum(len(b) * (b.mean() - np.nanmean(values)) ** 2 for b in there if len(b))
+        expected = between / np.count_nonzero(~np.isnan(values)) / np.nanvar(values)
+        assert column.between_share == pytest.approx(expected)
+        assert column.variance == pytest.approx(np.nanvar(values))
+    smaller = Loader(dataset, 4, memory="1GiB", block_rows=10, missing_values="drop", window="auto")
+    assert advise(dataset, smaller.plan).enough

@@ -11,12 +11,12 @@ class DecodedReader(RowReader):
 
     def __init__(self, stored: RowReader, conventions: Conventions) -> None:
         super().__init__(stored.name, stored.where, stored.shape, stored.chunks)
-        self._stored, self._conventions = stored, conventions
+        self.stored, self.conventions = stored, conventions
 
     @property
     def retries(self) -> int:  # type: ignore[override]
         """Transient errors that were retried so far."""
-        return self._stored.retries
+        return self.stored.retries
 
     def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
         """Fill `out` with decoded rows; what stands for a missing value is NaN."""
@@ -24,5 +24,5 @@ class DecodedReader(RowReader):
             raise ValueError("memory for decoded rows has to be contiguous")
         # A caller may have more memory than its runs have rows.
         rows = out[: sum(stop - start for start, stop in runs)]
-        self._stored.read_runs(runs, stored_part(self._conventions, rows), bad)
-        decode_in_place(self._conventions, rows)
+        self.stored.read_runs(runs, stored_part(self.conventions, rows), bad)
+        decode_in_place(self.conventions, rows)

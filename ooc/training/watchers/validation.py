@@ -12,6 +12,7 @@ from ooc.optim.settings import FACTOR, SETTINGS
 from ooc.runs.evaluation import evaluate_batches
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
+from ooc.stream.options import StreamOptions
 from ooc.stream.splits import split
 from ooc.training.session import Session
 from ooc.training.watchers.recorder import Recorder
@@ -48,11 +49,12 @@ class Validation:
     def __post_init__(self) -> None:
         check_counts(every=self.every, patience=self.patience)
 
-    def sides(self, dataset: Dataset, seed: int) -> tuple[Dataset, Dataset]:
+    def sides(self, dataset: Dataset, stream: StreamOptions) -> tuple[Dataset, Dataset]:
         """Return the rows to train on, and those to evaluate on."""
         if isinstance(self.data, Dataset):
             return dataset, self.data
-        return split(dataset, self.data, seed, self.by)
+        missing = stream.missing_values
+        return split(dataset, self.data, stream.seed, self.by, missing_values=missing)
 
     def to_config(self) -> dict[str, Any]:
         """Return the settings, JSON-ready; a dataset by its path alone."""
