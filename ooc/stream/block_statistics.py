@@ -267,7 +267,7 @@ class _Sample:
                 between, within = between.sum(keepdims=True), within.sum(keepdims=True)
             share = _ratio(between, within)
             return np.stack([center[: len(share)], between + within, share, 0 * share])
-        table = np.empty((3, count, values))
+        table = own_memory((3, count, values), np.dtype(np.float64))
         for row, each in enumerate(moments):
             table[:, row] = each
         # Without the first block, without the second, and so on; all of them at the end.

@@ -57,12 +57,15 @@ class Demand:
         Rows of a batch at most, where a trainer changes its size; its memory is the trainer's.
     held_bytes
         What the process held before the run, see `held_bytes`; a loader measures it for None.
+    saved_bytes
+        What is copied where a run is saved or returned.
     """
 
     model_bytes: int = 0
     batch_copies: int = 2
     largest_batch: int = 0
     held_bytes: int | None = None
+    saved_bytes: int = 0
 
 
 NO_DEMAND = Demand()
@@ -217,7 +220,8 @@ def make_plan(
     scratch = max(scratch_bytes(spec, block_rows) for spec in specs)
     # The window stays the same whatever else the process holds: the half that is left gives way.
     held = demand.held_bytes or 0
-    fixed |= {"held": held} if held else {}
+    beside = {"held": held, "saving": demand.saved_bytes // MIB * MIB}
+    fixed |= {name: size for name, size in beside.items() if size}
     roomy = MOST_SLABS * window_total + scratch <= budget - sum(fixed.values())
     slabs = MOST_SLABS if roomy else FEWEST_SLABS
     taken = {**fixed, "slabs": slabs * window_total}

@@ -335,6 +335,7 @@ class Trainer:
             if model != self.model:
                 loader, held_out = self._loaders(dataset, model, given, held)
             parameters = first_parameters(model, layout, self.stream.seed, prepared.parts)
+            del prepared  # of wide rows it is as large as the parameters
             known, found = with_rates(given, model, loader, parameters, epochs)
             engine = make_engine(model, loader, start(known, parameters, model), self._is_full)
             marks = fingerprint(loader.dataset, loader.names, self.stream.io) if folders else {}
@@ -391,7 +392,8 @@ class Trainer:
                 f"lower the batch size to {dataset.rows} or less"
             )
         used = engine_bytes(model, dataset, methods, most, self._is_full)
-        demand = Demand(used + beside, 0, most, held)
+        copied = (dtype_of(model).itemsize * len(methods) + 1) * layout.size
+        demand = Demand(used + beside, 0, most, held, copied)
         # The gradient over all rows is the same in any order.
         order = {"shuffle": "none"} if self._method.takes_all_rows else {}
         stream = replace(self.stream, **order)  # type: ignore[arg-type]
