@@ -13,7 +13,7 @@ from ooc.core.errors import InputError
 from ooc.core.hashing import hashing_kernels
 from ooc.core.numbers import check_counts
 from ooc.core.progress import Report, silent
-from ooc.engines.engine import check_method, engine_bytes, make_engine
+from ooc.engines.engine import check_method, demand_of, make_engine
 from ooc.engines.kernels import engine_kernels
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import arrays_of, dtype_of, prepare, prepared_like
@@ -27,16 +27,18 @@ from ooc.store.dataset import Dataset
 from ooc.store.fingerprint import check_same_data, fingerprint
 from ooc.stream.loader import Loader
 from ooc.stream.options import StreamOptions, make_stream
-from ooc.stream.plan import Demand, held_bytes
+from ooc.stream.plan import held_bytes
 from ooc.training.fit_loop import fit_session
 from ooc.training.marks import warn_of_marks
 from ooc.training.run_state import restore_watchers
 from ooc.training.session import (
     Session,
     Track,
+    check_fits,
     check_same,
     first_parameters,
     load_train_state,
+    tracks_of,
     versions,
     with_rates,
 )
@@ -254,7 +256,7 @@ class Trainer:
                 if tuple(saved["row_shape"]) != dataset.row_shape:
                     raise ValueError(f"rows of shape {saved['row_shape']}")
                 model = prepared_like(self.model, saved["model"])
-            self._load_kernels(dataset, model, [self._method], report)
+            self._load_kernels(dataset, model, [self._method], report, held)
             loader, held_out = self._loaders(dataset, model, [self._method], held)
             marks = fingerprint(loader.dataset, loader.names, self.stream.io)
             with checkpoint.understood(run_dir):
@@ -314,18 +316,11 @@ class Trainer:
         held = held_bytes()
         steps = 1 if self._is_full else -(-dataset.rows // max(1, int(self.batch_size)))
         epochs, given = self._method.passes(epochs, steps), list(methods.values())
-        tracks = [
-            Track(
-                name,
-                {**self.to_config(), "optimizer": method.to_config()},
-                None if run_dir is None else local_path(run_dir, "runs") / name,
-            )
-            for name, method in methods.items()
-        ]
+        tracks = tracks_of(self.to_config(), methods, run_dir)
         if run_dir is not None:
             for name in ("", *methods):
                 checkpoint.check_run_dir(Path(run_dir, name))
-        self._load_kernels(dataset, self.model, given, roster.report)
+        self._load_kernels(dataset, self.model, given, roster.report, held)
         loader, held_out = self._loaders(dataset, self.model, given, held)
         folders = [track.folder for track in tracks if track.folder is not None]
         with nullcontext() if run_dir is None else new_runs(Path(run_dir), folders):
@@ -353,15 +348,23 @@ class Trainer:
         return Roster(*own, report, stop, callbacks, halving)
 
     def _load_kernels(
-        self, dataset: Dataset, model: Model, methods: Sequence[Method], report: Report
+        self, dataset: Dataset, model: Model, methods: Sequence[Method], report: Report, held: int
     ) -> None:
         """Have the kernels compiled that the cache lacks, before the run takes memory."""
         takes_all = self._is_full or self._method.full is not None
         check_method(model, model.layout(dataset.row_shape), takes_all)
-        wanted = engine_kernels(model, dataset, methods, self._batch_rows(dataset)[1])
+        rows = self._batch_rows(dataset)
+        full, stream = self._is_full, self._ordered_stream
+        check_fits(model, dataset, methods, *rows, full, stream, held)
+        wanted = engine_kernels(model, dataset, methods, rows[1])
         if self.validation is not None:
             wanted += hashing_kernels() + scoring_kernels(model, dataset)
         load_kernels(wanted, report)
+
+    @property
+    def _ordered_stream(self) -> StreamOptions:
+        """The stream; the gradient over all rows is the same in any order."""
+        return replace(self.stream, shuffle="none") if self._method.takes_all_rows else self.stream
 
     def _batch_rows(self, dataset: Dataset) -> tuple[int, int]:
         """Return the rows of the first batch, and of the largest that steering may ask for."""
@@ -380,9 +383,9 @@ class Trainer:
             check_targets(model, held_out)
             check_scorable(model, held_out, dataset.row_shape)
             # The smallest that there is: it lives in this process beside the run's own.
-            how = {"readers": 2, "window": 1, "missing_values": self.stream.missing_values}
-            memory = self.stream.memory
-            validation = scoring_loader(model, layout, held_out, memory, True, held, **how)
+            how: Any = {"readers": 2, "window": 1, "missing_values": self.stream.missing_values}
+            how |= {"memory": self.stream.memory, "with_target": True, "held": held}
+            validation = scoring_loader(model, layout, held_out, **how)
             beside = validation.plan.projected - validation.plan.terms["reserved"] - held
             beside += dtype_of(model).itemsize * layout.size * len(methods)
         rows, most = self._batch_rows(dataset)
@@ -391,10 +394,7 @@ class Trainer:
                 f"a batch of {most} rows is larger than the dataset of {dataset.rows} rows; "
                 f"lower the batch size to {dataset.rows} or less"
             )
-        used = engine_bytes(model, dataset, methods, most, self._is_full)
-        copied = (dtype_of(model).itemsize * len(methods) + 1) * layout.size
-        demand = Demand(used + beside, 0, most, held, copied)
-        # The gradient over all rows is the same in any order.
-        order = {"shuffle": "none"} if self._method.takes_all_rows else {}
-        stream = replace(self.stream, **order)  # type: ignore[arg-type]
+        demand = demand_of(model, dataset, methods, most, self._is_full, held)
+        demand = replace(demand, model_bytes=demand.model_bytes + beside)
+        stream = self._ordered_stream
         return Loader(dataset, rows, arrays=names, demand=demand, stream=stream), validation
