@@ -4,9 +4,10 @@ import errno
 import fcntl
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from ooc.core.errors import InputError
 
@@ -121,12 +122,15 @@ def remove_empty(folders: Iterable[Path]) -> None:
             folder.rmdir()
 
 
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file aside, sync and rename it: it is either the old or the new one."""
+def write_whole(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
+    """Write a file aside, sync and rename it: it is either the old or the new one.
+
+    `content` is what it will hold, or writes that to an open file.
+    """
     aside = path.with_name(path.name + ".partial")
     try:
         with aside.open("wb") as stream:
-            stream.write(content)
+            _ = stream.write(content) if isinstance(content, bytes) else content(stream)
             stream.flush()
             os.fsync(stream.fileno())
         aside.replace(path)

@@ -20,6 +20,7 @@ from ooc.kernels.counters import NEVER
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import (
     arrays_of,
+    dtype_of,
     kernel_of,
     phases_of,
     scratch_bytes_of,
@@ -29,6 +30,7 @@ from ooc.models.train_state import TrainState, train_state_bytes
 from ooc.optim import Method, Optimizer, as_method
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
+from ooc.stream.plan import Demand
 from ooc.stream.reader import Window
 
 # SciPy's BLAS with its buffers, as measured in a fresh process by tests/engines/test_memory.py.
@@ -101,6 +103,25 @@ def engine_bytes(
     row_bytes = sum(spec.row_bytes for spec in dataset.specs(names))
     each = 8 * layout.size * (2 if full else 1) + scratch_bytes_of(model, layout, rows)
     return held + len(methods) * each + 2 * rows * row_bytes
+
+
+def demand_of(
+    model: Model,
+    dataset: Dataset,
+    methods: Sequence[Method | Optimizer],
+    batch_size: int,
+    full: bool,
+    held: int,
+) -> Demand:
+    """Return what training needs beside the stream's windows, as `engine_bytes`.
+
+    `held` is what the process held before, see `ooc.stream.plan.held_bytes`.
+    """
+    used = engine_bytes(model, dataset, methods, batch_size, full)
+    # Where a run is saved or returned, its parameters are copied, and looked at for what is not
+    # finite.
+    copied = (dtype_of(model).itemsize * len(methods) + 1) * model.layout(dataset.row_shape).size
+    return Demand(used, 0, batch_size, held, copied)
 
 
 def check_method(model: Model, layout: Layout, is_full: bool) -> None:

@@ -189,7 +189,8 @@ def gradient_variance(
     parameters = _checked_parameters(parameters, layout.size, dtype_of(model))
     vectors = 8 * kernels.state_rows(len(levels), layout.size) * layout.size
     engine = engine_bytes(model, dataset, (sgd(1.0),), base, full=False)
-    demand = Demand(vectors + engine, batch_copies=0)
+    held = plain.plan.terms.get("held", 0)
+    demand = Demand(vectors + engine, batch_copies=0, held_bytes=held)
     names = arrays_of(model, dataset)
     loader = Loader(dataset, base, arrays=names, demand=demand, stream=plain.stream)
     sums = _Sums(levels, layout.size)

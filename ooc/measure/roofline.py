@@ -103,6 +103,7 @@ def bench(
     dict
         Medians under the keys of the command line's JSON, and each round.
     """
+    plan = trainer.loader(dataset).plan
     kernel = kernel_of(trainer.model, trainer.layout(dataset))
     if kernel is None or kernel.uses_blas:
         why = "has no compiled kernel" if kernel is None else "multiplies matrices by BLAS"
@@ -111,7 +112,6 @@ def bench(
             "choose another --model"
         )
     cores = len(os.sched_getaffinity(0))
-    plan = trainer.loader(dataset).plan
     # The first epoch compiles and touches all that later ones find ready.
     _kernel_costs(trainer, dataset)
     before, measured = _costs(dataset, trainer), []

@@ -6,7 +6,6 @@ description, for people.
 
 import errno
 import hashlib
-import io
 import json
 import os
 import re
@@ -74,13 +73,11 @@ def save(
     hashes = {name: sha256_of(values) for name, values in arrays.items()}
     whole = {**description, "format": FORMAT, "step": step, "sha256": hashes}
     text = json.dumps(whole, indent=1)
-    packed = io.BytesIO()
     encoded = np.frombuffer(text.encode(), np.uint8)
     members = {_JSON: encoded, f"{_JSON}_sha256": _digest(encoded), **arrays}
-    np.savez(packed, **members)  # type: ignore[arg-type]
     try:
         (run_dir / FOLDER).mkdir(parents=True, exist_ok=True)
-        write_whole(_file(run_dir, step), packed.getbuffer())
+        write_whole(_file(run_dir, step), lambda file: np.savez(file, **members))  # type: ignore
         write_whole(run_dir / DESCRIPTION, (text + "\n").encode())
     except OSError as error:
         before = [number for number in steps(run_dir) if number != step]

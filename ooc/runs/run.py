@@ -32,6 +32,7 @@ from ooc.store.dataset import Dataset
 from ooc.store.writer import Field, check_new, create
 from ooc.stream.loader import Batch, Loader
 from ooc.stream.missing_values import rule_of, void_rows, with_void
+from ooc.stream.plan import held_bytes
 
 
 @dataclass(frozen=True)
@@ -181,11 +182,12 @@ class Run:
         missing_values: str = "raise",
     ) -> Loader:
         check_scorable(self.model, dataset, self.row_shape)
+        held = held_bytes(ours=self.parameters.nbytes)
         load_kernels(scoring_kernels(self.model, dataset, with_target), report)
         # A prediction belongs to each row: those that lack a value travel to be marked.
         drops = not with_target and rule_of(missing_values).name == "drop"
         how = {"missing_values": "keep" if drops else missing_values}
-        return scoring_loader(self.model, self.layout, dataset, memory, with_target, **how)
+        return scoring_loader(self.model, self.layout, dataset, memory, with_target, held, **how)
 
 
 def load(run_dir: str | Path, model: Model | None = None) -> Run:

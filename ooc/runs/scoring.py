@@ -57,9 +57,13 @@ def scoring_loader(
     dataset: Dataset,
     memory: str | int,
     with_target: bool,
+    held: int,
     **options: Any,
 ) -> Loader:
-    """Return a loader of a dataset's rows in order, in batches that are scored at once."""
+    """Return a loader of a dataset's rows in order, in batches that are scored at once.
+
+    `held` is what the process held before, see `ooc.stream.plan.held_bytes`.
+    """
     names = arrays_of(model, dataset, with_target)
     row_bytes = sum(spec.row_bytes for spec in dataset.specs(names))
     outputs = outputs_of_zeros(model, layout, dataset).values()
@@ -72,7 +76,7 @@ def scoring_loader(
         dataset,
         rows,
         arrays=names,
-        demand=Demand(8 * layout.size + scoring, SCORED_COPIES),
+        demand=Demand(8 * layout.size + scoring, SCORED_COPIES, held_bytes=held),
         memory=memory,
         shuffle="none",
         **options,

@@ -29,7 +29,7 @@ from ooc.store.copies import Copy, plan_copy
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_dataset
 from ooc.store.writer import Writer, check_new, create
-from ooc.stream.plan import MIB, budget_of
+from ooc.stream.plan import MIB, budget_of, held_bytes
 
 PROOF_BYTES = 8 * MIB
 # Everything is read once, and the proof is to be of what the disk holds, not the page cache.
@@ -93,9 +93,9 @@ def exact(
     check_destination(source, destination)
     # Attributes come along, and with them what values mean.
     source = source.undecoded()
-    budget = budget_of(memory)
-    copy = plan_copy(source, budget - RESERVED_BYTES)
-    job = plan_job(copy.dataset, budget, seed, threads, copy.object_bytes)
+    budget, held = budget_of(memory), held_bytes()
+    copy = plan_copy(source, budget - RESERVED_BYTES - held)
+    job = plan_job(copy.dataset, budget, seed, threads, copy.object_bytes, held)
     begun = time.perf_counter()
     with claimed(destination), workspace(copy, destination, job) as folder:
         if copy.left_out:

@@ -103,10 +103,12 @@ def plan_job(
     seed: int,
     threads: int | None = None,
     object_bytes: Mapping[str, int] = NO_OBJECTS,
+    held: int = 0,
 ) -> Job:
     """Fit an exact shuffle into a budget; an `InputError` says that not even a chunk fits.
 
-    `object_bytes` is what a row of an array becomes as Python's objects, by the array's name.
+    `object_bytes` is what a row of an array becomes as Python's objects, by the array's name;
+    `held` is what the process holds beside, see `ooc.stream.plan.held_bytes`.
     """
     check_counts(threads=threads)
     specs = tuple(dataset.arrays[name] for name in sorted(dataset.arrays))
@@ -122,7 +124,7 @@ def plan_job(
     per_thread = 2 * BATCH_BYTES + max(reading, writing)
     objects = [size * dataset.arrays[name].chunks[0] for name, size in object_bytes.items()]
     per_thread += max([*objects, chunk_rows * sum(object_bytes.values())])
-    fixed = {"reserved": RESERVED_BYTES, "key counts": 16 * MIB}
+    fixed = {"reserved": RESERVED_BYTES + held, "key counts": 16 * MIB}
     wanted = threads or min(MOST_THREADS, (os.cpu_count() or 1) + 1)
     least = chunk_rows * (record + row_bytes)
     for used in range(min(wanted, MOST_THREADS), 0, -1):
@@ -152,7 +154,7 @@ def plan_job(
     if job.projected <= budget:
         return job
     if used > 1:
-        return plan_job(dataset, budget, seed, used - 1, object_bytes)
+        return plan_job(dataset, budget, seed, used - 1, object_bytes, held)
     raise _too_small(budget, job.projected, dataset)
 
 

@@ -87,7 +87,7 @@ def measure(
     )
     loader = Loader(dataset, batch_size, stream=options)
     stream = _stream(order, loader, seed, len(followed), memory)
-    statistics = block_statistics(dataset, stream.block_rows, sample_blocks, seed)
+    statistics = block_statistics(dataset, stream.block_rows, sample_blocks, seed, columns=followed)
     scanned = _scan_order(stream, dataset.stored_rows, batch_size)
     rows, expected = scanned["rows"], stream.expected_pairs(batch_size)
     columns, chi = _scan_values(stream, dataset, statistics, followed, batch_size, report)
@@ -228,7 +228,7 @@ def _scan_values(
 ) -> tuple[list[ColumnMixing], ChiSquare]:
     """Read an epoch and compare the batches' means and labels with those of a full shuffle."""
     label, edges = statistics.label, np.array(statistics.classes)
-    columns = [statistics.features[j] for j in followed]
+    columns = list(statistics.features)
     which = np.arange(len(followed)) if isinstance(stream, ListStream) else followed
     classes = np.arange(len(edges) + 1)
     if label:

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from ooc.core.errors import InputError
+from ooc.core.memory import own_memory
 from ooc.store.chunks import BadChunkError, open_reader
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array
 from ooc.store.inventory import inventory
 
+PIECE_BYTES = 4 * 2**20
 SAMPLED_SPANS = 8
 SPAN_ROWS = 64
 
@@ -112,12 +114,18 @@ def _sampled_hash(dataset: Dataset, specs: Sequence[ArraySpec], io: str) -> str:
     starts = np.linspace(0, max(0, rows - SPAN_ROWS), SAMPLED_SPANS).astype(np.int64)
     digest = hashlib.sha256()
     for spec in specs:
-        reader = open_reader(dataset, spec.name, io)
+        reader, step = open_reader(dataset, spec.name, io), max(1, PIECE_BYTES // spec.row_bytes)
+        out = own_memory((min(step, SPAN_ROWS, rows), *spec.shape[1:]), spec.dtype)
         for start in np.unique(starts).tolist():
-            stop = min(start + SPAN_ROWS, rows)
-            out = np.zeros((stop - start, *spec.shape[1:]), spec.dtype)
+            stop, part = min(start + SPAN_ROWS, rows), digest.copy()
             bad: list[BadChunkError] = []
-            reader.read_runs([(start, stop)], out, bad)
+            for first in range(start, stop, step):
+                values = out[: min(step, stop - first)]
+                reader.read_runs([(first, first + len(values))], values, bad)
+                part.update(values.reshape(-1).view(np.uint8).data)
             # A chunk that cannot be read is for training to refuse or to skip.
-            digest.update(b"unreadable" if bad else out.tobytes())
+            if bad:
+                digest.update(b"unreadable")
+            else:
+                digest = part
     return digest.hexdigest()

@@ -13,7 +13,7 @@ from ooc.core.random_keys import Purpose, key
 from ooc.store.chunks import BadChunkError
 from ooc.store.dataset import Dataset
 from ooc.stream.options import AUTO, StreamOptions, make_stream
-from ooc.stream.plan import NO_DEMAND, Demand, Plan, budget_of, make_plan
+from ooc.stream.plan import NO_DEMAND, Demand, Plan, budget_of, held_bytes, make_plan
 from ooc.stream.reader import ByRole, Window, WindowReader, transfers_rows
 from ooc.stream.sampling import make_draws, sampled_array
 from ooc.stream.splits import make_subset
@@ -117,6 +117,8 @@ class Loader:
         """Plan the stream: the window for its data, if that is wanted, and each epoch's rows."""
         dataset, stream = self.dataset, self.stream
         budget_of(stream.memory)
+        if demand.held_bytes is None:
+            demand = replace(demand, held_bytes=held_bytes())
         plan_for = partial(make_plan, dataset, batch_size, self.names, demand=demand)
         planned = plan_for(stream, transfers=transfers_rows())
         if stream.window == AUTO and stream.shuffle != "none":

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ooc.core.errors import InputError
-from ooc.core.process import allowed_bytes
+from ooc.core.process import allowed_bytes, resident_bytes
 from ooc.core.sizes import format_size, parse_size
 from ooc.store.chunks import scratch_bytes
 from ooc.store.dataset import ArraySpec, Dataset
+from ooc.stream.block_statistics import MOST_BYTES, sample_bytes
 from ooc.stream.missing_values import ROW_BYTES
 from ooc.stream.options import StreamOptions
 from ooc.stream.order import Order
@@ -23,12 +24,19 @@ MIB = 2**20
 # The interpreter, the imports, loaded kernels, thread stacks and the allocator's slack, as measured
 # in a fresh process by tests/test_memory_bound.py; kernels are compiled elsewhere.
 RESERVED_BYTES = 192 * MIB
+# What an ordinary process holds before its first run, and after one; and in which steps it counts
+# what is held beyond that.
+BEFORE_RUN_BYTES, AFTER_RUN_BYTES, HELD_STEP = 152 * MIB, RESERVED_BYTES + 16 * MIB, 16 * MIB
+# What was held beyond it when this process first asked, if it has.
+_HELD_AT_FIRST: list[int] = []
 # One window in use and two on their way keep disk and cores busy; two slabs are enough to run.
 MOST_SLABS, FEWEST_SLABS = 3, 2
 # A larger window mixes better and gathers slower: beyond the caches a random row costs more, and
 # memory that is touched for the first time costs most of all.
 LARGEST_WINDOW = 96 * MIB
 SMALLEST_BLOCK = 256 * 2**10
+# What the window advice looks at.
+SAMPLED_BLOCKS = 64
 MOST_AMPLIFICATION = 1.25
 FEWEST_BLOCKS = 64
 # Reading blocks in the kernel, not on a core: a few threads more than cores keep the disk busy.
@@ -47,11 +55,17 @@ class Demand:
         Copies of a batch that are alive at once; 0 where a kernel reads the window itself.
     largest_batch
         Rows of a batch at most, where a trainer changes its size; its memory is the trainer's.
+    held_bytes
+        What the process held before the run, see `held_bytes`; a loader measures it for None.
+    saved_bytes
+        What is copied where a run is saved or returned.
     """
 
     model_bytes: int = 0
     batch_copies: int = 2
     largest_batch: int = 0
+    held_bytes: int | None = None
+    saved_bytes: int = 0
 
 
 NO_DEMAND = Demand()
@@ -75,6 +89,8 @@ class Plan:
         Decoded bytes over used bytes: above 1 where chunks are larger than blocks.
     row_bytes
         Decoded bytes of one row of all arrays used.
+    moment_bytes
+        What the moments of a sample of blocks may take, before the slabs are there.
     """
 
     order: Order
@@ -86,6 +102,7 @@ class Plan:
     amplification: float
     row_bytes: int
     largest_batch: int
+    moment_bytes: int
 
     @property
     def projected(self) -> int:
@@ -111,6 +128,22 @@ class Plan:
             "memory_projected_bytes": self.projected,
             "memory_terms": dict(self.terms),
         }
+
+
+def held_bytes(ours: int = 0) -> int:
+    """Return what this process holds beside this package: other libraries, arrays of its user.
+
+    Only what exceeds an ordinary process counts, in whole steps: noise makes no difference. `ours`
+    is what is in memory already, and among a plan's terms. Ask before kernels are loaded.
+    """
+    held = resident_bytes() - ours
+    first, later = (
+        max(0, -(-(held - ordinary) // HELD_STEP) * HELD_STEP)
+        for ordinary in (BEFORE_RUN_BYTES, AFTER_RUN_BYTES)
+    )
+    if not _HELD_AT_FIRST:
+        _HELD_AT_FIRST.append(first)
+    return max(later, min(first, _HELD_AT_FIRST[0]))
 
 
 def budget_of(memory: str | int) -> int:
@@ -185,6 +218,10 @@ def make_plan(
 
     window_total = order.blocks_per_window * block_rows * slab_row_bytes
     scratch = max(scratch_bytes(spec, block_rows) for spec in specs)
+    # The window stays the same whatever else the process holds: the half that is left gives way.
+    held = demand.held_bytes or 0
+    beside = {"held": held, "saving": demand.saved_bytes // MIB * MIB}
+    fixed |= {name: size for name, size in beside.items() if size}
     roomy = MOST_SLABS * window_total + scratch <= budget - sum(fixed.values())
     slabs = MOST_SLABS if roomy else FEWEST_SLABS
     taken = {**fixed, "slabs": slabs * window_total}
@@ -192,10 +229,17 @@ def make_plan(
         taken["table of blocks"] = 32 * blocks
     if transfers:
         taken["transfer"] = window_total
-    fitting = (budget - sum(taken.values())) // scratch
-    if fitting < 1:
-        least = {**taken, "readers": scratch}
-        needed = sum(least.values())
+    # Before all that is there, a sample of blocks is looked at, one block of one array at a time.
+    sample = block_rows * max(spec.row_bytes for spec in specs) + scratch
+    values = max(math.prod(spec.shape[1:]) for spec in specs)
+    wished = min(sample_bytes(values, blocks, SAMPLED_BLOCKS), MOST_BYTES)
+    standing = fixed["reserved"] + fixed["index"]
+    moments = max(0, min(wished, budget - standing - sample))
+    early = (standing + held + sample + moments) * (shuffle != "none")
+    least = {**taken, "readers": scratch}
+    least["statistics"] = max(0, early - sum(least.values()))
+    needed = sum(least.values())
+    if needed > budget:
         shown = ", ".join(f"{name} {format_size(size)}" for name, size in least.items() if size)
         raise InputError(
             f"the budget of {format_size(budget)} is below the {format_size(needed)} that this "
@@ -203,11 +247,14 @@ def make_plan(
             f"{math.ceil(needed / MIB)}MiB, lower the batch size, or store smaller chunks"
         )
     wanted = stream.readers or min(MOST_READERS, max(FEWEST_READERS, os.cpu_count() or 1))
-    used = min(wanted, fitting)
+    used = min(wanted, (budget - sum(taken.values())) // scratch)
     terms = {**taken, "readers": used * scratch}
+    if early > sum(terms.values()):
+        terms["statistics"] = early - sum(terms.values())
     amplification = _amplification(specs, block_rows, rows)
     largest = max(batch_size, demand.largest_batch)
-    return Plan(order, batch_size, used, slabs, terms, budget, amplification, row_bytes, largest)
+    sizes = (amplification, row_bytes, largest, moments)
+    return Plan(order, batch_size, used, slabs, terms, budget, *sizes)
 
 
 def window_bytes(plan: Plan, blocks: int) -> int:

@@ -12,10 +12,9 @@ from ooc.kernels.rows import gather_rows, tile_rows
 from ooc.store.dataset import Dataset
 from ooc.stream.block_statistics import Column, block_statistics
 from ooc.stream.mixing_theory import inflation, smallest_window
-from ooc.stream.plan import Plan, memory_for_window, window_bytes
+from ooc.stream.plan import SAMPLED_BLOCKS, Plan, memory_for_window, window_bytes
 
 LIMIT = 1.05
-SAMPLED_BLOCKS = 64
 FEWEST_BLOCKS = 64
 # Below this a window's own costs are felt: its graph, its permutation, its first requests.
 SMALLEST_WINDOW = 64 * 2**20
@@ -87,7 +86,9 @@ def advise(dataset: Dataset, plan: Plan, limit: float = LIMIT, io: str = "auto")
     (True, 1)
     """
     order = plan.order
-    worst = block_statistics(dataset, order.block_rows, SAMPLED_BLOCKS, io=io).worst()
+    worst = block_statistics(
+        dataset, order.block_rows, SAMPLED_BLOCKS, io=io, most_bytes=plan.moment_bytes
+    ).worst()
     fewest = smallest_window(_share(worst), order.rows, order.block_rows, plan.batch_size, limit)
     fewest = max(fewest, min(FEWEST_BLOCKS, order.blocks))
     # Windows are of one size: as many of them as there can be that are not smaller than this.

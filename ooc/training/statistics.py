@@ -1,5 +1,6 @@
 """What a model may ask of all rows before it is trained: moments of features, counts of classes."""
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial, reduce
@@ -19,6 +20,9 @@ from ooc.stream.reader import Window
 PARTS = 8
 THREADS = 2
 PIECE_BYTES = 2**20
+# Features that are looked at together; the moments of more are no small part of what is held.
+MOST_COLUMNS = 2**16
+HELD_BYTES = 80
 # Beyond it, the squares of targets are beyond float64.
 LARGEST_TARGET = 1e150
 
@@ -68,14 +72,15 @@ class RowStatistics:
     def _windows(self, name: str) -> Iterator[Window]:
         """Yield the rows that are trained on in their own order, in windows that have some."""
         loader, is_empty = self._loader, True
-        stream = loader.stream
+        stream, values = loader.stream, self._values(name)
+        held, beside = HELD_BYTES * values, loader.plan.terms.get("held", 0)
         # A row is left out for what it lacks, or what cannot be read, in any array.
         leaves_out = rule_of(stream.missing_values).name == "drop" or stream.on_bad_chunk == "skip"
         rows = Loader(
             self._dataset,
             1,
             arrays=list(loader.names) if leaves_out else [name],
-            demand=Demand(batch_copies=0),
+            demand=Demand(held if values > MOST_COLUMNS else 0, 0, 0, beside),
             memory=stream.memory,
             shuffle="none",
             readers=loader.plan.readers,
@@ -94,15 +99,24 @@ class RowStatistics:
             )
 
     def _over_all_rows(self, name: str, limit: float) -> tuple[np.ndarray, np.ndarray]:
-        found = list[np.ndarray]()
+        total = None
         for window in self._windows(name):
             moments = _window_moments(window.arrays[name], window.order)
             if not np.isfinite(moments).all():
                 wild = wildest(window, name, limit)
                 assert wild is not None, "moments that are not finite come from wild values"
                 raise wild
-            found[:] = [reduce(merge_moments, [*found, moments])]
-        return _mean_and_deviation(found[0])
+            if total is None:
+                total = moments
+                continue
+            for some in _column_slices(self._values(name)):
+                total[:, some] = merge_moments(total[:, some], moments[:, some])
+        assert total is not None, "there are windows, or an error"
+        return _mean_and_deviation(total)
+
+    def _values(self, name: str) -> int:
+        """Return the values of an array's row."""
+        return math.prod(self._dataset.arrays[name].shape[1:])
 
     def class_counts(self, classes: int, model: str, targets: str) -> np.ndarray:
         """Return how many rows each label has.
@@ -137,16 +151,29 @@ def _window_moments(values: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Return (3, F) float64: count, mean and summed squared distance from it, of a window."""
     rows = values.reshape(len(values), -1)
     parts = [part for part in np.array_split(order, PARTS) if len(part)]
+    found = np.empty((3, rows.shape[1]))
     with ThreadPoolExecutor(THREADS) as pool, np.errstate(**NOT_FINITE):
-        return reduce(merge_moments, pool.map(partial(_moments_of, rows), parts))
+        for some in _column_slices(rows.shape[1]):
+            found[:, some] = reduce(
+                merge_moments, pool.map(partial(_moments_of, rows, some), parts)
+            )
+    return found
 
 
-def _moments_of(rows: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Return the moments of some rows, taken a few at a time."""
+def _column_slices(values: int) -> list[slice]:
+    return [slice(first, first + MOST_COLUMNS) for first in range(0, values, MOST_COLUMNS)]
+
+
+def _moments_of(rows: np.ndarray, some: slice, order: np.ndarray) -> np.ndarray:
+    """Return the moments of some columns of some rows, taken a few at a time."""
     step = max(1, PIECE_BYTES // (8 * rows.shape[1]))
 
     def piece(first: int) -> np.ndarray:
-        values = rows.take(order[first : first + step], axis=0).astype(np.float64)
+        taken = order[first : first + step]
+        # Of columns that lie apart, `take` would copy all rows first.
+        is_whole = rows.shape[1] <= MOST_COLUMNS
+        values = rows.take(taken, axis=0) if is_whole else rows[taken, some]
+        values = values.astype(np.float64, order="C")
         mean = values.mean(axis=0)
         np.subtract(values, mean, out=values)
         squares = np.einsum("ij,ij->j", values, values)

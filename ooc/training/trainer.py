@@ -13,7 +13,7 @@ from ooc.core.errors import InputError
 from ooc.core.hashing import hashing_kernels
 from ooc.core.numbers import check_counts
 from ooc.core.progress import Report, silent
-from ooc.engines.engine import check_method, engine_bytes, make_engine
+from ooc.engines.engine import check_method, demand_of, make_engine
 from ooc.engines.kernels import engine_kernels
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import arrays_of, dtype_of, prepare, prepared_like
@@ -27,16 +27,18 @@ from ooc.store.dataset import Dataset
 from ooc.store.fingerprint import check_same_data, fingerprint
 from ooc.stream.loader import Loader
 from ooc.stream.options import StreamOptions, make_stream
-from ooc.stream.plan import Demand
+from ooc.stream.plan import held_bytes
 from ooc.training.fit_loop import fit_session
 from ooc.training.marks import warn_of_marks
 from ooc.training.run_state import restore_watchers
 from ooc.training.session import (
     Session,
     Track,
+    check_fits,
     check_same,
     first_parameters,
     load_train_state,
+    tracks_of,
     versions,
     with_rates,
 )
@@ -242,7 +244,7 @@ class Trainer:
             If there is no run, or the dataset, the plan, a setting or a version is another one;
             what differs is named.
         """
-        run_dir = local_path(run_dir, "runs")
+        run_dir, held = local_path(run_dir, "runs"), held_bytes()
         checkpoint.check_saved(run_dir)
         with locked(run_dir):
             # Read now, for another process may have gone on with it until now.
@@ -254,8 +256,8 @@ class Trainer:
                 if tuple(saved["row_shape"]) != dataset.row_shape:
                     raise ValueError(f"rows of shape {saved['row_shape']}")
                 model = prepared_like(self.model, saved["model"])
-            self._load_kernels(dataset, model, [self._method], report)
-            loader, held_out = self._loaders(dataset, model, [self._method])
+            self._load_kernels(dataset, model, [self._method], report, held)
+            loader, held_out = self._loaders(dataset, model, [self._method], held)
             marks = fingerprint(loader.dataset, loader.names, self.stream.io)
             with checkpoint.understood(run_dir):
                 check_same_data(where, saved["fingerprint"], marks, same_data)
@@ -275,7 +277,7 @@ class Trainer:
 
     def loader(self, dataset: Dataset) -> Loader:
         """Return the loader that `fit` uses; its plan tells what the run will hold."""
-        return self._loaders(dataset, self.model, [self._method])[0]
+        return self._loaders(dataset, self.model, [self._method], held_bytes())[0]
 
     def layout(self, dataset: Dataset) -> Layout:
         """Return the model's layout for this dataset's rows."""
@@ -311,29 +313,24 @@ class Trainer:
         roster: Roster,
     ) -> dict[str, Run]:
         """Find in the data what is not given, start every descent, and train."""
+        held = held_bytes()
         steps = 1 if self._is_full else -(-dataset.rows // max(1, int(self.batch_size)))
         epochs, given = self._method.passes(epochs, steps), list(methods.values())
-        tracks = [
-            Track(
-                name,
-                {**self.to_config(), "optimizer": method.to_config()},
-                None if run_dir is None else local_path(run_dir, "runs") / name,
-            )
-            for name, method in methods.items()
-        ]
+        tracks = tracks_of(self.to_config(), methods, run_dir)
         if run_dir is not None:
             for name in ("", *methods):
                 checkpoint.check_run_dir(Path(run_dir, name))
-        self._load_kernels(dataset, self.model, given, roster.report)
-        loader, held_out = self._loaders(dataset, self.model, given)
+        self._load_kernels(dataset, self.model, given, roster.report, held)
+        loader, held_out = self._loaders(dataset, self.model, given, held)
         folders = [track.folder for track in tracks if track.folder is not None]
         with nullcontext() if run_dir is None else new_runs(Path(run_dir), folders):
             warn_of_marks(dataset, loader.names)
             prepared = prepare(self.model, RowStatistics(loader))
             model, layout = prepared.model, prepared.model.layout(dataset.row_shape)
             if model != self.model:
-                loader, held_out = self._loaders(dataset, model, given)
+                loader, held_out = self._loaders(dataset, model, given, held)
             parameters = first_parameters(model, layout, self.stream.seed, prepared.parts)
+            del prepared  # of wide rows it is as large as the parameters
             known, found = with_rates(given, model, loader, parameters, epochs)
             engine = make_engine(model, loader, start(known, parameters, model), self._is_full)
             marks = fingerprint(loader.dataset, loader.names, self.stream.io) if folders else {}
@@ -351,15 +348,23 @@ class Trainer:
         return Roster(*own, report, stop, callbacks, halving)
 
     def _load_kernels(
-        self, dataset: Dataset, model: Model, methods: Sequence[Method], report: Report
+        self, dataset: Dataset, model: Model, methods: Sequence[Method], report: Report, held: int
     ) -> None:
         """Have the kernels compiled that the cache lacks, before the run takes memory."""
         takes_all = self._is_full or self._method.full is not None
         check_method(model, model.layout(dataset.row_shape), takes_all)
-        wanted = engine_kernels(model, dataset, methods, self._batch_rows(dataset)[1])
+        rows = self._batch_rows(dataset)
+        full, stream = self._is_full, self._ordered_stream
+        check_fits(model, dataset, methods, *rows, full, stream, held)
+        wanted = engine_kernels(model, dataset, methods, rows[1])
         if self.validation is not None:
             wanted += hashing_kernels() + scoring_kernels(model, dataset)
         load_kernels(wanted, report)
+
+    @property
+    def _ordered_stream(self) -> StreamOptions:
+        """The stream; the gradient over all rows is the same in any order."""
+        return replace(self.stream, shuffle="none") if self._method.takes_all_rows else self.stream
 
     def _batch_rows(self, dataset: Dataset) -> tuple[int, int]:
         """Return the rows of the first batch, and of the largest that steering may ask for."""
@@ -367,7 +372,7 @@ class Trainer:
         return rows, rows if self.steering is None else self.steering.largest_batch(rows)
 
     def _loaders(
-        self, dataset: Dataset, model: Model, methods: Sequence[Method]
+        self, dataset: Dataset, model: Model, methods: Sequence[Method], held: int
     ) -> tuple[Loader, Loader | None]:
         """Return the loader of the rows to train on, and of those to evaluate on."""
         names = arrays_of(model, dataset)
@@ -378,10 +383,11 @@ class Trainer:
             check_targets(model, held_out)
             check_scorable(model, held_out, dataset.row_shape)
             # The smallest that there is: it lives in this process beside the run's own.
-            kept = ("missing_values", "on_bad_chunk")
-            how = {"readers": 2, "window": 1, **{name: getattr(self.stream, name) for name in kept}}
-            validation = scoring_loader(model, layout, held_out, self.stream.memory, True, **how)
-            beside = validation.plan.projected - validation.plan.terms["reserved"]
+            kept = ("memory", "missing_values", "on_bad_chunk")
+            how: Any = {name: getattr(self.stream, name) for name in kept}
+            how |= {"with_target": True, "held": held, "readers": 2, "window": 1}
+            validation = scoring_loader(model, layout, held_out, **how)
+            beside = validation.plan.projected - validation.plan.terms["reserved"] - held
             beside += dtype_of(model).itemsize * layout.size * len(methods)
         rows, most = self._batch_rows(dataset)
         if most > dataset.rows:
@@ -389,9 +395,7 @@ class Trainer:
                 f"a batch of {most} rows is larger than the dataset of {dataset.rows} rows; "
                 f"lower the batch size to {dataset.rows} or less"
             )
-        used = engine_bytes(model, dataset, methods, most, self._is_full)
-        demand = Demand(used + beside, batch_copies=0, largest_batch=most)
-        # The gradient over all rows is the same in any order.
-        order = {"shuffle": "none"} if self._method.takes_all_rows else {}
-        stream = replace(self.stream, **order)  # type: ignore[arg-type]
+        demand = demand_of(model, dataset, methods, most, self._is_full, held)
+        demand = replace(demand, model_bytes=demand.model_bytes + beside)
+        stream = self._ordered_stream
         return Loader(dataset, rows, arrays=names, demand=demand, stream=stream), validation
