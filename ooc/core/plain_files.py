@@ -6,8 +6,10 @@ from pathlib import Path
 
 from ooc.core.sizes import format_size
 
+ANY_SIZE = 2**63
 
-def check_plain(path: str | Path, most_bytes: int) -> None:
+
+def check_plain(path: str | Path, most_bytes: int = ANY_SIZE) -> None:
     """Refuse to read a pipe or a device, on which a reader would wait, or read, without an end.
 
     What is not there, or is a folder, is left to whoever opens it.

@@ -20,7 +20,7 @@ from ooc.core.hashing import fill_row_keys, keys_at_ranks, keys_of_rows
 from ooc.core.process import memory_numbers
 from ooc.core.progress import Progress, Report, silent
 from ooc.core.random_keys import Purpose, key
-from ooc.shuffle.job import RESERVED_BYTES, Job, plan_job
+from ooc.shuffle.job import RESERVED_BYTES, Job, TooSmallError, plan_job
 from ooc.shuffle.records import checksum
 from ooc.shuffle.scratch import Scratch
 from ooc.shuffle.workspace import check_destination, file_bytes, folders_beside, workspace
@@ -94,8 +94,7 @@ def exact(
     # Attributes come along, and with them what values mean.
     source = source.undecoded()
     budget = budget_of(memory)
-    copy = plan_copy(source, budget - RESERVED_BYTES)
-    job = plan_job(copy.dataset, budget, seed, threads, copy.object_bytes)
+    copy, job = _planned(source, budget, seed, threads)
     begun = time.perf_counter()
     with claimed(destination), workspace(copy, destination, job) as folder:
         if copy.left_out:
@@ -122,6 +121,22 @@ def exact(
         "seed": seed,
         **memory_numbers(job.budget, job.projected),
     }
+
+
+def _planned(source: Dataset, budget: int, seed: int, threads: int | None) -> tuple[Copy, Job]:
+    """Plan what is copied, and how; a refusal names a budget that is enough."""
+    needed, enough = budget, False
+    while True:
+        copy = plan_copy(source, needed - RESERVED_BYTES)
+        try:
+            job = plan_job(copy.dataset, needed, seed, threads, copy.object_bytes)
+        except TooSmallError as error:
+            # With more memory more may be copied, which then needs more.
+            needed, enough = error.needed, True
+            continue
+        if enough:
+            raise TooSmallError(budget, needed, source.path)
+        return copy, job
 
 
 def exact_order(rows: int, seed: int) -> np.ndarray:

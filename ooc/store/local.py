@@ -5,12 +5,11 @@ from typing import Any
 
 from zarr.storage import LocalStore
 
-from ooc.core.plain_files import check_plain
+from ooc.core.plain_files import ANY_SIZE, check_plain
 
 METADATA = ("zarr.json", ".zarray", ".zgroup")
 # Metadata become objects of many times their size; how large chunks may be, their readers know.
 MOST_METADATA_BYTES = 64 * 2**20
-ANY_SIZE = 2**63
 
 
 class PlainStore(LocalStore):

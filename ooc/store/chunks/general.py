@@ -13,12 +13,11 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.sync import sync
 from zarr.storage import WrapperStore
 
-from ooc.core.plain_files import check_plain
+from ooc.core.plain_files import ANY_SIZE, check_plain
 from ooc.store.chunks.codecs import NotNativeError, most_stored_bytes
 from ooc.store.chunks.layout import ShardLayout, shard_layout
 from ooc.store.chunks.row_reader import BadChunks, Cell, NotStoredError, RowReader, Runs
 from ooc.store.dataset import Dataset, open_zarr_array
-from ooc.store.local import ANY_SIZE
 from ooc.store.members import quiet
 from ooc.store.remote import is_outage, reason_of
 
