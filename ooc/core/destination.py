@@ -13,6 +13,7 @@ from ooc.core.errors import InputError
 
 # pathlib folds the two slashes of a URL into one, and drops them at the end.
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:(/|$)")
+MOST_NAME_BYTES = 255
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -37,6 +38,12 @@ def local_path(path: str | Path, what: str, written: bool = True) -> Path:
     """
     text = os.fspath(path)
     if "://" not in text and not _URL.match(text):
+        longest = max(text.split("/"), key=len)
+        if len(os.fsencode(longest)) > MOST_NAME_BYTES:
+            raise InputError(
+                f"a name in {path} has {len(os.fsencode(longest))} bytes, above the "
+                f"{MOST_NAME_BYTES} that file systems take; choose a shorter one"
+            )
         return Path(path)
     # A URL may hold keys.
     shown = re.sub(r"//[^/]*@", "//", re.sub(r":/*", "://", text, count=1).partition("?")[0])
@@ -58,8 +65,10 @@ def take_lock(file: Path) -> int:
             # The one who held it before may have removed the file meanwhile.
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), file.stat()):
-                    os.ftruncate(descriptor, 0)
-                    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+                    # Whose it is, is a help to others; a full disk has no room for it.
+                    with suppress(OSError):
+                        os.ftruncate(descriptor, 0)
+                        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
                     return descriptor
         except BaseException:
             os.close(descriptor)
@@ -103,8 +112,11 @@ def claimed(path: Path) -> Iterator[None]:
         ) from None
     except OSError as error:
         remove_empty(made)
+        where, what = path.parent, "folder"
+        if error.errno == errno.ENAMETOOLONG:  # with what is added to it
+            where, what = path, "name"
         raise InputError(
-            f"cannot write to {path.parent}: {error.strerror}; choose another folder"
+            f"cannot write to {where}: {error.strerror}; choose another {what}"
         ) from None
     try:
         yield
@@ -122,21 +134,32 @@ def remove_empty(folders: Iterable[Path]) -> None:
             folder.rmdir()
 
 
-def write_whole(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
+@contextmanager
+def blamed(path: Path) -> Iterator[None]:
+    """Have errors of the system name what was written: those of a full disk name nothing."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def write_whole(path: Path, content: bytes | memoryview | Callable[[IO[bytes]], object]) -> None:
     """Write a file aside, sync and rename it: it is either the old or the new one.
 
     `content` is what it will hold, or writes that to an open file.
     """
     aside = path.with_name(path.name + ".partial")
-    try:
-        with aside.open("wb") as stream:
-            _ = stream.write(content) if isinstance(content, bytes) else content(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(path)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
+    with blamed(path):
+        try:
+            with aside.open("wb") as stream:
+                _ = content(stream) if callable(content) else stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            aside.replace(path)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
     sync(path.parent)
 
 

@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ooc.core.destination import local_path
 from ooc.core.errors import InputError
-from ooc.core.figures import make_figure
+from ooc.core.figures import make_figure, save_figure
 from ooc.core.progress import Report, silent
 from ooc.engines.engine import make_engine
 from ooc.kernels.rows import gather_rows, tile_rows
@@ -181,7 +180,7 @@ def draw_bars(result: Mapping[str, Any], path: Path) -> None:
     below.set_xlim(0, 100)
     below.set_xlabel("percent of the cores' time in the trainer's epoch")
     figure.legend(ncols=len(PARTS), loc="outside lower center", frameon=False, fontsize="small")
-    figure.savefig(local_path(path, "pictures"), dpi=120)
+    save_figure(figure, path, dpi=120)
 
 
 def _costs(dataset: Dataset, trainer: Trainer) -> Costs:

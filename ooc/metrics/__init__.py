@@ -2,7 +2,7 @@
 
 from ooc.metrics.base import Metric
 from ooc.metrics.measured import Labels, Measured, Numbers
-from ooc.metrics.table import METRICS, States, merge, most_bytes, update, values
+from ooc.metrics.table import METRICS, States, most_bytes, update, values
 
 __all__ = [
     "METRICS",
@@ -11,7 +11,6 @@ __all__ = [
     "Metric",
     "Numbers",
     "States",
-    "merge",
     "most_bytes",
     "update",
     "values",

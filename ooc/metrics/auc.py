@@ -47,14 +47,6 @@ def common_score(a: float, b: float) -> float:
 
 
 @exact_kernel
-def merge_bins(state: np.ndarray, other: np.ndarray) -> None:
-    """Add the state of other rows to a state."""
-    for i in range(state.size):
-        marks = i >= HEAD and (i - HEAD) % EACH == EACH - 1
-        state[i] = common_score(state[i], other[i]) if marks else state[i] + other[i]
-
-
-@exact_kernel
 def add_scores(
     state: np.ndarray, scores: np.ndarray, labels: np.ndarray, weights: np.ndarray
 ) -> int:
@@ -122,4 +114,4 @@ def _values(state: np.ndarray) -> dict[str, Any]:
     return {"auc": float(right / pairs), "auc_error": float(0.5 * unknown / pairs + rounding)}
 
 
-AUC = Metric(("auc", "auc_error"), _size, _update, _values, lambda outputs: 8 * SIZE, merge_bins)
+AUC = Metric(("auc", "auc_error"), _size, _update, _values, lambda outputs: 8 * SIZE)

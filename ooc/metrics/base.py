@@ -9,11 +9,6 @@ import numpy as np
 from ooc.metrics.measured import Measured
 
 
-def add(state: np.ndarray, other: np.ndarray) -> None:
-    """Merge states that are sums."""
-    state += other
-
-
 @dataclass(frozen=True)
 class Metric:
     """One metric, or a few that share a state, with the names of its values.
@@ -27,13 +22,11 @@ class Metric:
         Entries of the state for batches such as this one; 0 where the metric is not for them.
     update
         Adds a batch to a state, in place. Raises `DataError` for answers that cannot be counted.
+        Sums of whole weights are the same to the last bit in any batches, others to rounding.
     values
         State -> a value for each key, JSON-ready; None where it is not defined.
     most_bytes
         Outputs of a row -> bytes that the state and an update hold at most.
-    merge
-        Adds another state, of other rows, to a state, in place. Sums of whole weights are the same
-        to the last bit in any order of batches and merging, other sums to rounding.
     """
 
     keys: tuple[str, ...]
@@ -41,4 +34,3 @@ class Metric:
     update: Callable[[np.ndarray, Measured], None]
     values: Callable[[np.ndarray], dict[str, Any]]
     most_bytes: Callable[[int], int]
-    merge: Callable[[np.ndarray, np.ndarray], None] = add

@@ -114,5 +114,4 @@ REGRESSION = Metric(
     _update,
     _values,
     lambda outputs: 2 * 8 * (HEAD + EACH * outputs),
-    merge_sums,
 )

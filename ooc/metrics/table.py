@@ -115,15 +115,6 @@ def update(states: States, batch: Measured) -> None:
             metric.update(states[name], batch)
 
 
-def merge(states: States, others: Mapping[str, np.ndarray]) -> None:
-    """Add the states of other rows, such as another worker's."""
-    for name, other in others.items():
-        if name in states:
-            METRICS[name].merge(states[name], other)
-        else:
-            states[name] = other.copy()
-
-
 def values(states: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Return the values of all metrics, JSON-ready; None where one is not defined."""
     found: dict[str, Any] = {}

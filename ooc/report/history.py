@@ -12,7 +12,7 @@ import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.report.curves import POINTS, Curve, Thinner
-from ooc.runs.run_directory import HISTORY
+from ooc.runs.run_directory import HISTORY, check_history
 
 # No line of a history comes near; a file that is no history may be one line of gigabytes.
 LINE_BYTES = 2**20
@@ -92,6 +92,7 @@ def read_history(run_dir: Path, points: int = POINTS) -> History:
     (0.25, [1280.0])
     """
     path, reader = run_dir / HISTORY, _Reader(points)
+    check_history(run_dir)
     try:
         with path.open("rb") as stream:
             for line in iter(lambda: stream.readline(LINE_BYTES), b""):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ooc.core.errors import InputError
+from ooc.core.plain_files import check_plain
 from ooc.core.sizes import format_size
 from ooc.report.curves import POINTS
 from ooc.report.history import History, number, read_history
@@ -97,8 +98,7 @@ def _description(run_dir: Path) -> tuple[Mapping[str, Any], str]:
     """Return what run.json holds, and a note where it cannot be used."""
     path = run_dir / DESCRIPTION
     try:
-        if path.stat().st_size > DESCRIPTION_BYTES:
-            return {}, f"{DESCRIPTION} is larger than {format_size(DESCRIPTION_BYTES)}: left out"
+        check_plain(path, DESCRIPTION_BYTES)
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}, f"{DESCRIPTION} is not there yet: nothing was saved, settings are not known"

@@ -20,6 +20,7 @@ import numpy as np
 
 from ooc.core.destination import local_path, write_whole
 from ooc.core.errors import InputError
+from ooc.core.plain_files import check_plain
 from ooc.version import VERSION
 
 FOLDER = "checkpoints"
@@ -28,6 +29,9 @@ LOCK = "lock"
 FORMAT = 2
 _NAME = re.compile(r"step-(\d{12})\.npz")
 _JSON = "description"
+# A damaged table of contents asks for places before the file's beginning; the others are of a
+# folder or a link in the file's place.
+_DAMAGE = (None, errno.EIO, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENOENT)
 
 
 class DamagedError(InputError):
@@ -55,7 +59,8 @@ def check_run_dir(run_dir: Path) -> None:
     if not folder.is_dir():
         raise InputError(f"cannot write to {run_dir}: {folder} is a file; choose another directory")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write to {folder}: no permission; choose another directory")
+        why = "no permission" if not os.statvfs(folder).f_flag & os.ST_RDONLY else "read-only disk"
+        raise InputError(f"cannot write to {folder}: {why}; choose another directory")
 
 
 def save(
@@ -181,8 +186,7 @@ def read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     except InputError:
         raise
     except OSError as error:
-        # A damaged table of contents asks for places before the file's beginning.
-        if error.errno in (None, errno.EIO, errno.EINVAL):
+        if error.errno in _DAMAGE:
             raise DamagedError(f"the checkpoint {file} is damaged: {error}") from None
         raise InputError(f"cannot read the checkpoint {file}: {error.strerror}") from None
     except Exception as error:  # a damaged zip file raises errors of many kinds
@@ -213,6 +217,7 @@ def understood(run_dir: Path) -> Iterator[None]:
 
 def _check_members(file: Path) -> None:
     """Refuse what would take more memory than the file has bytes: arrays are stored as they are."""
+    check_plain(file)
     with zipfile.ZipFile(file) as packed:
         for member in packed.infolist():
             if member.compress_type != zipfile.ZIP_STORED or member.file_size > file.stat().st_size:

@@ -7,12 +7,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ooc.core.destination import TakenError, remove_empty, take_lock, write_whole
+from ooc.core.destination import TakenError, blamed, remove_empty, take_lock, write_whole
 from ooc.core.errors import InputError
+from ooc.core.plain_files import check_plain
 from ooc.runs.checkpoint import LOCK, check_run_dir, discard, remove_partial
 
 HISTORY = "history.jsonl"
-# A longer line is none of ours.
+# A run of months notes less, and a longer line is none of ours.
+MOST_BYTES = 2**32
 MOST_LINE_BYTES = 2**20
 
 
@@ -24,13 +26,18 @@ def locked(run_dir: Path) -> Iterator[None]:
     was made and is still empty.
     """
     made = [path for path in (run_dir, *run_dir.parents) if not path.exists()]
-    run_dir.mkdir(parents=True, exist_ok=True)
     try:
+        run_dir.mkdir(parents=True, exist_ok=True)
         descriptor = take_lock(run_dir / LOCK)
     except TakenError as owner:
         raise InputError(
             f"{run_dir} is being trained in by process {owner}; wait for it, stop it, or choose "
             "another directory"
+        ) from None
+    except OSError as error:
+        remove_empty(made)
+        raise InputError(
+            f"cannot write to {run_dir}: {error.strerror}; choose another directory"
         ) from None
     try:
         remove_partial(run_dir)
@@ -57,13 +64,22 @@ def new_runs(run_dir: Path, folders: Sequence[Path]) -> Iterator[None]:
 
 def append_history(run_dir: Path, line: Mapping[str, Any]) -> None:
     """Append a JSON line to the history, and flush it."""
-    with (run_dir / HISTORY).open("a") as stream:
+    with blamed(run_dir / HISTORY), (run_dir / HISTORY).open("a") as stream:
         stream.write(json.dumps(line) + "\n")
+
+
+def check_history(run_dir: Path) -> None:
+    """Refuse what stands in the history's place if reading it would not end."""
+    try:
+        check_plain(run_dir / HISTORY, MOST_BYTES)
+    except ValueError as error:
+        raise InputError(f"{error}; remove it: a run goes on without its history") from None
 
 
 def read_history(run_dir: Path) -> Iterator[dict[str, Any]]:
     """Yield the lines of a history; what a kill or a disk made of others is left out."""
     try:
+        check_history(run_dir)
         stream = (run_dir / HISTORY).open("rb")
     except FileNotFoundError:
         return
@@ -73,7 +89,7 @@ def read_history(run_dir: Path) -> Iterator[dict[str, Any]]:
             begins, is_whole = is_whole, line.endswith(b"\n")
             # Not JSON, not text, or nested too deeply.
             with suppress(ValueError, RecursionError):
-                found = json.loads(line) if begins and is_whole else None
+                found = json.loads(line) if begins and is_whole and line.strip() else None
                 if isinstance(found, dict) and isinstance(found.get("step", 0), int):
                     yield {"kind": "", **found}
 

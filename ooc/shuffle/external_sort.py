@@ -20,7 +20,7 @@ from ooc.core.hashing import fill_row_keys, keys_at_ranks, keys_of_rows
 from ooc.core.process import memory_numbers
 from ooc.core.progress import Progress, Report, silent
 from ooc.core.random_keys import Purpose, key
-from ooc.shuffle.job import RESERVED_BYTES, Job, plan_job
+from ooc.shuffle.job import RESERVED_BYTES, Job, TooSmallError, plan_job
 from ooc.shuffle.records import checksum
 from ooc.shuffle.scratch import Scratch
 from ooc.shuffle.workspace import check_destination, file_bytes, folders_beside, workspace
@@ -93,9 +93,7 @@ def exact(
     check_destination(source, destination)
     # Attributes come along, and with them what values mean.
     source = source.undecoded()
-    budget, held = budget_of(memory), held_bytes()
-    copy = plan_copy(source, budget - RESERVED_BYTES - held)
-    job = plan_job(copy.dataset, budget, seed, threads, copy.object_bytes, held)
+    copy, job = _planned(source, budget_of(memory), seed, threads)
     begun = time.perf_counter()
     with claimed(destination), workspace(copy, destination, job) as folder:
         if copy.left_out:
@@ -122,6 +120,22 @@ def exact(
         "seed": seed,
         **memory_numbers(job.budget, job.projected),
     }
+
+
+def _planned(source: Dataset, budget: int, seed: int, threads: int | None) -> tuple[Copy, Job]:
+    """Plan what is copied, and how; a refusal names a budget that is enough."""
+    needed, enough, held = budget, False, held_bytes()
+    while True:
+        copy = plan_copy(source, needed - RESERVED_BYTES - held)
+        try:
+            job = plan_job(copy.dataset, needed, seed, threads, copy.object_bytes, held)
+        except TooSmallError as error:
+            # With more memory more may be copied, which then needs more.
+            needed, enough = error.needed, True
+            continue
+        if enough:
+            raise TooSmallError(budget, needed, source.path)
+        return copy, job
 
 
 def exact_order(rows: int, seed: int) -> np.ndarray:

@@ -30,6 +30,17 @@ NO_OBJECTS: Mapping[str, int] = MappingProxyType({})
 RESERVED_BYTES = 288 * MIB
 
 
+class TooSmallError(InputError):
+    """A budget into which an exact shuffle does not fit; `needed` is one into which it does."""
+
+    def __init__(self, budget: int, needed: int, path: str) -> None:
+        super().__init__(
+            f"the budget of {format_size(budget)} is below the {format_size(needed)} that an exact "
+            f"shuffle of {path} needs; raise the memory to {needed // MIB}MiB"
+        )
+        self.needed = needed
+
+
 @dataclass(frozen=True)
 class Job:
     """How rows travel: sorted pieces to scratch files, then key ranges of them to shards.
@@ -111,6 +122,30 @@ def plan_job(
     `held` is what the process holds beside, see `ooc.stream.plan.held_bytes`.
     """
     check_counts(threads=threads)
+    how = (seed, threads, object_bytes, held)
+    job = _fit(dataset, budget, *how)
+    if job is not None:
+        return job
+    # Not the first of all that fit, where some between them do not, but one that does.
+    below, fits = budget // MIB, 2 * max(1, budget // MIB)
+    while _fit(dataset, fits * MIB, *how) is None:
+        below, fits = fits, 2 * fits
+    while fits - below > 1:
+        middle = (below + fits) // 2
+        job = _fit(dataset, middle * MIB, *how)
+        below, fits = (middle, fits) if job is None else (below, middle)
+    raise TooSmallError(budget, fits * MIB, dataset.path)
+
+
+def _fit(
+    dataset: Dataset,
+    budget: int,
+    seed: int,
+    threads: int | None,
+    object_bytes: Mapping[str, int],
+    beside: int,
+) -> Job | None:
+    """Return the job of a budget, or None where not even a chunk fits."""
     specs = tuple(dataset.arrays[name] for name in sorted(dataset.arrays))
     layout = RecordLayout.of(specs)
     widest = max(spec.row_bytes for spec in specs)
@@ -124,16 +159,16 @@ def plan_job(
     per_thread = 2 * BATCH_BYTES + max(reading, writing)
     objects = [size * dataset.arrays[name].chunks[0] for name, size in object_bytes.items()]
     per_thread += max([*objects, chunk_rows * sum(object_bytes.values())])
-    fixed = {"reserved": RESERVED_BYTES + held, "key counts": 16 * MIB}
+    fixed = {"reserved": RESERVED_BYTES + beside, "key counts": 16 * MIB}
     wanted = threads or min(MOST_THREADS, (os.cpu_count() or 1) + 1)
     least = chunk_rows * (record + row_bytes)
     for used in range(min(wanted, MOST_THREADS), 0, -1):
         room = (budget - sum(fixed.values())) // used - per_thread
         most_unit = room // record
-        if most_unit >= (min(shard_rows, dataset.rows) if used > 1 else chunk_rows):
+        if most_unit >= max(chunk_rows, min(shard_rows, dataset.rows) if used > 1 else 0):
             break
     if most_unit < chunk_rows or room < least:
-        raise _too_small(budget, sum(fixed.values()) + per_thread + least, dataset)
+        return None
     parts = -(-chunks_per_shard // (most_unit // chunk_rows))
     unit_rows = -(-chunks_per_shard // parts) * chunk_rows
     units = -(-dataset.rows // unit_rows)
@@ -153,16 +188,7 @@ def plan_job(
     job = Job(dataset.rows, seed, layout, *shape, used, terms, budget)
     if job.projected <= budget:
         return job
-    if used > 1:
-        return plan_job(dataset, budget, seed, used - 1, object_bytes, held)
-    raise _too_small(budget, job.projected, dataset)
-
-
-def _too_small(budget: int, needed: int, dataset: Dataset) -> InputError:
-    return InputError(
-        f"the budget of {format_size(budget)} is below the {format_size(needed)} that an exact "
-        f"shuffle of {dataset.path} needs; raise the memory to {math.ceil(needed / MIB)}MiB"
-    )
+    return _fit(dataset, budget, seed, used - 1, object_bytes, beside) if used > 1 else None
 
 
 def _whole_chunks(rows: int, most: int, specs: tuple[ArraySpec, ...]) -> int:

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ooc.core.destination import local_path
-from ooc.core.figures import make_figure
+from ooc.core.figures import make_figure, save_figure
 from ooc.core.random_keys import Purpose, key
 from ooc.core.sizes import format_size
 from ooc.stream.block_statistics import Column
@@ -176,7 +175,7 @@ def draw_mixing(mixing: Mixing, path: str | Path) -> None:
     axes[0].set_ylabel("original row, percent of the dataset")
     bar = figure.colorbar(image, ax=list(axes), shrink=0.85, extend="max")
     bar.set_label("rows in a cell, as a multiple of an even spread")
-    figure.savefig(local_path(path, "pictures"), dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def _in_words(mixing: Mixing) -> str:

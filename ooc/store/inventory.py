@@ -6,6 +6,7 @@ Memory is bounded: files are listed one at a time, and hashes are sums, whatever
 import hashlib
 import math
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -43,7 +44,9 @@ def inventory(dataset: Dataset, name: str) -> dict[str, Any] | None:
     root = getattr(array.store, "root", None)
     files: Iterable[File]
     if root is not None:
-        files, changes = _local_files(os.path.join(root, array.path)), "times"  # noqa: PTH118
+        folder = os.path.join(root, array.path)  # noqa: PTH118
+        # Folders of chunks lie no deeper: one that holds a link to itself has an end.
+        files, changes = _local_files(folder, len(array.shape) + 1), "times"
     elif "://" not in dataset.path:
         status = Path(dataset.path).stat()
         files, changes = [(b"", status.st_size, status.st_mtime_ns)], "times"
@@ -62,15 +65,18 @@ def inventory(dataset: Dataset, name: str) -> dict[str, Any] | None:
     return {**found, "changes": None if changes == "none" else f"{changes} {_hex(marks)}"}
 
 
-def _local_files(folder: str, below: bytes = b"") -> Iterator[File]:
+def _local_files(folder: str, deeper: int, below: bytes = b"") -> Iterator[File]:
     with os.scandir(folder) as entries:
         for entry in entries:
             name = below + os.fsencode(entry.name)
-            if entry.is_dir():
-                yield from _local_files(entry.path, name + b"/")
-            else:
+            try:
                 status = entry.stat()
+            except OSError:  # a link to nothing: a chunk that cannot be read
+                status = entry.stat(follow_symlinks=False)
+            if not stat.S_ISDIR(status.st_mode):
                 yield name, status.st_size, status.st_mtime_ns
+            elif deeper:
+                yield from _local_files(entry.path, deeper - 1, name + b"/")
 
 
 def _listed(array: zarr.Array, dataset: Dataset) -> Mapping[str, Mapping[str, Any]] | None:

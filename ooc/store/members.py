@@ -20,11 +20,11 @@ from zarr.buffer import cpu
 from zarr.core.sync import sync
 
 from ooc.core.errors import InputError
+from ooc.store.local import METADATA, PlainStore
 from ooc.store.remote import MOST_REQUESTS, StorageOptions, explained, open_store, reason_of
 
 NUMERIC_KINDS = "biuf"
 LARGEST = 2**63
-METADATA = ("zarr.json", ".zarray", ".zgroup")
 # Groups whose arrays are parts of one thing, as AnnData marks them: what that is, in words.
 _NULLABLE = ("nullable-integer", "nullable-boolean", "nullable-string-array")
 ENCODINGS = {
@@ -93,7 +93,7 @@ def open_group(path: str, storage_options: StorageOptions | None) -> zarr.Group:
     if not remote and not Path(path).exists():
         raise InputError(f"{path} does not exist; check the path, or make it with `ooc make`")
     try:
-        store = open_store(path, storage_options) if remote else path
+        store = open_store(path, storage_options) if remote else PlainStore(path, read_only=True)
         group = zarr.open_group(store, mode="r", use_consolidated=False)
         attributes_of(group)
         return group
@@ -279,6 +279,9 @@ def _described(name: str, node: zarr.Array | zarr.Group) -> Member:
     for codec in names:
         if codec.startswith(_OF_NUMCODECS):
             _check_installed(codec.removeprefix(_OF_NUMCODECS))
+    if transformers := getattr(node.metadata, "storage_transformers", ()):
+        # zarr-python passes over them, and would read what they transformed as it is stored.
+        raise ValueError(f"its storage transformers are not known: {transformers!r}")
     size = getattr(node.dtype, "itemsize", 1)
     if max(map(math.prod, (node.shape, node.chunks))) * size >= LARGEST:
         raise ValueError(f"shape {node.shape} and chunks {node.chunks} are too large")

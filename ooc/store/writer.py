@@ -21,7 +21,7 @@ from numcodecs import VLenBytes, VLenUTF8
 from numcodecs.blosc import Blosc
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from ooc.core.destination import claimed, local_path, name_whole
+from ooc.core.destination import blamed, claimed, local_path, name_whole
 from ooc.core.errors import InputError
 from ooc.store.members import quiet
 
@@ -162,9 +162,10 @@ def _growing(
         shutil.rmtree(writer.partial, ignore_errors=True)
     make_folder(writer.partial, resume)
     try:
-        yield
-        resume = False
-        writer.finish(check)
+        with blamed(writer.path):
+            yield
+            resume = False
+            writer.finish(check)
     finally:
         if not resume:
             shutil.rmtree(writer.partial, ignore_errors=True)

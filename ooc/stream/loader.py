@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -235,7 +236,7 @@ class Loader:
                 f"the saved position is row {state['row']} of epoch {state['epoch']}, "
                 f"but an epoch has {self.plan.order.epoch_rows} rows"
             )
-        self.epoch, self.row, self.step = state["epoch"], state["row"], state["step"]
+        self.epoch, self.row, self.step = map(index, (state["epoch"], state["row"], state["step"]))
         self._skipped = dict(state["skipped"])
 
     def _places(self, epochs: int) -> Iterator[tuple[int, int, int]]:

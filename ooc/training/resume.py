@@ -20,6 +20,8 @@ from ooc.training.watchers.saver import USUAL, Saving
 from ooc.training.watchers.steering import steering_from_config
 from ooc.training.watchers.validation import Validation
 
+_NAMES = ("path", "features", "target", "weight", "missing")
+
 
 def resume(
     run_dir: str | Path,
@@ -69,15 +71,19 @@ def resume(
         settings["steering"] = steering_from_config(settings["steering"])
         stream = make_stream(StreamOptions(**noted), options, free)
         trainer = Trainer(**settings, saving=saving, log_every=log_every, stream=stream)
+        is_side = saved["fingerprint"]["selection"] is not None and trainer.validation is None
+        named = {name: saved["dataset"][name] for name in _NAMES}
+        if not all(isinstance(name, str | None) for name in named.values()):
+            raise TypeError(f"dataset {named}")
     if dataset is None:
-        if saved["fingerprint"]["selection"] is not None and trainer.validation is None:
+        if is_side:
             raise InputError(
                 f"the run in {run_dir} was trained on one side of a split of "
-                f"{saved['dataset']['path']}; give that side with dataset="
+                f"{named['path']}; give that side with dataset="
             )
         # A role that was not there is not to be guessed now.
-        roles = {name: saved["dataset"][name] or False for name in ("target", "weight")}
-        dataset = open_dataset(**{**saved["dataset"], **roles})
+        roles = {name: named[name] or False for name in ("target", "weight")}
+        dataset = open_dataset(**{**named, **roles})
     return trainer.resume(dataset, run_dir, report, stop, callbacks, same_data)
 
 

@@ -122,7 +122,7 @@ class Trainer:
             saving=saving, log_every=log_every, steering=steering,
             stream=make_stream(stream, options),
         )  # fmt: skip
-        if isinstance(batch_size, str) and batch_size != FULL:
+        if not hasattr(batch_size, "__int__") and batch_size != FULL:
             raise InputError(f'batch_size is a number of rows, or "full", not {batch_size!r}')
         check_counts(log_every=log_every)
         self._method.check(batch_size, self.stream.sampling)
@@ -255,6 +255,9 @@ class Trainer:
                 check_same(where, "setting", saved["trainer"], self.to_config())
                 if tuple(saved["row_shape"]) != dataset.row_shape:
                     raise ValueError(f"rows of shape {saved['row_shape']}")
+                epoch, epochs = saved["position"]["epoch"], saved["epochs"]
+                if type(saved["finished"]) is not bool or not 0 <= epoch <= epochs:
+                    raise ValueError(f"epoch {epoch} of {epochs}, finished: {saved['finished']}")
                 model = prepared_like(self.model, saved["model"])
             self._load_kernels(dataset, model, [self._method], report, held)
             loader, held_out = self._loaders(dataset, model, [self._method], held)

@@ -314,6 +314,23 @@ def test_a_disk_that_is_too_small_is_refused(
     assert [path.name for path in tmp_path.iterdir()] == ["sorted.zarr"]
 
 
+@pytest.mark.parametrize("threads", [None, 4])
+@pytest.mark.parametrize(
+    ("rows", "width", "chunk"),
+    [(50, 3, 10), (10**9, 4, 10**6), (10**6, 50_000, 1), (3 * 10**8, 1, 7), (40_000, 10**5, 100)],
+)
+def test_the_memory_that_a_refusal_names_is_enough(
+    tmp_path: Path, rows: int, width: int, chunk: int, threads: int | None
+) -> None:
+    group = zarr.create_group(tmp_path / "a.zarr")
+    group.create_array("X", shape=(rows, width), chunks=(chunk, width), dtype="f4")
+    dataset = ooc.open(tmp_path / "a.zarr")
+    with pytest.raises(InputError, match=r"raise the memory to \d+MiB") as caught:
+        plan_job(dataset, 300 * MIB, 0, threads)
+    named = int(str(caught.value).split("raise the memory to ")[1].removesuffix("MiB"))
+    assert plan_job(dataset, named * MIB, 0, threads).projected <= named * MIB
+
+
 def test_destinations_that_cannot_be(sorted_rows: Dataset, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="already exists"):
         exact(sorted_rows, sorted_rows.path, MEMORY)

@@ -13,7 +13,8 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.sync import sync
 from zarr.storage import WrapperStore
 
-from ooc.store.chunks.codecs import NotNativeError
+from ooc.core.plain_files import ANY_SIZE, check_plain
+from ooc.store.chunks.codecs import NotNativeError, most_stored_bytes
 from ooc.store.chunks.layout import ShardLayout, shard_layout
 from ooc.store.chunks.row_reader import BadChunks, Cell, NotStoredError, RowReader, Runs
 from ooc.store.dataset import Dataset, open_zarr_array
@@ -24,6 +25,7 @@ from ooc.store.remote import is_outage, reason_of
 DECODE_COPIES = 3
 _METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
 _ABSENT = 2**64 - 1
+INDEX_ENTRY_BYTES = 16
 
 Index = RangeByteRequest | SuffixByteRequest
 
@@ -37,13 +39,16 @@ class ChunkStore(WrapperStore[Any]):
     # Synchronous reads would go past `get`.
     _supports_sync_io = False
 
-    def __init__(self, store: Store, strict: bool, fill_value: Any, index: Index | None) -> None:
+    def __init__(
+        self, store: Store, strict: bool, fill_value: Any, index: Index | None, most_bytes: int
+    ) -> None:
         super().__init__(store)
         self._strict, self._fill_value, self._index = strict, fill_value, index
+        self._most_bytes = most_bytes
         self.indices: dict[str, Buffer | None] = {}
 
     def _with_store(self, store: Store) -> "ChunkStore":
-        return ChunkStore(store, self._strict, self._fill_value, self._index)
+        return ChunkStore(store, self._strict, self._fill_value, self._index, self._most_bytes)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
@@ -52,6 +57,8 @@ class ChunkStore(WrapperStore[Any]):
         is_index = self._index is not None and byte_range == self._index
         if is_index and key in self.indices:
             return self.indices[key]
+        if byte_range is None and not key.endswith(_METADATA) and (root := _root_of(self._store)):
+            check_plain(f"{root}/{key}", self._most_bytes)
         found: Buffer | None = await super().get(key, prototype, byte_range)
         if found is None and self._strict and not key.endswith(_METADATA):
             raise NotStoredError(self._fill_value)
@@ -81,9 +88,12 @@ class ZarrReader(RowReader):
         self.dataset = dataset
         self._strict = dataset.missing == "raise" or array.fill_value is None
         self._shard, self._index = _index_of(array)
-        root = getattr(array.store, "root", None)
+        root = _root_of(array.store)
         self._folder = None if root is None else f"{root}/{array.path}"
-        self._store = ChunkStore(array.store, self._strict, array.fill_value, self._index)
+        most_bytes = _most_bytes_of(array)
+        self._store = ChunkStore(
+            array.store, self._strict, array.fill_value, self._index, most_bytes
+        )
         with quiet():
             self._array = zarr.open_array(self._store, path=array.path, mode="r")
 
@@ -141,6 +151,20 @@ class ZarrReader(RowReader):
     def __reduce__(self) -> tuple[Any, ...]:
         # Workers of a cluster open their own store; loops and connections do not travel.
         return ZarrReader, (self.dataset, self.name)
+
+
+def _root_of(store: Store) -> Any:
+    """Return the folder of a local store; None of any other."""
+    return getattr(store, "root", None)
+
+
+def _most_bytes_of(array: zarr.Array) -> int:
+    """Return the most bytes that one of an array's objects is stored in."""
+    dtype: Any = array.dtype
+    if dtype.kind in "TO" or dtype.hasobject:
+        return ANY_SIZE
+    most = most_stored_bytes(dtype.itemsize * math.prod(array.chunks)) + INDEX_ENTRY_BYTES
+    return most * (math.prod(array.shards) // math.prod(array.chunks) if array.shards else 1)
 
 
 def _index_of(array: zarr.Array) -> tuple[ShardLayout | None, Index | None]:

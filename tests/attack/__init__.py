@@ -1,0 +1,1 @@
+"""Faults from outside, each with its expected end; see README.md here."""
