@@ -57,6 +57,10 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
         return reader
     return DecodedReader(reader, spec.conventions)
 
+# A chunk that is decoded aside, and what decoders have for a moment, with what the allocator keeps
+# of it: measured.
+NATIVE_COPIES = 6
+
 
 def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
     """Return the most bytes that one thread needs to read blocks of an array, on either path."""
@@ -64,7 +68,7 @@ def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
     requests = 2 * BATCH_BYTES + 2 * most_stored_bytes(spec.chunk_bytes)
     through_zarr = DECODE_COPIES * spec.most_decoded_bytes(block_rows)
     aside = PIECE_BYTES if spec.conventions is not None and spec.conventions.changes else 0
-    return max(requests + spec.chunk_bytes, through_zarr) + aside
+    return max(requests + NATIVE_COPIES * spec.chunk_bytes, through_zarr) + aside
 
 
 def _resolve(dataset: Dataset, spec: ArraySpec, io: str) -> tuple[ReadPath, ChunkLayout | None]:
