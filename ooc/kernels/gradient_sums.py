@@ -58,11 +58,7 @@ def state_rows(count: int, parameters: int) -> int:
 
 @exact_kernel
 def complete(
-    levels: np.ndarray,
-    partial: np.ndarray,
-    means: np.ndarray,
-    sums: np.ndarray,
-    total: np.ndarray,
+    levels: np.ndarray, partial: np.ndarray, means: np.ndarray, sums: np.ndarray, total: np.ndarray
 ) -> None:
     """Close a batch of the first level, and every larger one that it completes.
 

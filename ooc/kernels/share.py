@@ -1,8 +1,6 @@
 """What the parts of the window loop hand each other: shares of batches, numbers, signatures.
 
-A model, a loss and an optimizer meet the loop by address (`ooc.core.compiler.by_address`), so that
-each is compiled apart. The type of the parameters, float32 or float64, is that of every float
-array here.
+The type of the parameters, float32 or float64, is that of every float array here.
 """
 
 from typing import Any, NamedTuple
