@@ -36,8 +36,7 @@ class OwnLoss:
 
 
 def own_loss(
-    pair: Callable[[float, float], tuple[float, float]],
-    targets: tuple[float, ...] = _TARGETS,
+    pair: Callable[[float, float], tuple[float, float]], targets: tuple[float, ...] = _TARGETS
 ) -> OwnLoss:
     """Make a loss from one ``@numba.njit`` function (prediction, target) -> (value, derivative).
 

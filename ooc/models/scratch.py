@@ -9,14 +9,7 @@ import numpy as np
 
 from ooc.kernels.work import FEATURES, FURTHER, INTEGERS, TARGETS, WEIGHTS
 from ooc.models.contract import Layout, Model
-from ooc.models.declarations import (
-    Kernel,
-    arrays_of,
-    dtype_of,
-    needs_of,
-    phases_of,
-    terms_of,
-)
+from ooc.models.declarations import Kernel, arrays_of, dtype_of, needs_of, phases_of, terms_of
 from ooc.store.dataset import Dataset
 
 # Parameters that are updated as one piece: with their moments they stay in a core's cache.
