@@ -64,9 +64,7 @@ def measured_parts(statistics: Statistics) -> dict[str, np.ndarray]:
     return _split(FEATURES, *statistics.moments())
 
 
-def measured_target_parts(
-    statistics: Statistics, has_intercept: bool = True
-) -> dict[str, np.ndarray]:
+def measured_target_parts(statistics: Statistics, has_intercept: bool) -> dict[str, np.ndarray]:
     """Return the values of the parts of targets, from one pass over them."""
     mean, deviation = statistics.target_moments()
     return _split(TARGETS, mean * has_intercept, np.array([_common(deviation)]))
