@@ -196,12 +196,7 @@ class HybridEngine:
 def whitening(covariance: np.ndarray, l2: np.ndarray) -> np.ndarray:
     """Return C (P, P) float64 with C C^T the inverse of a covariance and an L2 penalty's curvature.
 
-    Parameters
-    ----------
-    covariance
-        (P, P) float64, of gradients.
-    l2
-        (P,) the penalty of each parameter.
+    The covariance, (P, P) float64, is that of gradients; `l2` (P,) is each parameter's penalty.
 
     Examples
     --------

@@ -44,13 +44,7 @@ class Share(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """A model's own numbers, which its `accumulate` reads: another model compiles no other loop.
-
-    Attributes
-    ----------
-    reals, integers
-        Float64 and int64, in whatever order the model has.
-    """
+    """A model's own numbers, float64 and int64, in whatever order its `accumulate` reads them."""
 
     reals: np.ndarray
     integers: np.ndarray

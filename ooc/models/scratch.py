@@ -30,15 +30,7 @@ TILES = {
 
 @dataclass(frozen=True)
 class Column:
-    """Where the rows of one array go in a share.
-
-    Attributes
-    ----------
-    name, dtype, values
-        The array, its type, and how many values a row has.
-    place, start
-        See `ooc.kernels.work.PLACE`.
-    """
+    """Where an array, of so many values a row, goes in a share: see `ooc.kernels.work.PLACE`."""
 
     name: str
     dtype: np.dtype
