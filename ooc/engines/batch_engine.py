@@ -50,13 +50,7 @@ class BatchEngine:
         self._batches: Iterator[Batch] = iter(())
 
     def advance(self, window: Window, last_step: int = NEVER) -> bool:
-        """Take the steps that a window completes, up to a given one; tell if it is used up.
-
-        Raises
-        ------
-        DivergedError
-            If a loss is not finite.
-        """
+        """Take the steps that a window completes; see `ooc.engines.engine.Engine`."""
         if window is not self._window:
             self._window, self._batches = window, self._assembler.add(window)
         while self.step < last_step:

@@ -1,7 +1,6 @@
 """How windows become steps: in one compiled call a window, or batch by batch in Python.
 
-Both take the same steps with the same numbers. A model that declares a kernel gets the first, any
-other model the second. Methods on the full gradient have engines of their own.
+Both take the same steps; a model that declares a kernel gets the first.
 """
 
 from collections.abc import Sequence
@@ -70,6 +69,11 @@ class Engine(Protocol):
 
         The same window is given again until it is; then the next one comes. A batch may begin in
         one window and end in the next.
+
+        Raises
+        ------
+        DataError, DivergedError
+            If a row cannot be used or a loss is not finite; parameters are those before its batch.
         """
 
 
@@ -159,14 +163,9 @@ def make_engine(
     if kernel_of(model, layout) is not None:
         return WindowEngine(model, loader, train_state)
     if len(train_state) > 1:
-        each = [
-            make_engine(model, loader, train_state.alone(number), full)
-            for number in range(len(train_state))
-        ]
-        return SideBySide(train_state, each)
-    if full:
-        return FullEngine(model, loader, train_state)
-    return BatchEngine(model, loader, train_state)
+        states = map(train_state.alone, range(len(train_state)))
+        return SideBySide(train_state, [make_engine(model, loader, one, full) for one in states])
+    return (FullEngine if full else BatchEngine)(model, loader, train_state)
 
 
 class SideBySide:
@@ -194,13 +193,7 @@ class SideBySide:
         return max(self._engines, key=lambda engine: engine.step)
 
     def advance(self, window: Window, last_step: int = NEVER) -> bool:
-        """Let every engine take the steps; one whose loss is not finite is left behind.
-
-        Raises
-        ------
-        DivergedError
-            If none is left.
-        """
+        """Let every engine take the steps; one whose loss is not finite is left behind."""
         used, failed = False, None
         for number, engine in enumerate(self._engines):
             if self.train_state.active[number]:

@@ -51,7 +51,7 @@ class FullGradientEngine:
         shape = loader.dataset.row_shape
         self._l2 = self._minimiser.l2 * model.layout(shape).penalised()
         self._path = loader.dataset.path
-        self._sums = make_sums(model, loader, parameters)
+        self._add = make_sums(model, loader, parameters)
         if not self._record.head[BEGUN]:
             self._record.start[:], self._record.head[BEGUN] = parameters, 1.0
         self._request = next_request(train_state)
@@ -62,17 +62,11 @@ class FullGradientEngine:
         return self._request.point is None
 
     def advance(self, window: Window, last_step: int = NEVER) -> bool:
-        """Add a window's rows to the sums; at the pass's end, tell the minimiser.
-
-        Raises
-        ------
-        DataError, DivergedError
-            If a row cannot be used, or the loss is not finite.
-        """
+        """Add a window's rows to the sums; at the pass's end, tell the minimiser."""
         point, head = self._request.point, self._record.head
         if point is None:
             return True
-        rows, loss, terms = self._sums.add(window, point, self._record.total)
+        rows, loss, terms = self._add(window, point, self._record.total)
         head[PASS_ROWS] += rows
         head[PASS_LOSS] += loss
         self.rows += rows

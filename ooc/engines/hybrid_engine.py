@@ -1,17 +1,11 @@
 """The hybrid's engine: mini-batches while they tell where to go, then the full gradient.
 
-The switch is made by itself. Each step tells of the gradient's signal and noise, from the two
-halves of its batch. Once the signal |G|^2 lies under the noise of a batch, tr(S)/B, a step is more
-noise than descent: that is decided at the end of a window of steps, where a one-sided interval of
-95 percent for signal less noise lies under zero. The epoch is finished, for its rows are on their
-way; meanwhile iterates are averaged, the later the more (Shamir and Zhang 2013, eta = 3), and
-at the epoch's end L-BFGS goes on from their average.
-
-The noise is of use, too: near the minimum of a likelihood the covariance S of rows' gradients is
-the curvature (Fisher's information). S is estimated by differences between the gradients of
-neighbouring batches, in which the signal cancels, and L-BFGS sees parameters in units in which S
-is the identity. With many parameters, or few batches, only its diagonal is used, from Adam's
-second moments.
+Once the signal |G|^2 lies under the noise of a batch, tr(S)/B, a step is more noise than descent.
+The epoch is finished, for its rows are on their way; meanwhile iterates are averaged, the later the
+more (Shamir and Zhang 2013), and L-BFGS goes on from there. Near the minimum of a likelihood the
+covariance S of rows' gradients is the curvature (Fisher's information), so that L-BFGS sees
+parameters in units in which S is the identity. S is estimated by differences between gradients of
+neighbouring batches; of many parameters, or few batches, its diagonal by Adam's second moments.
 """
 
 import math
@@ -24,15 +18,7 @@ import numpy as np
 from ooc.core.blas import one_thread
 from ooc.engines.forwarding import forwarded
 from ooc.engines.full_gradient_engine import FullGradientEngine, minimiser_of, record_of
-from ooc.kernels.counters import (
-    HALVED,
-    NEVER,
-    NOISE,
-    NOISE_SQUARES,
-    SIGNAL,
-    SIGNAL_NOISE,
-    SIGNAL_SQUARES,
-)
+from ooc.kernels.counters import HALVED, NEVER, SIGNAL_NOISE
 from ooc.models.contract import Model
 from ooc.models.train_state import TrainState
 from ooc.optim import as_method
@@ -61,7 +47,7 @@ RIDGE = 1e-6
 Z = 1.6448536269514722
 # A parameter's unit is at most so many times the smallest.
 MOST_UNITS = 1e4
-_OF_RULE = [HALVED, SIGNAL, SIGNAL_SQUARES, NOISE, NOISE_SQUARES, SIGNAL_NOISE]
+_OF_RULE = slice(HALVED, SIGNAL_NOISE + 1)
 
 
 def signal_is_lost(since: np.ndarray, batch_size: int) -> bool:
@@ -95,12 +81,7 @@ def signal_is_lost(since: np.ndarray, batch_size: int) -> bool:
 class HybridEngine:
     """Takes Adam's steps, then L-BFGS's; see `ooc.engines.engine.Engine`.
 
-    Parameters
-    ----------
-    model, loader, train_state
-        What is trained, on what; the state of the descent holds that of both parts.
-    make_first
-        Makes the engine of the first part from its descent.
+    `train_state` holds that of both parts; `make_first` makes the first part's engine from its own.
     """
 
     step, ended = forwarded("_part.step"), forwarded("_part.ended")
@@ -146,13 +127,7 @@ class HybridEngine:
         return self._first if self._full is None else self._full
 
     def advance(self, window: Window, last_step: int = NEVER) -> bool:
-        """Take the steps that a window completes, up to a given one; tell if it is used up.
-
-        Raises
-        ------
-        DataError, DivergedError
-            If a row cannot be used, or the loss is not finite.
-        """
+        """Take the steps that a window completes; see `ooc.engines.engine.Engine`."""
         if self._full is not None:
             return self._full.advance(window, last_step)
         used = False
@@ -177,10 +152,8 @@ class HybridEngine:
         """Apply the rule; once it has decided, take samples of iterates and gradients."""
         head, record = self._record.head, self._record
         if not head[DECIDED_STEP]:
-            now, before = (
-                self.train_state.totals[0][_OF_RULE],
-                head[WINDOW_TOTALS : WINDOW_TOTALS + 6],
-            )
+            now = self.train_state.totals[0][_OF_RULE]
+            before = head[WINDOW_TOTALS : WINDOW_TOTALS + 6]
             if signal_is_lost(now - before, self._first.batch_size):
                 head[DECIDED_STEP] = step
             before[:] = now
@@ -223,12 +196,7 @@ class HybridEngine:
 def whitening(covariance: np.ndarray, l2: np.ndarray) -> np.ndarray:
     """Return C (P, P) float64 with C C^T the inverse of a covariance and an L2 penalty's curvature.
 
-    Parameters
-    ----------
-    covariance
-        (P, P) float64, of gradients.
-    l2
-        (P,) the penalty of each parameter.
+    The covariance, (P, P) float64, is that of gradients; `l2` (P,) is each parameter's penalty.
 
     Examples
     --------

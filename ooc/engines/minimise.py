@@ -1,9 +1,8 @@
 """SciPy's L-BFGS and conjugate gradients, asked for one point at a time.
 
-SciPy calls the function that it minimises, and its state cannot be saved. So it is run again from
-the start of the round with all that it was told so far: it asks for the same points to the last
-bit, and then for a new one. Nothing but what it was told needs to be kept, and a run that goes on
-from a checkpoint is a run that never stopped. A rerun costs no pass over data.
+SciPy's state cannot be saved. So it is run again from the start of the round with all that it was
+told so far: it asks for the same points to the last bit, and then for a new one. A run that goes on
+from a checkpoint is then a run that never stopped, and a rerun costs no pass over data.
 """
 
 from dataclasses import dataclass
@@ -48,49 +47,6 @@ class Request:
 class _Stop(Exception):  # noqa: N818  a way out of SciPy, no error
     def __init__(self, point: np.ndarray | None, ended: str = "") -> None:
         self.point, self.ended = point, ended
-
-
-class _Told:
-    """What is known of the objective: values and gradients, in the order of the points asked."""
-
-    def __init__(
-        self,
-        start: np.ndarray,
-        units: np.ndarray | None,
-        values: np.ndarray,
-        gradients: np.ndarray,
-        tolerance: float,
-    ) -> None:
-        if units is not None:
-            # SciPy's first step has length 1 in its variables.
-            units = units * float(np.linalg.norm(in_units(gradients[0], units)))
-        self._start, self._units, self._tolerance = start, units, tolerance
-        self._values, self._gradients = values, gradients
-        self._numbers: dict[bytes, int] = {}
-        self.iterate, self.number, self.iterations = start, 0, 0
-
-    def point(self, place: np.ndarray) -> np.ndarray:
-        """Return the parameters at a place in SciPy's variables."""
-        if self._units is None:
-            return self._start + place
-        return self._start + (self._units @ place if self._units.ndim == 2 else self._units * place)
-
-    def objective(self, place: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return value and gradient, in SciPy's variables."""
-        number = self._numbers.get(place.tobytes())
-        if number is None:
-            number = len(self._numbers)
-            if number == len(self._values):
-                raise _Stop(self.point(place))
-            self._numbers[place.tobytes()] = number
-        return float(self._values[number]), in_units(self._gradients[number], self._units)
-
-    def accept(self, place: np.ndarray) -> None:
-        """Note that an iteration has come to a place."""
-        self.iterate, self.iterations = self.point(place), self.iterations + 1
-        self.number = self._numbers[place.tobytes()]
-        if np.linalg.norm(self._gradients[self.number]) <= self._tolerance:
-            raise _Stop(None, REACHED)
 
 
 def in_units(gradient: np.ndarray, units: np.ndarray | None) -> np.ndarray:
@@ -151,18 +107,34 @@ def replay(
     options: dict[str, float] = {"gtol": 0.0, "maxiter": NO_LIMIT}
     if minimiser.minimiser == LBFGS:
         options |= {"ftol": 0.0, "maxfun": NO_LIMIT, "maxcor": minimiser.memory}
-    point, ended, zero = None, PRECISION, np.zeros(start.size)
+    numbers: dict[bytes, int] = {}
+    iterate, number, iterations = start, 0, 0
+
+    def point_at(place: np.ndarray) -> np.ndarray:
+        if units is None:
+            return start + place
+        return start + (units @ place if units.ndim == 2 else units * place)
+
+    def objective(place: np.ndarray) -> tuple[float, np.ndarray]:
+        known = numbers.setdefault(place.tobytes(), len(numbers))
+        if known == len(values):
+            raise _Stop(point_at(place))
+        return float(values[known]), in_units(gradients[known], units)
+
+    def accept(place: np.ndarray) -> None:
+        nonlocal iterate, number, iterations
+        iterate, number = point_at(place), numbers[place.tobytes()]
+        iterations += 1
+        if np.linalg.norm(gradients[number]) <= minimiser.tolerance:
+            raise _Stop(None, REACHED)
+
+    point, ended, zero, method = None, PRECISION, np.zeros(start.size), minimiser.minimiser
     with one_thread():
-        told = _Told(start, units, values, gradients, minimiser.tolerance)
+        if units is not None:
+            # SciPy's first step has length 1 in its variables.
+            units = units * float(np.linalg.norm(in_units(gradients[0], units)))
         try:
-            minimize(
-                told.objective,
-                zero,
-                jac=True,
-                method=minimiser.minimiser,
-                callback=told.accept,
-                options=options,
-            )
+            minimize(objective, zero, jac=True, method=method, callback=accept, options=options)
         except _Stop as stop:
             point, ended = stop.point, stop.ended
-    return Request(point, told.iterate, told.number, told.iterations, ended)
+    return Request(point, iterate, number, iterations, ended)

@@ -45,13 +45,7 @@ class WindowEngine:
         self._window: Window | None = None
 
     def advance(self, window: Window, last_step: int = NEVER) -> bool:
-        """Take the steps that a window completes, up to a given one; tell if it is used up.
-
-        Raises
-        ------
-        DataError, DivergedError
-            If a row cannot be used; the parameters are those before its batch.
-        """
+        """Take the steps that a window completes; see `ooc.engines.engine.Engine`."""
         is_new, self._window = window is not self._window, window
         first, begun = window.start if is_new else self._loop.place, time.perf_counter()
         self._loop.parallel = self.choice.parallel
@@ -102,8 +96,10 @@ def row_in(window: Window, row: int) -> tuple[np.ndarray, float | None, float | 
     return window.features[place], target, weight
 
 
-class NotingEngine(WindowEngine):
-    """Tells `ooc.kernels.gradient_sums` the gradient of each batch, where else it would step.
+def noting_engine(
+    model: Model, loader: Loader, parameters: np.ndarray, state: np.ndarray, settings: np.ndarray
+) -> WindowEngine:
+    """Return an engine that notes the gradient of each batch, where else it would step.
 
     Parameters
     ----------
@@ -112,25 +108,12 @@ class NotingEngine(WindowEngine):
     state, settings
         What `ooc.kernels.gradient_sums.note_gradient` takes.
     """
-
-    def __init__(
-        self,
-        model: Model,
-        loader: Loader,
-        parameters: np.ndarray,
-        state: np.ndarray,
-        settings: np.ndarray,
-    ) -> None:
-        rest = at_rest(model, parameters)
-        train_state = replace(rest, state=state[None], settings=settings[None])
-        note = part(note_gradient, update_of(real_of(parameters.dtype)), _nrt=True).address
-        loop = make_loop(
-            model,
-            loader.dataset,
-            train_state,
-            loader.plan.batch_size,
-            piece=parameters.size,
-            updates=np.full((1, 1), note, np.int64),
-        )
-        super().__init__(model, loader, train_state, loop)
-        loop.begin(loader.step, prefix(loader.plan.order.seed, Purpose.BATCH), mean=False)
+    train_state = replace(at_rest(model, parameters), state=state[None], settings=settings[None])
+    note = part(note_gradient, update_of(real_of(parameters.dtype)), _nrt=True).address
+    updates, rows = np.full((1, 1), note, np.int64), loader.plan.batch_size
+    loop = make_loop(
+        model, loader.dataset, train_state, rows, piece=parameters.size, updates=updates
+    )
+    engine = WindowEngine(model, loader, train_state, loop)
+    loop.begin(loader.step, prefix(loader.plan.order.seed, Purpose.BATCH), mean=False)
+    return engine

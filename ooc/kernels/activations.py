@@ -1,7 +1,4 @@
-"""Activations of a layer: the value and its derivative, in one pass over the layer's products.
-
-An activation is one function and one entry of `ACTIVATIONS`.
-"""
+"""Activations of a layer; a new one is one function and one entry of `ACTIVATIONS`."""
 
 import math
 from collections.abc import Callable

@@ -1,9 +1,7 @@
 """A dense layer, forward and backward: functions over views, with products by BLAS.
 
-A layer has weights (units, inputs) and biases (units,), and gives f(X W^T + b). Models are
-compositions of these functions; see `ooc.kernels.network` for one. All arrays are contiguous, and
-of one type, float32 or float64. `np.dot` into memory that is there calls BLAS on views and on their
-transposes, without a copy.
+A layer gives f(X W^T + b). All arrays are contiguous and of one type, float32 or float64: `np.dot`
+into memory that is there calls BLAS on views and on their transposes, without a copy.
 """
 
 import numpy as np

@@ -58,24 +58,12 @@ def state_rows(count: int, parameters: int) -> int:
 
 @exact_kernel
 def complete(
-    levels: np.ndarray,
-    partial: np.ndarray,
-    means: np.ndarray,
-    sums: np.ndarray,
-    total: np.ndarray,
+    levels: np.ndarray, partial: np.ndarray, means: np.ndarray, sums: np.ndarray, total: np.ndarray
 ) -> None:
     """Close a batch of the first level, and every larger one that it completes.
 
-    Parameters
-    ----------
-    levels
-        (L, 4) float64, ascending batch sizes and what they are made of, see `SIZE`.
-    partial, means
-        (L, P) float64, sum of gradients over the batch at hand, and mean over full batches.
-    sums
-        (L, 3) float64, see `SPREAD`.
-    total
-        (P,) float64, sum of gradients over all rows.
+    `levels` (L, 4) and `sums` (L, 3) are those of `levels_and_sums`, sizes ascending; `partial` and
+    `means` (L, P) and `total` (P,) are the vectors of the state, see `note_gradient`.
     """
     for j in range(total.size):
         total[j] += partial[0, j]

@@ -1,8 +1,4 @@
-"""The linear family: scores X W^T + b, and the gradient of a share of rows.
-
-A share is scored, its scores become derivatives of the loss, and its gradient is added up, all in
-cache. The loss is called by its address, so that another one compiles nothing here.
-"""
+"""The linear family: scores X W^T + b, and the gradient of a share of rows, whatever the loss."""
 
 import numpy as np
 

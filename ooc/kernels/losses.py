@@ -1,9 +1,8 @@
 """Pointwise losses: (prediction, target) -> (value, derivative with respect to the prediction).
 
 A new loss is one function and one entry of `LOSSES`. The third argument is a constant of the
-loss's own; most have none. At a kink the derivative is 0 where 0 is a subgradient, and that of the
-flat side elsewhere. A prediction that is not finite has a value that is not finite. Models call a
-loss by its address, a share of rows at a time, so that it is compiled once for all of them.
+loss's own. At a kink the derivative is 0 where 0 is a subgradient, and that of the flat side
+elsewhere. A prediction that is not finite has a value that is not finite.
 """
 
 import math

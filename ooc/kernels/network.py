@@ -1,7 +1,4 @@
-"""Dense networks: layers composed, forward and backward, over a share of rows.
-
-Widths, activations, dropout and the loss are data: another network compiles nothing.
-"""
+"""Dense networks: layers and losses are data, and another network compiles nothing."""
 
 import numpy as np
 

@@ -1,9 +1,7 @@
 """Random numbers for models that sample: functions of (seed, row, number), in whatever order.
 
-A kernel takes the seed of its step and a row's place in the batch, ``share.first + r``. What it
-draws then depends neither on threads nor on how a batch is shared, and a resumed run draws the
-same. Normal numbers use the uniform ones of numbers 2 k and 2 k + 1, so that a model that wants
-both takes them from other rows or numbers.
+With the seed of a step and a row's place in the batch, ``share.first + r``, a draw depends neither
+on threads nor on how a batch is shared. The normal number k uses the uniform ones 2 k and 2 k + 1.
 """
 
 import math

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ooc.core.compiler import array_of, lean_kernel, part
+from ooc.core.compiler import array_of, lean_kernel, part, small_kernel
 from ooc.kernels.share import Standard, Taken, call_gather, gather_integers_of, gather_of, source_of
 from ooc.optim.step import real_of
 
@@ -35,26 +35,13 @@ def half_to_float(bits):  # type: ignore[no-untyped-def]
     return -out if bits & np.uint32(0x8000) else out
 
 
-def gather(source: Any, taken: Taken, standard: Standard, tile: np.ndarray) -> int:
-    """Copy rows of the array that begins at `source` to a tile, standardised."""
+@small_kernel
+def move_rows(
+    rows: np.ndarray, taken: Taken, shift: np.ndarray, factor: np.ndarray, tile: np.ndarray
+) -> int:
+    """Copy rows to a tile, standardised; they are shifted in the precision that `shift` has."""
     # Places without a sign need not be wrapped around: loops vectorise.
-    rows, first = array_of(source, (1, taken.values)), np.uint64(taken.column)
-    low, factor, all_alike = standard.low, standard.factor, standard.factor[0]
-    for r in range(taken.rows):
-        row, out = np.uint64(taken.order[taken.start + r]), np.uint64(taken.filled + r)
-        if low.size == 0:
-            for j in range(np.uint64(taken.values)):
-                tile[out, first + j] = tile.dtype.type(rows[row, j]) * all_alike
-        else:
-            for j in range(np.uint64(taken.values)):
-                tile[out, first + j] = (tile.dtype.type(rows[row, j]) - low[j]) * factor[j]
-    return 0
-
-
-def gather_exactly(source: Any, taken: Taken, standard: Standard, tile: np.ndarray) -> int:
-    """Do as `gather`, subtracting in float64: for arrays that float32 would round."""
-    rows, first = array_of(source, (1, taken.values)), np.uint64(taken.column)
-    shift, factor, all_alike = standard.shift, standard.factor, standard.factor[0]
+    first, all_alike = np.uint64(taken.column), factor[0]
     for r in range(taken.rows):
         row, out = np.uint64(taken.order[taken.start + r]), np.uint64(taken.filled + r)
         if shift.size == 0:
@@ -62,9 +49,21 @@ def gather_exactly(source: Any, taken: Taken, standard: Standard, tile: np.ndarr
                 tile[out, first + j] = tile.dtype.type(rows[row, j]) * all_alike
         else:
             for j in range(np.uint64(taken.values)):
-                moved = np.float64(rows[row, j]) - shift[j]
+                moved = shift.dtype.type(rows[row, j]) - shift[j]
                 tile[out, first + j] = tile.dtype.type(moved) * factor[j]
     return 0
+
+
+def gather(source: Any, taken: Taken, standard: Standard, tile: np.ndarray) -> int:
+    """Copy rows of the array that begins at `source` to a tile, standardised."""
+    rows = array_of(source, (1, taken.values))
+    return move_rows(rows, taken, standard.low, standard.factor, tile)
+
+
+def gather_exactly(source: Any, taken: Taken, standard: Standard, tile: np.ndarray) -> int:
+    """Do as `gather`, subtracting in float64: for arrays that float32 would round."""
+    rows = array_of(source, (1, taken.values))
+    return move_rows(rows, taken, standard.shift, standard.factor, tile)
 
 
 def gather_halves(source: Any, taken: Taken, standard: Standard, tile: np.ndarray) -> int:
@@ -100,13 +99,12 @@ def gather_part(dtype: Any, real: Any) -> Any:
 @cache
 def _gather_for(dtype: np.dtype, real: np.dtype) -> tuple[Any, Any]:
     """Return the function and its signature: making Numba's types takes longer than a tile."""
-    stored, wanted = np.dtype(dtype), real_of(real)
     function = gather
-    if stored == np.float16:
+    if dtype == np.float16:
         function = gather_halves
-    elif stored.itemsize > 4 or (stored.kind in "iu" and stored.itemsize == 4):
+    elif dtype.itemsize > 4 or (dtype.kind in "iu" and dtype.itemsize == 4):
         function = gather_exactly
-    return function, gather_of(wanted, source_of(stored))
+    return function, gather_of(real_of(real), source_of(dtype))
 
 
 def gather_integers_part(dtype: Any) -> Any:

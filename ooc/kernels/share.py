@@ -1,8 +1,6 @@
 """What the parts of the window loop hand each other: shares of batches, numbers, signatures.
 
-A model, a loss and an optimizer meet the loop by address (`ooc.core.compiler.by_address`), so that
-each is compiled apart. The type of the parameters, float32 or float64, is that of every float
-array here.
+The type of the parameters, float32 or float64, is that of every float array here.
 """
 
 from typing import Any, NamedTuple
@@ -46,13 +44,7 @@ class Share(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """A model's own numbers, which its `accumulate` reads: another model compiles no other loop.
-
-    Attributes
-    ----------
-    reals, integers
-        Float64 and int64, in whatever order the model has.
-    """
+    """A model's own numbers, float64 and int64, in whatever order its `accumulate` reads them."""
 
     reals: np.ndarray
     integers: np.ndarray

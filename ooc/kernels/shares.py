@@ -3,6 +3,7 @@
 import numpy as np
 
 from ooc.core.compiler import array_at, view_at
+from ooc.kernels import work as record
 from ooc.kernels.counters import OK
 from ooc.kernels.dropout import step_seed
 from ooc.kernels.share import (
@@ -14,19 +15,6 @@ from ooc.kernels.share import (
     call_accumulate,
     call_gather,
     call_gather_integers,
-)
-from ooc.kernels.work import (
-    COLUMN,
-    FEATURES,
-    FURTHER,
-    GATHER,
-    INTEGERS,
-    OF_PHASE,
-    PLACE,
-    SOURCE,
-    TARGETS,
-    VALUES,
-    call_run_share,
 )
 
 
@@ -45,8 +33,6 @@ def run_share(
 
     Parameters
     ----------
-    work, one
-        The record of `ooc.kernels.work`, (1,), and the number 1 in the type of the parameters.
     thread
         Whose scratch is used.
     start, count, filled
@@ -79,22 +65,19 @@ def run_share(
     plain = Standard(array_at(0, (0,), real), array_at(0, (0,), one), array_at(w.ones, (1,), one))
     arrays = array_at(w.arrays, (w.array_count, 5), integer)
     for number in range(w.array_count):
-        gather, source, place = (
-            arrays[number, GATHER],
-            arrays[number, SOURCE],
-            arrays[number, PLACE],
-        )
-        values, column = arrays[number, VALUES], arrays[number, COLUMN]
+        gather, source = arrays[number, record.GATHER], arrays[number, record.SOURCE]
+        values, column = arrays[number, record.VALUES], arrays[number, record.COLUMN]
+        place = arrays[number, record.PLACE]
         taken = Taken(order, start, count, values, filled, column)
-        if place == INTEGERS:
+        if place == record.INTEGERS:
             call_gather_integers(gather, (source, taken, numbers))
             continue
         tile, moved = weights, plain
-        if place == FEATURES:
+        if place == record.FEATURES:
             tile, moved = features, standard
-        elif place == TARGETS:
+        elif place == record.TARGETS:
             tile, moved = targets, of_targets
-        elif place == FURTHER:
+        elif place == record.FURTHER:
             tile = further
         call_gather(gather, (source, taken, moved, tile))
     if not is_whole:
@@ -109,7 +92,7 @@ def run_share(
         int(np.int64(before)),
         w.step,
         int(step_seed(np.uint64(w.run_key), w.step)) if w.seed < 0 else int(w.seed),
-        turns[w.step % w.cycle, OF_PHASE],
+        turns[w.step % w.cycle, record.OF_PHASE],
     )
     own = array_at(w.own + thread * w.own_size * w.item, (w.own_size,), one)
     said = Numbers(
@@ -127,16 +110,16 @@ def run_share(
                 array_at(w.reports + place * 16, (2,), integer),
             )
             parameters = array_at(w.parameters + m * w.size * w.item, (w.size,), one)
-            statuses[m, slot] = call_accumulate(
-                w.accumulate, (share, parameters, said, own, output)
-            )
+            given = (share, parameters, said, own, output)
+            statuses[m, slot] = call_accumulate(w.accumulate, given)
     return OK
 
 
 def run_share_at(work: np.ndarray, one: np.floating, thread: int, number: int) -> int:
     """Work off one of the shares at hand, in a thread's scratch."""
-    w, empty = work[0], np.int64(0)
+    w = work[0]
     start = w.start + number * w.share_rows
     count = min(w.share_rows, w.stop - start)
     slot, before = w.slot + number, w.before + number * w.share_rows
-    return call_run_share(w.run_share, (work, one, thread, start, count, empty, slot, before, True))
+    given = (work, one, thread, start, count, np.int64(0), slot, before, True)
+    return record.call_run_share(w.run_share, given)

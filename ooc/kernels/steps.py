@@ -1,9 +1,8 @@
 """From the gradients of a batch's shares to a step: added up in order, piece by piece.
 
 Shares of even number are added up apart from those of odd number: both are gradients of the same
-mean over other rows, and tell signal from noise. A share has a slot until the step; where a batch
-has more shares than there are slots, they are folded into sums, in the order of the shares all the
-same. Every sum is float64, and its order depends on the batch and the model alone.
+mean over other rows, and tell signal from noise. Where a batch has more shares than slots, they are
+folded into sums. Every sum is float64, and its order depends on the batch and the model alone.
 """
 
 import math
@@ -11,31 +10,8 @@ import math
 import numpy as np
 
 from ooc.core.compiler import array_at, lean_kernel
-from ooc.kernels.counters import (
-    HALVED,
-    LOSS_SUM,
-    NOISE,
-    NOISE_SQUARES,
-    NOT_FINITE,
-    OK,
-    SIGNAL,
-    SIGNAL_NOISE,
-    SIGNAL_SQUARES,
-    TOTALS,
-)
-from ooc.kernels.work import (
-    BEFORE,
-    DOT,
-    EACH,
-    OF_PHASE,
-    ONE,
-    OTHER,
-    PENALTY,
-    PHASE,
-    START,
-    STOP,
-    call_whole,
-)
+from ooc.kernels import counters
+from ooc.kernels import work as record
 from ooc.optim.penalties import clip_scale
 from ooc.optim.settings import CLIP, SETTINGS, rate_at
 from ooc.optim.step import step_piece
@@ -60,7 +36,7 @@ def fold(work: np.ndarray, one: np.floating) -> int:
                     term_sums[m, k] = before + terms[m, slot, k]
     w.folded += w.used
     w.used = 0
-    return OK
+    return counters.OK
 
 
 @lean_kernel
@@ -78,13 +54,13 @@ def note_halves(one: np.ndarray, other: np.ndarray, note: np.ndarray) -> None:
         dots = (dots[0] + a * x, dots[1] + b * y, dots[2] + c * z)
         ones = (ones[0] + a * a, ones[1] + b * b, ones[2] + c * c)
         others = (others[0] + x * x, others[1] + y * y, others[2] + z * z)
-    note[DOT] = dots[0] + dots[1] + dots[2]
-    note[ONE] = ones[0] + ones[1] + ones[2]
-    note[OTHER] = others[0] + others[1] + others[2]
+    note[record.DOT] = dots[0] + dots[1] + dots[2]
+    note[record.ONE] = ones[0] + ones[1] + ones[2]
+    note[record.OTHER] = others[0] + others[1] + others[2]
     for i in range(whole, one.size):
-        note[DOT] += one[i] * other[i]
-        note[ONE] += one[i] * one[i]
-        note[OTHER] += other[i] * other[i]
+        note[record.DOT] += one[i] * other[i]
+        note[record.ONE] += one[i] * one[i]
+        note[record.OTHER] += other[i] * other[i]
 
 
 def run_piece(work: np.ndarray, one: np.floating, thread: int, piece: int) -> int:
@@ -92,12 +68,12 @@ def run_piece(work: np.ndarray, one: np.floating, thread: int, piece: int) -> in
 
     Nothing is done for a piece of another phase than the one whose turn it is.
     """
-    w, real, integer = work[0], np.float64(0), np.int64(0)
-    pieces = array_at(w.pieces, (w.piece_count, 3), integer)
-    start, stop = pieces[piece, START], pieces[piece, STOP]
+    w, real = work[0], np.float64(0)
+    pieces = array_at(w.pieces, (w.piece_count, 3), np.int64(0))
+    start, stop = pieces[piece, record.START], pieces[piece, record.STOP]
     m, phase, size = w.model, w.turn, stop - start
-    if pieces[piece, PHASE] != phase:
-        return OK
+    if pieces[piece, record.PHASE] != phase:
+        return counters.OK
     gradient = array_at(w.gradient + 8 * start, (size,), real)
     parameters = array_at(w.parameters + (m * w.size + start) * w.item, (size,), one)
     if w.adds != 0:
@@ -131,32 +107,41 @@ def run_piece(work: np.ndarray, one: np.floating, thread: int, piece: int) -> in
                 value = np.float64(parameters[i])
                 gradient[i] += weight * value
                 penalty += value * value
-        note[PENALTY] = 0.5 * decay * penalty if bad == 0 else math.nan
+        note[record.PENALTY] = 0.5 * decay * penalty if bad == 0 else math.nan
     if w.moves != 0:
-        step_piece(
-            array_at(w.updates, (w.models, w.phases), integer)[m, phase],
-            parameters,
-            gradient,
-            array_at(w.state + 8 * m * w.state_rows * w.size, (w.state_rows, w.size), real),
-            array_at(w.settings + 8 * (m * w.phases + phase) * SETTINGS, (SETTINGS,), real),
-            w.rate,
-            w.own_step,
-            array_at(w.penalised, (w.size,), np.bool_(True)),
-            start,
-            w.scale,
-        )
-    return OK
+        step_with(work, start, parameters, gradient)
+    return counters.OK
+
+
+@lean_kernel
+def step_with(work: np.ndarray, first: int, parameters: np.ndarray, gradient: np.ndarray) -> None:
+    """Take the optimizer's step with parameters that begin at `first` in the whole vector."""
+    w, real = work[0], np.float64(0)
+    m, phase = w.model, w.turn
+    step_piece(
+        array_at(w.updates, (w.models, w.phases), np.int64(0))[m, phase],
+        parameters,
+        gradient,
+        array_at(w.state + 8 * m * w.state_rows * w.size, (w.state_rows, w.size), real),
+        array_at(w.settings + 8 * (m * w.phases + phase) * SETTINGS, (SETTINGS,), real),
+        w.rate,
+        w.own_step,
+        array_at(w.penalised, (w.size,), np.bool_(True)),
+        first,
+        w.scale,
+    )
 
 
 def take_steps(work: np.ndarray, one: np.floating) -> int:
     """Take the step of every active model; one that is not finite is left behind by others."""
     w, real = work[0], np.float64(0)
     turn = array_at(w.turns + 24 * (w.step % w.cycle), (3,), np.int64(0))
-    w.turn, w.own_step = turn[OF_PHASE], w.step // w.cycle * turn[EACH] + turn[BEFORE]
+    w.turn = turn[record.OF_PHASE]
+    w.own_step = w.step // w.cycle * turn[record.EACH] + turn[record.BEFORE]
     gradient = array_at(w.gradient, (w.gradient_count,), real)
     notes = array_at(w.notes, (w.piece_count, 4), real)
     active = array_at(w.active, (w.models,), np.bool_(True))
-    status, going_on = OK, False
+    status, going_on = counters.OK, False
     for m in range(w.models):
         if not active[m]:
             continue
@@ -170,36 +155,37 @@ def take_steps(work: np.ndarray, one: np.floating) -> int:
             for i in range(gradient.size):
                 gradient[i] = 0.0
         if w.merge_touched != 0:
-            w.touched_count = call_whole(w.merge_touched, (work, one))
+            w.touched_count = record.call_whole(w.merge_touched, (work, one))
         # Clipping needs all of the gradient before any step: pieces are added up, then stepped
         # with.
         w.adds, w.moves = 1, 0 if clips else 1
         w.job, w.jobs = w.run_piece, w.piece_count
-        call_whole(w.run_jobs, (work, one))
+        record.call_whole(w.run_jobs, (work, one))
         if clips:
             w.scale, w.adds, w.moves = clip_scale(gradient, own), 0, 1
-            call_whole(w.run_jobs, (work, one))
+            record.call_whole(w.run_jobs, (work, one))
         if w.touched_count > 0:
-            call_whole(w.step_touched, (work, one))
+            record.call_whole(w.step_touched, (work, one))
         found = note_step(work, notes)
-        if found != OK:
+        if found != counters.OK:
             status, active[m] = found, w.models == 1
-        going_on = going_on or found == OK
-    return OK if going_on else status
+        going_on = going_on or found == counters.OK
+    return counters.OK if going_on else status
 
 
 @lean_kernel
 def note_step(work: np.ndarray, notes: np.ndarray) -> int:
     """Add a step's loss, terms and noise to a model's totals; tell if all is finite."""
     w, real, m = work[0], np.float64(0), work[0].model
-    totals = array_at(w.totals + 8 * m * (TOTALS + w.terms), (TOTALS + w.terms,), real)
+    entries = counters.TOTALS + w.terms
+    totals = array_at(w.totals + 8 * m * entries, (entries,), real)
     terms = array_at(w.slot_terms + 8 * m * w.slots * w.terms, (w.slots, w.terms), real)
     dot, one, other, loss, rows = 0.0, 0.0, 0.0, 0.0, w.in_batch
     for piece in range(w.piece_count):
-        dot += notes[piece, DOT]
-        one += notes[piece, ONE]
-        other += notes[piece, OTHER]
-        loss += notes[piece, PENALTY]
+        dot += notes[piece, record.DOT]
+        one += notes[piece, record.ONE]
+        other += notes[piece, record.OTHER]
+        loss += notes[piece, record.PENALTY]
     loss *= rows
     for k in range(w.terms):
         term = 0.0
@@ -207,9 +193,9 @@ def note_step(work: np.ndarray, notes: np.ndarray) -> int:
             term = array_at(w.term_sums, (w.models, w.terms), real)[m, k]
         for slot in range(w.used):
             term += terms[slot, k]
-        totals[TOTALS + k] += term
+        totals[counters.TOTALS + k] += term
         loss += term
-    totals[LOSS_SUM] += loss
+    totals[counters.LOSS_SUM] += loss
     shares = w.folded + w.used
     if shares > 1:
         last = rows - (shares - 1) * w.share_rows
@@ -220,10 +206,10 @@ def note_step(work: np.ndarray, notes: np.ndarray) -> int:
         signal = dot / first / second
         noise = one / first / first - 2.0 * signal + other / second / second
         noise /= 1.0 / first + 1.0 / second
-        totals[HALVED] += 1.0
-        totals[SIGNAL] += signal
-        totals[SIGNAL_SQUARES] += signal * signal
-        totals[NOISE] += noise
-        totals[NOISE_SQUARES] += noise * noise
-        totals[SIGNAL_NOISE] += signal * noise
-    return OK if math.isfinite(loss) else NOT_FINITE
+        totals[counters.HALVED] += 1.0
+        totals[counters.SIGNAL] += signal
+        totals[counters.SIGNAL_SQUARES] += signal * signal
+        totals[counters.NOISE] += noise
+        totals[counters.NOISE_SQUARES] += noise * noise
+        totals[counters.SIGNAL_NOISE] += signal * noise
+    return counters.OK if math.isfinite(loss) else counters.NOT_FINITE

@@ -1,9 +1,8 @@
 """A part of the parameters of which a batch touches some rows only, such as a table of embeddings.
 
-A share reports which rows of the part it touched, each once, and puts their gradients behind the
-dense part of its own. The rows of all shares are merged in the order of the shares, and only they
-are updated: a row that no batch touches costs nothing, and its optimizer state stays as it is. The
-noise of the gradient is that of the dense part.
+A share puts the gradients of the rows that it touched behind the dense part of its own. Rows are
+merged in the order of the shares, and only they are updated: optimizer states of others stay as
+they are. The noise of the gradient is that of the dense part.
 """
 
 import numpy as np
@@ -12,8 +11,7 @@ from ooc.core.compiler import array_at
 from ooc.core.hashing import mix
 from ooc.kernels.counters import OK
 from ooc.kernels.share import TOUCHED
-from ooc.optim.settings import SETTINGS
-from ooc.optim.step import step_piece
+from ooc.kernels.steps import step_with
 
 _FREE = -1
 
@@ -59,21 +57,10 @@ def merge_touched(work: np.ndarray, one: np.floating) -> int:
 
 def step_touched(work: np.ndarray, one: np.floating) -> int:
     """Take the optimizer's step for the rows that were touched."""
-    w, integer, real = work[0], np.int64(0), np.float64(0)
-    m, width, dense = w.model, w.touched_width, w.touched_first
-    merged = array_at(w.merged, (w.touched_count,), integer)
+    w, width, dense = work[0], work[0].touched_width, work[0].touched_first
+    merged = array_at(w.merged, (w.touched_count,), np.int64(0))
     for k in range(w.touched_count):
         first, own = dense + merged[k] * width, dense + k * width
-        step_piece(
-            array_at(w.updates, (w.models, w.phases), integer)[m, w.turn],
-            array_at(w.parameters + (m * w.size + first) * w.item, (width,), one),
-            array_at(w.gradient + 8 * own, (width,), real),
-            array_at(w.state, (w.models, w.state_rows, w.size), real)[m],
-            array_at(w.settings, (w.models, w.phases, SETTINGS), real)[m, w.turn],
-            w.rate,
-            w.own_step,
-            array_at(w.penalised, (w.size,), np.bool_(True)),
-            first,
-            w.scale,
-        )
+        parameters = array_at(w.parameters + (w.model * w.size + first) * w.item, (width,), one)
+        step_with(work, first, parameters, array_at(w.gradient + 8 * own, (width,), np.float64(0)))
     return OK

@@ -1,8 +1,7 @@
 """The one loop over a window's batches: every compiled model, loss and optimizer rides on it.
 
-It cuts batches and their shares, lets the model fill slots with the gradients of shares, and takes
-the optimizers' steps. Several models ride on the same batches: a share is gathered once, and each
-does exactly what it would do alone.
+Several models ride on the same batches: a share is gathered once, and each does exactly what it
+would do alone.
 """
 
 import numpy as np

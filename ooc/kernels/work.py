@@ -1,8 +1,7 @@
 """All that the window loop works with, as one record of numbers, addresses and sizes.
 
-One record in place of fifty arrays: the loop's functions have few arguments and compile in a
-fraction of the time. `ooc.models.loop` fills it, owns the memory that it points to, and keeps
-that alive.
+One record in place of fifty arrays: functions of few arguments compile in a fraction of the time.
+`ooc.models.loop` fills it, and owns the memory that it points to.
 """
 
 from typing import Any

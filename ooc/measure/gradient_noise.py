@@ -10,7 +10,7 @@ import numpy as np
 from ooc.core.errors import DataError, InputError
 from ooc.core.numbers import check_counts
 from ooc.engines.engine import engine_bytes
-from ooc.engines.window_engine import NotingEngine
+from ooc.engines.window_engine import noting_engine
 from ooc.kernels import gradient_sums as kernels
 from ooc.models.contract import Model
 from ooc.models.declarations import arrays_of, dtype_of, kernel_of, prepare
@@ -263,7 +263,7 @@ def _visit_compiled(
     model: Model, parameters: np.ndarray, loader: Loader, epochs: int, sums: _Sums
 ) -> None:
     """Let the window loop tell the sums of each batch's gradient, where else it would step."""
-    engine = NotingEngine(model, loader, parameters, sums.state, sums.settings)
+    engine = noting_engine(model, loader, parameters, sums.state, sums.settings)
     for window in loader.windows(epochs):
         sums.settings[SECOND] = 0.0
         engine.advance(replace(window, last=False))

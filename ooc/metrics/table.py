@@ -1,10 +1,7 @@
-"""All metrics by name: one pass, states of bounded size, no array as long as the rows.
-
-A new metric is its functions and an entry of `METRICS`. Here are those that NumPy counts by itself.
-"""
+"""All metrics by name; a new one is its functions and an entry of `METRICS`."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -33,9 +30,15 @@ def _mean(state: np.ndarray) -> float | None:
     return None if weight == 0 else total / weight
 
 
-def _accuracy(state: np.ndarray) -> dict[str, Any]:
+def _accuracy(state: np.ndarray) -> float | None:
     """Return None where the model has no classes, too."""
-    return {"accuracy": None if math.isnan(state[0]) else _mean(state)}
+    return None if math.isnan(state[0]) else _mean(state)
+
+
+def _mean_metric(key: str, name: str, value: Callable[[np.ndarray], float | None]) -> Metric:
+    """Return the metric of a sum of `Measured` over the weights."""
+    update = partial(_update_sum, name)
+    return Metric((key,), lambda batch: 2, update, lambda one: {key: value(one)}, lambda _: 16)
 
 
 def _confusion_size(batch: Measured) -> int:
@@ -71,20 +74,8 @@ def _confusion_matrix(state: np.ndarray) -> dict[str, Any]:
 
 
 METRICS: dict[str, Metric] = {
-    "loss": Metric(
-        keys=("loss",),
-        size=lambda batch: 2,
-        update=partial(_update_sum, "loss"),
-        values=lambda state: {"loss": _mean(state)},
-        most_bytes=lambda outputs: 16,
-    ),
-    "accuracy": Metric(
-        keys=("accuracy",),
-        size=lambda batch: 2,
-        update=partial(_update_sum, "correct"),
-        values=_accuracy,
-        most_bytes=lambda outputs: 16,
-    ),
+    "loss": _mean_metric("loss", "loss", _mean),
+    "accuracy": _mean_metric("accuracy", "correct", _accuracy),
     "auc": AUC,
     "confusion_matrix": Metric(
         keys=("confusion_matrix",),

@@ -33,20 +33,12 @@ class Autoencoder(DenseNetwork):
     code: int = 16
     name: ClassVar[str] = "autoencoder"
     needs_target = False
+    loss_name = "squared"
+    targets = "none"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_width("code", self.code)
-
-    @property
-    def loss_name(self) -> str:
-        """The squared error."""
-        return "squared"
-
-    @property
-    def targets(self) -> str:
-        """What targets it takes."""
-        return "none"
 
     def check_target(self, shape: tuple[int, ...]) -> None:
         """Take any targets: they are not used."""

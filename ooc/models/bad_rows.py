@@ -24,14 +24,10 @@ def explain(
 
     Parameters
     ----------
-    model
-        Says what targets it takes.
-    status
-        What the kernel returned.
-    row, values, target, weight
-        The row's place in the dataset, its features, its target and its weight.
+    status, row
+        What the kernel returned, and the row's place in the dataset.
     where
-        Step, learning rate and batch, in words, as `place_of` gives them.
+        What `place_of` returned.
     roles
         Names of the arrays of features, targets and weights, where they are known.
     """

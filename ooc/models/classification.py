@@ -84,11 +84,6 @@ class LinearSVM(LinearClassifier):
         if self.loss not in ("hinge", "squared_hinge"):
             raise InputError(f"svm has no loss {self.loss!r}; choose one of: hinge, squared_hinge")
 
-    @property
-    def loss_name(self) -> str:
-        """The loss that was chosen."""
-        return self.loss
-
     def answers(self, scores: np.ndarray) -> dict[str, np.ndarray]:
         """Return the label on whose side a row lies, and its margin."""
         return {"prediction": (scores[:, 0] > 0).astype(np.int64), "margin": scores[:, 0]}
@@ -132,7 +127,4 @@ class Softmax(LinearClassifier):
         """Return the likeliest label, and the probability of each class."""
         shifted = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
         probability = shifted / shifted.sum(axis=1, keepdims=True)
-        return {
-            "prediction": scores.argmax(axis=1),
-            "probability": probability.astype(np.float32),
-        }
+        return {"prediction": scores.argmax(axis=1), "probability": probability.astype(np.float32)}

@@ -7,13 +7,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ooc.core.errors import DataError, DivergedError, InputError
-from ooc.kernels.counters import OK
+from ooc.kernels.counters import LOSS_SUM, OK
+from ooc.kernels.share import TOUCHED
 from ooc.models.bad_rows import explain
-from ooc.models.batch_gradient import batch_gradient
-from ooc.models.contract import BatchLike, Layout
+from ooc.models.contract import BatchLike, Layout, Model
 from ooc.models.declarations import Kernel, dtype_of
+from ooc.models.loop import Rows, WindowLoop
 from ooc.models.own_loss import OwnLoss
-from ooc.models.scratch import loop_bytes
+from ooc.models.scratch import columns_of, loop_bytes
+from ooc.models.train_state import at_rest
 
 BALANCED = "balanced"
 
@@ -69,8 +71,7 @@ class CompiledModel(ABC):
 
     def explain(self, status: int, row: int, batch: BatchLike) -> DataError | DivergedError:
         """Say why a row of a batch cannot be used."""
-        places = np.flatnonzero(batch.rows == row)
-        place = int(places[0]) if len(places) else 0
+        place = int(np.argmax(batch.rows == row))
         target = None if batch.target is None else batch.target[place]
         weight = None if batch.weight is None else float(batch.weight[place])
         found = batch.features[place], target, weight
@@ -92,3 +93,43 @@ def as_reals(values: np.ndarray | None, dtype: Any = np.float32) -> np.ndarray:
     if values is None:
         return np.empty(0, dtype)
     return np.ascontiguousarray(values, dtype).reshape(-1)
+
+
+def batch_gradient(
+    model: Model, kernel: Kernel, parameters: np.ndarray, batch: BatchLike, out_grad: np.ndarray
+) -> tuple[int, int, float]:
+    """Fill a batch's mean gradient, (P,) float64.
+
+    Returns
+    -------
+    status, row, loss
+        `OK` and the loss summed over the rows, or the row of the dataset that cannot be used.
+    """
+    layout, count = model.layout(batch.features.shape[1:]), len(batch.rows)
+    columns = columns_of(model, batch.arrays, batch.roles)
+    state = at_rest(model, np.asarray(parameters, dtype_of(model)))
+    loop = WindowLoop(model, layout, kernel, columns, state, count)
+    loop.begin(batch.step, seed=batch.seed)
+    arrays = {column.name: np.ascontiguousarray(batch.arrays[column.name]) for column in columns}
+    rows = Rows(arrays, np.arange(count, dtype=np.int32), np.zeros(1, np.int64), count)
+    status = loop.run(rows, flush=True, place=0)
+    if status == OK:
+        _spread(layout, loop, out_grad)
+    row = int(batch.rows[loop.bad_row]) if status != OK and loop.bad_row >= 0 else -1
+    return status, row, float(state.totals[0, LOSS_SUM])
+
+
+def _spread(layout: Layout, loop: WindowLoop, out: np.ndarray) -> None:
+    """Write the gradient to the whole vector, touched rows to their places."""
+    start, rows, width = layout.touched_place
+    out[:start] = loop.gradient[:start]
+    if width == 0:
+        return
+    table = out[start:].reshape(rows, width)
+    table[:] = 0.0
+    # Gradients lie in the order in which shares named the rows, each once.
+    names, reports = loop.scratch["touched"][0], loop.scratch["reports"][0]
+    lists = [names[slot, : reports[slot, TOUCHED]] for slot in range(loop.sizes.slots)]
+    touched = list(dict.fromkeys(np.concatenate(lists).tolist()))
+    values = loop.gradient[start:].reshape(-1, width)
+    table[touched] = values[: len(touched)]

@@ -222,11 +222,4 @@ def check_target_size(model: str, shape: tuple[int, ...], expected: int) -> None
         )
 
 
-__all__ = [
-    "BatchLike",
-    "Layout",
-    "Measured",
-    "Model",
-    "Statistics",
-    "check_target_size",
-]
+__all__ = ["BatchLike", "Layout", "Measured", "Model", "Statistics", "check_target_size"]

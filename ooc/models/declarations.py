@@ -188,11 +188,9 @@ def arrays_of(model: Model, dataset: Dataset, with_target: bool = True) -> tuple
 def predictions_of(model: Model, parameters: np.ndarray, batch: BatchLike) -> dict[str, np.ndarray]:
     """Return named predictions for a batch; of more than its features where the model says so."""
     of_batch = getattr(model, "predict_batch", None)
-    found: dict[str, np.ndarray] = (
-        model.predict(parameters, batch.features)
-        if of_batch is None
-        else of_batch(parameters, batch)
-    )
+    if of_batch is None:
+        return model.predict(parameters, batch.features)
+    found: dict[str, np.ndarray] = of_batch(parameters, batch)
     return found
 
 

@@ -20,19 +20,9 @@ from ooc.kernels.shares import run_share, run_share_at
 from ooc.kernels.steps import fold, run_piece, take_steps
 from ooc.kernels.touched import merge_touched, step_touched
 from ooc.kernels.window_loop import run_window
+from ooc.models import scratch
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import Kernel, kernel_of, phases_of, terms_of
-from ooc.models.scratch import (
-    MOST_THREADS,
-    PIECE,
-    TILES,
-    Column,
-    dataset_columns,
-    pieces_of,
-    scratch_of,
-    sizes_of,
-    width_of,
-)
 from ooc.models.train_state import TrainState, update_addresses
 from ooc.optim.step import real_of
 from ooc.store.dataset import Dataset
@@ -84,12 +74,12 @@ class WindowLoop:
 
     Parameters
     ----------
-    model, layout, kernel, columns
-        What is trained, and where its arrays go.
+    columns
+        Where the arrays go in a share.
     train_state
         What is updated in place.
-    batch_size, largest_batch
-        B of the batches that have not begun yet, and what it may be changed to at most.
+    largest_batch
+        What `batch_size` may be changed to at most.
     threads
         Threads that may work on shares.
     piece
@@ -120,12 +110,12 @@ class WindowLoop:
         model: Model,
         layout: Layout,
         kernel: Kernel,
-        columns: Sequence[Column],
+        columns: Sequence[scratch.Column],
         train_state: TrainState,
         batch_size: int,
         largest_batch: int = 0,
         threads: int = 1,
-        piece: int = PIECE,
+        piece: int = scratch.PIECE,
         updates: np.ndarray | None = None,
     ) -> None:
         self.batch_size, self.parallel = batch_size, False
@@ -134,18 +124,18 @@ class WindowLoop:
         self._one, standard = dtype.type(1), kernel.standard.rounded(dtype)
         of_targets = kernel.target_standard.rounded(dtype)
         most = max(batch_size, largest_batch)
-        self.sizes = sizes = sizes_of(layout, kernel, most, models, dtype.itemsize)
+        self.sizes = sizes = scratch.sizes_of(layout, kernel, most, models, dtype.itemsize)
         self.threads = min(threads, sizes.threads)
-        pieces, decay = pieces_of(layout, [phase.name for phase in phases], kernel.decay, piece)
+        names = [phase.name for phase in phases]
+        pieces, decay = scratch.pieces_of(layout, names, kernel.decay, piece)
         self._gathers = [
             gather_integers_part(column.dtype)
             if column.place == record.INTEGERS
             else gather_part(column.dtype, dtype)
             for column in columns
         ]
-        shapes = scratch_of(
-            model, layout, kernel, columns, sizes, models, dtype, self.threads, piece
-        )
+        loop = (sizes, models, dtype, self.threads, piece)
+        shapes = scratch.scratch_of(model, layout, kernel, columns, *loop)
         # What a kernel leaves out of a gradient, such as parts of another phase, is zero.
         self.scratch = {name: np.zeros(shape, kind) for name, (shape, kind) in shapes.items()}
         self._held: dict[str, np.ndarray] = {
@@ -168,6 +158,7 @@ class WindowLoop:
         for name, array in self._held.items():
             assert array.flags.c_contiguous, f"{name} is contiguous"
             self.work[name] = array.ctypes.data
+        tiles = scratch.TILES.items()
         whole, (first, rows, width) = record.whole_of(real_of(dtype)), layout.touched_place
         self._set(
             array_count=len(columns), mean=1, seed=-1,
@@ -188,7 +179,7 @@ class WindowLoop:
             gradient_count=self.scratch["gradient"].size,
             place_count=self.scratch["places"].shape[1],
             item=dtype.itemsize, most_rows=sizes.share_rows,
-            **{f"{name}_width": width_of(columns, place) for name, place in TILES.items()},
+            **{f"{name}_width": scratch.width_of(columns, place) for name, place in tiles},
         )  # fmt: skip
         if sizes.shares > sizes.slots:
             self._set(fold=part(fold, whole).address)
@@ -272,14 +263,14 @@ def make_loop(
     train_state: TrainState,
     batch_size: int,
     largest_batch: int = 0,
-    piece: int = PIECE,
+    piece: int = scratch.PIECE,
     updates: np.ndarray | None = None,
 ) -> WindowLoop:
     """Bind a model's kernel, and a dataset's arrays, to the window loop."""
     layout = model.layout(dataset.row_shape)
     kernel = kernel_of(model, layout, train_state.parameters[0])
     assert kernel is not None, f"{model.name} has a kernel"
-    columns = dataset_columns(model, dataset)
+    columns = scratch.dataset_columns(model, dataset)
     # A thread that has no share left is to sleep, not to spin for milliseconds: readers, and
     # others on this machine, need its core. OpenMP reads it as it is loaded, at the first step.
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
@@ -299,4 +290,4 @@ def driver(dtype: Any, parallel: bool) -> int:
 
 def parallel_threads(cores: int) -> int:
     """Return the threads that a loop may use on so many cores."""
-    return min(cores, MOST_THREADS, numba.get_num_threads())
+    return min(cores, scratch.MOST_THREADS, numba.get_num_threads())

@@ -108,11 +108,9 @@ class DenseNetwork(ScoredModel):
         work = sum((fan + 1) * units for fan, units in itertools.pairwise(widths))
         least = min(max(SHARE_ROWS, SHARE_WORK // work), LARGEST_SHARE)
         constant = self.constant_within(layout, parameters)
-        numbers = self._numbers(widths, parameters.dtype, constant)
         return Kernel(
             kernels.accumulate,
-            numbers.reals,
-            numbers.integers,
+            *self._numbers(widths, parameters.dtype, constant),
             standardisation(layout, parameters, self.scale),
             target_standardisation(layout, parameters),
             shares=MOST_SHARES,

@@ -21,23 +21,14 @@ _TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class OwnLoss:
-    """A loss that `own_loss` has checked and compiled.
-
-    Attributes
-    ----------
-    label
-        What it is called in a saved run.
-    loss
-        The loss, for kernels to call.
-    """
+    """A loss that `own_loss` has checked and compiled; `label` is its name in a saved run."""
 
     label: str
     loss: Loss = field(repr=False, compare=False)
 
 
 def own_loss(
-    pair: Callable[[float, float], tuple[float, float]],
-    targets: tuple[float, ...] = _TARGETS,
+    pair: Callable[[float, float], tuple[float, float]], targets: tuple[float, ...] = _TARGETS
 ) -> OwnLoss:
     """Make a loss from one ``@numba.njit`` function (prediction, target) -> (value, derivative).
 

@@ -47,11 +47,6 @@ class Linear(LinearFamily):
         check_regression_loss(self.name, self.loss, self.loss_constant)
         check_standard_targets(self)
 
-    @property
-    def loss_name(self) -> str | OwnLoss:
-        """The loss that was chosen."""
-        return self.loss
-
 
 def check_regression_loss(name: str, loss: str | OwnLoss, constant: float | None) -> None:
     """Refuse a loss that is none of numbers, or a constant that it does not have.

@@ -14,30 +14,17 @@ from ooc.kernels.counters import OK
 from ooc.kernels.losses import LOSSES, Loss, loss_constant
 from ooc.kernels.share import PointLoss, call_loss
 from ooc.metrics.measured import Labels, Measured, Numbers, label_answers, measured, number_answers
+from ooc.models import standardise as standards
 from ooc.models.compiled import BALANCED, CompiledModel, as_reals
 from ooc.models.contract import BatchLike, Layout, Statistics, check_target_size
 from ooc.models.declarations import Prepared, dtype_of
 from ooc.models.own_loss import OwnLoss
-from ooc.models.standardise import (
-    AUTO,
-    DEVIATION,
-    TARGET_DEVIATION,
-    inputs_of,
-    is_needed,
-    is_target_far,
-    measured_parts,
-    measured_target_parts,
-    standard_parts,
-    standardisation,
-    target_parts,
-    target_standardisation,
-)
 
 
 class ScoredModel(CompiledModel):
     """Scores (rows, K) of rows whose features may be scaled and standardised.
 
-    Fields that a model may have beside `scale` and `standardise` are `standardise_target`,
+    Fields that a model may have beside `scale` and `standardise` are `standardise_target`, `loss`,
     `loss_constant`, `class_weights` and `intercept`.
 
     Attributes
@@ -57,7 +44,8 @@ class ScoredModel(CompiledModel):
     @property
     def loss_name(self) -> str | OwnLoss:
         """An entry of `ooc.kernels.losses.LOSSES`, or a loss of the user's own."""
-        return self.name
+        chosen: str | OwnLoss = getattr(self, "loss", self.name)
+        return chosen
 
     @property
     def chosen_loss(self) -> Loss:
@@ -107,12 +95,12 @@ class ScoredModel(CompiledModel):
 
     def constant_within(self, layout: Layout, parameters: np.ndarray) -> float:
         """Return the loss's own constant in the unit in which a model is trained."""
-        factor = target_standardisation(layout, parameters).factor[0]
+        factor = standards.target_standardisation(layout, parameters).factor[0]
         return self.constant * float(factor if self.chosen_loss.scales_constant else 1.0)
 
     def loss_unit(self, layout: Layout, parameters: np.ndarray) -> float:
         """Return what a loss of training is multiplied with to be that of targets as they are."""
-        factor = target_standardisation(layout, parameters).factor[0]
+        factor = standards.target_standardisation(layout, parameters).factor[0]
         return float(factor**-self.chosen_loss.degree)
 
     def loss_integers(self, dtype: Any) -> list[int]:
@@ -124,14 +112,14 @@ class ScoredModel(CompiledModel):
         self, shapes: Mapping[str, tuple[int, ...]], features: int, unpenalised: set[str]
     ) -> Layout:
         """Return a layout of parts, and of what standardising F features, and targets, takes."""
-        fixed = standard_parts(features) if self.standardise is True else {}
-        fixed |= target_parts(self.target_width) if self.has_standard_targets else {}
+        fixed = standards.standard_parts(features) if self.standardise is True else {}
+        fixed |= standards.target_parts(self.target_width) if self.has_standard_targets else {}
         return Layout({**shapes, **fixed}, frozenset({*unpenalised, *fixed}), frozenset(fixed))
 
     def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
         """Return zeros, and deviations of 1."""
         parameters = np.zeros(layout.size, dtype_of(self))
-        for name in {DEVIATION, TARGET_DEVIATION} & layout.shapes.keys():
+        for name in {standards.FEATURES[-1], standards.TARGETS[-1]} & layout.shapes.keys():
             layout.views(parameters)[name][:] = 1.0
         return parameters
 
@@ -143,15 +131,15 @@ class ScoredModel(CompiledModel):
             counts = statistics.class_counts(self.class_count, self.name, self.targets)
             weights = counts.sum() / (len(counts) * counts.astype(np.float64))
             changes["class_weights"] = tuple(weights.tolist())
-        if self.standardise == AUTO:
-            changes["standardise"] = is_needed(statistics, self.scale, intercept)
-        if getattr(self, "standardise_target", False) == AUTO:
+        if self.standardise == standards.AUTO:
+            changes["standardise"] = standards.is_needed(statistics, self.scale, intercept)
+        if getattr(self, "standardise_target", False) == standards.AUTO:
             can = self.chosen_loss.degree > 0
-            changes["standardise_target"] = can and is_target_far(statistics, intercept)
+            changes["standardise_target"] = can and standards.is_target_far(statistics, intercept)
         model: Any = replace(self, **changes) if changes else self  # type: ignore[type-var]
-        parts = measured_parts(statistics) if model.standardise is True else {}
+        parts = standards.measured_parts(statistics) if model.standardise is True else {}
         if model.has_standard_targets:
-            parts |= measured_target_parts(statistics, intercept)
+            parts |= standards.measured_target_parts(statistics, intercept)
         return Prepared(model, parts)
 
     def check_target(self, shape: tuple[int, ...]) -> None:
@@ -160,8 +148,9 @@ class ScoredModel(CompiledModel):
 
     def inputs(self, parameters: np.ndarray, features: np.ndarray) -> np.ndarray:
         """Return rows as they come to the model, (rows, F)."""
-        standard = standardisation(self.layout(features.shape[1:]), parameters, self.scale)
-        return inputs_of(features, standard, dtype_of(self))
+        layout = self.layout(features.shape[1:])
+        standard = standards.standardisation(layout, parameters, self.scale)
+        return standards.inputs_of(features, standard, dtype_of(self))
 
     @abstractmethod
     def scores(self, parameters: np.ndarray, features: np.ndarray) -> np.ndarray:
@@ -171,7 +160,7 @@ class ScoredModel(CompiledModel):
         """Return scores in the targets' unit: float64 where targets were standardised."""
         if not self.has_standard_targets:
             return scores
-        standard = target_standardisation(layout, parameters)
+        standard = standards.target_standardisation(layout, parameters)
         return scores / standard.factor + standard.shift
 
     def measure(self, parameters: np.ndarray, batch: BatchLike) -> Measured:
@@ -184,20 +173,20 @@ class ScoredModel(CompiledModel):
         InputError
             If the model needs targets and the batch has none.
         """
-        if self.needs_target and batch.target is None:
+        target = batch.target if self.needs_target else None
+        if self.needs_target and target is None:
             raise InputError("the batch has no targets to compare predictions with; name them")
         layout = self.layout(batch.features.shape[1:])
         scores, weights = self.scores(parameters, batch.features), as_reals(batch.weight)
         answers = self.compare(self.in_unit(layout, parameters, scores), batch.target, weights)
-        if self.needs_target:
-            assert batch.target is not None, "checked above"
-            standard = target_standardisation(layout, parameters)
-            targets = inputs_of(batch.target, standard, scores.dtype)
-        else:
-            targets = self.inputs(parameters, batch.features)
+        standard = standards.target_standardisation(layout, parameters)
+        targets = (
+            self.inputs(parameters, batch.features)
+            if target is None
+            else standards.inputs_of(target, standard, scores.dtype)
+        )
         address, pair, rule = self.loss_integers(scores.dtype)
-        constant = self.constant_within(layout, parameters)
-        point = PointLoss(pair, rule, constant, np.empty(0))
+        point = PointLoss(pair, rule, self.constant_within(layout, parameters), np.empty(0))
         weights = as_reals(batch.weight, scores.dtype)
         total, report = np.zeros(1), np.zeros(2, np.int64)
         # The scores are used up.
@@ -246,9 +235,8 @@ def checked_class_weights(given: Any, name: str, classes: int) -> Any:
     if given is None or given == BALANCED:
         return given
     if isinstance(given, str):
-        raise InputError(
-            f'class_weights are one number for each class, or "{BALANCED}", not {given!r}'
-        )
+        wanted = f'one number for each class, or "{BALANCED}"'
+        raise InputError(f"class_weights are {wanted}, not {given!r}")
     weights = tuple(float(weight) for weight in given)
     if len(weights) != classes or not all(0 <= weight < float("inf") for weight in weights):
         raise InputError(

@@ -9,14 +9,7 @@ import numpy as np
 
 from ooc.kernels.work import FEATURES, FURTHER, INTEGERS, TARGETS, WEIGHTS
 from ooc.models.contract import Layout, Model
-from ooc.models.declarations import (
-    Kernel,
-    arrays_of,
-    dtype_of,
-    needs_of,
-    phases_of,
-    terms_of,
-)
+from ooc.models.declarations import Kernel, arrays_of, dtype_of, needs_of, phases_of, terms_of
 from ooc.store.dataset import Dataset
 
 # Parameters that are updated as one piece: with their moments they stay in a core's cache.
@@ -37,15 +30,7 @@ TILES = {
 
 @dataclass(frozen=True)
 class Column:
-    """Where the rows of one array go in a share.
-
-    Attributes
-    ----------
-    name, dtype, values
-        The array, its type, and how many values a row has.
-    place, start
-        See `ooc.kernels.work.PLACE`.
-    """
+    """Where an array, of so many values a row, goes in a share: see `ooc.kernels.work.PLACE`."""
 
     name: str
     dtype: np.dtype

@@ -1,10 +1,7 @@
 """Features and targets with mean 0 and deviation 1: measured before training, applied on the way.
 
-What was measured lies in fixed parts of the parameter vector. A mean is kept as the sum of two
-numbers, so that it is exact far from zero: seconds since 1970 have ten digits before the point.
+A mean is kept as the sum of two numbers of the parameter vector, so that it is exact far from zero.
 """
-
-from collections.abc import Mapping
 
 import numpy as np
 
@@ -17,17 +14,22 @@ AUTO = "auto"
 # many deviations, are standardised where that is left to the data.
 MOST_SPREAD = 8.0
 MOST_OFFSET = 2.0
-MEAN, REST, DEVIATION = "feature_mean", "feature_mean_rest", "feature_deviation"
 # Targets are, where their mean lies as far from 0, or their deviation is not within this factor
 # of 1: parameters begin near 0 and 1, and a step of Adam is as long as its learning rate.
 MOST_TARGET_SPREAD = 10.0
-TARGET_MEAN, TARGET_REST = "target_mean", "target_mean_rest"
-TARGET_DEVIATION = "target_deviation"
+# Parts of a layout that hold what was measured: a mean, the rest of it, and a deviation.
+FEATURES = ("feature_mean", "feature_mean_rest", "feature_deviation")
+TARGETS = ("target_mean", "target_mean_rest", "target_deviation")
 
 
 def standard_parts(features: int) -> dict[str, tuple[int, ...]]:
-    """Return the parts of a layout that hold what was measured."""
-    return {MEAN: (features,), REST: (features,), DEVIATION: (features,)}
+    """Return the parts of a layout that hold what was measured of features."""
+    return dict.fromkeys(FEATURES, (features,))
+
+
+def target_parts(targets: int) -> dict[str, tuple[int, ...]]:
+    """Return those of targets, which have one deviation: a row's loss stays a sum over them."""
+    return dict(zip(TARGETS, ((targets,), (targets,), (1,)), strict=True))
 
 
 def is_needed(statistics: Statistics, scale: float, has_intercept: bool) -> bool:
@@ -40,31 +42,6 @@ def is_needed(statistics: Statistics, scale: float, has_intercept: bool) -> bool
     spread = scales.max() / scales.min() if len(scales) else 1.0
     offset = np.abs(mean[used] / deviation[used]).max() if used.any() else 0.0
     return bool(not np.isfinite(spread) or spread > MOST_SPREAD or offset > MOST_OFFSET)
-
-
-def measured_parts(statistics: Statistics) -> dict[str, np.ndarray]:
-    """Return the values of the parts, from one pass over all rows."""
-    mean, deviation = statistics.moments()
-    near = mean.astype(np.float32)
-    return {MEAN: near, REST: mean - near, DEVIATION: deviation}
-
-
-def standardisation(layout: Layout, parameters: np.ndarray, scale: float) -> Standardisation:
-    """Return how features come to a model whose vector this is; `scale` where it has no parts."""
-    if MEAN not in layout.shapes:
-        return Standardisation(factor=np.array([scale]))
-    views: Mapping[str, np.ndarray] = layout.views(parameters)
-    deviation = views[DEVIATION].astype(np.float64)
-    shift = views[MEAN].astype(np.float64) + views[REST]
-    return Standardisation(shift, 1.0 / np.where(deviation == 0, 1.0, deviation))
-
-
-def target_parts(targets: int) -> dict[str, tuple[int, ...]]:
-    """Return the parts of a layout that hold what was measured of targets.
-
-    All targets have one deviation: the loss of a row stays a sum over its targets.
-    """
-    return {TARGET_MEAN: (targets,), TARGET_REST: (targets,), TARGET_DEVIATION: (1,)}
 
 
 def is_target_far(statistics: Statistics, has_intercept: bool = True) -> bool:
@@ -82,22 +59,31 @@ def is_target_far(statistics: Statistics, has_intercept: bool = True) -> bool:
     return not near or bool(np.abs(mean).max() > MOST_OFFSET * common)
 
 
-def measured_target_parts(
-    statistics: Statistics, has_intercept: bool = True
-) -> dict[str, np.ndarray]:
+def measured_parts(statistics: Statistics) -> dict[str, np.ndarray]:
+    """Return the values of the parts, from one pass over all rows."""
+    return _split(FEATURES, *statistics.moments())
+
+
+def measured_target_parts(statistics: Statistics, has_intercept: bool) -> dict[str, np.ndarray]:
     """Return the values of the parts of targets, from one pass over them."""
     mean, deviation = statistics.target_moments()
-    mean = mean * has_intercept
+    return _split(TARGETS, mean * has_intercept, np.array([_common(deviation)]))
+
+
+def _split(
+    names: tuple[str, ...], mean: np.ndarray, deviation: np.ndarray
+) -> dict[str, np.ndarray]:
     near = mean.astype(np.float32)
-    return {
-        TARGET_MEAN: near,
-        TARGET_REST: mean - near,
-        TARGET_DEVIATION: np.array([_common(deviation)]),
-    }
+    return dict(zip(names, (near, mean - near, deviation), strict=True))
 
 
 def _common(deviations: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(deviations))))
+
+
+def standardisation(layout: Layout, parameters: np.ndarray, scale: float) -> Standardisation:
+    """Return how features come to a model whose vector this is; `scale` where it has no parts."""
+    return _applied(FEATURES, layout, parameters, scale)
 
 
 def target_standardisation(layout: Layout, parameters: np.ndarray) -> Standardisation:
@@ -105,12 +91,18 @@ def target_standardisation(layout: Layout, parameters: np.ndarray) -> Standardis
 
     The factor is one over the deviation.
     """
-    if TARGET_MEAN not in layout.shapes:
-        return Standardisation()
-    views: Mapping[str, np.ndarray] = layout.views(parameters)
-    shift = views[TARGET_MEAN].astype(np.float64) + views[TARGET_REST]
-    deviation = float(views[TARGET_DEVIATION][0]) or 1.0
-    return Standardisation(shift, np.full(shift.shape, 1.0 / deviation))
+    return _applied(TARGETS, layout, parameters, 1.0)
+
+
+def _applied(
+    names: tuple[str, ...], layout: Layout, parameters: np.ndarray, scale: float
+) -> Standardisation:
+    if names[0] not in layout.shapes:
+        return Standardisation(factor=np.array([scale]))
+    views = layout.views(parameters)
+    mean, rest, deviation = (views[name].astype(np.float64) for name in names)
+    factor = np.full(mean.shape, 1.0 / np.where(deviation == 0, 1.0, deviation))
+    return Standardisation(mean + rest, factor)
 
 
 def inputs_of(features: np.ndarray, standard: Standardisation, dtype: np.dtype) -> np.ndarray:

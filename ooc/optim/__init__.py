@@ -1,10 +1,6 @@
 """Optimizers: (init, update) pairs over one flat parameter vector, and methods.
 
 What is asked of the data, mini-batches or the gradient over all rows, is a method's: `methods`.
-
-A new optimizer is a compiled update, a constructor and an entry of `OPTIMIZERS`, all in
-`optimizers`. An update never knows a model: it sees vectors, and one vector of settings, whose
-entries are named in `settings`.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,4 @@
-"""Minimisers of the exact loss over all rows, and the record of what they were told.
-
-L-BFGS and conjugate gradients are SciPy's own; `ooc.optim.methods` makes methods of them.
-"""
+"""Minimisers of the exact loss over all rows, SciPy's own, and the record of what they know."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -83,9 +80,9 @@ class FullGradient:
 
     def __post_init__(self) -> None:
         positive("tolerance", self.tolerance)
-        least = {"kept": 8, "memory": 1 if self.minimiser == LBFGS else 0}
-        for name, smallest in least.items():
-            object.__setattr__(self, name, whole(name, getattr(self, name), smallest))
+        object.__setattr__(self, "kept", whole("kept", self.kept, 8))
+        least = 1 if self.minimiser == LBFGS else 0
+        object.__setattr__(self, "memory", whole("memory", self.memory, least))
         not_negative("l2", self.l2)
 
     def units_rows(self, parameters: int) -> int:

@@ -30,8 +30,7 @@ def grid(
     >>> list(grid(["sgd"], lr=[0.1, 1.0], l2=[0.0, 1e-6]))
     ['lr=0.1,l2=0', 'lr=0.1,l2=1e-06', 'lr=1,l2=0', 'lr=1,l2=1e-06']
     """
-    names = ("optimizer", "lr", "l2", "l1")
-    axes = dict(zip(names, (optimizers, lr, l2, l1), strict=True))
+    axes = {"optimizer": optimizers, "lr": lr, "l2": l2, "l1": l1}
     for axis, values in axes.items():
         if len(set(values)) < len(values):
             raise InputError(f"{axis} has the same value twice: {', '.join(map(str, values))}")

@@ -1,8 +1,4 @@
-"""Methods: what is asked of the data, and which optimizer or minimiser is told of it.
-
-By default a method is an optimizer's steps on mini-batches. Those of `FULL_GRADIENT` learn from
-the exact gradient over all rows, one streamed pass each; "hybrid" does so in the end.
-"""
+"""Methods: what is asked of the data, and which optimizer or minimiser is told of it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -155,10 +151,7 @@ def lbfgs(
 
 
 def cg(
-    lr: None = None,
-    tolerance: float = 1e-6,
-    kept: int = 128,
-    **common: Unpack[Common],
+    lr: None = None, tolerance: float = 1e-6, kept: int = 128, **common: Unpack[Common]
 ) -> Method:
     """Nonlinear conjugate gradients on the streamed full gradient (SciPy's CG: Polak-Ribiere).
 

@@ -137,7 +137,12 @@ class Optimizer:
         if self.rate is None:
             raise InputError(f"{self.name} has no learning rate yet; give one with lr=")
         schedule = self.rates
-        first, second = schedule.known_constants() or (0.0, 0.0)
+        if schedule.spans_run:
+            raise InputError(
+                f"{schedule.name} is to span the run, but the run's steps are not known; "
+                f"give them with {schedule.name}(steps=...)"
+            )
+        first, second = schedule.constants or (0.0, 0.0)
         # In the order in which `ooc.optim.settings` names them.
         scales = (self.rate, 1.0, 1.0)
         shape = (schedule.address(), schedule.warmup, first, second)

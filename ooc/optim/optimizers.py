@@ -1,18 +1,10 @@
 """The optimizers: what each step does, compiled, and its constructor, with PyTorch's defaults.
 
-An optimizer is an update, a constructor and an entry of `OPTIMIZERS`. An update sees a piece of
-the flat vector and never a model::
-
-    update(piece, settings, rate, step) -> 0
-
-piece
-    See `ooc.optim.settings.Piece`. An entry of it whose gradient is always zero and that is not
-    penalised never changes.
-settings, rate, step
-    What `Optimizer.settings` returned, the learning rate, and the step's number, from 0.
-
-With an L1 penalty, ``settings[L1]``, `ooc.optim.penalties.settle` says where a step comes to rest,
-`sign_step` where one by the sign alone does.
+A new one is an update, a constructor and an entry of `OPTIMIZERS`. ``update(piece, settings, rate,
+step)`` returns 0; it sees what `Optimizer.settings` returned, the learning rate, the step's number
+from 0, and a piece of the flat vector, of which an entry whose gradient is always zero and that is
+not penalised never changes. With an L1 penalty, ``settings[L1]``, `ooc.optim.penalties.settle` says
+where a step comes to rest, `sign_step` where one by the sign alone does.
 """
 
 import math

@@ -1,9 +1,7 @@
 """Clipping and penalties: what happens to a gradient before a step, and to parameters after it.
 
-The order is that of PyTorch: the gradient of the data is clipped, then the gradient of the L2
-penalty is added, then the optimizer takes its step. The L1 penalty has no gradient at zero, so
-it is not added: its proximal map, the soft threshold, follows the step (Parikh and Boyd 2014,
-section 4.2), and what it sets to zero is exactly zero.
+As in PyTorch, the gradient of the L2 penalty is added to a clipped one. The L1 penalty has none at
+zero: its proximal map, the soft threshold, follows the step (Parikh and Boyd 2014, section 4.2).
 """
 
 import math

@@ -1,8 +1,7 @@
 """Learning-rate schedules: functions of the step, compiled, with their constants in two numbers.
 
-A new schedule is one rule (first constant, second constant, step) -> factor, called by its
-address, one constructor, and one entry of `SCHEDULES`. Its own clock starts where the warm-up ends.
-Only "plateau" looks at what happened, and that is left to `plateau_factor`.
+A new schedule is one rule (first constant, second constant, step) -> factor, one constructor, and
+one entry of `SCHEDULES`. Its own clock starts where the warm-up ends.
 """
 
 import math
@@ -61,15 +60,6 @@ class Schedule:
             return self
         steps = float(max(total - self.warmup, 1))
         return replace(self, constants=(steps, *self.constants[1:]), spans_run=False)
-
-    def known_constants(self) -> tuple[float, ...]:
-        """Return the constants; refuse if `for_steps` was to tell the length of a run first."""
-        if self.spans_run:
-            raise InputError(
-                f"{self.name} is to span the run, but the run's steps are not known; "
-                f"give them with {self.name}(steps=...)"
-            )
-        return self.constants
 
     def address(self) -> int:
         """Return the address of the compiled rule; 0 where there is none."""

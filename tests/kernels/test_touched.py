@@ -6,7 +6,7 @@ from bag import IDS, WIDTH, Bag
 from loops import Stream, descend, stream_of
 
 from ooc.kernels.counters import LOSS_SUM
-from ooc.models.batch_gradient import batch_gradient
+from ooc.models.compiled import batch_gradient
 from ooc.optim import OPTIMIZERS, Optimizer, adam, momentum, sgd
 from ooc.stream.loader import Batch
 

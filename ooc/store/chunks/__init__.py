@@ -57,6 +57,7 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
         return reader
     return DecodedReader(reader, spec.conventions)
 
+
 # A chunk that is decoded aside, and what decoders have for a moment, with what the allocator keeps
 # of it: measured.
 NATIVE_COPIES = 6
