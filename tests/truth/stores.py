@@ -5,6 +5,7 @@ this package.
 """
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +72,8 @@ def by_xarray(
         }
         chunks = {name: {"chunks": (CHUNK, *values.shape[1:])} for name, values in arrays.items()}
         told = {name: chunks[name] | encoding.get(name, {}) for name in arrays}
-        with quiet():
+        with quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", xarray.SerializationWarning)
             xarray.Dataset(variables).to_zarr(
                 path, zarr_format=version, consolidated=consolidated, encoding=told
             )
