@@ -244,6 +244,11 @@ PLAIN: dict[str, dict[str, Any]] = {}
 UNSIGNED = declared(
     BYTES.view("i1"), LINE, Truth(BYTES.astype(float), LINE), 2, X={"_Unsigned": "true"}
 )
+FULL = np.where(LACKS[:, None] & [True, False, False], 255, np.minimum(BYTES, 254)).astype("u1")
+UNSIGNED_MARK = declared(
+    FULL.view("i1"), LINE, Truth(np.where(FULL == 255, np.nan, FULL), LINE), 2,
+    X={"_Unsigned": "true", "_FillValue": -1},
+)  # fmt: skip
 BEYOND = np.abs(NORMAL) > 2
 RANGE = declared(
     NORMAL, LINE, Truth(np.where(BEYOND, np.nan, NORMAL), LINE), 3, X={"valid_range": [-2, 2]}
@@ -308,6 +313,7 @@ STORES: dict[str, Write] = {
     "tensorstore 2": by_tensorstore("zarr"),
     "tensorstore 3": by_tensorstore("zarr3"),
     "declared, unsigned": UNSIGNED,
+    "declared, unsigned mark": UNSIGNED_MARK,
     "declared, range": RANGE,
     "declared, least": LEAST,
     "declared, two marks": TWICE,
