@@ -173,3 +173,12 @@ def test_each_window_and_epoch_has_a_permutation_of_its_own() -> None:
             assert np.array_equal(np.sort(out), np.arange(100))
             seen.add(out.tobytes())
     assert len(seen) == 3 * order.windows
+
+
+def test_epochs_and_lanes_draw_their_blocks_apart() -> None:
+    order = Order(4000, 10, 20, "blocks", seed=1, lanes=2)
+    first = {tuple(order.window_blocks(epoch, 0).tolist()) for epoch in range(5)}
+    assert len(first) == 5
+    # Blocks of lane l are l, l + 2, ...: their places among those of the lane.
+    of_lanes = {tuple((order.lane_blocks(0, 0, lane) // 2).tolist()) for lane in range(2)}
+    assert len(of_lanes) == 2
