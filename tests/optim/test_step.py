@@ -346,18 +346,3 @@ def test_the_average_is_nearer_to_the_minimum_than_its_iterates(rng: np.random.G
     spread = np.var(optimizer.solution(parameters, state)) * (steps - 100)
     assert spread == pytest.approx(1.0, rel=0.15)
     assert np.var(parameters) == pytest.approx(0.1 / 1.9, rel=0.15)
-
-
-@pytest.mark.parametrize("name", ["adam", "adamw"])
-def test_adam_s_epsilon_is_added_behind_the_bias_correction(name: str) -> None:
-    """An epsilon as large as the gradients tells: before the correction it would be scaled."""
-    own = {"weight_decay": 1e-12} if name == "adamw" else {}
-    optimizer = OPTIMIZERS[name](0.1, epsilon=0.5, **own)
-    parameters, state = np.zeros(1), optimizer.init(1)
-    mean = square = expected = 0.0
-    for step, gradient in enumerate([0.5, -0.2, 0.7], 1):
-        optimizer.update(parameters, np.array([gradient]), state, step - 1)
-        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
-        length = 0.1 / (math.sqrt(square / (1 - 0.999**step)) + 0.5)
-        expected -= length * mean / (1 - 0.9**step)
-        assert parameters[0] == pytest.approx(expected, rel=1e-9)

@@ -161,3 +161,24 @@ def test_other_lanes_are_another_stream() -> None:
 def test_lanes_that_do_not_share_a_window_are_refused(lanes: int) -> None:
     with pytest.raises(InputError, match=f"12 blocks cannot be shared by {lanes} lanes"):
         Order(500, 5, 12, lanes=lanes)
+
+
+def test_each_window_and_epoch_has_a_permutation_of_its_own() -> None:
+    """Windows hold the same places: what differs is the key of epoch, window and lane."""
+    order, seen = Order(400, 10, 10, "blocks", seed=1), set[bytes]()
+    for epoch in range(3):
+        for window in range(order.windows):
+            out = np.empty(100, np.int32)
+            order.permute_rows(epoch, window, out)
+            assert np.array_equal(np.sort(out), np.arange(100))
+            seen.add(out.tobytes())
+    assert len(seen) == 3 * order.windows
+
+
+def test_epochs_and_lanes_draw_their_blocks_apart() -> None:
+    order = Order(4000, 10, 20, "blocks", seed=1, lanes=2)
+    first = {tuple(order.window_blocks(epoch, 0).tolist()) for epoch in range(5)}
+    assert len(first) == 5
+    # Blocks of lane l are l, l + 2, ...: their places among those of the lane.
+    of_lanes = {tuple((order.lane_blocks(0, 0, lane) // 2).tolist()) for lane in range(2)}
+    assert len(of_lanes) == 2

@@ -5,6 +5,7 @@ this package.
 """
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +72,8 @@ def by_xarray(
         }
         chunks = {name: {"chunks": (CHUNK, *values.shape[1:])} for name, values in arrays.items()}
         told = {name: chunks[name] | encoding.get(name, {}) for name in arrays}
-        with quiet():
+        with quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", xarray.SerializationWarning)
             xarray.Dataset(variables).to_zarr(
                 path, zarr_format=version, consolidated=consolidated, encoding=told
             )
@@ -242,6 +244,11 @@ PLAIN: dict[str, dict[str, Any]] = {}
 UNSIGNED = declared(
     BYTES.view("i1"), LINE, Truth(BYTES.astype(float), LINE), 2, X={"_Unsigned": "true"}
 )
+FULL = np.where(LACKS[:, None] & [True, False, False], 255, np.minimum(BYTES, 254)).astype("u1")
+UNSIGNED_MARK = declared(
+    FULL.view("i1"), LINE, Truth(np.where(FULL == 255, np.nan, FULL), LINE), 2,
+    X={"_Unsigned": "true", "_FillValue": -1},
+)  # fmt: skip
 BEYOND = np.abs(NORMAL) > 2
 RANGE = declared(
     NORMAL, LINE, Truth(np.where(BEYOND, np.nan, NORMAL), LINE), 3, X={"valid_range": [-2, 2]}
@@ -306,6 +313,7 @@ STORES: dict[str, Write] = {
     "tensorstore 2": by_tensorstore("zarr"),
     "tensorstore 3": by_tensorstore("zarr3"),
     "declared, unsigned": UNSIGNED,
+    "declared, unsigned mark": UNSIGNED_MARK,
     "declared, range": RANGE,
     "declared, least": LEAST,
     "declared, two marks": TWICE,
