@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -111,7 +112,7 @@ def test_rows_of_many_values_stay_inside_a_usual_budget(
     x = group.create_array("X", shape=(rows, values), chunks=(1, values), dtype="f4")
     for row in range(rows):
         x[row] = np.random.default_rng(row).standard_normal(values, dtype=np.float32)
-    group.create_array("y", shape=(rows,), chunks=(1,), dtype="f4")[:] = np.arange(rows) % 2
+    group.create_array("y", shape=(rows,), chunks=(1,), dtype="f4")[:] = np.arange(rows) + 1
     options = ["--model", "linear", "--memory", "1GiB", "--batch-size", "8", "--lr", "1e-7"]
     assert not exceeds(
         run(["train", str(tmp_path / "wide.zarr"), *options, "--run", str(tmp_path / "run")])
@@ -133,7 +134,7 @@ def test_what_a_process_holds_beside_a_run_is_in_its_budget(big: Path) -> None:
         )
         command = [sys.executable, "-c", code]
         found.append(subprocess.run(command, capture_output=True, text=True, check=False))
-    assert "held 400 MiB" in found[0].stderr
+    assert re.search(r"held (384|400|416) MiB.*raise the memory", found[0].stderr)
     assert not exceeds(json.loads(found[1].stdout))
 
 
