@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import zarr
 
 from ooc.stream.plan import MIB, RESERVED_BYTES
 from ooc.synthetic.kinds import Recipe, make
@@ -101,15 +104,51 @@ def test_the_check_can_fail(big: Path, tmp_path: Path) -> None:
     """A process that holds what the plan does not know of is seen to break the promise."""
     code = (
         "import json, numpy as np, ooc\n"
-        "hoard = np.ones(400 * 2**20, np.uint8)\n"
+        "hoard = []\n"
         f"dataset = ooc.open({str(big)!r})\n"
         "trainer = ooc.Trainer(ooc.models.Logistic(), ooc.optim.sgd(0.05), 1024, "
         f"memory='{BUDGET_MIB}MiB')\n"
         "import threading; stop = threading.Event(); stop.set()\n"
-        "print(json.dumps(dict(trainer.fit(dataset, stop=stop).results)))"
+        "print(json.dumps(dict(trainer.fit(dataset, stop=stop, "
+        "report=lambda _: hoard.append(np.ones(400 * 2**20, np.uint8))).results)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert exceeds(json.loads(done.stdout))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rows", "values"), [(60, 1_000_000), (200, 300_000)])
+def test_rows_of_many_values_stay_inside_a_usual_budget(
+    tmp_path: Path, rows: int, values: int
+) -> None:
+    group = zarr.open_group(tmp_path / "wide.zarr", mode="w")
+    x = group.create_array("X", shape=(rows, values), chunks=(1, values), dtype="f4")
+    for row in range(rows):
+        x[row] = np.random.default_rng(row).standard_normal(values, dtype=np.float32)
+    group.create_array("y", shape=(rows,), chunks=(1,), dtype="f4")[:] = np.arange(rows) + 1
+    options = ["--model", "linear", "--memory", "1GiB", "--batch-size", "8", "--lr", "1e-7"]
+    assert not exceeds(
+        run(["train", str(tmp_path / "wide.zarr"), *options, "--run", str(tmp_path / "run")])
+    )
+
+
+@pytest.mark.slow
+def test_what_a_process_holds_beside_a_run_is_in_its_budget(big: Path) -> None:
+    held, found = 400, []
+    for room in (BUDGET_MIB, BUDGET_MIB + held + 128):
+        code = (
+            "import json, numpy as np, ooc\n"
+            f"beside = np.ones({held} * 2**20, np.uint8)\n"
+            f"dataset = ooc.open({str(big)!r})\n"
+            "trainer = ooc.Trainer(ooc.models.Logistic(), ooc.optim.sgd(0.05), 1024, "
+            f"memory='{room}MiB')\n"
+            "import threading; stop = threading.Event(); stop.set()\n"
+            "print(json.dumps(dict(trainer.fit(dataset, stop=stop).results)))"
+        )
+        command = [sys.executable, "-c", code]
+        found.append(subprocess.run(command, capture_output=True, text=True, check=False))
+    assert re.search(r"held (384|400|416) MiB.*raise the memory", found[0].stderr)
+    assert not exceeds(json.loads(found[1].stdout))
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import os
 import re
 import textwrap
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -24,6 +25,8 @@ MOST_REQUESTS = 16
 HTTP_RETRIES = 3
 # A shorter one is part of many words, and no secret.
 SHORTEST_SECRET = 6
+# Seconds without a word from a server after which a request is given up; it is sent again.
+SECONDS, SECONDS_VARIABLE = 10.0, "OOC_SERVER_SECONDS"
 # Their packages come with the extra "remote".
 REMOTE_SCHEMES = ("s3", "s3a", "gs", "gcs", "http", "https")
 # Errors of packages that need not be installed are told by their names.
@@ -81,7 +84,8 @@ class RemoteStore(FsspecStore):
             try:
                 return await super().get(key, prototype, byte_range)
             except Exception as error:
-                if "http" not in self.fs.protocol or not _passes(error):
+                again = attempt == 0 or not isinstance(error, TimeoutError)
+                if "http" not in self.fs.protocol or not (again and _passes(error)):
                     raise
                 await asyncio.sleep(0.1 * 4**attempt)
         return await super().get(key, prototype, byte_range)
@@ -94,12 +98,27 @@ class RemoteStore(FsspecStore):
 
 def open_store(path: str, storage_options: StorageOptions | None) -> FsspecStore:
     """Open the store behind a URL for reading."""
-    options = {**_LAYER_OPTIONS.get(path.split("://")[0], {}), **(storage_options or {})}
+    scheme = path.split("://")[0]
+    options = {**_LAYER_OPTIONS.get(scheme, {}), **_timeouts(scheme), **(storage_options or {})}
     store = RemoteStore.from_url(path, options, read_only=True)
     # zarr sends several requests at once, and those that an outage leaves under way would be
     # reported when the process ends: ask for one object alone first.
     sync(store.get("zarr.json", cpu.buffer_prototype))
     return store
+
+
+def _timeouts(scheme: str) -> dict[str, Any]:
+    """Return options by which a server that says nothing is given up, where none are given."""
+    seconds = float(os.environ.get(SECONDS_VARIABLE, SECONDS))
+    if scheme in ("http", "https"):
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
+        return {"client_kwargs": {"timeout": timeout}}
+    if scheme in ("s3", "s3a"):
+        each = {"connect_timeout": seconds, "read_timeout": seconds}
+        return {"config_kwargs": {**each, "retries": {"max_attempts": 2}}}
+    return {}
 
 
 def reason_of(error: BaseException, storage_options: StorageOptions | None = None) -> str:
@@ -217,5 +236,9 @@ def _explanation(path: str, error: Exception, storage_options: StorageOptions | 
         )
     if is_outage(error):
         todo = "check the network, the URL and storage_options"
+        if "time" in reason.lower():
+            seconds = os.environ.get(SECONDS_VARIABLE, SECONDS)
+            todo += f"; a request is given up after {seconds} s in which nothing came"
+            todo += f" ({SECONDS_VARIABLE})"
         return f"the server of {path} does not answer: {reason}; {todo}"
     return f"{path} cannot be read: {reason}; check the URL and storage_options"

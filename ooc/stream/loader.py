@@ -15,7 +15,7 @@ from ooc.store.chunks import BadChunkError
 from ooc.store.dataset import Dataset
 from ooc.stream.options import AUTO, StreamOptions, make_stream
 from ooc.stream.plan import NO_DEMAND, Demand, Plan, budget_of, held_bytes, make_plan
-from ooc.stream.reader import ByRole, Window, WindowReader, transfers_rows
+from ooc.stream.reader import ByRole, Window, WindowReader, transfers_rows, wait_for_others
 from ooc.stream.sampling import make_draws, sampled_array
 from ooc.stream.splits import make_subset
 from ooc.stream.window_advice import advise, chosen_blocks
@@ -135,6 +135,7 @@ class Loader:
 
     def _enough_blocks(self, planned: Plan) -> int:
         """Return how many blocks of a window mix well enough, judged by a sample."""
+        wait_for_others()
         try:
             return chosen_blocks(advise(self.dataset, planned, io=self.stream.io), planned)
         except DataError as error:

@@ -5,19 +5,19 @@ on a scheduler of other processes it returns its rows, which are copied into the
 are delivered in plan order, whoever ran them.
 """
 
-import math
-import mmap
 import os
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import dask.base
@@ -26,6 +26,7 @@ import dask.threaded
 import numpy as np
 
 from ooc.core.errors import DataError, InputError
+from ooc.core.memory import own_memory
 from ooc.core.process import trim_allocator
 from ooc.store.chunks import BadChunkError, RowReader, open_reader
 from ooc.store.dataset import ArraySpec, Dataset
@@ -145,6 +146,47 @@ def check_scheduler() -> None:
             )
 
 
+class _Ending:
+    """A thread that ends readers which were left, one after the other; a fork has its own."""
+
+    def __init__(self) -> None:
+        self.left: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="ooc-ending", daemon=True)
+        self._lock = threading.Lock()
+
+    def _run(self) -> None:
+        while True:
+            with suppress(Exception):  # whoever waits for the next one waits for this thread
+                self.left.get()()
+
+    def wait(self) -> None:
+        """Wait until all that were left so far have ended."""
+        ended = threading.Event()
+        with self._lock:
+            if not self._thread.is_alive():
+                self._thread.start()
+        self.left.put(ended.set)
+        ended.wait()
+
+
+_ENDING = _Ending()
+
+
+def _renew() -> None:
+    """Begin anew in a child: threads do not come along, and what they held stays as it is."""
+    global _ENDING
+    _ENDING = _Ending()
+    dask.threaded.pools_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew)
+
+
+def wait_for_others() -> None:
+    """Wait until readers that were left have ended: their memory is given to what comes next."""
+    _ENDING.wait()
+
+
 class WindowReader:
     """Reads windows ahead of their use; a context manager.
 
@@ -187,6 +229,7 @@ class WindowReader:
         self._scheduler: Any = scheduler or partial(dask.threaded.get, pool=self._pool)
         self._slab_count = plan.slabs
         self._slabs: list[dict[str, np.ndarray]] = []
+        self._process = os.getpid()
 
     @property
     def retries(self) -> int:
@@ -194,27 +237,31 @@ class WindowReader:
         return sum(source.retries for source in self._sources.values())
 
     def __enter__(self) -> "WindowReader":
+        wait_for_others()
+        self._process = os.getpid()
         self._slabs = [self._new_slab() for _ in range(self._slab_count)]
         return self
 
     def __exit__(self, *error: object) -> None:
-        # A reader that still runs writes into a slab: wait for it before the memory goes.
+        # A loop that is left may be ended by the garbage collector, in whichever thread it runs,
+        # one of these included, and under whichever lock: nothing is waited for, no lock taken.
+        self._slabs.clear()
+        if os.getpid() == self._process:
+            _ENDING.left.put(self.end)
+
+    def end(self) -> None:
+        """Wait until nothing of it runs any more; its slabs go with what writes into them."""
         self._coordinators.shutdown(wait=True, cancel_futures=True)
         self._pool.shutdown(wait=True, cancel_futures=True)
-        self._slabs.clear()
         # Threads that end leave freed memory in heaps of their own, and the next ones begin others.
         trim_allocator()
 
     def _new_slab(self) -> dict[str, np.ndarray]:
         """Return arrays for one window, in memory that goes back to the system after its use."""
-        # Freed blocks of the allocator may stay, and a run that reads more than once would grow.
         wanted = {name: (spec.shape[1:], spec.dtype) for name, spec in self._specs.items()}
-        slab = {}
-        for name, (row_shape, dtype) in (wanted | {"": ((), np.dtype(np.int32))}).items():
-            shape = (self._order.window_rows, *row_shape)
-            memory = mmap.mmap(-1, max(1, math.prod(shape) * dtype.itemsize))
-            slab[name] = np.ndarray(shape, dtype, memory)
-        return slab
+        wanted[""] = (), np.dtype(np.int32)
+        rows = self._order.window_rows
+        return {name: own_memory((rows, *shape), dtype) for name, (shape, dtype) in wanted.items()}
 
     def windows(self, places: Iterable[tuple[int, int, int]]) -> Iterator[Window]:
         """Yield the windows at these places (epoch, window, first unused row).
@@ -232,6 +279,11 @@ class WindowReader:
         for slab in self._slabs:
             start_next(slab)
         while reading:
+            if os.getpid() != self._process:
+                raise InputError(
+                    f"process {os.getpid()} was forked from {self._process} in the midst of a loop "
+                    "over rows, whose readers it does not have; begin a loop of its own in it"
+                )
             future, slab = reading.popleft()
             begun = time.perf_counter()
             try:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ooc.core.errors import InputError
 from ooc.store.dataset import ArraySpec, Dataset
 from ooc.stream.options import StreamOptions
-from ooc.stream.plan import MIB, RESERVED_BYTES, Demand, Plan, make_plan
+from ooc.stream.plan import MIB, RESERVED_BYTES, Demand, Plan, held_bytes, make_plan
 
 
 def table(
@@ -104,6 +104,31 @@ def test_blocks_grow_where_other_chunks_are_long() -> None:
 def test_readers_that_do_not_fit_are_fewer() -> None:
     big_chunks = table(10**6, chunk_rows=50_000)
     assert plan(big_chunks, RESERVED_BYTES + 240 * MIB, readers=8).readers < 8
+
+
+def test_what_the_process_holds_takes_from_all_but_the_window() -> None:
+    dataset, stream = table(20_000_000), StreamOptions(memory=1024 * MIB)
+    plans = [
+        make_plan(dataset, 256, ("X", "y"), stream, Demand(held_bytes=held * MIB))
+        for held in (0, 304, 560)
+    ]
+    assert plans[0].order == plans[1].order == plans[2].order
+    assert [each.terms.get("held", 0) // MIB for each in plans] == [0, 304, 560]
+    assert [each.slabs for each in plans] == [3, 3, 2]
+    assert all(each.projected <= each.budget for each in plans)
+    with pytest.raises(InputError, match=r"held 800 MiB.*raise the memory to 1\d\d\dMiB"):
+        make_plan(dataset, 256, ("X", "y"), stream, Demand(held_bytes=800 * MIB))
+
+
+def test_what_is_held_counts_in_whole_steps_beyond_an_ordinary_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ooc.stream.plan._HELD_AT_FIRST", [])
+    found = []
+    for resident in (140, 352, 356, 192, 420):
+        monkeypatch.setattr("ooc.stream.plan.resident_bytes", lambda held=resident: held * MIB)
+        found.append(held_bytes() // MIB)
+    assert found == [0, 144, 160, 0, 224]
 
 
 def test_a_budget_below_the_minimum_names_both_numbers() -> None:

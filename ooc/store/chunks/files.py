@@ -16,7 +16,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ooc.core.errors import InputError
+from ooc.core.memory import own_memory
 from ooc.core.process import allowed_bytes
 from ooc.store.chunks.asynchronous_io import DEPTH, Batch, Placed
 from ooc.store.chunks.open_files import OpenFile, OpenFiles, release
@@ -90,7 +93,8 @@ class _ThreadMemory(threading.local):
     def at_least(self, size: int) -> memoryview:
         """Return page-aligned memory of this size or more; what it held before is lost."""
         if len(self._single) < size:
-            self._single = memoryview(mmap.mmap(-1, -(-size // ALIGNMENT) * ALIGNMENT))
+            whole = -(-size // ALIGNMENT) * ALIGNMENT
+            self._single = memoryview(own_memory((whole,), np.dtype(np.uint8)).data)
         return self._single
 
     @cached_property

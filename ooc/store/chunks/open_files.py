@@ -9,10 +9,16 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 # More are of no use: opening one takes some microseconds, beside a request of hundreds.
 MOST_OPEN_FILES = 1024
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
+
+
+# Of all files that are open here, and of those that requests in flight hold.
+_DESCRIPTORS: set[int] = set()
+_HELD: set[int] = set()
 
 
 class OpenFile:
@@ -23,19 +29,19 @@ class OpenFile:
         self.users = 0
         _DESCRIPTORS.add(self.descriptor)
 
-    def __del__(self) -> None:
+    # When the interpreter ends, a module's names are gone before the last of its files.
+    def __del__(self, forget: Any = _DESCRIPTORS.discard, close: Any = os.close) -> None:
         if hasattr(self, "descriptor"):
-            _DESCRIPTORS.discard(self.descriptor)
-            os.close(self.descriptor)
+            forget(self.descriptor)
+            close(self.descriptor)
 
 
 _Key = tuple[int, str]
-# Of all files that are open here, and of those that requests in flight hold.
-_DESCRIPTORS: set[int] = set()
-_HELD: set[int] = set()
 # Those that are kept, by reader and path, least recently used first.
 _KEPT: OrderedDict[_Key, OpenFile] = OrderedDict()
 _LOCK = threading.RLock()
+# A thread that held it does not come along into a child.
+os.register_at_fork(after_in_child=_LOCK._at_fork_reinit)  # type: ignore[attr-defined]
 _NUMBERS = itertools.count()
 
 

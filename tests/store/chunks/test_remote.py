@@ -516,3 +516,15 @@ def test_objects_that_were_written_again_are_told_by_their_tags(
     assert saved["files"]["y"] == here["files"]["y"]
     with pytest.raises(InputError, match="cannot go on with another dataset: sampled_rows"):
         check_same_data("run", saved, here)
+
+
+@pytest.mark.slow
+def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes connections, and never answers: the bound is told."""
+    monkeypatch.setenv("OOC_SERVER_SECONDS", "0.2")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.zarr"
+        begun = time.monotonic()
+        with pytest.raises(InputError, match=r"does not answer.* given up after 0\.2 s"):
+            ooc.open(url)
+        assert time.monotonic() - begun < 60

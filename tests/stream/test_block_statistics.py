@@ -1,0 +1,35 @@
+"""Shares of variance between blocks: of as many columns as fit, each as NumPy finds it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import write_dataset
+
+from ooc.stream.block_statistics import block_statistics
+
+BLOCK, BLOCKS, VALUES = 20, 30, 900
+
+
+@pytest.mark.parametrize("most_bytes", [2**15, 2**25])
+def test_columns_that_do_not_fit_are_drawn_and_judged_as_by_numpy(
+    tmp_path: Path, rng: np.random.Generator, most_bytes: int
+) -> None:
+    drift = np.repeat(rng.standard_normal((BLOCKS, VALUES)), BLOCK, axis=0)
+    x = (rng.standard_normal(drift.shape) + rng.random(VALUES) * drift).astype(np.float32)
+    y = rng.integers(0, 3, len(x))
+    dataset = write_dataset(tmp_path / "a.zarr", chunk_rows=BLOCK, X=x, y=y)
+    found = block_statistics(dataset, BLOCK, None, most_bytes=most_bytes)
+    blocks = x.reshape(BLOCKS, BLOCK, VALUES).astype(np.float64)
+    shares = blocks.mean(axis=1).var(axis=0) / x.astype(np.float64).var(axis=0)
+    places = found.features.places
+    assert len(places) == (VALUES if most_bytes > 2**20 else 2**15 // 128)
+    assert (np.diff(places) > 0).all()
+    np.testing.assert_allclose(found.features.numbers[2], shares[places], rtol=1e-9)
+    worst = found.features.worst()
+    assert worst.name == f"X[{places[np.argmax(shares[places])]}]"
+    of_classes = (y[:, None] == np.arange(3)).astype(np.float64)
+    between = of_classes.reshape(BLOCKS, BLOCK, 3).mean(axis=1).var(axis=0).sum()
+    assert found.label is not None
+    assert found.label.between_share == pytest.approx(between / of_classes.var(axis=0).sum())
+    assert found.classes == (0.0, 1.0)

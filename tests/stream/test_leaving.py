@@ -1,0 +1,147 @@
+"""Loops over rows that are left: by break, error, the garbage collector or a fork."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import write_dataset
+
+from ooc.store.dataset import Dataset
+from ooc.stream.loader import Loader
+from ooc.stream.reader import WindowReader, wait_for_others
+
+ROWS = 200
+BEGIN = """
+import gc, os, sys, threading
+import numpy as np
+import ooc
+from ooc.core.process import resident_bytes
+from ooc.stream.reader import wait_for_others
+loader = ooc.Loader(ooc.open(sys.argv[1]), 16, memory="512MiB", window=4, block_rows=10, readers=2)
+start = loader.state_dict()
+"""
+LEAVING = """
+def leave():
+    for batch in loader:
+        break
+def fail():
+    try:
+        for batch in loader:
+            raise KeyError
+    except KeyError:
+        pass
+def drop():
+    cycle = [iter(loader)]
+    next(cycle[0])
+    cycle.append(cycle)
+def finish():
+    for batch in loader:
+        pass
+def state():
+    gc.collect()
+    wait_for_others()
+    return len(os.listdir("/proc/self/fd")), threading.active_count(), resident_bytes()
+for number in range(10_000):
+    loader.load_state_dict(start)
+    (leave, fail, drop, finish)[number % 4]()
+    if number == 1_999:
+        first = state()
+last = state()
+print(*(after - before for before, after in zip(first, last)))
+"""
+FORKING = """
+from ooc.core.errors import InputError
+def rows_of(loader):
+    loader.load_state_dict(start)
+    return np.concatenate([batch.rows for batch in loader])
+def in_child(work):
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except InputError as error:
+            os._exit(3 if "begin a loop of its own" in str(error) else 4)
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+expected = rows_of(loader)
+def begin_anew():
+    assert (rows_of(loader) == expected).all()
+ends = set()
+for number in range(50):
+    loader.load_state_dict(start)
+    iterator = iter(loader)
+    next(iterator)
+    ends.add((in_child(begin_anew), in_child(lambda: [*iterator]), in_child(lambda: None)))
+    iterator.close()
+assert (rows_of(loader) == expected).all()
+print(ends)
+"""
+COLLECTING = """
+from ooc.store.chunks.native import NativeReader
+read_runs = NativeReader.read_runs
+def collecting(self, *arguments):
+    gc.collect()
+    return read_runs(self, *arguments)
+NativeReader.read_runs = collecting
+for batch in loader:
+    pass
+loader.load_state_dict(start)
+gc.disable()
+gc.collect()
+gc.freeze()  # collecting is quick
+for number in range(50):
+    cycle = [iter(loader)]
+    next(cycle[0])
+    cycle.append(cycle)
+    del cycle
+    loader.load_state_dict(start)
+    wait_for_others()
+for batch in loader:
+    pass
+print("done")
+"""
+
+
+def printed(work: str, tmp_path: Path, seconds: float) -> str:
+    """Run a script on a small dataset in a process of its own; return what it prints."""
+    x = np.random.default_rng(0).standard_normal((ROWS, 3)).astype(np.float32)
+    write_dataset(tmp_path / "a.zarr", X=x, y=np.arange(ROWS) % 2)
+    command = [sys.executable, "-c", BEGIN + work, str(tmp_path / "a.zarr")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+def test_who_leaves_a_loop_waits_for_nothing_and_the_next_one_does(dataset: Dataset) -> None:
+    """The garbage collector may do so, in a thread that is waited for or under any lock."""
+    loader, goes_on = Loader(dataset, 16, memory="512MiB"), threading.Event()
+    with WindowReader(dataset, ("X",), loader.plan) as reader:
+        running = reader._pool.submit(goes_on.wait, 5)
+    assert not running.done()
+    goes_on.set()
+    assert sum(len(batch.rows) for batch in loader) == 1003
+    assert running.done()
+    wait_for_others()
+    assert not [each for each in threading.enumerate() if each.name.startswith("ooc-reader")]
+
+
+@pytest.mark.slow
+def test_the_collector_may_end_a_loop_in_a_reader(tmp_path: Path) -> None:
+    assert printed(COLLECTING, tmp_path, 60) == "done"
+
+
+@pytest.mark.slow
+def test_loops_are_left_ten_thousand_times_without_growth(tmp_path: Path) -> None:
+    files, threads, held = map(int, printed(LEAVING, tmp_path, 900).split())
+    assert files <= 0
+    assert threads <= 1  # those of zarr-python come as they are needed
+    assert held < 8 * 2**20
+
+
+@pytest.mark.slow
+def test_a_child_that_is_forked_in_a_loop_ends_or_begins_its_own(tmp_path: Path) -> None:
+    assert printed(FORKING, tmp_path, 120) == "{(0, 3, 0)}"
