@@ -3,12 +3,13 @@
 import os
 import sys
 
-from ooc.core.stopping import Interrupted, interrupt, listen, status_of, told
+from ooc.core.stopping import Interrupted, again, interrupt, listen, status_of, told
 
 
 def main() -> None:
     """Run the command line and leave the process with its exit status."""
     listen(interrupt)
+    sys.unraisablehook = again
     try:
         from ooc.cli import run
 

@@ -56,6 +56,8 @@ def check_run_dir(run_dir: Path) -> None:
             f"{run_dir} holds the {DESCRIPTION} of a run whose {FOLDER} are gone; choose another "
             "directory or remove it"
         )
+    if any((run_dir / name).exists() for name in ("zarr.json", ".zgroup", ".zarray")):
+        raise InputError(f"{run_dir} holds data, a Zarr group; choose another directory")
     folder = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
     if not folder.is_dir():
         raise InputError(f"cannot write to {run_dir}: {folder} is a file; choose another directory")

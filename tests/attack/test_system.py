@@ -71,7 +71,7 @@ class Failing:
     def check(self, path: Any, names_it: bool = True) -> None:
         if isinstance(path, int):
             with suppress(OSError):
-                path = os.readlink(f"/proc/self/fd/{path}")
+                path = Path(f"/proc/self/fd/{path}").readlink()
         if str(path).startswith(self.folder):
             where = (str(path),) if names_it else ()
             raise OSError(self.number, os.strerror(self.number), *where)
