@@ -3,7 +3,9 @@
 Terminals send SIGHUP as they close, and schedulers SIGUSR1 as a warning before a job's time is up.
 """
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -25,6 +27,16 @@ class Stop(threading.Event):
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Raise the signal as an exception, wherever the main thread is."""
     raise Interrupted(number)
+
+
+def again(unraised: "sys.UnraisableHookArgs") -> None:
+    """Send a signal again that met what can raise nothing, as a callback of a compiler's."""
+    if isinstance(unraised.exc_value, Interrupted):
+        later = threading.Timer(0.05, os.kill, (os.getpid(), unraised.exc_value.args[0]))
+        later.daemon = True
+        later.start()
+    else:
+        sys.__unraisablehook__(unraised)
 
 
 def listen(handler: Handler) -> dict[int, object]:

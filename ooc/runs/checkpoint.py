@@ -55,12 +55,19 @@ def check_run_dir(run_dir: Path) -> None:
             f"{run_dir} holds the {DESCRIPTION} of a run whose {FOLDER} are gone; choose another "
             "directory or remove it"
         )
+    check_no_data(run_dir)
     folder = next(path for path in (run_dir, *run_dir.absolute().parents) if path.exists())
     if not folder.is_dir():
         raise InputError(f"cannot write to {run_dir}: {folder} is a file; choose another directory")
     if not os.access(folder, os.W_OK | os.X_OK):
         why = "no permission" if not os.statvfs(folder).f_flag & os.ST_RDONLY else "read-only disk"
         raise InputError(f"cannot write to {folder}: {why}; choose another directory")
+
+
+def check_no_data(run_dir: Path) -> None:
+    """Refuse a Zarr group in a run's place, or in that of the runs of a sweep."""
+    if any((run_dir / name).exists() for name in ("zarr.json", ".zgroup", ".zarray")):
+        raise InputError(f"{run_dir} holds data, a Zarr group; choose another directory")
 
 
 def save(

@@ -10,7 +10,7 @@ from typing import Any
 from ooc.core.destination import TakenError, blamed, remove_empty, take_lock, write_whole
 from ooc.core.errors import InputError
 from ooc.core.plain_files import check_plain
-from ooc.runs.checkpoint import LOCK, check_run_dir, discard, remove_partial
+from ooc.runs.checkpoint import LOCK, check_no_data, check_run_dir, discard, remove_partial
 
 HISTORY = "history.jsonl"
 # A run of months notes less, and a longer line is none of ours.
@@ -52,9 +52,11 @@ def locked(run_dir: Path) -> Iterator[None]:
 @contextmanager
 def new_runs(run_dir: Path, folders: Sequence[Path]) -> Iterator[None]:
     """Keep a directory and those of new runs in it from others; what was only begun there goes."""
+    check_no_data(run_dir)
     with ExitStack() as locks:
         for folder in dict.fromkeys([run_dir, *folders]):
             locks.enter_context(locked(folder))
+        check_no_data(run_dir)
         for folder in folders:
             # Another process may have trained there until now.
             check_run_dir(folder)

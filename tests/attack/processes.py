@@ -14,10 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 # It reads a command a line, and tells the child's number; at its end, the child's status.
 CODE = """
 import json, os, resource, signal, sys
-import ooc, ooc.cli.bench, ooc.report, ooc.runs.run, ooc.shuffle.external_sort
+import ooc, ooc.cli, ooc.cli.bench, ooc.report, ooc.runs.run, ooc.shuffle.external_sort
 import ooc.shuffle.measurement, ooc.shuffle.mixing, ooc.synthetic, ooc.training.resume
-from ooc.cli import run
-from ooc.core.stopping import Interrupted, interrupt, listen, status_of, told
+from ooc.__main__ import main
 
 def child(order):
     os.chdir(order["folder"])
@@ -30,12 +29,9 @@ def child(order):
         # What is printed goes to files, too.
         sys.stdout, sys.stderr = open(os.devnull, "w"), Told(order["err_pipe"])
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["most_file_bytes"], hard))
-    listen(interrupt)
+    sys.argv = ["ooc", *order["line"]]
     try:
-        run(order["line"])
-    except Interrupted as error:
-        print(told(error), file=sys.stderr, flush=True)
-        os._exit(status_of(error))
+        main()
     except SystemExit as error:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -58,6 +54,8 @@ class Told:
     def isatty(self):
         return False
 
+# Until a child listens, a signal ends it.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 print("ready", flush=True)
 for line in sys.stdin:
     order = json.loads(line)

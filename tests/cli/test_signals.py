@@ -1,5 +1,6 @@
 """Signals that ask to end, at every stage: a status, a line, and nothing half-begun."""
 
+import ctypes
 import itertools
 import os
 import signal
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from datasets import write_dataset
 
-from ooc.core.stopping import ASKING, Interrupted, Stop, interrupt, listen, status_of, told
+from ooc.core.stopping import ASKING, Interrupted, Stop, again, interrupt, listen, status_of, told
 
 
 @pytest.mark.parametrize("number", ASKING)
@@ -28,6 +29,20 @@ def test_a_signal_is_raised_and_named(number: signal.Signals) -> None:
             signal.signal(each, handler)  # type: ignore[arg-type]
     assert status_of(caught.value) == 128 + number
     assert told(caught.value) == f"ooc: ended by {number.name}"
+
+
+def test_a_signal_that_meets_a_callback_of_c_comes_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", again)
+    before = listen(interrupt)
+    try:
+        with pytest.raises(Interrupted):
+            ctypes.CFUNCTYPE(None)(lambda: interrupt(signal.SIGTERM, None))()
+            time.sleep(5)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)  # type: ignore[arg-type]
 
 
 def test_what_is_ignored_stays_so() -> None:
