@@ -58,9 +58,9 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
     return DecodedReader(reader, spec.conventions)
 
 
-# A chunk that is decoded aside, and what decoders have for a moment, with what the allocator keeps
-# of it: measured.
-NATIVE_COPIES = 6
+# What decoders have for a moment, with what the allocator keeps of it, as measured: copies of a
+# chunk, or of the blocks into which they cut a large one.
+DECODER_COPIES, DECODER_BYTES = 5, 5 * 2**19
 
 
 def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
@@ -69,7 +69,8 @@ def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
     requests = 2 * BATCH_BYTES + 2 * most_stored_bytes(spec.chunk_bytes)
     through_zarr = DECODE_COPIES * spec.most_decoded_bytes(block_rows)
     aside = PIECE_BYTES if spec.conventions is not None and spec.conventions.changes else 0
-    return max(requests + NATIVE_COPIES * spec.chunk_bytes, through_zarr) + aside
+    decoder = min(DECODER_COPIES * spec.chunk_bytes, DECODER_BYTES)
+    return max(requests + spec.chunk_bytes + decoder, through_zarr) + aside
 
 
 def _resolve(dataset: Dataset, spec: ArraySpec, io: str) -> tuple[ReadPath, ChunkLayout | None]:
