@@ -19,6 +19,7 @@ from zarr.core.sync import sync
 from zarr.storage import FsspecStore
 
 from ooc.core.errors import InputError
+from ooc.core.numbers import positive
 
 # Requests of one array that are on their way at once, whatever the number of reader threads.
 MOST_REQUESTS = 16
@@ -109,7 +110,13 @@ def open_store(path: str, storage_options: StorageOptions | None) -> FsspecStore
 
 def _timeouts(scheme: str) -> dict[str, Any]:
     """Return options by which a server that says nothing is given up, where none are given."""
-    seconds = float(os.environ.get(SECONDS_VARIABLE, SECONDS))
+    given = os.environ.get(SECONDS_VARIABLE, str(SECONDS))
+    try:
+        seconds = positive(SECONDS_VARIABLE, float(given))
+    except ValueError:
+        raise InputError(
+            f"{SECONDS_VARIABLE} is a positive number of seconds, not {given!r}"
+        ) from None
     if scheme in ("http", "https"):
         import aiohttp
 

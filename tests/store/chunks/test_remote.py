@@ -528,3 +528,10 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(InputError, match=r"does not answer.* given up after 0\.2 s"):
             ooc.open(url)
         assert time.monotonic() - begun < 60
+
+
+@pytest.mark.parametrize("given", ["soon", "0", "-1", "nan"])
+def test_a_bound_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("OOC_SERVER_SECONDS", given)
+    with pytest.raises(InputError, match="OOC_SERVER_SECONDS is a positive number"):
+        ooc.open("http://127.0.0.1:1/a.zarr")
