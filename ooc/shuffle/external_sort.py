@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ooc.core.destination import claimed
+from ooc.core.destination import blamed, claimed
 from ooc.core.errors import DataError, InputError
 from ooc.core.hashing import fill_row_keys, keys_at_ranks, keys_of_rows
 from ooc.core.process import memory_numbers
@@ -95,7 +95,8 @@ def exact(
     source = source.undecoded()
     copy, job = _planned(source, budget_of(memory), seed, threads)
     begun = time.perf_counter()
-    with claimed(destination), workspace(copy, destination, job) as folder:
+    taken = workspace(copy, destination, job)
+    with claimed(destination), blamed(destination), taken as folder:
         if copy.left_out:
             said = "; ".join(f"{name}, as {why}" for name, why in copy.left_out.items())
             report(Progress(0, job.rows, 0, 0.0, text=f"leaves out {said}"))
