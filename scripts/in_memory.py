@@ -10,7 +10,7 @@ from ooc.engines.engine import make_engine
 from ooc.kernels.counters import LOSS_SUM
 from ooc.models.train_state import start as begin
 from ooc.store.dataset import Dataset
-from ooc.stream.reader import Window
+from ooc.stream.window import Window
 
 
 class Steps:

@@ -16,7 +16,7 @@ from ooc.optim.penalties import clip_scale
 from ooc.optim.settings import SETTINGS, rate_at
 from ooc.optim.step import step_piece
 from ooc.stream.loader import Batch, BatchAssembler, Loader
-from ooc.stream.reader import Window
+from ooc.stream.window import Window
 
 # Rows that are handed to a model at a time where a batch is all rows.
 MOST_PART_ROWS = 1024

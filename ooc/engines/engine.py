@@ -30,7 +30,7 @@ from ooc.optim import Method, Optimizer, as_method
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
 from ooc.stream.plan import Demand
-from ooc.stream.reader import Window
+from ooc.stream.window import Window
 
 # SciPy's BLAS with its buffers, as measured in a fresh process by tests/engines/test_memory.py.
 BLAS_BYTES = 40 * 2**20

@@ -21,7 +21,7 @@ from ooc.optim.full_gradient import (
 )
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
-from ooc.stream.reader import Window
+from ooc.stream.window import Window
 
 # SciPy's optimisers and what they bring, as measured in a fresh process by
 # tests/engines/test_memory.py.

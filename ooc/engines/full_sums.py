@@ -22,7 +22,7 @@ from ooc.models.scratch import dataset_columns, loop_bytes
 from ooc.models.train_state import at_rest
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import BatchAssembler, Loader
-from ooc.stream.reader import Window
+from ooc.stream.window import Window
 
 # More rows than any window has: the loop's scratch is as large as it gets.
 MANY_ROWS = 2**40

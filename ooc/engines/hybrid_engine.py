@@ -31,7 +31,7 @@ from ooc.optim.full_gradient import (
 )
 from ooc.optim.settings import OWN
 from ooc.stream.loader import Loader
-from ooc.stream.reader import Window
+from ooc.stream.window import Window
 
 # Steps of a window of the rule; iterates that are averaged in an epoch, for each parameter, and
 # steps between them at most.

@@ -19,7 +19,7 @@ from ooc.models.train_state import TrainState, at_rest
 from ooc.optim.settings import rate_at
 from ooc.optim.step import real_of, update_of
 from ooc.stream.loader import Loader
-from ooc.stream.reader import Window
+from ooc.stream.window import Window
 
 
 class WindowEngine:

@@ -13,11 +13,13 @@ from ooc.core.errors import DataError, InputError
 from ooc.core.random_keys import Purpose, key
 from ooc.store.chunks import BadChunkError
 from ooc.store.dataset import Dataset
+from ooc.stream.ending import wait_for_others
 from ooc.stream.options import AUTO, StreamOptions, make_stream
 from ooc.stream.plan import NO_DEMAND, Demand, Plan, budget_of, held_bytes, make_plan
-from ooc.stream.reader import ByRole, Window, WindowReader, transfers_rows, wait_for_others
+from ooc.stream.reader import WindowReader, transfers_rows
 from ooc.stream.sampling import make_draws, sampled_array
 from ooc.stream.splits import make_subset
+from ooc.stream.window import ByRole, Window
 from ooc.stream.window_advice import advise, chosen_blocks
 
 

@@ -10,14 +10,13 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import dask.base
@@ -30,84 +29,16 @@ from ooc.core.memory import own_memory
 from ooc.core.process import trim_allocator
 from ooc.store.chunks import BadChunkError, RowReader, open_reader
 from ooc.store.dataset import ArraySpec, Dataset
+from ooc.stream.ending import end_later, wait_for_others
 from ooc.stream.missing_values import complete, missing_error, rows_that_lack, rule_of
 from ooc.stream.plan import Plan
+from ooc.stream.window import Window
 
 # A task costs Dask tens of microseconds here and milliseconds on a cluster.
 TASK_BYTES = 32 * 2**20
 # Bad chunks that a reader keeps: a run that skips some meets them again in every epoch.
 MOST_NOTED = 100
 _IN_PROCESS = (dask.threaded.get, dask.local.get_sync)
-
-
-class ByRole:
-    """Arrays by what they are for, of whatever has `arrays` and `roles`."""
-
-    arrays: dict[str, np.ndarray]
-    roles: tuple[str, str | None, str | None]
-
-    @property
-    def features(self) -> np.ndarray:
-        """The rows of the features array."""
-        return self.arrays[self.roles[0]]
-
-    @property
-    def target(self) -> np.ndarray | None:
-        """The rows of the target array, if it travels."""
-        return self.arrays.get(self.roles[1] or "")
-
-    @property
-    def weight(self) -> np.ndarray | None:
-        """The rows of the weight array, if it travels."""
-        return self.arrays.get(self.roles[2] or "")
-
-
-@dataclass(frozen=True)
-class Window(ByRole):
-    """Decoded blocks from all over the dataset, and the order in which their rows are visited.
-
-    Attributes
-    ----------
-    arrays
-        For each array (rows, ...), views of a slab: valid until the next window is asked for.
-    order
-        (rows,) int32 places in the arrays.
-    start
-        First place in `order` that is not used yet.
-    block_starts, block_rows
-        Row of the dataset at which each block starts, and rows of a block.
-    last
-        Whether the epoch ends with it.
-    skipped_chunks, skipped_rows
-        What could not be read, and the rows that are left out of `order`, for it or because they
-        lack a value.
-    missing
-        How many of its rows lacked a value and were left out or filled, by array.
-    wait_seconds
-        How long its reading kept the caller waiting.
-    weights
-        (stored rows,) float64, what the rows were drawn by; None where each is visited once.
-    """
-
-    arrays: dict[str, np.ndarray]
-    roles: tuple[str, str | None, str | None]
-    order: np.ndarray
-    start: int
-    block_starts: np.ndarray
-    block_rows: int
-    epoch: int
-    index: int
-    last: bool
-    skipped_chunks: int = 0
-    skipped_rows: int = 0
-    wait_seconds: float = 0.0
-    weights: np.ndarray | None = None
-    missing: Mapping[str, int] = field(default_factory=dict)
-
-    def rows(self, places: np.ndarray) -> np.ndarray:
-        """Return the rows of the dataset (int64) at places in the arrays."""
-        block, inside = np.divmod(places, self.block_rows)
-        return self.block_starts[block] + inside
 
 
 _Read = tuple[Window, list[BadChunkError]]
@@ -146,45 +77,12 @@ def check_scheduler() -> None:
             )
 
 
-class _Ending:
-    """A thread that ends readers which were left, one after the other; a fork has its own."""
-
-    def __init__(self) -> None:
-        self.left: SimpleQueue[Callable[[], object]] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="ooc-ending", daemon=True)
-        self._lock = threading.Lock()
-
-    def _run(self) -> None:
-        while True:
-            with suppress(Exception):  # whoever waits for the next one waits for this thread
-                self.left.get()()
-
-    def wait(self) -> None:
-        """Wait until all that were left so far have ended."""
-        ended = threading.Event()
-        with self._lock:
-            if not self._thread.is_alive():
-                self._thread.start()
-        self.left.put(ended.set)
-        ended.wait()
-
-
-_ENDING = _Ending()
-
-
-def _renew() -> None:
-    """Begin anew in a child: threads do not come along, and what they held stays as it is."""
-    global _ENDING
-    _ENDING = _Ending()
+def _renew_lock() -> None:
+    """Begin anew in a child: the thread that holds Dask's lock does not come along."""
     dask.threaded.pools_lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_renew)
-
-
-def wait_for_others() -> None:
-    """Wait until readers that were left have ended: their memory is given to what comes next."""
-    _ENDING.wait()
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 class WindowReader:
@@ -247,7 +145,7 @@ class WindowReader:
         # one of these included, and under whichever lock: nothing is waited for, no lock taken.
         self._slabs.clear()
         if os.getpid() == self._process:
-            _ENDING.left.put(self.end)
+            end_later(self.end)
 
     def end(self) -> None:
         """Wait until nothing of it runs any more; its slabs go with what writes into them."""

@@ -22,7 +22,7 @@ from ooc.optim import Optimizer, sgd
 from ooc.optim.schedules import UNCHANGED
 from ooc.optim.settings import RATE
 from ooc.stream.loader import Loader
-from ooc.stream.reader import Window
+from ooc.stream.window import Window
 from ooc.training.statistics import wildest
 
 # Steps of one trial, or its rows where batches are small: noise is felt after many steps only.

@@ -13,7 +13,7 @@ from ooc.stream.block_statistics import NOT_FINITE
 from ooc.stream.loader import Loader
 from ooc.stream.missing_values import rule_of
 from ooc.stream.plan import Demand
-from ooc.stream.reader import Window
+from ooc.stream.window import Window
 
 # A window is cut into so many parts, whose moments are merged in their order: how many threads
 # there are makes no difference.

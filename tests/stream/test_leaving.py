@@ -10,8 +10,9 @@ import pytest
 from datasets import write_dataset
 
 from ooc.store.dataset import Dataset
+from ooc.stream.ending import wait_for_others
 from ooc.stream.loader import Loader
-from ooc.stream.reader import WindowReader, wait_for_others
+from ooc.stream.reader import WindowReader
 
 ROWS = 200
 BEGIN = """
@@ -19,7 +20,7 @@ import gc, os, sys, threading
 import numpy as np
 import ooc
 from ooc.core.process import resident_bytes
-from ooc.stream.reader import wait_for_others
+from ooc.stream.ending import wait_for_others
 loader = ooc.Loader(ooc.open(sys.argv[1]), 16, memory="512MiB", window=4, block_rows=10, readers=2)
 start = loader.state_dict()
 """

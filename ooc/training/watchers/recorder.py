@@ -14,7 +14,7 @@ from ooc.models.declarations import phase_at, phases_of, terms_of
 from ooc.models.train_state import TrainState
 from ooc.optim.settings import SETTINGS, rate_at
 from ooc.runs.run_directory import append_history
-from ooc.stream.reader import Window
+from ooc.stream.window import Window
 from ooc.training.session import Session
 from ooc.training.watchers.noise_log import noise_entries
 from ooc.training.watchers.watcher import Moment, Watcher, next_multiple

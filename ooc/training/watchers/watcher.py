@@ -8,7 +8,7 @@ import numpy as np
 
 from ooc.kernels.counters import NEVER
 from ooc.runs.run import Run
-from ooc.stream.reader import Window
+from ooc.stream.window import Window
 
 
 @dataclass(frozen=True)
