@@ -17,9 +17,9 @@ from ooc.store.members import (
     attributes_of,
     check_whole,
     declared_by,
-    member_of,
     members_of,
     opened,
+    opened_member,
 )
 from ooc.store.remote import StorageOptions, checked_path
 from ooc.store.roles import FEATURES, RoleName, coordinates_in, find_roles, why_apart
@@ -283,8 +283,7 @@ def open(
 
 def open_zarr_array(dataset: Dataset, name: str) -> zarr.Array:
     """Open one array of a dataset for reading."""
-    with opened(dataset.path, dataset.storage_options) as group:
-        member = member_of(group, name)
+    member = opened_member(dataset.path, dataset.storage_options, name)
     if member is None or member.array is None:
         reason = "is not there" if member is None else member.reason
         raise InputError(f"array {name} of {dataset.path} {reason}; open it again")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from zarr.buffer import cpu
 from zarr.core.sync import sync
 
 from ooc.core.errors import InputError
-from ooc.store.local import METADATA, PlainStore
+from ooc.store.local import METADATA, PlainStore, metadata_marks
 from ooc.store.remote import MOST_REQUESTS, StorageOptions, explained, open_store, reason_of
 
 NUMERIC_KINDS = "biuf"
@@ -177,6 +177,21 @@ def member_of(group: zarr.Group, name: str) -> Member | None:
             raise
         reason = f"cannot be opened: {error.strerror or error}"
         return Member(name, None, None, reason, "check the disk and the permissions")
+
+
+def opened_member(path: str, storage_options: StorageOptions | None, name: str) -> Member | None:
+    """Open one member of the group at a path, once while its metadata stay as they are."""
+    marks = None if "://" in path else metadata_marks(path, name)
+    if marks is not None:
+        return _kept_member(path, name, marks)
+    with opened(path, storage_options) as group:
+        return member_of(group, name)
+
+
+@lru_cache(maxsize=64)
+def _kept_member(path: str, name: str, marks: object) -> Member | None:
+    with opened(path, None) as group:
+        return member_of(group, name)
 
 
 @contextmanager
