@@ -77,6 +77,8 @@ class Loader:
         What a trainer needs beside windows, see `ooc.stream.plan.Demand`.
     stream, options
         See `ooc.stream.options.StreamOptions`: all of them in one object, or each by its name.
+    like
+        A loader of the same rows, whose look at how they are mixed need not be taken again.
 
     Raises
     ------
@@ -101,6 +103,7 @@ class Loader:
         arrays: Sequence[str] | None = None,
         demand: Demand = NO_DEMAND,
         stream: StreamOptions | None = None,
+        like: "Loader | None" = None,
         **options: Any,
     ) -> None:
         self.dataset, self.stream = dataset, make_stream(stream, options)
@@ -108,6 +111,8 @@ class Loader:
         deciding = () if dataset.selection is None else dataset.selection.arrays
         names = (*(arrays or dataset.roles), sampled, *deciding)
         self.names = tuple(dict.fromkeys(name for name in names if name is not None))
+        # How many blocks of a window mix well enough, by what that depends on beside the rows.
+        self._enough: dict[tuple[int, ...], int] = {} if like is None else like._enough
         self.plan: Plan = self._make_plan(batch_size, demand)
         self.epoch = self.row = self.step = 0
         self.skipped_chunks = self.skipped_rows = self.retries = 0
@@ -138,8 +143,12 @@ class Loader:
     def _enough_blocks(self, planned: Plan) -> int:
         """Return how many blocks of a window mix well enough, judged by a sample."""
         wait_for_others()
+        by = planned.order.block_rows, planned.batch_size, planned.moment_bytes
         try:
-            return chosen_blocks(advise(self.dataset, planned, io=self.stream.io), planned)
+            if by not in self._enough:
+                advice = advise(self.dataset, planned, io=self.stream.io)
+                self._enough[by] = chosen_blocks(advice, planned)
+            return self._enough[by]
         except DataError as error:
             # Training tells which row is not finite; what cannot be read may be left out.
             if isinstance(error, BadChunkError) and self.stream.on_bad_chunk == "raise":

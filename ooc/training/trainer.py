@@ -331,7 +331,7 @@ class Trainer:
             prepared = prepare(self.model, RowStatistics(loader))
             model, layout = prepared.model, prepared.model.layout(dataset.row_shape)
             if model != self.model:
-                loader, held_out = self._loaders(dataset, model, given, held)
+                loader, held_out = self._loaders(dataset, model, given, held, loader)
             parameters = first_parameters(model, layout, self.stream.seed, prepared.parts)
             del prepared  # of wide rows it is as large as the parameters
             known, found = with_rates(given, model, loader, parameters, epochs)
@@ -375,7 +375,12 @@ class Trainer:
         return rows, rows if self.steering is None else self.steering.largest_batch(rows)
 
     def _loaders(
-        self, dataset: Dataset, model: Model, methods: Sequence[Method], held: int
+        self,
+        dataset: Dataset,
+        model: Model,
+        methods: Sequence[Method],
+        held: int,
+        before: Loader | None = None,
     ) -> tuple[Loader, Loader | None]:
         """Return the loader of the rows to train on, and of those to evaluate on."""
         names = arrays_of(model, dataset)
@@ -401,4 +406,5 @@ class Trainer:
         demand = demand_of(model, dataset, methods, most, self._is_full, held)
         demand = replace(demand, model_bytes=demand.model_bytes + beside)
         stream = self._ordered_stream
-        return Loader(dataset, rows, arrays=names, demand=demand, stream=stream), validation
+        loader = Loader(dataset, rows, arrays=names, demand=demand, stream=stream, like=before)
+        return loader, validation
