@@ -8,6 +8,8 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import typer
 
@@ -73,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for remark in REMARKS:
         warnings.filterwarnings("ignore", message=remark)
     try:
-        status = app(args=arguments, prog_name="ooc", standalone_mode=False)
+        status = _command()(args=arguments, prog_name="ooc", standalone_mode=False)
     except typer.TyperException as error:
         return _refuse(error.format_message() if hasattr(error, "format_message") else str(error))
     except (InputError, DivergedError) as error:
@@ -91,6 +93,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for note in NOTES:
         say(note)
     return status or 0
+
+
+@cache
+def _command() -> Any:
+    return typer.main.get_command(app)
 
 
 def _refuse(message: str) -> int:

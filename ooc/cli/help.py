@@ -28,12 +28,14 @@ class TableCommand(TyperCommand):
     """A command in whose help ``{models}`` stands for the names of all models."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Fill in names, then print as ever."""
-        parts: tuple[Any, ...] = (self, *self.params)
-        for part in parts:
-            if getattr(part, "help", None):
-                part.help = with_names(part.help)
+        """Print as ever, with the names that are in the tables now."""
+        parts: list[Any] = [each for each in (self, *self.params) if getattr(each, "help", None)]
+        written = [part.help for part in parts]
+        for part, text in zip(parts, written, strict=True):
+            part.help = with_names(text)
         super().format_help(ctx, formatter)
+        for part, text in zip(parts, written, strict=True):
+            part.help = text
 
 
 def with_names(text: str) -> str:

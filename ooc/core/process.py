@@ -4,6 +4,7 @@ import ctypes
 import os
 import time
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 # Of madvise(2), and of mallopt(3).
@@ -46,7 +47,18 @@ def allowed_bytes(proc: Path = Path("/proc"), control_groups: Path = Path("/sys/
     Those are the process's memory control group and every ancestor of it, version 1 and version 2.
     """
     limits = [int((proc / "meminfo").read_text().split()[1]) * 1024]
-    for line in (proc / "self" / "cgroup").read_text().splitlines():
+    for file in _limit_files(control_groups, (proc / "self" / "cgroup").read_text()):
+        with suppress(OSError):
+            limit = file.read_text().strip()
+            limits += [] if limit == "max" else [int(limit)]
+    return min(limits)
+
+
+@lru_cache(maxsize=1)
+def _limit_files(control_groups: Path, memberships: str) -> list[Path]:
+    """Return where limits of a process's groups and their ancestors may stand."""
+    files = []
+    for line in memberships.splitlines():
         _, controllers, group = line.split(":", 2)
         if controllers == "":
             roots, limit_file = [control_groups, control_groups / "unified"], "memory.max"
@@ -56,12 +68,9 @@ def allowed_bytes(proc: Path = Path("/proc"), control_groups: Path = Path("/sys/
             continue
         for root in roots:
             folder = root / group.lstrip("/")
-            for ancestor in (folder, *folder.parents):
-                if ancestor.is_relative_to(root):
-                    with suppress(OSError):
-                        limit = (ancestor / limit_file).read_text().strip()
-                        limits += [] if limit == "max" else [int(limit)]
-    return min(limits)
+            ancestors = (folder, *folder.parents)
+            files += [each / limit_file for each in ancestors if each.is_relative_to(root)]
+    return files
 
 
 def _status_bytes(key: str) -> int:
@@ -103,6 +112,8 @@ def release_code(library: str, maps: Path = Path("/proc/self/maps")) -> int:
         return 0
     released = 0
     for line in lines:
+        if library not in line:
+            continue
         span, permissions, *_, file = line.split(maxsplit=5)
         if permissions.startswith("r-x") and library in Path(file).name:
             start, stop = (int(part, 16) for part in span.split("-"))
