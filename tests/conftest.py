@@ -1,5 +1,6 @@
 """Fixtures that several tests share, and a compile cache that never goes stale."""
 
+import gc
 import hashlib
 import os
 from pathlib import Path
@@ -30,6 +31,18 @@ settings.load_profile("any-time")
 def _held_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the process that runs tests, with all that it imports, count as an ordinary one."""
     monkeypatch.setattr("ooc.stream.plan.resident_bytes", lambda: 0)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_waits_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sync nothing in this process: that files are synced shows in what is called, see tests."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave alone what imports have made."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -21,7 +21,11 @@ from ooc.store.dataset import Dataset
 from ooc.training.session import first_parameters
 
 ROWS, BATCH = 700, 64
-every_model = pytest.mark.parametrize("name", list(CASES))
+# Whose kernels take seconds to compile.
+COSTLY = ("variational_autoencoder", "wasserstein")
+every_model = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in COSTLY)) for name in CASES]
+)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import ooc
 from contract.variational_autoencoder import VariationalAutoencoder
 from ooc.stream.loader import Batch
 
+pytestmark = pytest.mark.slow  # to compile
 load_digits = pytest.importorskip("sklearn.datasets").load_digits
 
 

@@ -13,6 +13,8 @@ from ooc.core.errors import InputError
 from ooc.optim.schedules import cosine
 from ooc.training.watchers.callbacks import Situation
 
+pytestmark = pytest.mark.slow  # to compile
+
 
 def test_points_of_most_gaussians_are_made(tmp_path: Path, rng: np.random.Generator) -> None:
     """Points all over the square would be near a mode one time in six."""

@@ -18,6 +18,7 @@ from pipelines.molecules import summary as summary_of
 ROOT = Path(__file__).resolve().parents[3]
 
 
+@pytest.mark.slow
 def test_the_archive_is_the_same_on_any_number_of_threads(tmp_path: Path) -> None:
     for threads in (1, 3):
         path = tmp_path / f"{threads}.zarr"
@@ -28,6 +29,7 @@ def test_the_archive_is_the_same_on_any_number_of_threads(tmp_path: Path) -> Non
     np.testing.assert_array_equal(one["start"][:], np.arange(900))
 
 
+@pytest.mark.slow
 def test_a_row_of_the_archive_is_the_minimum_below_its_start(tmp_path: Path) -> None:
     data.write_archive(tmp_path / "a.zarr", 7, 300, 4, chunk_bytes=10_000)
     rows = zarr.open_group(tmp_path / "a.zarr", mode="r")

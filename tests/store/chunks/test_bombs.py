@@ -72,7 +72,13 @@ def grown(work: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize("name", BOMBS)
-@pytest.mark.parametrize("then", [[], ["shuffle"]], ids=["last", "first of two"])
+@pytest.mark.parametrize(
+    "then",
+    [
+        pytest.param([], id="last"),
+        pytest.param(["shuffle"], id="first of two", marks=pytest.mark.slow),
+    ],
+)
 def test_what_decodes_to_more_than_a_chunk_is_refused(name: str, then: list[str]) -> None:
     codec, make = BOMBS[name]
     assert not decoded([codec, *then], make(SIZE), SIZE).any()
