@@ -284,7 +284,7 @@ def open(
 def open_zarr_array(dataset: Dataset, name: str) -> zarr.Array:
     """Open one array of a dataset for reading."""
     with opened(dataset.path, dataset.storage_options) as group:
-        member = member_of(group, name)
+        member = member_of(group, name, parts=True)
     if member is None or member.array is None:
         reason = "is not there" if member is None else member.reason
         raise InputError(f"array {name} of {dataset.path} {reason}; open it again")

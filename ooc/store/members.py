@@ -41,7 +41,7 @@ _SPARSE = (
 _COLUMN = "write it as an array of numbers; of categories, name the array of their codes"
 _CONVERT = "convert it to an integer or float dtype"
 # Before version 0.8, AnnData kept what a column's codes mean in a group beside the columns.
-_OLD_CATEGORIES = "__categories/"
+OLD_CATEGORIES = "__categories/"
 _PICKLE = (
     "is encoded by pickle, which runs code of whoever wrote it, and is never read",
     "write it with another codec",
@@ -143,10 +143,11 @@ def members_of(
     return _opened(group, sorted(found | noted.keys() | wanted), threads=MOST_REQUESTS)
 
 
-def member_of(group: zarr.Group, name: str) -> Member | None:
+def member_of(group: zarr.Group, name: str, parts: bool = False) -> Member | None:
     """Open one member by its own metadata; None if there is none of this name.
 
-    A name such as "obsm/X_pca" is of an array in a group of the group.
+    A name such as "obsm/X_pca" is of an array in a group of the group. `parts` of one thing, such
+    as a column's values and mask, are no rows but for copies.
     """
     *above, last = name.split("/")
     if not {"", ".", ".."}.isdisjoint((*above, last)) or "\\" in name:
@@ -160,7 +161,7 @@ def member_of(group: zarr.Group, name: str) -> Member | None:
                 return None
             words, parent = encoding_of(inner), inner
         found = _described(name, parent[last])
-        if words is None or words == ENCODINGS["dataframe"]:
+        if parts or words is None or words == ENCODINGS["dataframe"]:
             return found
         if words == ENCODINGS["categorical"] and last == "codes":
             return replace(found, categories="/".join((*above, "categories")))
@@ -270,7 +271,8 @@ def _described(name: str, node: zarr.Array | zarr.Group) -> Member:
             return Member(name, None, None, "is a group, not an array", "name an array", node)
         remedy = _SPARSE if "sparse" in words else _COLUMN
         if "dataframe" in words:
-            remedy = "open it by itself, and name its columns"
+            reason = f"is a group: {words}, whose columns are named by their paths"
+            return Member(name, None, None, reason, "name one of them", node)
         return Member(name, None, None, f"is a group: {words}, not supported yet", remedy, node)
     attributes_of(node)
     names = _codec_names(node)
@@ -288,7 +290,7 @@ def _described(name: str, node: zarr.Array | zarr.Group) -> Member:
     if any(chunk < 1 for chunk in node.chunks) and 0 not in node.shape:
         raise ValueError(f"a chunk cannot have the shape {node.chunks}")
     old = attributes_of(node).get("categories")
-    categories = old if isinstance(old, str) and old.startswith(_OLD_CATEGORIES) else ""
+    categories = old if isinstance(old, str) and old.startswith(OLD_CATEGORIES) else ""
     return Member(name, node, dimensions_of(node), *_reason(node), categories=categories)
 
 

@@ -71,7 +71,7 @@ def test_a_shuffle_keeps_the_names_and_what_codes_mean(
     features, target = write(path, 3, kind)
     roles = ("--features", features, "--target", target)
     said = called(capsys, "shuffle", str(path), str(moved), *roles, "--memory", "512MiB")
-    assert said["left_out"]["obsm"] == "of it only obsm/X_pca is copied"
+    assert said["left_out"].keys() <= {"X"}, "which is a sparse matrix"
     copy = zarr.open_group(moved, mode="r")
     values, codes = copy[features][:], copy[target][:]
     order = np.lexsort(values.T)
