@@ -20,7 +20,7 @@ from zarr.buffer import cpu
 from zarr.core.sync import sync
 
 from ooc.core.errors import InputError
-from ooc.store.local import METADATA, PlainStore
+from ooc.store.local import METADATA, PlainStore, open_zip
 from ooc.store.remote import MOST_REQUESTS, StorageOptions, explained, open_store, reason_of
 
 NUMERIC_KINDS = "biuf"
@@ -92,19 +92,30 @@ def open_group(path: str, storage_options: StorageOptions | None) -> zarr.Group:
     remote = "://" in path
     if not remote and not Path(path).exists():
         raise InputError(f"{path} does not exist; check the path, or make it with `ooc make`")
-    try:
+    store: Any
+    if not remote and Path(path).is_file():
+        store, inside = open_zip(path)
+    else:
+        inside = ""
         store = open_store(path, storage_options) if remote else PlainStore(path, read_only=True)
-        group = zarr.open_group(store, mode="r", use_consolidated=False)
+    try:
+        group = zarr.open_group(store, path=inside, mode="r", use_consolidated=False)
         attributes_of(group)
         return group
     except (FileNotFoundError, zarr.errors.GroupNotFoundError, zarr.errors.ContainsArrayError):
         why = (
-            "holds no Zarr group: there is no such bucket or key, or it is not a group; check the "
-            "URL"
+            "holds no Zarr group: there is no such bucket or key, or it is not a group (a zip "
+            "archive is read from a local file); check the URL"
             if remote
             else "is not a Zarr group: it holds no zarr.json or .zgroup of a group; name the "
             "folder of the group"
         )
+        with suppress(Exception):  # what else it is, is but a help
+            zarr.open_array(store, path=inside, mode="r")
+            why = (
+                "is a Zarr array, and not a group of arrays; name the group that holds it, or "
+                "move the array into one, which `zarr.create_group` makes"
+            )
         raise InputError(f"{path} {why}") from None
     except _DAMAGE as error:
         if remote:

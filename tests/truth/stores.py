@@ -6,6 +6,7 @@ this package.
 
 import json
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -241,6 +242,20 @@ def with_times(version: int) -> Write:
     return write
 
 
+def zipped(version: int, compression: int, folder: str = "") -> Write:
+    """Write a group into a zip archive, or zip a folder together with its name."""
+
+    def write(path: Path) -> Truth:
+        aside = path.with_suffix(".aside")
+        truth = by_zarr(version, NORMAL, LINE)(aside)
+        with zipfile.ZipFile(path, "w", compression) as archive:
+            for file in aside.rglob("*"):
+                archive.write(file, Path(folder, file.relative_to(aside)))
+        return truth
+
+    return write
+
+
 def with_names(version: int, x: np.ndarray, noted: dict[str, str]) -> Write:
     """Write dimension names, and arrays that have the names of roles and play none."""
 
@@ -336,6 +351,8 @@ STORES: dict[str, Write] = {
     "by hand 2, columns first": by_hand(">f8", order="F"),
     "tensorstore 2": by_tensorstore("zarr"),
     "tensorstore 3": by_tensorstore("zarr3"),
+    "zip 2, folder": zipped(2, zipfile.ZIP_DEFLATED, "a.zarr"),
+    "zip 3": zipped(3, zipfile.ZIP_STORED),
     "declared, unsigned": UNSIGNED,
     "declared, unsigned mark": UNSIGNED_MARK,
     "declared, range": RANGE,
