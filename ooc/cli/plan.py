@@ -49,7 +49,7 @@ def plan(
     for key in ("memory_terms", "memory_budget_bytes", "memory_projected_bytes"):
         del numbers[key]
     table(f"plan for {dataset.path}", numbers)
-    table("reading", reads)
+    table("reading", reads, as_named=True)
     terms |= {"projected": format_size(planned.projected), "budget": format_size(planned.budget)}
     table("memory", terms)
     if advice is not None:

@@ -61,7 +61,7 @@ def _open_zip(path: str, size: int, changed: int) -> tuple[ZippedStore, str]:
     except BadZipFile as error:
         raise InputError(
             f"{path} is a file, and no whole zip archive ({error}); name the folder or the zip "
-            "archive of a Zarr group"
+            "archive of a Zarr group, or make one of other files with `ooc convert`"
         ) from None
     names = store._zf.NameToInfo
     if len(names) > MOST_ENTRIES:

@@ -364,6 +364,8 @@ def _damage(error: Exception) -> tuple[str, str]:
     if is_unknown_codec:
         remedy = "install the package that brings that codec"
         return f"needs a codec that is not installed ({said})", remedy
+    if said.startswith("Unknown chunk grid"):
+        return f"is stored in a way that is not known ({said})", "write it in chunks of one shape"
     if "No Zarr data type" in said:
         return f"has a dtype that is not known ({said})", _CONVERT
     return f"has metadata that cannot be used ({said})", "restore them from their source"
