@@ -8,8 +8,11 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import typer
+from typer.main import get_command
 
 from ooc.cli.help import TableCommand
 from ooc.cli.show import NOTES
@@ -71,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for remark in REMARKS:
         warnings.filterwarnings("ignore", message=remark)
     try:
-        status = app(args=arguments, prog_name="ooc", standalone_mode=False)
+        status = _command()(args=arguments, prog_name="ooc", standalone_mode=False)
     except typer.TyperException as error:
         return _refuse(error.format_message() if hasattr(error, "format_message") else str(error))
     except (InputError, DivergedError) as error:
@@ -89,6 +92,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for note in NOTES:
         say(note)
     return status or 0
+
+
+@cache
+def _command() -> Any:
+    """Return what parses a command line; it takes longer to make than some commands to run."""
+    return get_command(app)
 
 
 def _refuse(message: str) -> int:
