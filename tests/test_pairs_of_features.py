@@ -5,11 +5,16 @@ moments, penalties and steps are its own. Each run is stopped half way and resum
 """
 
 import itertools
+import json
+import os
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from datasets import write_dataset
@@ -20,6 +25,8 @@ import ooc
 from ooc.core.errors import InputError
 from ooc.store.dataset import Dataset
 from ooc.stream.options import StreamOptions
+from ooc.stream.plan import MIB, RESERVED_BYTES
+from ooc.synthetic.kinds import Recipe, make
 
 ROWS, CHUNK, BATCH, EPOCHS, RATE, STOP = 600, 20, 32, 3, 0.3, 17
 LACKS = np.arange(ROWS) % 23 == 5
@@ -192,3 +199,45 @@ def learned(
             losses.append(loss / weight[out].sum())  # classes weigh in training alone
             kept.append(parameters)
     return kept[int(np.argmin(losses))] if best else parameters
+
+
+@pytest.mark.slow
+def test_a_budget_is_kept_where_a_user_s_processes_read(tmp_path: Path) -> None:
+    """In real processes: what they send is a part of what the plan projected."""
+    make(tmp_path / "a.zarr", Recipe("logistic", 200_000, 128))
+    memory = f"{RESERVED_BYTES // MIB + 64}MiB"
+    command = [sys.executable, "-m", "ooc", "train", str(tmp_path / "a.zarr"), "--json"]
+    found = {}
+    for scheduler in ("threads", "processes"):
+        done = subprocess.run(
+            [*command, "--lr", "0.05", "--memory", memory, "--run", str(tmp_path / scheduler)],
+            env={**os.environ, "DASK_SCHEDULER": scheduler},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        found[scheduler] = json.loads(done.stdout)
+        numbers = [found[scheduler][f"memory_{each}_bytes"] for each in ("peak", "projected")]
+        assert numbers[0] <= numbers[1] <= found[scheduler]["memory_budget_bytes"]
+    assert found["threads"]["parameters_sha256"] == found["processes"]["parameters_sha256"]
+
+
+@pytest.mark.parametrize("package", ["numba", "numpy"])
+def test_a_run_of_another_version_is_not_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    """Its bits would be others; the checkpoint says whose they are, and answers as before."""
+    dataset, _ = write(tmp_path / "a.zarr", ("l2", "l1"))
+    trainer, stop = trainer_of(("l2", "l1"), None), threading.Event()
+    callbacks = ooc.Callbacks(step_end=lambda now: stop.set() if now.step == STOP else None)
+    module = {"numba": numba, "numpy": np}[package]
+    here = module.__version__
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "__version__", "0.1")
+        run = trainer.fit(dataset, EPOCHS, tmp_path / "run", stop=stop, callbacks=callbacks)
+    saved = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert saved["versions"][package] == "0.1"
+    with pytest.raises(InputError, match=f"another version: {package} .*0.1.*{here}"):
+        ooc.resume(tmp_path / "run", dataset)
+    again = ooc.load(tmp_path / "run")
+    np.testing.assert_array_equal(again.parameters, run.parameters)

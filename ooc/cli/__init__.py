@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 import typer
+from typer.main import get_command
 
 from ooc.cli.help import TableCommand
 from ooc.cli.show import NOTES
@@ -97,7 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @cache
 def _command() -> Any:
-    return typer.main.get_command(app)
+    """Return what parses a command line; it takes longer to make than some commands to run."""
+    return get_command(app)
 
 
 def _refuse(message: str) -> int:

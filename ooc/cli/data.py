@@ -85,7 +85,7 @@ def info(
             elif spec.conventions:
                 lines[name] += f"\nread as {spec.conventions.describe()}"
         lines |= {name: f"not used: {reason}" for name, reason in dataset.unused.items()}
-        table(f"{dataset.path}, {dataset.rows:,} rows", lines)
+        table(f"{dataset.path}, {dataset.rows:,} rows", lines, as_named=True)
         if verify:
             print("\n".join(map(one_line, bad)) or "every chunk can be read")
     if bad:

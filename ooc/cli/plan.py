@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ooc.cli.groups import with_groups
 from ooc.cli.models import ModelOptions
 from ooc.cli.options import BatchSize, DataOptions, DescentOptions, Json, make_trainer
-from ooc.cli.show import show, table
+from ooc.cli.show import NOTES, show, table
 from ooc.core.sizes import format_size
 from ooc.stream.options import StreamOptions
 
@@ -30,6 +30,7 @@ def plan(
     """
     from ooc.store.chunks import read_path
     from ooc.stream.window_advice import advise, measured_trade, trade_table
+    from ooc.training.marks import refused_values, warn_of_marks
 
     dataset = where.open()
     trainer = make_trainer(model.config(dataset), descent.make(), batch_size, stream)
@@ -37,6 +38,8 @@ def plan(
     reads = {name: read_path(dataset, name, stream.io).describe() for name in used}
     planned = trainer.loader(dataset).plan
     advice = advise(dataset, planned, io=stream.io) if stream.shuffle != "none" else None
+    NOTES.extend(refused_values(dataset, used, stream.missing_values))
+    warn_of_marks(dataset, used)
     numbers = planned.to_json()
     if json_:
         predicted = {} if advice is None else advice.to_json()
@@ -46,7 +49,7 @@ def plan(
     for key in ("memory_terms", "memory_budget_bytes", "memory_projected_bytes"):
         del numbers[key]
     table(f"plan for {dataset.path}", numbers)
-    table("reading", reads)
+    table("reading", reads, as_named=True)
     terms |= {"projected": format_size(planned.projected), "budget": format_size(planned.budget)}
     table("memory", terms)
     if advice is not None:

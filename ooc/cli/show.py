@@ -38,8 +38,8 @@ def _readable(key: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def table(title: str, rows: Mapping[str, Any]) -> None:
-    """Print names and values as a table."""
+def table(title: str, rows: Mapping[str, Any], as_named: bool = False) -> None:
+    """Print names and values as a table; names that somebody else gave are kept `as_named`."""
     from rich.console import Console
     from rich.table import Table
 
@@ -49,5 +49,6 @@ def table(title: str, rows: Mapping[str, Any]) -> None:
         console.print(printable(title), highlight=False)
     drawn = Table(show_header=False)
     for key, value in rows.items():
-        drawn.add_row(printable(key.replace("_", " ")), "" if value is None else printable(value))
+        name = key if as_named else key.replace("_", " ")
+        drawn.add_row(printable(name), "" if value is None else printable(value))
     console.print(drawn)

@@ -209,7 +209,7 @@ def _show_sweep(results: dict[str, dict[str, Any]], as_json: bool) -> None:
         dropped = f"  dropped: {one['dropped']}" if "dropped" in one else ""
         loss = "none" if one["loss"] is None else f"{one['loss']:.6g}"
         lines[label] = f"loss {loss}{held_out}{dropped}"
-    table("best first", lines)
+    table("best first", lines, as_named=True)
     show(results[best], False)
 
 

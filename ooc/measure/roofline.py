@@ -151,7 +151,7 @@ def bench(
 
 def drop_from_cache(dataset: Dataset) -> None:
     """Ask the kernel to forget the dataset's files, so that the next read is cold."""
-    for file in Path(dataset.path).rglob("*"):
+    for file in (Path(dataset.path), *Path(dataset.path).rglob("*")):
         if file.is_file():
             with file.open("rb") as stream:
                 os.fdatasync(stream.fileno())

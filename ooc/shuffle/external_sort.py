@@ -49,9 +49,10 @@ def exact(
 ) -> dict[str, Any]:
     """Write all arrays of a dataset to a new store, their rows in one uniformly random order.
 
-    They are all that share axis 0, of whatever dtype, as they are stored, with their attributes,
-    dimension names and fill values. Other arrays and groups come along as they are. What cannot,
-    such as arrays whose codec is not installed, is left out, and reported before the work begins.
+    They are all that share axis 0, of whatever dtype and in groups, too, as they are stored, with
+    their attributes, dimension names and fill values. Other arrays and groups come along as they
+    are. What cannot, such as sparse matrices and arrays whose codec is not installed, is left out,
+    and reported before the work begins.
     The same seed gives the same bits, whatever the budget or the number of threads. A call that
     was killed leaves hidden folders beside `destination`; the same call again goes on from there.
     At the end the new store is read back, and the sum over its rows compared with the source's.
@@ -173,7 +174,7 @@ class _Run:
         note = {"seed": job.seed, "checksum": f"{before:016x}"}
 
         def prove(folder: Path) -> None:
-            copy_beside(source, self._copy.beside, folder)
+            copy_beside(source, self._copy.groups, self._copy.beside, folder)
             roles: list[Any] = [name or False for name in source.roles]
             written = open_dataset(folder, *roles)
             if (after := self._sum_up(written)) != before:

@@ -98,10 +98,11 @@ class Job:
 
     def identity(self, dataset: Dataset) -> dict[str, Any]:
         """Return what must be the same for a job to be gone on with, JSON-ready."""
-        files = [file.stat() for file in Path(dataset.path).rglob("*") if file.is_file()]
+        source = Path(dataset.path)
+        files = [file.stat() for file in (source, *source.rglob("*")) if file.is_file()]
         kept = ("rows", "seed", "layout", "piece_rows", "unit_rows")
         return {
-            "source": str(Path(dataset.path).resolve()),
+            "source": str(source.resolve()),
             "source_bytes": sum(file.st_size for file in files),
             "source_changed": max((file.st_mtime_ns for file in files), default=0),
             **{name: value for name, value in asdict(self).items() if name in kept},

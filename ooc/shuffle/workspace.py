@@ -57,10 +57,11 @@ def workspace(copy: Copy, destination: Path, job: Job) -> Iterator[Path]:
 
 
 def file_bytes(folder: str | Path) -> int:
-    """Return the bytes of all files in a folder; of a remote one 0."""
+    """Return the bytes of a file, or of all files in a folder; of a remote one 0."""
     if "://" in str(folder):
         return 0
-    return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+    files = (Path(folder), *Path(folder).rglob("*"))
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _check_free_space(copy: Copy, destination: Path, job: Job) -> None:

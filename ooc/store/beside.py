@@ -18,26 +18,28 @@ from ooc.core.sizes import format_size
 from ooc.store.chunks.general import DECODE_COPIES
 from ooc.store.chunks.row_reader import NO_VALUE
 from ooc.store.dataset import Dataset
-from ooc.store.members import Member, attributes_of, declared_by, dimensions_of, members_of, opened
-from ooc.store.roles import why_apart
+from ooc.store.members import Member, attributes_of, dimensions_of, opened
 
 
-def copy_beside(source: Dataset, names: Sequence[str], folder: Path) -> None:
-    """Copy members as they are into the group in a folder."""
+def copy_beside(source: Dataset, groups: Sequence[str], names: Sequence[str], folder: Path) -> None:
+    """Copy arrays as they are into the group in a folder, and what is said of groups in it."""
     with opened(source.path, source.storage_options) as group:
+        target = zarr.open_group(folder, mode="r+")
+        for name in groups:
+            target.require_group(name).update_attributes(attributes_of(_node(group, name)))
         for name in names:
             shutil.rmtree(folder / name, ignore_errors=True)
-            if "://" not in source.path and group.metadata.zarr_format == 3:
+            if _is_copied_by_files(source, node := _node(group, name)):
                 shutil.copytree(Path(source.path, name), folder / name)
             else:
-                _copy_node(group[name], zarr.open_group(folder, mode="r+"), name)
+                _copy_array(node, target, name)
 
 
 def kept_attributes(member: Member) -> dict[str, Any]:
     """Return an array's attributes, as Zarr v3 has them."""
     # In v2 dimension names are an attribute, and for xarray the fill value is what is missing.
     assert member.array is not None
-    kept, metadata = declared_by(member), member.array.metadata
+    kept, metadata = attributes_of(member.array), member.array.metadata
     named = kept.pop("_ARRAY_DIMENSIONS", None)
     if metadata.zarr_format == 2 and named is not None:
         value, kind = metadata.fill_value, np.dtype(member.array.dtype).kind
@@ -47,45 +49,33 @@ def kept_attributes(member: Member) -> dict[str, Any]:
     return kept
 
 
-def why_not_beside(member: Member, main: Member, most_bytes: int, source: Dataset) -> str:
-    """Return why a member cannot be copied as it is; empty if it can."""
-    if member.array is None and member.group is None:
+def why_not_beside(member: Member, most_bytes: int, source: Dataset) -> str:
+    """Return why an array cannot be copied as it is; empty if it can."""
+    array = member.array
+    if array is None:
         return f"it {member.reason}"
-    for name, each in _leaves(member, member.name):
-        if each.array is None:
-            return f"{name} {each.reason}"
-        if member.group is not None and not why_apart(main, each):
-            rows = each.array.shape[0]
-            return f"its array {name} has {rows} entries, whose order would not be that of the rows"
-        if each.array.metadata.zarr_format == 3 and "://" not in source.path:
-            continue
-        unit = each.array.shards or each.array.chunks
-        size = DECODE_COPIES * math.prod(unit) * getattr(each.array.dtype, "itemsize", 16)
-        if size > most_bytes:
-            left = format_size(most_bytes)
-            return f"a chunk of {name} takes {format_size(size)} to copy, but {left} are left"
+    if _is_copied_by_files(source, array):
+        return ""
+    unit = array.shards or array.chunks
+    size = DECODE_COPIES * math.prod(unit) * getattr(array.dtype, "itemsize", 16)
+    if size > most_bytes:
+        return (
+            f"a chunk of it takes {format_size(size)} to copy, but {format_size(most_bytes)} are "
+            "left"
+        )
     return ""
 
 
-def _leaves(member: Member, where: str) -> Sequence[tuple[str, Member]]:
-    """Return all arrays of a member, and what cannot be opened, with their paths."""
-    if member.group is None:
-        return [(where, member)]
-    found: list[tuple[str, Member]] = []
-    for name, each in members_of("", member.group, set(), None).items():
-        found += _leaves(each, f"{where}/{name}")
-    return found
+def _is_copied_by_files(source: Dataset, node: Any) -> bool:
+    return node.metadata.zarr_format == 3 and Path(source.path).is_dir()
 
 
-def _copy_node(node: zarr.Group | zarr.Array, parent: zarr.Group, name: str) -> None:
+def _node(group: zarr.Group, name: str) -> Any:
+    return group[name]
+
+
+def _copy_array(node: zarr.Array, parent: zarr.Group, name: str) -> None:
     """Copy through zarr-python, chunk by chunk; what is not stored is not stored there either."""
-    if isinstance(node, zarr.Group):
-        made = parent.create_group(name, attributes=attributes_of(node))
-        for inner, member in members_of("", node, set(), None).items():
-            below = member.array if member.group is None else member.group
-            assert below is not None
-            _copy_node(below, made, inner)
-        return
     member, dtype = Member(name, node, dimensions_of(node)), node.dtype
     names = {"T": "string", "O": "variable_length_bytes"}
     fill = {} if node.fill_value is None else {"fill_value": node.fill_value}

@@ -19,6 +19,12 @@ PIECE = 32 * 1024
 # What a thread holds of them: the stored numbers, the decoded ones and comparisons.
 PIECE_BYTES = 32 * PIECE
 
+# In these units, and since a time, xarray stores a time that is missing as the least int64.
+_DURATIONS = (
+    "days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds",
+)  # fmt: skip
+_NOT_A_TIME = int(np.iinfo(np.int64).min)
+
 Number = int | float
 
 
@@ -144,6 +150,8 @@ def read_conventions(
     valid = _valid(attributes, dtype, seen, packed)
     units = attributes.get("units")
     units = units if isinstance(units, str) and units.strip() else None
+    if seen == np.int64 and units and (units in _DURATIONS or " since " in units):
+        missing[str(_NOT_A_TIME)] = _NOT_A_TIME
     found = Conventions(
         dtype, seen, seen, scale, offset, tuple(missing.values()), *valid, units=units
     )

@@ -4,6 +4,7 @@ Values are those that are stored; strings and bytes travel as `ooc.store.variabl
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -17,7 +18,16 @@ from ooc.store.chunks import open_reader
 from ooc.store.chunks.general import ZarrReader
 from ooc.store.chunks.row_reader import Runs
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array, stored_spec
-from ooc.store.members import Member, members_of, opened, quiet
+from ooc.store.members import (
+    ENCODINGS,
+    OLD_CATEGORIES,
+    Member,
+    attributes_of,
+    encoding_of,
+    members_of,
+    opened,
+    quiet,
+)
 from ooc.store.roles import why_apart
 from ooc.store.variable import LENGTH_BYTES, as_bytes, pack_values, unpack_values
 from ooc.store.writer import Field, create_array
@@ -28,6 +38,9 @@ LONGEST_VALUE = 64 * 2**10
 # What Python and NumPy hold of a string beside its text, and how many copies of that.
 OBJECT_BYTES = 192
 OBJECT_COPIES = 4
+
+# What AnnData has beside cells.
+_OF_COLUMNS = re.compile("(var|varm|varp|uns|raw/var|raw/varm)(/|$)")
 
 Read = Callable[[Runs, np.ndarray], None]
 
@@ -40,14 +53,16 @@ class Copy:
     ----------
     fields
         How each of them is written.
-    beside, left_out
-        Other members, which are copied as they are, and those that are not copied, and why.
+    groups, beside, left_out
+        Groups, whose attributes are copied; arrays that are copied as they are; and what is not
+        copied, and why.
     widths
         Bytes of a value, of arrays whose values have no fixed size.
     """
 
     dataset: Dataset
     fields: Mapping[str, Field]
+    groups: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
     widths: Mapping[str, int] = field(default_factory=dict)
@@ -94,18 +109,25 @@ def plan_copy(source: Dataset, most_bytes: int) -> Copy:
     """
     with opened(source.path, source.storage_options) as group:
         members = members_of(source.path, group, set(source.arrays), source.storage_options)
+        members |= {each.name: each for each in _tree("", members)}
     main = members[source.features]
+    assert main.array is not None
     arrays: dict[str, ArraySpec] = {}
     fields: dict[str, Field] = {}
+    groups: list[str] = []
     beside: list[str] = []
     widths: dict[str, int] = {}
     left_out: dict[str, str] = {}
     for name, member in members.items():
-        if member.array is None or why_apart(main, member) or 0 in member.array.shape:
-            inside = [each for each in source.arrays if each.startswith(f"{name}/")]
-            reason = why_not_beside(member, main, most_bytes, source)
-            if inside:
-                reason = f"of it only {', '.join(inside)} is copied"
+        if any(name.startswith(f"{each}/") for each in left_out):
+            continue
+        where, reason = beside, ""
+        if member.group is not None:
+            where, reason = groups, _why_unordered(member.group, main.array.shape[0])
+        elif not _moves(member, main, members):
+            reason = why_not_beside(member, most_bytes, source)
+        elif _is_of(members, "obs") and name.startswith("obsp/"):
+            reason = "its columns, too, are rows of the data, and they would not be put in order"
         else:
             spec, described, width, reason = _described(source, member, most_bytes)
             if not reason:
@@ -115,9 +137,48 @@ def plan_copy(source: Dataset, most_bytes: int) -> Copy:
         if reason:
             left_out[name] = reason
         else:
-            beside.append(name)
+            where.append(name)
     whole = replace(source, arrays=arrays)
-    return Copy(whole, fields, tuple(beside), left_out, widths)
+    return Copy(whole, fields, tuple(groups), tuple(beside), left_out, widths)
+
+
+def _tree(where: str, members: Mapping[str, Member]) -> Iterator[Member]:
+    """Yield members and what is in those that are groups, by their paths; parents come first."""
+    for name, member in members.items():
+        if "/" not in name:
+            yield replace(member, name=where + name)
+            if member.group is not None:
+                inside = members_of("", member.group, set(), None)
+                yield from _tree(f"{where}{name}/", inside)
+
+
+def _is_of(members: Mapping[str, Member], name: str, kind: str = "dataframe") -> bool:
+    """Tell whether a group is one of AnnData's."""
+    group = members[name].group if name in members else None
+    return group is not None and encoding_of(group) == ENCODINGS[kind]
+
+
+def _moves(member: Member, main: Member, members: Mapping[str, Member]) -> bool:
+    """Tell whether an array's rows are those of the features."""
+    if member.array is None or why_apart(main, member) or 0 in member.array.shape:
+        return False
+    above, _, last = member.name.rpartition("/")
+    if OLD_CATEGORIES in member.name or (last != "codes" and _is_of(members, above, "categorical")):
+        return False
+    # As many cells as genes do not make genes cells.
+    sides = [not _OF_COLUMNS.match(each.name) for each in (member, main)]
+    return not _is_of(members, "obs") or sides[0] == sides[1]
+
+
+def _why_unordered(group: zarr.Group, rows: int) -> str:
+    """Return why a group cannot be copied, as its arrays are no rows but what it is has them."""
+    parts = ("data", "indices", "indptr")
+    words = encoding_of(group) or ("a sparse matrix" if all(p in group for p in parts) else "")
+    told = attributes_of(group)
+    shape = told.get("shape", told.get("h5sparse_shape", [told.get("length")]))
+    if ("sparse" in words or "awkward" in words) and not {rows, None}.isdisjoint(shape):
+        return f"it is {words}, whose rows cannot be put in order"
+    return ""
 
 
 def _described(

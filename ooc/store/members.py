@@ -20,7 +20,7 @@ from zarr.buffer import cpu
 from zarr.core.sync import sync
 
 from ooc.core.errors import InputError
-from ooc.store.local import METADATA, PlainStore, metadata_marks
+from ooc.store.local import METADATA, PlainStore, metadata_marks, open_zip
 from ooc.store.remote import MOST_REQUESTS, StorageOptions, explained, open_store, reason_of
 
 NUMERIC_KINDS = "biuf"
@@ -41,7 +41,7 @@ _SPARSE = (
 _COLUMN = "write it as an array of numbers; of categories, name the array of their codes"
 _CONVERT = "convert it to an integer or float dtype"
 # Before version 0.8, AnnData kept what a column's codes mean in a group beside the columns.
-_OLD_CATEGORIES = "__categories/"
+OLD_CATEGORIES = "__categories/"
 _PICKLE = (
     "is encoded by pickle, which runs code of whoever wrote it, and is never read",
     "write it with another codec",
@@ -92,19 +92,30 @@ def open_group(path: str, storage_options: StorageOptions | None) -> zarr.Group:
     remote = "://" in path
     if not remote and not Path(path).exists():
         raise InputError(f"{path} does not exist; check the path, or make it with `ooc make`")
-    try:
+    store: Any
+    if not remote and Path(path).is_file():
+        store, inside = open_zip(path)
+    else:
+        inside = ""
         store = open_store(path, storage_options) if remote else PlainStore(path, read_only=True)
-        group = zarr.open_group(store, mode="r", use_consolidated=False)
+    try:
+        group = zarr.open_group(store, path=inside, mode="r", use_consolidated=False)
         attributes_of(group)
         return group
     except (FileNotFoundError, zarr.errors.GroupNotFoundError, zarr.errors.ContainsArrayError):
         why = (
-            "holds no Zarr group: there is no such bucket or key, or it is not a group; check the "
-            "URL"
+            "holds no Zarr group: there is no such bucket or key, or it is not a group (a zip "
+            "archive is read from a local file); check the URL"
             if remote
             else "is not a Zarr group: it holds no zarr.json or .zgroup of a group; name the "
             "folder of the group"
         )
+        with suppress(Exception):  # what else it is, is but a help
+            zarr.open_array(store, path=inside, mode="r")
+            why = (
+                "is a Zarr array, and not a group of arrays; name the group that holds it, or "
+                "move the array into one, which `zarr.create_group` makes"
+            )
         raise InputError(f"{path} {why}") from None
     except _DAMAGE as error:
         if remote:
@@ -143,10 +154,11 @@ def members_of(
     return _opened(group, sorted(found | noted.keys() | wanted), threads=MOST_REQUESTS)
 
 
-def member_of(group: zarr.Group, name: str) -> Member | None:
+def member_of(group: zarr.Group, name: str, parts: bool = False) -> Member | None:
     """Open one member by its own metadata; None if there is none of this name.
 
-    A name such as "obsm/X_pca" is of an array in a group of the group.
+    A name such as "obsm/X_pca" is of an array in a group of the group. `parts` of one thing, such
+    as a column's values and mask, are no rows but for copies.
     """
     *above, last = name.split("/")
     if not {"", ".", ".."}.isdisjoint((*above, last)) or "\\" in name:
@@ -160,7 +172,7 @@ def member_of(group: zarr.Group, name: str) -> Member | None:
                 return None
             words, parent = encoding_of(inner), inner
         found = _described(name, parent[last])
-        if words is None or words == ENCODINGS["dataframe"]:
+        if parts or words is None or words == ENCODINGS["dataframe"]:
             return found
         if words == ENCODINGS["categorical"] and last == "codes":
             return replace(found, categories="/".join((*above, "categories")))
@@ -185,13 +197,13 @@ def opened_member(path: str, storage_options: StorageOptions | None, name: str) 
     if marks is not None:
         return _kept_member(path, name, marks)
     with opened(path, storage_options) as group:
-        return member_of(group, name)
+        return member_of(group, name, parts=True)
 
 
 @lru_cache(maxsize=64)
 def _kept_member(path: str, name: str, marks: object) -> Member | None:
     with opened(path, None) as group:
-        return member_of(group, name)
+        return member_of(group, name, parts=True)
 
 
 @contextmanager
@@ -285,7 +297,8 @@ def _described(name: str, node: zarr.Array | zarr.Group) -> Member:
             return Member(name, None, None, "is a group, not an array", "name an array", node)
         remedy = _SPARSE if "sparse" in words else _COLUMN
         if "dataframe" in words:
-            remedy = "open it by itself, and name its columns"
+            reason = f"is a group: {words}, whose columns are named by their paths"
+            return Member(name, None, None, reason, "name one of them", node)
         return Member(name, None, None, f"is a group: {words}, not supported yet", remedy, node)
     attributes_of(node)
     names = _codec_names(node)
@@ -303,7 +316,7 @@ def _described(name: str, node: zarr.Array | zarr.Group) -> Member:
     if any(chunk < 1 for chunk in node.chunks) and 0 not in node.shape:
         raise ValueError(f"a chunk cannot have the shape {node.chunks}")
     old = attributes_of(node).get("categories")
-    categories = old if isinstance(old, str) and old.startswith(_OLD_CATEGORIES) else ""
+    categories = old if isinstance(old, str) and old.startswith(OLD_CATEGORIES) else ""
     return Member(name, node, dimensions_of(node), *_reason(node), categories=categories)
 
 
@@ -366,6 +379,8 @@ def _damage(error: Exception) -> tuple[str, str]:
     if is_unknown_codec:
         remedy = "install the package that brings that codec"
         return f"needs a codec that is not installed ({said})", remedy
+    if said.startswith("Unknown chunk grid"):
+        return f"is stored in a way that is not known ({said})", "write it in chunks of one shape"
     if "No Zarr data type" in said:
         return f"has a dtype that is not known ({said})", _CONVERT
     return f"has metadata that cannot be used ({said})", "restore them from their source"

@@ -1,22 +1,25 @@
 """Values that look like marks for "missing" which no metadata declare: a sample is looked at."""
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
 
 from ooc.core.errors import DataError
+from ooc.models.bad_rows import LARGEST_FEATURE
 from ooc.store.chunks import open_reader
 from ooc.store.dataset import Dataset
+from ooc.training.statistics import LARGEST_TARGET
 
 # What writers put where they have no value: whole numbers of measurements, the smallest and
-# largest of 16 and 32 bits, and netCDF's and older models' large floats.
+# largest of 16 and 32 bits, the smallest of 64, which is NumPy's time that is none, and netCDF's
+# and older models' large floats.
 MARKS = (
     -999.0, -9999.0, -99999.0, -999999.0, 9999.0, 99999.0, 999999.0, -32768.0, 32767.0,
-    -2147483648.0, 2147483647.0, 1e15, 1e20, -1e20, 1e30, -1e30, 1e34, -1e34,
-    9.969209968386869e36, 1e36, 1e37, -1e37,
+    -2147483648.0, 2147483647.0, -9223372036854775808.0, 1e15, 1e20, -1e20, 1e30, -1e30, 1e34,
+    -1e34, 9.969209968386869e36, 1e36, 1e37, -1e37,
 )  # fmt: skip
 # Rows are taken from so many places of the dataset, and so many at each, of so many bytes.
 PLACES = 4
@@ -53,6 +56,23 @@ def warn_of_marks(dataset: Dataset, names: Collection[str]) -> None:
             '"drop" or "fill:NUMBER"',
             stacklevel=2,
         )
+
+
+def refused_values(dataset: Dataset, names: Collection[str], missing_values: str) -> Iterator[str]:
+    """Yield a line for features and for targets of a sample if training would refuse one."""
+    limits, taken = (LARGEST_FEATURE, LARGEST_TARGET), missing_values in ("raise", "keep")
+    for role, name, limit in zip(("feature", "target"), dataset.roles[:2], limits, strict=True):
+        if name is None or name not in names:
+            continue
+        rows, values = _sample(dataset, name)
+        sizes = np.abs(values.astype(np.float64))
+        wild = ~(sizes <= limit) if taken else sizes > limit
+        if wild.any():
+            row, column = (int(place[0]) for place in np.nonzero(wild))
+            yield (
+                f"row {rows[row]} of {name} has {values[row, column]} in {role} {column}, and "
+                "training will refuse it; remove or fill such rows first"
+            )
 
 
 def find_mark(values: np.ndarray) -> tuple[float, float, tuple[float, float]] | None:

@@ -6,6 +6,7 @@ this package.
 
 import json
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -219,6 +220,42 @@ def grown(version: int) -> Write:
     return write
 
 
+def with_times(version: int) -> Write:
+    """Let xarray write durations and dates, some of which are no times."""
+
+    def write(path: Path) -> Truth:
+        seconds = np.rint(1e4 * np.column_stack([NORMAL, LINE])).astype("m8[s]").astype("m8[ns]")
+        seconds[LACKS, 1] = np.timedelta64("NaT")
+        seconds[LACKS[::-1], 3] = np.timedelta64("NaT")
+        since = np.datetime64("2001-01-01", "ns")
+        variables: dict[str, Any] = {
+            "X": (("row", "column"), seconds[:, :3]), "y": ("row", since + seconds[:, 3]),
+        }  # fmt: skip
+        told = {"X": {"units": "seconds"}, "y": {"units": "seconds since 2001-01-01"}}
+        with quiet():
+            xarray.Dataset(variables).to_zarr(
+                path, zarr_format=version, consolidated=False, encoding=told
+            )
+        stored = np.where(np.isnat(seconds), np.nan, seconds / np.timedelta64(1, "s"))
+        return Truth(stored[:, :3], stored[:, 3])
+
+    return write
+
+
+def zipped(version: int, compression: int, folder: str = "") -> Write:
+    """Write a group into a zip archive, or zip a folder together with its name."""
+
+    def write(path: Path) -> Truth:
+        aside = path.with_suffix(".aside")
+        truth = by_zarr(version, NORMAL, LINE)(aside)
+        with zipfile.ZipFile(path, "w", compression) as archive:
+            for file in aside.rglob("*"):
+                archive.write(file, Path(folder, file.relative_to(aside)))
+        return truth
+
+    return write
+
+
 def with_names(version: int, x: np.ndarray, noted: dict[str, str]) -> Write:
     """Write dimension names, and arrays that have the names of roles and play none."""
 
@@ -289,6 +326,8 @@ STORES: dict[str, Write] = {
     "xarray 2, labels of 0": by_xarray(
         2, NORMAL, np.where(LACKS, np.nan, LINE > 0), {"y": {"dtype": "int8", "_FillValue": -1}}
     ),
+    "xarray 2, no times": with_times(2),
+    "xarray 3, no times": with_times(3),
     "zarr 2, big endian": by_zarr(2, NORMAL.astype(">f4"), LINE.astype(">f8")),
     "zarr 2, columns first": by_zarr(2, NORMAL, LINE, order="F"),
     "zarr 2, filters": by_zarr(
@@ -312,6 +351,8 @@ STORES: dict[str, Write] = {
     "by hand 2, columns first": by_hand(">f8", order="F"),
     "tensorstore 2": by_tensorstore("zarr"),
     "tensorstore 3": by_tensorstore("zarr3"),
+    "zip 2, folder": zipped(2, zipfile.ZIP_DEFLATED, "a.zarr"),
+    "zip 3": zipped(3, zipfile.ZIP_STORED),
     "declared, unsigned": UNSIGNED,
     "declared, unsigned mark": UNSIGNED_MARK,
     "declared, range": RANGE,

@@ -214,6 +214,50 @@ def test_what_lies_beside_the_rows_comes_along(tmp_path: Path, zarr_format: int)
 
 
 @pytest.mark.parametrize("zarr_format", FORMATS)
+def test_rows_in_groups_travel_and_what_a_table_says_stays(
+    tmp_path: Path, zarr_format: int
+) -> None:
+    """As AnnData has them, with as many cells as genes, and as many categories as either."""
+    group = zarr.create_group(tmp_path / "a.zarr", zarr_format=zarr_format)
+    encodings = {
+        "obs": "dataframe", "obs/kind": "categorical", "obs/age": "nullable-integer",
+        "var": "dataframe", "obsp": "dict", "obsp/near": "csr_matrix", "layers": "dict",
+        "raw": "raw", "raw/var": "dataframe",
+    }  # fmt: skip
+    for name, kind in encodings.items():
+        group.create_group(name, attributes={"encoding-type": kind, "of": name})
+    group["obsp/near"].attrs["shape"] = [ROWS, ROWS]
+    texts = np.array([f"é{number}" for number in range(ROWS)], object)
+    moved = {
+        "number": np.arange(ROWS), "obs/_index": texts, "obs/kind/codes": np.arange(ROWS)[::-1],
+        "obs/age/values": 2 * np.arange(ROWS), "obs/age/mask": np.arange(ROWS) % 3 == 0,
+        "layers/counts": np.ones((ROWS, 2)) * np.arange(ROWS)[:, None],
+        "raw/X": 7 * np.arange(ROWS),
+    }  # fmt: skip
+    stays = {
+        "obs/kind/categories": texts, "var/_index": texts, "raw/var/n": np.arange(ROWS),
+        "obs/__categories/old": texts, "uns/pca/variance": np.arange(ROWS) / 3,
+    }  # fmt: skip
+    for name, values in {**moved, **stays, "obsp/far": np.eye(ROWS)}.items():
+        add(group, name, values, 64)
+    add(group, "obsp/near/data", np.arange(ROWS), 64)
+    result = exact(ooc.open(tmp_path / "a.zarr", "layers/counts"), tmp_path / "b.zarr", seed=3)
+    assert set(result["left_out"]) == {"obsp/far", "obsp/near"}
+    new = zarr.open_group(tmp_path / "b.zarr", mode="r")
+    rows = np.asarray(new["number"])
+    assert not np.array_equal(rows, np.arange(ROWS))
+    for name, values in moved.items():
+        assert np.asarray(new[name][...]).tolist() == values[rows].tolist(), name
+    for name, values in stays.items():
+        assert np.asarray(new[name][...]).tolist() == values.tolist(), name
+    for name, kind in encodings.items():
+        if name != "obsp/near":
+            assert dict(new[name].attrs) == {"encoding-type": kind, "of": name}
+    assert dict(new["obs/kind/codes"].attrs) == {}
+    assert {"near", "far"}.isdisjoint(new["obsp"])
+
+
+@pytest.mark.parametrize("zarr_format", FORMATS)
 def test_dimensions_tell_which_arrays_share_the_rows(tmp_path: Path, zarr_format: int) -> None:
     """As many rows are not the same rows."""
 
@@ -239,7 +283,8 @@ def test_what_is_left_out_is_named_before_the_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], zarr_format: int
 ) -> None:
     group = start(tmp_path / "a.zarr", zarr_format)
-    add(group.create_group("obs"), "label", np.arange(ROWS), 64)
+    sparse = {"encoding-type": "csr_matrix", "shape": [ROWS, 9]}
+    add(group.create_group("M", attributes=sparse), "indptr", np.arange(ROWS + 1), 64)
     add(group, "lost", np.arange(ROWS), 64)
     file = tmp_path / "a.zarr" / "lost" / ("zarr.json" if zarr_format == 3 else ".zarray")
     metadata = json.loads(file.read_text())
@@ -249,8 +294,8 @@ def test_what_is_left_out_is_named_before_the_work(
     add(group, "novel", np.array(["x" * 100_000] + ["y"] * (ROWS - 1), object), 64)
     new, _, left_out = shuffled(tmp_path / "a.zarr")
     assert set(new) == {"X", "number"}
-    assert set(left_out) == {"obs", "lost", "novel"}
-    assert "obs/label has 500 entries, whose order" in left_out["obs"]
+    assert set(left_out) == {"M", "lost", "novel"}
+    assert "a sparse matrix of AnnData (csr_matrix), whose rows" in left_out["M"]
     assert "a codec that is not installed" in left_out["lost"]
     assert "97.7 KiB, over 64.0 KiB" in left_out["novel"]
     status = main(["shuffle", str(tmp_path / "a.zarr"), str(tmp_path / "b.zarr")])
@@ -259,9 +304,9 @@ def test_what_is_left_out_is_named_before_the_work(
     assert said[0].startswith("shuffle a.zarr: leaves out ")
     assert all(name in said[0] for name in left_out)
     assert [line.split(",")[0] for line in said if line.startswith("left out: ")] == [
+        "left out: M",
         "left out: lost",
         "left out: novel",
-        "left out: obs",
     ]
 
 

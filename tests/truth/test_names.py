@@ -87,23 +87,6 @@ def test_names_are_shown_and_never_obeyed(
         (0, ["evaluate", run, data, "--memory", MEMORY]),
         (0, ["predict", run, data, out, "--memory", MEMORY]),
         (2, ["predict", run, data, out]),
-    ]
-    are_shown(lines, capfdbinary)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[] if name in ("markup", "colour") else SLOW) for name in NAMES],
-)
-def test_a_page_on_a_run_is_told_of_by_its_name(
-    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], name: str
-) -> None:
-    folder = tmp_path / NAMES[name]
-    folder.mkdir(parents=True)
-    data, run = str(make_small(folder)), str(folder / "run")
-    lines = [
-        (0, ["train", data, "--lr", "0.1", "--epochs", "1", "--memory", MEMORY, "--run", run]),
         (0, ["report", run, "--out", str(folder / "page.html")]),
     ]
     are_shown(lines, capfdbinary)

@@ -10,6 +10,7 @@ from pairs import pairs
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import ooc
+from ooc.cli import main
 from ooc.core.errors import DataError
 from ooc.models import Linear, Logistic
 from ooc.runs.run import Run
@@ -108,6 +109,26 @@ def test_a_wild_value_is_named_with_its_row_and_column(
     features[77, 3] = value
     with pytest.raises(DataError, match=f"row 77 .*{re.escape(f'{value:g}')} in feature 3"):
         trained(tmp_path, model, X=features, y=(features[:, 0] > 0).astype(np.int64))
+
+
+@pytest.mark.parametrize("name", ["X", "y"])
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1e300])
+def test_a_plan_says_what_training_would_refuse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, value: float
+) -> None:
+    arrays = {"X": np.ones((300, 8)), "y": np.ones((300, 1))}
+    arrays[name][77, -1] = value
+    write_dataset(tmp_path / "a.zarr", **arrays)
+    options = [str(tmp_path / "a.zarr"), "--model", "linear", "--memory", "512MiB"]
+    place = f"row 77 of {name} has {value} in "
+    assert main(["plan", *options, "--json"]) == 0
+    assert place in capsys.readouterr().err
+    assert main(["train", *options]) == 2
+    said = capsys.readouterr().err
+    assert f"row 77 of {name} has " in said and f" {value}" in said
+    if np.isnan(value):
+        assert main(["plan", *options, "--json", "--missing-values", "drop"]) == 0
+        assert place not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0])

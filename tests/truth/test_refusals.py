@@ -82,6 +82,22 @@ def with_codec(name: str) -> Callable[[Path], None]:
     return write
 
 
+def a_grid(path: Path) -> None:
+    by_zarr(3, NORMAL, LINE)(path)
+    file = path / "X" / "zarr.json"
+    told = json.loads(file.read_text())
+    told["chunk_grid"] = {"name": "rectilinear", "configuration": {"chunk_shapes": [[99], [3]]}}
+    file.write_text(json.dumps(told))
+
+
+def a_file(path: Path) -> None:
+    path.write_bytes(b"PK\3\4, but cut")
+
+
+def an_array(path: Path) -> None:
+    zarr.create_array(path, data=NORMAL)
+
+
 # How a store is written, and what each door has to say of it.
 REFUSED: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "scale is text": (with_attributes("X", scale_factor="a tenth"), ("array X", "scale_factor")),
@@ -106,6 +122,9 @@ REFUSED: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "metadata cut": (with_metadata("X/zarr.json", b'{"zarr_fo'), ("array X", "metadata")),
     "metadata empty": (with_metadata("X/zarr.json", b""), ("array X", "metadata")),
     "group's metadata": (with_metadata("zarr.json", b"\xff\x00"), ("metadata",)),
+    "no zip": (a_file, ("no whole zip archive",)),
+    "an array": (an_array, ("is a Zarr array, and not",)),
+    "chunks of several shapes": (a_grid, ("array X", "rectilinear", "not known")),
     "codec unknown": (with_codec("zfp_of_mine"), ("array X", "zfp_of_mine")),
     "pickled": (with_codec("numcodecs.pickle"), ("array X", "pickle", "never read")),
 }

@@ -6,6 +6,7 @@ what comes out of a plain one, to the last bit.
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,21 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 
+# One process takes what follows the first step, and leaves how each ended.
+STEPS_OF_ONE = """
+import json, shlex, sys
+from ooc.cli import run
+ends = {}
+for line in map(shlex.split, sys.argv[1:]):
+    try:
+        run(line)
+    except SystemExit as end:
+        ends[line[0]] = end.code
+with open("ends.json", "w") as file:
+    json.dump(ends, file)
+"""
 # A view of the file system in which the package cannot be written, as one of root's is for others.
 READ_ONLY = (
     'unshare -m sh -c \'mount --bind "$PACKAGE" "$PACKAGE" && mount -o remount,ro,bind "$PACKAGE" '
@@ -41,34 +55,37 @@ ENVIRONMENTS = {
     "narrow": ("COLUMNS=20 TERM=dumb", ""),
     "a colour terminal": ("FORCE_COLOR=1", ""),
 }
-STEPS = {
-    "make": "make softmax {data} --rows 3000 --features 5 --classes 3",
-    "info": "info {data} --verify",
-    "plan": "plan {data} --memory 512MiB",
-    "train": "train {data} --model softmax --memory 512MiB --lr 0.1 --run {run}",
-    "evaluate": "evaluate {run} {data} --memory 512MiB",
-    "predict": "predict {run} {data} {out} --memory 512MiB",
-    "report": "report {run} --out {page}",
-}
+STEPS = (
+    "make softmax {data} --rows 3000 --features 5 --classes 3",
+    "info {data} --verify",
+    "plan {data} --memory 512MiB",
+    "train {data} --model softmax --memory 512MiB --lr 0.1 --run {run}",
+    "evaluate {run} {data} --memory 512MiB",
+    "predict {run} {data} {out} --memory 512MiB",
+    "report {run} --out {page}",
+)
 
 
-def run_all(folder: Path, before: str, behind: str) -> dict[str, subprocess.CompletedProcess[str]]:
+def run_all(folder: Path, before: str, behind: str) -> subprocess.CompletedProcess[str]:
     """Run all steps in names with brackets, in a shell of that environment."""
     places = {
-        "data": "'a [b] {c} é.zarr'",
-        "run": "'runs/[red]x[/blue]'",
-        "out": "'out[0].zarr'",
-        "page": "'page [1].html'",
+        "data": "a [b] {c} é.zarr",
+        "run": "runs/[red]x[/blue]",
+        "out": "out[0].zarr",
+        "page": "page [1].html",
     }
+    lines = [shlex.join(part.format(**places) for part in line.split()) for line in STEPS]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHON": sys.executable}
     environment["PACKAGE"] = str(ROOT / "ooc")
-    done = {}
-    for name, step in STEPS.items():
-        line = f'{before} "$PYTHON" -m ooc {step.format(**places)} {behind}'
-        done[name] = subprocess.run(
-            ["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True
-        )
-    return done
+    first = f'{before} "$PYTHON" -m ooc {lines[0]} {behind}'
+    rest = f'{before} "$PYTHON" -c {shlex.join([STEPS_OF_ONE, *lines[1:]])} {behind}'
+    return subprocess.run(
+        ["bash", "-c", f"({first}) && ({rest})"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -87,23 +104,20 @@ def test_the_main_path_comes_to_its_end(tmp_path: Path, expected: str, environme
     before, behind = ENVIRONMENTS[environment]
     if before == READ_ONLY and subprocess.run(["unshare", "-m", "true"]).returncode:
         pytest.skip("nobody but root makes a view of the file system")
-    for name, done in run_all(tmp_path, before, behind).items():
-        assert done.returncode == 0, (name, done.stderr)
-        assert "Traceback" not in done.stderr, (name, done.stderr)
-        # Beside progress and guessed roles, one line says what is unlike elsewhere.
-        told = [line for line in done.stderr.splitlines() if line.startswith("ooc: ")]
-        assert len(told) <= 1, (name, told)
-        others = [
-            line
-            for line in done.stderr.splitlines()
-            if not line.startswith(("ooc: ", "roles by the names ", f"{name} "))
-        ]
-        assert not others, (name, others)
-        if ">&-" not in behind.replace("2>&-", ""):
-            assert done.stdout, name
+    done = run_all(tmp_path, before, behind)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    ends = json.loads((tmp_path / "ends.json").read_text())
+    assert ends == {step.split()[0]: 0 for step in STEPS[1:]}, done.stderr
+    # Beside progress and guessed roles, one line says what is unlike elsewhere.
+    said = done.stderr.splitlines()
+    assert len({line for line in said if line.startswith("ooc: ")}) <= 1, said
+    expected_lines = ("ooc: ", "roles by the names ", *(f"{step.split()[0]} " for step in STEPS))
+    assert all(line.startswith(expected_lines) for line in said), said
+    if ">&-" not in behind.replace("2>&-", ""):
+        assert done.stdout
     assert parameters(tmp_path) == expected
     assert (tmp_path / "page [1].html").read_text().startswith("<!DOCTYPE html>")
-    left = {path.name for path in tmp_path.iterdir()}
+    left = {path.name for path in tmp_path.iterdir()} - {"ends.json"}
     assert left == {"a [b] {c} é.zarr", "runs", "out[0].zarr", "page [1].html"}
 
 
