@@ -102,10 +102,7 @@ class Loader:
         **options: Any,
     ) -> None:
         self.dataset, self.stream = dataset, make_stream(stream, options)
-        sampled = sampled_array(dataset, self.stream.sampling)
-        deciding = () if dataset.selection is None else dataset.selection.arrays
-        names = (*(arrays or dataset.roles), sampled, *deciding)
-        self.names = tuple(dict.fromkeys(name for name in names if name is not None))
+        self.names = names_of(dataset, arrays, self.stream)
         self.plan: Plan = self._make_plan(batch_size, demand)
         self.epoch = self.row = self.step = 0
         self.skipped_chunks = self.skipped_rows = self.retries = 0
@@ -247,6 +244,16 @@ class Loader:
             first, start = (0, 0) if each > epoch else order.locate(each, self.row, self._skipped)
             for window in range(first, order.windows):
                 yield each, window, start if window == first else 0
+
+
+def names_of(
+    dataset: Dataset, arrays: Sequence[str] | None, stream: StreamOptions
+) -> tuple[str, ...]:
+    """Return the arrays that are read: those that travel, and those that decide which rows do."""
+    sampled = sampled_array(dataset, stream.sampling)
+    deciding = () if dataset.selection is None else dataset.selection.arrays
+    names = (*(arrays or dataset.roles), sampled, *deciding)
+    return tuple(dict.fromkeys(name for name in names if name is not None))
 
 
 class BatchAssembler:
