@@ -9,8 +9,8 @@ import pytest
 import zarr
 from store.chunks.test_bombs import BOMBS, FAR, SAID
 
-from attack.ends import MEMORY, attack, end_of
-from attack.stores import train, values, write
+from attack.ends import MEMORY, attack
+from attack.stores import train, trained, values, write
 
 pytestmark = pytest.mark.slow
 # Decoded bytes; those of which headers say how many there are may say more than there are.
@@ -58,9 +58,7 @@ def write_packed(path: Path, layout: str, codec: str) -> Path:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bombs")
-    end = end_of(train(write(folder / "a.zarr", "v2"), folder / "run"), 120)
-    assert end.status == 0, end.err
-    return folder / "run"
+    return trained(write(folder / "a.zarr", "v2"), folder / "run")
 
 
 @pytest.fixture(scope="module")

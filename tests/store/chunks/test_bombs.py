@@ -37,7 +37,7 @@ def without_size(size: int) -> bytes:
 
 
 def deflated(size: int, wbits: int) -> bytes:
-    packer = zlib.compressobj(9, wbits=wbits)
+    packer = zlib.compressobj(1, wbits=wbits)
     parts = [packer.compress(bytes(SIZE)) for _ in range(size // SIZE)]
     return b"".join([*parts, packer.flush()])
 
@@ -57,8 +57,8 @@ BOMBS: dict[str, tuple[str, Callable[[int], bytes]]] = {
     "zstd without a size": ("zstd", without_size),
     "gzip": ("gzip", lambda size: deflated(size, 31)),
     "zlib": ("zlib", lambda size: deflated(size, 15)),
-    "bz2": ("bz2", lambda size: bz2.compress(bytes(size))),
-    "lzma": ("lzma", lambda size: lzma.compress(bytes(size), preset=1)),
+    "bz2": ("bz2", lambda size: bz2.compress(bytes(SIZE)) * (size // SIZE)),
+    "lzma": ("lzma", lambda size: lzma.compress(bytes(SIZE)) * (size // SIZE)),
     "blosc": ("blosc", blosc_that_says),
     "lz4": ("lz4", lz4_that_says),
 }
