@@ -14,7 +14,7 @@ from attack.stores import train, trained, values, write
 
 pytestmark = pytest.mark.slow
 # Decoded bytes; those of which headers say how many there are may say more than there are.
-LARGE = 2**29
+LARGE = 2**28
 LAYOUTS = {
     "v2": {"order": "C", "dtype": "<f4"},
     "fortran": {"order": "F", "dtype": "<f4"},
