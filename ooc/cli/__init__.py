@@ -18,13 +18,15 @@ from ooc.core.stopping import Interrupted, status_of, told
 from ooc.core.terminal import finish_streams, one_line, prepare_streams, say
 
 BAD_INPUT = 2
-# zarr-python's, on how other programs may take what a store holds, and Numba's, which then has no
-# lock for processes that share it, as none do here; they come from any thread.
+# zarr-python's, on how other programs may take what a store holds; Numba's, which then has no lock
+# for processes that share it, as none do here; and those of what a signal breaks off. They come
+# from any thread.
 REMARKS = (
     "Numcodecs codecs are not in the Zarr version 3 specification",
     "The data type .* does not have a Zarr V3 specification",
     "Found an empty list of filters",
     "Could not obtain multiprocessing lock",
+    "coroutine .* was never awaited",
 )
 
 app = typer.Typer(
