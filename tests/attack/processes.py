@@ -30,6 +30,7 @@ from ooc.models import Logistic
 from ooc.optim import as_method, sgd
 from ooc.runs.scoring import scoring_kernels
 from attack.stores import write
+from zarr.core.sync import cleanup_resources
 
 def load():
     with tempfile.TemporaryDirectory() as folder:
@@ -37,6 +38,7 @@ def load():
         for model in (Logistic(), Logistic(standardise=False)):
             wanted = engine_kernels(model, data, [as_method(sgd(0.1))], 16) + hashing_kernels()
             load_kernels(wanted + scoring_kernels(model, data), silent)
+    cleanup_resources()
 
 def child(order):
     os.chdir(order["folder"])
