@@ -13,11 +13,11 @@ COLLECTED_AFTER = 10_000
 
 def main() -> None:
     """Run the command line and leave the process with its exit status."""
-    listen(interrupt)
-    sys.unraisablehook = again
-    gc.set_threshold(COLLECTED_AFTER)
-    share_heaps()
     try:
+        listen(interrupt)
+        sys.unraisablehook = again
+        gc.set_threshold(COLLECTED_AFTER)
+        share_heaps()
         from ooc.cli import run
 
         run()

@@ -157,7 +157,7 @@ def write_whole(path: Path, content: bytes | memoryview | Callable[[IO[bytes]], 
                 stream.flush()
                 os.fsync(stream.fileno())
             aside.replace(path)
-        except OSError:
+        except BaseException:  # a signal, too
             aside.unlink(missing_ok=True)
             raise
     sync(path.parent)

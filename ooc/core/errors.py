@@ -9,6 +9,14 @@ class InputError(ValueError):
     """
 
 
+class TooSmallError(InputError):
+    """A budget into which something does not fit; `needed` bytes are one into which it does."""
+
+    def __init__(self, message: str, needed: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+
+
 class DataError(InputError):
     """Stored data cannot be used: a chunk that does not decode, a value that is not finite."""
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 # Of madvise(2), and of mallopt(3).
 _DONT_NEED = 4
-_ARENA_MAX = -8
+_ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1
 # What one thread frees another takes; runs are as fast, within their noise, as with one for each.
 HEAPS = 2
+# Larger pieces are mapped by themselves, and go back when they are freed; decoders' are smaller.
+MAPPED_BYTES, KEPT_BYTES = 2**22, 2**23
 
 
 def peak_bytes() -> int:
@@ -83,10 +85,14 @@ def _status_bytes(key: str) -> int:
 def share_heaps() -> None:
     """Have all threads to come allocate from the first heaps of glibc's allocator, if it is that.
 
-    Else each has a heap of its own, of which the end is not given back, not even by a trim.
+    Else each has a heap of its own, of which the end is not given back, not even by a trim; and
+    the size from which pieces are mapped grows to 32 MiB with what is freed.
     """
     with suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_ARENA_MAX, HEAPS)
+        allocator = ctypes.CDLL(None)
+        allocator.mallopt(_ARENA_MAX, HEAPS)
+        allocator.mallopt(_MMAP_THRESHOLD, MAPPED_BYTES)
+        allocator.mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def trim_allocator() -> None:

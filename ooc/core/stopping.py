@@ -24,8 +24,13 @@ class Stop(threading.Event):
     in_steps = False
 
 
+# Signals that were raised: what they break off, such as a loop half made, may complain.
+_RAISED: list[int] = []
+
+
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Raise the signal as an exception, wherever the main thread is."""
+    _RAISED.append(number)
     raise Interrupted(number)
 
 
@@ -35,7 +40,7 @@ def again(unraised: "sys.UnraisableHookArgs") -> None:
         later = threading.Timer(0.05, os.kill, (os.getpid(), unraised.exc_value.args[0]))
         later.daemon = True
         later.start()
-    else:
+    elif not _RAISED:
         sys.__unraisablehook__(unraised)
 
 

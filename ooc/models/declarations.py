@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -264,6 +265,15 @@ def prepared_like(model: Model, saved: Mapping[str, Any]) -> Model:
     """Return a model with the settings that rows decided when a run began, from its config."""
     names: Sequence[str] = getattr(model, "decided", ())
     return replace(model, **{name: saved[name] for name in names})  # type: ignore[type-var]
+
+
+def widest(model: Model) -> Model:
+    """Return the model as it is where the rows decide for all that is left to them."""
+    for name in getattr(model, "decided", ()):
+        if getattr(model, name) == "auto":
+            with suppress(InputError):  # a loss that does not go with it: rows cannot decide so
+                model = replace(model, **{name: True})  # type: ignore[type-var]
+    return model
 
 
 def own_steps(phases: Sequence[Phase], steps: int) -> int:

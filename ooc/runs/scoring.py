@@ -64,6 +64,15 @@ def scoring_loader(
 
     `held` is what the process held before, see `ooc.stream.plan.held_bytes`.
     """
+    rows, names, demand = scoring_demand(model, layout, dataset, with_target, held)
+    options |= {"memory": memory, "shuffle": "none"}
+    return Loader(dataset, rows, arrays=names, demand=demand, **options)
+
+
+def scoring_demand(
+    model: Model, layout: Layout, dataset: Dataset, with_target: bool, held: int
+) -> tuple[int, tuple[str, ...], Demand]:
+    """Return the rows that are scored at once, their arrays, and what that needs."""
     names = arrays_of(model, dataset, with_target)
     row_bytes = sum(spec.row_bytes for spec in dataset.specs(names))
     outputs = outputs_of_zeros(model, layout, dataset).values()
@@ -72,15 +81,7 @@ def scoring_loader(
     scoring = scoring_bytes(model, layout) + SCORED_COPIES * rows * output_bytes
     if with_target:
         scoring += metrics.most_bytes(sum(values.size for values in outputs))
-    return Loader(
-        dataset,
-        rows,
-        arrays=names,
-        demand=Demand(8 * layout.size + scoring, SCORED_COPIES, held_bytes=held),
-        memory=memory,
-        shuffle="none",
-        **options,
-    )
+    return rows, names, Demand(8 * layout.size + scoring, SCORED_COPIES, held_bytes=held)
 
 
 def scoring_kernels(model: Model, dataset: Dataset, with_target: bool = True) -> list[Compilation]:

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ooc.core.destination import blamed, claimed
-from ooc.core.errors import DataError, InputError
+from ooc.core.errors import DataError, InputError, TooSmallError
 from ooc.core.hashing import fill_row_keys, keys_at_ranks, keys_of_rows
 from ooc.core.process import memory_numbers
 from ooc.core.progress import Progress, Report, silent
 from ooc.core.random_keys import Purpose, key
-from ooc.shuffle.job import RESERVED_BYTES, Job, TooSmallError, plan_job
+from ooc.shuffle.job import RESERVED_BYTES, Job, plan_job, too_small
 from ooc.shuffle.records import checksum
 from ooc.shuffle.scratch import Scratch
 from ooc.shuffle.workspace import check_destination, file_bytes, folders_beside, workspace
@@ -136,7 +136,7 @@ def _planned(source: Dataset, budget: int, seed: int, threads: int | None) -> tu
             needed, enough = error.needed, True
             continue
         if enough:
-            raise TooSmallError(budget, needed, source.path)
+            raise too_small(budget, needed, source.path)
         return copy, job
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ooc.core.errors import InputError
+from ooc.core.errors import TooSmallError
 from ooc.core.numbers import check_counts
 from ooc.core.sizes import format_size
 from ooc.shuffle.records import RecordLayout
@@ -23,6 +23,8 @@ from ooc.stream.plan import MIB
 SEGMENT_BYTES = 256 * 2**10
 SMALLEST_PIECE = 32 * MIB
 MOST_THREADS = 4
+# The budget that a refusal names is the least that is enough to 1 MiB, above 8 GiB to a share.
+STEPS = 2**13
 # A row's key, its place in the order, and what the sort holds.
 SORT_BYTES = 24
 NO_OBJECTS: Mapping[str, int] = MappingProxyType({})
@@ -30,15 +32,13 @@ NO_OBJECTS: Mapping[str, int] = MappingProxyType({})
 RESERVED_BYTES = 288 * MIB
 
 
-class TooSmallError(InputError):
-    """A budget into which an exact shuffle does not fit; `needed` is one into which it does."""
-
-    def __init__(self, budget: int, needed: int, path: str) -> None:
-        super().__init__(
-            f"the budget of {format_size(budget)} is below the {format_size(needed)} that an exact "
-            f"shuffle of {path} needs; raise the memory to {needed // MIB}MiB"
-        )
-        self.needed = needed
+def too_small(budget: int, needed: int, path: str) -> TooSmallError:
+    """Return the error of a budget, with another that is enough, in whole MiB."""
+    return TooSmallError(
+        f"the budget of {format_size(budget)} is below the {format_size(needed)} that an exact "
+        f"shuffle of {path} needs; raise the memory to {needed // MIB}MiB",
+        needed,
+    )
 
 
 @dataclass(frozen=True)
@@ -127,15 +127,13 @@ def plan_job(
     job = _fit(dataset, budget, *how)
     if job is not None:
         return job
-    # Not the first of all that fit, where some between them do not, but one that does.
+    # Of more memory less may fit, where pieces become whole chunks: all are tried, in steps.
     below, fits = budget // MIB, 2 * max(1, budget // MIB)
     while _fit(dataset, fits * MIB, *how) is None:
-        below, fits = fits, 2 * fits
-    while fits - below > 1:
-        middle = (below + fits) // 2
-        job = _fit(dataset, middle * MIB, *how)
-        below, fits = (middle, fits) if job is None else (below, middle)
-    raise TooSmallError(budget, fits * MIB, dataset.path)
+        fits *= 2
+    steps = range(below + 1, fits, max(1, fits // STEPS))
+    least = next((each for each in steps if _fit(dataset, each * MIB, *how) is not None), fits)
+    raise too_small(budget, least * MIB, dataset.path)
 
 
 def _fit(

@@ -3,6 +3,7 @@
 One damaged member must not stand in the way of the others: what is wrong with it is noted.
 """
 
+import asyncio
 import math
 import warnings
 from collections.abc import Iterator, Mapping
@@ -211,6 +212,16 @@ def opened(path: str, storage_options: StorageOptions | None) -> Iterator[zarr.G
     """Open a group for a while, quietly; whatever goes wrong behind a URL becomes one line."""
     with explained(path, storage_options), quiet():
         yield open_group(path, storage_options)
+
+
+def settle() -> None:
+    """Wait, a second at most, for what zarr-python's thread still does of what was broken off."""
+
+    async def others() -> None:
+        if tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(tasks, timeout=1.0)
+
+    sync(others())
 
 
 @contextmanager

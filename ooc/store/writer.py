@@ -23,7 +23,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from ooc.core.destination import blamed, claimed, local_path, name_whole
 from ooc.core.errors import InputError
-from ooc.store.members import quiet
+from ooc.store.members import quiet, settle
 
 CHUNK_BYTES = 512 * 2**10
 SHARD_BYTES = 128 * 2**20
@@ -160,15 +160,17 @@ def _growing(
     """Make the folder in which a dataset grows; in the end it gets its name, or goes."""
     if not resume:
         shutil.rmtree(writer.partial, ignore_errors=True)
-    make_folder(writer.partial, resume)
     try:
+        make_folder(writer.partial, resume)
         with blamed(writer.path):
             yield
             resume = False
             writer.finish(check)
-    finally:
+    except BaseException:
         if not resume:
+            settle()
             shutil.rmtree(writer.partial, ignore_errors=True)
+        raise
 
 
 class Writer:

@@ -107,10 +107,7 @@ class Loader:
         **options: Any,
     ) -> None:
         self.dataset, self.stream = dataset, make_stream(stream, options)
-        sampled = sampled_array(dataset, self.stream.sampling)
-        deciding = () if dataset.selection is None else dataset.selection.arrays
-        names = (*(arrays or dataset.roles), sampled, *deciding)
-        self.names = tuple(dict.fromkeys(name for name in names if name is not None))
+        self.names = names_of(dataset, arrays, self.stream)
         # How many blocks of a window mix well enough, by what that depends on beside the rows.
         self._enough: dict[tuple[int, ...], int] = {} if like is None else like._enough
         self.plan: Plan = self._make_plan(batch_size, demand)
@@ -258,6 +255,16 @@ class Loader:
             first, start = (0, 0) if each > epoch else order.locate(each, self.row, self._skipped)
             for window in range(first, order.windows):
                 yield each, window, start if window == first else 0
+
+
+def names_of(
+    dataset: Dataset, arrays: Sequence[str] | None, stream: StreamOptions
+) -> tuple[str, ...]:
+    """Return the arrays that are read: those that travel, and those that decide which rows do."""
+    sampled = sampled_array(dataset, stream.sampling)
+    deciding = () if dataset.selection is None else dataset.selection.arrays
+    names = (*(arrays or dataset.roles), sampled, *deciding)
+    return tuple(dict.fromkeys(name for name in names if name is not None))
 
 
 class BatchAssembler:

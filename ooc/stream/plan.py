@@ -7,10 +7,11 @@ holds.
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from ooc.core.errors import InputError
+from ooc.core.errors import InputError, TooSmallError
 from ooc.core.process import allowed_bytes, resident_bytes
 from ooc.core.sizes import format_size, parse_size
 from ooc.store.chunks import scratch_bytes
@@ -69,6 +70,7 @@ class Demand:
 
 
 NO_DEMAND = Demand()
+Planned = TypeVar("Planned")
 
 
 @dataclass(frozen=True)
@@ -180,10 +182,48 @@ def make_plan(
     Raises
     ------
     InputError
-        If the batch is larger than the dataset, or nothing fits the budget: with both numbers.
+        If the batch is larger than the dataset.
+    TooSmallError
+        If nothing fits the budget: with both numbers.
     """
-    specs = dataset.specs(tuple(names))
-    rows, budget = dataset.stored_rows, parse_size(stream.memory)
+    given = (dataset, batch_size, names, stream, demand, transfers)
+    return fitted(lambda budget: _fit(*given, budget), parse_size(stream.memory))
+
+
+def fitted(plan: Callable[[int], Planned], budget: int) -> Planned:
+    """Return what is planned for a budget; a refusal names one that is enough.
+
+    Raises
+    ------
+    TooSmallError
+        In place of the planner's, whose `needed` need not be enough: with more memory a plan
+        may choose what needs more.
+    """
+    needed, refused = budget, None
+    while True:
+        try:
+            planned = plan(needed)
+        except TooSmallError as error:
+            needed, refused = -(-error.needed // MIB) * MIB, error
+            continue
+        if refused is None:
+            return planned
+        rest = str(refused).partition(" is below the ")[2]
+        message = f"the budget of {format_size(budget)} is below the {rest}"
+        raise TooSmallError(message, needed)
+
+
+def _fit(
+    dataset: Dataset,
+    batch_size: int,
+    names: Sequence[str],
+    stream: StreamOptions,
+    demand: Demand,
+    transfers: bool,
+    budget: int,
+) -> Plan:
+    """Fit an epoch into a budget."""
+    specs, rows = dataset.specs(tuple(names)), dataset.stored_rows
     shuffle, lanes, most_blocks = stream.shuffle, stream.lanes, stream.blocks
     sampled = stream.sampling != "once"
     row_bytes = sum(spec.row_bytes for spec in specs)
@@ -234,17 +274,18 @@ def make_plan(
     values = max(math.prod(spec.shape[1:]) for spec in specs)
     wished = min(sample_bytes(values, blocks, SAMPLED_BLOCKS), MOST_BYTES)
     standing = fixed["reserved"] + fixed["index"]
-    moments = max(0, min(wished, budget - standing - sample))
+    moments = max(0, min(wished, budget - standing - held - sample))
     early = (standing + held + sample + moments) * (shuffle != "none")
     least = {**taken, "readers": scratch}
     least["statistics"] = max(0, early - sum(least.values()))
     needed = sum(least.values())
     if needed > budget:
         shown = ", ".join(f"{name} {format_size(size)}" for name, size in least.items() if size)
-        raise InputError(
+        raise TooSmallError(
             f"the budget of {format_size(budget)} is below the {format_size(needed)} that this "
             f"run needs ({shown}); raise the memory to "
-            f"{math.ceil(needed / MIB)}MiB, lower the batch size, or store smaller chunks"
+            f"{math.ceil(needed / MIB)}MiB, lower the batch size, or store smaller chunks",
+            needed,
         )
     wanted = stream.readers or min(MOST_READERS, max(FEWEST_READERS, os.cpu_count() or 1))
     used = min(wanted, (budget - sum(taken.values())) // scratch)

@@ -32,12 +32,11 @@ from ooc.store.dataset import ArraySpec, Dataset
 from ooc.stream.ending import end_later, wait_for_others
 from ooc.stream.missing_values import complete, missing_error, rows_that_lack, rule_of
 from ooc.stream.plan import Plan
+from ooc.stream.unread import MOST_NOTED, Unread
 from ooc.stream.window import Window
 
 # A task costs Dask tens of microseconds here and milliseconds on a cluster.
 TASK_BYTES = 32 * 2**20
-# Bad chunks that a reader keeps: a run that skips some meets them again in every epoch.
-MOST_NOTED = 100
 _IN_PROCESS = (dask.threaded.get, dask.local.get_sync)
 
 
@@ -125,9 +124,8 @@ class WindowReader:
         ahead = plan.slabs if scheduler is None else 1
         self._coordinators = ThreadPoolExecutor(ahead, thread_name_prefix="ooc-coordinator")
         self._scheduler: Any = scheduler or partial(dask.threaded.get, pool=self._pool)
-        self._slab_count = plan.slabs
+        self._slab_count, self._process = plan.slabs, os.getpid()
         self._slabs: list[dict[str, np.ndarray]] = []
-        self._process = os.getpid()
 
     @property
     def retries(self) -> int:
@@ -156,10 +154,9 @@ class WindowReader:
 
     def _new_slab(self) -> dict[str, np.ndarray]:
         """Return arrays for one window, in memory that goes back to the system after its use."""
-        wanted = {name: (spec.shape[1:], spec.dtype) for name, spec in self._specs.items()}
-        wanted[""] = (), np.dtype(np.int32)
         rows = self._order.window_rows
-        return {name: own_memory((rows, *shape), dtype) for name, (shape, dtype) in wanted.items()}
+        arrays = {s.name: own_memory((rows, *s.shape[1:]), s.dtype) for s in self._specs.values()}
+        return arrays | {"": own_memory((rows,), np.dtype(np.int32))}
 
     def windows(self, places: Iterable[tuple[int, int, int]]) -> Iterator[Window]:
         """Yield the windows at these places (epoch, window, first unused row).
@@ -216,12 +213,13 @@ class WindowReader:
             task = partial(_read_blocks, self._sources, spans, into, self._skips)
             graph[(f"ooc-read-{os.getpid()}-{epoch}-{index}", number)] = (task,)
         readable = np.ones(rows if self._skips else 0, bool)
-        unreadable: list[BadChunkError] = []
+        bad_chunks, unreadable = 0, list[BadChunkError]()
         for part, (sent, bad) in zip(parts, self._scheduler(graph, list(graph)), strict=True):
-            unreadable += bad
-            for chunk in bad:
-                readable[self._slab_rows(chunk, blocks, int(part[chunk.run]))] = False
             first = part[0] * block_rows
+            if bad is not None and bad.count:
+                bad_chunks += bad.count
+                unreadable += bad.first[: MOST_NOTED - len(unreadable)]
+                readable[first : first + len(bad.rows)] = ~bad.rows
             for name, values in sent.items():
                 arrays[name][first : first + len(values)] = values
         weights, draws = None, self._order.draws
@@ -232,7 +230,7 @@ class WindowReader:
         elif self._order.subset is not None:
             order = order[self._used(blocks, arrays)[order]]
         expected = self._order.window_stream_rows(epoch, index)
-        if unreadable:
+        if bad_chunks:
             order = order[readable[order]]
         order, missing = complete(self._rule, self._may_lack, arrays, order)
         window = Window(
@@ -245,7 +243,7 @@ class WindowReader:
             epoch=epoch,
             index=index,
             last=index == self._order.windows - 1,
-            skipped_chunks=len(unreadable),
+            skipped_chunks=bad_chunks,
             skipped_rows=expected - len(order),
             weights=weights,
             missing=missing,
@@ -277,12 +275,6 @@ class WindowReader:
                 used[place] = self._selection.contains(start, stop, part)
         return used
 
-    def _slab_rows(self, chunk: BadChunkError, blocks: np.ndarray, slot: int) -> slice:
-        """Return the rows of a slab that hold a chunk's part of the block in this slot."""
-        first, stop = self._span(int(blocks[slot]))
-        offset = slot * self._order.block_rows - first
-        return slice(max(first, chunk.rows[0]) + offset, min(stop, chunk.rows[1] + 1) + offset)
-
     def _span(self, block: int) -> tuple[int, int]:
         start = block * self._order.block_rows
         return start, min(start + self._order.block_rows, self._order.rows)
@@ -293,14 +285,14 @@ def _read_blocks(
     spans: list[tuple[int, int]],
     outs: Mapping[str, np.ndarray | ArraySpec],
     skip: bool,
-) -> tuple[dict[str, np.ndarray], list[BadChunkError]]:
+) -> tuple[dict[str, np.ndarray], Unread | None]:
     """Read blocks into the slab, or, where only specs are given, into new arrays to be sent."""
     rows = sum(stop - start for start, stop in spans)
-    bad: list[BadChunkError] = []
+    bad = Unread(spans) if skip else None
     sent = {}
     for name, source in sources.items():
         out = outs[name]
         if isinstance(out, ArraySpec):
             out = sent[name] = np.empty((rows, *out.shape[1:]), out.dtype)
-        source.read_runs(spans, out, bad if skip else None)
+        source.read_runs(spans, out, bad)
     return sent, bad

@@ -11,20 +11,16 @@ import numba
 import numpy as np
 import scipy
 
-from ooc.core.compiler import parts_of
 from ooc.core.destination import local_path
 from ooc.core.errors import InputError
 from ooc.core.random_keys import Purpose, generator
-from ooc.engines.engine import Engine, demand_of
+from ooc.engines.engine import Engine
 from ooc.models.contract import Layout, Model
-from ooc.models.declarations import arrays_of, dtype_of, loss_unit_of, own_steps, phases_of
+from ooc.models.declarations import dtype_of, loss_unit_of, own_steps, phases_of
 from ooc.models.train_state import TrainState, start
 from ooc.optim import Method
-from ooc.store.dataset import Dataset
 from ooc.store.fingerprint import differences
 from ooc.stream.loader import Loader
-from ooc.stream.options import StreamOptions
-from ooc.stream.plan import make_plan
 from ooc.training.range_test import Found, find_rate
 from ooc.version import VERSION
 
@@ -100,25 +96,6 @@ def tracks_of(
         Track(name, {**settings, "optimizer": method.to_config()}, folder and folder / name)
         for name, method in methods.items()
     ]
-
-
-def check_fits(
-    model: Model,
-    dataset: Dataset,
-    methods: Sequence[Method],
-    batch_size: int,
-    largest_batch: int,
-    full: bool,
-    stream: StreamOptions,
-    held: int,
-) -> None:
-    """Refuse a budget that is too small, before any kernel is compiled for it."""
-
-    def plan() -> None:
-        demand = demand_of(model, dataset, methods, largest_batch, full, held)
-        make_plan(dataset, batch_size, arrays_of(model, dataset), stream, demand)
-
-    parts_of(plan)
 
 
 def first_parameters(

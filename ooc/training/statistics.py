@@ -1,17 +1,20 @@
 """What a model may ask of all rows before it is trained: moments of features, counts of classes."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property, partial, reduce
 
 import numpy as np
 
 from ooc.core.errors import DataError
 from ooc.models.bad_rows import LARGEST_FEATURE
+from ooc.store.dataset import Dataset
 from ooc.stream.block_statistics import NOT_FINITE
 from ooc.stream.loader import Loader
 from ooc.stream.missing_values import rule_of
+from ooc.stream.options import StreamOptions
 from ooc.stream.plan import Demand
 from ooc.stream.window import Window
 
@@ -72,22 +75,10 @@ class RowStatistics:
     def _windows(self, name: str) -> Iterator[Window]:
         """Yield the rows that are trained on in their own order, in windows that have some."""
         loader, is_empty = self._loader, True
-        stream, values = loader.stream, self._values(name)
-        held, beside = HELD_BYTES * values, loader.plan.terms.get("held", 0)
-        # A row is left out for what it lacks, or what cannot be read, in any array.
-        leaves_out = rule_of(stream.missing_values).name == "drop" or stream.on_bad_chunk == "skip"
-        rows = Loader(
-            self._dataset,
-            1,
-            arrays=list(loader.names) if leaves_out else [name],
-            demand=Demand(held if values > MOST_COLUMNS else 0, 0, 0, beside),
-            memory=stream.memory,
-            shuffle="none",
-            readers=loader.plan.readers,
-            io=stream.io,
-            on_bad_chunk=stream.on_bad_chunk,
-            missing_values=stream.missing_values,
-        )
+        stream, held = loader.stream, loader.plan.terms.get("held", 0)
+        arrays, stream, demand = pass_over(self._dataset, loader.names, name, stream, held)
+        stream = replace(stream, readers=loader.plan.readers)
+        rows = Loader(self._dataset, 1, arrays=arrays, demand=demand, stream=stream)
         for window in rows.windows(1):
             if len(window.order):
                 is_empty = False
@@ -145,6 +136,19 @@ class RowStatistics:
                 "cannot be balanced; give class_weights as numbers"
             )
         return counts
+
+
+def pass_over(
+    dataset: Dataset, names: Sequence[str], name: str, stream: StreamOptions, held: int
+) -> tuple[Sequence[str], StreamOptions, Demand]:
+    """Return how all rows of an array are read in their own order, beside the arrays `names`."""
+    # A row is left out for what it lacks, or what cannot be read, in any array.
+    leaves_out = rule_of(stream.missing_values).name == "drop" or stream.on_bad_chunk == "skip"
+    kept = ("memory", "io", "on_bad_chunk", "missing_values")
+    ordered = StreamOptions(shuffle="none", **{each: getattr(stream, each) for each in kept})
+    values = math.prod(dataset.arrays[name].shape[1:])
+    moments = HELD_BYTES * values if values > MOST_COLUMNS else 0
+    return names if leaves_out else (name,), ordered, Demand(moments, 0, 0, held)
 
 
 def _window_moments(values: np.ndarray, order: np.ndarray) -> np.ndarray:

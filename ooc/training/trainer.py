@@ -2,39 +2,39 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ooc.core.compile_child import load_kernels
 from ooc.core.destination import local_path
-from ooc.core.errors import InputError
+from ooc.core.errors import InputError, TooSmallError
 from ooc.core.hashing import hashing_kernels
 from ooc.core.numbers import check_counts
 from ooc.core.progress import Report, silent
-from ooc.engines.engine import check_method, demand_of, make_engine
+from ooc.engines.engine import check_method, make_engine
 from ooc.engines.kernels import engine_kernels
 from ooc.models.contract import Layout, Model
-from ooc.models.declarations import arrays_of, dtype_of, prepare, prepared_like
+from ooc.models.declarations import arrays_of, prepare, prepared_like
 from ooc.models.train_state import start
 from ooc.optim import Method, Optimizer, as_method, method_from_config
 from ooc.runs import checkpoint
 from ooc.runs.run import Run, load
 from ooc.runs.run_directory import cut_history, locked, new_runs
-from ooc.runs.scoring import check_scorable, check_targets, scoring_kernels, scoring_loader
+from ooc.runs.scoring import scoring_kernels, scoring_loader
 from ooc.store.dataset import Dataset
 from ooc.store.fingerprint import check_same_data, fingerprint
 from ooc.stream.loader import Loader
 from ooc.stream.options import StreamOptions, make_stream
 from ooc.stream.plan import held_bytes
+from ooc.training.budget import Needs, check_fits
 from ooc.training.fit_loop import fit_session
 from ooc.training.marks import warn_of_marks
 from ooc.training.run_state import restore_watchers
 from ooc.training.session import (
     Session,
     Track,
-    check_fits,
     check_same,
     first_parameters,
     load_train_state,
@@ -280,7 +280,9 @@ class Trainer:
 
     def loader(self, dataset: Dataset) -> Loader:
         """Return the loader that `fit` uses; its plan tells what the run will hold."""
-        return self._loaders(dataset, self.model, [self._method], held_bytes())[0]
+        held = held_bytes()
+        check_fits(self._needs(dataset, [self._method], held), self.model, dataset)
+        return self._loaders(dataset, self.model, [self._method], held)[0]
 
     def layout(self, dataset: Dataset) -> Layout:
         """Return the model's layout for this dataset's rows."""
@@ -356,23 +358,24 @@ class Trainer:
         """Have the kernels compiled that the cache lacks, before the run takes memory."""
         takes_all = self._is_full or self._method.full is not None
         check_method(model, model.layout(dataset.row_shape), takes_all)
-        rows = self._batch_rows(dataset)
-        full, stream = self._is_full, self._ordered_stream
-        check_fits(model, dataset, methods, *rows, full, stream, held)
-        wanted = engine_kernels(model, dataset, methods, rows[1])
+        needs = self._needs(dataset, methods, held)
+        # A validation's needs are known when the model has run: one refusal names all of them.
+        with suppress(*[] if self.validation is None else [TooSmallError]):
+            check_fits(replace(needs, validation=None), model, dataset)
+        wanted = engine_kernels(model, dataset, methods, needs.largest_batch)
         if self.validation is not None:
             wanted += hashing_kernels() + scoring_kernels(model, dataset)
         load_kernels(wanted, report)
+        if self.validation is not None:
+            check_fits(needs, model, dataset)
 
-    @property
-    def _ordered_stream(self) -> StreamOptions:
-        """The stream; the gradient over all rows is the same in any order."""
-        return replace(self.stream, shuffle="none") if self._method.takes_all_rows else self.stream
-
-    def _batch_rows(self, dataset: Dataset) -> tuple[int, int]:
-        """Return the rows of the first batch, and of the largest that steering may ask for."""
-        rows = dataset.rows if self._is_full else int(self.batch_size)
-        return rows, rows if self.steering is None else self.steering.largest_batch(rows)
+    def _needs(self, dataset: Dataset, methods: Sequence[Method], held: int) -> Needs:
+        """Return what the run's memory is a function of."""
+        rows, stream = dataset.rows if self._is_full else int(self.batch_size), self.stream
+        most = rows if self.steering is None else self.steering.largest_batch(rows)
+        if self._method.takes_all_rows:  # the gradient over them is the same in any order
+            stream = replace(stream, shuffle="none")
+        return Needs(methods, rows, most, self._is_full, stream, self.validation, held)
 
     def _loaders(
         self,
@@ -384,27 +387,22 @@ class Trainer:
     ) -> tuple[Loader, Loader | None]:
         """Return the loader of the rows to train on, and of those to evaluate on."""
         names = arrays_of(model, dataset)
-        check_targets(model, dataset)
-        layout, validation, beside = model.layout(dataset.row_shape), None, 0
+        layout, validation = model.layout(dataset.row_shape), None
         if self.validation is not None:
             dataset, held_out = self.validation.sides(dataset, self.stream)
-            check_targets(model, held_out)
-            check_scorable(model, held_out, dataset.row_shape)
-            # The smallest that there is: it lives in this process beside the run's own.
-            kept = ("memory", "missing_values", "on_bad_chunk")
-            how: Any = {name: getattr(self.stream, name) for name in kept}
-            how |= {"with_target": True, "held": held, "readers": 2, "window": 1}
+            how = self._needs(dataset, methods, held).scoring()
+            how |= {"with_target": True, "held": held}
             validation = scoring_loader(model, layout, held_out, **how)
-            beside = validation.plan.projected - validation.plan.terms["reserved"] - held
-            beside += dtype_of(model).itemsize * layout.size * len(methods)
-        rows, most = self._batch_rows(dataset)
+        needs = self._needs(dataset, methods, held)
+        rows, most = needs.batch_size, needs.largest_batch
         if most > dataset.rows:
             raise InputError(
                 f"a batch of {most} rows is larger than the dataset of {dataset.rows} rows; "
                 f"lower the batch size to {dataset.rows} or less"
             )
-        demand = demand_of(model, dataset, methods, most, self._is_full, held)
-        demand = replace(demand, model_bytes=demand.model_bytes + beside)
-        stream = self._ordered_stream
-        loader = Loader(dataset, rows, arrays=names, demand=demand, stream=stream, like=before)
+        scored = None if validation is None else validation.plan
+        demand = needs.demand(model, dataset, scored)
+        loader = Loader(
+            dataset, rows, arrays=names, demand=demand, stream=needs.stream, like=before
+        )
         return loader, validation

@@ -1,15 +1,24 @@
-"""A fault that falls through may take all memory: it ends in an error here, and not the machine."""
+"""What all attacks share: a bound on memory, and a process from which others are forked."""
 
 import resource
 from collections.abc import Iterator
 
 import pytest
 
+from attack.processes import Forks
+
 MOST_BYTES = 4 * 2**30
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    with Forks() as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)
 def bounded_memory() -> Iterator[None]:
+    """A fault that falls through may take all memory: it ends in an error, and not the machine."""
     before = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, before[1]))
     yield

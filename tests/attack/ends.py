@@ -1,7 +1,6 @@
 """How a command ends under attack: run here or as a child, and held to what it should have been."""
 
 import io
-import resource
 import signal
 import time
 import warnings
@@ -10,7 +9,10 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from dataclasses import dataclass
 from pathlib import Path
 
+from peaks import forget_peak
+
 from ooc.cli import _say_warning, main
+from ooc.core.process import peak_bytes
 
 MEMORY = "512MiB"
 # A command here is an instant; what it promises for slow disks and servers is added by a case.
@@ -37,7 +39,7 @@ class End:
 def end_of(line: list[str], bound: float = BOUND) -> End:
     """Run a command in this process as the shell's own entry does."""
     out, err = io.StringIO(), io.StringIO()
-    begun, before = time.monotonic(), _largest_bytes(reset=True)
+    begun, before = time.monotonic(), forget_peak()
     with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings(), timed(bound):
         warnings.simplefilter("always", RuntimeWarning)
         warnings.showwarning = _say_warning
@@ -46,7 +48,7 @@ def end_of(line: list[str], bound: float = BOUND) -> End:
         except (HungError, Exception) as error:
             err.write(f"Traceback: {type(error).__name__}: {error}\n")
             status = -1
-    grown = _largest_bytes() - before
+    grown = peak_bytes() - before
     return End(status, out.getvalue(), err.getvalue(), time.monotonic() - begun, grown)
 
 
@@ -119,14 +121,3 @@ def _is_progress(line: str) -> bool:
     return ": " in line and line.split(" ")[0] in (
         "make", "train", "resume", "predict", "shuffle", "evaluate", "verify", "measure", "sweep",
     )  # fmt: skip
-
-
-def _largest_bytes(reset: bool = False) -> int:
-    """Return the largest memory of this process since it was reset, where that can be."""
-    with suppress(OSError):
-        if reset:
-            Path("/proc/self/clear_refs").write_text("5")
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,4 +1,4 @@
-"""Commands in processes of their own, forked from one that has done nothing but import."""
+"""Commands in processes of their own, forked from one that has imported and loaded all it needs."""
 
 import json
 import os
@@ -11,12 +11,34 @@ from typing import Any
 from attack.ends import End
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# It reads a command a line, and tells the child's number; at its end, the child's status.
+# It reads a command a line, and tells the child's number; at its end, the child's status. Kernels
+# are loaded, but no thread of theirs has begun.
 CODE = """
-import json, os, resource, signal, sys
-import ooc, ooc.cli, ooc.cli.bench, ooc.report, ooc.runs.run, ooc.shuffle.external_sort
+import json, os, resource, signal, sys, tempfile
+from pathlib import Path
+import distributed, matplotlib.backends.backend_agg, matplotlib.backends.backend_svg
+import matplotlib.figure, scipy.linalg, typer._adapters
+import ooc, ooc.cli, ooc.cli.bench, ooc.cli.progress_bar, ooc.report, ooc.runs.run
+import ooc.shuffle.external_sort, ooc.store.verify
 import ooc.shuffle.measurement, ooc.shuffle.mixing, ooc.synthetic, ooc.training.resume
 from ooc.__main__ import main
+from ooc.core.compile_child import load_kernels
+from ooc.core.hashing import hashing_kernels
+from ooc.core.progress import silent
+from ooc.engines.kernels import engine_kernels
+from ooc.models import Logistic
+from ooc.optim import as_method, sgd
+from ooc.runs.scoring import scoring_kernels
+from attack.stores import write
+from zarr.core.sync import cleanup_resources
+
+def load():
+    with tempfile.TemporaryDirectory() as folder:
+        data = ooc.open(write(Path(folder, "a.zarr"), "v3"))
+        for model in (Logistic(), Logistic(standardise=False)):
+            wanted = engine_kernels(model, data, [as_method(sgd(0.1))], 16) + hashing_kernels()
+            load_kernels(wanted + scoring_kernels(model, data), silent)
+    cleanup_resources()
 
 def child(order):
     os.chdir(order["folder"])
@@ -31,6 +53,9 @@ def child(order):
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["most_file_bytes"], hard))
     sys.argv = ["ooc", *order["line"]]
     try:
+        if order["line"][0] == "-c":
+            exec(order["line"][1], {"ooc": ooc})
+            os._exit(0)
         main()
     except SystemExit as error:
         sys.stdout.flush()
@@ -54,6 +79,7 @@ class Told:
     def isatty(self):
         return False
 
+load()
 # Until a child listens, a signal ends it.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 print("ready", flush=True)
@@ -74,7 +100,7 @@ class Forks:
     """Begins commands as a shell would, in an instant; a context manager."""
 
     def __init__(self, before: list[str] | None = None, prepare: str = "true") -> None:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OOC_CODE": CODE}
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests", "OOC_CODE": CODE}
         script = f'{prepare} && exec "{sys.executable}" -c "$OOC_CODE"'
         self._process = subprocess.Popen(
             [*(before or []), "bash", "-c", script],
@@ -104,12 +130,15 @@ class Forks:
     def begin(
         self, line: list[str], folder: Path | str = "/tmp", most_file_bytes: int | None = None
     ) -> int:
-        """Begin a command; return its process."""
+        """Begin a command, or lines of Python behind "-c"; return its process."""
         self._count += 1
         where = Path(f"/tmp/ooc-attack-{self._process.pid}-{self._count}")
         files = {"out": f"{where}.out", "err": f"{where}.err"}
         pipe = None
+        for name in files.values():  # it may be killed before it has opened them
+            Path(name).touch()
         if most_file_bytes is not None:
+            Path(files["err"]).unlink()
             os.mkfifo(f"{where}.err")
             pipe = os.open(f"{where}.err", os.O_RDONLY | os.O_NONBLOCK)
             files["err_pipe"] = files["err"]

@@ -37,12 +37,27 @@ def train(data: Path, run: Path) -> list[str]:
     return ["train", str(data), *brief, "--run", str(run)]
 
 
+def trained(data: Path, run: Path, *more: str) -> Path:
+    """Train a run to its end."""
+    end = end_of([*train(data, run), *more], 120)
+    assert end.status == 0, end.err
+    return run
+
+
+def write_with_runs(folder: Path, layout: str) -> Path:
+    """Write a store, `a.zarr`, a run of it, `run`, and one that can be gone on with, `begun`."""
+    data = write(folder / "a.zarr", layout)
+    run = trained(data, folder / "run", "--save-steps", "2", "--keep", "9")
+    shutil.copytree(run, folder / "begun")
+    max((folder / "begun" / "checkpoints").iterdir()).unlink()
+    return data
+
+
 def bases(folder: Path) -> dict[str, Path]:
     """Write a store of each layout and a run of it."""
     stores = {layout: write(folder / f"{layout}.zarr", layout) for layout in LAYOUTS}
     for layout, store in stores.items():
-        end = end_of(train(store, folder / f"run-{layout}"), 120)
-        assert end.status == 0, end.err
+        trained(store, folder / f"run-{layout}")
     return stores
 
 

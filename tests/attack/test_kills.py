@@ -18,14 +18,27 @@ from ooc.runs import checkpoint
 
 pytestmark = pytest.mark.slow
 # A seed is a kill: of these, as many of each.
-KILLS = {"make": 40, "shuffle": 15, "train": 25, "predict": 20}
+KILLS = {"make": 40, "create": 15, "shuffle": 15, "train": 25, "sweep": 15, "predict": 20}
+RATES = ("0.1", "0.2")
+# By which a dataset grows from Python: rows enough for several shards.
+CREATE = """
+import numpy as np
+fields = {{"X": ("float32", (8,)), "y": ("int64", ())}}
+with ooc.create({!r}, fields, chunk_bytes=2**14, shard_bytes=2**17) as writer:
+    for part in range(60):
+        x = np.random.default_rng(part).standard_normal((700, 8), dtype=np.float32)
+        writer.append({{"X": x, "y": np.full(700, part)}})
+"""
 CASES = [(command, seed) for command, kills in KILLS.items() for seed in range(kills)]
 
 
 def line_of(command: str, folder: Path, out: Path) -> list[str]:
     data = folder / "a.zarr"
     more = ["--epochs", "30", "--save-steps", "10", "--readers", "1"]
+    several = ["--lr", ",".join(RATES), "--epochs", "10", "--save-steps", "5", "--readers", "1"]
     return {
+        "create": ["-c", CREATE.format(str(out))],
+        "sweep": ["sweep", *train(data, out)[1:], *several],
         "make": ["make", "linear", str(out), "--rows", "40k", "--features", "8"],
         "shuffle": ["shuffle", str(data), str(out), "--memory", MEMORY],
         "train": [*train(data, out), *more],
@@ -33,18 +46,28 @@ def line_of(command: str, folder: Path, out: Path) -> list[str]:
     }[command]
 
 
+def lines_after(command: str, folder: Path, path: Path) -> list[list[str]]:
+    """Return what brings to its end what was killed: begun anew, or each of its runs resumed."""
+    if command not in ("train", "sweep"):
+        return [] if path.exists() else [line_of(command, folder, path)]
+    runs = {"": path} if command == "train" else {rate: path / f"lr={rate}" for rate in RATES}
+    if not any(map(checkpoint.steps, runs.values())):
+        return [line_of(command, folder, path)]
+    alone = [*train(folder / "a.zarr", path)[:-1], "--epochs", "10"]
+    return [
+        ["resume", str(run)] if checkpoint.steps(run) else [*alone, str(run), "--lr", rate]
+        for rate, run in runs.items()
+    ]
+
+
 def result_of(path: Path) -> Any:
-    """Return what has to be the same: the parameters' hash, or every array."""
-    if (path / "run.json").exists():
-        return json.loads((path / "run.json").read_text())["parameters_sha256"]
+    """Return what has to be the same: the hashes of parameters, or every array."""
+    runs = [path, *sorted(path.glob("lr=*"))]
+    if any(checkpoint.steps(run) for run in runs):
+        told = [run / "run.json" for run in runs if checkpoint.steps(run)]
+        return [json.loads(each.read_text())["parameters_sha256"] for each in told]
     arrays = zarr.open_group(path, mode="r").arrays()
     return {name: np.asarray(values[:]).tobytes() for name, values in arrays}
-
-
-@pytest.fixture(scope="module")
-def forks() -> Any:
-    with Forks() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +96,10 @@ def test_what_was_killed_comes_to_the_same_bits(
         if forks.status_now(child) is None:
             os.kill(child, 9)
         killed += forks.end(child, 20).status == -9
-        if not path.exists() or command == "train":
-            line = ["resume", str(path)] if checkpoint.steps(path) else None
-            again = forks.end(forks.begin(line or line_of(command, base, path)), 60)
+        for line in lines_after(command, base, path):
+            again = forks.end(forks.begin(line), 60)
             assert again.status == 0, (seed, again.err)
-            assert not list(tmp_path.glob(".it*")), seed
+        assert path.exists() and not (again_at := list(tmp_path.glob(".it*"))), (seed, again_at)
         assert result_of(path) == expected, seed
         os.system(f"rm -rf {path}")
     assert killed > KILLS[command] // 2

@@ -194,18 +194,36 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return bases(tmp_path_factory.mktemp("metadata"))
 
 
+def attacked(
+    folder: Path,
+    store: Path,
+    place: tuple[str, str],
+    commands: tuple[str, ...],
+    reads: Callable[[str], bool],
+    *names: str,
+) -> list[str]:
+    """Damage an array, or the group, of a copy; return what is wrong with how commands end.
+
+    `place` is the array and the damage; `names` are in refusals, beside the store's.
+    """
+    (array, name), layout, data = place, store.stem, copy_of(store, folder)
+    damages(int(layout[1]))[name](metadata_file(data / array, layout, of_group=not array))
+    found = []
+    for command in commands:
+        line = line_of(command, data, store.parent / f"run-{layout}", folder)
+        how = (0,) if reads(command) else (2, data.name, *names)
+        found += attack(line, *how, folder=folder)
+    return found
+
+
 @pytest.mark.parametrize(("layout", "name"), CASES)
 def test_a_damaged_array_is_named_by_every_command(
     tmp_path: Path, stores: dict[str, Path], layout: str, name: str
 ) -> None:
-    data = copy_of(stores[layout], tmp_path)
-    damages(int(layout[1]))[name](metadata_file(data / "X", layout))
-    problems = []
-    for command in COMMANDS:
-        line = line_of(command, data, stores[layout].parent / f"run-{layout}", tmp_path)
-        reads = name in READ or (layout, name, command) in FOUND_IN_CHUNKS
-        names = () if reads else ("X", data.name)
-        problems += attack(line, 0 if reads else 2, *names, folder=tmp_path)
+    def reads(command: str) -> bool:
+        return name in READ or (layout, name, command) in FOUND_IN_CHUNKS
+
+    problems = attacked(tmp_path, stores[layout], ("X", name), COMMANDS, reads, "X")
     assert not problems, "\n".join(problems)
 
 
@@ -213,13 +231,8 @@ def test_a_damaged_array_is_named_by_every_command(
 def test_a_damaged_group_is_named_by_every_command(
     tmp_path: Path, stores: dict[str, Path], layout: str, name: str
 ) -> None:
-    data = copy_of(stores[layout], tmp_path)
-    damages(int(layout[1]))[name](metadata_file(data, layout, of_group=True))
-    problems = []
-    for command in COMMANDS:
-        line = line_of(command, data, stores[layout].parent / f"run-{layout}", tmp_path)
-        reads = (layout, name) in READ_OF_GROUPS or name in READ
-        problems += attack(line, 0 if reads else 2, *([] if reads else [data.name]))
+    does = (layout, name) in READ_OF_GROUPS or name in READ
+    problems = attacked(tmp_path, stores[layout], ("", name), COMMANDS, lambda _: does)
     assert not problems, "\n".join(problems)
 
 
@@ -227,10 +240,5 @@ def test_a_damaged_group_is_named_by_every_command(
 def test_a_damaged_array_that_is_not_used_stands_in_nobodys_way(
     tmp_path: Path, stores: dict[str, Path], layout: str, name: str
 ) -> None:
-    data = copy_of(stores[layout], tmp_path)
-    damages(int(layout[1]))[name](metadata_file(data / "z", layout))
-    problems = []
-    for command in OF_OTHER_COMMANDS:
-        line = line_of(command, data, stores[layout].parent / f"run-{layout}", tmp_path)
-        problems += attack(line, 0)
+    problems = attacked(tmp_path, stores[layout], ("z", name), OF_OTHER_COMMANDS, lambda _: True)
     assert not problems, "\n".join(problems)

@@ -4,15 +4,14 @@ import itertools
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import zarr
 
-from attack.ends import MEMORY, end_of
+from attack.ends import MEMORY
 from attack.processes import Forks
-from attack.stores import train, write
+from attack.stores import train, write_with_runs
 from ooc.core.errors import InputError
 from ooc.runs import checkpoint
 
@@ -45,19 +44,8 @@ def line_of(command: str, folder: Path, path: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("races")
-    data = write(folder / "a.zarr", "v3")
-    end = end_of(train(data, folder / "run"), 120)
-    assert end.status == 0, end.err
-    begun = end_of([*train(data, folder / "begun"), "--save-steps", "2", "--keep", "9"], 120)
-    assert begun.status == 0, begun.err
-    max((folder / "begun" / "checkpoints").iterdir()).unlink()
+    write_with_runs(folder, "v3")
     return folder
-
-
-@pytest.fixture(scope="module")
-def forks() -> Any:
-    with Forks() as running:
-        yield running
 
 
 @pytest.mark.parametrize(("one", "other"), itertools.combinations_with_replacement(COMMANDS, 2))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from attack.ends import MEMORY, end_of
+from attack.ends import MEMORY
 from attack.processes import Forks
-from attack.stores import train, write
+from attack.stores import train, write_with_runs
 from ooc.core.stopping import ASKING
 from ooc.runs import checkpoint
 
@@ -37,17 +37,8 @@ def line_of(command: str, folder: Path, out: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("signals")
-    data = write(folder / "a.zarr", "v3")
-    end = end_of([*train(data, folder / "run"), "--save-steps", "2", "--keep", "9"], 120)
-    assert end.status == 0, end.err
-    max((folder / "run" / "checkpoints").iterdir()).unlink()
+    write_with_runs(folder, "v3")
     return folder
-
-
-@pytest.fixture(scope="module")
-def forks() -> Forks:
-    with Forks() as running:
-        yield running
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -59,11 +50,11 @@ def test_a_signal_at_any_instant_ends_a_command_cleanly(
         out = tmp_path / str(place)
         out.mkdir()
         if command == "resume":
-            os.system(f"cp -r {base}/run {out}/begun")
+            os.system(f"cp -r {base}/begun {out}/begun")
         line = line_of(command, base, out)
         if not took:
             took = forks.end(forks.begin(line), 60).seconds
-            os.system(f"rm -rf {out}; mkdir {out}; cp -r {base}/run {out}/begun")
+            os.system(f"rm -rf {out}; mkdir {out}; cp -r {base}/begun {out}/begun")
         child = forks.begin(line)
         time.sleep(took * at * chance.uniform(0.8, 1.2))
         if forks.status_now(child) is None:

@@ -13,7 +13,7 @@ import pytest
 
 from attack.ends import MEMORY, end_of, problems_of
 from attack.processes import Forks
-from attack.stores import train, write
+from attack.stores import train, write_with_runs
 from ooc.runs import checkpoint
 
 pytestmark = pytest.mark.slow
@@ -54,12 +54,7 @@ def line_of(command: str, data: Path, run: Path, out: Path) -> list[str]:
 def base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Return a store, and a run of it that can be gone on with."""
     folder = tmp_path_factory.mktemp("system")
-    data, run = write(folder / "a.zarr", "sharded"), folder / "run"
-    end = end_of([*train(data, run), "--save-steps", "2", "--keep", "9"], 120)
-    assert end.status == 0, end.err
-    begun = Path(shutil.copytree(run, folder / "begun"))
-    max((begun / "checkpoints").iterdir()).unlink()
-    return data, run
+    return write_with_runs(folder, "sharded"), folder / "run"
 
 
 class Failing:
@@ -186,12 +181,6 @@ def is_well(path: Path, out: Path, error: str, call: str) -> bool:
 # Real limits and disks, for commands in processes of their own.
 LIMITS = [(command, size) for command in COMMANDS for size in (0, 100, 3000)]
 DISKS = [(command, disk) for command in COMMANDS for disk in ("full", "read-only")]
-
-
-@pytest.fixture(scope="module")
-def forks() -> Any:
-    with Forks() as running:
-        yield running
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numcodecs
 import numpy as np
 import pytest
 import zarr
@@ -305,13 +306,13 @@ def test_info_says_how_each_array_is_read_and_verifies(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_small(here)
-    x = {"data": np.ones((20, 2)), "chunks": (10, 2), "order": "F"}
+    x = {"data": np.ones((20, 2)), "chunks": (10, 2), "filters": [numcodecs.Delta("<f8")]}
     foreign(here / "other.zarr", 2, X=x)
     info = called(capsys, "info", "small.zarr", "--io", "buffered", "--verify")
     assert info["arrays"]["X"]["read_path"].startswith("native, buffered")
     assert info["bad_chunks"] == []
     info = called(capsys, "info", "other.zarr")
-    assert info["arrays"]["X"]["read_path"] == "zarr-python: its chunks are in Fortran order"
+    assert info["arrays"]["X"]["read_path"] == "zarr-python: its codec is delta"
     plan = called(capsys, "plan", "small.zarr", "--io", "direct")
     assert plan["read_paths"]["X"].split(":")[0] in ("native, direct", "native, buffered")
     file = next(file for file in Path("small.zarr/X/c").rglob("0") if file.is_file())
@@ -403,7 +404,6 @@ def test_methods_on_the_full_gradient_and_their_resume(
         run = f"runs/{name}"
         result = called(capsys, "train", *fixed, "--optimizer", name, "--run", run)
         assert (result["ended"], result["gradient_norm"] <= 1e-6) == ("tolerance", True)
-        assert result["memory_peak_bytes"] > 0
         assert called(capsys, "resume", run)["parameters_sha256"] == result["parameters_sha256"]
     told = refused(capsys, "train", *fixed, "--optimizer", "lbfgs", "--lr", "0.1")
     assert "leave out lr=0.1" in told

@@ -59,6 +59,31 @@ def test_a_child_does_not_inherit_the_peak() -> None:
     assert int(child.stdout) < block.nbytes
 
 
+def test_what_the_shell_frees_goes_back_to_the_system() -> None:
+    """The C library keeps pieces as large as any that was freed before, under what came later."""
+    code = (
+        "import sys\n"
+        "from ooc.core.process import resident_bytes, share_heaps\n"
+        "if 'shared' in sys.argv:\n    share_heaps()\n"
+        "def piece():\n    return bytearray(b'1') * (24 * 2**20)\n"
+        "piece()\n"
+        "before, some, later = resident_bytes(), [piece() for _ in range(4)], []\n"
+        "later.append([bytearray(1000) for _ in range(1000)])\n"
+        "del some\n"
+        "print(resident_bytes() - before)\n"
+    )
+    kept = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", code, how], capture_output=True, check=True
+            ).stdout
+        )
+        for how in ("shared", "usual")
+    ]
+    assert kept[0] < 8 * 2**20
+    assert kept[1] > 64 * 2**20
+
+
 def test_age_counts_from_the_start_of_the_process() -> None:
     assert age_seconds() > 0
     code = (

@@ -319,7 +319,7 @@ def test_a_disk_that_is_too_small_is_refused(
     ("rows", "width", "chunk"),
     [(50, 3, 10), (10**9, 4, 10**6), (10**6, 50_000, 1), (3 * 10**8, 1, 7), (40_000, 10**5, 100)],
 )
-def test_the_memory_that_a_refusal_names_is_enough(
+def test_the_memory_that_a_refusal_names_is_enough_and_no_more_than_that(
     tmp_path: Path, rows: int, width: int, chunk: int, threads: int | None
 ) -> None:
     group = zarr.create_group(tmp_path / "a.zarr")
@@ -329,6 +329,10 @@ def test_the_memory_that_a_refusal_names_is_enough(
         plan_job(dataset, 300 * MIB, 0, threads)
     named = int(str(caught.value).split("raise the memory to ")[1].removesuffix("MiB"))
     assert plan_job(dataset, named * MIB, 0, threads).projected <= named * MIB
+    # It is the least, in steps of a mebibyte.
+    for less in {named - 1, *np.random.default_rng(width).integers(300, named, 5).tolist()}:
+        with pytest.raises(InputError, match="is below the"):
+            plan_job(dataset, less * MIB, 0, threads)
 
 
 def test_destinations_that_cannot_be(sorted_rows: Dataset, tmp_path: Path) -> None:

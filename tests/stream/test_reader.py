@@ -1,5 +1,6 @@
 """Windows come in plan order into reused slabs, whatever scheduler reads them."""
 
+import gc
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +9,14 @@ from pathlib import Path
 import dask
 import numpy as np
 import pytest
-from datasets import small_windows
+from datasets import small_windows, write_dataset
 
 from ooc.core.errors import DataError
+from ooc.store.chunks import BadChunkError
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
 from ooc.stream.reader import WindowReader, transfers_rows
+from ooc.stream.unread import MOST_NOTED
 
 MEMORY = "512MiB"
 
@@ -89,8 +92,9 @@ def test_damage_ends_the_stream_and_names_the_array(dataset: Dataset) -> None:
 def test_bad_chunks_are_counted_and_the_first_are_kept(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run of many epochs over damaged data must not grow."""
+    """A run over data that are damaged all over must not grow, in a window or in many."""
     monkeypatch.setattr("ooc.stream.reader.MOST_NOTED", 5)
+    monkeypatch.setattr("ooc.stream.unread.MOST_NOTED", 3)
     plan = Loader(dataset, 64, memory=MEMORY).plan
     lost = sorted(Path(dataset.path, "y", "c").iterdir())[3]
     lost.unlink()
@@ -101,6 +105,19 @@ def test_bad_chunks_are_counted_and_the_first_are_kept(
     assert in_epochs[0] == in_epochs[1] == in_epochs[2] > 1
     assert len(reader.bad_chunks) == 5 < sum(in_epochs)
     assert all(chunk.array == "y" and chunk.file == str(lost) for chunk in reader.bad_chunks)
+
+
+def test_of_a_window_of_missing_chunks_few_are_held(tmp_path: Path) -> None:
+    rows = np.arange(2000.0)
+    dataset = write_dataset(tmp_path / "a.zarr", 1, X=rows)
+    for shard in sorted(Path(dataset.path, "X", "c").iterdir())[1:]:
+        shard.unlink()
+    loader = Loader(dataset, 64, memory=MEMORY, on_bad_chunk="skip", block_rows=500)
+    for window in loader.windows(1):
+        held = sum(isinstance(each, BadChunkError) for each in gc.get_objects())
+        assert held <= 4 * MOST_NOTED < window.skipped_chunks
+        assert window.skipped_rows == 500 * len(window.block_starts) - len(window.order)
+    assert (loader.skipped_chunks, loader.skipped_rows) == (1996, 1996)
 
 
 def test_a_window_knows_its_arrays_by_role(dataset: Dataset) -> None:

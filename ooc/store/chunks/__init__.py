@@ -25,7 +25,7 @@ class ReadPath:
     reason: str
 
     def describe(self) -> str:
-        """Say it in a few words, such as 'zarr-python: its chunks are in Fortran order'."""
+        """Say it in a few words, such as 'zarr-python: its codec is delta'."""
         return f"{'native, ' if self.native else ''}{self.mode}: {self.reason}"
 
 

@@ -4,7 +4,9 @@ Sizes in headers are checked before a codec is trusted with a buffer: it reads a
 Where there is none, no more is decoded than the chunk can have: some bytes may stand for gigabytes.
 """
 
+import bz2
 import inspect
+import lzma
 import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -107,9 +109,32 @@ def decode_lz4(stored: Buffer, out: np.ndarray | None, most: int) -> Buffer:
 
 def decode_deflate(stored: Buffer, out: np.ndarray | None, most: int) -> Buffer:
     """Decode gzip, of one member or several, or zlib; their checksums are part of the formats."""
+    return _members(partial(zlib.decompressobj, _ANY_HEADER), stored, most)
+
+
+def decode_bz2(stored: Buffer, out: np.ndarray | None, most: int) -> Buffer:
+    """Decode bzip2, of one stream or several."""
+    return _members(bz2.BZ2Decompressor, stored, most)
+
+
+def decode_lzma(
+    stored: Buffer,
+    out: np.ndarray | None,
+    most: int,
+    *,
+    format: int = lzma.FORMAT_XZ,
+    filters: Any = None,
+) -> Buffer:
+    """Decode xz, or what else numcodecs writes by Python's lzma."""
+    raw = filters if format == lzma.FORMAT_RAW else None
+    return _members(partial(lzma.LZMADecompressor, format, None, raw), stored, most)
+
+
+def _members(begin: Callable[[], Any], stored: Buffer, most: int) -> Buffer:
+    """Decode one member after the other, each by a decompressor of its own."""
     parts, rest, room = [], bytes(stored), most
     while rest:
-        member = zlib.decompressobj(_ANY_HEADER)
+        member = begin()
         parts.append(member.decompress(rest, room + 1))
         room -= len(parts[-1])
         if room < 0:
@@ -138,6 +163,8 @@ CODECS: dict[str, Callable[..., Buffer]] = {
     "crc32c": verify_crc32c,
     "lz4": decode_lz4,
     "zlib": decode_deflate,
+    "bz2": decode_bz2,
+    "lzma": decode_lzma,
     "shuffle": decode_shuffle,
 }
 

@@ -40,16 +40,40 @@ class ChunkLayout:
 
     Its key is from coordinates of a file's cell to the path below the folder; without `shard` each
     chunk is a file.
+
+    Attributes
+    ----------
+    dtype, stored_dtype
+        Of values in this machine's order of bytes, and in that of their writer.
+    axes
+        The axes of a chunk in the order in which they are stored: (1, 0) is Fortran's.
     """
 
     folder: Path
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
     dtype: np.dtype
+    stored_dtype: np.dtype
+    axes: tuple[int, ...]
     fill_value: Any
     decoders: tuple[Decoder, ...]
     key: Callable[[tuple[int, ...]], str]
     shard: ShardLayout | None
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Decoded bytes of a chunk."""
+        return self.dtype.itemsize * math.prod(self.chunks)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether decoded bytes are values in C order as they are in memory."""
+        return self.stored_dtype == self.dtype and list(self.axes) == sorted(self.axes)
+
+    def values(self, decoded: np.ndarray) -> np.ndarray:
+        """Return a view of a chunk's bytes as what they stand for."""
+        stored = decoded.view(self.stored_dtype).reshape([self.chunks[axis] for axis in self.axes])
+        return stored.transpose(np.argsort(self.axes))
 
 
 def native_layout(array: zarr.Array) -> ChunkLayout:
@@ -61,13 +85,17 @@ def native_layout(array: zarr.Array) -> ChunkLayout:
     dtype = np.dtype(array.dtype)
     if dtype.kind not in "biuf":
         raise NotNativeError(f"its dtype is {dtype}")
-    metadata = array.metadata.to_dict()
-    codecs = _version_2(metadata) if metadata["zarr_format"] == 2 else _version_3(metadata, dtype)
-    if dtype.byteorder == ">":
-        raise NotNativeError("its values are big-endian")
+    metadata, axes = array.metadata.to_dict(), tuple(range(array.ndim))
+    if metadata["zarr_format"] == 2:
+        codecs, stored = _version_2(metadata), dtype
+        axes = axes if metadata["order"] == "C" else axes[::-1]
+    else:
+        codecs, stored, axes = _version_3(metadata, dtype, axes)
     decoders = tuple(find_decoder(*codec) for codec in reversed(codecs))
-    shape, key, shard = array.shape, array.metadata.encode_chunk_key, shard_layout(array)
-    return ChunkLayout(folder, shape, array.chunks, dtype, array.fill_value, decoders, key, shard)
+    key, shard = array.metadata.encode_chunk_key, shard_layout(array)
+    shapes, fill_value = (array.shape, array.chunks), array.fill_value
+    dtypes = (dtype.newbyteorder("="), stored)
+    return ChunkLayout(folder, *shapes, *dtypes, axes, fill_value, decoders, key, shard)
 
 
 def shard_layout(array: zarr.Array) -> ShardLayout | None:
@@ -104,14 +132,15 @@ def shard_layout(array: zarr.Array) -> ShardLayout | None:
 
 def _version_2(metadata: dict[str, Any]) -> list[Codec]:
     """Return the codecs of a chunk in the order of writing."""
-    if metadata["order"] != "C":
-        raise NotNativeError("its chunks are in Fortran order")
     # Filters come first when a chunk is written, the compressor last.
     codecs = (*(metadata["filters"] or ()), metadata["compressor"])
     return [(codec["id"], codec) for codec in codecs if codec]
 
 
-def _version_3(metadata: dict[str, Any], dtype: np.dtype) -> list[Codec]:
+def _version_3(
+    metadata: dict[str, Any], dtype: np.dtype, axes: tuple[int, ...]
+) -> tuple[list[Codec], np.dtype, tuple[int, ...]]:
+    """Return the codecs behind a chunk's bytes, its dtype as stored, and the order of its axes."""
     if metadata["chunk_grid"]["name"] != "regular":
         raise NotNativeError(f"its chunk grid is {metadata['chunk_grid']['name']}")
     codecs = metadata["codecs"]
@@ -120,8 +149,9 @@ def _version_3(metadata: dict[str, Any], dtype: np.dtype) -> list[Codec]:
             raise NotNativeError(f"its shards are encoded again by {codecs[1]['name']}")
         codecs = codecs[0]["configuration"]["codecs"]
     first, *rest = [(codec["name"], codec.get("configuration", {})) for codec in codecs]
+    while first[0] == "transpose" and rest:
+        axes = tuple(axes[place] for place in first[1]["order"])
+        first, *rest = rest
     if first[0] != "bytes":
         raise NotNativeError(f"its codec is {first[0]}")
-    if dtype.itemsize > 1 and first[1].get("endian") != "little":
-        raise NotNativeError("its values are big-endian")
-    return rest
+    return rest, dtype.newbyteorder(">" if first[1].get("endian") == "big" else "<"), axes

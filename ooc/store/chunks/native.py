@@ -1,9 +1,9 @@
 """The native path: stored bytes into reused memory, decoded straight into the slab.
 
-A chunk that is not as wide as a row, or not wholly wanted, is decoded aside and its part copied.
+A chunk that is not as wide as a row, not wholly wanted, or stored in another order of axes or bytes
+is decoded aside and its part copied.
 """
 
-import math
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -63,8 +63,8 @@ class NativeReader(RowReader):
         super().__init__(name, where, layout.shape, layout.chunks)
         self.layout, self.missing = layout, missing
         self.files = FileReader(mode)
-        self.chunk_bytes = layout.dtype.itemsize * math.prod(layout.chunks)
-        self._row_wide = layout.chunks[1:] == layout.shape[1:]
+        self.chunk_bytes = layout.chunk_bytes
+        self._straight = layout.is_plain and layout.chunks[1:] == layout.shape[1:]
         self._folder = str(layout.folder)
         self._indices: dict[str, _ShardIndex] = {}
         self._memory = _ThreadMemory()
@@ -97,7 +97,7 @@ class NativeReader(RowReader):
 
     def _decode(self, job: Job, stored: memoryview) -> None:
         decoders, memory = self.layout.decoders, self._memory
-        if self._row_wide and job.out.nbytes == self.chunk_bytes:
+        if self._straight and job.out.nbytes == self.chunk_bytes:
             decode_chunk(decoders, stored, job.out.reshape(-1).view(np.uint8))
             return
         if memory.cell != job.cell:
@@ -106,10 +106,9 @@ class NativeReader(RowReader):
             memory.cell = None
             decode_chunk(decoders, stored, memory.decoded)
             memory.cell = job.cell
-        chunk = memory.decoded.view(self.layout.dtype).reshape(self.layout.chunks)
         rows, *rest = job.out.shape
         part = slice(job.above, job.above + rows), *(slice(0, length) for length in rest)
-        job.out[...] = chunk[part]
+        job.out[...] = self.layout.values(memory.decoded)[part]
 
     def _jobs(self, runs: Runs, out: np.ndarray, bad: BadChunks) -> Iterator[Job]:
         """Yield what is stored of the runs; deal with what is not."""

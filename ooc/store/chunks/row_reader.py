@@ -4,7 +4,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -47,8 +47,17 @@ class BadChunkError(DataError):
 
 
 NO_VALUE = "its array's fill_value is null, so that it has no value"
-# Where chunks that cannot be read are noted; without it the first one is raised.
-BadChunks = list[BadChunkError] | None
+
+
+class Notes(Protocol):
+    """Where chunks that cannot be read are noted: a list, or what counts them."""
+
+    def append(self, found: BadChunkError, /) -> None:
+        """Note one."""
+
+
+# Without it the first one is raised.
+BadChunks = Notes | None
 
 
 class NotStoredError(Exception):

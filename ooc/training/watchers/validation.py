@@ -1,7 +1,7 @@
 """Evaluation while training: rows held out, early stopping, and the best parameters kept."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from ooc.optim.schedules import plateau_factor
 from ooc.optim.settings import FACTOR, SETTINGS
 from ooc.runs.evaluation import evaluate_batches
 from ooc.store.dataset import Dataset
+from ooc.store.selection import Selection
 from ooc.stream.loader import Loader
 from ooc.stream.options import StreamOptions
 from ooc.stream.splits import split
@@ -55,6 +56,13 @@ class Validation:
             return dataset, self.data
         missing = stream.missing_values
         return split(dataset, self.data, stream.seed, self.by, missing_values=missing)
+
+    def largest_sides(self, dataset: Dataset) -> tuple[Dataset, Dataset]:
+        """Return what takes no less memory than the sides; not a row is looked at."""
+        if isinstance(self.data, Dataset):
+            return dataset, self.data
+        whole = replace(dataset, selection=Selection(self.by, 0, (0,), True, dataset.rows))
+        return whole, whole
 
     def to_config(self) -> dict[str, Any]:
         """Return the settings, JSON-ready; a dataset by its path alone."""
