@@ -12,6 +12,11 @@ METADATA = ("zarr.json", ".zarray", ".zgroup")
 MOST_METADATA_BYTES = 64 * 2**20
 
 
+def is_metadata(key: str) -> bool:
+    """Tell whether an object of this key holds metadata."""
+    return key.endswith((*METADATA, ".zattrs", ".zmetadata"))
+
+
 class PlainStore(LocalStore):
     """A local store in which pipes and devices are damage: else reading them would not end."""
 
@@ -26,6 +31,5 @@ class PlainStore(LocalStore):
         return super().get_sync(key, *arguments, **options)
 
     def _check(self, key: str) -> None:
-        holds_metadata = key.endswith((*METADATA, ".zattrs", ".zmetadata"))
-        most_bytes = MOST_METADATA_BYTES if holds_metadata else ANY_SIZE
+        most_bytes = MOST_METADATA_BYTES if is_metadata(key) else ANY_SIZE
         check_plain(Path(self.root, key), most_bytes)
