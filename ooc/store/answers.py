@@ -5,6 +5,7 @@ import errno
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -162,8 +163,8 @@ def answer_class() -> type:
             wanted = WANTED.get()
             if wanted is None or self._body is not None:
                 return await super().read()
-            read = self.content.read
-            self._body = bytes(await take(read, self.status, self.headers, wanted))
+            body: Any = await take(self.content.read, self.status, self.headers, wanted)
+            self._body = body
             return self._body
 
     return Answer
@@ -185,12 +186,9 @@ async def ask_s3(fs: Any, path: str, wanted: Wanted) -> bytearray:
 
 def status_of(error: BaseException) -> int:
     """Return the HTTP status that an error came with: of aiohttp, gcsfs or botocore; or 0."""
-    for each in (error, error.__cause__):
-        told = getattr(each, "status", None) or _answer_of(each).get("HTTPStatusCode")
-        status = told or getattr(each, "code", None)
-        if isinstance(status, int):
-            return status
-    return 0
+    answers = (_answer_of(each).get("HTTPStatusCode") for each in (error, error.__cause__))
+    status = error.status if hasattr(error, "status") else getattr(error, "code", None)
+    return next((each for each in (status, *answers) if isinstance(each, int)), 0)
 
 
 def _answer_of(error: BaseException | None) -> Mapping[str, Any]:
@@ -209,22 +207,13 @@ def passes(error: BaseException) -> bool:
     return not _PASSING.isdisjoint(kind.__name__ for kind in type(error).__mro__)
 
 
-def pause_of(error: BaseException, attempt: int) -> float:
-    """Return the seconds after which it is asked again: those that the server says, or more."""
-    usual = FIRST_PAUSE * 4**attempt
+def retry_after(error: BaseException) -> float:
+    """Return the seconds that a server asks not to be asked for, or 0."""
     for each in (error, error.__cause__):
         told = getattr(each, "headers", None) or _answer_of(each).get("HTTPHeaders") or {}
-        if said := told.get("retry-after", told.get("Retry-After")):
-            return max(usual, _seconds_until(str(said)))
-    return usual
-
-
-def _seconds_until(said: str) -> float:
-    try:
-        return float(said)
-    except ValueError:
-        pass
-    try:
-        return parsedate_to_datetime(said).timestamp() - time.time()
-    except ValueError:
-        return 0.0
+        said = str(told.get("retry-after", told.get("Retry-After", "")))
+        with suppress(ValueError):
+            return max(0.0, float(said))
+        with suppress(ValueError):
+            return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
+    return 0.0

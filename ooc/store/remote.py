@@ -1,6 +1,7 @@
 """Datasets behind URLs: the store, what is retried, and what to say when it does not answer."""
 
 import asyncio
+import atexit
 import inspect
 import logging
 import re
@@ -29,6 +30,7 @@ from ooc.core.errors import InputError
 from ooc.core.plain_files import ANY_SIZE
 from ooc.store.answers import (
     BYTES_IN_SECONDS,
+    FIRST_PAUSE,
     RETRIES,
     SECONDS_VARIABLE,
     WANTED,
@@ -37,7 +39,7 @@ from ooc.store.answers import (
     answer_class,
     ask_s3,
     passes,
-    pause_of,
+    retry_after,
     server_seconds,
     status_of,
 )
@@ -55,12 +57,16 @@ S3_SCHEMES, GS_SCHEMES, WEB_SCHEMES = ("s3", "s3a"), ("gs", "gcs"), ("http", "ht
 REMOTE_SCHEMES = (*S3_SCHEMES, *GS_SCHEMES, *WEB_SCHEMES)
 # Errors of packages that need not be installed are told by their names.
 _NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
+# HTTP's for no permission, no such object, and no such part of it.
+_OF_AN_OBJECT = (401, 403, 404, 410, 416)
 # pathlib folds the two slashes of a URL into one.
 _FOLDED_URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
 
 StorageOptions = Mapping[str, Any]
 Found = TypeVar("Found")
 
+# Tasks that wait for a server.
+_UNDER_WAY: set[asyncio.Task[Any]] = set()
 # gcsfs also logs what it raises, with a traceback, which Python prints if nobody handles it.
 logging.getLogger("gcsfs").addHandler(logging.NullHandler())
 
@@ -152,7 +158,9 @@ class RemoteStore(FsspecStore):
     ) -> Found:
         """Ask, in vain if need be, in the time that an answer may take: see `ooc.store.answers`."""
         clock, attempt = asyncio.get_running_loop().time, 0
-        begun, token = clock(), WANTED.set(wanted)
+        begun, token, task = clock(), WANTED.set(wanted), asyncio.current_task()
+        assert task is not None
+        _UNDER_WAY.add(task)
         try:
             while True:
                 try:
@@ -160,23 +168,30 @@ class RemoteStore(FsspecStore):
                         return await ask()
                 except Exception as error:
                     if not passes(error):
-                        raise
-                    attempt, pause = attempt + 1, pause_of(error, attempt)
-                    spent = clock() - begun
-                    if attempt > RETRIES or spent + pause >= 2 * wanted.allowed:
-                        raise ServerError(self._told(error, attempt, spent, pause)) from None
+                        if (status := status_of(error)) < 300 or status in _OF_AN_OBJECT:
+                            raise
+                        raise ServerError(self._told(error, attempt + 1, clock() - begun)) from None
+                    pause = max(FIRST_PAUSE * 4**attempt, retry_after(error))
+                    attempt, spent = attempt + 1, clock() - begun
+                    # What was late because this process was busy is asked for again, too.
+                    left = 2 * wanted.allowed - (spent if attempt > 1 else 0)
+                    if attempt > RETRIES or pause >= left:
+                        raise ServerError(self._told(error, attempt, spent)) from None
                 self.retries += 1
                 await asyncio.sleep(pause)
         finally:
+            _UNDER_WAY.discard(task)
             WANTED.reset(token)
 
-    def _told(self, error: Exception, attempts: int, spent: float, pause: float) -> str:
+    def _told(self, error: Exception, attempts: int, spent: float) -> str:
         """Say what became of a request."""
-        said = reason_of(error)
+        said = getattr(error, "strerror", None) or reason_of(error)
         if isinstance(error, TimeoutError):
             said = f"too little came in {self._seconds:g} s ({SECONDS_VARIABLE})"
-        if pause > self._seconds:
-            said += f"; it asks for {pause:,.0f} s of patience"
+        elif status := status_of(error):
+            said = f"it answers {status} ({said})"
+        if (later := retry_after(error)) > 0:
+            said += f", and asks to wait for {later:,.0f} s"
         return f"{said}; requests sent: {attempts}, in {spent:.1f} s"
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
@@ -254,16 +269,23 @@ def _layer_options(scheme: str) -> dict[str, Any]:
 
 
 def cancel_requests() -> None:
-    """Cancel all that is on its way to servers: nobody waits for it any more."""
+    """Cancel all that is on its way to servers, as nobody waits for it any more."""
     loop = zarr_loop.loop[0]
-    if loop is None or loop.is_closed():
-        return
 
-    def cancel() -> None:
-        for task in asyncio.all_tasks(loop):
+    async def cancel() -> None:
+        tasks = list(_UNDER_WAY)
+        for task in tasks:
             task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
+            await asyncio.sleep(0.01)  # and what waits for them
 
-    loop.call_soon_threadsafe(cancel)
+    if _UNDER_WAY and loop is not None and not loop.is_closed():
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(cancel(), loop).result(2)
+
+
+atexit.register(cancel_requests)
 
 
 def reason_of(error: BaseException, storage_options: StorageOptions | None = None) -> str:
