@@ -21,6 +21,8 @@ SECONDS, SECONDS_VARIABLE = 10.0, "OOC_SERVER_SECONDS"
 BYTES_IN_SECONDS = 2**20
 # A request is sent again with pauses of 0.1, 0.4, 1.6 and 6.4 s, or those that the server asks
 # for, but not after twice the bound: it ends within three times the bound, whatever a server does.
+# Beside that, aiohttp itself sends again, once and at once, what meets a kept connection that its
+# server has closed meanwhile.
 RETRIES, FIRST_PAUSE = 4, 0.1
 _PIECE_BYTES = 2**20
 # As much of a page that tells of an error as is read.

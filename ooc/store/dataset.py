@@ -232,7 +232,8 @@ def open(
     storage_options
         For a URL, what fsspec's file system of its scheme takes, such as ``endpoint_url``,
         ``key``, ``secret`` and ``anon`` for ``s3://``. Without it, keys come from where that
-        file system looks for them: its environment variables and files.
+        file system looks for them: its environment variables and files. Options in options, such
+        as ``config_kwargs``, are added to those by which requests are bounded.
 
     Raises
     ------

@@ -273,7 +273,7 @@ def cancel_requests() -> None:
     loop = zarr_loop.loop[0]
 
     async def cancel() -> None:
-        tasks = list(_UNDER_WAY)
+        tasks = [task for task in _UNDER_WAY if task.get_loop() is loop]  # and none of a parent's
         for task in tasks:
             task.cancel()
         if tasks:

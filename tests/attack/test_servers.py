@@ -1,6 +1,5 @@
 """Servers and networks that fail in every way, before S3 and the web: one line, in bounded time."""
 
-import json
 import os
 import shutil
 import signal
@@ -12,17 +11,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 import fsspec
+import numpy as np
 import pytest
 from store.chunks.test_bombs import BOMBS, FAR
 
+import ooc
 from attack.ends import MEMORY, attack, end_of
 from attack.servers import FAULTS, Proxy, proxy_before, s3_server
-from attack.stores import train, write
-from attack.test_bombs import LARGE, write_packed
+from attack.stores import ROWS, train, values, write
+from attack.test_bombs import write_packed
+from ooc.store.chunks import open_reader
 
 pytestmark = pytest.mark.slow
 # The bound on a server, in seconds; what is promised is three times as much.
 BOUND = 0.5
+LARGE = 2**27
 OUTAGES = tuple(FAULTS)[: tuple(FAULTS).index("403")]
 # What is said where X/zarr.json, or a shard of X, is answered so; nothing where it does no harm.
 OF_METADATA = {
@@ -67,15 +70,10 @@ ENDINGS = [
 
 
 class Place(NamedTuple):
-    """The proxy, the folder of runs and outputs, and what an undisturbed run comes to."""
+    """The proxy, and the folder of runs."""
 
     proxy: Proxy
     folder: Path
-    expected: str
-
-
-def hash_of(out: str) -> str:
-    return str(json.loads(out.splitlines()[-1])["parameters_sha256"])
 
 
 @pytest.fixture(scope="module")
@@ -100,15 +98,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             server.put(str(write(folder / f"{layout}.zarr", layout)), "data/", recursive=True)
         for name, (codec, make) in BOMBS.items():
             store = write_packed(folder / f"{name}.zarr", "v2", codec)
-            size = LARGE if codec in ("gzip", "zlib", "zstd") else FAR
+            size = LARGE if codec in ("gzip", "zlib", "zstd") else FAR  # of zeros, or said to be
             (store / "X" / "2.0").write_bytes(make(size))
             server.put(str(store), "data/", recursive=True)
-        line = [*train("s3://data/sharded.zarr", folder / "run"), "--save-steps", "2", "--json"]
+        line = [*train("s3://data/sharded.zarr", folder / "run"), "--save-steps", "2"]
         end = end_of([*line, "--keep", "9"], 120)
         assert end.status == 0, end.err
         shutil.copytree(folder / "run", folder / "begun")
         max((folder / "begun" / "checkpoints").iterdir()).unlink()
-        yield Place(proxy, folder, hash_of(end.out))
+        yield Place(proxy, folder)
     patch.undo()
 
 
@@ -147,12 +145,15 @@ def test_every_fault_has_its_end(tmp_path: Path, place: Place, fault: str) -> No
 
 
 @pytest.mark.parametrize("fault", PASSING)
-def test_what_passes_is_asked_for_again(tmp_path: Path, place: Place, fault: str) -> None:
-    """The same bits."""
-    with place.proxy.faulty(fault, r"X/c/1", times=1):
-        end = end_of([*train("s3://data/sharded.zarr", tmp_path / "run"), "--json"])
-    assert (end.status, place.proxy.times) == (0, 0), end.err
-    assert hash_of(end.out) == place.expected
+def test_what_passes_is_asked_for_again(place: Place, fault: str) -> None:
+    reader = open_reader(ooc.open("s3://data/sharded.zarr"), "X")
+    out = np.zeros((ROWS, 3), np.float32)
+    with place.proxy.faulty(fault, "X/c/1", times=1):
+        reader.read_runs([(0, ROWS)], out)
+    assert np.array_equal(out, values()["X"])
+    assert place.proxy.times == 0
+    # What meets a kept connection that was closed is sent again by aiohttp, once and at once.
+    assert reader.retries == 1 or fault in ("resets", "closes")
 
 
 @pytest.mark.parametrize(("fault", "way"), OF_WAYS)
