@@ -4,6 +4,7 @@ Heavy modules are imported by the command that uses them, so that help comes at 
 """
 
 import importlib
+import logging
 import signal
 import sys
 import warnings
@@ -61,7 +62,11 @@ def run(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with its exit status."""
     prepare_streams()
     warnings.showwarning = _say_warning
+    # What a signal breaks off may still be told when the process ends.
+    logging.getLogger("asyncio").addHandler(logging.NullHandler())
     status = main(arguments)
+    if (remote := sys.modules.get("ooc.store.remote")) is not None:
+        remote.cancel_requests()  # threads that wait for a server end with it
     if (reason := finish_streams()) is not None:
         status = _refuse(f"standard output cannot be written to: {reason}")
     sys.exit(status)

@@ -203,7 +203,7 @@ def _native(dataset: Dataset, name: str, io: str) -> tuple[NativeReader, Convent
     """Return what reads stored numbers, and how they are decoded by what attributes declare."""
     found = open_reader(dataset, name, io)
     stored = found.stored if isinstance(found, DecodedReader) else found
-    if isinstance(stored, NativeReader):
+    if isinstance(stored, NativeReader) and "://" not in dataset.path:
         return stored, found.conventions if isinstance(found, DecodedReader) else None
     raise InputError(
         f"array {name} of {dataset.path} is not read by the native path, so that there is no limit "

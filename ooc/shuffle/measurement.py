@@ -318,7 +318,7 @@ def _requests(stream: Stream, dataset: Dataset) -> tuple[int | None, int | None]
     for window in range(order.windows):
         spans = order.spans(order.window_blocks(0, window))
         for reader in readers:
-            if not isinstance(reader, NativeReader):
+            if not isinstance(reader, NativeReader) or "://" in dataset.path:
                 return None, None
             found = reader.requests(spans)
             stored += sum(request.stop - request.start for request in found)

@@ -210,9 +210,9 @@ def open(
     value of a version 2 array, unless zero, is a ``_FillValue`` beside ``_ARRAY_DIMENSIONS``.
 
     A URL is read through fsspec, with the packages of ``pip install 'ooc[remote]'``. Errors that
-    pass (5xx, throttling, a lost connection) are retried with growing pauses by the store layer:
-    s3fs and gcsfs do it themselves, for plain HTTP `RemoteStore` does. Each reader thread waits
-    for one run of rows at a time, so that on a far store more ``readers`` hide its latency.
+    pass (5xx, throttling, a lost connection, silence) are retried with growing pauses, within
+    bounds that `ooc.store.answers` tells, and counted. Each reader thread waits for some MiB at a
+    time, so that on a far store more ``readers`` hide its latency.
 
     Parameters
     ----------
@@ -232,7 +232,8 @@ def open(
     storage_options
         For a URL, what fsspec's file system of its scheme takes, such as ``endpoint_url``,
         ``key``, ``secret`` and ``anon`` for ``s3://``. Without it, keys come from where that
-        file system looks for them: its environment variables and files.
+        file system looks for them: its environment variables and files. Options in options, such
+        as ``config_kwargs``, are added to those by which requests are bounded.
 
     Raises
     ------

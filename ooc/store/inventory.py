@@ -14,9 +14,9 @@ from typing import Any
 
 import zarr
 from zarr.core.sync import sync
-from zarr.storage import FsspecStore
 
 from ooc.store.dataset import Dataset, open_zarr_array
+from ooc.store.remote import RemoteStore
 
 # Objects of a remote array that are listed: a few requests.
 MOST_LISTED = 10_000
@@ -85,12 +85,11 @@ def _listed(array: zarr.Array, dataset: Dataset) -> Mapping[str, Mapping[str, An
     each = array.shards or array.chunks
     objects = math.prod(-(-n // c) for n, c in zip(array.shape, each, strict=True))
     # A web server's folders are pages, and what it lists is a guess.
-    if scheme in ("http", "https") or objects > MOST_LISTED or not isinstance(store, FsspecStore):
+    if scheme in ("http", "https") or objects > MOST_LISTED or not isinstance(store, RemoteStore):
         return None
     # Servers may allow to read and not to list.
     with suppress(Exception):
-        file_system: Any = store.fs
-        return dict(sync(file_system._find(f"{store.path}/{array.path}", detail=True)))
+        return sync(store.find(array.path, objects))
     return None
 
 

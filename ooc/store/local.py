@@ -22,6 +22,11 @@ _TICK_NANOSECONDS = 50_000_000
 MOST_ENTRIES = 100_000
 
 
+def is_metadata(key: str) -> bool:
+    """Tell whether an object of this key holds metadata."""
+    return key.endswith((*METADATA, ".zattrs", ".zmetadata"))
+
+
 class PlainStore(LocalStore):
     """A local store in which pipes and devices are damage: else reading them would not end."""
 
@@ -84,7 +89,7 @@ def _open_zip(path: str, size: int, changed: int) -> tuple[ZippedStore, str]:
 
 
 def _most_bytes(key: str) -> int:
-    return MOST_METADATA_BYTES if key.endswith((*METADATA, ".zattrs", ".zmetadata")) else ANY_SIZE
+    return MOST_METADATA_BYTES if is_metadata(key) else ANY_SIZE
 
 
 def metadata_marks(group: str, name: str) -> tuple[tuple[int, ...], ...] | None:

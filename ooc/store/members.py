@@ -22,7 +22,14 @@ from zarr.core.sync import sync
 
 from ooc.core.errors import InputError
 from ooc.store.local import METADATA, PlainStore, metadata_marks, open_zip
-from ooc.store.remote import MOST_REQUESTS, StorageOptions, explained, open_store, reason_of
+from ooc.store.remote import (
+    MOST_REQUESTS,
+    StorageOptions,
+    cancel_requests,
+    explained,
+    open_store,
+    reason_of,
+)
 
 NUMERIC_KINDS = "biuf"
 LARGEST = 2**63
@@ -260,7 +267,12 @@ def _opened(group: zarr.Group, names: list[str], threads: int) -> dict[str, Memb
         found = list(map(open_one, names))
     else:
         with ThreadPoolExecutor(threads) as pool:
-            found = list(pool.map(open_one, names))
+            try:
+                found = list(pool.map(open_one, names))
+            except BaseException as error:
+                if not isinstance(error, Exception):  # a signal, which waits for no server
+                    cancel_requests()
+                raise
     return {member.name: member for member in found if member is not None}
 
 

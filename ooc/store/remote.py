@@ -1,48 +1,72 @@
 """Datasets behind URLs: the store, what is retried, and what to say when it does not answer."""
 
 import asyncio
-import errno
+import atexit
+import inspect
 import logging
-import os
 import re
 import textwrap
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import MethodType
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from zarr.abc.store import ByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.abc.store import (
+    ByteRequest,
+    OffsetByteRequest,
+    RangeByteRequest,
+    SuffixByteRequest,
+)
 from zarr.buffer import cpu
+from zarr.core import sync as zarr_loop
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore
 
 from ooc.core.errors import InputError
-from ooc.core.numbers import positive
+from ooc.core.plain_files import ANY_SIZE
+from ooc.store.answers import (
+    BYTES_IN_SECONDS,
+    FIRST_PAUSE,
+    RETRIES,
+    SECONDS_VARIABLE,
+    WANTED,
+    ServerError,
+    Wanted,
+    answer_class,
+    ask_s3,
+    passes,
+    retry_after,
+    server_seconds,
+    status_of,
+)
+from ooc.store.local import MOST_METADATA_BYTES, is_metadata
 
-# Requests of one array that are on their way at once, whatever the number of reader threads.
-MOST_REQUESTS = 16
-HTTP_RETRIES = 3
+# Requests of one array that are on their way at once, whatever the number of reader threads, and
+# those of all arrays.
+MOST_REQUESTS, MOST_CONNECTIONS = 16, 64
+# Objects that servers tell of in one answer.
+LISTED_AT_ONCE = 1000
 # A shorter one is part of many words, and no secret.
 SHORTEST_SECRET = 6
-# Seconds without a word from a server after which a request is given up; it is sent again.
-SECONDS, SECONDS_VARIABLE = 10.0, "OOC_SERVER_SECONDS"
 # Their packages come with the extra "remote".
-REMOTE_SCHEMES = ("s3", "s3a", "gs", "gcs", "http", "https")
+S3_SCHEMES, GS_SCHEMES, WEB_SCHEMES = ("s3", "s3a"), ("gs", "gcs"), ("http", "https")
+REMOTE_SCHEMES = (*S3_SCHEMES, *GS_SCHEMES, *WEB_SCHEMES)
 # Errors of packages that need not be installed are told by their names.
 _NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
-_UNREACHABLE = {"ConnectionError", "HTTPClientError", "ClientConnectionError", "TimeoutError"}
+# HTTP's for no permission, no such object, and no such part of it.
+_OF_AN_OBJECT = (401, 403, 404, 410, 416)
 # pathlib folds the two slashes of a URL into one.
 _FOLDED_URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
 
 StorageOptions = Mapping[str, Any]
+Found = TypeVar("Found")
 
-# With more than one request an object, s3fs asks for its size before it asks for the object; and
-# a listing that is kept does not show what was added since.
-_GS: StorageOptions = {"use_listings_cache": False}
-_S3: StorageOptions = {"max_concurrency": 1, **_GS}
-_LAYER_OPTIONS = {"s3": _S3, "s3a": _S3, "gs": _GS, "gcs": _GS}
+# Tasks that wait for a server.
+_UNDER_WAY: set[asyncio.Task[Any]] = set()
 # gcsfs also logs what it raises, with a traceback, which Python prints if nobody handles it.
 logging.getLogger("gcsfs").addHandler(logging.NullHandler())
 
@@ -52,80 +76,216 @@ class RemoteStore(FsspecStore):
 
     The requests on their way at once are bounded here: zarr's ``async.concurrency`` is one setting
     of the whole process, which reader threads cannot set and restore without undoing each other.
+    They are sent again here, too, and by none of the layers below.
+
+    Attributes
+    ----------
+    retries
+        Requests that were sent again so far.
+    most_bytes
+        What an object that is no metadata may have.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._turns = asyncio.Semaphore(MOST_REQUESTS)
+        self._seconds, self._tags = server_seconds(), dict[str, str]()
+        self.retries, self.most_bytes = 0, ANY_SIZE
+        protocol = self.fs.protocol
+        self._schemes = {protocol} if isinstance(protocol, str) else set(protocol)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Return an object, or exactly the part of it that was asked for."""
-        async with self._turns:
-            found = await self._get(key, prototype, byte_range)
-        if found is None or byte_range is None:
-            return found
-        expected = len(found)
+        start = stop = None
         if isinstance(byte_range, RangeByteRequest):
-            expected = byte_range.end - byte_range.start
+            start, stop = byte_range.start, byte_range.end
         elif isinstance(byte_range, SuffixByteRequest):
-            expected = min(byte_range.suffix, expected)  # an object may be shorter
-        if len(found) != expected:
-            raise OSError(
-                f"{expected:,} bytes were asked for, {len(found):,} came; it is cut short, or its "
-                "server does not answer range requests"
-            )
+            start = -byte_range.suffix
+        elif isinstance(byte_range, OffsetByteRequest):
+            start = byte_range.offset
+        try:
+            found, _ = await self.fetch(key, start, stop)
+        except self.allowed_exceptions:
+            return None
+        return prototype.buffer.from_bytes(found)
+
+    async def fetch(
+        self, key: str, start: int | None = None, stop: int | None = None
+    ) -> tuple[bytes | bytearray, int | None]:
+        """Return bytes start to stop of an object, or its last `-start`, and its size if told.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such object.
+        ServerError
+            If the server does not answer, or something else; other errors are of the object.
+        """
+        most = MOST_METADATA_BYTES if is_metadata(key) else self.most_bytes
+        if start is not None and (start < 0 or stop is not None):
+            most = -start if stop is None else stop - start
+        wanted = Wanted(start, stop, most, self._seconds)
+        path = f"{self.path}/{key}" if self.path else key
+        async with self._turns:
+            found = await self._patiently(lambda: self._ask(path, wanted), wanted)
+        # The index of a shard and what it tells of have to be of the same object.
+        tag = None if start is None or "http" in self._schemes else wanted.tag
+        if tag is not None and self._tags.setdefault(key, tag) != tag:
+            raise ServerError("it was written again since it was read first")
+        if stop is not None and len(found) != most:
+            raise OSError(f"{most:,} bytes were asked for, {len(found):,} came; it is cut short")
+        return found, wanted.total
+
+    async def _ask(self, path: str, wanted: Wanted) -> bytes | bytearray:
+        if self._schemes & {*S3_SCHEMES}:
+            return await ask_s3(self.fs, path, wanted)
+        if not self._schemes & {*GS_SCHEMES, *WEB_SCHEMES} and wanted.limit is not None:
+            # How its bytes come is not seen.
+            slowest = self._seconds * (1 + wanted.most / BYTES_IN_SECONDS)
+            wanted.limit.reschedule(asyncio.get_running_loop().time() + slowest)
+        try:
+            found: bytes = await self.fs._cat_file(path, start=wanted.start, end=wanted.stop)
+        except OSError as error:
+            if "not satisfiable" not in str(error):
+                raise
+            return b""  # there is an object, and nothing where it is asked for
         return found
 
-    async def _get(
-        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None
-    ) -> Buffer | None:
-        for attempt in range(HTTP_RETRIES):
-            try:
-                return await super().get(key, prototype, byte_range)
-            except Exception as error:
-                again = attempt == 0 or not isinstance(error, TimeoutError)
-                if "http" not in self.fs.protocol or not (again and _passes(error)):
-                    raise
-                await asyncio.sleep(0.1 * 4**attempt)
-        return await super().get(key, prototype, byte_range)
+    async def _patiently(
+        self, ask: Callable[[], Awaitable[Found]], wanted: Wanted, answers: int = 1
+    ) -> Found:
+        """Ask, in vain if need be, in the time that an answer may take: see `ooc.store.answers`."""
+        clock, attempt = asyncio.get_running_loop().time, 0
+        begun, token, task = clock(), WANTED.set(wanted), asyncio.current_task()
+        assert task is not None
+        _UNDER_WAY.add(task)
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(self._seconds * answers) as wanted.limit:
+                        return await ask()
+                except Exception as error:
+                    if not passes(error):
+                        if (status := status_of(error)) < 300 or status in _OF_AN_OBJECT:
+                            raise
+                        raise ServerError(self._told(error, attempt + 1, clock() - begun)) from None
+                    pause = max(FIRST_PAUSE * 4**attempt, retry_after(error))
+                    attempt, spent = attempt + 1, clock() - begun
+                    # What was late because this process was busy is asked for again, too.
+                    left = 2 * wanted.allowed - (spent if attempt > 1 else 0)
+                    if attempt > RETRIES or pause >= left:
+                        raise ServerError(self._told(error, attempt, spent)) from None
+                self.retries += 1
+                await asyncio.sleep(pause)
+        finally:
+            _UNDER_WAY.discard(task)
+            WANTED.reset(token)
+
+    def _told(self, error: Exception, attempts: int, spent: float) -> str:
+        """Say what became of a request."""
+        said = getattr(error, "strerror", None) or reason_of(error)
+        if isinstance(error, TimeoutError):
+            said = f"too little came in {self._seconds:g} s ({SECONDS_VARIABLE})"
+        elif status := status_of(error):
+            said = f"it answers {status} ({said})"
+        if (later := retry_after(error)) > 0:
+            said += f", and asks to wait for {later:,.0f} s"
+        return f"{said}; requests sent: {attempts}, in {spent:.1f} s"
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """Yield the names in a folder; web servers write those of folders with a slash."""
-        async for name in super().list_dir(prefix):
-            yield name.rstrip("/")
+        below = f"{self.path}/{prefix.rstrip('/')}"
+        with suppress(*self.allowed_exceptions):
+            for name in await self._listed(partial(self.fs._ls, below, detail=False)):
+                yield name.replace(f"{below}/", "").removeprefix(self.path).strip("/")
+
+    async def find(self, prefix: str, most: int) -> Mapping[str, Mapping[str, Any]]:
+        """Return what the server tells of the objects below a prefix, `most` at most."""
+        ask = partial(self.fs._find, f"{self.path}/{prefix}", detail=True)
+        found: Mapping[str, Mapping[str, Any]] = await self._listed(ask, 1 + most // LISTED_AT_ONCE)
+        return found
+
+    async def _listed(self, ask: Callable[[], Awaitable[Any]], answers: int = 1) -> Any:
+        wanted = Wanted(None, None, MOST_METADATA_BYTES, self._seconds)
+        return await self._patiently(ask, wanted, answers)
 
 
 def open_store(path: str, storage_options: StorageOptions | None) -> FsspecStore:
     """Open the store behind a URL for reading."""
     scheme = path.split("://")[0]
-    options = {**_LAYER_OPTIONS.get(scheme, {}), **_timeouts(scheme), **(storage_options or {})}
+    options = merged(_layer_options(scheme), storage_options or {})
     store = RemoteStore.from_url(path, options, read_only=True)
+    file_system: Any = store.fs
+    if scheme in S3_SCHEMES:
+        file_system.retries = 1
+        sync(file_system.set_session())  # which takes a while, without a server
+    elif scheme in GS_SCHEMES:  # what its own decorator sends again
+        once = inspect.unwrap(type(file_system)._request)
+        file_system._request = MethodType(once, file_system)
     # zarr sends several requests at once, and those that an outage leaves under way would be
     # reported when the process ends: ask for one object alone first.
     sync(store.get("zarr.json", cpu.buffer_prototype))
     return store
 
 
-def _timeouts(scheme: str) -> dict[str, Any]:
-    """Return options by which a server that says nothing is given up, where none are given."""
-    given = os.environ.get(SECONDS_VARIABLE, str(SECONDS))
-    try:
-        seconds = positive(SECONDS_VARIABLE, float(given))
-    except ValueError:
-        raise InputError(
-            f"{SECONDS_VARIABLE} is a positive number of seconds, not {given!r}"
-        ) from None
-    if scheme in ("http", "https"):
-        import aiohttp
+def merged(ours: StorageOptions, theirs: StorageOptions) -> dict[str, Any]:
+    """Return options of both, also of those in options; theirs count.
 
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
-        return {"client_kwargs": {"timeout": timeout}}
-    if scheme in ("s3", "s3a"):
-        each = {"connect_timeout": seconds, "read_timeout": seconds}
-        return {"config_kwargs": {**each, "retries": {"max_attempts": 2}}}
-    return {}
+    Examples
+    --------
+    >>> merged({"client_kwargs": {"a": 1, "b": 1}}, {"client_kwargs": {"b": 2}, "anon": True})
+    {'client_kwargs': {'a': 1, 'b': 2}, 'anon': True}
+    """
+    found = {**ours, **theirs}
+    for name in ours.keys() & theirs.keys():
+        if isinstance(ours[name], Mapping) and isinstance(theirs[name], Mapping):
+            found[name] = merged(ours[name], theirs[name])
+    return found
+
+
+def _layer_options(scheme: str) -> dict[str, Any]:
+    """Return options by which layers below send nothing again, and have no bounds of their own."""
+    seconds = server_seconds()
+    if scheme in S3_SCHEMES:
+        connection = {
+            "connect_timeout": seconds,
+            "read_timeout": seconds,
+            "retries": {"max_attempts": 0},
+            "max_pool_connections": MOST_CONNECTIONS,
+        }
+        # A listing that is kept does not show what was added since.
+        return {"config_kwargs": connection, "use_listings_cache": False}
+    if scheme not in (*GS_SCHEMES, *WEB_SCHEMES):
+        return {}
+    import aiohttp
+
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
+    session = {"timeout": timeout, "response_class": answer_class()}
+    if scheme in WEB_SCHEMES:
+        return {"client_kwargs": session}
+    return {"session_kwargs": session, "use_listings_cache": False}
+
+
+def cancel_requests() -> None:
+    """Cancel all that is on its way to servers, as nobody waits for it any more."""
+    loop = zarr_loop.loop[0]
+
+    async def cancel() -> None:
+        tasks = [task for task in _UNDER_WAY if task.get_loop() is loop]  # and none of a parent's
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
+            await asyncio.sleep(0.01)  # and what waits for them
+
+    if _UNDER_WAY and loop is not None and not loop.is_closed():
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(cancel(), loop).result(2)
+
+
+atexit.register(cancel_requests)
 
 
 def reason_of(error: BaseException, storage_options: StorageOptions | None = None) -> str:
@@ -143,19 +303,10 @@ def reason_of(error: BaseException, storage_options: StorageOptions | None = Non
     return textwrap.shorten(said, 400) or type(error).__name__
 
 
-def is_outage(error: BaseException) -> bool:
-    """Tell whether an error is that a server does not answer, whatever it is asked for."""
-    error = _first_of(error)
-    if isinstance(error, OSError) and error.errno in (errno.EBUSY, errno.EREMOTEIO):
-        return True  # what s3fs makes of 503 and 500
-    unreachable = _UNREACHABLE & {kind.__name__ for kind in type(error).__mro__}
-    return _status_of(error) >= 500 or bool(unreachable)
-
-
 def is_denied(error: BaseException) -> bool:
     """Tell whether an error is that a server, or a file system, gives no permission to read."""
     error = _first_of(error)
-    forbidden = _status_of(error) in (401, 403) or str(error).startswith("Forbidden")
+    forbidden = status_of(error) in (401, 403) or str(error).startswith("Forbidden")
     return forbidden or isinstance(error, PermissionError)
 
 
@@ -165,29 +316,12 @@ def _first_of(error: BaseException) -> BaseException:
     return error
 
 
-def _status_of(error: BaseException) -> int:
-    """Return the HTTP status that an error of aiohttp (status) or gcsfs (code) came with, or 0."""
-    status = error.status if hasattr(error, "status") else getattr(error, "code", None)
-    return status if isinstance(status, int) else 0
-
-
 def _secrets(options: Mapping[str, Any]) -> Iterator[str]:
     for name, value in options.items():
         if isinstance(value, Mapping):
             yield from _secrets(value)
         elif isinstance(value, str) and len(value) >= SHORTEST_SECRET and "url" not in name:
             yield value
-
-
-def _passes(error: Exception) -> bool:
-    """Tell whether an error of plain HTTP may be gone when it is asked again."""
-    import aiohttp
-
-    if isinstance(error, aiohttp.ClientResponseError):
-        return error.status == 429 or error.status >= 500
-    return isinstance(
-        error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | TimeoutError
-    )
 
 
 def checked_path(path: str | Path, storage_options: StorageOptions | None) -> str:
@@ -241,11 +375,7 @@ def _explanation(path: str, error: Exception, storage_options: StorageOptions | 
             f"no permission to read {path}: {reason}; give keys in storage_options or the "
             'environment, or {"anon": True} where the data are public'
         )
-    if is_outage(error):
+    if isinstance(_first_of(error), ServerError):
         todo = "check the network, the URL and storage_options"
-        if "time" in reason.lower():
-            seconds = os.environ.get(SECONDS_VARIABLE, SECONDS)
-            todo += f"; a request is given up after {seconds} s in which nothing came"
-            todo += f" ({SECONDS_VARIABLE})"
         return f"the server of {path} does not answer: {reason}; {todo}"
     return f"{path} cannot be read: {reason}; check the URL and storage_options"

@@ -1,17 +1,23 @@
 """Bytes of chunks into memory that the caller owns: one interface for every store and format."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from zarr.abc.store import Store
+
 from ooc.store.chunks.codecs import NotNativeError, most_stored_bytes
 from ooc.store.chunks.decoded import DecodedReader
-from ooc.store.chunks.files import BATCH_BYTES, choose_mode
+from ooc.store.chunks.files import BATCH_BYTES, FileReader, choose_mode
 from ooc.store.chunks.general import DECODE_COPIES, ZarrReader
 from ooc.store.chunks.layout import ChunkLayout, native_layout
-from ooc.store.chunks.native import NativeReader
+from ooc.store.chunks.native import Files, NativeReader
+from ooc.store.chunks.objects import ObjectReader
 from ooc.store.chunks.row_reader import BadChunkError, RowReader
 from ooc.store.conventions import PIECE_BYTES
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array
+from ooc.store.local import METADATA
+from ooc.store.remote import RemoteStore
 
 __all__ = ["BadChunkError", "ReadPath", "RowReader", "open_reader", "read_path", "scratch_bytes"]
 
@@ -33,6 +39,7 @@ _MODES = {
     "direct": "past the page cache",
     "buffered": "through the page cache, dropped behind",
     "cached": "through the page cache, as it fits into memory",
+    "requests": "from a server, neighbours together",
 }
 
 
@@ -47,12 +54,16 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
     Its rows are decoded as its attributes declare; `Dataset.undecoded` reads them as stored.
     """
     (spec,) = dataset.specs((name,))
-    path, layout = _resolve(dataset, spec, io)
+    path, layout, store = _resolve(dataset, spec, io)
     reader: RowReader
     if layout is None:
         reader = ZarrReader(dataset, name)
     else:
-        reader = NativeReader(name, dataset.path, layout, path.mode, dataset.missing)
+        files: Files = FileReader(path.mode)
+        if isinstance(store, RemoteStore):
+            most = most_stored_bytes(layout.chunk_bytes)
+            files = ObjectReader(dataset, name, store, most, layout.shard is None)
+        reader = NativeReader(name, dataset.path, layout, files, dataset.missing)
     if spec.conventions is None or not spec.conventions.changes:
         return reader
     return DecodedReader(reader, spec.conventions)
@@ -73,14 +84,18 @@ def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
     return max(requests + spec.chunk_bytes + decoder, through_zarr) + aside
 
 
-def _resolve(dataset: Dataset, spec: ArraySpec, io: str) -> tuple[ReadPath, ChunkLayout | None]:
+def _resolve(
+    dataset: Dataset, spec: ArraySpec, io: str
+) -> tuple[ReadPath, ChunkLayout | None, Store]:
+    """Return how an array is read, its layout on the native path, and its store."""
     array = open_zarr_array(dataset, spec.name)
     total = spec.row_bytes * dataset.stored_rows
     try:
-        layout = native_layout(array)
+        layout = native_layout(array, dataset.path)
     except NotNativeError as reason:
         choose_mode(io, total, Path(dataset.path))
-        return ReadPath(False, "zarr-python", str(reason)), None
-    files = (layout.folder / "zarr.json", layout.folder / ".zarray")
-    mode = choose_mode(io, total, next(file for file in files if file.exists()))
-    return ReadPath(True, mode, _MODES[mode]), layout
+        return ReadPath(False, "zarr-python", str(reason)), None, array.store
+    files = [Path(layout.folder, name) for name in METADATA]
+    mode = choose_mode(io, total, next((file for file in files if file.exists()), files[0]))
+    mode = "requests" if "://" in dataset.path else mode
+    return ReadPath(True, mode, _MODES[mode]), layout, array.store

@@ -135,6 +135,24 @@ class FileReader:
         flags = os.O_RDONLY | os.O_CLOEXEC | (os.O_DIRECT if mode == "direct" else 0)
         self._files = OpenFiles(flags)
 
+    def size(self, path: str) -> int | None:
+        """Return a file's bytes; None if it is not there."""
+        try:
+            return Path(path).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def read_end(self, path: str, length: int, at_end: bool) -> tuple[memoryview, int] | None:
+        """Return the last bytes of a file, or the first, and its size; None if it is not there."""
+        size = self.size(path)
+        if size is None:
+            return None
+        start = max(0, size - length) if at_end else 0
+        return self.read(Request(path, start, min(size, start + length))), size
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FileReader, (self.mode,)
+
     def read(self, request: Request) -> memoryview:
         """Return the bytes of a range, valid until this thread reads again; retry a few times."""
         for attempt in range(RETRIES):
@@ -161,7 +179,7 @@ class FileReader:
                 yield request, self._read_once(request)
             return
         flights: deque[_Flight] = deque()
-        upcoming = _batched(requests)
+        upcoming = batched(requests)
         try:
             while True:
                 while free and (part := next(upcoming, None)) is not None:
@@ -225,7 +243,7 @@ class FileReader:
         return memory[request.start - first : stop - first]
 
 
-def _batched(requests: Iterable[Request]) -> Iterator[list[Request]]:
+def batched(requests: Iterable[Request]) -> Iterator[list[Request]]:
     """Cut requests into lists that fit a batch; one that is too large stands alone."""
     part: list[Request] = []
     size = 0

@@ -19,7 +19,7 @@ from ooc.store.chunks.layout import ShardLayout, shard_layout
 from ooc.store.chunks.row_reader import BadChunks, Cell, NotStoredError, RowReader, Runs
 from ooc.store.dataset import Dataset, open_zarr_array
 from ooc.store.members import quiet
-from ooc.store.remote import is_outage, reason_of
+from ooc.store.remote import RemoteStore, reason_of
 
 # Decoding one block through zarr-python holds the stored chunk, the decoded chunk and a copy.
 DECODE_COPIES = 3
@@ -79,7 +79,6 @@ class ZarrReader(RowReader):
     """Reads rows of one array through zarr-python, one run at a time.
 
     A call holds one run's chunks, and the threads that call it bound how many runs are under way.
-    Retries of the store layer, see `ooc.store.dataset.open`, are not counted in `retries`.
     """
 
     def __init__(self, dataset: Dataset, name: str) -> None:
@@ -91,14 +90,21 @@ class ZarrReader(RowReader):
         root = _root_of(array.store)
         self._folder = None if root is None else f"{root}/{array.path}"
         most_bytes = _most_bytes_of(array)
+        if isinstance(array.store, RemoteStore):
+            array.store.most_bytes = most_bytes
         self._store = ChunkStore(
             array.store, self._strict, array.fill_value, self._index, most_bytes
         )
         with quiet():
             self._array = zarr.open_array(self._store, path=array.path, mode="r")
 
+    @property
+    def retries(self) -> int:  # type: ignore[override]
+        """Requests to a server that were sent again so far."""
+        return getattr(self._store._store, "retries", 0)
+
     def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
-        """Fill `out` with runs of rows; an outage of the server is raised in any case."""
+        """Fill `out` with runs of rows."""
         for run, start, stop, rows in self._each(runs, out):
             cells = list(self._cells(start, stop))
             try:
@@ -144,9 +150,7 @@ class ZarrReader(RowReader):
 
     def _fail(self, bad: BadChunks, cell: Cell, run: int, error: Exception) -> None:
         file = f"{self.where}/{self.name}/{self._key(cell)}"
-        # No chunk is to blame for an outage.
-        noted = None if is_outage(error) else bad
-        self._blame(noted, cell, file, error, run, reason_of(error, self.dataset.storage_options))
+        self._blame(bad, cell, file, error, run, reason_of(error, self.dataset.storage_options))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Workers of a cluster open their own store; loops and connections do not travel.

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
+from zarr.storage import ZipStore
 
 from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
@@ -38,8 +38,8 @@ class ShardLayout:
 class ChunkLayout:
     """What the native path needs to know of one array; chunks are the inner ones.
 
-    Its key is from coordinates of a file's cell to the path below the folder; without `shard` each
-    chunk is a file.
+    Its key is from coordinates of a file's cell to the path below the folder, or the URL; without
+    `shard` each chunk is a file.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class ChunkLayout:
         The axes of a chunk in the order in which they are stored: (1, 0) is Fortran's.
     """
 
-    folder: Path
+    folder: str
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
     dtype: np.dtype
@@ -76,12 +76,11 @@ class ChunkLayout:
         return stored.transpose(np.argsort(self.axes))
 
 
-def native_layout(array: zarr.Array) -> ChunkLayout:
-    """Read an array's layout; `NotNativeError` says why the native path does not cover it."""
-    root = getattr(array.store, "root", None)
-    if root is None:
-        raise NotNativeError(f"its store is a {type(array.store).__name__}, not a local folder")
-    folder = Path(root, array.path)
+def native_layout(array: zarr.Array, where: str) -> ChunkLayout:
+    """Read the layout of an array in a group; `NotNativeError` says why it has to be general."""
+    if isinstance(array.store, ZipStore):
+        raise NotNativeError("it is in a zip archive")
+    folder = f"{getattr(array.store, 'root', None) or where}/{array.path}"
     dtype = np.dtype(array.dtype)
     if dtype.kind not in "biuf":
         raise NotNativeError(f"its dtype is {dtype}")

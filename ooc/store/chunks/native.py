@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from operator import floordiv
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,8 +20,10 @@ from ooc.store.chunks.codecs import (
 )
 from ooc.store.chunks.files import ALIGNMENT, BATCH_BYTES, FileReader, Request, TruncatedError
 from ooc.store.chunks.layout import ChunkLayout
+from ooc.store.chunks.objects import ObjectReader
 from ooc.store.chunks.row_reader import BadChunks, Cell, NotStoredError, RowReader, Runs
 
+Files = FileReader | ObjectReader
 NOT_STORED = 2**64 - 1
 # Neighbours in a file share a request up to this size, and across gaps up to that one.
 LARGEST_REQUEST = BATCH_BYTES - 2 * ALIGNMENT
@@ -57,15 +58,16 @@ class _ThreadMemory(threading.local):
 
 
 class NativeReader(RowReader):
-    """Reads rows of one local array; errors call it by its name, and say where it is."""
+    """Reads rows of one array; errors call it by its name, and say where it is."""
 
-    def __init__(self, name: str, where: str, layout: ChunkLayout, mode: str, missing: str) -> None:
+    def __init__(
+        self, name: str, where: str, layout: ChunkLayout, files: Files, missing: str
+    ) -> None:
         super().__init__(name, where, layout.shape, layout.chunks)
-        self.layout, self.missing = layout, missing
-        self.files = FileReader(mode)
+        self.layout, self.files, self.missing = layout, files, missing
         self.chunk_bytes = layout.chunk_bytes
         self._straight = layout.is_plain and layout.chunks[1:] == layout.shape[1:]
-        self._folder = str(layout.folder)
+        self._folder = layout.folder if isinstance(files, FileReader) else None
         self._indices: dict[str, _ShardIndex] = {}
         self._memory = _ThreadMemory()
 
@@ -82,11 +84,27 @@ class NativeReader(RowReader):
                     try:
                         if data is None:  # only a bad job of a failed request is to be blamed
                             stored = self.files.read(Request(job.path, job.start, job.stop))
+                        elif isinstance(data, OSError):
+                            raise data
                         else:
                             stored = data[job.start - request.start : job.stop - request.start]
                         self._decode(job, stored)
+                    except FileNotFoundError:
+                        self._fill(job, bad)
                     except (OSError, DecodeError) as error:
                         self._blame(bad, job.cell, job.path, error, job.run)
+
+    def _fill(self, job: Job, bad: BadChunks) -> None:
+        """Take a chunk that is not there for the fill value, where the user says so."""
+        if self._fills:
+            self._check_folder()
+            job.out[...] = self.layout.fill_value
+        else:
+            self._blame(bad, job.cell, job.path, NotStoredError(self.layout.fill_value), job.run)
+
+    @property
+    def _fills(self) -> bool:
+        return self.missing == "fill" and self.layout.fill_value is not None
 
     def requests(self, runs: Runs) -> list[Request]:
         """Return the requests that `read_runs` would make, for measuring their parts alone."""
@@ -136,14 +154,14 @@ class NativeReader(RowReader):
             outer = tuple(map(floordiv, cell, shard.chunks))
             for inner, count in zip(cell, shard.chunks, strict=True):
                 number = number * count + inner % count
-        return f"{self._folder}/{self.layout.key(outer)}", number
+        return f"{self.layout.folder}/{self.layout.key(outer)}", number
 
     def _bytes_of(self, path: str, number: int) -> tuple[int, int] | None:
         """Return a chunk's first and last byte; None if it stands for the fill value."""
         index = self._indices.get(path) or self._index_of(path)
         start, size = index.entries[number].tolist() if index else (NOT_STORED, NOT_STORED)
         if index is None or start == size == NOT_STORED:
-            if self.missing == "fill" and self.layout.fill_value is not None:
+            if self._fills:
                 if index is None:
                     self._check_folder()
                 return None
@@ -159,20 +177,21 @@ class NativeReader(RowReader):
 
     def _index_of(self, path: str) -> _ShardIndex | None:
         """Return a file's index, which of a chunk alone is its size; None if there is no file."""
-        try:
-            size = Path(path).stat().st_size
-        except FileNotFoundError:
-            return None
         shard = self.layout.shard
         if shard is None:
+            if (size := self.files.size(path)) is None:
+                return None
             if size == 0:
                 raise TruncatedError("the file is empty")
             return _ShardIndex(np.array([[0, size]], np.uint64), size)
         length = shard.index_bytes
-        if size < length:
-            raise TruncatedError(f"the file has {size:,} bytes, its index alone takes {length:,}")
-        start = size - length if shard.index_at_end else 0
-        stored = self.files.read(Request(path, start, start + length))
+        if (found := self.files.read_end(path, length, shard.index_at_end)) is None:
+            return None
+        stored, size = found
+        if len(stored) < length:
+            raise TruncatedError(
+                f"the file has {len(stored):,} bytes, its index alone takes {length:,}"
+            )
         try:
             body = verify_crc32c(stored) if shard.index_has_checksum else stored
         except DecodeError as error:
@@ -184,7 +203,7 @@ class NativeReader(RowReader):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Workers of a cluster make their own memory and read their own indices.
-        return NativeReader, (self.name, self.where, self.layout, self.files.mode, self.missing)
+        return NativeReader, (self.name, self.where, self.layout, self.files, self.missing)
 
 
 def _merged(jobs: Iterator[Job]) -> Iterator[Request]:

@@ -1,0 +1,210 @@
+"""An S3 server on loopback, and a proxy before it that answers as bad servers and networks do."""
+
+import http.client
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote
+
+LONGER = 300 * 2**20
+XML = '<?xml version="1.0"?><Error><Code>{}</Code><Message>{}</Message></Error>'
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@contextmanager
+def s3_server() -> Iterator[int]:
+    """Run one; it does not ask who somebody is, so that its objects are those of a web server."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 30
+        while server.poll() is None and time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield port
+    finally:
+        server.kill()
+        server.wait()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Passes requests on, but of those that match."""
+
+    server: "Proxy"
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        fault = self.server.fault_of(unquote(self.path))
+        with suppress(OSError):
+            (fault or Handler.passed_on)(self)
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def upstream(self, **changes: str | None) -> tuple[int, dict[str, str], bytes]:
+        """Return what the server answers to this request, with other headers."""
+        headers = {name: value for name, value in {**self.headers, **changes}.items() if value}
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.upstream_port)
+        connection.request(self.command, self.path, headers=headers)
+        answer = connection.getresponse()
+        body = answer.read()
+        connection.close()
+        kept = {"etag", "content-range", "content-type", "content-length", "last-modified"}
+        told = {name: value for name, value in answer.getheaders() if name.lower() in kept}
+        return answer.status, told, body
+
+    def head(self, status: int, headers: dict[str, Any]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+
+    def passed_on(self) -> None:
+        status, headers, body = self.upstream()
+        self.head(status, headers)
+        self.wfile.write(body)
+
+    def says(self, status: int, code: str, **more: Any) -> None:
+        body = XML.format(code, "as the test says").encode()
+        self.head(status, {"Content-Length": len(body), "Content-Type": "text/xml", **more})
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def dropped(self) -> None:
+        linger = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.connection.close()
+        self.close_connection = True
+
+    def part(self, share: float, more: int = 0, pause: float = 0.0) -> None:
+        """Send a share of the body, or more; byte by byte where there are pauses."""
+        status, headers, body = self.upstream()
+        name = next((each for each in headers if each.lower() == "content-length"), None)
+        if name and more:
+            headers[name] = str(len(body) + more)
+        self.head(status, headers)
+        for byte in body if pause else ():
+            self.wfile.write(bytes([byte]))
+            self.server.stopped.wait(pause)
+        if not pause:
+            self.wfile.write(body[: int(share * len(body))])
+        for _ in range(more // 2**20):
+            self.wfile.write(bytes(2**20))
+        self.close_connection = True
+
+    def shorter(self) -> None:
+        status, headers, body = self.upstream()
+        body = body[: len(body) // 2]
+        self.head(status, {**headers, "Content-Length": len(body)})
+        self.wfile.write(body)
+
+    def of_other_bytes(self) -> None:
+        status, headers, body = self.upstream()
+        headers = {name: told for name, told in headers.items() if name.lower() != "content-range"}
+        self.head(status, {**headers, "Content-Range": f"bytes 7-{6 + len(body)}/100000"})
+        self.wfile.write(body)
+
+    def without_range(self) -> None:
+        status, headers, body = self.upstream(Range=None)
+        self.head(status, headers)
+        self.wfile.write(body)
+
+    def written_again(self) -> None:
+        self.server.count += 1
+        status, headers, body = self.upstream()
+        headers = {name: value for name, value in headers.items() if name.lower() != "etag"}
+        self.head(status, {**headers, "ETag": f'"{self.server.count}"'})
+        self.wfile.write(body)
+
+
+Fault = Callable[[Handler], None]
+
+FAULTS: dict[str, Fault] = {
+    "silent": lambda handler: bool(handler.server.stopped.wait(60)) and None,
+    "resets": Handler.dropped,
+    "closes": lambda handler: setattr(handler, "close_connection", True),
+    "drips": lambda handler: handler.part(1, pause=0.1),
+    "drips its headers": lambda handler: drip(handler),
+    "half a body": lambda handler: handler.part(0.5),
+    "no HTTP": lambda handler: bool(handler.wfile.write(b"\0" * 100)) and None,
+    "500": lambda handler: handler.says(500, "InternalError"),
+    "502": lambda handler: handler.says(502, "BadGateway"),
+    "503": lambda handler: handler.says(503, "SlowDown"),
+    "503, later": lambda handler: handler.says(503, "SlowDown", **{"Retry-After": "120"}),
+    "429": lambda handler: handler.says(429, "TooManyRequests", **{"Retry-After": "0"}),
+    "403": lambda handler: handler.says(403, "AccessDenied"),
+    "404": lambda handler: handler.says(404, "NoSuchKey"),
+    "shorter": Handler.shorter,
+    "300 MB longer": lambda handler: handler.part(1, more=LONGER),
+    "other bytes": Handler.of_other_bytes,
+    "no ranges": Handler.without_range,
+    "written again": Handler.written_again,
+}
+
+
+def drip(handler: Handler) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    while not handler.server.stopped.wait(0.1):
+        handler.wfile.write(b"a")
+
+
+class Proxy(ThreadingHTTPServer):
+    """A proxy before a server, whose answers to requests that match a pattern are faults."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, upstream_port: int) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.upstream_port, self.url = upstream_port, f"http://127.0.0.1:{self.server_port}"
+        self.lock, self.stopped = threading.Lock(), threading.Event()
+        self.pattern, self.fault, self.times, self.count = "", "", 0, 0
+
+    def handle_error(self, *_: object) -> None:
+        pass
+
+    def fault_of(self, path: str) -> Fault | None:
+        with self.lock:
+            if not self.fault or not self.times or not re.search(self.pattern, path):
+                return None
+            self.times -= 1
+            return FAULTS[self.fault]
+
+    @contextmanager
+    def faulty(self, fault: str, pattern: str, times: int = 10**9) -> Iterator[None]:
+        """Answer so to the first requests of a pattern."""
+        self.stopped.clear()
+        self.fault, self.pattern, self.times = fault, pattern, times
+        try:
+            yield
+        finally:
+            self.fault = ""
+            self.stopped.set()
+
+
+@contextmanager
+def proxy_before(port: int) -> Iterator[Proxy]:
+    with Proxy(port) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.stopped.set()
+        server.shutdown()
