@@ -118,12 +118,13 @@ def open_group(path: str, storage_options: StorageOptions | None) -> zarr.Group:
             else "is not a Zarr group: it holds no zarr.json or .zgroup of a group; name the "
             "folder of the group"
         )
-        with suppress(Exception):  # what else it is, is but a help
-            zarr.open_array(store, path=inside, mode="r")
-            why = (
-                "is a Zarr array, and not a group of arrays; name the group that holds it, or "
-                "move the array into one, which `zarr.create_group` makes"
-            )
+        if not remote:
+            with suppress(Exception):  # what else it is, is but a help
+                zarr.open_array(store, path=inside, mode="r")
+                why = (
+                    "is a Zarr array, and not a group of arrays; name the group that holds it, or "
+                    "move the array into one, which `zarr.create_group` makes"
+                )
         raise InputError(f"{path} {why}") from None
     except _DAMAGE as error:
         if remote:

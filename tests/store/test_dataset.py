@@ -88,13 +88,13 @@ def test_no_zarr_group(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     assert "is not a Zarr group" in refused(tmp_path / "folder")
     (tmp_path / "file.zarr").write_text("hello")
-    assert "is not a Zarr group" in refused(tmp_path / "file.zarr")
+    assert "no whole zip archive" in refused(tmp_path / "file.zarr")
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_an_array_in_place_of_a_group(tmp_path: Path, zarr_format: int) -> None:
     zarr.create_array(tmp_path / "a.zarr", shape=(3,), dtype="f4", zarr_format=zarr_format)
-    assert "is not a Zarr group" in refused(tmp_path / "a.zarr")
+    assert "is a Zarr array, and not a group" in refused(tmp_path / "a.zarr")
 
 
 def test_a_missing_array(tmp_path: Path) -> None:

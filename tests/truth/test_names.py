@@ -32,12 +32,8 @@ OBEYED = {*map(chr, range(32)), *map(chr, range(127, 160)), "\u202e", "\u200b"} 
 
 
 # Of these, one name of a kind; the rest is slow.
-SOME = [
-    pytest.param(
-        name, marks=[] if name in ("markup", "percent", "colour", "unseen", "not text") else SLOW
-    )
-    for name in NAMES
-]
+DEFAULT = ("markup", "percent", "colour", "unseen", "not text")
+SOME = [pytest.param(name, marks=[] if name in DEFAULT else SLOW) for name in NAMES]
 
 
 @pytest.mark.parametrize("name", SOME)
@@ -72,8 +68,14 @@ def stored(folder: Path, name: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SOME)
 def test_names_are_shown_and_never_obeyed(
-    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], name: str
+    tmp_path: Path,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
 ) -> None:
+    monkeypatch.setattr("ooc.stream.window_advice.MEASURED_SECONDS", 1e-3)
+    if name not in DEFAULT:  # pictures take most of the time, and of these a few are enough
+        monkeypatch.setattr("ooc.report.pictures._svg", lambda *drawn: "")
     folder = tmp_path / NAMES[name]
     folder.mkdir(parents=True)
     data = stored(folder, name)
