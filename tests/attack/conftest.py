@@ -2,18 +2,27 @@
 
 import resource
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
+import typer.main
 
 from attack.processes import Forks
 
 MOST_BYTES = 4 * 2**30
+# The commands as they are built of their functions, which takes as long as most of them do.
+get_command = cache(typer.main.get_command)
 
 
 @pytest.fixture(scope="session")
 def forks() -> Iterator[Forks]:
     with Forks() as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def commands_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("typer.main.get_command", get_command)
 
 
 @pytest.fixture(autouse=True)

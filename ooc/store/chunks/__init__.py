@@ -1,6 +1,5 @@
 """Bytes of chunks into memory that the caller owns: one interface for every store and format."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
