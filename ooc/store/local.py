@@ -49,10 +49,15 @@ class ZippedStore(ZipStore):
 
     async def get(self, key: str, *arguments: Any, **options: Any) -> Any:
         """Return an object, or a part of it; a ValueError refuses metadata beyond any size."""
-        found = self._zf.NameToInfo.get(key)
-        if found is not None and found.file_size > _most_bytes(key):
-            raise ValueError(f"{key} has {format_size(found.file_size)}, more than metadata have")
+        self.check_size(key, _most_bytes(key))
         return await super().get(key, *arguments, **options)
+
+    def check_size(self, key: str, most_bytes: int) -> None:
+        """Refuse, by a ValueError, what would unpack to more bytes than it may hold."""
+        found = self._zf.NameToInfo.get(key)
+        if found is not None and found.file_size > most_bytes:
+            size, most = format_size(found.file_size), format_size(most_bytes)
+            raise ValueError(f"{key} has {size}, above the {most} that it may hold")
 
 
 def open_zip(path: str) -> tuple[ZippedStore, str]:

@@ -4,6 +4,7 @@ Refusals x doors, and damage x formats x doors.
 """
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -212,3 +213,13 @@ def test_a_damaged_chunk_is_named_left_out_and_found(
     assert f"of array X in {path}, rows {bad[0]} to " in line
     rule = ("--on-bad-chunk", "skip", "--missing-values", "drop", "--epochs", "1")
     assert called(capsys, "train", str(path), *options, *rule)["skipped_rows"] == len(bad)
+
+
+def test_a_chunk_that_unpacks_to_more_than_a_chunk_is_refused(tmp_path: Path) -> None:
+    by_zarr(3, NORMAL, LINE)(tmp_path / "a.zarr")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in filter(Path.is_file, (tmp_path / "a.zarr").rglob("*")):
+            name = str(file.relative_to(tmp_path / "a.zarr"))
+            archive.writestr(name, bytes(2**25) if name == "X/c/3/0" else file.read_bytes())
+    with pytest.raises(BadChunkError, match=r"X/c/3/0 has 32\.0 MiB, above the "):
+        list(ooc.Loader(ooc.open(tmp_path / "a.zip"), 32, memory=MEMORY))

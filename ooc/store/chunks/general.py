@@ -18,6 +18,7 @@ from ooc.store.chunks.codecs import NotNativeError, most_stored_bytes
 from ooc.store.chunks.layout import ShardLayout, shard_layout
 from ooc.store.chunks.row_reader import BadChunks, Cell, NotStoredError, RowReader, Runs
 from ooc.store.dataset import Dataset, open_zarr_array
+from ooc.store.local import ZippedStore
 from ooc.store.members import quiet
 from ooc.store.remote import RemoteStore, reason_of
 
@@ -57,8 +58,11 @@ class ChunkStore(WrapperStore[Any]):
         is_index = self._index is not None and byte_range == self._index
         if is_index and key in self.indices:
             return self.indices[key]
-        if byte_range is None and not key.endswith(_METADATA) and (root := _root_of(self._store)):
-            check_plain(f"{root}/{key}", self._most_bytes)
+        if byte_range is None and not key.endswith(_METADATA):
+            if root := _root_of(self._store):
+                check_plain(f"{root}/{key}", self._most_bytes)
+            elif isinstance(self._store, ZippedStore):
+                self._store.check_size(key, self._most_bytes)
         found: Buffer | None = await super().get(key, prototype, byte_range)
         if found is None and self._strict and not key.endswith(_METADATA):
             raise NotStoredError(self._fill_value)
