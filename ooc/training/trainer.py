@@ -2,27 +2,23 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ooc.core.compile_child import load_kernels
 from ooc.core.destination import local_path
-from ooc.core.errors import InputError, TooSmallError
-from ooc.core.hashing import hashing_kernels
+from ooc.core.errors import InputError
 from ooc.core.numbers import check_counts
 from ooc.core.progress import Report, silent
-from ooc.engines.engine import check_method, make_engine
-from ooc.engines.kernels import engine_kernels
+from ooc.engines.engine import make_engine
 from ooc.models.contract import Layout, Model
-from ooc.models.declarations import arrays_of, prepare, prepared_like
+from ooc.models.declarations import prepare, prepared_like
 from ooc.models.train_state import start
 from ooc.optim import Method, Optimizer, as_method, method_from_config
 from ooc.runs import checkpoint
 from ooc.runs.run import Run, load
 from ooc.runs.run_directory import cut_history, locked, new_runs
-from ooc.runs.scoring import scoring_kernels, scoring_loader
 from ooc.store.dataset import Dataset
 from ooc.store.fingerprint import check_same_data, fingerprint
 from ooc.stream.loader import Loader
@@ -31,6 +27,7 @@ from ooc.stream.plan import held_bytes
 from ooc.training.budget import Needs, check_fits
 from ooc.training.fit_loop import fit_session
 from ooc.training.marks import warn_of_marks
+from ooc.training.preparation import compile_missing, loaders_of
 from ooc.training.run_state import restore_watchers
 from ooc.training.session import (
     Session,
@@ -259,8 +256,9 @@ class Trainer:
                 if type(saved["finished"]) is not bool or not 0 <= epoch <= epochs:
                     raise ValueError(f"epoch {epoch} of {epochs}, finished: {saved['finished']}")
                 model = prepared_like(self.model, saved["model"])
-            self._load_kernels(dataset, model, [self._method], report, held)
-            loader, held_out = self._loaders(dataset, model, [self._method], held)
+            needs = self._needs(dataset, [self._method], held)
+            compile_missing(needs, model, dataset, report)
+            loader, held_out = loaders_of(needs, model, dataset)
             marks = fingerprint(loader.dataset, loader.names, self.stream.io)
             with checkpoint.understood(run_dir):
                 check_same_data(where, saved["fingerprint"], marks, same_data)
@@ -280,9 +278,9 @@ class Trainer:
 
     def loader(self, dataset: Dataset) -> Loader:
         """Return the loader that `fit` uses; its plan tells what the run will hold."""
-        held = held_bytes()
-        check_fits(self._needs(dataset, [self._method], held), self.model, dataset)
-        return self._loaders(dataset, self.model, [self._method], held)[0]
+        needs = self._needs(dataset, [self._method], held_bytes())
+        check_fits(needs, self.model, dataset)
+        return loaders_of(needs, self.model, dataset)[0]
 
     def layout(self, dataset: Dataset) -> Layout:
         """Return the model's layout for this dataset's rows."""
@@ -325,15 +323,16 @@ class Trainer:
         if run_dir is not None:
             for name in ("", *methods):
                 checkpoint.check_run_dir(Path(run_dir, name))
-        self._load_kernels(dataset, self.model, given, roster.report, held)
-        loader, held_out = self._loaders(dataset, self.model, given, held)
+        needs = self._needs(dataset, given, held)
+        compile_missing(needs, self.model, dataset, roster.report)
+        loader, held_out = loaders_of(needs, self.model, dataset)
         folders = [track.folder for track in tracks if track.folder is not None]
         with nullcontext() if run_dir is None else new_runs(Path(run_dir), folders):
             warn_of_marks(dataset, loader.names)
             prepared = prepare(self.model, RowStatistics(loader))
             model, layout = prepared.model, prepared.model.layout(dataset.row_shape)
             if model != self.model:
-                loader, held_out = self._loaders(dataset, model, given, held, loader)
+                loader, held_out = loaders_of(needs, model, dataset, loader)
             parameters = first_parameters(model, layout, self.stream.seed, prepared.parts)
             del prepared  # of wide rows it is as large as the parameters
             known, found = with_rates(given, model, loader, parameters, epochs)
@@ -352,23 +351,6 @@ class Trainer:
         own = (self.validation, self.steering, self.saving, self.log_every)
         return Roster(*own, report, stop, callbacks, halving)
 
-    def _load_kernels(
-        self, dataset: Dataset, model: Model, methods: Sequence[Method], report: Report, held: int
-    ) -> None:
-        """Have the kernels compiled that the cache lacks, before the run takes memory."""
-        takes_all = self._is_full or self._method.full is not None
-        check_method(model, model.layout(dataset.row_shape), takes_all)
-        needs = self._needs(dataset, methods, held)
-        # A validation's needs are known when the model has run: one refusal names all of them.
-        with suppress(*[] if self.validation is None else [TooSmallError]):
-            check_fits(replace(needs, validation=None), model, dataset)
-        wanted = engine_kernels(model, dataset, methods, needs.largest_batch)
-        if self.validation is not None:
-            wanted += hashing_kernels() + scoring_kernels(model, dataset)
-        load_kernels(wanted, report)
-        if self.validation is not None:
-            check_fits(needs, model, dataset)
-
     def _needs(self, dataset: Dataset, methods: Sequence[Method], held: int) -> Needs:
         """Return what the run's memory is a function of."""
         rows, stream = dataset.rows if self._is_full else int(self.batch_size), self.stream
@@ -376,33 +358,3 @@ class Trainer:
         if self._method.takes_all_rows:  # the gradient over them is the same in any order
             stream = replace(stream, shuffle="none")
         return Needs(methods, rows, most, self._is_full, stream, self.validation, held)
-
-    def _loaders(
-        self,
-        dataset: Dataset,
-        model: Model,
-        methods: Sequence[Method],
-        held: int,
-        before: Loader | None = None,
-    ) -> tuple[Loader, Loader | None]:
-        """Return the loader of the rows to train on, and of those to evaluate on."""
-        names = arrays_of(model, dataset)
-        layout, validation = model.layout(dataset.row_shape), None
-        if self.validation is not None:
-            dataset, held_out = self.validation.sides(dataset, self.stream)
-            how = self._needs(dataset, methods, held).scoring()
-            how |= {"with_target": True, "held": held}
-            validation = scoring_loader(model, layout, held_out, **how)
-        needs = self._needs(dataset, methods, held)
-        rows, most = needs.batch_size, needs.largest_batch
-        if most > dataset.rows:
-            raise InputError(
-                f"a batch of {most} rows is larger than the dataset of {dataset.rows} rows; "
-                f"lower the batch size to {dataset.rows} or less"
-            )
-        scored = None if validation is None else validation.plan
-        demand = needs.demand(model, dataset, scored)
-        loader = Loader(
-            dataset, rows, arrays=names, demand=demand, stream=needs.stream, like=before
-        )
-        return loader, validation
