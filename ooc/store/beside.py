@@ -18,7 +18,8 @@ from ooc.core.sizes import format_size
 from ooc.store.chunks.general import DECODE_COPIES
 from ooc.store.chunks.row_reader import NO_VALUE
 from ooc.store.dataset import Dataset
-from ooc.store.members import Member, attributes_of, dimensions_of, opened
+from ooc.store.member import Member, attributes_of, dimensions_of
+from ooc.store.members import opened
 
 
 def copy_beside(source: Dataset, groups: Sequence[str], names: Sequence[str], folder: Path) -> None:

@@ -18,16 +18,8 @@ from ooc.store.chunks import open_reader
 from ooc.store.chunks.general import ZarrReader
 from ooc.store.chunks.row_reader import Runs
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array, stored_spec
-from ooc.store.members import (
-    ENCODINGS,
-    OLD_CATEGORIES,
-    Member,
-    attributes_of,
-    encoding_of,
-    members_of,
-    opened,
-    quiet,
-)
+from ooc.store.member import ENCODINGS, OLD_CATEGORIES, Member, attributes_of, encoding_of
+from ooc.store.members import members_of, opened, quiet
 from ooc.store.roles import why_apart
 from ooc.store.variable import LENGTH_BYTES, as_bytes, pack_values, unpack_values
 from ooc.store.writer import Field, create_array

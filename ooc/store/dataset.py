@@ -12,15 +12,8 @@ import zarr
 from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
 from ooc.store.conventions import Conventions, read_conventions
-from ooc.store.members import (
-    Member,
-    attributes_of,
-    check_whole,
-    declared_by,
-    members_of,
-    opened,
-    opened_member,
-)
+from ooc.store.member import Member, attributes_of, declared_by
+from ooc.store.members import check_whole, members_of, opened, opened_member
 from ooc.store.remote import StorageOptions, checked_path
 from ooc.store.roles import FEATURES, RoleName, coordinates_in, find_roles, why_apart
 from ooc.store.selection import Selection

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Literal, TypedDict
 
 from ooc.core.errors import InputError
-from ooc.store.members import Member
+from ooc.store.member import Member
 
 FEATURES, TARGET, WEIGHT = "features", "target", "weight"
 USUAL_NAMES = {FEATURES: "X", TARGET: "y", WEIGHT: "weight"}
