@@ -135,14 +135,15 @@ def test_rows_of_many_values_stay_inside_the_least_budget_and_a_usual_one(
         x[row] = np.random.default_rng(row).standard_normal(values, dtype=np.float32)
     group.create_array("y", shape=(rows,), chunks=(1,), dtype="f4")[:] = np.arange(rows) + 1
     line = ["train", str(tmp_path / "wide.zarr"), "--model", "linear", "--batch-size", "8"]
+    line += ["--epochs", "2"]
     for number, more in enumerate(
         [
             ["--lr", "1e-7"],
-            ["--lr", "1e-7", "--standardise", "no", "--epochs", "2"],
-            ["--optimizer", "adam", "--validation", "0.1", "--epochs", "2"],
+            ["--lr", "1e-7", "--standardise", "no"],
+            ["--lr", "1e-7", "--optimizer", "adam", "--validation", "0.1"],
         ]
     ):
-        for memory in (least_memory([*line, *more]), "1GiB"):
+        for memory in (least_memory([*line, *more]), "1GiB")[: 1 if number else 2]:
             folder = f"{tmp_path}/run-{number}-{memory}"
             assert not exceeds(run([*line, *more, "--memory", memory, "--run", folder])), more
 
