@@ -34,7 +34,8 @@ def explain(
     of_features, of_target, of_weight = (f" of {name}" if name else "" for name in roles)
     if status == BAD_TARGET:
         taken = getattr(model, "targets", "other targets")
-        if target is not None and float(np.finfo(np.float32).max) < abs(float(target)) < np.inf:
+        largest = 0.0 if target is None else float(np.max(np.abs(target)))
+        if float(np.finfo(np.float32).max) < largest < np.inf:
             taken = "numbers that float32 holds"
         return DataError(
             f"row {row}{of_target} has target {target}, but {model.name} takes {taken}; "

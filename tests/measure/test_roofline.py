@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numcodecs
 import numpy as np
 import pytest
 from datasets import foreign
@@ -50,7 +51,8 @@ def test_it_measures_every_part(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_an_array_that_is_not_native_has_no_limit_to_compare_with(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    x = {"data": np.ones((100, 2)), "chunks": (10, 2), "order": "F"}
+    filters = [numcodecs.Delta("f8")]
+    x = {"data": np.ones((100, 2)), "chunks": (10, 2), "filters": filters}
     foreign(tmp_path / "a.zarr", 2, X=x, y={"data": np.ones(100), "chunks": (10,)})
     assert main(["bench", str(tmp_path / "a.zarr"), "--batch-size", "10"]) == 2
     assert "is not read by the native path" in capsys.readouterr().err
