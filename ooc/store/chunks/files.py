@@ -143,12 +143,15 @@ class FileReader:
             return None
 
     def read_end(self, path: str, length: int, at_end: bool) -> tuple[memoryview, int] | None:
-        """Return the last bytes of a file, or the first, and its size; None if it is not there."""
+        """Return the last bytes of a file, or the first, and its size; None if it is not there.
+
+        One that is shorter, as a pipe is, is not opened.
+        """
         size = self.size(path)
-        if size is None:
-            return None
+        if size is None or size < length:
+            return None if size is None else (memoryview(b""), size)
         start = max(0, size - length) if at_end else 0
-        return self.read(Request(path, start, min(size, start + length))), size
+        return self.read(Request(path, start, start + length)), size
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FileReader, (self.mode,)

@@ -189,9 +189,7 @@ class NativeReader(RowReader):
             return None
         stored, size = found
         if len(stored) < length:
-            raise TruncatedError(
-                f"the file has {len(stored):,} bytes, its index alone takes {length:,}"
-            )
+            raise TruncatedError(f"the file has {size:,} bytes, its index alone takes {length:,}")
         try:
             body = verify_crc32c(stored) if shard.index_has_checksum else stored
         except DecodeError as error:

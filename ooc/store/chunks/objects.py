@@ -41,6 +41,8 @@ class ObjectReader:
             data, size = sync(self._fetch(path, *part))
         except FileNotFoundError:
             return None
+        if len(data) < length:
+            return data, len(data)
         return data, UNKNOWN_SIZE if size is None else size
 
     def read(self, request: Request) -> memoryview:
