@@ -9,7 +9,7 @@ import shutil
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -168,7 +168,8 @@ def _growing(
             writer.finish(check)
     except BaseException:
         if not resume:
-            settle()
+            with suppress(Exception):  # the signal may have met what waits for its own loop
+                settle()
             shutil.rmtree(writer.partial, ignore_errors=True)
         raise
 
