@@ -3,6 +3,7 @@
 import gc
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,10 +28,12 @@ settings.register_profile("any-time", deadline=None)
 settings.load_profile("any-time")
 
 
-@pytest.fixture(autouse=True)
-def _held_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _held_by_nobody() -> Iterator[None]:
     """Let the process that runs tests, with all that it imports, count as an ordinary one."""
-    monkeypatch.setattr("ooc.stream.plan.resident_bytes", lambda: 0)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("ooc.stream.plan.resident_bytes", lambda: 0)
+        yield
 
 
 @pytest.fixture(autouse=True)

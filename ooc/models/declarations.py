@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -269,8 +269,9 @@ def prepared_like(model: Model, saved: Mapping[str, Any]) -> Model:
 
 def widest(model: Model) -> Model:
     """Return the model as it is where the rows decide for all that is left to them."""
+    own = {each.name for each in fields(model)} if is_dataclass(model) else set()
     for name in getattr(model, "decided", ()):
-        if getattr(model, name) == "auto":
+        if name in own and getattr(model, name) == "auto":
             with suppress(InputError):  # a loss that does not go with it: rows cannot decide so
                 model = replace(model, **{name: True})  # type: ignore[type-var]
     return model

@@ -53,9 +53,9 @@ def lines_after(command: str, folder: Path, path: Path) -> list[list[str]]:
     runs = {"": path} if command == "train" else {rate: path / f"lr={rate}" for rate in RATES}
     if not any(map(checkpoint.steps, runs.values())):
         return [line_of(command, folder, path)]
-    alone = [*train(folder / "a.zarr", path)[:-1], "--epochs", "10"]
+    data, how = folder / "a.zarr", ["--epochs", "10", "--lr"]
     return [
-        ["resume", str(run)] if checkpoint.steps(run) else [*alone, str(run), "--lr", rate]
+        ["resume", str(run)] if checkpoint.steps(run) else [*train(data, run), *how, rate]
         for rate, run in runs.items()
     ]
 
