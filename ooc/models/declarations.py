@@ -269,7 +269,8 @@ def prepared_like(model: Model, saved: Mapping[str, Any]) -> Model:
 
 def widest(model: Model) -> Model:
     """Return the model as it is where the rows decide for all that is left to them."""
-    own = [each.name for each in fields(model)] if is_dataclass(model) else []
+    # One that wraps another has the other's settings, but is not made of them.
+    own = [each.name for each in fields(model)] if is_dataclass(model) else list[str]()
     for name in getattr(model, "decided", ()):
         if name in own and getattr(model, name) == "auto":
             with suppress(InputError):  # a loss that does not go with it: rows cannot decide so
