@@ -225,7 +225,7 @@ def test_a_signal_saves_and_ends_with_its_status(here: Path, number: signal.Sign
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not (here / "run" / "run.json").exists():
+    while not (here / "run" / "history.jsonl").exists():  # before its first step nothing is saved
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
     process.send_signal(number)

@@ -110,6 +110,7 @@ def test_it_goes_on_from_any_step_of_its_first_part(
         assert [resumed[key] for key in SAME] == [whole[key] for key in SAME], step
 
 
+@pytest.mark.slow
 def test_any_model_goes_over_after_its_first_epoch(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:

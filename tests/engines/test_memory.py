@@ -32,6 +32,7 @@ with one_thread():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "declared"),
     [(OPTIMISERS, LIBRARY_BYTES), (PRODUCTS, BLAS_BYTES)],

@@ -197,15 +197,17 @@ def test_a_finished_run_is_returned_as_it_is(labelled: Dataset, tmp_path: Path) 
     assert again.results["seconds"] == run.results["seconds"]
 
 
+DAMAGES = [
+    b"\xff\xfe\x00\n", b'{"step": "x"}\n', b"x" * 3 * 2**20 + b"\n", b"[1, 2]\n", b"7\n",
+    b"null\n", b"{}\n", b'{"step": null, "kind": 3}\n', b"[" * 100_000 + b"\n", b"{\n", b"\n",
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "damage",
-    [
-        b"\xff\xfe\x00\n", b"[1, 2]\n", b"7\n", b"null\n", b"{}\n", b'{"step": "x"}\n',
-        b'{"step": null, "kind": 3}\n', b"[" * 100_000 + b"\n", b"x" * 3 * 2**20 + b"\n",
-        b"{\n", b"\n",
-    ],
+    [pytest.param(each, marks=[pytest.mark.slow] * (at > 2)) for at, each in enumerate(DAMAGES)],
     ids=range(11),
-)  # fmt: skip
+)
 def test_a_damaged_history_is_no_reason_to_stop(
     labelled: Dataset, tmp_path: Path, damage: bytes
 ) -> None:

@@ -45,6 +45,7 @@ def test_a_row_of_the_archive_is_the_minimum_below_its_start(tmp_path: Path) -> 
         np.testing.assert_allclose(rows["X"][row], centred.T, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_summary_is_that_of_the_rows_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

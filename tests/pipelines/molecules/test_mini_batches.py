@@ -6,6 +6,8 @@ from clusters import gradient_of, minimum
 
 from pipelines.molecules import mini_batches
 
+pytestmark = pytest.mark.slow  # to compile
+
 
 def test_a_batch_of_all_pairs_is_the_gradient() -> None:
     positions, pairs = mini_batches.start_of(9, 0), mini_batches.all_pairs(9)

@@ -7,6 +7,7 @@ from clusters import energy_of, gradient_of, minimum, naive_energy
 from pipelines.molecules import mini_batches, minimisers
 from pipelines.molecules.scipy_minimisers import numpy_energy_and_gradient, scipy_minimise
 
+pytestmark = pytest.mark.slow  # to compile
 MINIMISERS = (minimisers.minimise_lbfgs, minimisers.minimise_cg)
 
 
