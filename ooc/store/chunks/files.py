@@ -148,9 +148,11 @@ class FileReader:
         One that is shorter, as a pipe is, is not opened.
         """
         size = self.size(path)
-        if size is None or size < length:
-            return None if size is None else (memoryview(b""), size)
-        start = max(0, size - length) if at_end else 0
+        if size is None:
+            return None
+        if size < length:
+            return memoryview(b""), size
+        start = size - length if at_end else 0
         return self.read(Request(path, start, start + length)), size
 
     def __reduce__(self) -> tuple[Any, ...]:

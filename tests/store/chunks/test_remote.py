@@ -8,7 +8,6 @@ import os
 import pickle
 import re
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -23,6 +22,7 @@ import fsspec
 import numpy as np
 import pytest
 import zarr
+from attack.servers import free_port, s3_server
 from datasets import foreign, write_dataset
 from pairs import pairs
 
@@ -53,31 +53,13 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def s3_options() -> Iterator[dict[str, Any]]:
     """Storage options of an S3 server with a bucket called "data"."""
-    port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 30
-        while server.poll() is None and time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
+    with s3_server() as port:
         options = {"endpoint_url": f"http://127.0.0.1:{port}", "key": "somebody", "secret": SECRET}
         fsspec.filesystem("s3", **options).mkdir("data")
         yield options
-    finally:
-        server.kill()
-        server.wait()
 
 
 class Handler(SimpleHTTPRequestHandler):
