@@ -432,9 +432,9 @@ def test_errors_that_pass_are_retried(tmp_path: Path, web: WebServer, scheme: st
 def test_an_outage_is_no_bad_chunk_to_be_skipped(
     tmp_path: Path, web: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OOC_SERVER_SECONDS", "0.1")
     dataset = ooc.open(f"{web.url}/{sharded(tmp_path).name}")
     reader = open_reader(dataset, "X")
+    monkeypatch.setenv("OOC_SERVER_SECONDS", "1")
     web.failures = 100
     with pytest.raises(InputError, match=r"503.*; no chunk is to blame") as caught:
         reader.read_runs([(0, 10)], np.empty((10, 3), np.float32), [])
