@@ -1,12 +1,13 @@
 """The optimum that training goes to is the one that scikit-learn's solver finds in memory."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from datasets import write_dataset
-from pairs import pairs
+from pairs import few
 from sklearn.linear_model import LogisticRegression
 
 import ooc
@@ -16,6 +17,7 @@ from ooc.optim.schedules import cosine
 from ooc.store.dataset import Dataset
 
 ROWS, FEATURES = 2000, 6
+METHODS = (nesterov(1.0), "full"), (averaged(0.02, start=20_000, schedule=cosine()), 20)
 
 
 @pytest.fixture
@@ -30,10 +32,7 @@ def problem(tmp_path: Path, rng: np.random.Generator) -> tuple[Dataset, np.ndarr
 
 @pytest.mark.parametrize(
     ("how", "l2"),
-    pairs(
-        [(nesterov(1.0), "full"), (averaged(0.02, start=20_000, schedule=cosine()), 20)],
-        [0.0, 0.003],
-    ),
+    few(itertools.product(METHODS, [0.0, 0.003]), [(METHODS[0], 0.003)]),
     ids=lambda value: str(value) if isinstance(value, float) else value[0].name,
 )
 def test_the_optimum_is_that_of_scikit_learn(

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -43,9 +43,19 @@ _IN_PROCESS = (dask.threaded.get, dask.local.get_sync)
 _Read = tuple[Window, list[BadChunkError]]
 
 
+def _scheduler() -> Callable[..., Any] | None:
+    """Return the scheduler that the user has set through Dask, without importing for it.
+
+    Dask imports distributed to look for a client: there is none before somebody has imported it.
+    """
+    if not dask.config.get("scheduler", None) and "distributed" not in sys.modules:
+        return None
+    return dask.base.get_scheduler()
+
+
 def transfers_rows() -> bool:
     """Tell whether the user has set a scheduler through Dask that runs tasks elsewhere."""
-    scheduler = dask.base.get_scheduler()
+    scheduler = _scheduler()
     return scheduler is not None and scheduler not in _IN_PROCESS
 
 
@@ -57,7 +67,7 @@ def check_scheduler() -> None:
     InputError
         If Dask's scheduler starts processes, and the script has no main guard.
     """
-    scheduler = dask.base.get_scheduler()
+    scheduler = _scheduler()
     module = getattr(scheduler, "__module__", "")
     how = dask.config.get("multiprocessing.context", "spawn")
     if module != "dask.multiprocessing" or how == "fork":
@@ -120,7 +130,7 @@ class WindowReader:
         self._pool = ThreadPoolExecutor(plan.readers, thread_name_prefix="ooc-reader")
         # While a window's last tasks run, the next window's first ones begin, so that no reader
         # waits for another one. A scheduler of the user's gets one window at a time.
-        scheduler = dask.base.get_scheduler()
+        scheduler = _scheduler()
         ahead = plan.slabs if scheduler is None else 1
         self._coordinators = ThreadPoolExecutor(ahead, thread_name_prefix="ooc-coordinator")
         self._scheduler: Any = scheduler or partial(dask.threaded.get, pool=self._pool)

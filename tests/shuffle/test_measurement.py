@@ -88,6 +88,7 @@ def test_shares_of_variance_are_exact_on_request(drifting: Dataset) -> None:
     assert found.label.between_share > 0.99
 
 
+@pytest.mark.slow
 def test_a_sample_is_within_its_standard_errors(drifting: Dataset) -> None:
     exact = block_statistics(drifting, BLOCK, None)
     scores = []

@@ -75,6 +75,7 @@ def test_the_summary_is_that_of_the_rows_in_memory(
     np.testing.assert_array_equal(summary.found_after(np.array([1, 10, 5000])), found)
 
 
+@pytest.mark.slow
 def test_what_is_not_converged_or_not_stored_well_is_seen(tmp_path: Path) -> None:
     x = np.stack([minimum(5, index).T for index in range(6)]).astype(np.float32)
     energy = np.array([naive_energy(each.T.astype(np.float64)) for each in x])

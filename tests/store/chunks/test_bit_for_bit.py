@@ -26,7 +26,7 @@ from ooc.store.chunks import open_reader, read_path
 DTYPES = ["bool", "uint8", "int16", "uint32", "int64", "float16", "float32", "float64"]
 CNAMES = ["lz4", "lz4hc", "zstd", "zlib", "blosclz"]
 RELAXED = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

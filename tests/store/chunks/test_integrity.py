@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import zarr
 from datasets import foreign, small_windows, write_dataset
+from pairs import pairs
 
 import ooc
 from ooc.core.errors import DataError, InputError
@@ -131,8 +132,10 @@ def test_damage_met_after_a_save_is_named_and_what_was_saved_goes_on(
     assert resumed.results["parameters_sha256"] == whole
 
 
-@pytest.mark.parametrize("model", [Logistic(), Logistic(standardise=True), Linear()], ids=str)
-@pytest.mark.parametrize("method", [sgd(0.1), sgd(), lbfgs()], ids=["given", "found", "lbfgs"])
+@pytest.mark.parametrize(
+    ("model", "method"),
+    pairs([Logistic(), Logistic(standardise=True), Linear()], [sgd(0.1), sgd(), lbfgs()]),
+)
 def test_windows_of_which_nothing_can_be_read(
     labelled: Dataset, monkeypatch: pytest.MonkeyPatch, model: Any, method: Any
 ) -> None:

@@ -73,8 +73,9 @@ def test_a_temperature_is_met_by_either(labelled: Dataset) -> None:
 
 @pytest.mark.parametrize(
     ("rate", "warm_steps", "epochs"),
-    [(0.3, 1500, 24), pytest.param(0.1, 4000, 60, marks=pytest.mark.slow)],
+    [(0.3, 1500, 24), (0.1, 4000, 60)],
 )
+@pytest.mark.slow
 def test_heat_is_what_the_noise_of_a_stationary_run_shows(
     tmp_path: Path, rng: np.random.Generator, rate: float, warm_steps: int, epochs: int
 ) -> None:
