@@ -153,6 +153,16 @@ def decode_shuffle(
     return _into(decode, stored, stored.nbytes, out, most)
 
 
+def decode_filter(
+    stored: Buffer, out: np.ndarray | None, most: int, *, codec: numcodecs.abc.Codec
+) -> Buffer:
+    """Turn as many numbers back into those that a filter of Zarr v2 was given."""
+    return memoryview(np.ascontiguousarray(codec.decode(stored))).cast("B")
+
+
+# Filters that make of each number another one, of no more bytes than it had.
+FILTERS = ("delta", "fixedscaleoffset")
+
 # By the names of Zarr v3's codecs and of numcodecs' in v2; in v3 those have a prefix. A function's
 # keywords are the settings that it needs, with the defaults of those that write them; whatever
 # else the metadata say, such as a level, is for the encoder.
@@ -178,6 +188,10 @@ def find_decoder(name: str, settings: Mapping[str, Any]) -> Decoder:
     >>> bytes(decoder(memoryview(numcodecs.CRC32C(location="start").encode(b"abc")), None, 3))
     b'abc'
     """
+    if name in FILTERS:
+        as_it_was, stored = (np.dtype(settings[key]) for key in ("dtype", "astype"))
+        if stored.itemsize <= as_it_was.itemsize:
+            return partial(decode_filter, codec=numcodecs.get_codec({**settings, "id": name}))
     decode = CODECS.get(name.removeprefix("numcodecs."))
     if decode is None:
         raise NotNativeError(f"its codec is {name}")

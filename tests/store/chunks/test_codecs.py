@@ -101,6 +101,32 @@ def test_a_chunk_that_lost_its_end_is_named(tmp_path: Path, name: str) -> None:
             read(tmp_path / str(number))
 
 
+FILTERS_TO_WRITE = [
+    numcodecs.Delta("<f4"),
+    numcodecs.Delta("<f4", "<f2"),
+    numcodecs.FixedScaleOffset(-20, 2, "<f4", "u1"),
+    numcodecs.FixedScaleOffset(-20, 2, "<f4", "<i4"),
+]
+
+
+@pytest.mark.parametrize("compressor", [None, numcodecs.Zlib()], ids=["alone", "before zlib"])
+@pytest.mark.parametrize("each", FILTERS_TO_WRITE, ids=repr)
+def test_filters_give_the_rows_of_zarr_python(tmp_path: Path, each: Any, compressor: Any) -> None:
+    values = write(tmp_path / "a.zarr", 2, {"filters": [each], "compressors": compressor})
+    assert zarr.open_array(tmp_path / "a.zarr" / "X", mode="r")[...].tobytes() == values.tobytes()
+    assert read(tmp_path / "a.zarr").tobytes() == values.tobytes()
+    chunk = tmp_path / "a.zarr" / "X" / "2.0"
+    chunk.write_bytes(chunk.read_bytes()[:-3])
+    with pytest.raises(BadChunkError, match=r"chunk .*2.*rows 16 to 23"):
+        read(tmp_path / "a.zarr")
+
+
+def test_a_filter_whose_numbers_grow_is_left_to_zarr_python(tmp_path: Path) -> None:
+    write(tmp_path / "a.zarr", 2, {"filters": [numcodecs.Delta("<f4", "<f8")]})
+    path = read_path(ooc.open(tmp_path / "a.zarr"), "X")
+    assert path.describe() == "zarr-python: its codec is delta"
+
+
 @pytest.mark.parametrize("location", ["start", "end"])
 @pytest.mark.parametrize("byte", [0, 50, -1])
 def test_a_bit_that_flipped_is_seen_wherever_the_checksum_is(
