@@ -22,8 +22,17 @@ def template_of(model: str | Model, in_memory: Mapping[str, Any]) -> Any:
     """Return the model of a name, or the one that was given.
 
     `in_memory` holds settings that a named one gets, as far as it has them.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name, or what was given is no model.
     """
     if not isinstance(model, str):
+        if not isinstance(model, Model):
+            raise InputError(
+                f"a model is a name such as logistic, or one of ooc.models, not {model!r}"
+            )
         return model
     kind = entry_of("model", MODELS, model)
     return kind(**{name: value for name, value in in_memory.items() if name in settings_of(kind)})

@@ -10,6 +10,7 @@ import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.core.numbers import check_choice
+from ooc.core.sizes import format_size
 from ooc.export.graph import Graph, install_onnx
 from ooc.export.trained import Trained
 from ooc.models import scored
@@ -21,6 +22,8 @@ INPUTS = (
     "float16", "float32", "float64", "bool",
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
 )  # fmt: skip
+# What a file of that kind may have, with room for the graph itself.
+MOST_BYTES = 2**31 - 2**24
 # Rows on which the graph is compared with the model, and how far they may be apart, of the largest.
 COMPARED_ROWS, TOLERANCE = 16, 1e-4
 
@@ -43,15 +46,21 @@ def as_onnx(trained: Trained) -> bytes:
             f"{model.name} does not declare the dense layers that it is made of; export it as "
             ".safetensors"
         )
+    if trained.parameters.nbytes > MOST_BYTES:
+        size, most = map(format_size, (trained.parameters.nbytes, MOST_BYTES))
+        raise InputError(
+            f"an ONNX file holds less than {most}, and the parameters have {size}; export them as "
+            ".safetensors"
+        )
     graph = Graph(dtype_of(model))
     rows = graph.rows(INPUT, dtype, trained.row_shape)
-    standard = standardisation(trained.layout, trained.parameters, model.scale)
+    standard = standardisation(trained.layout, trained.parameters, getattr(model, "scale", 1.0))
     inputs = _standardised(graph, rows, dtype, standard)
     scores = inputs
     for layer in model.layers(trained.layout, trained.parameters):
         scores = graph.layer(scores, layer)
     of_targets = target_standardisation(trained.layout, trained.parameters)
-    if model.has_standard_targets:
+    if getattr(model, "has_standard_targets", False):
         wide = graph.cast(scores, np.float64)
         scores = graph.node("Add", graph.node("Div", wide, of_targets.factor), of_targets.shift)
     ANSWERS[link](graph, trained, scores, inputs, standard)

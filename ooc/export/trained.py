@@ -9,6 +9,7 @@ import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.models.contract import Layout, Model
+from ooc.models.scored import LOGISTIC, MARGIN
 from ooc.version import VERSION
 
 
@@ -51,7 +52,8 @@ class Trained:
     @property
     def classes(self) -> int:
         """C, the number of classes; 0 where the model predicts none."""
-        return int(getattr(self.model, "class_count", 0))
+        counted = int(getattr(self.model, "class_count", 0))
+        return counted or 2 * (getattr(self.model, "link", None) in (LOGISTIC, MARGIN))
 
     @property
     def features(self) -> list[str]:

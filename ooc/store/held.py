@@ -9,7 +9,7 @@ from ooc.store.dataset import ArraySpec, Dataset
 from ooc.store.member import NUMERIC_KINDS
 from ooc.store.writer import CHUNK_BYTES
 
-WHERE = "the arrays in memory"
+WHERE = "the data in memory"
 
 
 def hold(arrays: Mapping[str, np.ndarray]) -> Dataset:

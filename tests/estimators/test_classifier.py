@@ -69,16 +69,24 @@ def test_coefficients_are_of_features_as_they_were_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "has_probabilities"),
-    [("softmax", True), ("svm", False), (LinearSVM(loss="squared_hinge"), False)],
+    ("model", "has_probabilities", "is_exact"),
+    [
+        ("softmax", True, True),
+        ("svm", False, False),
+        (LinearSVM(loss="squared_hinge"), False, True),
+    ],
 )
-def test_of_two_labels_every_model_decides_alike(model: Any, has_probabilities: bool) -> None:
+def test_of_two_labels_every_model_decides_alike(
+    model: Any, has_probabilities: bool, is_exact: bool
+) -> None:
+    """By the full gradient, but where the loss has kinks."""
     mine = ooc.OOCClassifier(model, l2=0.01).fit(X, BINARY)
     decision = mine.decision_function(X)
     assert decision.shape == (len(X),)
     np.testing.assert_array_equal(mine.predict(X), mine.classes_[(decision > 0).astype(int)])
     assert mine.score(X, BINARY) > 0.95
     assert hasattr(mine, "predict_proba") == has_probabilities
+    assert ("gradient_norm" in mine.run_.results) == is_exact
 
 
 @pytest.mark.slow
@@ -174,6 +182,7 @@ def test_a_model_is_a_parameter_like_others() -> None:
         ({"model": "autoencoder"}, BINARY, "autoencoder does not predict labels; choose"),
         ({"model": Linear()}, BINARY, "linear does not predict labels; choose"),
         ({"model": "forest"}, BINARY, "no model is called 'forest'; choose one of: linear"),
+        ({"model": 7}, BINARY, "a model is a name such as logistic, or one of ooc.models, not 7"),
         ({"model": "svm"}, LABELS, "svm takes 2 classes, but there are 3: choose logistic"),
         ({"optimizer": ooc.optim.sgd(0.1), "l2": 1.0}, BINARY, "sgd has its own lr, l2 and l1"),
         ({"optimizer": "newton"}, BINARY, "no optimizer is called 'newton'"),

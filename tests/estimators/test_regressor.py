@@ -52,6 +52,7 @@ def test_float32_rows_have_float32_parameters(rows: np.ndarray, target: np.ndarr
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_a_network_predicts_several_numbers(rows: np.ndarray, target: np.ndarray) -> None:
     both = np.column_stack([target, rows[:, 0] - rows[:, 1]])
     mine = ooc.OOCRegressor(MLP(hidden=(16,)), epochs=500).fit(rows, both)

@@ -110,6 +110,14 @@ def test_one_file_takes_any_number_of_rows(tmp_path: Path) -> None:
         check_same(run, path, rows_of(run, count=count))
 
 
+def test_more_than_a_file_may_have_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ooc.export.onnx_file.MOST_BYTES", 16)
+    with pytest.raises(InputError, match="holds less than 16 B, and the parameters have 28 B; exp"):
+        trained(Logistic(standardise=False)).export(tmp_path / "a.onnx")
+
+
 class Squared(Logistic):
     """Scores in a way of its own, which its layers do not tell."""
 
