@@ -36,7 +36,7 @@ def labelled(tmp_path: Path) -> Dataset:
 
 
 @pytest.mark.parametrize("labels", [LABELS, BINARY], ids=["multiclass", "binary"])
-@pytest.mark.parametrize("class_weight", [None, "balanced"])
+@pytest.mark.parametrize("class_weight", [None, pytest.param("balanced", marks=pytest.mark.slow)])
 def test_it_is_scikit_learns_logistic_regression(labels: np.ndarray, class_weight: Any) -> None:
     """With weights: its C is one over l2 times their sum."""
     weights = np.random.default_rng(0).uniform(0, 3, len(X))
@@ -72,8 +72,8 @@ def test_coefficients_are_of_features_as_they_were_given() -> None:
     ("model", "has_probabilities", "is_exact"),
     [
         ("softmax", True, True),
-        ("svm", False, False),
-        (LinearSVM(loss="squared_hinge"), False, True),
+        pytest.param("svm", False, False, marks=pytest.mark.slow),
+        pytest.param(LinearSVM(loss="squared_hinge"), False, True, marks=pytest.mark.slow),
     ],
 )
 def test_of_two_labels_every_model_decides_alike(
@@ -149,7 +149,7 @@ def test_a_store_is_trained_on_as_by_a_trainer(labelled: Dataset) -> None:
 
 def test_it_works_in_pipelines_and_searches() -> None:
     pipe = make_pipeline(StandardScaler(), ooc.OOCClassifier(class_weight="balanced"))
-    search = GridSearchCV(pipe, {"oocclassifier__l2": [100.0, 1e-3]}, cv=3).fit(X, LABELS)
+    search = GridSearchCV(pipe, {"oocclassifier__l2": [100.0, 1e-3]}, cv=2).fit(X, LABELS)
     assert search.best_params_ == {"oocclassifier__l2": 1e-3}
     assert search.best_score_ > 0.9
     assert set(search.predict(X)) == set(LABELS)
@@ -167,8 +167,8 @@ def test_columns_of_a_frame_are_known_by_their_names(tmp_path: Path) -> None:
 
 
 def test_a_model_is_a_parameter_like_others() -> None:
-    model = Softmax(classes=7, intercept=False, standardise=False)
-    mine = ooc.OOCClassifier(model, optimizer=ooc.optim.sgd(0.1))
+    model = Softmax(classes=7, intercept=False, standardise=False, dtype="float64")
+    mine = ooc.OOCClassifier(model, optimizer=ooc.optim.lbfgs(l2=0.1))
     other = clone(mine)
     assert other.get_params() == mine.get_params()
     other.fit(X, LABELS)

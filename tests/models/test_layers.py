@@ -21,7 +21,13 @@ LINKS = {
 }
 
 
-@pytest.mark.parametrize("name", LINKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in ("mlp", "autoencoder") else [])
+        for name in LINKS
+    ],
+)
 def test_layers_one_after_the_other_are_the_scores(name: str) -> None:
     hidden = {"activation": "tanh"} if name in ("mlp", "autoencoder") else {}
     model: Any = from_config({"name": name, "standardise": False, "dtype": "float64", **hidden})
