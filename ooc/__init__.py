@@ -4,6 +4,7 @@ Chunked Zarr arrays are shuffled blockwise and streamed as mini-batches into com
 kernels, inside a memory budget that is a promise. Names are imported when they are first used.
 """
 
+from importlib.util import find_spec
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from ooc.version import VERSION
 
 if TYPE_CHECKING:
     from ooc import models, optim, shuffle, synthetic
+    from ooc.estimators import OOCClassifier, OOCRegressor
     from ooc.measure import gradient_noise as noise
     from ooc.models.own_loss import own_loss
     from ooc.optim import schedules
@@ -32,6 +34,8 @@ _HOMES = {
     "Callbacks": "ooc.training.watchers.callbacks:Callbacks",
     "Halving": "ooc.training.watchers.halving:Halving",
     "Loader": "ooc.stream.loader:Loader",
+    "OOCClassifier": "ooc.estimators:OOCClassifier",
+    "OOCRegressor": "ooc.estimators:OOCRegressor",
     "Saving": "ooc.training.watchers.saver:Saving",
     "Steering": "ooc.training.watchers.steering:Steering",
     "StreamOptions": "ooc.stream.options:StreamOptions",
@@ -74,6 +78,11 @@ __all__ = [
     "split",
     "synthetic",
 ]
+
+
+# Names of an extra are among those of the package where it is installed.
+if find_spec("sklearn") is not None:
+    __all__ += ["OOCClassifier", "OOCRegressor"]
 
 
 def __getattr__(name: str) -> Any:

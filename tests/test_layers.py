@@ -15,11 +15,11 @@ FLOORS = (
     {"metrics", "optim"},
     {"kernels", "store"},
     {"models", "stream", "synthetic"},
-    {"engines", "shuffle", "convert"},
+    {"engines", "shuffle", "convert", "export"},
     {"runs"},
     {"training"},
     {"measure", "report"},
-    {"cli", "estimators", "torch", "export", "cluster", "testing"},
+    {"cli", "estimators", "torch", "cluster", "testing"},
     {"__main__"},
 )
 FLOOR_OF = {package: number for number, packages in enumerate(FLOORS) for package in packages}

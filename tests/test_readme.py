@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", README, re.S)
 SETUP, SHELL = (code for language, code in BLOCKS if language == "bash")
 # Blocks that begin with a file's name are for `test_adding.py`.
-SCRIPT, TRAINING, MODEL = [
+SCRIPT, TRAINING, ESTIMATORS, EXPORT, MODEL = [
     code for language, code in BLOCKS if language == "python" and not code.startswith("# ooc/")
 ]
 
@@ -56,6 +56,22 @@ def test_the_training_script_works_as_pasted(
     exec(compile(TRAINING, "README.md", "exec"), names)
     assert names["run"].results["epochs"] == 3
     assert set(names["runs"]) == {"0.01", "0.1", "1.0"}
+
+
+def test_the_estimators_and_the_export_work_as_pasted(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = rng.standard_normal((2000, 4)).astype(np.float32)
+    y = (x[:, 0] + 0.1 * rng.standard_normal(2000) > 0).astype(np.int64)
+    names: dict = {"dataset": write_dataset(tmp_path / "a.zarr", chunk_rows=100, X=x, y=y)}
+    exec(compile(ESTIMATORS + EXPORT, "README.md", "exec"), names)
+    assert names["search"].best_params_ == {"oocclassifier__l2": 1e-3}
+    assert names["regressor"].score(names["dataset"]) > 0.5
+    expected = names["run"].predict(names["rows"], "probability")
+    np.testing.assert_allclose(names["probabilities"], expected, rtol=1e-5)
+    assert set(names["labels"]) <= {"no", "yes"}
+    assert Path("coefficients.csv").exists()
 
 
 def test_the_script_has_about_ten_lines() -> None:

@@ -50,6 +50,7 @@ COMMANDS = {
     "report": "report",
     "evaluate": "scoring",
     "predict": "scoring",
+    "export": "export",
     "shuffle": "shuffle",
     "bench": "bench",
 }

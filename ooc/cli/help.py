@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 TABLES = {
     "activations": "ooc.kernels.activations:ACTIVATIONS",
     "codecs": "ooc.store.chunks.codecs:CODECS",
+    "formats": "ooc.export:FORMATS",
     "full_gradient": "ooc.optim:FULL_GRADIENT",
     "heads": "ooc.models.mlp:HEADS",
     "initialisations": "ooc.models.network:INITIALISATIONS",

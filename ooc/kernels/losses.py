@@ -295,6 +295,8 @@ class Loss:
         that of all multiplied with c is c to this power as large; else 0.
     scales_constant
         Whether the constant is then to be multiplied with c, too.
+    smooth
+        Whether its derivative has no jumps, as methods on the full gradient take for granted.
     """
 
     pair: Callable[..., tuple[float, float]] | None
@@ -305,6 +307,7 @@ class Loss:
     rows: Callable[..., int] = pointwise
     degree: int = 0
     scales_constant: bool = False
+    smooth: bool = True
 
     def rows_address(self, real: Any) -> int:
         """Return the address of the compiled function over rows, for parameters of this dtype."""
@@ -320,13 +323,18 @@ _NUMBERS, _LABELS = "finite numbers", "labels 0 and 1"
 LOSSES = {
     "squared": Loss(squared, _NUMBERS, degree=2),
     "logistic": Loss(logistic, _LABELS, LABELS),
-    "hinge": Loss(hinge, _LABELS, LABELS),
+    "hinge": Loss(hinge, _LABELS, LABELS, smooth=False),
     "squared_hinge": Loss(squared_hinge, _LABELS, LABELS),
     "huber": Loss(huber, _NUMBERS, constant=1.35, degree=2, scales_constant=True),
-    "quantile": Loss(quantile, _NUMBERS, constant=0.5, bounds=(0.0, 1.0), degree=1),
+    "quantile": Loss(quantile, _NUMBERS, constant=0.5, bounds=(0.0, 1.0), degree=1, smooth=False),
     "poisson": Loss(poisson, "finite numbers of at least 0", COUNTS),
     "epsilon_insensitive": Loss(
-        epsilon_insensitive, _NUMBERS, constant=0.1, degree=1, scales_constant=True
+        epsilon_insensitive,
+        _NUMBERS,
+        constant=0.1,
+        degree=1,
+        scales_constant=True,
+        smooth=False,
     ),
     "softmax": Loss(None, "whole labels from 0 to the number of classes less 1", rows=softmax),
 }

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from ooc.models.network import DenseNetwork, check_width
+from ooc.models.scored import RECONSTRUCTION
 from ooc.models.standardise import standardisation
 
 
@@ -35,6 +36,7 @@ class Autoencoder(DenseNetwork):
     needs_target = False
     loss_name = "squared"
     targets = "none"
+    link = RECONSTRUCTION
 
     def __post_init__(self) -> None:
         super().__post_init__()

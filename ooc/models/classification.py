@@ -27,6 +27,7 @@ class LinearClassifier(LinearFamily):
     decided: ClassVar[tuple[str, ...]] = ("standardise", "class_weights")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         weights = checked_class_weights(self.class_weights, self.name, self.class_count)
         object.__setattr__(self, "class_weights", weights)
 

@@ -1,7 +1,7 @@
 """What models with a kernel share: the gradient of a batch, and their settings."""
 
 from abc import ABC, abstractmethod
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -82,6 +82,8 @@ class CompiledModel(ABC):
         settings: dict[str, Any] = {"name": self.name}
         for field in fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
+            if value == field.metadata.get("unless", MISSING):
+                continue
             if isinstance(value, OwnLoss):
                 value = value.label
             settings[field.name] = list(value) if isinstance(value, tuple) else value

@@ -5,11 +5,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from ooc.core.numbers import check_choice
 from ooc.kernels import linear as kernels
 from ooc.kernels.rows import tile_rows
 from ooc.models.contract import Layout
-from ooc.models.declarations import Kernel
-from ooc.models.scored import ScoredModel
+from ooc.models.declarations import Kernel, dtype_of
+from ooc.models.layers import DenseLayer
+from ooc.models.scored import DTYPES, ScoredModel, dtype_field
 from ooc.models.standardise import standardisation, target_standardisation
 
 
@@ -21,15 +23,19 @@ class LinearFamily(ScoredModel):
     ----------
     intercept
         Whether scores have an intercept; penalties leave it alone.
-    scale, standardise
+    scale, standardise, dtype
         See `ooc.models.scored.ScoredModel`.
     """
 
     intercept: bool = True
     scale: float = 1.0
     standardise: bool | str = "auto"
+    dtype: str = dtype_field()
 
     usual_step: ClassVar[float] = 0.02
+
+    def __post_init__(self) -> None:
+        check_choice("dtype", DTYPES, self.dtype)
 
     @property
     def outputs(self) -> int:
@@ -64,9 +70,15 @@ class LinearFamily(ScoredModel):
             return 1.0 + features.shape[1]
         return 1.0 + float(np.mean(np.sum((self.scale * features) ** 2, axis=1)))
 
+    def layers(self, layout: Layout, parameters: np.ndarray) -> list[DenseLayer]:
+        """Return the one layer that a linear model is, see `ooc.models.layers.Layered`."""
+        part = layout.views(parameters)
+        none = np.zeros(self.outputs, parameters.dtype)
+        return [DenseLayer(part["coefficients"], part.get("intercept", none))]
+
     def scores(self, parameters: np.ndarray, features: np.ndarray) -> np.ndarray:
-        """Return X W^T + b, shape (rows, K), float32."""
-        inputs = self.inputs(parameters, features)
-        scores = np.empty((len(features), self.outputs), np.float32)
-        kernels.score(inputs, np.asarray(parameters, np.float32), self.intercept, scores)
+        """Return X W^T + b, shape (rows, K), of the parameters' dtype."""
+        inputs, dtype = self.inputs(parameters, features), dtype_of(self)
+        scores = np.empty((len(features), self.outputs), dtype)
+        kernels.score(inputs, np.asarray(parameters, dtype), self.intercept, scores)
         return scores

@@ -16,7 +16,8 @@ from ooc.kernels.activations import ACTIVATIONS, IDENTITY
 from ooc.kernels.share import Numbers
 from ooc.models.contract import Layout
 from ooc.models.declarations import Kernel, dtype_of
-from ooc.models.scored import ScoredModel
+from ooc.models.layers import DenseLayer
+from ooc.models.scored import DTYPES, ScoredModel, dtype_field
 from ooc.models.standardise import standardisation, target_standardisation
 
 INITIALISATIONS = ("auto", "he", "glorot")
@@ -45,7 +46,7 @@ class DenseNetwork(ScoredModel):
         Half of it times the sum of squared weights, biases left out, is added to the loss.
     initialisation
         "he", "glorot", or "auto": what the activation asks for. The last layer takes "glorot".
-    scale, standardise
+    scale, standardise, dtype
         See `ooc.models.scored.ScoredModel`.
     """
 
@@ -56,6 +57,7 @@ class DenseNetwork(ScoredModel):
     initialisation: str = "auto"
     scale: float = 1.0
     standardise: bool | str = "auto"
+    dtype: str = dtype_field()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
@@ -63,6 +65,7 @@ class DenseNetwork(ScoredModel):
             check_width("hidden width", units)
         check_choice("activation", ACTIVATIONS, self.activation)
         check_choice("initialisation", INITIALISATIONS, self.initialisation)
+        check_choice("dtype", DTYPES, self.dtype)
         fraction("dropout", self.dropout)
         not_negative("weight_decay", self.weight_decay)
 
@@ -82,7 +85,7 @@ class DenseNetwork(ScoredModel):
         return self.layout_with(shapes, features, biases)
 
     def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
-        """Return random weights and zero biases, float32.
+        """Return random weights and zero biases.
 
         He: normal, of variance 2/inputs. Glorot: uniform, of variance 2/(inputs + units).
         """
@@ -121,6 +124,16 @@ class DenseNetwork(ScoredModel):
             uses_blas=True,
             eager=True,
         )
+
+    def layers(self, layout: Layout, parameters: np.ndarray) -> list[DenseLayer]:
+        """Return all layers, see `ooc.models.layers.Layered`."""
+        part = layout.views(parameters)
+        found, number = [], 1
+        while f"layer{number}.weights" in part:
+            weights, biases = part[f"layer{number}.weights"], part[f"layer{number}.biases"]
+            found.append(DenseLayer(weights, biases, self.activation))
+            number += 1
+        return [*found[:-1], found[-1]._replace(activation="identity")]
 
     def scores(self, parameters: np.ndarray, features: np.ndarray) -> np.ndarray:
         """Return the network's outputs, (rows, K)."""

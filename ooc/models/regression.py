@@ -44,6 +44,7 @@ class Linear(LinearFamily):
     decided: ClassVar[tuple[str, ...]] = ("standardise", "standardise_target")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_regression_loss(self.name, self.loss, self.loss_constant)
         check_standard_targets(self)
 

@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +20,26 @@ from ooc.models.contract import BatchLike, Layout, Statistics, check_target_size
 from ooc.models.declarations import Prepared, dtype_of
 from ooc.models.own_loss import OwnLoss
 
+# What makes answers of scores: a number as it is, the exponential of one, a label with the
+# probability of label 1, one with the probabilities of all, one with its margin; and what an
+# autoencoder makes of its inputs.
+IDENTITY, EXPONENTIAL, LOGISTIC, SOFTMAX, MARGIN, RECONSTRUCTION = (
+    "identity", "exponential", "logistic", "softmax", "margin", "reconstruction",
+)  # fmt: skip
+LINKS = {
+    "poisson": EXPONENTIAL,
+    "logistic": LOGISTIC,
+    "softmax": SOFTMAX,
+    "hinge": MARGIN,
+    "squared_hinge": MARGIN,
+}
+DTYPES = ("float32", "float64")
+
+
+def dtype_field() -> Any:
+    """Return a model's field: what it is by default is not noted, as in runs that lack it."""
+    return field(default="float32", metadata={"unless": "float32"})
+
 
 class ScoredModel(CompiledModel):
     """Scores (rows, K) of rows whose features may be scaled and standardised.
@@ -35,10 +55,14 @@ class ScoredModel(CompiledModel):
         Whether each feature's mean is subtracted and the result divided by its standard
         deviation. Both lie in the parameter vector; training finds them in one pass. "auto": if
         the first window says that features differ in scale; until then they are taken as they are.
+    dtype
+        Of the parameters, and of what is computed with them: "float32", or "float64" where a
+        full-gradient method is to go deep.
     """
 
     scale: float
     standardise: bool | str
+    dtype: str
     decided: ClassVar[tuple[str, ...]] = ("standardise",)
 
     @property
@@ -82,6 +106,12 @@ class ScoredModel(CompiledModel):
     def has_standard_targets(self) -> bool:
         """Whether targets get mean 0 and deviation 1: training is in that unit, answers are not."""
         return getattr(self, "standardise_target", False) is True
+
+    @property
+    def link(self) -> str:
+        """What makes answers of scores in the targets' unit, see `LINKS`."""
+        name = self.loss_name
+        return LINKS.get(name, IDENTITY) if isinstance(name, str) else IDENTITY
 
     @property
     def label_weights(self) -> tuple[float, ...]:
@@ -210,8 +240,12 @@ class ScoredModel(CompiledModel):
 
     def predict(self, parameters: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
         """Return "prediction", and what else `answers` names, one entry a row."""
+        return self.answers(self.scores_in_unit(parameters, features))
+
+    def scores_in_unit(self, parameters: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """Return what answers are made of, (rows, K): log-odds, margins, numbers."""
         scores = self.scores(parameters, features)
-        return self.answers(self.in_unit(self.layout(features.shape[1:]), parameters, scores))
+        return self.in_unit(self.layout(features.shape[1:]), parameters, scores)
 
     def answers(self, scores: np.ndarray) -> dict[str, np.ndarray]:
         """Turn scores into named predictions: numbers, where a model does not say otherwise."""

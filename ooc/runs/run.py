@@ -4,6 +4,7 @@ import operator
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from ooc.core.errors import InputError
 from ooc.core.process import memory_numbers
 from ooc.core.progress import Progress, Report, silent
 from ooc.core.sizes import format_size
+from ooc.export import Trained, export_model
 from ooc.models import from_config
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import dtype_of, predictions_of
 from ooc.runs import checkpoint
 from ooc.runs.evaluation import evaluate_batches
+from ooc.runs.outputs import output_of, predict_rows
 from ooc.runs.run_directory import read_history
 from ooc.runs.scoring import (
     check_scorable,
@@ -103,22 +106,45 @@ class Run:
 
     def predict(
         self,
-        dataset: Dataset,
+        dataset: Dataset | np.ndarray,
         output: str = "prediction",
         memory: str | int = "1GiB",
         missing_values: str = "raise",
     ) -> np.ndarray:
-        """Return one of the model's outputs for every row: a quarter of the memory at most.
+        """Return one of the model's outputs for every row.
 
-        With `missing_values` "drop", that of a row that lacks a value is NaN, or -1 of whole
-        numbers.
+        Parameters
+        ----------
+        dataset
+            What `ooc.open` returned, or an array (rows, ...) of numbers, of the shape of rows that
+            the model was trained on; it is scored a few rows at a time.
+        output
+            "prediction", another one that the model names, or "scores": what they are made of.
+        memory
+            Of a dataset: bytes that the process may use; outputs may take a quarter of them.
+        missing_values
+            Of a dataset, see `ooc.stream.options.StreamOptions`. With "drop", the output of a row
+            that lacks a value is NaN, or -1 of whole numbers.
+
+        Raises
+        ------
+        InputError
+            If rows have another shape or are no numbers, the model has no such output, or outputs
+            take too much memory.
+
+        Examples
+        --------
+        >>> from ooc.models import Linear
+        >>> model = Linear(standardise=False, standardise_target=False)
+        >>> run = Run(model, model.layout((2,)), np.float32([1, 2, 3]), (2,))
+        >>> run.predict(np.array([[0, 0], [1, 10]]))
+        array([ 3., 24.], dtype=float32)
         """
+        if not isinstance(dataset, Dataset):
+            return predict_rows(self.model, self.parameters, self.row_shape, dataset, output)
         loader = self._loader(dataset, memory, False, silent, missing_values)
         parts: list[np.ndarray] = []
-        for outputs in self._predictions(loader, loader, missing_values):
-            if output not in outputs:
-                known = ", ".join(outputs)
-                raise InputError(f"the model has no output {output!r}; it has: {known}")
+        for outputs in self._predictions(loader, loader, missing_values, output):
             parts.append(outputs[output])
             size, budget = parts[0].nbytes // len(parts[0]) * dataset.rows, loader.plan.budget
             if size > budget // 4:
@@ -160,14 +186,65 @@ class Run:
             **memory_numbers(loader.plan.budget, loader.plan.projected),
         }
 
+    def export(
+        self,
+        path: str | PathLike[str],
+        *,
+        feature_names: Sequence[Any] | None = None,
+        class_names: Sequence[Any] | None = None,
+        input_dtype: str | None = None,
+    ) -> Path:
+        """Write the model for other programs, in the format that the path's suffix names.
+
+        - ``.onnx``: models made of dense layers, with standardisation and the names of classes;
+          outputs are those of `predict`, equal to about 1e-5;
+        - ``.json`` and ``.csv``: coefficients of a linear model by the names of features, as they
+          are before anything is standardised;
+        - ``.safetensors``: all parts of the parameters, and what the model is.
+
+        Parameters
+        ----------
+        path
+            A local file that is not there yet.
+        feature_names, class_names
+            One for each; by default x0, x1 and so on, and the labels' numbers.
+        input_dtype
+            What an ONNX model takes rows as, by default float32.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        InputError
+            If the suffix is none of these, the file is there already, names do not fit, the model
+            has no such form, or a package is missing.
+        """
+        names = (
+            () if feature_names is None else feature_names,
+            () if class_names is None else class_names,
+        )
+        own = (self.model, self.layout, self.parameters, self.row_shape)
+        return export_model(Trained(*own, *names, input_dtype), path)
+
     def _predictions(
-        self, loader: Loader, batches: Iterable[Batch], missing_values: str
+        self,
+        loader: Loader,
+        batches: Iterable[Batch],
+        missing_values: str,
+        output: str | None = None,
     ) -> Iterator[dict[str, np.ndarray]]:
-        """Yield the outputs of batches; where rows are dropped, theirs are there, and void."""
+        """Yield outputs of batches, or one; where rows are dropped, theirs are there, and void."""
         drops = rule_of(missing_values).name == "drop"
         for batch in batches:
             lacks = void_rows(batch.arrays, loader.missing) if drops else None
-            outputs = predictions_of(self.model, self.parameters, batch)
+            outputs = (
+                predictions_of(self.model, self.parameters, batch)
+                if output is None
+                else {output: output_of(self.model, self.parameters, batch, output)}
+            )
             if lacks is not None:
                 for name, values in outputs.items():
                     outputs[name] = with_void(values, lacks)

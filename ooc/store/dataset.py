@@ -119,6 +119,8 @@ class Dataset:
         What else is in the group, and why its rows cannot be read beside the others, by name.
     guessed, passed_over
         Roles that nobody named, and why an array with a role's usual name does not play it.
+    held
+        The arrays themselves, by name, where they are in memory and in no store.
     """
 
     path: str
@@ -133,6 +135,7 @@ class Dataset:
     unused: Mapping[str, str] = field(default_factory=dict, repr=False)
     guessed: tuple[str, ...] = ()
     passed_over: Mapping[str, str] = field(default_factory=dict, repr=False)
+    held: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def rows(self) -> int:

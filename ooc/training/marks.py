@@ -32,8 +32,11 @@ FEWEST = 2
 def warn_of_marks(dataset: Dataset, names: Collection[str]) -> None:
     """Warn where features or targets, of these arrays, hold what looks like a mark for missing.
 
-    Integers of 8 bits, and arrays that declare what is missing, are taken as they are.
+    Integers of 8 bits, arrays that declare what is missing, and those that are in memory, which
+    could not, are taken as they are.
     """
+    if dataset.held:
+        return
     for role, name in zip(("feature", "target"), dataset.roles[:2], strict=True):
         if name is None or name not in names:
             continue

@@ -110,7 +110,7 @@ def test_bench_says_what_it_measures(here: Path, capsys: pytest.CaptureFixture[s
         (["--optimizer", "momentum:1.5"], "momentum must be at least 0 and below 1"),
         (["--optimizer", "newton:1"], "no optimizer is called 'newton'"),
         (["--schedule", "step:often"], "write numbers as in step:every,factor"),
-        (["--model", "logistic:depth=3"], "is to be NAME:SETTING=VALUE; logistic has none"),
+        (["--model", "logistic:depth=3"], "is to be NAME:SETTING=VALUE; logistic has dtype"),
     ],
 )
 def test_numbers_that_follow_a_name_are_checked(

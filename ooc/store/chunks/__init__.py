@@ -9,6 +9,7 @@ from ooc.store.chunks.codecs import NotNativeError, most_stored_bytes
 from ooc.store.chunks.decoded import DecodedReader
 from ooc.store.chunks.files import BATCH_BYTES, FileReader, choose_mode
 from ooc.store.chunks.general import DECODE_COPIES, ZarrReader
+from ooc.store.chunks.held import HeldReader
 from ooc.store.chunks.layout import ChunkLayout, native_layout
 from ooc.store.chunks.native import Files, NativeReader
 from ooc.store.chunks.objects import ObjectReader
@@ -53,6 +54,8 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
     Its rows are decoded as its attributes declare; `Dataset.undecoded` reads them as stored.
     """
     (spec,) = dataset.specs((name,))
+    if name in dataset.held:
+        return HeldReader(dataset.held[name], name, dataset.path, spec.chunks)
     path, layout, store = _resolve(dataset, spec, io)
     reader: RowReader
     if layout is None:

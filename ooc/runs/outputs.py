@@ -1,0 +1,68 @@
+"""What a trained model says of rows: one of its outputs, also for an array in memory."""
+
+from typing import Any
+
+import numpy as np
+
+from ooc.core.compile_child import load_kernels
+from ooc.core.errors import InputError
+from ooc.core.progress import silent
+from ooc.models.contract import BatchLike, Model
+from ooc.models.declarations import arrays_of, predictions_of
+from ooc.runs.scoring import SCORED_BYTES, scoring_kernels
+from ooc.store.held import hold
+from ooc.stream.loader import Batch
+
+# What outputs are made of, where a model has scores: no output of its own, and never stored.
+SCORES = "scores"
+
+
+def output_of(model: Model, parameters: np.ndarray, batch: BatchLike, output: str) -> np.ndarray:
+    """Return one of a model's outputs for a batch, (rows, ...).
+
+    Raises
+    ------
+    InputError
+        If it has none of this name.
+    """
+    scores: Any = getattr(model, "scores_in_unit", None)
+    if output == SCORES and scores is not None:
+        found: np.ndarray = scores(parameters, batch.features)
+        return found
+    outputs = predictions_of(model, parameters, batch)
+    if output not in outputs:
+        known = ", ".join([*outputs, *([SCORES] if scores is not None else [])])
+        raise InputError(f"the model has no output {output!r}; it has: {known}")
+    return outputs[output]
+
+
+def predict_rows(
+    model: Model, parameters: np.ndarray, row_shape: tuple[int, ...], rows: Any, output: str
+) -> np.ndarray:
+    """Return one of a model's outputs for the rows of an array, a few at a time.
+
+    Raises
+    ------
+    InputError
+        If they are not numbers of the shape that the model was trained on, or it has no such
+        output, or it needs further arrays.
+    """
+    values = np.asarray(rows)
+    if values.shape[1:] != row_shape or values.ndim == 0:
+        wanted = ", ".join(map(str, ("rows", *row_shape)))
+        raise InputError(
+            f"the model was trained on rows of shape {row_shape}: it takes an array of shape "
+            f"({wanted}), or what ooc.open returns, not a {type(rows).__name__} of shape "
+            f"{values.shape}"
+        )
+    dataset = hold({"X": values})
+    arrays_of(model, dataset, with_target=False)
+    load_kernels(scoring_kernels(model, dataset, with_target=False), silent)
+    native, parts = values.dtype.newbyteorder("="), []
+    step = max(1, SCORED_BYTES // max(1, values[:1].nbytes))
+    for first in range(0, len(values), step):
+        part = np.ascontiguousarray(values[first : first + step], native)
+        numbers = np.arange(first, first + len(part))
+        batch = Batch({"X": part}, numbers, 0, 0, dataset.roles)
+        parts.append(output_of(model, parameters, batch, output))
+    return np.concatenate(parts)
