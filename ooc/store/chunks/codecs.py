@@ -157,7 +157,8 @@ def decode_filter(
     stored: Buffer, out: np.ndarray | None, most: int, *, codec: numcodecs.abc.Codec
 ) -> Buffer:
     """Turn as many numbers back into those that a filter of Zarr v2 was given."""
-    return memoryview(np.ascontiguousarray(codec.decode(stored))).cast("B")
+    decoded = np.ascontiguousarray(codec.decode(stored))
+    return memoryview(decoded).cast("B")  # type: ignore[arg-type]
 
 
 # Filters that make of each number another one, of no more bytes than it had.
