@@ -1,7 +1,7 @@
 """Batches from windows, and a position that is enough to go on from."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import index
@@ -167,11 +167,15 @@ class Loader:
                 self.advance(1, len(batch.rows), batch.ends_epoch)
                 yield batch
 
-    def windows(self, epochs: int) -> Iterator[Window]:
+    def windows(
+        self, epochs: int, places: Iterable[tuple[int, int, int]] | None = None
+    ) -> Iterator[Window]:
         """Yield windows from the current position until `epochs` epochs are over.
 
-        The position is left to the caller, who knows how many steps were completed.
+        The position is left to the caller, who knows how many steps were completed, and who may
+        name the windows instead: (epoch, window, first unused row) of each.
         """
+        places = self._places(epochs) if places is None else places
         with WindowReader(
             self.dataset,
             self.names,
@@ -180,7 +184,7 @@ class Loader:
             self.stream.on_bad_chunk,
             self.stream.missing_values,
         ) as reader:
-            for window in reader.windows(self._places(epochs)):
+            for window in reader.windows(places):
                 if window.index == 0:
                     self._skipped = {}
                 if window.skipped_rows:
