@@ -23,6 +23,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 import ooc
 from ooc.core.errors import InputError
+from ooc.runs.run_directory import read_history
 from ooc.store.dataset import Dataset
 from ooc.stream.options import StreamOptions
 from ooc.stream.plan import MIB, RESERVED_BYTES
@@ -118,7 +119,7 @@ def trainer_of(pair: tuple[str, str], held_out: Dataset | None) -> ooc.Trainer:
     if held_out is not None and "best" in pair:
         options["validation"] = replace(options["validation"], data=held_out)
     method = ooc.optim.sgd(RATE, **one.method, **other.method)
-    return ooc.Trainer(model, method, BATCH, stream=stream, **options)
+    return ooc.Trainer(model, method, BATCH, stream=stream, log_every=1, **options)
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=" and ".join)
@@ -138,13 +139,24 @@ def test_two_features_at_once(tmp_path: Path, pair: tuple[str, str]) -> None:
     trainer.fit(dataset, EPOCHS, tmp_path / "run", stop=stop, callbacks=callbacks)
     if pair == ("split", "best"):  # evaluated on a dataset of its own, which is given again
         again = trainer.resume(dataset, tmp_path / "run")
-    else:
-        again = ooc.resume(tmp_path / "run", dataset)
-    assert again.results["parameters_sha256"] == run.results["parameters_sha256"]
+    else:  # of a side of a split, the dataset has to be given again
+        given = dataset if "split" in pair else None
+        again = ooc.resume(tmp_path / "run", given, log_every=1)
+    for key in ("parameters_sha256", "loss", "steps", "rows", "memory_budget_bytes"):
+        assert again.results[key] == run.results[key], key
+    assert told_of(tmp_path / "run") == told_of(tmp_path / "whole")
     views = run.layout.views(run.parameters)
     found = np.concatenate([views["coefficients"].ravel(), views["intercept"]])
     sides = (dataset, held_out) if held_out is not None else (dataset, None)
     np.testing.assert_allclose(found, learned(pair, trainer, sides, data), rtol=2e-3, atol=2e-4)
+
+
+def told_of(run_dir: Path) -> list[tuple[Any, ...]]:
+    """Return what a run's history says of its steps."""
+    keys = ("step", "epoch", "rows", "loss", "learning_rate", "batch_size")
+    lines = [line for line in read_history(run_dir) if line["kind"] == "train"]
+    assert [line["step"] for line in lines] == list(range(1, lines[-1]["step"] + 1))
+    return [tuple(line[key] for key in keys) for line in lines]
 
 
 def rows_of(dataset: Dataset) -> np.ndarray:
