@@ -9,6 +9,9 @@ from datasets import write_dataset
 
 import ooc
 from ooc.cli import main
+from ooc.core.errors import InputError
+from ooc.store.dataset import Dataset
+from ooc.training.watchers.steering import Steering
 
 
 @pytest.mark.parametrize(
@@ -40,3 +43,86 @@ def test_a_trainer_and_the_shell_give_the_same_bits(
     told = json.loads(capsys.readouterr().out)
     assert told["parameters_sha256"] == run.results["parameters_sha256"]
     assert told["blocks_per_window"] == run.results["blocks_per_window"]
+
+
+class Seen:
+    """Stands in for what a command calls, and ends the command there."""
+
+    def __init__(self) -> None:
+        self.given: tuple[tuple[object, ...], dict[str, object]] = (), {}
+
+    def __call__(self, *given: object, **options: object) -> None:
+        self.given = given, options
+        raise InputError("seen")
+
+
+TRAINED = """
+    --model logistic --standardise no --no-intercept --feature-scale 1/4 --class-weights 1,5
+    --optimizer adam:0.8,0.9 --lr 0.5 --l2 0.25 --l1 0.125 --clip-norm 3 --schedule step:10,0.5
+    --warmup 4 --batch-size 64 --epochs 3 --memory 512MiB --seed 9 --window 4 --lanes 2
+    --readers 3 --io buffered --on-bad-chunk skip --missing-values fill:2 --block-rows 20
+    --validation 0.25 --validation-by row --evaluate-every 7 --patience 2 --save-seconds 5
+    --save-steps 11 --keep 2 --log-every 6 --temperature 0=1,50=0.5 --temperature-by batch
+    --largest-batch 128 --steer-every 8 --missing fill --no-weight --run there
+"""
+SCORED = "--missing fill --missing-values drop --memory 300MiB --features X"
+
+
+def test_every_option_comes_to_the_trainer(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The shell makes the trainer that Python makes of the same settings."""
+    seen = Seen()
+    monkeypatch.setattr(ooc.Trainer, "fit", lambda *given: seen(*given))
+    assert main(["train", dataset.path, *TRAINED.split()]) == 2
+    assert "ooc: seen" in capsys.readouterr().err
+    trainer, opened, epochs, run_dir, *_ = seen.given[0]
+    schedule = ooc.schedules.staircase(10, 0.5, warmup=4)
+    assert trainer == ooc.Trainer(
+        ooc.models.Logistic(
+            standardise=False, intercept=False, scale=0.25, class_weights=(1.0, 5.0)
+        ),
+        ooc.optim.adam(0.5, 0.8, 0.9, l2=0.25, l1=0.125, clip_norm=3.0, schedule=schedule),
+        64,
+        validation=ooc.Validation(0.25, every=7, patience=2, by="row"),
+        saving=ooc.Saving(5.0, every_steps=11, keep=2),
+        log_every=6,
+        steering=Steering(temperature=[(0, 1.0), (50, 0.5)], by="batch", largest=128, every=8),
+        memory="512MiB", seed=9, window=4, lanes=2, readers=3, io="buffered",
+        on_bad_chunk="skip", missing_values="fill:2", block_rows=20,
+    )  # fmt: skip
+    assert isinstance(opened, Dataset)
+    assert (opened.missing, opened.roles) == ("fill", ("X", "y", None))
+    assert (epochs, run_dir) == (3, Path("there"))
+
+
+def test_every_option_comes_to_a_run_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Seen()
+    monkeypatch.setattr("ooc.training.resume.resume", seen)
+    options = "--memory 300MiB --readers 2 --io direct --same-data --save-seconds 7 --save-steps 3"
+    assert main(["resume", "there", *options.split(), "--keep", "1", "--log-every", "4"]) == 2
+    (run_dir,), given = seen.given
+    del given["report"], given["stop"]
+    assert run_dir == Path("there")
+    assert given == {
+        "memory": "300MiB", "readers": 2, "io": "direct", "same_data": True,
+        "saving": ooc.Saving(7.0, every_steps=3, keep=1), "log_every": 4,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_every_option_comes_to_what_scores_a_run(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    seen = Seen()
+    run = type("Run", (), {"evaluate": staticmethod(seen), "predict_to": staticmethod(seen)})
+    monkeypatch.setattr("ooc.runs.run.load", lambda run_dir: run)
+    out = ["out.zarr"] if command == "predict" else []
+    assert main([command, "there", dataset.path, *out, *SCORED.split()]) == 2
+    opened, *given = seen.given[0]
+    assert isinstance(opened, Dataset)
+    assert opened.missing == "fill"
+    assert opened.target == (None if command == "predict" else "y")
+    assert [each for each in given if isinstance(each, str)] == ["300MiB", "drop"]
