@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ooc.core.errors import InputError
 from ooc.core.random_keys import Purpose, key
-from ooc.stream.order import SHUFFLES, Order, permute, position_of, shuffled
+from ooc.stream.draws import Draws
+from ooc.stream.order import SHUFFLES, Order, Subset, permute, position_of, shuffled
 
 orders = st.builds(
     Order,
@@ -130,9 +131,14 @@ def test_lanes_visit_every_row_once_from_any_position(
             row += 1
 
 
-def test_a_batch_has_rows_of_every_lane_alike() -> None:
-    order = Order(10_000, 10, 40, lanes=4)
-    lane_of = stream(order, 0)[: 24 * 400] // 10 % 4
+@pytest.mark.parametrize("share", [1.0, 0.7])
+def test_a_batch_has_rows_of_every_lane_alike(share: float) -> None:
+    """Of a side of a split the blocks are numbered anew."""
+    used = np.flatnonzero(np.random.default_rng(0).random(1000) < share)
+    subset = None if share == 1 else Subset(used, np.full(len(used), 10))
+    order = Order(10_000, 10, 40, lanes=4, subset=subset)
+    windows = len(used) // 40
+    lane_of = np.searchsorted(used, stream(order, 0)[: windows * 400] // 10) % 4
     for batch in lane_of.reshape(-1, 80):
         assert np.bincount(batch).tolist() == [20, 20, 20, 20]
 
@@ -182,3 +188,15 @@ def test_epochs_and_lanes_draw_their_blocks_apart() -> None:
     # Blocks of lane l are l, l + 2, ...: their places among those of the lane.
     of_lanes = {tuple((order.lane_blocks(0, 0, lane) // 2).tolist()) for lane in range(2)}
     assert len(of_lanes) == 2
+
+
+def test_a_block_that_is_drawn_again_gives_other_rows() -> None:
+    """One block of 20 rows weighs all: each window of each epoch draws 40 of its rows."""
+    order = Order(80, 20, 2, draws=Draws("weight", "w", np.array([0.0, 0, 1, 1, 1]), 80))
+    assert order.windows == 2
+    places = [(epoch, window) for epoch in range(2) for window in range(2)]
+    drawn = {
+        tuple(np.sort(order.draw_rows(*place, np.ones(20), np.empty(40, np.int32))).tolist())
+        for place in places
+    }
+    assert len(drawn) == 4

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ooc.core.errors import InputError, TooSmallError
+from ooc.store.conventions import read_conventions
 from ooc.store.dataset import ArraySpec, Dataset
+from ooc.store.selection import Selection
 from ooc.stream.options import StreamOptions
 from ooc.stream.plan import MIB, RESERVED_BYTES, Demand, Plan, held_bytes, make_plan
 
@@ -165,3 +167,29 @@ def test_rows_on_their_way_from_other_processes_are_in_the_projection() -> None:
     )
     window = here.order.blocks_per_window * 1024 * (4 * 128 + 8 + 4)
     assert there.projected - here.projected == window
+
+
+def test_what_is_held_beside_the_values_is_in_the_projection() -> None:
+    """A draw's weight, its sum and a place; a side's flag and key; of shards, 16 bytes a chunk."""
+
+    def of_rows(dataset: Dataset, **options: object) -> float:
+        found = plan(dataset, 1024 * MIB, window=16, **options)
+        return found.terms["slabs"] / found.slabs / found.order.window_rows
+
+    data = table(10**6)
+    side = dataclasses.replace(data, selection=Selection("row", 1, (2**63,), True, 500_000))
+    lacking = read_conventions({"_FillValue": -1.0}, np.dtype("f4"))
+    x = dataclasses.replace(data.arrays["X"], conventions=lacking)
+    declared = dataclasses.replace(data, arrays={**data.arrays, "X": x})
+    alone = of_rows(data)
+    assert of_rows(data, sampling="replacement") - alone >= 8 + 8 + 4
+    assert of_rows(side) - alone >= 1 + 8
+    assert of_rows(declared) - alone >= 1
+    sharded = {
+        name: dataclasses.replace(spec, shards=(4096, *spec.shape[1:]))
+        for name, spec in data.arrays.items()
+    }
+    found = plan(dataclasses.replace(data, arrays=sharded), 1024 * MIB, window=16).terms
+    assert found["index"] == 2 * 16 * -(-(10**6) // 1024)
+    for each in (plan(data, 1024 * MIB, sampling="replacement"), plan(side, 1024 * MIB)):
+        assert each.terms["table of blocks"] >= 2 * 8 * each.order.blocks

@@ -33,8 +33,9 @@ def grouped(tmp_path: Path) -> Dataset:
 
 
 @pytest.fixture(autouse=True)
-def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+def several_windows_and_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     small_windows(monkeypatch, 3 * 2**10)
+    monkeypatch.setattr("ooc.store.columns.PIECE_BYTES", 2**9)
 
 
 def rows_of(dataset: Dataset, **options: object) -> np.ndarray:
