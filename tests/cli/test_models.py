@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 from datasets import write_dataset
 from shell import called, make_small, refused
 
@@ -58,6 +59,17 @@ def test_a_head_that_was_found_is_told(
     assert told in printed.err
     assert "--head chooses another" in printed.err
     json.loads(printed.out)
+
+
+def test_whole_numbers_that_are_scaled_are_numbers(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is stored as 0 and 1 stands for 20 and 20.5, by the array's attributes."""
+    write_dataset(here / "a.zarr", X=np.ones((500, 8), "f4"), y=(np.arange(500) % 2).astype("i2"))
+    y = zarr.open_group(here / "a.zarr", mode="r+")["y"]
+    y.update_attributes({"scale_factor": 0.5, "add_offset": 20.0})
+    assert main(["plan", "a.zarr", "--model", "mlp", "--memory", "512MiB", "--json"]) == 0
+    assert "head: regression, as y holds float64 numbers" in capsys.readouterr().err
 
 
 def test_targets_that_cannot_be_read_need_a_head(

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from datasets import small_windows, write_dataset
 from scipy.optimize import minimize
+from sklearn.linear_model import LogisticRegression
 
 import ooc
 from ooc.core.errors import InputError
 from ooc.core.progress import Progress
-from ooc.models import MLP, Logistic
+from ooc.models import MLP, Linear, Logistic
 from ooc.optim import FULL_GRADIENT, cg, hybrid, lbfgs, method_from_config, sgd
 from ooc.optim.schedules import cosine
 from ooc.runs import checkpoint
@@ -179,11 +180,34 @@ def test_a_new_round_begins_where_the_last_one_came_to(labelled: Dataset) -> Non
         Trainer(Logistic(standardise=False), lbfgs(kept=kept), memory=MEMORY).fit(labelled)
         for kept in (16, 128)
     )
-    assert short.results["steps"] > 16
+    assert short.results["steps"] > 2 * 16
+    # An iteration takes one evaluation, seldom two: those of all rounds count.
+    assert short.results["steps"] / 2 < short.results["iterations"] <= short.results["steps"]
     assert short.results["ended"] == long.results["ended"] == "tolerance"
     np.testing.assert_allclose(short.parameters, long.parameters, atol=1e-4)
     losses = [line["loss"] for line in short.history if line["kind"] == "train"]
     assert losses[-1] == pytest.approx(min(losses), rel=1e-9)
+
+
+def test_weight_decay_is_that_of_scikit_learn(labelled: Dataset) -> None:
+    """A network without hidden layers is logistic regression; its decay is no part of the loss."""
+    x, y = rows_of(labelled)
+    model = MLP(hidden=(), weight_decay=0.1, standardise=False)
+    run = Trainer(model, lbfgs(), memory=MEMORY).fit(labelled)
+    twin = LogisticRegression(C=1 / (0.1 * len(y)), tol=1e-8).fit(x, y)
+    expected = np.append(twin.coef_, twin.intercept_)
+    np.testing.assert_allclose(run.parameters, expected, atol=1e-4)
+
+
+def test_a_loss_is_told_in_the_targets_unit(tmp_path: Path, rng: np.random.Generator) -> None:
+    x = rng.standard_normal((300, 3))
+    y = 1000 * (x.sum(axis=1) + rng.standard_normal(300)) + 5000
+    dataset = write_dataset(tmp_path / "a.zarr", 50, X=x, y=y)
+    model = Linear(standardise=False, standardise_target=True)
+    run = Trainer(model, lbfgs(), memory=MEMORY).fit(dataset)
+    design = np.column_stack([x, np.ones(300)])
+    rest = y - design @ np.linalg.lstsq(design, y, rcond=None)[0]
+    assert run.results["loss"] == pytest.approx(np.mean(rest**2) / 2, rel=1e-4)
 
 
 @pytest.mark.slow

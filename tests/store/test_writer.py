@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import ooc
 from ooc.core.errors import InputError
-from ooc.store.writer import CHUNK_BYTES, SHARD_BYTES
+from ooc.store.writer import CHUNK_BYTES, SHARD_BYTES, Field
 
 
 @settings(max_examples=16, deadline=None)
@@ -153,3 +153,16 @@ def test_a_folder_without_write_permission_is_refused(tmp_path: Path) -> None:
         pytest.skip(done.stderr.removeprefix("skip: ").strip())
     assert re.search(r"cannot write to .*locked: Permission denied", done.stderr), done.stderr
     assert list(folder.iterdir()) == []
+
+
+def test_a_shard_is_kept_where_all_of_its_files_are_there(tmp_path: Path) -> None:
+    """Arrays of structures have a file a chunk: one that is gone is written again."""
+    fields = {"X": ("float32", ()), "s": Field(np.dtype([("a", "f4"), ("b", "i4")]))}
+    rows = {name: np.zeros(4, Field(*field).in_memory) for name, field in fields.items()}
+    with ooc.create(tmp_path / "a.zarr", fields, chunk_bytes=32, shard_bytes=64, resume=True) as it:
+        assert (it.chunk_rows, it.shard_rows) == (4, 8)
+        it.write_shard(0, [rows, rows])
+        assert it.keep_shard(0, 8)
+        max((it.partial / "s").rglob("c/*")).unlink()
+        assert not it.keep_shard(0, 8)
+        assert not it.keep_shard(1, 8)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import ooc
 from ooc.cli import main
-from ooc.core.errors import DivergedError, InputError
+from ooc.core.errors import DataError, DivergedError, InputError
 from ooc.models import Logistic
 from ooc.optim import adam, averaged, momentum, sgd
 from ooc.optim.grid import grid
@@ -65,21 +65,36 @@ def test_one_that_diverges_is_left_behind(labelled: Dataset, tmp_path: Path) -> 
         trainer.fit_many(dataset, [sgd(50.0), sgd(80.0)])
 
 
-def test_halving_keeps_the_best_with_its_bits(labelled: Dataset) -> None:
+def test_a_weight_below_zero_ends_all(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Rows are the same for all: none is left behind for what is wrong with one."""
+    x, weight = rng.standard_normal((200, 3)), np.ones(200)
+    weight[117] = -1
+    dataset = write_dataset(tmp_path / "a.zarr", X=x, y=x[:, 0], weight=weight)
+    trainer = Trainer(ooc.models.Linear(), sgd(), 10, memory=MEMORY)
+    with pytest.raises(DataError, match=r"row 117 of weight has weight -1\.0"):
+        trainer.fit_many(dataset, [sgd(0.1), sgd(0.01)])
+
+
+def test_halving_keeps_the_best_with_its_bits(labelled: Dataset, tmp_path: Path) -> None:
     rates = [1e-5, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1e-6]
     trainer = Trainer(Logistic(), sgd(), 16, memory=MEMORY)
-    runs = trainer.fit_many(labelled, [sgd(rate) for rate in rates], 2, halving=Halving())
+    runs = trainer.fit_many(
+        labelled, [sgd(rate) for rate in rates], 2, tmp_path / "sweep", halving=Halving()
+    )
     left = [name for name, run in runs.items() if "dropped" not in run.results]
     assert len(left) == 1
     assert rates[int(left[0])] in (0.03, 0.1, 0.3)
     steps = sorted(int(r.results["dropped"].split()[-1]) for r in runs.values()
                    if "dropped" in r.results)  # fmt: skip
     assert steps == [47] * 4 + [94] * 2 + [188]
-    for run in runs.values():
+    for name, run in runs.items():
         # Each has a line of the last step that it took part in.
         lines = [line["step"] for line in run.history if line["kind"] == "train"]
         assert lines[-1] == int(run.results.get("dropped", "376").split()[-1])
         assert lines == sorted(set(lines))
+        # One that was dropped has come to its end.
+        again = ooc.resume(tmp_path / "sweep" / name).parameters
+        np.testing.assert_array_equal(again, run.parameters)
     alone = Trainer(Logistic(), sgd(rates[int(left[0])]), 16, memory=MEMORY).fit(labelled, 2)
     assert runs[left[0]].results["parameters_sha256"] == alone.results["parameters_sha256"]
 
@@ -93,6 +108,24 @@ def test_rungs_leave_as_many_as_asked(models: int, steps: int, factor: int) -> N
     for _ in range(len(Halving(factor).rungs(models, 10**9))):
         left = -(-left // factor)
     assert left == 1
+
+
+def test_the_best_from_the_shell_is_best_on_rows_held_out(
+    tmp_path: Path, rng: np.random.Generator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Noise is learned by heart, the faster the better, and is worth nothing on other rows."""
+    x, y = rng.standard_normal((400, 60)), rng.integers(0, 2, 400)
+    write_dataset(tmp_path / "a.zarr", 50, X=x, y=y)
+    options = "--lr 0.0001,0.5 --epochs 6 --batch-size 50 --validation 0.5 --validation-by row"
+    folder = str(tmp_path / "runs")
+    assert (
+        main(["sweep", str(tmp_path / "a.zarr"), *options.split(), "--run", folder, "--json"]) == 0
+    )
+    result = json.loads(capsys.readouterr().out)
+    slow, fast = (result["runs"][f"lr={rate}"] for rate in ("0.0001", "0.5"))
+    assert fast["loss"] < slow["loss"]
+    assert fast["validation_loss"] > slow["validation_loss"]
+    assert result["best"] == "lr=0.0001"
 
 
 def test_a_sweep_from_the_shell(
