@@ -33,3 +33,13 @@ def test_columns_that_do_not_fit_are_drawn_and_judged_as_by_numpy(
     assert found.label is not None
     assert found.label.between_share == pytest.approx(between / of_classes.var(axis=0).sum())
     assert found.classes == (0.0, 1.0)
+
+
+def test_a_sample_tells_the_variance_of_all_blocks_without_bias(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Rows of a block are equal: in the mean over many samples of 3 of 8 it is that of all."""
+    x = np.repeat(rng.standard_normal(8), 2)[:, None]
+    dataset = write_dataset(tmp_path / "a.zarr", chunk_rows=2, X=x)
+    found = [block_statistics(dataset, 2, 3, seed=seed).features[0].variance for seed in range(200)]
+    assert np.mean(found) == pytest.approx(x.var(), rel=0.1)

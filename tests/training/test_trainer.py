@@ -2,7 +2,7 @@
 
 import json
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +19,7 @@ from ooc.optim import sgd
 from ooc.store.dataset import Dataset
 from ooc.stream.plan import MIB, RESERVED_BYTES
 from ooc.training.trainer import Trainer
+from ooc.training.watchers.steering import Steering
 
 MEMORY = RESERVED_BYTES + 112 * MIB
 
@@ -64,37 +65,40 @@ def test_it_finds_what_scikit_learn_finds(labelled: Dataset) -> None:
     assert run.evaluate(labelled)["accuracy"] == pytest.approx(reference.score(x, y), abs=1e-3)
 
 
-def test_a_model_of_ones_own_is_one_class(labelled: Dataset) -> None:
-    @dataclass(frozen=True)
-    class Mean:
-        """Learns the mean of each feature."""
+@dataclass(frozen=True)
+class Mean:
+    """Learns the mean of each feature."""
 
-        name: ClassVar[str] = "mean"
-        needs_target: ClassVar[bool] = False
+    name: ClassVar[str] = "mean"
+    needs_target: ClassVar[bool] = False
 
-        def layout(self, row_shape):
-            return ooc.models.Layout({"mean": row_shape})
+    def layout(self, row_shape):
+        return ooc.models.Layout({"mean": row_shape})
 
-        def init(self, layout, generator):
-            return np.zeros(layout.size, np.float32)
+    def init(self, layout, generator):
+        return np.zeros(layout.size, np.float32)
 
-        def scratch_bytes(self, layout, rows):
-            return 4 * layout.size * rows
+    def scratch_bytes(self, layout, rows):
+        return 4 * layout.size * rows
 
-        def loss_and_grad(self, parameters, batch, out_grad):
-            difference = parameters - batch.features
-            out_grad[:] = difference.mean(axis=0)
-            return 0.5 * float((difference**2).sum(axis=1).mean())
+    def loss_and_grad(self, parameters, batch, out_grad):
+        difference = parameters - batch.features
+        out_grad[:] = difference.mean(axis=0)
+        return 0.5 * float((difference**2).sum(axis=1).mean())
 
-        def measure(self, parameters, batch):
-            raise AssertionError
+    def measure(self, parameters, batch):
+        raise AssertionError
 
-        def predict(self, parameters, features):
-            return {"prediction": features - parameters}
+    def predict(self, parameters, features):
+        return {"prediction": features - parameters}
 
-        def to_config(self):
-            return {"name": self.name}
+    def to_config(self):
+        return {"name": self.name}
 
+
+def test_a_model_of_ones_own_is_one_class(
+    labelled: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = Trainer(Mean(), sgd(1.0), 3000, memory=MEMORY).fit(labelled)
     x = zarr.open_array(Path(labelled.path) / "X", mode="r")[...]
     np.testing.assert_allclose(run.parameters, x.mean(axis=0), atol=1e-5)
@@ -102,9 +106,41 @@ def test_a_model_of_ones_own_is_one_class(labelled: Dataset) -> None:
         Trainer(Mean(), sgd(1.0), rows, memory=MEMORY).loader(labelled).plan for rows in (1, 9)
     ]
     assert plans[1].projected - plans[0].projected >= 8 * 4 * 5
-    del Mean.scratch_bytes
+    monkeypatch.delattr(Mean, "scratch_bytes")
     with pytest.raises(InputError, match="mean does not declare what it holds beside"):
         Trainer(Mean(), sgd(1.0), 3000, memory=MEMORY).fit(labelled)
+
+
+def test_a_model_of_ones_own_is_steered_in_all_descents(labelled: Dataset) -> None:
+    steering = Steering(batch=[(0, 64), (5, 200)])
+    trainer = Trainer(Mean(), sgd(), 64, memory=MEMORY, steering=steering)
+    runs = trainer.fit_many(labelled, [sgd(0.1), sgd(0.01)])
+    for name, rate in (("0", 0.1), ("1", 0.01)):
+        alone = replace(trainer, optimizer=sgd(rate)).fit(labelled)
+        for key in ("steps", "rows", "loss", "parameters_sha256"):
+            assert runs[name].results[key] == alone.results[key]
+
+
+def test_parts_of_full_steps_have_seeds_of_their_own_also_after_a_resume(
+    labelled: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[int] = []
+
+    class Noting(Mean):
+        def loss_and_grad(self, parameters, batch, out_grad):
+            seeds.append(batch.seed)
+            return super().loss_and_grad(parameters, batch, out_grad)
+
+    monkeypatch.setattr("ooc.engines.batch_engine.MOST_PART_ROWS", 700)
+    trainer, stop = Trainer(Noting(), sgd(0.1), "full", memory=MEMORY), threading.Event()
+    trainer.fit(labelled, 3)
+    whole = seeds.copy()
+    assert len(set(whole)) == len(whole) == 3 * 5
+    seeds.clear()
+    callbacks = ooc.Callbacks(lambda now: stop.set())
+    trainer.fit(labelled, 3, tmp_path / "run", stop=stop, callbacks=callbacks)
+    trainer.resume(labelled, tmp_path / "run")
+    assert seeds == whole
 
 
 def test_weights_travel_and_count(tmp_path: Path, rng: np.random.Generator) -> None:
