@@ -96,3 +96,15 @@ def test_a_rate_is_judged_on_rows_that_it_was_not_tried_on(tmp_path: Path) -> No
     found = find_rate(model, sgd(), loader, np.zeros(400, np.float32))
     losses = [loss for loss in found.trials.values() if np.isfinite(loss)]
     np.testing.assert_allclose(losses, np.log(2), rtol=1e-6)
+
+
+def test_what_was_tried_is_told_in_the_targets_unit(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Half of the variance that no line explains is 500,000, and no rate comes below it."""
+    x = rng.standard_normal((600, 2))
+    y = 1000 * (x[:, 0] + rng.standard_normal(600))
+    dataset = write_dataset(tmp_path / "a.zarr", 50, X=x, y=y)
+    run = Trainer(Linear(standardise_target=True), sgd(), 16, memory="512MiB").fit(dataset, 1)
+    tried = [loss for _, loss in run.history[0]["trials"] if np.isfinite(loss)]
+    assert 300_000 < min(tried) < 800_000

@@ -14,11 +14,13 @@ from sklearn.linear_model import LogisticRegression
 
 import ooc
 from ooc.core.errors import DataError, DivergedError, InputError
+from ooc.engines.engine import engine_bytes
 from ooc.models import Linear, Logistic
-from ooc.optim import sgd
+from ooc.optim import lbfgs, sgd
 from ooc.store.dataset import Dataset
 from ooc.stream.plan import MIB, RESERVED_BYTES
 from ooc.training.trainer import Trainer
+from ooc.training.watchers.halving import Halving
 from ooc.training.watchers.steering import Steering
 
 MEMORY = RESERVED_BYTES + 112 * MIB
@@ -96,6 +98,17 @@ class Mean:
         return {"name": self.name}
 
 
+SEEDS: list[int] = []
+
+
+class Noting(Mean):
+    """Notes the seeds that it is given, in their order."""
+
+    def loss_and_grad(self, parameters, batch, out_grad):
+        SEEDS.append(batch.seed)
+        return super().loss_and_grad(parameters, batch, out_grad)
+
+
 def test_a_model_of_ones_own_is_one_class(
     labelled: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,26 +134,71 @@ def test_a_model_of_ones_own_is_steered_in_all_descents(labelled: Dataset) -> No
             assert runs[name].results[key] == alone.results[key]
 
 
+def test_a_model_of_ones_own_is_dropped_where_it_stands(labelled: Dataset) -> None:
+    trainer = Trainer(Mean(), sgd(), 64, memory=MEMORY)
+    runs = trainer.fit_many(labelled, [sgd(0.5), sgd(1e-6)], 1, halving=Halving())
+    # Means are near 0, where all begin: what steps far is worse.
+    assert runs["0"].results["dropped"] == "among the worst after step 23"
+    until = ooc.Callbacks(lambda now: now.step == 23)
+    alone = replace(trainer, optimizer=sgd(0.5)).fit(labelled, 1, callbacks=until)
+    np.testing.assert_array_equal(runs["0"].parameters, alone.parameters)
+
+
+def test_what_several_models_of_ones_own_hold_is_planned(labelled: Dataset) -> None:
+    """Gradients are float64, and each descent has its own, beside parameters and scratch."""
+    held = [engine_bytes(Mean(), labelled, [sgd(0.1)] * count, 64, full=False) for count in (1, 3)]
+    assert held[1] - held[0] >= 2 * (4 * 5 + 8 * 5 + 4 * 5 * 64)
+
+
+def test_predictions_ask_for_no_weights(tmp_path: Path, rng: np.random.Generator) -> None:
+    x, weight = rng.standard_normal((200, 3)), np.ones(200)
+    weight[[3, 70]] = -1
+    dataset = write_dataset(tmp_path / "a.zarr", X=x, y=x[:, 0], weight=weight)
+    attributes = zarr.open_group(dataset.path, mode="r+")["weight"].attrs
+    attributes["missing_value"] = -1.0
+    dataset = ooc.open(dataset.path)
+    trainer = Trainer(Linear(), sgd(0.1), 10, memory=MEMORY, missing_values="drop")
+    run = trainer.fit(dataset, 1)
+    assert run.results["missing"] == {"weight": 2}
+    assert np.isfinite(run.predict(dataset, memory=MEMORY)).all()
+
+
+def test_an_evaluation_names_the_row_of_the_dataset(
+    labelled: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ooc.runs.scoring.SCORED_BYTES", 2**12)
+    y = np.zeros(900, np.int64)
+    y[777] = 2
+    bad = write_dataset(tmp_path / "bad.zarr", X=np.ones((900, 5), np.float32), y=y)
+    with pytest.raises(DataError, match=r"row 777 of y has target 2"):
+        fitted(labelled).fit(labelled).evaluate(bad, MEMORY)
+
+
 def test_parts_of_full_steps_have_seeds_of_their_own_also_after_a_resume(
     labelled: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seeds: list[int] = []
-
-    class Noting(Mean):
-        def loss_and_grad(self, parameters, batch, out_grad):
-            seeds.append(batch.seed)
-            return super().loss_and_grad(parameters, batch, out_grad)
-
     monkeypatch.setattr("ooc.engines.batch_engine.MOST_PART_ROWS", 700)
     trainer, stop = Trainer(Noting(), sgd(0.1), "full", memory=MEMORY), threading.Event()
+    SEEDS.clear()
     trainer.fit(labelled, 3)
-    whole = seeds.copy()
+    whole = SEEDS.copy()
     assert len(set(whole)) == len(whole) == 3 * 5
-    seeds.clear()
+    SEEDS.clear()
     callbacks = ooc.Callbacks(lambda now: stop.set())
     trainer.fit(labelled, 3, tmp_path / "run", stop=stop, callbacks=callbacks)
     trainer.resume(labelled, tmp_path / "run")
-    assert seeds == whole
+    assert whole == SEEDS
+
+
+def test_passes_of_one_minimisation_have_the_same_seeds(labelled: Dataset) -> None:
+    """A model that samples is then one function, which a line search can go down."""
+    SEEDS.clear()
+    run = Trainer(Noting(), lbfgs(), memory=MEMORY).fit(labelled)
+    passes = run.results["steps"]
+    assert passes > 1 and len(SEEDS) % passes == 0
+    one = SEEDS[: len(SEEDS) // passes]
+    assert len(set(one)) == len(one) > 2
+    assert one * passes == SEEDS
 
 
 def test_weights_travel_and_count(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -71,6 +71,14 @@ def test_a_temperature_is_met_by_either(labelled: Dataset) -> None:
             assert ratio == pytest.approx(heat, rel=1e-12)
 
 
+def test_all_descents_of_a_sweep_are_heated_alike(labelled: Dataset) -> None:
+    steering = Steering(temperature=[(0, 1.0), (40, 0.1)], every=10)
+    trainer = Trainer(Logistic(), sgd(), 16, memory=MEMORY, steering=steering)
+    for number, run in trainer.fit_many(labelled, [sgd(0.1), sgd(0.3)]).items():
+        alone = replace(trainer, optimizer=sgd((0.1, 0.3)[int(number)])).fit(labelled)
+        assert run.results["parameters_sha256"] == alone.results["parameters_sha256"]
+
+
 @pytest.mark.parametrize(
     ("rate", "warm_steps", "epochs"),
     [(0.3, 1500, 24), (0.1, 4000, 60)],

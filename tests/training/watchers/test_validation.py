@@ -63,6 +63,7 @@ def test_the_best_parameters_are_kept_and_patience_ends_the_run(
     losses = [line["loss"] for line in lines(run, "validation")]
     assert run.results["stopped_early"]
     assert len(losses) == int(np.argmin(losses)) + 1 + 3 < 100
+    assert len(seen) == len(losses), "whoever says stop, all are asked"
     assert np.array_equal(run.parameters, seen[run.results["best_step"]])
     assert np.array_equal(ooc.load(tmp_path / "run").parameters, run.parameters)
     assert ooc.resume(tmp_path / "run").results["steps"] == run.results["steps"]
