@@ -75,7 +75,8 @@ ALWAYS = {
     ("split", "drawn by weight"), ("split", "drawn balanced"), ("split", "class weights"),
     ("split", "standardise"), ("split", "best"), ("class weights", "drop"),
     ("class weights", "skip"), ("standardise", "drop"), ("standardise", "skip"),
-    ("skip", "best"), ("weights", "class weights"), ("l2", "l1"),
+    ("skip", "best"), ("weights", "class weights"), ("class weights", "best"), ("l2", "clip"),
+    ("l2", "l1"),
 }  # fmt: skip
 NAMES = list(FEATURES)
 PAIRS = [

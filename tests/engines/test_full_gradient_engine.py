@@ -176,7 +176,7 @@ def test_killed_it_goes_on_to_the_same_bits(
     assert ooc.load(folder).results["ended"] == whole["ended"]
 
 
-@pytest.mark.parametrize(("method", "least"), [(lbfgs, 9), (cg, 16), (cg, 17)])
+@pytest.mark.parametrize(("method", "least"), [(lbfgs, 9), (cg, 16)])
 def test_a_new_round_begins_where_the_last_one_came_to(
     labelled: Dataset, method: Callable[..., Method], least: int
 ) -> None:
@@ -192,8 +192,7 @@ def test_a_new_round_begins_where_the_last_one_came_to(
     assert short.results["steps"] / 3 < short.results["iterations"] <= short.results["steps"]
     assert short.results["ended"] == long.results["ended"] == "tolerance"
     np.testing.assert_allclose(short.parameters, long.parameters, atol=1e-4)
-    losses = [line["loss"] for line in short.history if line["kind"] == "train"]
-    assert losses[-1] == pytest.approx(min(losses), rel=1e-9)
+    assert short.results["loss"] == pytest.approx(long.results["loss"], rel=1e-5)
 
 
 def test_a_network_that_samples_is_one_function_in_all_passes(labelled: Dataset) -> None:

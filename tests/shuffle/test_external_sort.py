@@ -265,6 +265,24 @@ def test_another_job_does_not_go_on_with_what_is_there(
 
 
 @pytest.mark.usefixtures("small_units")
+def test_pieces_of_a_source_that_was_written_again_are_not_gone_on_with(tmp_path: Path) -> None:
+    """Its files have the names and the sizes that they had."""
+    values = np.arange(2000, dtype=np.int64)
+    path = foreign(tmp_path / "a.zarr", 2, X={"data": values, "chunks": (50,), "compressors": None})
+
+    def stop(progress: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        exact(ooc.open(path), tmp_path / "new.zarr", MEMORY, seed=1, report=stop)
+    assert any((tmp_path / ".new.zarr.shuffle").glob("piece-*"))
+    zarr.open_group(path, mode="r+")["X"][...] = values + 10_000
+    exact(ooc.open(path), tmp_path / "new.zarr", MEMORY, seed=1)
+    found = zarr.open_group(tmp_path / "new.zarr", mode="r")["X"][...]
+    assert np.array_equal(found, exact_order(2000, 1) + 10_000)
+
+
+@pytest.mark.usefixtures("small_units")
 def test_rows_that_are_not_those_that_were_read_are_found(
     sorted_rows: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

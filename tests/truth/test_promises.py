@@ -63,7 +63,10 @@ def rows_that_lack_a_value_are_named_or_dropped(
     if not whole.all():
         first = int(np.argmin(whole))
         name = dataset.features if np.isnan(truth.features[first]).any() else dataset.target
-        told = f"array {name} of .* has a missing value in row {first}, "
+        values = truth.features if name == dataset.features else truth.target
+        lacks = np.flatnonzero(np.isnan(values[first]).reshape(-1))
+        more = f" and {len(lacks) - 1} more of its columns" if len(lacks) > 1 else ""
+        told = rf"array {name} of .* has a missing value in row {first}, column {lacks[0]}{more} \("
         with pytest.raises(DataError, match=told):
             list(ooc.Loader(dataset, 64, memory=MEMORY))
     loader = ooc.Loader(dataset, 64, memory=MEMORY, missing_values="drop")

@@ -166,6 +166,8 @@ def test_guesses_are_told_and_can_be_switched_off(
     assert ooc.open(path, weight=False).roles == ("X", "y", None)
     assert ooc.open(path, target=False, weight=False).roles == ("X", None, None)
     assert ooc.open(path, "X", "y", "weight").describe_guesses() == ""
+    # No array is both what is learned from and what is learned.
+    assert ooc.open(path, "y").roles == ("y", None, "weight")
     info = called(capsys, "info", str(path), "--no-weight")
     assert info["roles"] == {"features": "X", "target": "y", "weight": None}
     assert info["guessed"] == ["features", "target"]

@@ -1,6 +1,7 @@
 """Two writers of one path, and what killed ones leave: one whole result, or one line."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import ooc
 from ooc.cli import main
 from ooc.core.destination import claimed
 from ooc.core.errors import InputError
-from ooc.runs import checkpoint
+from ooc.runs import checkpoint, run_directory
 from ooc.runs.run_directory import read_history
 from ooc.shuffle import exact
 from ooc.store.dataset import Dataset
@@ -246,6 +247,25 @@ def test_everything_is_on_the_disk_before_it_gets_its_name(
     partial = str(tmp_path / ".new.zarr.partial")
     named = events.index(("rename", partial))
     synced = {place for kind, place in events[:named] if kind == "sync"}
+    for at, (kind, place) in enumerate(events):  # shards, which whoever goes on takes for whole
+        assert kind == "sync" or place == partial or ("sync", place) in events[:at]
     everything = {str(each).replace(str(path), partial) for each in (path, *path.rglob("*"))}
     assert everything <= synced
     assert ("sync", str(tmp_path)) in events[named:]
+
+
+def test_a_run_that_came_before_the_lock_was_had_is_kept(
+    labelled: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process trained there while this one still looked at its data."""
+    trainer().fit(labelled, 1, tmp_path / "other")
+    run, take = tmp_path / "run", run_directory.take_lock
+
+    def late(file: Path) -> int:
+        shutil.copytree(tmp_path / "other" / "checkpoints", run / "checkpoints")
+        return take(file)
+
+    monkeypatch.setattr(run_directory, "take_lock", late)
+    with pytest.raises(InputError, match="already holds a run"):
+        trainer().fit(labelled, 1, run)
+    assert checkpoint.steps(run) == checkpoint.steps(tmp_path / "other") != []
