@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from datasets import write_dataset
 
+from ooc.cli.training import stopping_signals
 from ooc.core.stopping import ASKING, Interrupted, Stop, again, interrupt, listen, status_of, told
 
 
@@ -61,6 +63,19 @@ def test_a_plain_interrupt_is_one_of_the_keyboard() -> None:
     assert status_of(KeyboardInterrupt()) == 130
     assert told(KeyboardInterrupt()) == "ooc: ended by SIGINT"
     assert not Stop().in_steps
+
+
+def test_a_signal_ends_at_once_until_there_is_something_to_save() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted), stopping_signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    with pytest.raises(typer.Exit) as ended, stopping_signals() as stop:
+        stop.in_steps = True
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(5)
+    assert ended.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def begun(folder: Path) -> subprocess.Popen[str]:
