@@ -218,6 +218,18 @@ def test_weight_decay_is_that_of_scikit_learn(labelled: Dataset) -> None:
     np.testing.assert_allclose(run.parameters, expected, atol=1e-4)
 
 
+def test_a_penalty_is_of_what_is_trained_alone(labelled: Dataset) -> None:
+    """Means and deviations of features lie in the vector, too, and stay what they are."""
+    x, y = rows_of(labelled)
+    run = Trainer(Logistic(standardise=True), lbfgs(l2=0.05), memory=MEMORY).fit(labelled)
+    mean, deviation = x.mean(axis=0), x.std(axis=0)
+    twin = LogisticRegression(C=1 / (0.05 * len(y)), tol=1e-8).fit((x - mean) / deviation, y)
+    parts = run.layout.views(run.parameters)
+    np.testing.assert_allclose(parts["coefficients"], twin.coef_, atol=1e-4)
+    np.testing.assert_allclose(parts["feature_mean"], mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(parts["feature_deviation"], deviation, rtol=1e-5)
+
+
 def test_a_loss_is_told_in_the_targets_unit(tmp_path: Path, rng: np.random.Generator) -> None:
     x = rng.standard_normal((300, 3))
     y = 1000 * (x.sum(axis=1) + rng.standard_normal(300)) + 5000
