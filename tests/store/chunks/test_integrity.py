@@ -20,6 +20,7 @@ from ooc.core.errors import DataError, InputError
 from ooc.models import Linear, Logistic
 from ooc.optim import lbfgs, sgd
 from ooc.store.chunks import BadChunkError, open_reader, read_path
+from ooc.store.chunks.general import ZarrReader
 from ooc.store.dataset import Dataset
 from ooc.store.verify import verify
 from ooc.training.trainer import Trainer
@@ -308,3 +309,39 @@ def test_a_chunk_that_ends_too_early_spoils_none_that_was_read_before(
         reader.read_runs([(first, first + 10)], part, bad)
     assert [each.rows for each in bad] == [(40_000, 79_999)]
     np.testing.assert_array_equal(part, values[20:30])
+
+
+@pytest.mark.parametrize("missing", ["raise", "fill"])
+def test_a_chunk_that_a_shard_lacks_is_told_through_zarr_python(
+    tmp_path: Path, missing: str
+) -> None:
+    """It is left out, as it holds nothing but the fill value, of a shard that is there."""
+    values = np.arange(1.0, 41.0).reshape(40, 1)
+    values[10:20] = 0
+    with zarr.storage.ZipStore(tmp_path / "a.zip", mode="w") as store:
+        group, shape = zarr.create_group(store), {"chunks": (10, 1), "shards": (40, 1)}
+        group.create_array("X", shape=(40, 1), dtype="f8", **shape)[...] = values
+    reader = open_reader(ooc.open(tmp_path / "a.zip", missing=missing), "X")
+    assert isinstance(reader, ZarrReader)
+    out, bad = np.empty((40, 1)), list[BadChunkError]()
+    reader.read_runs([(0, 40)], out, bad)
+    assert [each.rows for each in bad] == ([(10, 19)] if missing == "raise" else [])
+    out[10:20] *= missing == "fill"
+    np.testing.assert_array_equal(out, values)
+
+
+@pytest.mark.parametrize("order", [(1, 2, 0), (2, 0, 1), (0, 2, 1)])
+def test_axes_in_any_order_are_read_as_zarr_python_wrote_them(
+    tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    values = np.arange(7 * 3 * 4, dtype=np.int32).reshape(7, 3, 4)
+    given = {
+        "data": values,
+        "chunks": (3, 2, 4),
+        "filters": zarr.codecs.TransposeCodec(order=order),
+    }
+    dataset = ooc.open(foreign(tmp_path / "a.zarr", 3, X=given))
+    assert read_path(dataset, "X").native
+    out = np.empty((5, 3, 4), np.int32)
+    open_reader(dataset, "X").read_runs([(1, 6)], out)
+    np.testing.assert_array_equal(out, values[1:6])
