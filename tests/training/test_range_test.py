@@ -108,3 +108,16 @@ def test_what_was_tried_is_told_in_the_targets_unit(
     run = Trainer(Linear(standardise_target=True), sgd(), 16, memory="512MiB").fit(dataset, 1)
     tried = [loss for _, loss in run.history[0]["trials"] if np.isfinite(loss)]
     assert 300_000 < min(tried) < 800_000
+
+
+def test_rows_that_it_looks_at_are_not_counted_as_left_out(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    x = rng.standard_normal((600, 2))
+    y = x[:, 0] + rng.standard_normal(600)
+    x[::100, 1] = np.nan
+    dataset = write_dataset(tmp_path / "a.zarr", 50, X=x, y=y)
+    model = Linear(standardise=False, standardise_target=False)
+    trainer = Trainer(model, sgd(), 16, memory="512MiB", missing_values="drop")
+    results = trainer.fit(dataset, 2).results
+    assert (results["missing"], results["skipped_rows"]) == ({"X": 2 * 6}, 2 * 6)

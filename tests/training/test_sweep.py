@@ -1,6 +1,8 @@
 """Many models on one pass: each what it would be alone, the worst dropped on the way."""
 
 import json
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,19 @@ def test_each_gets_the_bits_that_it_would_have_got_alone(labelled: Dataset, tmp_
         saved = ooc.load(tmp_path / "sweep" / name)
         assert np.array_equal(saved.parameters, runs[name].parameters)
         assert ooc.resume(tmp_path / "sweep" / name).results["steps"] == alone["steps"]
+
+
+def test_each_of_a_sweep_that_was_stopped_goes_on_alone(labelled: Dataset, tmp_path: Path) -> None:
+    """Optimizers have other numbers of vectors of state, and each is saved with its own."""
+    optimizers, stop = {"a": sgd(0.1), "b": adam(0.02)}, threading.Event()
+    trainer = Trainer(Logistic(standardise=False), sgd(), 64, memory=MEMORY)
+    folder = tmp_path / "sweep"
+    trainer.fit_many(labelled, optimizers, 2, folder, lambda progress: stop.set(), stop)
+    for name, optimizer in optimizers.items():
+        alone = replace(trainer, optimizer=optimizer).fit(labelled, 2).results
+        resumed = ooc.resume(folder / name).results
+        for key in ("parameters_sha256", "loss", "steps", "rows"):
+            assert resumed[key] == alone[key]
 
 
 def test_one_that_diverges_is_left_behind(labelled: Dataset, tmp_path: Path) -> None:
