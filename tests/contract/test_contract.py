@@ -204,3 +204,23 @@ def test_a_full_gradient_is_refused_where_it_has_no_meaning(
     trainer = ooc.Trainer(case.model, optimizer, batch, memory="1GiB")
     with pytest.raises(InputError, match=r"take turns|that a batch touches"):
         trainer.fit(rows, 2)
+
+
+def test_a_phase_on_the_general_path_has_its_own_rate(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """The generator takes the trainer's: half of it moves it half as far in its first turn."""
+    case, moved = CASES["wasserstein"], []
+    rows, turn = write_dataset(tmp_path / "a.zarr", **case.columns(640, rng)), 0
+    for rate in (0.5, 0.25):
+        seen: dict[int, np.ndarray] = {}
+
+        def note(now: Any, seen: dict[int, np.ndarray] = seen) -> None:
+            seen[now.step] = now.parameters.copy()
+
+        trainer = ooc.Trainer(twin_of(case.model), ooc.optim.sgd(rate), BATCH, memory="1GiB")
+        trainer.fit(rows, 1, callbacks=ooc.Callbacks(note))
+        turn = case.model.critic_steps + 1
+        moved.append(seen[turn] - seen[turn - 1])
+    assert moved[0].any()
+    np.testing.assert_allclose(moved[0], 2 * moved[1], rtol=1e-3, atol=1e-6)
