@@ -10,16 +10,18 @@ import sys
 import warnings
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
 
+from ooc.cli.groups import flag
 from ooc.cli.help import TableCommand
 from ooc.cli.show import NOTES
 from ooc.core.errors import DivergedError, InputError
 from ooc.core.stopping import Interrupted, status_of, told
 from ooc.core.terminal import finish_streams, one_line, prepare_streams, say
+from ooc.version import VERSION
 
 BAD_INPUT = 2
 # zarr-python's, on how other programs may take what a store holds; Numba's, which then has no lock
@@ -36,9 +38,25 @@ REMARKS = (
 app = typer.Typer(
     help="Train on datasets larger than memory.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ooc {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, flag("Print the version.", "--version", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take what stands before a command."""
+
+
 # Commands in the order of the help, each with the module of this package that has its function.
 COMMANDS = {
     "make": "data",

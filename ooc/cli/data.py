@@ -48,6 +48,9 @@ def info(
     where: DataOptions,
     io: Io = "auto",
     verify: Annotated[bool, flag("Read everything and list every bad chunk.", "--verify")] = False,
+    config: Annotated[
+        bool, flag("DATA is a saved run: print its settings, for train --config.", "--config")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Describe a dataset: its arrays, how each is read and why, and whether it is whole.
@@ -55,7 +58,12 @@ def info(
     The native path is for local arrays whose codecs are among {codecs}.
 
     Example: ooc info big.zarr --verify
+
+    Example: ooc info runs/big --config > run.toml
     """
+    if config:
+        _print_settings(where.data, json_)
+        return
     from ooc.cli.progress_bar import ProgressDisplay
     from ooc.store.chunks import read_path
     from ooc.store.verify import verify as verify_chunks
@@ -93,3 +101,18 @@ def info(
             f"{len(bad)} chunks of {dataset.path} cannot be read; restore them from their source, "
             "or train with --on-bad-chunk skip"
         )
+
+
+def _print_settings(run: Path, as_json: bool) -> None:
+    """Print the options of `train` that give a saved run again."""
+    from ooc.cli.config import toml_of
+    from ooc.cli.settings import settings_of
+    from ooc.runs import checkpoint
+
+    _, saved = checkpoint.load(run)
+    with checkpoint.understood(run):
+        groups = settings_of(str(run), saved)
+    if as_json:
+        show({name: value for group in groups.values() for name, value in group.items()}, True)
+    else:
+        print(toml_of(groups))

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ooc.cli.config import Config
 from ooc.cli.groups import flag, with_groups
 from ooc.cli.models import ModelOptions
 from ooc.cli.options import (
@@ -56,6 +57,7 @@ def train(
         ),
     ] = None,
     run: RunOption = None,
+    config: Config = None,
     json_: Json = False,
 ) -> None:
     """Train a model within a memory budget and save it; what is not given is found in the data.
@@ -65,6 +67,8 @@ def train(
     Example: ooc train big.zarr --model mlp --hidden 256,256 --optimizer adam --lr 0.001
 
     Example: ooc train big.zarr --model logistic --optimizer hybrid --l2 1e-4
+
+    Example: ooc train --config run.toml --seed 1 --run runs/again
     """
     from ooc.cli.progress_bar import ProgressDisplay
 
