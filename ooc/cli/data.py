@@ -7,7 +7,7 @@ import typer
 
 from ooc.cli.groups import flag, with_groups
 from ooc.cli.options import DataOptions, Io, Json, Seed, local_output
-from ooc.cli.show import show, table
+from ooc.cli.show import show, show_measured, table
 from ooc.core.errors import InputError
 from ooc.core.sizes import parse_count
 from ooc.core.terminal import one_line
@@ -33,14 +33,14 @@ def make(
 
     Example: ooc make logistic big.zarr --rows 20M --features 128
     """
-    from ooc.cli.progress_bar import ProgressDisplay
+    from ooc.core.progress_bar import ProgressDisplay
     from ooc.synthetic import Recipe
     from ooc.synthetic import make as generate
 
     recipe = Recipe(kind, parse_count(rows), features, classes, order, seed, held_out)
     with ProgressDisplay(f"make {path.name}") as report:
         result = generate(path, recipe, threads, report)
-    show({**result, "path": str(path)}, json_)
+    show_measured({**result, "path": str(path)}, json_, "")
 
 
 @with_groups
@@ -64,7 +64,7 @@ def info(
     if config:
         _print_settings(where.data, json_)
         return
-    from ooc.cli.progress_bar import ProgressDisplay
+    from ooc.core.progress_bar import ProgressDisplay
     from ooc.store.chunks import read_path
     from ooc.store.verify import verify as verify_chunks
 

@@ -30,7 +30,7 @@ from ooc.cli.options import (
     read,
     schedule_named,
 )
-from ooc.cli.show import note_skipped, show, table
+from ooc.cli.show import note_skipped, show_measured, table
 from ooc.cli.steering import SteeringOptions
 from ooc.core.stopping import Interrupted, Stop, listen
 from ooc.stream.options import StreamOptions
@@ -70,19 +70,19 @@ def train(
 
     Example: ooc train --config run.toml --seed 1 --run runs/again
     """
-    from ooc.cli.progress_bar import ProgressDisplay
+    from ooc.core.progress_bar import ProgressDisplay
 
-    dataset, name = where.open(), where.data.name
-    trainer = make_trainer(
-        model.config(dataset), descent.make(), batch_size, stream,
-        steering=steering.make(), validation=validation.make(), **saving.settings(),
-    )  # fmt: skip
     run_dir = run or Path("runs", where.data.stem)
     with stopping_signals() as stop:
-        with ProgressDisplay(f"train {name}") as report:
+        with ProgressDisplay(f"train {where.data.name}") as report:
+            dataset = where.open()
+            trainer = make_trainer(
+                model.config(dataset), descent.make(), batch_size, stream,
+                steering=steering.make(), validation=validation.make(), **saving.settings(),
+            )  # fmt: skip
             result = trainer.fit(dataset, epochs, run_dir, report, stop)
         note_skipped(result.results)
-        show({**result.results, "run": str(run_dir)}, json_)
+        show_measured({**result.results, "run": str(run_dir)}, json_, f"{run_dir}/run.json")
 
 
 @with_groups
@@ -103,8 +103,7 @@ def resume(
 
     Example: ooc resume runs/big
     """
-    from ooc.cli.progress_bar import ProgressDisplay
-    from ooc.training.resume import resume as go_on
+    from ooc.core.progress_bar import ProgressDisplay
 
     options: dict[str, Any] = {"readers": readers, "io": io, "same_data": same_data}
     options |= saving.settings()
@@ -112,9 +111,11 @@ def resume(
         options["memory"] = memory
     with stopping_signals() as stop:
         with ProgressDisplay(f"resume {run}") as report:
+            from ooc.training.resume import resume as go_on
+
             result = go_on(run, report=report, stop=stop, **options)
         note_skipped(result.results)
-        show({**result.results, "run": str(run)}, json_)
+        show_measured({**result.results, "run": str(run)}, json_, f"{run}/run.json")
 
 
 @with_groups
@@ -145,27 +146,26 @@ def sweep(
 
     Example: ooc sweep big.zarr --lr 0.01,0.1,1 --l2 0,1e-6,1e-4 --halving
     """
-    from ooc.cli.progress_bar import ProgressDisplay
-    from ooc.optim.grid import grid
-    from ooc.training.watchers.halving import Halving
+    from ooc.core.progress_bar import ProgressDisplay
 
-    dataset, name = where.open(), where.data.name
-    values = {"lr": lr, "l2": l2, "l1": l1}
-    optimizers = grid(
-        # A comma before a letter parts optimizers; any other, numbers of one.
-        re.split(r",(?=\s*[a-zA-Z_])", optimizer),
-        **{name: read(text, numbers, PROBLEM % name) for name, text in values.items()},
-        schedule=schedule_named(schedule),
-    )
-    first = next(iter(optimizers.values()))
-    trainer = make_trainer(
-        model.config(dataset), first, batch_size, stream,
-        validation=validation.make(), **saving.settings(),
-    )  # fmt: skip
     run_dir = run or Path("runs", f"{where.data.stem}-sweep")
-    rungs = Halving() if halving else None
     with stopping_signals() as stop:
-        with ProgressDisplay(f"sweep {name}") as report:
+        with ProgressDisplay(f"sweep {where.data.name}") as report:
+            from ooc.optim.grid import grid
+            from ooc.training.watchers.halving import Halving
+
+            dataset, values = where.open(), {"lr": lr, "l2": l2, "l1": l1}
+            optimizers = grid(
+                # A comma before a letter parts optimizers; any other, numbers of one.
+                re.split(r",(?=\s*[a-zA-Z_])", optimizer),
+                **{name: read(text, numbers, PROBLEM % name) for name, text in values.items()},
+                schedule=schedule_named(schedule),
+            )
+            trainer = make_trainer(
+                model.config(dataset), next(iter(optimizers.values())), batch_size, stream,
+                validation=validation.make(), **saving.settings(),
+            )  # fmt: skip
+            rungs = Halving() if halving else None
             runs = trainer.fit_many(dataset, optimizers, epochs, run_dir, report, stop, rungs)
         note_skipped(next(iter(runs.values())).results)
         results = {
@@ -203,7 +203,7 @@ def _show_sweep(results: dict[str, dict[str, Any]], as_json: bool) -> None:
     ranked = sorted(results, key=lambda label: _rank(results[label]))
     best = ranked[0]
     if as_json:
-        show({**results[best], "best": best, "runs": results}, True)
+        show_measured({**results[best], "best": best, "runs": results}, True, "")
         return
     lines = {}
     for label in ranked:
@@ -214,7 +214,7 @@ def _show_sweep(results: dict[str, dict[str, Any]], as_json: bool) -> None:
         loss = "none" if one["loss"] is None else f"{one['loss']:.6g}"
         lines[label] = f"loss {loss}{held_out}{dropped}"
     table("best first", lines, as_named=True)
-    show(results[best], False)
+    show_measured(results[best], False, f"{results[best]['run']}/run.json")
 
 
 def _rank(result: dict[str, Any]) -> tuple[bool, float]:

@@ -14,7 +14,7 @@ from ooc.core.compile_child import load_kernels
 from ooc.core.destination import local_path
 from ooc.core.errors import InputError
 from ooc.core.process import memory_numbers
-from ooc.core.progress import Progress, Report, silent
+from ooc.core.progress import Progress, Report, silent, tell
 from ooc.core.sizes import format_size
 from ooc.export import Trained, export_model
 from ooc.models import from_config
@@ -262,6 +262,7 @@ class Run:
         held = held_bytes(ours=self.parameters.nbytes)
         load_kernels(scoring_kernels(self.model, dataset, with_target), report)
         # A prediction belongs to each row: those that lack a value travel to be marked.
+        tell(report, "reading the first rows")
         drops = not with_target and rule_of(missing_values).name == "drop"
         how = {"missing_values": "keep" if drops else missing_values}
         return scoring_loader(self.model, self.layout, dataset, memory, with_target, held, **how)

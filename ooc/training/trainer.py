@@ -10,7 +10,7 @@ from typing import Any
 from ooc.core.destination import local_path
 from ooc.core.errors import InputError
 from ooc.core.numbers import check_counts
-from ooc.core.progress import Report, silent
+from ooc.core.progress import Report, silent, tell
 from ooc.engines.engine import make_engine
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import prepare, prepared_like
@@ -258,6 +258,7 @@ class Trainer:
                 model = prepared_like(self.model, saved["model"])
             needs = self._needs(dataset, [self._method], held)
             compile_missing(needs, model, dataset, report)
+            tell(report, "reading a sample")
             loader, held_out = loaders_of(needs, model, dataset)
             marks = fingerprint(loader.dataset, loader.names, self.stream.io)
             with checkpoint.understood(run_dir):
@@ -273,6 +274,7 @@ class Trainer:
                 session = Session(model, layout, loader, engine, saved["epochs"], [track], marks)
                 watchers = self._roster(report, stop, callbacks).watchers(session, held_out)
                 restore_watchers(watchers, arrays, saved)
+            tell(report, "reading the first rows")
             cut_history(run_dir, saved["step"])
             return fit_session(session, watchers, resumed=True)[""]
 
@@ -323,20 +325,22 @@ class Trainer:
         if run_dir is not None:
             for name in ("", *methods):
                 checkpoint.check_run_dir(Path(run_dir, name))
-        needs = self._needs(dataset, given, held)
-        compile_missing(needs, self.model, dataset, roster.report)
+        needs, report = self._needs(dataset, given, held), roster.report
+        compile_missing(needs, self.model, dataset, report)
+        tell(report, "reading a sample")
         loader, held_out = loaders_of(needs, self.model, dataset)
         folders = [track.folder for track in tracks if track.folder is not None]
         with nullcontext() if run_dir is None else new_runs(Path(run_dir), folders):
             warn_of_marks(dataset, loader.names)
-            prepared = prepare(self.model, RowStatistics(loader))
+            prepared = prepare(self.model, RowStatistics(loader, report))
             model, layout = prepared.model, prepared.model.layout(dataset.row_shape)
             if model != self.model:
                 loader, held_out = loaders_of(needs, model, dataset, loader)
             parameters = first_parameters(model, layout, self.stream.seed, prepared.parts)
             del prepared  # of wide rows it is as large as the parameters
-            known, found = with_rates(given, model, loader, parameters, epochs)
+            known, found = with_rates(given, model, loader, parameters, epochs, report)
             engine = make_engine(model, loader, start(known, parameters, model), self._is_full)
+            tell(report, "reading the first rows")
             marks = fingerprint(loader.dataset, loader.names, self.stream.io) if folders else {}
             session = Session(model, layout, loader, engine, epochs, tracks, marks, found)
             return fit_session(session, roster.watchers(session, held_out), resumed=False)

@@ -36,15 +36,25 @@ class Recorder(Watcher):
         and at an epoch's end.
     report
         Called at each window's end.
+    may_end
+        Whether the run may end by itself, before its last epoch.
     """
 
     name = "recorder"
 
-    def __init__(self, session: Session, number: int, every: int | None, report: Report) -> None:
+    def __init__(
+        self,
+        session: Session,
+        number: int,
+        every: int | None,
+        report: Report,
+        may_end: bool = False,
+    ) -> None:
         self.number: int = number
         self._session, self._engine, self._loader = session, session.engine, session.loader
         self._history, self._folder = session.tracks[number].history, session.tracks[number].folder
         self._every, self._report, self._unit = every, report, session.loss_unit
+        self._may_end = may_end
         self._begun = time.perf_counter()
         self._seconds_before, self._rows_before = 0.0, 0
         self._waited = self._first_batch = 0.0
@@ -217,6 +227,7 @@ class Recorder(Watcher):
             step=moment.step,
             epoch=moment.epoch,
             loss=_mean(before, now),
+            at_most=self._may_end,
         )
 
     def _line_of(self, moment: Moment, now: np.ndarray) -> dict[str, Any]:

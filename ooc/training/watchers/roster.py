@@ -43,13 +43,16 @@ class Roster:
         """
         engine, plan = session.engine, session.loader.plan
         stop = self.stop or threading.Event()
+        full = any(each.full is not None for each in session.train_state.methods)
+        may_end = full or (self.validation is not None and self.validation.patience is not None)
         recorders = [
-            Recorder(session, number, self.log_every, self.report)
+            Recorder(session, number, self.log_every, self.report, may_end)
             for number in range(len(session.tracks))
         ]
         validators: list[Validator] = []
         if self.validation is not None and held_out is not None:
-            validators = [Validator(session, each, self.validation, held_out) for each in recorders]
+            how = (self.validation, held_out, self.report)
+            validators = [Validator(session, each, *how) for each in recorders]
         watchers: list[Watcher] = [*recorders, *validators]
         if self.halving is not None:
             steps = session.epochs * plan.steps
