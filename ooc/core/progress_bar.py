@@ -16,6 +16,8 @@ from ooc.core.terminal import printable, say
 LINE_SECONDS = 5.0
 # Without a terminal, what goes on is told where nothing else was for so long.
 SILENT_SECONDS = 1.0
+# Held by the display that is on: work inside of other work has none of its own.
+ON_SCREEN = threading.Lock()
 
 
 class ProgressDisplay:
@@ -39,9 +41,11 @@ class ProgressDisplay:
             disable=not self._live,
         )
         self._task: TaskID | None = None
+        self._is_first = False
         self._ended = threading.Event()
 
     def __enter__(self) -> "ProgressDisplay":
+        self._is_first = ON_SCREEN.acquire(blocking=False)
         if self._live:
             self._draw(Progress(0, 1, 0, 0.0, text=self._stage), self._stage)
         else:
@@ -51,6 +55,8 @@ class ProgressDisplay:
 
     def __exit__(self, *error: object) -> None:
         self._ended.set()
+        if self._is_first:
+            ON_SCREEN.release()
         with self._lock:  # a line that is under way comes before what is said next
             self._bar.stop()
 

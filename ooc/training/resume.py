@@ -6,7 +6,7 @@ from typing import Any
 
 from ooc.core.destination import local_path
 from ooc.core.errors import InputError
-from ooc.core.progress import Report, silent
+from ooc.core.progress import Report
 from ooc.models import from_config
 from ooc.optim import method_from_config
 from ooc.runs import checkpoint
@@ -29,7 +29,7 @@ def resume(
     *,
     saving: Saving = USUAL,
     log_every: int | None = None,
-    report: Report = silent,
+    report: Report | bool = True,
     stop: threading.Event | None = None,
     callbacks: Callbacks = NO_CALLBACKS,
     same_data: bool = False,

@@ -1,16 +1,18 @@
 """Training: from a dataset to a run, begun anew or gone on with."""
 
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ooc.core.audience import reporting
 from ooc.core.destination import local_path
 from ooc.core.errors import InputError
 from ooc.core.numbers import check_counts
-from ooc.core.progress import Report, silent, tell
+from ooc.core.progress import Report, tell
+from ooc.core.stopping import interruptible
 from ooc.engines.engine import make_engine
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import prepare, prepared_like
@@ -131,7 +133,7 @@ class Trainer:
         dataset: Dataset,
         epochs: int | None = None,
         run_dir: str | Path | None = None,
-        report: Report = silent,
+        report: Report | bool = True,
         stop: threading.Event | None = None,
         callbacks: Callbacks = NO_CALLBACKS,
     ) -> Run:
@@ -148,9 +150,11 @@ class Trainer:
             Where the run is saved, and its history written: a local folder without a run, which
             is this process's alone meanwhile. Nowhere by default.
         report
-            Called after each window.
+            Called after each window, and with a text before other work. By default progress is
+            shown on a terminal and in a notebook; False shows nothing.
         stop
-            When it is set, the run is saved and ends after the window at hand.
+            When it is set, the run is saved and ends after the window at hand. Without one,
+            Ctrl-C does that for a run with a directory, and is raised after it was saved.
         callbacks
             Functions to call at steps' and epochs' ends.
 
@@ -162,8 +166,8 @@ class Trainer:
             If the loss or a parameter stops being finite although the data are.
         """
         methods = {"": self._method}
-        roster = self._roster(report, stop, callbacks)
-        return self._fit(dataset, methods, epochs, run_dir, roster)[""]
+        with self._watched(dataset, run_dir, report, stop, callbacks=callbacks) as roster:
+            return self._fit(dataset, methods, epochs, run_dir, roster)[""]
 
     def fit_many(
         self,
@@ -171,7 +175,7 @@ class Trainer:
         optimizers: Mapping[str, Optimizer] | Sequence[Optimizer],
         epochs: int | None = None,
         run_dir: str | Path | None = None,
-        report: Report = silent,
+        report: Report | bool = True,
         stop: threading.Event | None = None,
         halving: Halving | None = None,
     ) -> dict[str, Run]:
@@ -215,14 +219,14 @@ class Trainer:
                 raise InputError(f"{method.name} asks for passes of its own; train it with fit")
             if not name or Path(name).name != name:
                 raise InputError(f"{name!r} cannot be the name of a folder; choose another name")
-        roster = self._roster(report, stop, halving=halving)
-        return self._fit(dataset, methods, epochs, run_dir, roster)
+        with self._watched(dataset, run_dir, report, stop, halving=halving) as roster:
+            return self._fit(dataset, methods, epochs, run_dir, roster)
 
     def resume(
         self,
         dataset: Dataset,
         run_dir: str | Path,
-        report: Report = silent,
+        report: Report | bool = True,
         stop: threading.Event | None = None,
         callbacks: Callbacks = NO_CALLBACKS,
         same_data: bool = False,
@@ -243,7 +247,8 @@ class Trainer:
         """
         run_dir, held = local_path(run_dir, "runs"), held_bytes()
         checkpoint.check_saved(run_dir)
-        with locked(run_dir):
+        watched = self._watched(dataset, run_dir, report, stop, callbacks=callbacks)
+        with watched as roster, locked(run_dir):
             # Read now, for another process may have gone on with it until now.
             arrays, saved = checkpoint.load(run_dir)
             where = str(run_dir)
@@ -257,8 +262,8 @@ class Trainer:
                     raise ValueError(f"epoch {epoch} of {epochs}, finished: {saved['finished']}")
                 model = prepared_like(self.model, saved["model"])
             needs = self._needs(dataset, [self._method], held)
-            compile_missing(needs, model, dataset, report)
-            tell(report, "reading a sample")
+            compile_missing(needs, model, dataset, roster.report)
+            tell(roster.report, "reading a sample")
             loader, held_out = loaders_of(needs, model, dataset)
             marks = fingerprint(loader.dataset, loader.names, self.stream.io)
             with checkpoint.understood(run_dir):
@@ -272,9 +277,9 @@ class Trainer:
                 layout = model.layout(dataset.row_shape)
                 track = Track("", self.to_config(), run_dir)
                 session = Session(model, layout, loader, engine, saved["epochs"], [track], marks)
-                watchers = self._roster(report, stop, callbacks).watchers(session, held_out)
+                watchers = roster.watchers(session, held_out)
                 restore_watchers(watchers, arrays, saved)
-            tell(report, "reading the first rows")
+            tell(roster.report, "reading the first rows")
             cut_history(run_dir, saved["step"])
             return fit_session(session, watchers, resumed=True)[""]
 
@@ -345,15 +350,22 @@ class Trainer:
             session = Session(model, layout, loader, engine, epochs, tracks, marks, found)
             return fit_session(session, roster.watchers(session, held_out), resumed=False)
 
-    def _roster(
+    @contextmanager
+    def _watched(
         self,
-        report: Report,
+        dataset: Dataset,
+        run_dir: str | Path | None,
+        report: Report | bool,
         stop: threading.Event | None,
         callbacks: Callbacks = NO_CALLBACKS,
         halving: Halving | None = None,
-    ) -> Roster:
+    ) -> Iterator[Roster]:
+        """Yield what happens beside training: shown where somebody sees it, and ended by Ctrl-C."""
         own = (self.validation, self.steering, self.saving, self.log_every)
-        return Roster(*own, report, stop, callbacks, halving)
+        title = f"train {Path(dataset.path).name}"
+        saved_in = None if run_dir is None else str(run_dir)
+        with reporting(title, report) as seen, interruptible(stop, saved_in) as asked:
+            yield Roster(*own, seen, asked, callbacks, halving)
 
     def _needs(self, dataset: Dataset, methods: Sequence[Method], held: int) -> Needs:
         """Return what the run's memory is a function of."""
