@@ -43,6 +43,8 @@ split
     Split a dataset into training and validation rows of the same store.
 synthetic
     Generated data whose best possible loss is known.
+trackers
+    Where what a run tells goes while it goes on, beside its own history: the user's trackers.
 """
 
 from importlib.util import find_spec
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from ooc.stream.splits import split
     from ooc.training.resume import resume
     from ooc.training.trainer import Trainer
+    from ooc.training.watchers import trackers
     from ooc.training.watchers.callbacks import Callbacks
     from ooc.training.watchers.halving import Halving
     from ooc.training.watchers.saver import Saving
@@ -94,6 +97,7 @@ _HOMES = {
     "shuffle": "ooc.shuffle",
     "split": "ooc.stream.splits:split",
     "synthetic": "ooc.synthetic",
+    "trackers": "ooc.training.watchers.trackers",
 }
 
 __version__ = VERSION
@@ -118,6 +122,7 @@ __all__ = [
     "shuffle",
     "split",
     "synthetic",
+    "trackers",
 ]
 
 

@@ -28,7 +28,7 @@ def take_options(ctx: typer.Context, path: Path | None) -> Path | None:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no TOML file: {error}") from None
     known = {_key_of(each): each for each in ctx.command.params if each.name != "config"}
-    options = {}
+    options = dict[str, Any]()
     for key, value in given.items():
         option = known.get(key.replace("_", "-"))
         if option is None:
@@ -37,8 +37,12 @@ def take_options(ctx: typer.Context, path: Path | None) -> Path | None:
                 f"{path} has {key!r}, which is no option of {ctx.info_name}; the nearest is "
                 f"{nearest!r}"
             )
-        is_flag = getattr(option, "is_flag", False)
-        options[option.name] = value if is_flag else _text_of(path, key, value)
+        if getattr(option, "multiple", False):
+            several = value if isinstance(value, list) else [value]
+            options[option.name] = [_text_of(path, key, each) for each in several]
+        else:
+            is_flag = getattr(option, "is_flag", False)
+            options[option.name] = value if is_flag else _text_of(path, key, value)
     ctx.default_map = options
     return path
 

@@ -23,6 +23,7 @@ TABLES = {
     "samplings": "ooc.stream.sampling:SAMPLINGS",
     "schedules": "ooc.optim.schedules:SCHEDULES",
     "shuffles": "ooc.stream.order:SHUFFLES",
+    "trackers": "ooc.training.watchers.trackers:TRACKERS",
 }
 
 

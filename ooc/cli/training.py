@@ -23,12 +23,14 @@ from ooc.cli.options import (
     Readers,
     RunPath,
     SavingOptions,
+    Trackers,
     ValidationOptions,
     make_trainer,
     numbers,
     output,
     read,
     schedule_named,
+    trackers_of,
 )
 from ooc.cli.show import note_skipped, show_measured, table
 from ooc.cli.steering import SteeringOptions
@@ -57,6 +59,7 @@ def train(
         ),
     ] = None,
     run: RunOption = None,
+    tracker: Trackers = [],  # noqa: B006  it is read alone
     config: Config = None,
     json_: Json = False,
 ) -> None:
@@ -80,7 +83,8 @@ def train(
                 model.config(dataset), descent.make(), batch_size, stream,
                 steering=steering.make(), validation=validation.make(), **saving.settings(),
             )  # fmt: skip
-            result = trainer.fit(dataset, epochs, run_dir, report, stop)
+            trackers = trackers_of(tracker)
+            result = trainer.fit(dataset, epochs, run_dir, report, stop, trackers=trackers)
         note_skipped(result.results)
         show_measured({**result.results, "run": str(run_dir)}, json_, f"{run_dir}/run.json")
 
@@ -97,6 +101,7 @@ def resume(
         flag("The dataset is a copy, or was written again, with the same values.", "--same-data"),
     ] = False,
     saving: SavingOptions,
+    tracker: Trackers = [],  # noqa: B006  it is read alone
     json_: Json = False,
 ) -> None:
     """Go on with a run where it was saved last, to the bits that it would have had.
@@ -106,7 +111,7 @@ def resume(
     from ooc.core.progress_bar import ProgressDisplay
 
     options: dict[str, Any] = {"readers": readers, "io": io, "same_data": same_data}
-    options |= saving.settings()
+    options |= saving.settings() | {"trackers": trackers_of(tracker)}
     if memory is not None:
         options["memory"] = memory
     with stopping_signals() as stop:
@@ -140,6 +145,7 @@ def sweep(
         int | None, flag("Passes over the dataset.", unset="1, or as many as 200 steps take")
     ] = None,
     run: RunOption = None,
+    tracker: Trackers = [],  # noqa: B006  it is read alone
     json_: Json = False,
 ) -> None:
     """Train every combination of settings on one pass over the data, each as if it were alone.
@@ -166,7 +172,8 @@ def sweep(
                 validation=validation.make(), **saving.settings(),
             )  # fmt: skip
             rungs = Halving() if halving else None
-            runs = trainer.fit_many(dataset, optimizers, epochs, run_dir, report, stop, rungs)
+            more = (rungs, trackers_of(tracker))
+            runs = trainer.fit_many(dataset, optimizers, epochs, run_dir, report, stop, *more)
         note_skipped(next(iter(runs.values())).results)
         results = {
             label: {**each.results, "run": str(run_dir / label)} for label, each in runs.items()

@@ -47,6 +47,7 @@ from ooc.training.watchers.halving import Halving
 from ooc.training.watchers.roster import Roster
 from ooc.training.watchers.saver import USUAL, Saving
 from ooc.training.watchers.steering import Steering
+from ooc.training.watchers.trackers import Tracker
 from ooc.training.watchers.validation import Validation
 
 FULL = "full"
@@ -136,6 +137,7 @@ class Trainer:
         report: Report | bool = True,
         stop: threading.Event | None = None,
         callbacks: Callbacks = NO_CALLBACKS,
+        trackers: Sequence[Tracker] = (),
     ) -> Run:
         """Train for a number of epochs.
 
@@ -156,7 +158,9 @@ class Trainer:
             When it is set, the run is saved and ends after the window at hand. Without one,
             Ctrl-C does that for a run with a directory, and is raised after it was saved.
         callbacks
-            Functions to call at steps' and epochs' ends.
+            Functions to call at steps', epochs' and evaluations' ends.
+        trackers
+            Each is called with every line of the history, see `ooc.trackers`.
 
         Raises
         ------
@@ -166,7 +170,8 @@ class Trainer:
             If the loss or a parameter stops being finite although the data are.
         """
         methods = {"": self._method}
-        with self._watched(dataset, run_dir, report, stop, callbacks=callbacks) as roster:
+        more = {"callbacks": callbacks, "trackers": trackers}
+        with self._watched(dataset, run_dir, report, stop, **more) as roster:
             return self._fit(dataset, methods, epochs, run_dir, roster)[""]
 
     def fit_many(
@@ -178,6 +183,7 @@ class Trainer:
         report: Report | bool = True,
         stop: threading.Event | None = None,
         halving: Halving | None = None,
+        trackers: Sequence[Tracker] = (),
     ) -> dict[str, Run]:
         """Train the model with several optimizers at once, on one pass over the data.
 
@@ -186,7 +192,7 @@ class Trainer:
 
         Parameters
         ----------
-        dataset, epochs, report, stop
+        dataset, epochs, report, stop, trackers
             As for `fit`.
         optimizers
             By name, or in a row: names are then "0", "1", and so on.
@@ -219,7 +225,8 @@ class Trainer:
                 raise InputError(f"{method.name} asks for passes of its own; train it with fit")
             if not name or Path(name).name != name:
                 raise InputError(f"{name!r} cannot be the name of a folder; choose another name")
-        with self._watched(dataset, run_dir, report, stop, halving=halving) as roster:
+        more = {"halving": halving, "trackers": trackers}
+        with self._watched(dataset, run_dir, report, stop, **more) as roster:
             return self._fit(dataset, methods, epochs, run_dir, roster)
 
     def resume(
@@ -230,6 +237,7 @@ class Trainer:
         stop: threading.Event | None = None,
         callbacks: Callbacks = NO_CALLBACKS,
         same_data: bool = False,
+        trackers: Sequence[Tracker] = (),
     ) -> Run:
         """Go on with a run where it was saved last, to the bits that it would have had.
 
@@ -247,7 +255,8 @@ class Trainer:
         """
         run_dir, held = local_path(run_dir, "runs"), held_bytes()
         checkpoint.check_saved(run_dir)
-        watched = self._watched(dataset, run_dir, report, stop, callbacks=callbacks)
+        more = {"callbacks": callbacks, "trackers": trackers}
+        watched = self._watched(dataset, run_dir, report, stop, **more)
         with watched as roster, locked(run_dir):
             # Read now, for another process may have gone on with it until now.
             arrays, saved = checkpoint.load(run_dir)
@@ -357,15 +366,14 @@ class Trainer:
         run_dir: str | Path | None,
         report: Report | bool,
         stop: threading.Event | None,
-        callbacks: Callbacks = NO_CALLBACKS,
-        halving: Halving | None = None,
+        **more: Any,
     ) -> Iterator[Roster]:
         """Yield what happens beside training: shown where somebody sees it, and ended by Ctrl-C."""
         own = (self.validation, self.steering, self.saving, self.log_every)
         title = f"train {Path(dataset.path).name}"
         saved_in = None if run_dir is None else str(run_dir)
         with reporting(title, report) as seen, interruptible(stop, saved_in) as asked:
-            yield Roster(*own, seen, asked, callbacks, halving)
+            yield Roster(*own, seen, asked, **more)
 
     def _needs(self, dataset: Dataset, methods: Sequence[Method], held: int) -> Needs:
         """Return what the run's memory is a function of."""

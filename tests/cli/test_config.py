@@ -60,9 +60,11 @@ def test_what_a_run_gives_back_trains_it_again(
 def test_the_command_line_wins_and_lists_and_truths_are_read(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pytest.importorskip("tensorboard")
     Path("a.toml").write_text(
         'data = "a.zarr"\nseed = 4\nbatch_size = 100\nclass-weights = [1, 5.5]\nepochs = 1\n'
         "standardise = false\nintercept = false\nlr = 0.1\nno-weight = true\n"
+        'tracker = ["tensorboard:logs/a"]\n'
     )
     called(capsys, "train", "--config", "a.toml", "--seed", "9", "--intercept", "--run", "one")
     trainer = json.loads(Path("one", "run.json").read_text())["trainer"]
@@ -70,6 +72,7 @@ def test_the_command_line_wins_and_lists_and_truths_are_read(
     model = trainer["model"]
     assert (model["class_weights"], model["standardise"]) == ([1.0, 5.5], False)
     assert model["intercept"] is True
+    assert list(Path("logs", "a").iterdir())
 
 
 @pytest.mark.parametrize(

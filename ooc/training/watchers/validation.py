@@ -87,6 +87,8 @@ class Validator(Watcher):
     ----------
     losses
         Of every evaluation, in order.
+    last
+        All that the last one in this process measured; None before it.
     """
 
     name = "validation"
@@ -101,6 +103,7 @@ class Validator(Watcher):
     ) -> None:
         self.number: int = recorder.number
         self.losses: list[float] = []
+        self.last: dict[str, Any] | None = None
         self._session, self._recorder = session, recorder
         self._validation, self._loader, self._report = validation, loader, report
         self._stopped = False
@@ -158,6 +161,7 @@ class Validator(Watcher):
         found = evaluate_batches(self._session.model, solution, loader)
         is_best = not self.losses or found["loss"] < min(self.losses)
         self.losses.append(found["loss"])
+        self.last = found
         if is_best:
             self._step, self._metrics = moment.step, found
             self._parameters[:] = solution
