@@ -9,6 +9,10 @@ Halving
     How descents are dropped (Jamieson and Talwalkar 2016).
 Loader
     Mini-batches of a dataset larger than memory, blockwise shuffled.
+OOCClassifier
+    A classifier for scikit-learn, trained by `ooc.Trainer`, on arrays or on what is larger.
+OOCRegressor
+    A regressor for scikit-learn, trained by `ooc.Trainer`, on arrays or on what is larger.
 Saving
     When a run is saved: at each epoch's end, and in between.
 Steering

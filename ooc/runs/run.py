@@ -16,8 +16,8 @@ from ooc.core.errors import InputError
 from ooc.core.process import memory_numbers
 from ooc.core.progress import Progress, Report, silent, tell
 from ooc.core.sizes import format_size
-from ooc.export import Trained, export_model
 from ooc.core.summary import Summary
+from ooc.export import Trained, export_model
 from ooc.models import from_config
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import dtype_of, predictions_of

@@ -13,7 +13,7 @@ import scipy
 
 from ooc.core.destination import local_path
 from ooc.core.errors import InputError
-from ooc.core.progress import Report, tell
+from ooc.core.progress import Report, silent, tell
 from ooc.core.random_keys import Purpose, generator
 from ooc.engines.engine import Engine
 from ooc.models.contract import Layout, Model
@@ -116,7 +116,7 @@ def with_rates(
     loader: Loader,
     parameters: np.ndarray,
     epochs: int,
-    report: Report,
+    report: Report = silent,
 ) -> tuple[tuple[Method, ...], Found | None]:
     """Find the learning rate of those that have none, and tell schedules the run's length.
 
