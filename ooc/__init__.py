@@ -1,7 +1,54 @@
 """Train on datasets larger than memory.
 
 Chunked Zarr arrays are shuffled blockwise and streamed as mini-batches into compiled gradient
-kernels, inside a memory budget that is a promise. Names are imported when they are first used.
+kernels, inside a memory budget that is a promise. Names are imported when they are first used:
+
+Callbacks
+    Functions to call; one that returns True ends the run after this step.
+Halving
+    How descents are dropped (Jamieson and Talwalkar 2016).
+Loader
+    Mini-batches of a dataset larger than memory, blockwise shuffled.
+OOCClassifier
+    A classifier for scikit-learn, trained by `ooc.Trainer`, on arrays or on what is larger.
+OOCRegressor
+    A regressor for scikit-learn, trained by `ooc.Trainer`, on arrays or on what is larger.
+Saving
+    When a run is saved: at each epoch's end, and in between.
+Steering
+    How batch size and temperature change.
+StreamOptions
+    How rows are read and mixed; what Loader, Trainer, noise measurement and shell share.
+Trainer
+    Trains a model on datasets larger than memory.
+Validation
+    How a run is evaluated while it goes on.
+create
+    Create a dataset; use the result as a context manager and append rows to it.
+load
+    Read a saved run, its newest checkpoint that is whole.
+models
+    Models by name. A new model is one file and one entry here.
+noise
+    Noise of mini-batch gradients: its variance for many batch sizes in one pass, and its scale.
+open
+    Open a Zarr group, version 2 or 3, as a dataset; only metadata are read.
+optim
+    Optimizers: (init, update) pairs over one flat parameter vector, and methods.
+own_loss
+    Make a loss from one ``@numba.njit`` function (prediction, target) -> (value, derivative).
+resume
+    Go on with a run where it was saved last, to the bits that it would have had.
+schedules
+    Learning-rate schedules: functions of the step, compiled, with their constants in two numbers.
+shuffle
+    Shuffles: measured, predicted, and, where blocks are not enough, exact.
+split
+    Split a dataset into training and validation rows of the same store.
+synthetic
+    Generated data whose best possible loss is known.
+trackers
+    Where what a run tells goes while it goes on, beside its own history: the user's trackers.
 """
 
 from importlib.util import find_spec
@@ -24,6 +71,7 @@ if TYPE_CHECKING:
     from ooc.stream.splits import split
     from ooc.training.resume import resume
     from ooc.training.trainer import Trainer
+    from ooc.training.watchers import trackers
     from ooc.training.watchers.callbacks import Callbacks
     from ooc.training.watchers.halving import Halving
     from ooc.training.watchers.saver import Saving
@@ -53,6 +101,7 @@ _HOMES = {
     "shuffle": "ooc.shuffle",
     "split": "ooc.stream.splits:split",
     "synthetic": "ooc.synthetic",
+    "trackers": "ooc.training.watchers.trackers",
 }
 
 __version__ = VERSION
@@ -77,6 +126,7 @@ __all__ = [
     "shuffle",
     "split",
     "synthetic",
+    "trackers",
 ]
 
 
@@ -89,3 +139,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return resolve_name(_HOMES[name])
     raise AttributeError(f"module 'ooc' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, and those that every module has."""
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

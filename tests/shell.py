@@ -24,8 +24,9 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     printed = capsys.readouterr()
     assert status == 2
     assert printed.out == ""
-    # What is told while kernels are compiled, once on a machine, is progress and no refusal.
-    lines = [line for line in printed.err.splitlines() if "compiling " not in line]
+    # What is told of slow work before, such as compiling, is progress and no refusal.
+    progress = f"{arguments[0]} "
+    lines = [line for line in printed.err.splitlines() if not line.startswith(progress)]
     assert len(lines) == 1, printed.err
     assert lines[0].startswith("ooc: ")
     return lines[0]

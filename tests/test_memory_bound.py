@@ -117,7 +117,7 @@ def test_the_check_can_fail(big: Path, tmp_path: Path) -> None:
         f"memory='{BUDGET_MIB}MiB')\n"
         "import threading; stop = threading.Event(); stop.set()\n"
         "print(json.dumps(dict(trainer.fit(dataset, stop=stop, "
-        "report=lambda _: hoard.append(np.ones(400 * 2**20, np.uint8))).results)))"
+        "report=lambda p: p.step and hoard.append(np.ones(400 * 2**20, np.uint8))).results)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert exceeds(json.loads(done.stdout))

@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", README, re.S)
 SETUP, SHELL = (code for language, code in BLOCKS if language == "bash")
 # Blocks that begin with a file's name are for `test_adding.py`.
-SCRIPT, TRAINING, ESTIMATORS, EXPORT, MODEL = [
+SCRIPT, TRAINING, ESTIMATORS, EXPORT, MEMORY, MODEL = [
     code for language, code in BLOCKS if language == "python" and not code.startswith("# ooc/")
 ]
 
@@ -103,6 +103,18 @@ def test_the_model_of_ones_own_is_short_and_keeps_the_contract(
     dataset = write_dataset(tmp_path / "a.zarr", chunk_rows=100, X=x, y=y.astype(np.float32))
     run = ooc.Trainer(model, ooc.optim.adam(0.01), 50, memory="512MiB").fit(dataset, epochs=10)
     assert run.evaluate(dataset)["loss"] < 0.02 * y.var()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("bound", "outcome"), [("512MiB", "passed"), ("256MiB", "failed")])
+def test_the_memory_test_passes_as_pasted_and_fails_below(
+    tmp_path: Path, bound: str, outcome: str
+) -> None:
+    (tmp_path / "test_it.py").write_text(MEMORY.replace("512MiB", bound))
+    options = ["-p", "ooc.testing.plugin", "-p", "no:cacheprovider", f"--rootdir={tmp_path}"]
+    command = [sys.executable, "-m", "pytest", *options, str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert f"1 {outcome}" in done.stdout, done.stdout
 
 
 def test_ci_runs_the_test_command() -> None:

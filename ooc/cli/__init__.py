@@ -10,16 +10,19 @@ import sys
 import warnings
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
 
+from ooc.cli.groups import flag
 from ooc.cli.help import TableCommand
-from ooc.cli.show import NOTES
+from ooc.cli.show import NOTES, start_clock
 from ooc.core.errors import DivergedError, InputError
+from ooc.core.process import age_seconds
 from ooc.core.stopping import Interrupted, status_of, told
 from ooc.core.terminal import finish_streams, one_line, prepare_streams, say
+from ooc.version import VERSION
 
 BAD_INPUT = 2
 # zarr-python's, on how other programs may take what a store holds; Numba's, which then has no lock
@@ -36,9 +39,25 @@ REMARKS = (
 app = typer.Typer(
     help="Train on datasets larger than memory.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ooc {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, flag("Print the version.", "--version", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take what stands before a command."""
+
+
 # Commands in the order of the help, each with the module of this package that has its function.
 COMMANDS = {
     "make": "data",
@@ -65,7 +84,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     warnings.showwarning = _say_warning
     # What a signal breaks off may still be told when the process ends.
     logging.getLogger("asyncio").addHandler(logging.NullHandler())
-    status = main(arguments)
+    status = main(arguments, age_seconds())
     if (remote := sys.modules.get("ooc.store.remote")) is not None:
         remote.cancel_requests()  # threads that wait for a server end with it
     if (reason := finish_streams()) is not None:
@@ -73,12 +92,14 @@ def run(arguments: Sequence[str] | None = None) -> None:
     sys.exit(status)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, before: float = 0.0) -> int:
     """Run the command line; return its exit status.
 
-    Bad usage and bad input end in one line on standard error and status 2.
+    Bad usage and bad input end in one line on standard error and status 2. `before` are seconds
+    that passed before, and count into its total time.
     """
     NOTES.clear()
+    start_clock(before)
     for remark in REMARKS:
         warnings.filterwarnings("ignore", message=remark)
     try:

@@ -26,7 +26,7 @@ def bench(
 
     Example: ooc bench big.zarr --memory 1GiB --picture bench.png
     """
-    from ooc.cli.progress_bar import ProgressDisplay
+    from ooc.core.progress_bar import ProgressDisplay
     from ooc.measure.roofline import bench as measure
     from ooc.measure.roofline import draw_bars
     from ooc.models import from_config

@@ -7,7 +7,7 @@ import typer
 
 from ooc.cli.groups import flag, with_groups
 from ooc.cli.options import DataOptions, Io, Json, Seed, local_output
-from ooc.cli.show import show, table
+from ooc.cli.show import show, show_measured, table
 from ooc.core.errors import InputError
 from ooc.core.sizes import parse_count
 from ooc.core.terminal import one_line
@@ -33,14 +33,14 @@ def make(
 
     Example: ooc make logistic big.zarr --rows 20M --features 128
     """
-    from ooc.cli.progress_bar import ProgressDisplay
+    from ooc.core.progress_bar import ProgressDisplay
     from ooc.synthetic import Recipe
     from ooc.synthetic import make as generate
 
     recipe = Recipe(kind, parse_count(rows), features, classes, order, seed, held_out)
     with ProgressDisplay(f"make {path.name}") as report:
         result = generate(path, recipe, threads, report)
-    show({**result, "path": str(path)}, json_)
+    show_measured({**result, "path": str(path)}, json_, "")
 
 
 @with_groups
@@ -48,6 +48,9 @@ def info(
     where: DataOptions,
     io: Io = "auto",
     verify: Annotated[bool, flag("Read everything and list every bad chunk.", "--verify")] = False,
+    config: Annotated[
+        bool, flag("DATA is a saved run: print its settings, for train --config.", "--config")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Describe a dataset: its arrays, how each is read and why, and whether it is whole.
@@ -55,8 +58,13 @@ def info(
     The native path is for local arrays whose codecs are among {codecs}.
 
     Example: ooc info big.zarr --verify
+
+    Example: ooc info runs/big --config > run.toml
     """
-    from ooc.cli.progress_bar import ProgressDisplay
+    if config:
+        _print_settings(where.data, json_)
+        return
+    from ooc.core.progress_bar import ProgressDisplay
     from ooc.store.chunks import read_path
     from ooc.store.verify import verify as verify_chunks
 
@@ -93,3 +101,18 @@ def info(
             f"{len(bad)} chunks of {dataset.path} cannot be read; restore them from their source, "
             "or train with --on-bad-chunk skip"
         )
+
+
+def _print_settings(run: Path, as_json: bool) -> None:
+    """Print the options of `train` that give a saved run again."""
+    from ooc.cli.config import toml_of
+    from ooc.cli.settings import settings_of
+    from ooc.runs import checkpoint
+
+    _, saved = checkpoint.load(run)
+    with checkpoint.understood(run):
+        groups = settings_of(str(run), saved)
+    if as_json:
+        show({name: value for group in groups.values() for name, value in group.items()}, True)
+    else:
+        print(toml_of(groups))

@@ -13,6 +13,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 from typer.models import OptionInfo
 
+from ooc.cli.help import completion_of
+
 
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Spread the fields of a command's dataclass parameters out as options of their own.
@@ -72,6 +74,9 @@ def option_of(group: type, name: str) -> OptionInfo:
 
 def flag(help_text: str, *names: str, unset: str | None = None, **settings: Any) -> OptionInfo:
     """Return an option: what it is for, its names if not its parameter's, what None stands for."""
+    completion = completion_of(help_text)
+    if completion is not None:
+        settings["autocompletion"] = completion
     made: OptionInfo = typer.Option(*names, help=help_text, show_default=unset or True, **settings)
     return made
 

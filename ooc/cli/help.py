@@ -1,6 +1,7 @@
 """Help that names the entries of tables, which are imported when the help is asked for."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from pkgutil import resolve_name
 from typing import Any
 
@@ -22,6 +23,7 @@ TABLES = {
     "samplings": "ooc.stream.sampling:SAMPLINGS",
     "schedules": "ooc.optim.schedules:SCHEDULES",
     "shuffles": "ooc.stream.order:SHUFFLES",
+    "trackers": "ooc.training.watchers.trackers:TRACKERS",
 }
 
 
@@ -49,6 +51,20 @@ def with_names(text: str) -> str:
     """
     wanted = [name for name in TABLES if f"{{{name}}}" in text]
     return text.format(**{name: listed(names_of(name)) for name in wanted}) if wanted else text
+
+
+def completion_of(text: str) -> Callable[[str], list[str]] | None:
+    """Return what completes a value by the tables that its help names, where a shell asks now.
+
+    Typer looks at each such function, which every start of a command would wait for.
+    """
+    asked = "_OOC_COMPLETE" in os.environ
+    wanted = [name for name in TABLES if asked and f"{{{name}}}" in text]
+
+    def names(incomplete: str) -> list[str]:
+        return [name for table in wanted for name in names_of(table)]
+
+    return names if wanted else None
 
 
 def names_of(table: str) -> list[str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ooc.store.dataset import Dataset
     from ooc.store.roles import RoleName
     from ooc.training.trainer import Trainer
+    from ooc.training.watchers.trackers import Tracker
     from ooc.training.watchers.validation import Validation
 
 Value = TypeVar("Value")
@@ -37,6 +38,14 @@ def output(help_text: str, unset: str | None = None) -> OptionInfo:
 
 
 Json = Annotated[bool, flag("Print one JSON object on standard output.", "--json")]
+Trackers = Annotated[
+    list[str],
+    flag(
+        "{trackers}, and where: tensorboard:FOLDER, mlflow:EXPERIMENT. It can be given again.",
+        "--tracker",
+        unset="none",
+    ),
+]
 # Options of the stream for commands that take but some of them.
 Memory = Annotated[str, option_of(StreamOptions, "memory")]
 Seed = Annotated[int, option_of(StreamOptions, "seed")]
@@ -132,6 +141,13 @@ class ValidationOptions:
                 "--validation 0.1"
             )
         return None
+
+
+def trackers_of(named: list[str]) -> "list[Tracker]":
+    """Make the trackers that the options name."""
+    from ooc.training.watchers.trackers import tracker_named
+
+    return [tracker_named(each) for each in named]
 
 
 @dataclass(frozen=True)

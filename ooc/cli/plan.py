@@ -28,18 +28,23 @@ def plan(
 
     Example: ooc plan big.zarr --memory 1GiB --batch-size 256
     """
-    from ooc.store.chunks import read_path
-    from ooc.stream.window_advice import advise, measured_trade, trade_table
-    from ooc.training.marks import refused_values, warn_of_marks
+    from ooc.core.progress import tell
+    from ooc.core.progress_bar import ProgressDisplay
 
-    dataset = where.open()
-    trainer = make_trainer(model.config(dataset), descent.make(), batch_size, stream)
-    used = [name for name in (dataset.features, dataset.target, dataset.weight) if name]
-    reads = {name: read_path(dataset, name, stream.io).describe() for name in used}
-    planned = trainer.loader(dataset).plan
-    advice = advise(dataset, planned, io=stream.io) if stream.shuffle != "none" else None
-    NOTES.extend(refused_values(dataset, used, stream.missing_values))
-    warn_of_marks(dataset, used)
+    with ProgressDisplay(f"plan {where.data.name}") as report:
+        from ooc.store.chunks import read_path
+        from ooc.stream.window_advice import advise, measured_trade, trade_table
+        from ooc.training.marks import refused_values, warn_of_marks
+
+        dataset = where.open()
+        trainer = make_trainer(model.config(dataset), descent.make(), batch_size, stream)
+        used = [name for name in (dataset.features, dataset.target, dataset.weight) if name]
+        reads = {name: read_path(dataset, name, stream.io).describe() for name in used}
+        tell(report, "reading a sample")
+        planned = trainer.loader(dataset).plan
+        advice = advise(dataset, planned, io=stream.io) if stream.shuffle != "none" else None
+        NOTES.extend(refused_values(dataset, used, stream.missing_values))
+        warn_of_marks(dataset, used)
     numbers = planned.to_json()
     if json_:
         predicted = {} if advice is None else advice.to_json()

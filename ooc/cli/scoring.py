@@ -17,10 +17,7 @@ from ooc.cli.options import (
     RunPath,
     local_output,
 )
-from ooc.cli.show import show, table
-
-# Classes of a confusion matrix that is still drawn; --json prints larger ones, too.
-WIDEST_MATRIX = 6
+from ooc.cli.show import show_measured
 
 
 @with_groups
@@ -36,21 +33,14 @@ def evaluate(
 
     Example: ooc evaluate runs/big held-out.zarr
     """
-    from ooc.cli.progress_bar import ProgressDisplay
-    from ooc.runs.run import load
+    from ooc.core.progress_bar import ProgressDisplay
 
-    dataset = where.open()
     with ProgressDisplay(f"evaluate {where.data.name}") as report:
+        from ooc.runs.run import load
+
+        dataset = where.open()
         result = load(run).evaluate(dataset, memory, report, missing_values)
-    matrix = result["confusion_matrix"]
-    told = {} if json_ else {"confusion_matrix": None}
-    show({**result, **told, "run": str(run)}, json_)
-    if not json_ and matrix is not None and len(matrix) <= WIDEST_MATRIX:
-        lines = {
-            f"true {label}": " ".join(f"{count:>10,.6g}" for count in row)
-            for label, row in enumerate(matrix)
-        }
-        table("rows by true and predicted label", lines)
+    show_measured({**result, "run": str(run)}, json_, "what --json prints")
 
 
 def predict(
@@ -71,11 +61,12 @@ def predict(
 
     Example: ooc predict runs/big new.zarr predictions.zarr
     """
-    from ooc.cli.progress_bar import ProgressDisplay
-    from ooc.runs.run import load
+    from ooc.core.progress_bar import ProgressDisplay
 
     where = DataOptions(data, features, no_target=True, no_weight=True, missing=missing)
-    dataset = where.open()
     with ProgressDisplay(f"predict {data.name}") as report:
+        from ooc.runs.run import load
+
+        dataset = where.open()
         result = load(run).predict_to(dataset, out, memory, report, missing_values)
-    show({**result, "run": str(run), "path": str(out)}, json_)
+    show_measured({**result, "run": str(run), "path": str(out)}, json_, "")

@@ -1,22 +1,66 @@
 """Results for people, as tables, and for programs, as one JSON object."""
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ooc.core.sizes import format_size
 from ooc.core.terminal import printable
 
+# Classes of a confusion matrix that is drawn; of a larger one, the largest entries are told.
+WIDEST_MATRIX, LARGEST_ENTRIES = 6, 5
+# What comes together in a table for people; all else comes last.
+_METRICS = (
+    "loss", "accuracy", "auc", "auc_error", "r2", "mean_absolute_error", "root_mean_squared_error",
+)  # fmt: skip
+GROUPS = (
+    _METRICS,
+    (*(f"validation_{name}" for name in _METRICS), "best_step", "stopped_early", "dropped"),
+    ("rows", "steps", "epochs", "learning_rate", "skipped_rows", "skipped_chunks"),
+    ("seconds", "wait_seconds", "save_seconds", "rows_per_second", "bytes_per_second"),
+    ("memory_budget_bytes", "memory_projected_bytes", "memory_peak_bytes"),
+    ("window_rows", "block_rows", "blocks_per_window"),
+)
+# When the command at hand was begun.
+_begun = time.perf_counter()
 # What a command chose by itself. It is told when the work is done: bad input is one line alone.
 NOTES: list[str] = []
+
+
+def start_clock(before: float = 0.0) -> None:
+    """Let the total time of a command count from now, and from so many seconds before."""
+    global _begun
+    _begun = time.perf_counter() - before
 
 
 def show(result: Mapping[str, Any], as_json: bool) -> None:
     """Print a result: as one line of JSON, or as a table without what is None."""
     if as_json:
         print(json.dumps(result))
+    else:
+        draw("", [_readable_items(result)])
+
+
+def show_measured(result: Mapping[str, Any], as_json: bool, matrix_in: str) -> None:
+    """Print what a run or a measurement came to, with the total time: its parts in groups.
+
+    Parameters
+    ----------
+    matrix_in
+        Where a confusion matrix is whole that is too large to be drawn.
+    """
+    result = {**result, "total_seconds": time.perf_counter() - _begun}
+    if as_json:
+        show(result, True)
         return
-    table("", {key: _readable(key, value) for key, value in result.items() if value is not None})
+    measured = result.get("validation", result)
+    rest, flat = _flat(result), list[dict[str, Any]]()
+    for keys in GROUPS:
+        flat.append({key: rest.pop(key) for key in keys if key in rest})
+    draw("", [_readable_items(group) for group in (*flat, rest)])
+    if "confusion_matrix" in measured and measured["accuracy"] is not None:
+        _show_matrix(measured["confusion_matrix"], matrix_in)
 
 
 def note_skipped(results: Mapping[str, Any]) -> None:
@@ -33,13 +77,64 @@ def _readable(key: str, value: Any) -> str:
         return f"{value / 1e9:.3f} GB/s"
     if key.endswith("_bytes"):
         return format_size(value)
+    if key == "total_seconds":
+        return f"{value:.1f}"
     if isinstance(value, float):
-        return f"{value:,.6g}"
+        return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.6g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result with the entries of its parts among its own; without matrices."""
+    found = dict[str, Any]()
+    for key, value in result.items():
+        inner = _flat(value) if isinstance(value, Mapping) else {}
+        found |= {f"{key}_{name}": each for name, each in inner.items()}
+        if key != "confusion_matrix" and not isinstance(value, Mapping):
+            found[key] = value
+    return found
+
+
+def _show_matrix(matrix: list[list[float]] | None, matrix_in: str) -> None:
+    """Draw a confusion matrix, or tell what is most often taken for what, and where it is whole."""
+    if matrix is None:
+        print("no confusion matrix: it is counted for up to 100 classes")
+        return
+    if len(matrix) <= WIDEST_MATRIX:
+        lines = {
+            f"true {label}": " ".join(f"{count:>10,.6g}" for count in row)
+            for label, row in enumerate(matrix)
+        }
+        table("rows by true and predicted label", lines)
+        return
+    wrong = [
+        (count, label, taken)
+        for label, row in enumerate(matrix)
+        for taken, count in enumerate(row)
+        if label != taken and count > 0
+    ]
+    largest = sorted(wrong, key=lambda each: (-each[0], *each[1:]))[:LARGEST_ENTRIES]
+    lines = {f"true {label} taken for {taken}": f"{count:,.6g}" for count, label, taken in largest}
+    size = f"{len(matrix)} x {len(matrix)}"
+    table(f"largest entries of the {size} confusion matrix; all are in {matrix_in}", lines)
+
+
+def _readable_items(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return names and values for people, without what is None."""
+    known = {key: value for key, value in result.items() if value is not None}
+    return {
+        key.removesuffix("_bytes").replace("_", " "): _readable(key, value)
+        for key, value in known.items()
+    }
 
 
 def table(title: str, rows: Mapping[str, Any], as_named: bool = False) -> None:
     """Print names and values as a table; names that somebody else gave are kept `as_named`."""
+    draw(title, [rows if as_named else {key.replace("_", " "): rows[key] for key in rows}])
+
+
+def draw(title: str, groups: Sequence[Mapping[str, Any]]) -> None:
+    """Print groups of names and values as one table, with a line between groups."""
     from rich.console import Console
     from rich.table import Table
 
@@ -47,8 +142,11 @@ def table(title: str, rows: Mapping[str, Any], as_named: bool = False) -> None:
     console = Console(markup=False, emoji=False)
     if title:
         console.print(printable(title), highlight=False)
-    drawn = Table(show_header=False)
-    for key, value in rows.items():
-        name = key if as_named else key.replace("_", " ")
-        drawn.add_row(printable(name), "" if value is None else printable(value))
+    drawn = Table("", "", show_header=False)
+    for column in drawn.columns:
+        column.overflow = "fold"
+    for rows in groups:
+        for name, value in rows.items():
+            drawn.add_row(printable(name), "" if value is None else printable(value))
+        drawn.add_section()
     console.print(drawn)

@@ -7,7 +7,7 @@ import typer
 
 from ooc.cli.groups import flag, with_groups
 from ooc.cli.options import DataOptions, Json, Memory, Seed, local_output, output, read
-from ooc.cli.show import NOTES, show, table
+from ooc.cli.show import NOTES, show, show_measured, table
 from ooc.core.errors import InputError
 
 SAMPLE_PROBLEM = "--sample is a number of blocks, at least 2, or all, not {!r}"
@@ -45,7 +45,7 @@ def shuffle(
 
     Example: ooc shuffle --measure sorted.zarr --batch-size 256 --picture mixing.png
     """
-    from ooc.cli.progress_bar import ProgressDisplay
+    from ooc.core.progress_bar import ProgressDisplay
 
     dataset, name = where.open(), where.data.name
     if measure:
@@ -84,7 +84,7 @@ def shuffle(
     if not json_:
         left_out = result.pop("left_out")
         NOTES.extend(f"left out: {name}, as {why}" for name, why in left_out.items())
-    show({**result, "path": str(destination)}, json_)
+    show_measured({**result, "path": str(destination)}, json_, "")
 
 
 def _order(order: str) -> Any:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ooc.cli.config import Config
 from ooc.cli.groups import flag, with_groups
 from ooc.cli.models import ModelOptions
 from ooc.cli.options import (
@@ -22,14 +23,16 @@ from ooc.cli.options import (
     Readers,
     RunPath,
     SavingOptions,
+    Trackers,
     ValidationOptions,
     make_trainer,
     numbers,
     output,
     read,
     schedule_named,
+    trackers_of,
 )
-from ooc.cli.show import note_skipped, show, table
+from ooc.cli.show import note_skipped, show_measured, table
 from ooc.cli.steering import SteeringOptions
 from ooc.core.stopping import Interrupted, Stop, listen
 from ooc.stream.options import StreamOptions
@@ -56,6 +59,8 @@ def train(
         ),
     ] = None,
     run: RunOption = None,
+    tracker: Trackers = [],  # noqa: B006  it is read alone
+    config: Config = None,
     json_: Json = False,
 ) -> None:
     """Train a model within a memory budget and save it; what is not given is found in the data.
@@ -65,20 +70,23 @@ def train(
     Example: ooc train big.zarr --model mlp --hidden 256,256 --optimizer adam --lr 0.001
 
     Example: ooc train big.zarr --model logistic --optimizer hybrid --l2 1e-4
-    """
-    from ooc.cli.progress_bar import ProgressDisplay
 
-    dataset, name = where.open(), where.data.name
-    trainer = make_trainer(
-        model.config(dataset), descent.make(), batch_size, stream,
-        steering=steering.make(), validation=validation.make(), **saving.settings(),
-    )  # fmt: skip
+    Example: ooc train --config run.toml --seed 1 --run runs/again
+    """
+    from ooc.core.progress_bar import ProgressDisplay
+
     run_dir = run or Path("runs", where.data.stem)
     with stopping_signals() as stop:
-        with ProgressDisplay(f"train {name}") as report:
-            result = trainer.fit(dataset, epochs, run_dir, report, stop)
+        with ProgressDisplay(f"train {where.data.name}") as report:
+            dataset = where.open()
+            trainer = make_trainer(
+                model.config(dataset), descent.make(), batch_size, stream,
+                steering=steering.make(), validation=validation.make(), **saving.settings(),
+            )  # fmt: skip
+            trackers = trackers_of(tracker)
+            result = trainer.fit(dataset, epochs, run_dir, report, stop, trackers=trackers)
         note_skipped(result.results)
-        show({**result.results, "run": str(run_dir)}, json_)
+        show_measured({**result.results, "run": str(run_dir)}, json_, f"{run_dir}/run.json")
 
 
 @with_groups
@@ -93,24 +101,26 @@ def resume(
         flag("The dataset is a copy, or was written again, with the same values.", "--same-data"),
     ] = False,
     saving: SavingOptions,
+    tracker: Trackers = [],  # noqa: B006  it is read alone
     json_: Json = False,
 ) -> None:
     """Go on with a run where it was saved last, to the bits that it would have had.
 
     Example: ooc resume runs/big
     """
-    from ooc.cli.progress_bar import ProgressDisplay
-    from ooc.training.resume import resume as go_on
+    from ooc.core.progress_bar import ProgressDisplay
 
     options: dict[str, Any] = {"readers": readers, "io": io, "same_data": same_data}
-    options |= saving.settings()
+    options |= saving.settings() | {"trackers": trackers_of(tracker)}
     if memory is not None:
         options["memory"] = memory
     with stopping_signals() as stop:
         with ProgressDisplay(f"resume {run}") as report:
+            from ooc.training.resume import resume as go_on
+
             result = go_on(run, report=report, stop=stop, **options)
         note_skipped(result.results)
-        show({**result.results, "run": str(run)}, json_)
+        show_measured({**result.results, "run": str(run)}, json_, f"{run}/run.json")
 
 
 @with_groups
@@ -135,34 +145,35 @@ def sweep(
         int | None, flag("Passes over the dataset.", unset="1, or as many as 200 steps take")
     ] = None,
     run: RunOption = None,
+    tracker: Trackers = [],  # noqa: B006  it is read alone
     json_: Json = False,
 ) -> None:
     """Train every combination of settings on one pass over the data, each as if it were alone.
 
     Example: ooc sweep big.zarr --lr 0.01,0.1,1 --l2 0,1e-6,1e-4 --halving
     """
-    from ooc.cli.progress_bar import ProgressDisplay
-    from ooc.optim.grid import grid
-    from ooc.training.watchers.halving import Halving
+    from ooc.core.progress_bar import ProgressDisplay
 
-    dataset, name = where.open(), where.data.name
-    values = {"lr": lr, "l2": l2, "l1": l1}
-    optimizers = grid(
-        # A comma before a letter parts optimizers; any other, numbers of one.
-        re.split(r",(?=\s*[a-zA-Z_])", optimizer),
-        **{name: read(text, numbers, PROBLEM % name) for name, text in values.items()},
-        schedule=schedule_named(schedule),
-    )
-    first = next(iter(optimizers.values()))
-    trainer = make_trainer(
-        model.config(dataset), first, batch_size, stream,
-        validation=validation.make(), **saving.settings(),
-    )  # fmt: skip
     run_dir = run or Path("runs", f"{where.data.stem}-sweep")
-    rungs = Halving() if halving else None
     with stopping_signals() as stop:
-        with ProgressDisplay(f"sweep {name}") as report:
-            runs = trainer.fit_many(dataset, optimizers, epochs, run_dir, report, stop, rungs)
+        with ProgressDisplay(f"sweep {where.data.name}") as report:
+            from ooc.optim.grid import grid
+            from ooc.training.watchers.halving import Halving
+
+            dataset, values = where.open(), {"lr": lr, "l2": l2, "l1": l1}
+            optimizers = grid(
+                # A comma before a letter parts optimizers; any other, numbers of one.
+                re.split(r",(?=\s*[a-zA-Z_])", optimizer),
+                **{name: read(text, numbers, PROBLEM % name) for name, text in values.items()},
+                schedule=schedule_named(schedule),
+            )
+            trainer = make_trainer(
+                model.config(dataset), next(iter(optimizers.values())), batch_size, stream,
+                validation=validation.make(), **saving.settings(),
+            )  # fmt: skip
+            rungs = Halving() if halving else None
+            more = (rungs, trackers_of(tracker))
+            runs = trainer.fit_many(dataset, optimizers, epochs, run_dir, report, stop, *more)
         note_skipped(next(iter(runs.values())).results)
         results = {
             label: {**each.results, "run": str(run_dir / label)} for label, each in runs.items()
@@ -199,7 +210,7 @@ def _show_sweep(results: dict[str, dict[str, Any]], as_json: bool) -> None:
     ranked = sorted(results, key=lambda label: _rank(results[label]))
     best = ranked[0]
     if as_json:
-        show({**results[best], "best": best, "runs": results}, True)
+        show_measured({**results[best], "best": best, "runs": results}, True, "")
         return
     lines = {}
     for label in ranked:
@@ -210,7 +221,7 @@ def _show_sweep(results: dict[str, dict[str, Any]], as_json: bool) -> None:
         loss = "none" if one["loss"] is None else f"{one['loss']:.6g}"
         lines[label] = f"loss {loss}{held_out}{dropped}"
     table("best first", lines, as_named=True)
-    show(results[best], False)
+    show_measured(results[best], False, f"{results[best]['run']}/run.json")
 
 
 def _rank(result: dict[str, Any]) -> tuple[bool, float]:

@@ -17,7 +17,7 @@ from numba.core.registry import cpu_target
 from ooc.core.errors import InputError
 from ooc.core.kernel_cache import FOLDER, is_ready, mark_ready
 from ooc.core.process import release_code
-from ooc.core.progress import Progress, Report
+from ooc.core.progress import Progress, Report, tell
 from ooc.core.stopping import ASKING
 
 # A child that has finished nothing for so long is given up.
@@ -43,6 +43,7 @@ def load_kernels(wanted: Sequence[Compilation], report: Report) -> int:
     # Without a folder, what a child compiles would go with it.
     if missing and FOLDER is not None:
         _compile_aside(missing, report)
+    tell(report, "loading kernels")
     for each in named.values():
         try:
             each.compile()
@@ -63,7 +64,8 @@ def _compile_aside(missing: Sequence[Compilation], report: Report) -> None:
     for each in missing:
         groups.setdefault(each.name.partition(" ")[0], []).append(each)
     jobs = list(groups.values())
-    text = f"compiling {len(missing)} kernels, once on this machine"
+    kernels = "1 kernel" if len(missing) == 1 else f"{len(missing)} kernels"
+    text = f"compiling {kernels}, once on this machine"
     begun, total, done = time.perf_counter(), len(missing), 0
     report(Progress(0, total, 0, 0.0, text=text))
     # What Numba does as its first kernel is compiled or loaded: children need not do it anew.

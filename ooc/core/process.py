@@ -16,10 +16,10 @@ HEAPS = 2
 MAPPED_BYTES, KEPT_BYTES = 2**22, 2**23
 
 
-def peak_bytes() -> int:
-    """Return the largest resident memory of this process so far, in bytes."""
+def peak_bytes(process: int | str = "self") -> int:
+    """Return the largest resident memory of a process so far, in bytes; 0 of one that has ended."""
     # Unlike ru_maxrss it does not inherit the peak of the parent process.
-    return _status_bytes("VmHWM")
+    return _status_bytes("VmHWM", process)
 
 
 def memory_numbers(budget: int, projected: int) -> dict[str, int]:
@@ -75,10 +75,12 @@ def _limit_files(control_groups: Path, memberships: str) -> list[Path]:
     return files
 
 
-def _status_bytes(key: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
+def _status_bytes(key: str, process: int | str = "self") -> int:
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith(key + ":"):
             return int(line.split()[1]) * 1024
+    if process != "self":
+        return 0
     raise OSError(f"/proc/self/status has no line {key}")
 
 

@@ -7,10 +7,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+# What handles Ctrl-C where nobody else does.
+_PYTHONS = signal.default_int_handler
 Handler = Callable[[int, FrameType | None], object]
 
 
@@ -51,6 +55,40 @@ def listen(handler: Handler) -> dict[int, object]:
     """
     heard = [int(number) for number in ASKING if signal.getsignal(number) is not signal.SIG_IGN]
     return {number: signal.signal(number, handler) for number in heard}
+
+
+@contextmanager
+def interruptible(stop: threading.Event | None, saved_in: str | None) -> Iterator[Any]:
+    """Turn the first Ctrl-C into a request to save and stop, where there is a run to save.
+
+    A second one, or one before the first step, ends at once, and so does one that somebody else
+    handles: a program of its own, or the caller by its `stop`.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After the run was saved; it says where.
+    """
+    is_ours = stop is None and saved_in is not None
+    in_main = threading.current_thread() is threading.main_thread()
+    if not is_ours or not in_main or signal.getsignal(signal.SIGINT) is not _PYTHONS:
+        yield stop
+        return
+    wanted, caught = Stop(), list[int]()
+
+    def request(number: int, frame: FrameType | None) -> None:
+        if caught or not wanted.in_steps:
+            _PYTHONS(number, frame)
+        caught.append(number)
+        wanted.set()
+
+    signal.signal(signal.SIGINT, request)
+    try:
+        yield wanted
+    finally:
+        signal.signal(signal.SIGINT, _PYTHONS)
+    if caught:
+        raise KeyboardInterrupt(f"the run is saved in {saved_in}; ooc.resume goes on with it")
 
 
 def status_of(error: BaseException) -> int:

@@ -125,7 +125,7 @@ class OOCEstimator(BaseEstimator):
         if epochs is None and dataset.held and as_method(optimizer).takes_all_rows:
             epochs = MOST_PASSES
         self._descent: Increment | None = None
-        self.run_: Run = trainer.fit(dataset, epochs=epochs)
+        self.run_: Run = trainer.fit(dataset, epochs=epochs, report=False)
         self.n_iter_ = int(self.run_.results["epochs"])
         if self.run_.results.get("ended", "by itself") is None:
             warnings.warn(

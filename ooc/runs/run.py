@@ -14,8 +14,9 @@ from ooc.core.compile_child import load_kernels
 from ooc.core.destination import local_path
 from ooc.core.errors import InputError
 from ooc.core.process import memory_numbers
-from ooc.core.progress import Progress, Report, silent
+from ooc.core.progress import Progress, Report, silent, tell
 from ooc.core.sizes import format_size
+from ooc.core.summary import Summary
 from ooc.export import Trained, export_model
 from ooc.models import from_config
 from ooc.models.contract import Layout, Model
@@ -38,8 +39,8 @@ from ooc.stream.missing_values import rule_of, void_rows, with_void
 from ooc.stream.plan import held_bytes
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(Summary):
     """What training left.
 
     Attributes
@@ -58,6 +59,16 @@ class Run:
     row_shape: tuple[int, ...]
     history: Sequence[Mapping[str, Any]] = field(default_factory=list, repr=False)
     results: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def facts(self) -> dict[str, str]:
+        """Return what a prompt shows: the model, how long it was trained, and its losses."""
+        found = {"model": self.model.name, "parameters": f"{self.parameters.size:,}"}
+        for key in ("steps", "epochs"):
+            found |= {key: f"{self.results[key]:,}"} if key in self.results else {}
+        for key in ("loss", "validation_loss"):
+            known = self.results.get(key) is not None
+            found |= {key.replace("_", " "): f"{self.results[key]:.4g}"} if known else {}
+        return found
 
     def evaluate(
         self,
@@ -262,6 +273,7 @@ class Run:
         held = held_bytes(ours=self.parameters.nbytes)
         load_kernels(scoring_kernels(self.model, dataset, with_target), report)
         # A prediction belongs to each row: those that lack a value travel to be marked.
+        tell(report, "reading the first rows")
         drops = not with_target and rule_of(missing_values).name == "drop"
         how = {"missing_values": "keep" if drops else missing_values}
         return scoring_loader(self.model, self.layout, dataset, memory, with_target, held, **how)

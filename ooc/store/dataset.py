@@ -11,11 +11,19 @@ import zarr
 
 from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
+from ooc.core.summary import Summary
 from ooc.store.conventions import Conventions, read_conventions
 from ooc.store.member import Member, attributes_of, declared_by
 from ooc.store.members import check_whole, members_of, opened, opened_member
 from ooc.store.remote import StorageOptions, checked_path
-from ooc.store.roles import FEATURES, RoleName, coordinates_in, find_roles, why_apart
+from ooc.store.roles import (
+    FEATURES,
+    USUAL_NAMES,
+    RoleName,
+    coordinates_in,
+    find_roles,
+    why_apart,
+)
 from ooc.store.selection import Selection
 
 MISSING_CHUNKS = ("raise", "fill")
@@ -103,8 +111,8 @@ class ArraySpec:
         return self.decoded_bytes(0, rows + unaligned)
 
 
-@dataclass(frozen=True)
-class Dataset:
+@dataclass(frozen=True, repr=False)
+class Dataset(Summary):
     """A Zarr group with roles for its arrays, as `open` returns it.
 
     Attributes
@@ -156,6 +164,18 @@ class Dataset:
     def roles(self) -> tuple[str, str | None, str | None]:
         """Names of the arrays that are features, target and weight."""
         return self.features, self.target, self.weight
+
+    def facts(self) -> dict[str, str]:
+        """Return what a prompt shows: its rows and the arrays that play a role."""
+        kept = "" if self.selection is None else f" of {self.stored_rows:,}"
+        found = {"path": self.path, "rows": f"{self.rows:,}{kept}"}
+        for role, name in zip(USUAL_NAMES, self.roles, strict=True):
+            if name is not None:
+                spec = self.arrays[name]
+                shape = f" {spec.shape[1:]}" if spec.shape[1:] else ""
+                found[role] = f"{name} {spec.dtype}{shape}"
+        row_bytes = sum(spec.row_bytes for spec in self.arrays.values())
+        return found | {"decoded": format_size(self.rows * row_bytes)}
 
     def specs(self, names: tuple[str, ...]) -> tuple[ArraySpec, ...]:
         """Return the arrays with these names; refuse those that are not there."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from ooc.core.errors import DataError, InputError
 from ooc.core.random_keys import Purpose, key
+from ooc.core.summary import Summary
 from ooc.store.chunks import BadChunkError
 from ooc.store.dataset import Dataset
 from ooc.stream.ending import wait_for_others
@@ -60,7 +61,7 @@ _POSITION = ("epoch", "row", "step", "skipped")
 _ROWS, _IMPORTANCE = "/rows", "/importance"
 
 
-class Loader:
+class Loader(Summary):
     """Mini-batches of a dataset larger than memory, blockwise shuffled.
 
     Iterating gives the rest of the current epoch, one epoch if it has just begun: every row once,
@@ -117,6 +118,12 @@ class Loader:
         self.missing: dict[str, int] = {}
         # Rows left out of each window of the epoch at hand: a position counts the rows used.
         self._skipped: dict[int, int] = {}
+
+    def facts(self) -> dict[str, str]:
+        """Return what a prompt shows: what it reads, and where it stands."""
+        place = f"epoch {self.epoch}, row {self.row:,}"
+        arrays = ", ".join(self.names)
+        return {"path": self.dataset.path, "arrays": arrays, **self.plan.facts(), "at": place}
 
     def _make_plan(self, batch_size: int, demand: Demand) -> Plan:
         """Plan the stream: the window for its data, if that is wanted, and each epoch's rows."""

@@ -14,6 +14,7 @@ from typing import TypeVar
 from ooc.core.errors import InputError, TooSmallError
 from ooc.core.process import allowed_bytes, resident_bytes
 from ooc.core.sizes import format_size, parse_size
+from ooc.core.summary import Summary
 from ooc.store.chunks import scratch_bytes
 from ooc.store.dataset import ArraySpec, Dataset
 from ooc.stream.block_statistics import MOST_BYTES, sample_bytes
@@ -73,8 +74,8 @@ NO_DEMAND = Demand()
 Planned = TypeVar("Planned")
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Summary):
     """How an epoch runs within its budget.
 
     Attributes
@@ -115,6 +116,16 @@ class Plan:
     def steps(self) -> int:
         """m, steps of an epoch in batches of the first size: every batch is full but the last."""
         return -(-self.order.epoch_rows // self.batch_size)
+
+    def facts(self) -> dict[str, str]:
+        """Return what a prompt shows: steps, window and memory."""
+        order = self.order
+        return {
+            "rows": f"{order.epoch_rows:,}",
+            "steps": f"{self.steps:,} of {self.batch_size:,} rows",
+            "window": f"{order.window_rows:,} rows in {order.blocks_per_window:,} blocks",
+            "memory": f"{format_size(self.projected)} of {format_size(self.budget)}",
+        }
 
     def to_json(self) -> dict[str, object]:
         """Return the plan's numbers under the keys of the command line's JSON."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ooc.core.compile_child import load_kernels
 from ooc.core.errors import InputError, TooSmallError
 from ooc.core.hashing import hashing_kernels
-from ooc.core.progress import Report
+from ooc.core.progress import Report, tell
 from ooc.engines.engine import check_method
 from ooc.engines.kernels import engine_kernels
 from ooc.models.contract import Model
@@ -25,6 +25,7 @@ def compile_missing(needs: Needs, model: Model, dataset: Dataset, report: Report
     InputError
         If the model cannot be trained by such a method, or the budget is too small.
     """
+    tell(report, "checking what fits the memory")
     takes_all = needs.full or any(method.full is not None for method in needs.methods)
     check_method(model, model.layout(dataset.row_shape), takes_all)
     # A validation's needs are known when the model has run: one refusal names all of them.

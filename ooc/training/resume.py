@@ -1,12 +1,13 @@
 """Goes on with a saved run, of which nothing but the directory is known."""
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ooc.core.destination import local_path
 from ooc.core.errors import InputError
-from ooc.core.progress import Report, silent
+from ooc.core.progress import Report
 from ooc.models import from_config
 from ooc.optim import method_from_config
 from ooc.runs import checkpoint
@@ -18,6 +19,7 @@ from ooc.training.trainer import Trainer
 from ooc.training.watchers.callbacks import NO_CALLBACKS, Callbacks
 from ooc.training.watchers.saver import USUAL, Saving
 from ooc.training.watchers.steering import steering_from_config
+from ooc.training.watchers.trackers import Tracker
 from ooc.training.watchers.validation import Validation
 
 _NAMES = ("path", "features", "target", "weight", "missing")
@@ -29,10 +31,11 @@ def resume(
     *,
     saving: Saving = USUAL,
     log_every: int | None = None,
-    report: Report = silent,
+    report: Report | bool = True,
     stop: threading.Event | None = None,
     callbacks: Callbacks = NO_CALLBACKS,
     same_data: bool = False,
+    trackers: Sequence[Tracker] = (),
     **options: Any,
 ) -> Run:
     """Go on with a run where it was saved last, to the bits that it would have had.
@@ -43,7 +46,7 @@ def resume(
         Where it was saved.
     dataset
         Its dataset, if it is elsewhere now, or was one side of a split.
-    saving, log_every, report, stop, callbacks
+    saving, log_every, report, stop, callbacks, trackers
         See `ooc.Trainer`; the bits do not depend on them.
     same_data
         Says that a dataset whose files were written after the run began, but have the same sizes
@@ -84,7 +87,7 @@ def resume(
         # A role that was not there is not to be guessed now.
         roles = {name: named[name] or False for name in ("target", "weight")}
         dataset = open_dataset(**{**named, **roles})
-    return trainer.resume(dataset, run_dir, report, stop, callbacks, same_data)
+    return trainer.resume(dataset, run_dir, report, stop, callbacks, same_data, trackers)
 
 
 def _validation(run_dir: str | Path, config: dict[str, Any] | None) -> Validation | None:

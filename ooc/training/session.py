@@ -13,6 +13,7 @@ import scipy
 
 from ooc.core.destination import local_path
 from ooc.core.errors import InputError
+from ooc.core.progress import Report, silent, tell
 from ooc.core.random_keys import Purpose, generator
 from ooc.engines.engine import Engine
 from ooc.models.contract import Layout, Model
@@ -110,7 +111,12 @@ def first_parameters(
 
 
 def with_rates(
-    methods: Sequence[Method], model: Model, loader: Loader, parameters: np.ndarray, epochs: int
+    methods: Sequence[Method],
+    model: Model,
+    loader: Loader,
+    parameters: np.ndarray,
+    epochs: int,
+    report: Report = silent,
 ) -> tuple[tuple[Method, ...], Found | None]:
     """Find the learning rate of those that have none, and tell schedules the run's length.
 
@@ -129,6 +135,7 @@ def with_rates(
                         f"parts of {model.name} take turns, each with a loss of its own, so that "
                         "no learning rate can be found for them; give one with lr="
                     )
+                tell(report, "trying learning rates")
                 found = find_rate(model, optimizer, loader, parameters)
                 optimizer = optimizer.with_rate(found.rate)
             steps = own_steps(phases_of(model), epochs * loader.plan.steps)

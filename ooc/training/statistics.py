@@ -1,6 +1,7 @@
 """What a model may ask of all rows before it is trained: moments of features, counts of classes."""
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -9,6 +10,7 @@ from functools import cached_property, partial, reduce
 import numpy as np
 
 from ooc.core.errors import DataError
+from ooc.core.progress import Progress, Report, silent, tell
 from ooc.models.bad_rows import LARGEST_FEATURE
 from ooc.store.dataset import Dataset
 from ooc.stream.block_statistics import NOT_FINITE
@@ -37,10 +39,12 @@ class RowStatistics:
     ----------
     loader
         The run's own; its position stays.
+    report
+        Called on the way through all rows.
     """
 
-    def __init__(self, loader: Loader) -> None:
-        self._loader, self._dataset = loader, loader.dataset
+    def __init__(self, loader: Loader, report: Report = silent) -> None:
+        self._loader, self._dataset, self._report = loader, loader.dataset, report
 
     def sample_moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and deviation of each feature in the run's first window."""
@@ -79,10 +83,16 @@ class RowStatistics:
         arrays, stream, demand = pass_over(self._dataset, loader.names, name, stream, held)
         stream = replace(stream, readers=loader.plan.readers)
         rows = Loader(self._dataset, 1, arrays=arrays, demand=demand, stream=stream)
+        begun, done, total = time.perf_counter(), 0, rows.plan.order.epoch_rows
+        text = f"looking at all rows of {name}"
+        tell(self._report, text)
         for window in rows.windows(1):
             if len(window.order):
                 is_empty = False
                 yield window
+            done += len(window.order) + window.skipped_rows
+            spent = (done * rows.plan.row_bytes, time.perf_counter() - begun)
+            self._report(Progress(done, total, *spent, text=text))
         if is_empty:
             raise DataError(
                 f"no row of {self._dataset.path} could be used: each lacks a value or cannot be "

@@ -1,16 +1,18 @@
 """Training: from a dataset to a run, begun anew or gone on with."""
 
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ooc.core.audience import reporting
 from ooc.core.destination import local_path
 from ooc.core.errors import InputError
 from ooc.core.numbers import check_counts
-from ooc.core.progress import Report, silent
+from ooc.core.progress import Report, tell
+from ooc.core.stopping import interruptible
 from ooc.engines.engine import make_engine
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import prepare, prepared_like
@@ -45,6 +47,7 @@ from ooc.training.watchers.halving import Halving
 from ooc.training.watchers.roster import Roster
 from ooc.training.watchers.saver import USUAL, Saving
 from ooc.training.watchers.steering import Steering
+from ooc.training.watchers.trackers import Tracker
 from ooc.training.watchers.validation import Validation
 
 FULL = "full"
@@ -131,9 +134,10 @@ class Trainer:
         dataset: Dataset,
         epochs: int | None = None,
         run_dir: str | Path | None = None,
-        report: Report = silent,
+        report: Report | bool = True,
         stop: threading.Event | None = None,
         callbacks: Callbacks = NO_CALLBACKS,
+        trackers: Sequence[Tracker] = (),
     ) -> Run:
         """Train for a number of epochs.
 
@@ -148,11 +152,15 @@ class Trainer:
             Where the run is saved, and its history written: a local folder without a run, which
             is this process's alone meanwhile. Nowhere by default.
         report
-            Called after each window.
+            Called after each window, and with a text before other work. By default progress is
+            shown on a terminal and in a notebook; False shows nothing.
         stop
-            When it is set, the run is saved and ends after the window at hand.
+            When it is set, the run is saved and ends after the window at hand. Without one,
+            Ctrl-C does that for a run with a directory, and is raised after it was saved.
         callbacks
-            Functions to call at steps' and epochs' ends.
+            Functions to call at steps', epochs' and evaluations' ends.
+        trackers
+            Each is called with every line of the history, see `ooc.trackers`.
 
         Raises
         ------
@@ -162,8 +170,9 @@ class Trainer:
             If the loss or a parameter stops being finite although the data are.
         """
         methods = {"": self._method}
-        roster = self._roster(report, stop, callbacks)
-        return self._fit(dataset, methods, epochs, run_dir, roster)[""]
+        more = {"callbacks": callbacks, "trackers": trackers}
+        with self._watched(dataset, run_dir, report, stop, **more) as roster:
+            return self._fit(dataset, methods, epochs, run_dir, roster)[""]
 
     def fit_many(
         self,
@@ -171,9 +180,10 @@ class Trainer:
         optimizers: Mapping[str, Optimizer] | Sequence[Optimizer],
         epochs: int | None = None,
         run_dir: str | Path | None = None,
-        report: Report = silent,
+        report: Report | bool = True,
         stop: threading.Event | None = None,
         halving: Halving | None = None,
+        trackers: Sequence[Tracker] = (),
     ) -> dict[str, Run]:
         """Train the model with several optimizers at once, on one pass over the data.
 
@@ -182,7 +192,7 @@ class Trainer:
 
         Parameters
         ----------
-        dataset, epochs, report, stop
+        dataset, epochs, report, stop, trackers
             As for `fit`.
         optimizers
             By name, or in a row: names are then "0", "1", and so on.
@@ -215,17 +225,19 @@ class Trainer:
                 raise InputError(f"{method.name} asks for passes of its own; train it with fit")
             if not name or Path(name).name != name:
                 raise InputError(f"{name!r} cannot be the name of a folder; choose another name")
-        roster = self._roster(report, stop, halving=halving)
-        return self._fit(dataset, methods, epochs, run_dir, roster)
+        more = {"halving": halving, "trackers": trackers}
+        with self._watched(dataset, run_dir, report, stop, **more) as roster:
+            return self._fit(dataset, methods, epochs, run_dir, roster)
 
     def resume(
         self,
         dataset: Dataset,
         run_dir: str | Path,
-        report: Report = silent,
+        report: Report | bool = True,
         stop: threading.Event | None = None,
         callbacks: Callbacks = NO_CALLBACKS,
         same_data: bool = False,
+        trackers: Sequence[Tracker] = (),
     ) -> Run:
         """Go on with a run where it was saved last, to the bits that it would have had.
 
@@ -243,7 +255,9 @@ class Trainer:
         """
         run_dir, held = local_path(run_dir, "runs"), held_bytes()
         checkpoint.check_saved(run_dir)
-        with locked(run_dir):
+        more = {"callbacks": callbacks, "trackers": trackers}
+        watched = self._watched(dataset, run_dir, report, stop, **more)
+        with watched as roster, locked(run_dir):
             # Read now, for another process may have gone on with it until now.
             arrays, saved = checkpoint.load(run_dir)
             where = str(run_dir)
@@ -257,7 +271,8 @@ class Trainer:
                     raise ValueError(f"epoch {epoch} of {epochs}, finished: {saved['finished']}")
                 model = prepared_like(self.model, saved["model"])
             needs = self._needs(dataset, [self._method], held)
-            compile_missing(needs, model, dataset, report)
+            compile_missing(needs, model, dataset, roster.report)
+            tell(roster.report, "reading a sample")
             loader, held_out = loaders_of(needs, model, dataset)
             marks = fingerprint(loader.dataset, loader.names, self.stream.io)
             with checkpoint.understood(run_dir):
@@ -271,8 +286,9 @@ class Trainer:
                 layout = model.layout(dataset.row_shape)
                 track = Track("", self.to_config(), run_dir)
                 session = Session(model, layout, loader, engine, saved["epochs"], [track], marks)
-                watchers = self._roster(report, stop, callbacks).watchers(session, held_out)
+                watchers = roster.watchers(session, held_out)
                 restore_watchers(watchers, arrays, saved)
+            tell(roster.report, "reading the first rows")
             cut_history(run_dir, saved["step"])
             return fit_session(session, watchers, resumed=True)[""]
 
@@ -323,33 +339,41 @@ class Trainer:
         if run_dir is not None:
             for name in ("", *methods):
                 checkpoint.check_run_dir(Path(run_dir, name))
-        needs = self._needs(dataset, given, held)
-        compile_missing(needs, self.model, dataset, roster.report)
+        needs, report = self._needs(dataset, given, held), roster.report
+        compile_missing(needs, self.model, dataset, report)
+        tell(report, "reading a sample")
         loader, held_out = loaders_of(needs, self.model, dataset)
         folders = [track.folder for track in tracks if track.folder is not None]
         with nullcontext() if run_dir is None else new_runs(Path(run_dir), folders):
             warn_of_marks(dataset, loader.names)
-            prepared = prepare(self.model, RowStatistics(loader))
+            prepared = prepare(self.model, RowStatistics(loader, report))
             model, layout = prepared.model, prepared.model.layout(dataset.row_shape)
             if model != self.model:
                 loader, held_out = loaders_of(needs, model, dataset, loader)
             parameters = first_parameters(model, layout, self.stream.seed, prepared.parts)
             del prepared  # of wide rows it is as large as the parameters
-            known, found = with_rates(given, model, loader, parameters, epochs)
+            known, found = with_rates(given, model, loader, parameters, epochs, report)
             engine = make_engine(model, loader, start(known, parameters, model), self._is_full)
+            tell(report, "reading the first rows")
             marks = fingerprint(loader.dataset, loader.names, self.stream.io) if folders else {}
             session = Session(model, layout, loader, engine, epochs, tracks, marks, found)
             return fit_session(session, roster.watchers(session, held_out), resumed=False)
 
-    def _roster(
+    @contextmanager
+    def _watched(
         self,
-        report: Report,
+        dataset: Dataset,
+        run_dir: str | Path | None,
+        report: Report | bool,
         stop: threading.Event | None,
-        callbacks: Callbacks = NO_CALLBACKS,
-        halving: Halving | None = None,
-    ) -> Roster:
+        **more: Any,
+    ) -> Iterator[Roster]:
+        """Yield what happens beside training: shown where somebody sees it, and ended by Ctrl-C."""
         own = (self.validation, self.steering, self.saving, self.log_every)
-        return Roster(*own, report, stop, callbacks, halving)
+        title = f"train {Path(dataset.path).name}"
+        saved_in = None if run_dir is None else str(run_dir)
+        with reporting(title, report) as seen, interruptible(stop, saved_in) as asked:
+            yield Roster(*own, seen, asked, **more)
 
     def _needs(self, dataset: Dataset, methods: Sequence[Method], held: int) -> Needs:
         """Return what the run's memory is a function of."""

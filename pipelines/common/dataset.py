@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import ooc
-from ooc.cli.progress_bar import ProgressDisplay
 from ooc.core.errors import InputError
 from ooc.core.progress import Report, silent
+from ooc.core.progress_bar import ProgressDisplay
 from ooc.store.dataset import Dataset
 from ooc.store.writer import CHUNK_BYTES, SHARD_BYTES, Columns
 from ooc.synthetic.fill import Draw, fill

@@ -56,7 +56,7 @@ def follow(
         looking += time.perf_counter() - entered
 
     callbacks = ooc.Callbacks(step_end=look, epoch_end=look, every=every)
-    results = trainer.fit(dataset, epochs, callbacks=callbacks).results
+    results = trainer.fit(dataset, epochs, report=False, callbacks=callbacks).results
     steps, seconds, losses = (np.array(each) for each in zip(*points, strict=True))
     # The run's own seconds begin when it is set up.
     set_up = max(0.0, seconds[-1] + looking - results["seconds"])

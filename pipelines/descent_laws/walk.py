@@ -77,7 +77,7 @@ def walk(
         sampling=sampling,
         window=window,
     )
-    run = trainer.fit(dataset, epochs)
+    run = trainer.fit(dataset, epochs, report=False)
     observer(run.parameters, run.results["steps"])
     return run
 

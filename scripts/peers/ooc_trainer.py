@@ -59,12 +59,12 @@ def prepare(job: harness.Job) -> harness.Train:
     with tempfile.TemporaryDirectory() as folder:
         tiny = Path(folder, "tiny.zarr")
         make(tiny, Recipe("logistic", 64 * job.batch_size, job.features))
-        trainer.fit(ooc.open(tiny))
+        trainer.fit(ooc.open(tiny), report=False)
     dataset = ooc.open(job.store)
     epochs = -(-job.rows_to_use // job.rows)
 
     def train() -> harness.Trained:
-        run = trainer.fit(dataset, epochs, settings.get("run"), callbacks=callbacks)
+        run = trainer.fit(dataset, epochs, settings.get("run"), False, callbacks=callbacks)
         *coefficients, intercept = np.asarray(run.parameters, np.float64).tolist()
         saved = float(run.results.get("save_seconds", 0.0))
         return harness.Trained(coefficients, intercept, int(run.results["rows"]), saved)

@@ -18,7 +18,7 @@ import json, os, resource, signal, sys, tempfile
 from pathlib import Path
 import distributed, matplotlib.backends.backend_agg, matplotlib.backends.backend_svg
 import matplotlib.figure, scipy.linalg, typer._adapters
-import ooc, ooc.cli, ooc.cli.bench, ooc.cli.progress_bar, ooc.report, ooc.runs.run
+import ooc, ooc.cli, ooc.cli.bench, ooc.core.progress_bar, ooc.report, ooc.runs.run
 import ooc.shuffle.external_sort, ooc.store.verify
 import ooc.shuffle.measurement, ooc.shuffle.mixing, ooc.synthetic, ooc.training.resume
 from ooc.__main__ import main

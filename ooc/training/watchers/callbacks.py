@@ -11,6 +11,7 @@ from ooc.engines.engine import Engine
 from ooc.kernels.counters import LOSS_SUM, NEVER
 from ooc.models.train_state import TrainState
 from ooc.optim.settings import rate_at
+from ooc.training.watchers.validation import Validator
 from ooc.training.watchers.watcher import Moment, Watcher, next_multiple
 
 
@@ -32,6 +33,9 @@ class Situation:
         NaN if there were none.
     learning_rate
         Of the step just taken.
+    validation
+        What the last evaluation measured, see `ooc.runs.evaluation.evaluate_batches`; None where
+        there was none yet.
     """
 
     step: int
@@ -40,6 +44,7 @@ class Situation:
     solution: np.ndarray
     loss: float
     learning_rate: float
+    validation: Mapping[str, Any] | None = None
 
 
 Callback = Callable[[Situation], bool | None]
@@ -55,6 +60,8 @@ class Callbacks:
         Called after steps; Python is then entered for each of these.
     epoch_end
         Called at each epoch's end.
+    validation_end
+        Called after each evaluation.
     every
         Steps between calls of `step_end`, counted from the run's first.
 
@@ -80,6 +87,7 @@ class Callbacks:
     step_end: Callback | None = None
     epoch_end: Callback | None = None
     every: int = 1
+    validation_end: Callback | None = None
 
     def __post_init__(self) -> None:
         check_counts(every=self.every)
@@ -93,11 +101,22 @@ class CallbackWatcher(Watcher):
 
     name = "callbacks"
 
-    def __init__(self, callbacks: Callbacks, engine: Engine, loss_unit: float) -> None:
+    def __init__(
+        self,
+        callbacks: Callbacks,
+        engine: Engine,
+        loss_unit: float,
+        validator: Validator | None = None,
+    ) -> None:
         self._callbacks, self._engine, self._loss_unit = callbacks, engine, loss_unit
+        self._validator, self._evaluations = validator, 0
         self._rows_before = 0
         # Rows and summed loss at the last call of each kind.
         self._called: dict[str, tuple[int, float]] = {}
+
+    def begin(self, resumed: bool) -> None:
+        """Count the evaluations that were made before."""
+        self._evaluations = 0 if self._validator is None else len(self._validator.losses)
 
     def next_step(self, step: int) -> int:
         """Return the next step that there is a function for."""
@@ -106,7 +125,11 @@ class CallbackWatcher(Watcher):
 
     def after(self, moment: Moment) -> bool:
         """Call what is due."""
-        stopping, given = False, self._callbacks
+        stopping, given, validator = False, self._callbacks, self._validator
+        if validator is not None and len(validator.losses) > self._evaluations:
+            self._evaluations = len(validator.losses)
+            if given.validation_end is not None:
+                stopping |= bool(given.validation_end(self._situation("validation_end", moment)))
         if given.step_end is not None and moment.is_multiple(given.every):
             stopping |= bool(given.step_end(self._situation("step_end", moment)))
         if given.epoch_end is not None and moment.epoch_ends:
@@ -137,4 +160,5 @@ class CallbackWatcher(Watcher):
             train_state.solution(),
             (loss - loss_then) / (rows - rows_then) if rows > rows_then else float("nan"),
             rate_at(train_state.settings[0], max(moment.step - 1, 0)),
+            None if self._validator is None else self._validator.last,
         )

@@ -1,7 +1,7 @@
 """Keeps what a training run tells: progress, a history line now and then, results at the end."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,12 @@ from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, LOSS_SUM, TOTALS
 from ooc.models.declarations import phase_at, phases_of, terms_of
 from ooc.models.train_state import TrainState
 from ooc.optim.settings import SETTINGS, rate_at
+from ooc.runs.run import Run
 from ooc.runs.run_directory import append_history
 from ooc.stream.window import Window
 from ooc.training.session import Session
 from ooc.training.watchers.noise_log import noise_entries
+from ooc.training.watchers.trackers import Tracker
 from ooc.training.watchers.watcher import Moment, Watcher, next_multiple
 
 SECONDS_BETWEEN_LINES = 1.0
@@ -36,15 +38,29 @@ class Recorder(Watcher):
         and at an epoch's end.
     report
         Called at each window's end.
+    may_end
+        Whether the run may end by itself, before its last epoch.
+    trackers
+        Each is called with every line of the history, the run's settings before and its results
+        after them.
     """
 
     name = "recorder"
 
-    def __init__(self, session: Session, number: int, every: int | None, report: Report) -> None:
+    def __init__(
+        self,
+        session: Session,
+        number: int,
+        every: int | None,
+        report: Report,
+        may_end: bool = False,
+        trackers: Sequence[Tracker] = (),
+    ) -> None:
         self.number: int = number
         self._session, self._engine, self._loader = session, session.engine, session.loader
         self._history, self._folder = session.tracks[number].history, session.tracks[number].folder
         self._every, self._report, self._unit = every, report, session.loss_unit
+        self._may_end, self._trackers = may_end, trackers
         self._begun = time.perf_counter()
         self._seconds_before, self._rows_before = 0.0, 0
         self._waited = self._first_batch = 0.0
@@ -60,6 +76,7 @@ class Recorder(Watcher):
     def begin(self, resumed: bool) -> None:
         """Note how the run begins."""
         found = self._session.found
+        self._track({"kind": "settings", **self._session.tracks[self.number].settings})
         if resumed:
             self.note("resume", {})
         elif found is not None:
@@ -124,6 +141,10 @@ class Recorder(Watcher):
         """Add a history line of another kind."""
         step = self._engine.step
         self._write({"kind": kind, "step": step, "seconds": self.seconds, **entries})
+
+    def end(self, runs: Sequence[Run]) -> None:
+        """Tell the trackers what the run came to."""
+        self._track({"kind": "results", **runs[self.number].results})
 
     def state(self) -> dict[str, Any]:
         """Return what a resumed run goes on from, JSON-ready."""
@@ -217,6 +238,7 @@ class Recorder(Watcher):
             step=moment.step,
             epoch=moment.epoch,
             loss=_mean(before, now),
+            at_most=self._may_end,
         )
 
     def _line_of(self, moment: Moment, now: np.ndarray) -> dict[str, Any]:
@@ -266,6 +288,12 @@ class Recorder(Watcher):
             del self._history[1::2]
         if self._folder is not None:
             append_history(self._folder, line)
+        self._track(line)
+
+    def _track(self, line: Mapping[str, Any]) -> None:
+        name = self._session.tracks[self.number].name
+        for tracker in self._trackers:
+            tracker({"step": self._engine.step, **line, "run": name})
 
 
 def _mean(before: np.ndarray, now: np.ndarray) -> float | None:

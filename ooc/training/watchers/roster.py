@@ -1,6 +1,7 @@
 """Who watches a session: what its trainer and its caller ask for, as watchers in their order."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from ooc.training.watchers.halving import Halving, HalvingWatcher
 from ooc.training.watchers.recorder import Recorder
 from ooc.training.watchers.saver import Saver, Saving
 from ooc.training.watchers.steering import Steering, SteeringWatcher
+from ooc.training.watchers.trackers import Tracker
 from ooc.training.watchers.validation import Validation, Validator
 from ooc.training.watchers.watcher import Moment, Watcher
 
@@ -30,6 +32,7 @@ class Roster:
     stop: threading.Event | None
     callbacks: Callbacks = NO_CALLBACKS
     halving: Halving | None = None
+    trackers: Sequence[Tracker] = ()
 
     def watchers(self, session: Session, held_out: Loader | None) -> list[Watcher]:
         """Return all that watches a session, in the order in which it is asked.
@@ -43,20 +46,24 @@ class Roster:
         """
         engine, plan = session.engine, session.loader.plan
         stop = self.stop or threading.Event()
+        full = any(each.full is not None for each in session.train_state.methods)
+        may_end = full or (self.validation is not None and self.validation.patience is not None)
         recorders = [
-            Recorder(session, number, self.log_every, self.report)
+            Recorder(session, number, self.log_every, self.report, may_end, self.trackers)
             for number in range(len(session.tracks))
         ]
         validators: list[Validator] = []
         if self.validation is not None and held_out is not None:
-            validators = [Validator(session, each, self.validation, held_out) for each in recorders]
+            how = (self.validation, held_out, self.report)
+            validators = [Validator(session, each, *how) for each in recorders]
         watchers: list[Watcher] = [*recorders, *validators]
         if self.halving is not None:
             steps = session.epochs * plan.steps
             watchers.append(HalvingWatcher(self.halving, engine, steps, recorders, validators))
         if self.steering is not None:
             watchers.append(SteeringWatcher(self.steering, engine, plan.batch_size))
-        watchers.append(CallbackWatcher(self.callbacks, engine, session.loss_unit))
+        validator = validators[0] if validators else None
+        watchers.append(CallbackWatcher(self.callbacks, engine, session.loss_unit, validator))
         if any(track.folder for track in session.tracks):
             # It is given this list itself: who is entered later is saved, too.
             watchers.append(Saver(self.saving, session, watchers, recorders, stop))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ooc.core.numbers import check_counts
+from ooc.core.progress import Report, silent, tell
 from ooc.optim.schedules import plateau_factor
 from ooc.optim.settings import FACTOR, SETTINGS
 from ooc.runs.evaluation import evaluate_batches
@@ -79,22 +80,32 @@ class Validator(Watcher):
         What is trained, and what follows the same descent.
     validation, loader
         How it is evaluated, and on which rows.
+    report
+        Called before each evaluation.
 
     Attributes
     ----------
     losses
         Of every evaluation, in order.
+    last
+        All that the last one in this process measured; None before it.
     """
 
     name = "validation"
 
     def __init__(
-        self, session: Session, recorder: Recorder, validation: Validation, loader: Loader
+        self,
+        session: Session,
+        recorder: Recorder,
+        validation: Validation,
+        loader: Loader,
+        report: Report = silent,
     ) -> None:
         self.number: int = recorder.number
         self.losses: list[float] = []
+        self.last: dict[str, Any] | None = None
         self._session, self._recorder = session, recorder
-        self._validation, self._loader = validation, loader
+        self._validation, self._loader, self._report = validation, loader, report
         self._stopped = False
         # Where the best evaluation was, all that was measured then, and the parameters.
         self._step, self._metrics = 0, dict[str, Any]()
@@ -146,9 +157,11 @@ class Validator(Watcher):
     def _evaluate(self, moment: Moment) -> None:
         solution, loader = self._session.train_state.solution(self.number), self._loader
         loader.epoch = loader.row = 0
+        tell(self._report, "evaluating on the rows held out")
         found = evaluate_batches(self._session.model, solution, loader)
         is_best = not self.losses or found["loss"] < min(self.losses)
         self.losses.append(found["loss"])
+        self.last = found
         if is_best:
             self._step, self._metrics = moment.step, found
             self._parameters[:] = solution

@@ -1,0 +1,1 @@
+"""For tests of one's own: a pytest plugin that holds them to a memory bound."""

@@ -1,0 +1,61 @@
+"""Progress of the library's own: where somebody sees it, and nowhere else."""
+
+import io
+
+import pytest
+
+from ooc.core.audience import reporting
+from ooc.core.progress import Progress, silent, tell
+from ooc.core.progress_bar import ProgressDisplay
+
+
+class Terminal(io.StringIO):
+    """A standard error that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def look(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Put a terminal in standard error's place, from within the test: pytest has its own before."""
+    seen = Terminal()
+    monkeypatch.setattr("sys.stderr", seen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    return seen
+
+
+def test_a_terminal_sees_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = look(monkeypatch)
+    with reporting("train a.zarr", True) as report:
+        tell(report, "reading a sample")
+        report(Progress(5, 10, 100, 1.0))
+    for text in ("train a.zarr", "5 rows/s", " 50%"):
+        assert text in terminal.getvalue()
+
+
+def test_who_is_told_not_to_show_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = look(monkeypatch)
+    with reporting("train a.zarr", False) as report:
+        tell(report, "reading a sample")
+    assert terminal.getvalue() == ""
+
+
+def test_work_inside_of_other_work_has_no_bar_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = look(monkeypatch)
+    with ProgressDisplay("outer"), reporting("inner", True) as report:
+        tell(report, "reading")
+    assert "outer" in terminal.getvalue() and "inner" not in terminal.getvalue()
+    with reporting("later", True):
+        pass
+    assert "later" in terminal.getvalue()
+
+
+def test_a_pipe_sees_nothing_and_a_function_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+    with reporting("train a.zarr", True) as report:
+        assert report is silent
+    heard: list[Progress] = []
+    with reporting("train a.zarr", heard.append) as report:
+        report(Progress(5, 10, 100, 1.0))
+    assert [each.rows for each in heard] == [5]
+    assert capsys.readouterr() == ("", "")
