@@ -73,7 +73,7 @@ def test_every_option_comes_to_the_trainer(
 ) -> None:
     """The shell makes the trainer that Python makes of the same settings."""
     seen = Seen()
-    monkeypatch.setattr(ooc.Trainer, "fit", lambda *given: seen(*given))
+    monkeypatch.setattr(ooc.Trainer, "fit", lambda *given, trackers: seen(*given, trackers))
     assert main(["train", dataset.path, *TRAINED.split()]) == 2
     assert "ooc: seen" in capsys.readouterr().err
     trainer, opened, epochs, run_dir, *_ = seen.given[0]
@@ -108,7 +108,7 @@ def test_every_option_comes_to_a_run_that_goes_on(
     assert run_dir == Path("there")
     assert given == {
         "memory": "300MiB", "readers": 2, "io": "direct", "same_data": True,
-        "saving": ooc.Saving(7.0, every_steps=3, keep=1), "log_every": 4,
+        "saving": ooc.Saving(7.0, every_steps=3, keep=1), "log_every": 4, "trackers": [],
     }  # fmt: skip
 
 

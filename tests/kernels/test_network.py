@@ -21,7 +21,7 @@ class AnyLoss(MLP):
     """A network in float64 with any loss of the table, also those that no head has."""
 
     entry: str = "squared"
-    dtype: ClassVar[Any] = np.float64
+    dtype: ClassVar[Any] = "float64"
 
     @property
     def chosen_loss(self) -> Loss:
@@ -38,7 +38,7 @@ class AnyLoss(MLP):
 
 @dataclass(frozen=True)
 class Reconstruction(Autoencoder):
-    dtype: ClassVar[Any] = np.float64
+    dtype: ClassVar[Any] = "float64"
 
 
 def any_loss(entry: str, activation: str = "tanh", **more: Any) -> AnyLoss:

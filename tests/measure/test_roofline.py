@@ -51,7 +51,7 @@ def test_it_measures_every_part(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_an_array_that_is_not_native_has_no_limit_to_compare_with(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    filters = [numcodecs.Delta("f8")]
+    filters = [numcodecs.AsType("f4", "f8")]
     x = {"data": np.ones((100, 2)), "chunks": (10, 2), "filters": filters}
     foreign(tmp_path / "a.zarr", 2, X=x, y={"data": np.ones(100), "chunks": (10,)})
     assert main(["bench", str(tmp_path / "a.zarr"), "--batch-size", "10"]) == 2
