@@ -176,7 +176,9 @@ def test_killed_it_goes_on_to_the_same_bits(
     assert ooc.load(folder).results["ended"] == whole["ended"]
 
 
-@pytest.mark.parametrize(("method", "least"), [(lbfgs, 9), (cg, 17)])
+@pytest.mark.parametrize(
+    ("method", "least"), [(lbfgs, 9), pytest.param(cg, 17, marks=pytest.mark.slow)]
+)
 def test_a_new_round_begins_where_the_last_one_came_to(
     labelled: Dataset, method: Callable[..., Method], least: int
 ) -> None:

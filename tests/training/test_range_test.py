@@ -53,6 +53,7 @@ def test_every_optimizer_and_batch_gets_a_rate_that_learns(
     assert run.results["learning_rate"] > 0
 
 
+@pytest.mark.slow
 def test_networks_get_one_too(tmp_path: Path, rng: np.random.Generator) -> None:
     x = rng.standard_normal((20_000, 6)).astype(np.float32)
     y = (x[:, 0] * x[:, 1] > 0).astype(np.int64)
