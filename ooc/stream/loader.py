@@ -1,11 +1,12 @@
 """Batches from windows, and a position that is enough to go on from."""
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import index
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,7 +57,15 @@ class Batch(ByRole):
         return self.arrays[name]
 
 
-_POSITION = ("epoch", "row", "step", "skipped")
+class _LeftOut(NamedTuple):
+    """What a window does not give to the stream, and values that it lacks, by array."""
+
+    rows: int = 0
+    chunks: int = 0
+    missing: Mapping[str, int] = MappingProxyType({})
+
+
+_POSITION = ("epoch", "row", "step", "skipped", "left_out")
 # Beside the arrays of a batch: no array's name begins with a slash.
 _ROWS, _IMPORTANCE = "/rows", "/importance"
 
@@ -116,8 +125,8 @@ class Loader(Summary):
         self.skipped_chunks = self.skipped_rows = self.retries = 0
         # Rows that lacked a value, by array.
         self.missing: dict[str, int] = {}
-        # Rows left out of each window of the epoch at hand: a position counts the rows used.
-        self._skipped: dict[int, int] = {}
+        # By window of the epoch at hand: a position counts the rows used.
+        self._left_out: dict[int, _LeftOut] = {}
 
     def facts(self) -> dict[str, str]:
         """Return what a prompt shows: what it reads, and where it stands."""
@@ -164,7 +173,7 @@ class Loader(Summary):
         self.step += steps
         self.row += rows
         if ends_epoch:
-            self.epoch, self.row = self.epoch + 1, 0
+            self.epoch, self.row, self._left_out = self.epoch + 1, 0, {}
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches from the current position to the end of its epoch."""
@@ -182,7 +191,9 @@ class Loader(Summary):
         The position is left to the caller, who knows how many steps were completed, and who may
         name the windows instead: (epoch, window, first unused row) of each.
         """
-        places = self._places(epochs) if places is None else places
+        if places is None:
+            self._take_back()
+            places = self._places(epochs)
         with WindowReader(
             self.dataset,
             self.names,
@@ -193,15 +204,30 @@ class Loader(Summary):
         ) as reader:
             for window in reader.windows(places):
                 if window.index == 0:
-                    self._skipped = {}
-                if window.skipped_rows:
-                    self._skipped[window.index] = window.skipped_rows
-                    self.skipped_chunks += window.skipped_chunks
-                    self.skipped_rows += window.skipped_rows
-                for name, count in window.missing.items():
-                    self.missing[name] = self.missing.get(name, 0) + count
+                    self._left_out = {}
+                if window.skipped_rows or window.missing:
+                    left_out = _LeftOut(window.skipped_rows, window.skipped_chunks, window.missing)
+                    self._left_out[window.index] = left_out
+                    self._count(left_out)
                 self.retries = reader.retries
                 yield window
+
+    def _count(self, left_out: _LeftOut, sign: int = 1) -> None:
+        """Add to the counts what a window has left out, or take it back."""
+        self.skipped_rows += sign * left_out.rows
+        self.skipped_chunks += sign * left_out.chunks
+        for name, count in left_out.missing.items():
+            self.missing[name] = self.missing.get(name, 0) + sign * count
+
+    def _take_back(self) -> None:
+        """Uncount what was left out of windows that are read again from the position on."""
+        first, _ = self.plan.order.locate(self.epoch, self.row, self._rows_left_out)
+        for window in [each for each in self._left_out if each >= first]:
+            self._count(self._left_out.pop(window), -1)
+
+    @property
+    def _rows_left_out(self) -> dict[int, int]:
+        return {index: each.rows for index, each in self._left_out.items()}
 
     def looked_at(self) -> Iterator[Window]:
         """Yield the first epoch's windows that have rows, without counting what is skipped in them.
@@ -212,7 +238,7 @@ class Loader(Summary):
             If not one row could be read.
         """
         apart, is_empty = copy.copy(self), True
-        apart.missing = {}
+        apart.missing, apart._left_out = {}, {}
         for window in apart.windows(1):
             if len(window.order):
                 is_empty = False
@@ -230,7 +256,11 @@ class Loader(Summary):
             "epoch": self.epoch,
             "row": self.row,
             "step": self.step,
-            "skipped": sorted(self._skipped.items()),
+            "skipped": [
+                [index, rows, chunks, dict(missing)]
+                for index, (rows, chunks, missing) in sorted(self._left_out.items())
+            ],
+            "left_out": [self.skipped_rows, self.skipped_chunks, dict(self.missing)],
             "batch_size": self.plan.batch_size,
             "sampling": self.stream.sampling,
             "missing_values": self.stream.missing_values,
@@ -241,8 +271,8 @@ class Loader(Summary):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on at a saved position; that of another stream is refused, what differs is named."""
         here = self.state_dict()
-        # A position that was saved before there were rules for missing values.
-        state = {"missing_values": "raise", **state}
+        # What was saved before there were rules for missing values, and before all was counted.
+        state = {"missing_values": "raise", "left_out": [0, 0, {}], **state}
         for name, value in here.items():
             if name not in state:
                 raise InputError(f"the saved position has no entry {name!r}; it is not one")
@@ -257,13 +287,17 @@ class Loader(Summary):
                 f"but an epoch has {self.plan.order.epoch_rows} rows"
             )
         self.epoch, self.row, self.step = map(index, (state["epoch"], state["row"], state["step"]))
-        self._skipped = dict(state["skipped"])
+        self._left_out = {index: _LeftOut(*left_out) for index, *left_out in state["skipped"]}
+        self.skipped_rows, self.skipped_chunks, missing = state["left_out"]
+        self.missing = dict(missing)
 
     def _places(self, epochs: int) -> Iterator[tuple[int, int, int]]:
         """Yield (epoch, window, first unused row) from the current position on."""
         epoch, order = self.epoch, self.plan.order
         for each in range(epoch, epochs):
-            first, start = (0, 0) if each > epoch else order.locate(each, self.row, self._skipped)
+            first, start = (
+                (0, 0) if each > epoch else order.locate(each, self.row, self._rows_left_out)
+            )
             for window in range(first, order.windows):
                 yield each, window, start if window == first else 0
 

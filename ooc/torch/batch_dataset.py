@@ -124,7 +124,7 @@ class BatchDataset(IterableDataset[dict[str, torch.Tensor]]):
             self._loader = self._new_loader()
         state = self._loader.state_dict()
         worker, workers = _share()
-        left_out = ("epoch", "row", "step", "skipped")
+        left_out = ("epoch", "row", "step", "skipped", "left_out")
         of_stream = {name: value for name, value in state.items() if name not in left_out}
         return of_stream | {"worker": worker, "workers": workers}
 

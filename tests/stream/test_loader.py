@@ -1,12 +1,14 @@
 """The stream of batches: every row once, and a position that is enough."""
 
 import json
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import zarr
-from datasets import small_windows, write_dataset
+from datasets import foreign, small_windows, write_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -200,3 +202,48 @@ def test_a_window_that_cannot_be(
 ) -> None:
     with pytest.raises(InputError, match=message):
         loader_of(dataset, **options)
+
+
+def test_what_is_left_out_is_counted_once_wherever_it_goes_on(tmp_path: Path) -> None:
+    """Damage, and rows that lack a value; also where nothing of the first window can be used."""
+    x = np.arange(240, dtype=np.float32).reshape(80, 3)
+    x[::7, 1] = np.nan
+    arrays = {"X": {"data": x, "chunks": (10, 3)}, "y": {"data": np.arange(80), "chunks": (10,)}}
+    dataset = ooc.open(foreign(tmp_path / "a.zarr", 2, **arrays))
+    options: dict[str, Any] = {
+        "batch_size": 9,
+        "window": 2,
+        "on_bad_chunk": "skip",
+        "missing_values": "drop",
+    }
+    order = loader_of(dataset, **options).plan.order
+    damaged = [
+        order.window_blocks(0, 0)[0],
+        order.window_blocks(0, 0)[1],
+        order.window_blocks(0, 2)[0],
+    ]
+    lost = np.isin(np.arange(80) // 10, damaged)
+    for block in damaged:
+        Path(dataset.path, "X", f"{block}.0").write_bytes(b"damaged")
+
+    def rest_of(loader: Loader, epochs: int) -> Any:
+        rows = [rows_of(loader) for _ in range(epochs)]
+        return rows, loader.skipped_rows, loader.skipped_chunks, loader.missing
+
+    gone = lost | np.isnan(x[:, 1])
+    whole = loader_of(dataset, **options)
+    rows, *counts = rest_of(whole, 2)
+    kept = np.flatnonzero(~gone).tolist()
+    assert [sorted(chain(*epoch)) for epoch in rows] == [kept, kept]
+    assert counts == [2 * gone.sum(), 6, {"X": 2 * np.count_nonzero(np.isnan(x[:, 1]) & ~lost)}]
+    first, positions = loader_of(dataset, **options), []
+    for epoch in range(2):
+        positions.append((epoch, 0, json.dumps(first.state_dict())))
+        for step, _ in enumerate(first):
+            positions.append((epoch, step + 1, json.dumps(first.state_dict())))
+    for epoch, step, position in positions:
+        loader = loader_of(dataset, **options)
+        loader.load_state_dict(json.loads(position))
+        again, *found = rest_of(loader, 2 - loader.epoch)
+        assert found == counts, (epoch, step)
+        assert list(chain(*again)) == list(chain(*rows[epoch:]))[step:], (epoch, step)
