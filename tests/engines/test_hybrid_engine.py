@@ -34,9 +34,8 @@ def correlated(path: Path, rng: np.random.Generator, rows: int, features: int = 
     return write_dataset(path, chunk_rows=250, X=x, y=y)
 
 
-@pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_it_needs_a_fraction_of_the_passes(tmp_path: Path, seed: int) -> None:
     """The noise of mini-batches has told of the curvature: 6 to 13 of about 40 passes."""
     dataset = correlated(tmp_path / "a.zarr", np.random.default_rng(seed), 20_000)

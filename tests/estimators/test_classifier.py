@@ -35,7 +35,13 @@ def labelled(tmp_path: Path) -> Dataset:
     return write_dataset(tmp_path / "a.zarr", 50, X=x, y=y, weight=rng.uniform(0.5, 2, 600))
 
 
-@pytest.mark.parametrize("labels", [LABELS, BINARY], ids=["multiclass", "binary"])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pytest.param(LABELS, id="multiclass", marks=pytest.mark.slow),
+        pytest.param(BINARY, id="binary"),
+    ],
+)
 @pytest.mark.parametrize("class_weight", [None, pytest.param("balanced", marks=pytest.mark.slow)])
 def test_it_is_scikit_learns_logistic_regression(labels: np.ndarray, class_weight: Any) -> None:
     """With weights: its C is one over l2 times their sum."""
@@ -147,6 +153,7 @@ def test_a_store_is_trained_on_as_by_a_trainer(labelled: Dataset) -> None:
     assert np.abs(mine.run_.parameters - run.parameters).max() > 0
 
 
+@pytest.mark.slow
 def test_it_works_in_pipelines_and_searches() -> None:
     pipe = make_pipeline(StandardScaler(), ooc.OOCClassifier(class_weight="balanced"))
     search = GridSearchCV(pipe, {"oocclassifier__l2": [100.0, 1e-3]}, cv=2).fit(X, LABELS)

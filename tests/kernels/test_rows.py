@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pairs import pairs
 
 from ooc.core.compiler import lean_kernel
 from ooc.kernels.rows import (
@@ -35,8 +36,7 @@ def standard(shift: np.ndarray, factor: np.ndarray, real: str) -> Standard:
     return Standard(shift, shift.astype(real), factor.astype(real))
 
 
-@pytest.mark.parametrize("real", REALS)
-@pytest.mark.parametrize("dtype", WHOLE + FLOATS)
+@pytest.mark.parametrize(("dtype", "real"), pairs(WHOLE + FLOATS, REALS))
 def test_every_dtype_is_gathered(dtype: str, real: str, rng: np.random.Generator) -> None:
     values, order = values_of(dtype, rng), rng.permutation(50).astype(np.int32)[:33]
     out = np.empty((33, 7), real)

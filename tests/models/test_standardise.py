@@ -139,7 +139,7 @@ def test_whether_it_is_needed_is_told_by_scales_and_offsets(
     assert is_needed(told, 1.0, True) == needed
 
 
-@pytest.mark.parametrize("model", [Logistic(), MLP((5,))], ids=lambda model: model.name)
+@pytest.mark.parametrize("model", [Logistic(), pytest.param(MLP((5,)), marks=pytest.mark.slow)])
 def test_a_run_decides_for_itself_and_says_so(
     model: Any, tmp_path: Path, rng: np.random.Generator
 ) -> None:
