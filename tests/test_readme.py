@@ -106,7 +106,7 @@ def test_the_model_of_ones_own_is_short_and_keeps_the_contract(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("bound", "outcome"), [("512MiB", "passed"), ("256MiB", "failed")])
+@pytest.mark.parametrize(("bound", "outcome"), [("512MiB", "passed"), ("128MiB", "failed")])
 def test_the_memory_test_passes_as_pasted_and_fails_below(
     tmp_path: Path, bound: str, outcome: str
 ) -> None:

@@ -76,7 +76,7 @@ def problems_of(
     A refusal is one line on standard error and nothing on standard output; a success tells notes
     and progress alone. `said` is what is in standard output.
     """
-    told = [line for line in end.err.splitlines() if not _is_progress(line)]
+    told = [line for line in end.err.splitlines() if not is_progress(line)]
     found = []
     if "Traceback" in end.err or "Warning:" in end.err:
         found.append("a traceback or a warning of Python's")
@@ -117,7 +117,8 @@ def tree(folder: Path) -> dict[str, int]:
     return found
 
 
-def _is_progress(line: str) -> bool:
+def is_progress(line: str) -> bool:
     return ": " in line and line.split(" ")[0] in (
         "make", "train", "resume", "predict", "shuffle", "evaluate", "verify", "measure", "sweep",
+        "plan",
     )  # fmt: skip
