@@ -1,6 +1,7 @@
 """PyTorch's data loaders get every row once, on any workers, and go on where they were."""
 
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,14 +62,34 @@ def test_tensors_may_be_kept_and_written_to(dataset: Any) -> None:
     np.testing.assert_array_equal(found, np.arange(ROWS))
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(3, marks=pytest.mark.slow)])
-def test_every_row_comes_once_whatever_the_workers(dataset: Any, workers: int) -> None:
+@pytest.mark.parametrize("workers", [1, 2, 3, 30])
+def test_workers_share_the_batches_of_one_process(dataset: Any, workers: int) -> None:
+    alone = batches_of(dataset)
     loader = DataLoader(batches_of(dataset), batch_size=None, num_workers=workers)
-    epochs = [numbers(loader) for _ in range(2)]
-    for epoch in epochs:
-        np.testing.assert_array_equal(np.sort(np.concatenate(epoch)), np.arange(ROWS))
-        assert sum(len(rows) < 64 for rows in epoch) <= workers
-    assert not np.array_equal(np.concatenate(epochs[0]), np.concatenate(epochs[1]))
+    assert len(loader) == 16
+    for _ in range(2):
+        batches, expected = numbers(loader), numbers(alone)
+        assert len(batches) == 16
+        assert sorted(map(tuple, batches)) == sorted(map(tuple, expected))
+
+
+def test_rows_that_are_left_out_are_nobodys(dataset: Any, tmp_path: Path) -> None:
+    shards, rows_each = (1, 5, 20), 40
+    for shard in shards:
+        (tmp_path / "a.zarr" / "X" / "c" / str(shard) / "0").write_bytes(b"damaged")
+    expected = [row for row in range(ROWS) if row // rows_each not in shards]
+    for workers in (0, 2):
+        batches = batches_of(dataset, on_bad_chunk="skip")
+        found = np.concatenate(numbers(DataLoader(batches, batch_size=None, num_workers=workers)))
+        assert sorted(found.tolist()) == expected
+
+
+def test_a_loop_that_was_left_is_followed_by_the_next_epoch(dataset: Any) -> None:
+    whole, left = batches_of(dataset), batches_of(dataset)
+    numbers(whole)
+    next(iter(left))
+    for batch, expected in zip(numbers(left), numbers(whole), strict=True):
+        np.testing.assert_array_equal(batch, expected)
 
 
 def test_a_side_of_a_split_is_all_there(dataset: Any) -> None:
@@ -96,7 +117,7 @@ def test_it_goes_on_after_any_batch(dataset: Any, after: int) -> None:
     assert np.array_equal(np.concatenate(numbers(other)), np.concatenate(numbers(both)))
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [0, 2])
 def test_a_stateful_data_loader_goes_on_in_the_midst_of_an_epoch(
     dataset: Any, workers: int
 ) -> None:
@@ -125,7 +146,83 @@ def test_a_position_of_another_stream_is_refused(dataset: Any) -> None:
     with pytest.raises(InputError, match="none of a BatchDataset"):
         batches_of(dataset).load_state_dict({"epoch": 1})
     with pytest.raises(InputError, match=r"budget of 1\.00 MiB"):
-        next(iter(BatchDataset(dataset, 64, memory="1MiB")))
+        BatchDataset(dataset, 64, memory="1MiB")
+
+
+def test_lightning_trains_and_goes_on_in_the_midst_of_an_epoch(
+    dataset: Any, tmp_path: Path
+) -> None:
+    lightning = pytest.importorskip("lightning")
+    stateful = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
+
+    class Module(lightning.LightningModule):
+        def __init__(self, fails_at: int | None = None) -> None:
+            super().__init__()
+            self.linear, self.rows, self.fails_at = torch.nn.Linear(3, 1), [], fails_at
+
+        def training_step(self, batch: Any, number: int) -> Any:
+            if self.global_step == self.fails_at:
+                raise InterruptedError
+            self.rows.append(batch["X"][:, 0].numpy().astype(int).tolist())
+            return self.linear(batch["X"] / ROWS).square().mean()
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    def fit(module: Any, every: int, checkpoint: Path | None = None) -> list[list[int]]:
+        saving = lightning.pytorch.callbacks.ModelCheckpoint(
+            tmp_path, filename="{step}", every_n_train_steps=every, save_top_k=-1
+        )
+        trainer = lightning.Trainer(
+            accelerator="cpu",
+            max_epochs=2,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[saving],
+        )
+        loader = stateful(batches_of(dataset), batch_size=None)
+        trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=False)
+        return module.rows
+
+    whole = fit(Module(), 100)
+    ours = batches_of(dataset)
+    assert whole == [rows.tolist() for _ in range(2) for rows in numbers(ours)]
+    with pytest.raises(InterruptedError):
+        fit(Module(fails_at=7), 5)
+    assert fit(Module(), 100, tmp_path / "step=5.ckpt") == whole[5:]
+
+
+def test_jax_takes_the_batches_as_they_are(dataset: Any) -> None:
+    jax = pytest.importorskip("jax")
+    loader, rows = Loader(dataset, 64, arrays=["X"], memory=MEMORY), []
+    for batch in loader:
+        rows.append(np.asarray(jax.jit(lambda x: x[:, 0] + 1)(batch["X"])))
+    np.testing.assert_array_equal(np.sort(np.concatenate(rows)), np.arange(ROWS) + 1)
+
+
+def test_memory_that_pytorch_holds_counts(tmp_path: Path) -> None:
+    ooc.synthetic.make(tmp_path / "a.zarr", ooc.synthetic.Recipe("logistic", rows=400_000))
+    code = (
+        "import sys, torch, ooc\n"
+        "from pathlib import Path\n"
+        "from ooc.torch import BatchDataset\n"
+        "path, memory = sys.argv[1:]\n"
+        "for batch in BatchDataset(ooc.open(path), 256, memory=memory):\n    pass\n"
+        "status = Path('/proc/self/status').read_text()\n"
+        "print(int(status.split('VmHWM:')[1].split()[0]) // 1024)"
+    )
+
+    def loop(memory: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, str(tmp_path / "a.zarr"), memory]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    message = loop("300MiB").stderr
+    needed = re.search(r"held \d+ MiB.*raise the memory to (\d+)MiB", message)
+    assert needed, message
+    done = loop(f"{needed[1]}MiB")
+    assert not done.returncode, done.stderr
+    assert int(done.stdout) <= int(needed[1])
 
 
 def test_it_goes_to_spawned_workers(dataset: Any) -> None:

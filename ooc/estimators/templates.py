@@ -6,7 +6,7 @@ from typing import Any
 
 from ooc.core.errors import InputError
 from ooc.core.numbers import entry_of
-from ooc.models import MODELS, Model, Softmax
+from ooc.models import MODELS, Model
 from ooc.models.scored import EXPONENTIAL, IDENTITY, LOGISTIC, MARGIN, SOFTMAX
 
 OF_LABELS, OF_NUMBERS = (LOGISTIC, SOFTMAX, MARGIN), (IDENTITY, EXPONENTIAL)
@@ -54,7 +54,7 @@ def classifier_of(
 ) -> Model:
     """Return a model as it is for so many classes: its head and its outputs are settled.
 
-    Logistic regression of more than two classes is softmax regression.
+    A model for two that says what it is called for more, as logistic regression does, becomes that.
 
     Raises
     ------
@@ -77,8 +77,10 @@ def classifier_of(
         changes["outputs"] = 1 if is_binary else classes
     elif "classes" in settings:
         changes["classes"] = classes
-    elif classes > 2 and model.name == "logistic":
-        model = Softmax(**{name: getattr(model, name) for name in settings})
+    elif classes > 2 and hasattr(model, "of_more_classes"):
+        model = template_of(
+            model.of_more_classes, {name: getattr(model, name) for name in settings}
+        )
         changes["classes"] = classes
     elif classes > 2 and link_of(model) is not None:
         raise InputError(

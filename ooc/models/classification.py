@@ -49,6 +49,8 @@ class Logistic(LinearClassifier):
     """
 
     name: ClassVar[str] = "logistic"
+    # The same regression of more than two classes.
+    of_more_classes: ClassVar[str] = "softmax"
 
     def answers(self, scores: np.ndarray) -> dict[str, np.ndarray]:
         """Return the likelier label, and the probability of label 1."""

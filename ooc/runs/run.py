@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ooc.core.audience import reporting
 from ooc.core.compile_child import load_kernels
 from ooc.core.destination import local_path
 from ooc.core.errors import InputError
 from ooc.core.process import memory_numbers
-from ooc.core.progress import Progress, Report, silent, tell
+from ooc.core.progress import Progress, Report, tell
 from ooc.core.sizes import format_size
 from ooc.core.summary import Summary
 from ooc.export import Trained, export_model
@@ -74,7 +75,7 @@ class Run(Summary):
         self,
         dataset: Dataset,
         memory: str | int = "1GiB",
-        report: Report = silent,
+        report: Report | bool = True,
         missing_values: str = "raise",
     ) -> dict[str, Any]:
         """Measure the mean loss and every metric that the model's answers allow, in one pass.
@@ -85,6 +86,8 @@ class Run(Summary):
             Rows with targets; weights count where they are there.
         memory
             Bytes that the whole process may use.
+        report
+            A function that is told of progress; True shows it where somebody sees it, False never.
         missing_values
             See `ooc.stream.options.StreamOptions`; "missing" then counts rows by array.
 
@@ -100,10 +103,11 @@ class Run(Summary):
             measured.
         """
         check_targets(self.model, dataset)
-        loader = self._loader(dataset, memory, True, report, missing_values)
-        begun, rows = time.perf_counter(), dataset.rows
-        found = evaluate_batches(self.model, self.parameters, _reported(loader, report))
-        seconds = time.perf_counter() - begun
+        with reporting(f"evaluate {Path(dataset.path).name}", report) as told:
+            loader = self._loader(dataset, memory, True, told, missing_values)
+            begun, rows = time.perf_counter(), dataset.rows
+            found = evaluate_batches(self.model, self.parameters, _reported(loader, told))
+            seconds = time.perf_counter() - begun
         if loader.missing:
             found |= {"skipped_rows": loader.skipped_rows, "missing": loader.missing}
         return {
@@ -121,6 +125,7 @@ class Run(Summary):
         output: str = "prediction",
         memory: str | int = "1GiB",
         missing_values: str = "raise",
+        report: Report | bool = True,
     ) -> np.ndarray:
         """Return one of the model's outputs for every row.
 
@@ -136,6 +141,8 @@ class Run(Summary):
         missing_values
             Of a dataset, see `ooc.stream.options.StreamOptions`. With "drop", the output of a row
             that lacks a value is NaN, or -1 of whole numbers.
+        report
+            Of a dataset, see `evaluate`.
 
         Raises
         ------
@@ -153,16 +160,19 @@ class Run(Summary):
         """
         if not isinstance(dataset, Dataset):
             return predict_rows(self.model, self.parameters, self.row_shape, dataset, output)
-        loader = self._loader(dataset, memory, False, silent, missing_values)
         parts: list[np.ndarray] = []
-        for outputs in self._predictions(loader, loader, missing_values, output):
-            parts.append(outputs[output])
-            size, budget = parts[0].nbytes // len(parts[0]) * dataset.rows, loader.plan.budget
-            if size > budget // 4:
-                raise InputError(
-                    f"predictions for {dataset.rows} rows take {format_size(size)}, over a quarter "
-                    f"of the memory of {format_size(budget)}; write them with predict_to"
-                )
+        with reporting(f"predict {Path(dataset.path).name}", report) as told:
+            loader = self._loader(dataset, memory, False, told, missing_values)
+            batches, budget = _reported(loader, told), loader.plan.budget
+            for outputs in self._predictions(loader, batches, missing_values, output):
+                parts.append(outputs[output])
+                size = parts[0].nbytes // len(parts[0]) * dataset.rows
+                if size > budget // 4:
+                    raise InputError(
+                        f"predictions for {dataset.rows} rows take {format_size(size)}, over a "
+                        f"quarter of the memory of {format_size(budget)}; write them with "
+                        "predict_to"
+                    )
         return np.concatenate(parts)
 
     def predict_to(
@@ -170,28 +180,31 @@ class Run(Summary):
         dataset: Dataset,
         path: str | Path,
         memory: str | int = "1GiB",
-        report: Report = silent,
+        report: Report | bool = True,
         missing_values: str = "raise",
     ) -> dict[str, Any]:
         """Write every output of the model for every row to a new dataset at `path`.
 
         Returned are "rows", "seconds", "arrays" and memory, and "missing" where rows lacked a
-        value. With `missing_values` "drop" such rows are there, as `predict` gives them.
+        value. With `missing_values` "drop" such rows are there, as `predict` gives them. `report`
+        is that of `evaluate`.
         """
         check_new(path)
-        loader = self._loader(dataset, memory, False, report, missing_values)
-        fields = {
-            name: Field(values.dtype.name, values.shape[1:])
-            for name, values in outputs_of_zeros(self.model, self.layout, dataset).items()
-        }
-        begun = time.perf_counter()
-        with create(path, fields) as writer:
-            batches = _reported(loader, report)
-            for outputs in self._predictions(loader, batches, missing_values):
-                writer.append(outputs)
+        with reporting(f"predict {Path(dataset.path).name}", report) as told:
+            loader = self._loader(dataset, memory, False, told, missing_values)
+            zeros = outputs_of_zeros(self.model, self.layout, dataset)
+            fields = {
+                name: Field(values.dtype.name, values.shape[1:]) for name, values in zeros.items()
+            }
+            begun = time.perf_counter()
+            with create(path, fields) as writer:
+                batches = _reported(loader, told)
+                for outputs in self._predictions(loader, batches, missing_values):
+                    writer.append(outputs)
+            seconds = time.perf_counter() - begun
         return {
             "rows": dataset.rows,
-            "seconds": time.perf_counter() - begun,
+            "seconds": seconds,
             "arrays": list(fields),
             **({"missing": loader.missing} if loader.missing else {}),
             **memory_numbers(loader.plan.budget, loader.plan.projected),
@@ -266,8 +279,8 @@ class Run(Summary):
         dataset: Dataset,
         memory: str | int,
         with_target: bool,
-        report: Report = silent,
-        missing_values: str = "raise",
+        report: Report,
+        missing_values: str,
     ) -> Loader:
         check_scorable(self.model, dataset, self.row_shape)
         held = held_bytes(ours=self.parameters.nbytes)

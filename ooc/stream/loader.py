@@ -17,7 +17,15 @@ from ooc.store.chunks import BadChunkError
 from ooc.store.dataset import Dataset
 from ooc.stream.ending import wait_for_others
 from ooc.stream.options import AUTO, StreamOptions, make_stream
-from ooc.stream.plan import NO_DEMAND, Demand, Plan, budget_of, held_bytes, make_plan
+from ooc.stream.plan import (
+    BEFORE_LOADER_BYTES,
+    NO_DEMAND,
+    Demand,
+    Plan,
+    budget_of,
+    held_bytes,
+    make_plan,
+)
 from ooc.stream.reader import WindowReader, transfers_rows
 from ooc.stream.sampling import make_draws, sampled_array
 from ooc.stream.splits import make_subset
@@ -139,7 +147,7 @@ class Loader(Summary):
         dataset, stream = self.dataset, self.stream
         budget_of(stream.memory)
         if demand.held_bytes is None:
-            demand = replace(demand, held_bytes=held_bytes())
+            demand = replace(demand, held_bytes=held_bytes(before=BEFORE_LOADER_BYTES))
         plan_for = partial(make_plan, dataset, batch_size, self.names, demand=demand)
         planned = plan_for(stream, transfers=transfers_rows())
         if stream.window == AUTO and stream.shuffle != "none":

@@ -26,9 +26,10 @@ MIB = 2**20
 # The interpreter, the imports, loaded kernels, thread stacks and the allocator's slack, as measured
 # in a fresh process by tests/test_memory_bound.py; kernels are compiled elsewhere.
 RESERVED_BYTES = 192 * MIB
-# What an ordinary process holds before its first run, and after one; and in which steps it counts
-# what is held beyond that.
-BEFORE_RUN_BYTES, AFTER_RUN_BYTES, HELD_STEP = 152 * MIB, RESERVED_BYTES + 16 * MIB, 16 * MIB
+# What an ordinary process holds before its first run, before a loader's without a trainer, and
+# after one; and in which steps it counts what is held beyond that.
+BEFORE_RUN_BYTES, BEFORE_LOADER_BYTES = 152 * MIB, 136 * MIB
+AFTER_RUN_BYTES, HELD_STEP = RESERVED_BYTES + 16 * MIB, 16 * MIB
 # What was held beyond it when this process first asked, if it has.
 _HELD_AT_FIRST: list[int] = []
 # One window in use and two on their way keep disk and cores busy; two slabs are enough to run.
@@ -143,16 +144,17 @@ class Plan(Summary):
         }
 
 
-def held_bytes(ours: int = 0) -> int:
+def held_bytes(ours: int = 0, before: int = BEFORE_RUN_BYTES) -> int:
     """Return what this process holds beside this package: other libraries, arrays of its user.
 
     Only what exceeds an ordinary process counts, in whole steps: noise makes no difference. `ours`
-    is what is in memory already, and among a plan's terms. Ask before kernels are loaded.
+    is what is in memory already, and among a plan's terms, and `before` what an ordinary process
+    holds before its first run. Ask before kernels are loaded.
     """
     held = resident_bytes() - ours
     first, later = (
         max(0, -(-(held - ordinary) // HELD_STEP) * HELD_STEP)
-        for ordinary in (BEFORE_RUN_BYTES, AFTER_RUN_BYTES)
+        for ordinary in (before, AFTER_RUN_BYTES)
     )
     if not _HELD_AT_FIRST:
         _HELD_AT_FIRST.append(first)

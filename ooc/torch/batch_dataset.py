@@ -10,7 +10,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from ooc.core.errors import InputError
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import BatchAssembler, Loader
-from ooc.stream.options import StreamOptions, make_stream
+from ooc.stream.options import AUTO, StreamOptions, make_stream
 
 # Workers count the epochs that they have begun in memory that all processes share.
 MOST_WORKERS = 256
@@ -20,11 +20,12 @@ _STREAM, _PLACE = "stream", "place"
 class BatchDataset(IterableDataset[dict[str, torch.Tensor]]):
     """Mini-batches of a dataset larger than memory, blockwise shuffled, as dicts of tensors.
 
-    Each loop over it is one epoch: every row once, in batches of full size but the last. Give it
-    to `torch.utils.data.DataLoader` with ``batch_size=None``, or loop over it itself. With W
-    workers each reads every W-th window, so that nothing is read twice and no row is repeated or
-    lost; each has a last batch of its own that may be smaller. Readers are threads and need no
-    workers: those pay where what comes after them, such as augmentation, is slow Python.
+    Each loop over it is one epoch: every row once, in batches of full size but the last, and
+    its length is the number of batches. Give it to `torch.utils.data.DataLoader` with
+    ``batch_size=None``, or loop over it itself. With W workers each has one W-th of the same
+    batches, so that no row is repeated or lost; a window in which the share of one ends and that
+    of another begins is read by both. Readers are threads and need no workers: those pay where
+    what comes after them, such as augmentation, is slow Python.
 
     Tensors share memory with arrays that nobody else keeps: they may be kept and written to.
 
@@ -42,14 +43,14 @@ class BatchDataset(IterableDataset[dict[str, torch.Tensor]]):
     Raises
     ------
     InputError
-        If an array is missing or nothing fits the budget; in a worker, as it begins.
+        If an array is missing or nothing fits the budget.
 
     Examples
     --------
     >>> import ooc
     >>> batches = BatchDataset(ooc.open(example_dataset), 300, memory="2GiB")
-    >>> [tuple(batch["X"].shape) for batch in batches]
-    [(300, 3), (300, 3), (300, 3), (100, 3)]
+    >>> len(batches), [tuple(batch["X"].shape) for batch in batches]
+    (4, [(300, 3), (300, 3), (300, 3), (100, 3)])
     """
 
     def __init__(
@@ -61,36 +62,53 @@ class BatchDataset(IterableDataset[dict[str, torch.Tensor]]):
         stream: StreamOptions | None = None,
         **options: Any,
     ) -> None:
+        loader = Loader(dataset, batch_size, arrays=arrays, stream=make_stream(stream, options))
+        # Each worker plans for itself; it need not look again at how the rows are mixed.
+        order, mixes = loader.plan.order, loader.stream.shuffle != "none"
+        self._stream = replace(loader.stream, window=order.blocks_per_window if mixes else AUTO)
         self._dataset, self._batch_size, self._arrays = dataset, batch_size, arrays
-        self._stream = make_stream(stream, options)
+        self._batches = -(-order.epoch_rows // batch_size)
         self._begun = torch.zeros(MOST_WORKERS, dtype=torch.int64).share_memory_()
+        # (epoch, window, first unused row): where this loop is, and where the next goes on.
         self._place: tuple[int, int, int] | None = None
-        self._loader: Loader | None = None
+        self._restored: tuple[int, int, int] | None = None
+        self._loader: Loader | None = loader
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what goes to a worker: it plans for itself, in its own memory."""
         return {**self.__dict__, "_loader": None}
+
+    def __len__(self) -> int:
+        """Return the batches of an epoch; there are fewer where rows are left out."""
+        return self._batches
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         """Yield the batches of the next epoch, or of the rest of the one that was restored."""
         worker, workers = _share()
         if self._loader is None or workers > 1:
             self._loader = self._new_loader()
-        loader, order = self._loader, self._loader.plan.order
-        own = range(worker, order.windows, workers)
-        epoch, first, start = self._place or (int(self._begun[worker]), worker, 0)
+        loader, restored = self._loader, self._restored
+        self._restored = self._place = None
+        epoch = restored[0] if restored else int(self._begun[worker])
         self._begun[worker] = epoch + 1
-        assembler, delivered, given = BatchAssembler(loader, self._batch_size), 0, 0
-        left = range(first, order.windows, workers)
-        places = ((epoch, index, start if index == first else 0) for index in left)
+        bounds = [self._batches * share // workers for share in (worker, worker + 1)]
+        first, end = (self._locate(loader, epoch, batch) for batch in bounds)
+        first = restored[1:] if restored else first
+        last = end[0] if end[1] else end[0] - 1
+        places = (
+            (epoch, window, first[1] if window == first[0] else 0)
+            for window in range(first[0], last + 1 if first < end else first[0])
+        )
+        assembler = BatchAssembler(loader, self._batch_size)
+        delivered = given = 0
         for window in loader.windows(epoch + 1, places):
-            window = replace(window, last=window.index == own[-1])
+            if window.index == last:
+                order = window.order[: end[1]] if end[1] else window.order
+                window = replace(window, order=order, last=True)
             for batch in assembler.add(window):
                 given += len(batch.rows)
-                if batch.ends_epoch:
-                    self._place = None
-                else:
-                    self._place = epoch, window.index, window.start + given - delivered
+                at = window.index, window.start + given - delivered
+                self._place = None if batch.ends_epoch else (epoch, *at)
                 yield {name: torch.from_numpy(batch[name]) for name in loader.names}
             delivered += len(window.order) - window.start
         self._place = None
@@ -98,7 +116,7 @@ class BatchDataset(IterableDataset[dict[str, torch.Tensor]]):
     def state_dict(self) -> dict[str, Any]:
         """Return where this process is: a few integers, and what they are a position of."""
         worker, _ = _share()
-        place = self._place or (int(self._begun[worker]), worker, 0)
+        place = self._place or self._restored or (int(self._begun[worker]),)
         return {_PLACE: list(place), _STREAM: self._of_stream()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -112,8 +130,16 @@ class BatchDataset(IterableDataset[dict[str, torch.Tensor]]):
                     f"{state[_STREAM].get(name)}, here it is {value}; use the same data, batch "
                     "size, memory, seed and workers"
                 )
-        epoch, window, start = map(int, state[_PLACE])
-        self._place = epoch, window, start
+        worker, _ = _share()
+        epoch, *place = map(int, state[_PLACE])
+        self._begun[worker] = epoch
+        self._place, self._restored = None, (epoch, place[0], place[1]) if place else None
+
+    @staticmethod
+    def _locate(loader: Loader, epoch: int, batch: int) -> tuple[int, int]:
+        """Return the window and the row in it at which a batch of an epoch begins, or it ends."""
+        order, row = loader.plan.order, batch * loader.plan.batch_size
+        return order.locate(epoch, row) if row < order.epoch_rows else (order.windows, 0)
 
     def _new_loader(self) -> Loader:
         return Loader(self._dataset, self._batch_size, arrays=self._arrays, stream=self._stream)

@@ -53,6 +53,7 @@ VOWPAL_WABBIT = Environment(
     "vowpal-wabbit", ("vowpalwabbit==9.11.9", ZARR, "numba==0.68.1", "numpy==2.4.6")
 )
 TORCH = Environment("torch", ("torch==2.13.0", ZARR, "numpy==2.4.6"))
+TORCH_AND_OOC = Environment("torch-and-ooc", ("torch==2.13.0", "--editable", str(ROOT)))
 DASK_ML = Environment(
     "dask-ml",
     (

@@ -1,12 +1,17 @@
 """Progress of the library's own: where somebody sees it, and nowhere else."""
 
 import io
+from pathlib import Path
 
+import numpy as np
 import pytest
+from datasets import write_dataset
 
 from ooc.core.audience import reporting
 from ooc.core.progress import Progress, silent, tell
 from ooc.core.progress_bar import ProgressDisplay
+from ooc.models import Linear
+from ooc.runs.run import Run
 
 
 class Terminal(io.StringIO):
@@ -59,3 +64,23 @@ def test_a_pipe_sees_nothing_and_a_function_is_called(capsys: pytest.CaptureFixt
         report(Progress(5, 10, 100, 1.0))
     assert [each.rows for each in heard] == [5]
     assert capsys.readouterr() == ("", "")
+
+
+def test_scoring_is_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    x = rng.standard_normal((200, 3)).astype(np.float32)
+    dataset = write_dataset(tmp_path / "some.zarr", X=x, y=x[:, 0])
+    model = Linear()
+    run = Run(model, model.layout((3,)), np.zeros(model.layout((3,)).size, np.float32), (3,))
+    for title, score in (
+        ("evaluate some.zarr", run.evaluate),
+        ("predict some.zarr", run.predict),
+        ("predict some.zarr", lambda dataset: run.predict_to(dataset, tmp_path / "scores.zarr")),
+    ):
+        terminal = look(monkeypatch)
+        score(dataset)
+        assert title in terminal.getvalue()
+    terminal = look(monkeypatch)
+    run.evaluate(dataset, report=False)
+    assert terminal.getvalue() == ""
