@@ -96,7 +96,7 @@ class NoiseScale:
 
     @property
     def batch_size(self) -> float:
-        """B_simple = tr(S)/|G|^2: beyond it larger batches hardly lessen the steps needed."""
+        """B_simple = ``tr(S) / |G|^2``: beyond it larger batches hardly lessen the steps needed."""
         return self.trace / self.squared_gradient if self.squared_gradient > 0 else math.inf
 
 

@@ -64,7 +64,8 @@ class Mixing:
         Mean over batches of the chi-square of label counts; a full shuffle's mean is the degrees
         of freedom, and the score is how many standard errors it is above that.
     displacement, neighbour_distance
-        Mean of |row - place| and of |row - next row|, as shares of N; a full shuffle gives 1/3.
+        Mean of ``|row - place|`` and of ``|row - next row|``, as shares of N; a full shuffle gives
+        1/3.
     epoch_correlation
         Correlation of a row's places in two epochs; 1 where the order is the same.
     bytes_decoded, bytes_stored, requests
