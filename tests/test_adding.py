@@ -1,6 +1,6 @@
-"""What adding costs: the README's own loss, activation, optimizer and model, in a copy of `ooc`.
+"""What adding costs: a loss, activation, optimizer and model of the pages, in a copy of `ooc`.
 
-Each touches as many files as the README says, and trains through Python and through the shell.
+Each touches as many files as the page says, and trains through Python and through the shell.
 """
 
 import json
@@ -15,9 +15,10 @@ from textwrap import dedent
 import numpy as np
 import pytest
 from datasets import write_dataset
+from documentation import PAGES, ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-BLOCKS = re.findall(r"```python\n# (ooc/\S+)\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+PAGE = PAGES["adding"]
+BLOCKS = re.findall(r"```python\n# (ooc/\S+)\n(.*?)```", PAGE, re.S)
 MODEL, LOSS, ACTIVATION, OPTIMIZER = BLOCKS[:2], BLOCKS[2:3], BLOCKS[3:4], BLOCKS[4:]
 
 
@@ -53,13 +54,13 @@ def touched(house: Path) -> list[str]:
     ],
     ids=["loss", "activation", "optimizer", "model"],
 )
-def test_it_touches_as_many_files_as_the_readme_says(
+def test_it_touches_as_many_files_as_the_page_says(
     tmp_path: Path, blocks: list[tuple[str, str]], files: int, row: str
 ) -> None:
     house = copied(tmp_path)
     add(house, blocks)
     assert len(touched(house)) == files
-    assert re.search(rf"^\| {row} \|.*\| {files} \|$", (ROOT / "README.md").read_text(), re.M)
+    assert re.search(rf"^\| {row} \|.*\| {files} \|$", PAGE, re.M)
 
 
 @pytest.fixture(scope="module")
