@@ -56,7 +56,7 @@ def test_every_extra_is_told() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     table = README[README.index("| extra |") :].partition("\n\n")[0]
     told = re.findall(r"^\| (.*?) \|", table, re.M)[2:]
-    names = {name for cell in told for name in re.findall(r"`(\w+)`", cell)}
+    names = {name for cell in told for name in re.findall(r"`([\w-]+)`", cell)}
     assert names == set(project["optional-dependencies"])
 
 

@@ -5,6 +5,7 @@ docstrings alike, where it has an entry there; one that names nothing is a warni
 are errors.
 """
 
+import html
 import re
 from pkgutil import resolve_name
 from typing import Any
@@ -29,6 +30,8 @@ nitpicky = True
 # What is not of this package has no pages here, and neither has a variable of types.
 nitpick_ignore_regex = [("py:.*", r"(?!ooc\b).*"), ("py:.*", r"ooc\.kernels\.activations\.Real")]
 default_role = "code"
+highlight_language = "none"
+smartquotes = False
 
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
@@ -44,7 +47,7 @@ napoleon_use_rtype = False
 html_theme = "furo"
 html_title = f"ooc {VERSION}"
 html_static_path = ["static"]
-html_css_files = ["narrow.css"]
+html_css_files = ["pages.css"]
 html_copy_source = False
 html_show_sphinx = False
 
@@ -63,7 +66,12 @@ def add_commands(app: Sphinx, page: str, source: list[str]) -> None:
         context = command.context_class(command, info_name="ooc")
         written = get_docs_for_click(obj=command, ctx=context, name="ooc")
         # The page has a title, and the list of commands is beside it.
-        source[0] += re.sub(r"\A# .*\n|\n\*\*Commands\*\*:\n(\n\*.*)+\n", "", written)
+        written = re.sub(r"\A# .*\n|\n\*\*Commands\*\*:\n(\n\*.*)+\n", "", written)
+        source[0] += re.sub(r"^Example: (.*)$", _as_code, written, flags=re.M)
+
+
+def _as_code(example: re.Match[str]) -> str:
+    return f"```console\n$ {html.unescape(example[1])}\n```"
 
 
 def mark_names(app: Sphinx, tree: nodes.document) -> None:
