@@ -52,5 +52,5 @@ def test_a_script_that_is_not_there_is_refused_in_one_line(
     done = subprocess.run(["scripts/run", *arguments], cwd=clone, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("scripts/run: there is no script '")
-    assert "choose one of: bench_hybrid " in done.stderr
+    assert f"choose one of: {NAMES[0]} " in done.stderr
     assert done.stderr.count("\n") == 1
