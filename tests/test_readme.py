@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", README, re.S)
-SETUP, SHELL = (code for language, code in BLOCKS if language == "bash")
+SETUP, EXTRAS, SHELL = (code for language, code in BLOCKS if language == "bash")
 (SCRIPT,) = (code for language, code in BLOCKS if language == "python")
 
 
@@ -54,6 +54,8 @@ def test_ci_runs_the_test_command() -> None:
 
 def test_every_extra_is_told() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = EXTRAS.removeprefix("bash scripts/setup ").strip().split(",")
+    assert set(asked) <= set(project["optional-dependencies"])
     table = README[README.index("| extra |") :].partition("\n\n")[0]
     told = re.findall(r"^\| (.*?) \|", table, re.M)[2:]
     names = {name for cell in told for name in re.findall(r"`([\w-]+)`", cell)}
