@@ -11,7 +11,7 @@ from ooc.cli.groups import option
 from ooc.cli.help import listed
 from ooc.cli.options import numbers, read
 from ooc.cli.show import NOTES
-from ooc.core.errors import InputError
+from ooc.core.errors import DataError, InputError
 
 if TYPE_CHECKING:
     from ooc.store.dataset import Dataset
@@ -87,7 +87,7 @@ class ModelOptions:
         if "head" in known:
             config |= _fitting_head(dataset, config.get("head"), config.pop("classes", None))
         elif "classes" in known:
-            config["classes"] = config.get("classes") or _noted_classes(dataset)
+            config["classes"] = config.get("classes") or _classes_of(dataset)
         if "feature_scale" in config:
             config["scale"] = config.pop("feature_scale")
         return {"name": name, **config, **_own_settings(name, own, known - options.keys())}
@@ -121,7 +121,7 @@ def _fitting_head(dataset: "Dataset", head: str | None, classes: int | None) -> 
         head, reason = _head_by_targets(dataset, classes)
         NOTES.append(f"head: {head}, as {reason}; --head chooses another")
     if head == "multiclass":
-        return {"head": head, "outputs": _noted_classes(dataset) if classes is None else classes}
+        return {"head": head, "outputs": _classes_of(dataset) if classes is None else classes}
     if classes is not None:
         raise InputError(f"the {head} head has no --classes; leave it out, or --head multiclass")
     if head == "regression" and dataset.target is not None:
@@ -129,8 +129,18 @@ def _fitting_head(dataset: "Dataset", head: str | None, classes: int | None) -> 
     return {"head": head}
 
 
+def _classes_of(dataset: "Dataset") -> int:
+    """Count the classes of targets, and tell what was found."""
+    from ooc.runs.classes import count_classes
+
+    classes = count_classes(dataset)
+    if not isinstance(dataset.attributes.get("classes"), int):
+        NOTES.append(f"classes: {classes}, by the targets {dataset.target}")
+    return classes
+
+
 def _head_by_targets(dataset: "Dataset", classes: int | None) -> tuple[str, str]:
-    """Return the head that targets ask for, and why; only their first chunk is read."""
+    """Return the head that targets ask for, and why; of numbers only the first chunk is read."""
     if classes is not None:
         return "multiclass", f"--classes is {classes}"
     noted = dataset.attributes.get("classes")
@@ -138,43 +148,37 @@ def _head_by_targets(dataset: "Dataset", classes: int | None) -> tuple[str, str]
         return "multiclass", f"{dataset.path} notes {noted} classes"
     if dataset.target is None:
         raise InputError(f"{dataset.no_targets}; name those to train on with --target")
+    from ooc.runs.classes import first_targets, labels_of
+    from ooc.store.labels import listed
+
     spec = dataset.arrays[dataset.target]
+    if (labels := labels_of(dataset)) is not None:
+        names = f"{spec.name} has {len(labels.names)} labels: {listed(labels.names)}"
+        if len(labels.names) == 2:
+            return "binary", names
+        if labels.is_named:
+            return "multiclass", names
     # Whole numbers of which some are missing are still classes or counts.
     declared = spec.conventions
     whole = declared is not None and not declared.scaled and declared.stored.kind in "iu"
-    if spec.dtype.kind == "f" and not whole:
-        return "regression", f"{spec.name} holds {spec.dtype} numbers"
-    import numpy as np
-
-    from ooc.store.chunks import BadChunkError, open_reader
-
-    values = np.empty((min(spec.chunks[0], spec.shape[0]), *spec.shape[1:]), spec.dtype)
     try:
-        open_reader(dataset, spec.name).read_runs([(0, len(values))], values)
-    except BadChunkError as error:
+        values = first_targets(dataset)
+    except DataError as error:
         raise InputError(f"{error}; --head is found by these targets: give it") from None
-    values = values[values == values]
     if not values.size:
         raise InputError(
             f"targets {spec.name} of {dataset.path} are all missing in the first chunk; give --head"
         )
-    low, high = int(values.min()), int(values.max())
-    if low >= 0 and high <= 1:
-        return "binary", f"{spec.name} begins with whole numbers that are all 0 or 1"
+    low, high = values.min(), values.max()
+    if set(values.tolist()) <= {0, 1}:
+        return "binary", f"{spec.name} begins with numbers that are all 0 or 1"
+    if spec.dtype.kind == "f" and not whole:
+        return "regression", f"{spec.name} holds {spec.dtype} numbers"
     raise InputError(
-        f"targets {spec.name} of {dataset.path} are whole numbers, from {low:,} to {high:,} in "
-        f"the first {len(values):,} rows, which may be classes or counts; give --head multiclass "
-        "with --classes, or --head regression"
+        f"targets {spec.name} of {dataset.path} are whole numbers, from {low:,.0f} to {high:,.0f} "
+        f"in the first {len(values):,} rows, which may be classes or counts; give --head "
+        "multiclass, or --head regression"
     )
-
-
-def _noted_classes(dataset: "Dataset") -> int:
-    noted = dataset.attributes.get("classes")
-    if not isinstance(noted, int):
-        raise InputError(
-            f"{dataset.path} does not note how many classes it has; give them with --classes"
-        )
-    return noted
 
 
 def _factor(text: str) -> float:

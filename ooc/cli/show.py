@@ -60,7 +60,8 @@ def show_measured(result: Mapping[str, Any], as_json: bool, matrix_in: str) -> N
         flat.append({key: rest.pop(key) for key in keys if key in rest})
     draw("", [_readable_items(group) for group in (*flat, rest)])
     if "confusion_matrix" in measured and measured["accuracy"] is not None:
-        _show_matrix(measured["confusion_matrix"], matrix_in)
+        names = measured.get("class_names", result.get("class_names"))
+        _show_matrix(measured["confusion_matrix"], names, matrix_in)
 
 
 def note_skipped(results: Mapping[str, Any]) -> None:
@@ -95,17 +96,20 @@ def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _show_matrix(matrix: list[list[float]] | None, matrix_in: str) -> None:
+def _show_matrix(
+    matrix: list[list[float]] | None, names: Sequence[Any] | None, matrix_in: str
+) -> None:
     """Draw a confusion matrix, or tell what is most often taken for what, and where it is whole."""
     if matrix is None:
         print("no confusion matrix: it is counted for up to 100 classes")
         return
+    named = list(map(str, range(len(matrix)) if names is None else names))
     if len(matrix) <= WIDEST_MATRIX:
         lines = {
-            f"true {label}": " ".join(f"{count:>10,.6g}" for count in row)
+            f"true {named[label]}": " ".join(f"{count:>10,.6g}" for count in row)
             for label, row in enumerate(matrix)
         }
-        table("rows by true and predicted label", lines)
+        table("rows by true and predicted label", lines, as_named=True)
         return
     wrong = [
         (count, label, taken)
@@ -114,9 +118,16 @@ def _show_matrix(matrix: list[list[float]] | None, matrix_in: str) -> None:
         if label != taken and count > 0
     ]
     largest = sorted(wrong, key=lambda each: (-each[0], *each[1:]))[:LARGEST_ENTRIES]
-    lines = {f"true {label} taken for {taken}": f"{count:,.6g}" for count, label, taken in largest}
+    lines = {
+        f"true {named[label]} taken for {named[taken]}": f"{count:,.6g}"
+        for count, label, taken in largest
+    }
     size = f"{len(matrix)} x {len(matrix)}"
-    table(f"largest entries of the {size} confusion matrix; all are in {matrix_in}", lines)
+    table(
+        f"largest entries of the {size} confusion matrix; all are in {matrix_in}",
+        lines,
+        as_named=True,
+    )
 
 
 def _readable_items(result: Mapping[str, Any]) -> dict[str, str]:

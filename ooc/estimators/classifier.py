@@ -21,7 +21,7 @@ from ooc.estimators.estimator import (
     of_mean_one,
     opened,
 )
-from ooc.estimators.labels import count_classes
+from ooc.estimators.labels import labelled_classes
 from ooc.estimators.templates import (
     OF_LABELS,
     WITH_PROBABILITIES,
@@ -85,7 +85,7 @@ class OOCClassifier(ClassifierMixin, OOCEstimator):
     Attributes
     ----------
     classes_
-        The labels, sorted; of a dataset 0 to K - 1.
+        The labels, sorted; of a store's categories in its order.
     run_
         The `ooc.runs.run.Run` that training left.
     coef_, intercept_
@@ -143,8 +143,7 @@ class OOCClassifier(ClassifierMixin, OOCEstimator):
             If anything does not fit, before any work.
         """
         if is_stored(X):
-            dataset = opened(X, y, sample_weight)
-            classes = np.arange(count_classes(dataset))
+            dataset, classes = labelled_classes(opened(X, y, sample_weight))
             model = classifier_of(
                 template_of(self.model, {}), len(classes), self._class_weights(classes, None, None)
             )
@@ -194,7 +193,7 @@ class OOCClassifier(ClassifierMixin, OOCEstimator):
         if is_stored(X):
             dataset = opened(X, y, sample_weight)
             if not hasattr(self, "classes_"):
-                self.classes_ = np.arange(count_classes(dataset))
+                dataset, self.classes_ = labelled_classes(dataset)
                 self._note_features(dataset)
         else:
             first = _check_partial_fit_first_call(self, classes)
@@ -218,8 +217,8 @@ class OOCClassifier(ClassifierMixin, OOCEstimator):
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """Return the likeliest label of each row, (n,)."""
-        codes = self._predict(X, "prediction")
-        return self.classes_[codes]
+        found = self._predict(X, "prediction")
+        return found if self.run_.class_names else self.classes_[found]
 
     @available_if(_has_scores)
     def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803

@@ -23,6 +23,7 @@ from ooc.models import from_config
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import dtype_of, predictions_of
 from ooc.runs import checkpoint
+from ooc.runs.classes import labelled_as, names_in
 from ooc.runs.evaluation import evaluate_batches
 from ooc.runs.outputs import output_of, predict_rows
 from ooc.runs.run_directory import read_history
@@ -34,6 +35,7 @@ from ooc.runs.scoring import (
     scoring_loader,
 )
 from ooc.store.dataset import Dataset
+from ooc.store.labels import Name, named
 from ooc.store.writer import Field, check_new, create
 from ooc.stream.loader import Batch, Loader
 from ooc.stream.missing_values import rule_of, void_rows, with_void
@@ -52,6 +54,9 @@ class Run(Summary):
         One entry for each window of training.
     results
         The run's numbers, under the keys of the command line's JSON.
+    class_names
+        What the classes are called whose codes the model predicts; empty where they are numbers
+        from 0 on.
     """
 
     model: Model
@@ -60,6 +65,7 @@ class Run(Summary):
     row_shape: tuple[int, ...]
     history: Sequence[Mapping[str, Any]] = field(default_factory=list, repr=False)
     results: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    class_names: tuple[Name, ...] = ()
 
     def facts(self) -> dict[str, str]:
         """Return what a prompt shows: the model, how long it was trained, and its losses."""
@@ -102,6 +108,7 @@ class Run(Summary):
             If targets are missing or do not fit, nothing fits the memory, or a row cannot be
             measured.
         """
+        dataset = labelled_as(dataset, self.class_names)
         check_targets(self.model, dataset)
         with reporting(f"evaluate {Path(dataset.path).name}", report) as told:
             loader = self._loader(dataset, memory, True, told, missing_values)
@@ -110,6 +117,8 @@ class Run(Summary):
             seconds = time.perf_counter() - begun
         if loader.missing:
             found |= {"skipped_rows": loader.skipped_rows, "missing": loader.missing}
+        if self.class_names:
+            found |= {"class_names": list(self.class_names)}
         return {
             "rows": rows,
             "seconds": seconds,
@@ -136,6 +145,7 @@ class Run(Summary):
             the model was trained on; it is scored a few rows at a time.
         output
             "prediction", another one that the model names, or "scores": what they are made of.
+            A prediction of a class with a name is that name.
         memory
             Of a dataset: bytes that the process may use; outputs may take a quarter of them.
         missing_values
@@ -159,7 +169,8 @@ class Run(Summary):
         array([ 3., 24.], dtype=float32)
         """
         if not isinstance(dataset, Dataset):
-            return predict_rows(self.model, self.parameters, self.row_shape, dataset, output)
+            found = predict_rows(self.model, self.parameters, self.row_shape, dataset, output)
+            return self._named(found, output)
         parts: list[np.ndarray] = []
         with reporting(f"predict {Path(dataset.path).name}", report) as told:
             loader = self._loader(dataset, memory, False, told, missing_values)
@@ -173,7 +184,7 @@ class Run(Summary):
                         f"quarter of the memory of {format_size(budget)}; write them with "
                         "predict_to"
                     )
-        return np.concatenate(parts)
+        return self._named(np.concatenate(parts), output)
 
     def predict_to(
         self,
@@ -187,7 +198,8 @@ class Run(Summary):
 
         Returned are "rows", "seconds", "arrays" and memory, and "missing" where rows lacked a
         value. With `missing_values` "drop" such rows are there, as `predict` gives them. `report`
-        is that of `evaluate`.
+        is that of `evaluate`. Classes are written as codes; what those are called stands in the
+        group's attribute "class_names".
         """
         check_new(path)
         with reporting(f"predict {Path(dataset.path).name}", report) as told:
@@ -197,7 +209,9 @@ class Run(Summary):
                 name: Field(values.dtype.name, values.shape[1:]) for name, values in zeros.items()
             }
             begun = time.perf_counter()
-            with create(path, fields) as writer:
+            names = list(self.class_names)
+            attributes = {"classes": len(names), "class_names": names} if names else {}
+            with create(path, fields, attributes) as writer:
                 batches = _reported(loader, told)
                 for outputs in self._predictions(loader, batches, missing_values):
                     writer.append(outputs)
@@ -231,7 +245,7 @@ class Run(Summary):
         path
             A local file that is not there yet.
         feature_names, class_names
-            One for each; by default x0, x1 and so on, and the labels' numbers.
+            One for each; by default x0, x1 and so on, and what the classes are called.
         input_dtype
             What an ONNX model takes rows as, by default float32.
 
@@ -248,10 +262,15 @@ class Run(Summary):
         """
         names = (
             () if feature_names is None else feature_names,
-            () if class_names is None else class_names,
+            self.class_names if class_names is None else class_names,
         )
         own = (self.model, self.layout, self.parameters, self.row_shape)
         return export_model(Trained(*own, *names, input_dtype), path)
+
+    def _named(self, found: np.ndarray, output: str) -> np.ndarray:
+        """Return predictions of classes by their names, and other outputs as they are."""
+        is_named = bool(self.class_names) and output == "prediction"
+        return named(found, self.class_names) if is_named else found
 
     def _predictions(
         self,
@@ -313,7 +332,7 @@ def load(run_dir: str | Path, model: Model | None = None) -> Run:
         parameters, results = arrays["parameters"], dict(description["results"])
         model = from_config(description["model"]) if model is None else model
         row_shape = tuple(map(operator.index, description["row_shape"]))
-        layout = model.layout(row_shape)
+        layout, names = model.layout(row_shape), names_in(description)
         if parameters.dtype != dtype_of(model) or not np.isfinite(parameters).all():
             raise ValueError(f"parameters of type {parameters.dtype}, or not finite")
     if parameters.shape != (layout.size,):
@@ -322,7 +341,7 @@ def load(run_dir: str | Path, model: Model | None = None) -> Run:
             f"rows of shape {row_shape} has {layout.size}; give the model that it was trained with"
         )
     history = list(read_history(run_dir))
-    return Run(model, layout, parameters, row_shape, history, results)
+    return Run(model, layout, parameters, row_shape, history, results, names)
 
 
 def _reported(loader: Loader, report: Report) -> Iterator[Batch]:

@@ -5,19 +5,23 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from ooc.store.chunks import open_reader
+from ooc.store.chunks import BadChunkError, open_reader
+from ooc.store.chunks.row_reader import BadChunks
 from ooc.store.dataset import Dataset
 
 PIECE_BYTES = 4 * 2**20
 
 
 def pieces_of(
-    dataset: Dataset, names: Sequence[str], block_rows: int | None = None
+    dataset: Dataset,
+    names: Sequence[str],
+    block_rows: int | None = None,
+    bad: BadChunks = None,
 ) -> Iterator[tuple[int, int, dict[str, np.ndarray]]]:
     """Yield (first row, stop, values by name) of all stored rows; values last until the next.
 
     Pieces begin at multiples of `block_rows`, by default of a chunk of the first array; without
-    names only the numbers of rows are gone through.
+    names only the numbers of rows are gone through. Chunks that cannot be read are noted in `bad`.
     """
     specs, rows = dataset.specs(tuple(names)), dataset.stored_rows
     unit = block_rows or (specs[0].chunks[0] if specs else 1)
@@ -29,19 +33,28 @@ def pieces_of(
         stop = min(first + step, rows)
         values = {name: array[: stop - first] for name, array in memory.items()}
         for name, reader in readers.items():
-            reader.read_runs([(first, stop)], values[name])
+            reader.read_runs([(first, stop)], values[name], bad)
         yield first, stop, values
 
 
 def used_pieces(
-    dataset: Dataset, names: Sequence[str], block_rows: int | None = None
+    dataset: Dataset, names: Sequence[str], block_rows: int | None = None, skip_bad: bool = False
 ) -> Iterator[tuple[int, dict[str, np.ndarray], np.ndarray]]:
-    """Yield (first row, values, which rows are used), pieces as `pieces_of` yields them."""
-    selection = dataset.selection
+    """Yield (first row, values, which rows are used), pieces as `pieces_of` yields them.
+
+    With `skip_bad`, rows of chunks that cannot be read are not used.
+    """
+    selection, bad = dataset.selection, list[BadChunkError]()
     wanted = dict.fromkeys((*names, *(selection.arrays if selection else ())))
-    for first, stop, values in pieces_of(dataset, tuple(wanted), block_rows):
-        everything = np.ones(stop - first, bool)
-        yield first, values, selection.contains(first, stop, values) if selection else everything
+    noted = bad if skip_bad else None
+    for first, stop, values in pieces_of(dataset, tuple(wanted), block_rows, noted):
+        used = np.ones(stop - first, bool)
+        if selection:
+            used = selection.contains(first, stop, values)
+        while bad:
+            start, last = bad.pop().rows
+            used[max(start - first, 0) : last + 1 - first] = False
+        yield first, values, used
 
 
 def block_sums(

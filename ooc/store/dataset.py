@@ -13,6 +13,7 @@ from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
 from ooc.core.summary import Summary
 from ooc.store.conventions import Conventions, read_conventions
+from ooc.store.labels import Labels, Name
 from ooc.store.member import Member, attributes_of, declared_by
 from ooc.store.members import check_whole, members_of, opened, opened_member
 from ooc.store.remote import StorageOptions, checked_path
@@ -39,6 +40,8 @@ class ArraySpec:
         Of the values as they are read: decoded by the conventions, if there are any.
     problem
         Why what attributes declare cannot be honoured; such an array is not read.
+    labels
+        Of a target whose values are read as codes 0 to K - 1: what they stand for.
     """
 
     name: str
@@ -48,6 +51,7 @@ class ArraySpec:
     shards: tuple[int, ...] | None
     conventions: Conventions | None = None
     problem: str | None = None
+    labels: Labels | None = None
 
     @property
     def declares_missing(self) -> bool:
@@ -79,12 +83,23 @@ class ArraySpec:
         """Say in one line what the array is, such as 'float32 (9, 3), 108 B, chunks (9, 3)'."""
         size = format_size(self.row_bytes * self.shape[0])
         shards = f", shards {self.shards}" if self.shards else ""
+        if self.labels is not None and self.labels.is_text:
+            return f"text {self.shape}, labels, chunks {self.chunks}{shards}"
         return f"{self.dtype} {self.shape}, {size}, chunks {self.chunks}{shards}"
 
     def undecoded(self) -> "ArraySpec":
         """Return the array as it is stored, whatever its attributes declare."""
-        dtype = self.dtype if self.conventions is None else self.conventions.stored
-        return replace(self, dtype=dtype, conventions=None, problem=None)
+        dtype = self.dtype if self.labels is None else self.labels.stored
+        dtype = dtype if self.conventions is None else self.conventions.stored
+        return replace(self, dtype=dtype, conventions=None, problem=None, labels=None)
+
+    def labelled(self, labels: Labels) -> "ArraySpec":
+        """Return the array with its values read as codes of labels."""
+        return replace(self, dtype=self.dtype if labels.are_codes else labels.dtype, labels=labels)
+
+    def unlabelled(self) -> "ArraySpec":
+        """Return the array with its values as they are, whatever they stand for."""
+        return self if self.labels is None else replace(self, dtype=self.labels.stored, labels=None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the array's metadata, JSON-ready."""
@@ -191,6 +206,12 @@ class Dataset(Summary):
         return tuple(self.arrays[name] for name in names)
 
     @property
+    def class_names(self) -> tuple[Name, ...]:
+        """What the classes of its targets are called; empty where they are their numbers."""
+        labels = None if self.target is None else self.arrays[self.target].labels
+        return () if labels is None else labels.names
+
+    @property
     def no_targets(self) -> str:
         """Say that there are no targets, and why where an array has their usual name."""
         why = self.passed_over.get("target")
@@ -241,7 +262,8 @@ def open(
     target, weight
         Names of the targets and of the sample weights, one number a row. By default "y" and
         "weight" where the group has them and they are no coordinates; False for none. How many
-        numbers a target has, the model checks.
+        numbers a target has, the model checks. A target may be text, or a categorical column of
+        AnnData, for models that predict labels.
     missing
         "raise" or "fill". Zarr leaves out chunks that hold nothing but the fill value; one that
         was lost looks the same, so that only you can say which it is.
@@ -273,12 +295,20 @@ def open(
         attributes = attributes_of(group)
         members = members_of(path, group, wanted, storage_options)
         check_whole(path, group, members)
+        named = members.get(target or "y")
+        if named is not None and named.is_categorical:
+            # What a column of categories stands for is in its codes.
+            codes = f"{named.name}/codes"
+            members |= members_of(path, group, wanted | {codes}, storage_options)
+            target = codes if target is not False else False
     listed = coordinates_in(attributes)
     roles = find_roles(path, members, listed, features, target, weight)
     main = members[roles["features"]]
     aligned, unused = {}, {}
     for name, member in members.items():
-        reason = f"it {member.reason}" if member.reason else why_apart(main, member)
+        reads_text = member.is_text and name == roles["target"]
+        reason = "" if reads_text else member.reason
+        reason = f"it {reason}" if reason else why_apart(main, member)
         if reason:
             unused[name] = reason
         elif member.array is not None:
@@ -325,6 +355,8 @@ def stored_spec(name: str, array: zarr.Array) -> ArraySpec:
 def _spec_of(member: Member, array: zarr.Array) -> ArraySpec:
     """Describe an array of numbers as its attributes declare that it is decoded."""
     plain, metadata = stored_spec(member.name, array), array.metadata
+    if member.is_text:
+        return plain.labelled(Labels((), (), plain.dtype))
     attributes = declared_by(member)
     # In version 2, tools that know dimensions keep a `_FillValue` there, a zero as well; to all
     # others it is what chunks that are not stored hold.

@@ -12,6 +12,7 @@ import zarr
 from zarr.buffer import cpu
 from zarr.core.sync import sync
 
+from ooc.store.labels import TEXT_KINDS
 from ooc.store.remote import reason_of
 
 NUMERIC_KINDS = "biuf"
@@ -66,6 +67,20 @@ class Member:
     remedy: str = ""
     group: zarr.Group | None = None
     categories: str = ""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is an array of text, one a row, which can be labels."""
+        if self.array is None or len(self.array.shape) != 1:
+            return False
+        dtype: Any = self.array.dtype
+        return dtype.kind in TEXT_KINDS
+
+    @property
+    def is_categorical(self) -> bool:
+        """Whether it is a group of a column's codes and what they stand for, as AnnData has it."""
+        attributes = {} if self.group is None else attributes_of(self.group)
+        return attributes.get("encoding-type") == "categorical"
 
     @property
     def first_dimension(self) -> str | None:

@@ -64,7 +64,7 @@ def find_roles(
         found[role] = None if name is False else name
         if name is None and USUAL_NAMES[role] in members:
             member = members[USUAL_NAMES[role]]
-            if why := _no_role(member, coordinates):
+            if why := _no_role(member, coordinates, role):
                 passed_over[role] = why
             elif member.name != main.name:
                 found[role] = member.name
@@ -113,15 +113,15 @@ def _named(path: str, members: Mapping[str, Member], role: str, name: str) -> Me
             f"{path} has no array {name!r} for {role}; it has: {usable or 'none'}; "
             f"name the right one with {role}="
         )
-    if member.reason:
+    if member.reason and not (role == TARGET and member.is_text):
         what = "array " if member.group is None else ""
         raise InputError(f"{what}{name} of {path} {member.reason}; {member.remedy}")
     return member
 
 
-def _no_role(member: Member, coordinates: frozenset[str]) -> str:
+def _no_role(member: Member, coordinates: frozenset[str], role: str) -> str:
     """Return why an array is not taken for a role because of its name."""
-    if member.reason:
+    if member.reason and not (role == TARGET and member.is_text):
         return f"{member.name} {member.reason}"
     is_coordinate = member.is_coordinate or member.name in coordinates
     return f"{member.name} is a coordinate" if is_coordinate else ""

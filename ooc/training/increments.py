@@ -13,8 +13,10 @@ from ooc.models.declarations import loss_unit_of, prepare
 from ooc.models.train_state import TrainState, start
 from ooc.optim import Method, as_method
 from ooc.optim.schedules import UNCHANGED
+from ooc.runs.classes import labelled_as, with_classes
 from ooc.runs.run import Run
 from ooc.store.dataset import Dataset
+from ooc.store.labels import Name
 from ooc.stream.loader import Loader
 from ooc.training.session import first_parameters, with_rates
 from ooc.training.statistics import RowStatistics
@@ -35,6 +37,8 @@ class Increment:
         Steps taken so far.
     loss
         Mean loss of the rows passed over last, on the way.
+    class_names
+        What classes are called; empty where they are their numbers.
     """
 
     model: Model
@@ -43,12 +47,14 @@ class Increment:
     row_shape: tuple[int, ...]
     step: int = 0
     loss: float | None = None
+    class_names: tuple[Name, ...] = ()
 
     def run(self) -> Run:
         """Return the run that the descent would leave now."""
         parameters = self.train_state.solution().copy()
         results = {"steps": self.step, "loss": self.loss}
-        return Run(self.model, self.layout, parameters, self.row_shape, [], results)
+        names = self.class_names
+        return Run(self.model, self.layout, parameters, self.row_shape, [], results, names)
 
 
 def take_steps(
@@ -70,7 +76,10 @@ def take_steps(
             f"{method.name} asks for passes over all rows of its own; choose an optimizer that "
             "takes steps on mini-batches, such as sgd or adam"
         )
+    if before is not None:
+        dataset = labelled_as(dataset, before.class_names)
     if not isinstance(before, Increment):
+        dataset = with_classes(dataset, trainer.model)
         before = _begin(trainer, method, dataset, before)
     loader = replace(trainer, model=before.model).loader(dataset)
     loader.step = before.step
@@ -100,4 +109,5 @@ def _begin(trainer: Trainer, method: Method, dataset: Dataset, run: Run | None) 
         method = replace(method, optimizer=replace(optimizer, schedule=UNCHANGED))
     loader = replace(trainer, model=model).loader(dataset)
     known, _ = with_rates([method], model, loader, parameters, 1)
-    return Increment(model, layout, start(known, parameters, model), dataset.row_shape)
+    state, names = start(known, parameters, model), dataset.class_names
+    return Increment(model, layout, state, dataset.row_shape, class_names=names)

@@ -11,6 +11,7 @@ from ooc.engines.engine import check_method
 from ooc.engines.kernels import engine_kernels
 from ooc.models.contract import Model
 from ooc.models.declarations import arrays_of
+from ooc.runs.classes import labelled_as
 from ooc.runs.scoring import scoring_kernels, scoring_loader
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
@@ -49,6 +50,8 @@ def loaders_of(
     names, validation = arrays_of(model, dataset), None
     if needs.validation is not None:
         dataset, held_out = needs.validation.sides(dataset, needs.stream)
+        if held_out.class_names != dataset.class_names:
+            held_out = labelled_as(held_out, dataset.class_names)
         how = needs.scoring() | {"with_target": True, "held": needs.held}
         validation = scoring_loader(model, model.layout(dataset.row_shape), held_out, **how)
     if needs.full:

@@ -26,7 +26,10 @@ def make_run(session: Session, number: int, watchers: Sequence[Watcher]) -> Run:
     parameters = parameters.copy()
     results["parameters_sha256"] = sha256_of(parameters)
     dataset, lines = session.loader.dataset, session.tracks[number].history
-    return Run(session.model, session.layout, parameters, dataset.row_shape, lines, results)
+    if dataset.class_names:
+        results["class_names"] = list(dataset.class_names)
+    names = dataset.class_names
+    return Run(session.model, session.layout, parameters, dataset.row_shape, lines, results, names)
 
 
 def save_run(
@@ -80,6 +83,7 @@ def save_run(
         "model": run.model.to_config(),
         "optimizer": one.methods[0].to_config(),
         "row_shape": list(run.row_shape),
+        **({"class_names": list(run.class_names)} if run.class_names else {}),
         "parameters_sha256": sha256_of(run.parameters),
         "results": dict(run.results),
         "epochs": session.epochs,

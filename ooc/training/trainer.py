@@ -19,6 +19,7 @@ from ooc.models.declarations import prepare, prepared_like
 from ooc.models.train_state import start
 from ooc.optim import Method, Optimizer, as_method, method_from_config
 from ooc.runs import checkpoint
+from ooc.runs.classes import labelled_as, names_in, with_classes
 from ooc.runs.run import Run, load
 from ooc.runs.run_directory import cut_history, locked, new_runs
 from ooc.store.dataset import Dataset
@@ -270,6 +271,7 @@ class Trainer:
                 if type(saved["finished"]) is not bool or not 0 <= epoch <= epochs:
                     raise ValueError(f"epoch {epoch} of {epochs}, finished: {saved['finished']}")
                 model = prepared_like(self.model, saved["model"])
+                dataset = labelled_as(dataset, names_in(saved))
             needs = self._needs(dataset, [self._method], held)
             compile_missing(needs, model, dataset, roster.report)
             tell(roster.report, "reading a sample")
@@ -294,6 +296,7 @@ class Trainer:
 
     def loader(self, dataset: Dataset) -> Loader:
         """Return the loader that `fit` uses; its plan tells what the run will hold."""
+        dataset = with_classes(dataset, self.model)
         needs = self._needs(dataset, [self._method], held_bytes())
         check_fits(needs, self.model, dataset)
         return loaders_of(needs, self.model, dataset)[0]
@@ -332,7 +335,7 @@ class Trainer:
         roster: Roster,
     ) -> dict[str, Run]:
         """Find in the data what is not given, start every descent, and train."""
-        held = held_bytes()
+        held, dataset = held_bytes(), with_classes(dataset, self.model)
         steps = 1 if self._is_full else -(-dataset.rows // max(1, int(self.batch_size)))
         epochs, given = self._method.passes(epochs, steps), list(methods.values())
         tracks = tracks_of(self.to_config(), methods, run_dir)

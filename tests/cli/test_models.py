@@ -35,9 +35,8 @@ def test_whole_numbers_are_not_taken_for_labels(
     for part in ("whole numbers, from 0 to 6 in the first", "--head multiclass", "regression"):
         assert part in found
     for head, outputs in (("multiclass", 7), ("regression", 1)):
-        classes = ["--classes", "7"] if head == "multiclass" else []
         run = ["--run", f"runs/{head}"]
-        called(capsys, "train", "a.zarr", *options, "--head", head, *classes, *run)
+        called(capsys, "train", "a.zarr", *options, "--head", head, *run)
         saved = json.loads(Path("runs", head, "run.json").read_text())["model"]
         assert (saved["head"], saved["outputs"]) == (head, outputs)
 
@@ -45,8 +44,10 @@ def test_whole_numbers_are_not_taken_for_labels(
 @pytest.mark.parametrize(
     ("targets", "told"),
     [
-        (np.arange(500) % 2, "head: binary, as y begins with whole numbers that are all 0 or 1"),
-        (np.arange(500) % 2 == 0, "head: binary, as y begins with"),
+        (np.arange(500) % 2, "head: binary, as y begins with numbers that are all 0 or 1"),
+        (np.arange(500) % 2 / 1, "head: binary, as y begins with numbers that are all 0 or 1"),
+        (np.arange(500) % 2 == 0, "head: binary, as y has 2 labels: False, True"),
+        (np.arange(500) % 2 * 2 - 1, "head: binary, as y has 2 labels: -1, 1"),
         (np.linspace(0, 1, 500), "head: regression, as y holds float64 numbers"),
     ],
 )

@@ -309,7 +309,8 @@ def test_a_categorical_column_says_what_it_is(tmp_path: Path, zarr_format: int) 
     as_categorical(root, "kind")
     root.create_array("X", data=X)
     assert "kind" in ooc.open(tmp_path / "a.zarr").unused
-    message = message_of(tmp_path / "a.zarr", target="kind")
+    assert ooc.open(tmp_path / "a.zarr", target="kind").target == "kind/codes"
+    message = message_of(tmp_path / "a.zarr", features="kind")
     assert "kind of" in message and "categorical column" in message and "codes" in message
     assert "categorical" in message_of(tmp_path / "a.zarr" / "kind", features="codes")
 

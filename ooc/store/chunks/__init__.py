@@ -1,6 +1,6 @@
 """Bytes of chunks into memory that the caller owns: one interface for every store and format."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zarr.abc.store import Store
@@ -10,6 +10,7 @@ from ooc.store.chunks.decoded import DecodedReader
 from ooc.store.chunks.files import BATCH_BYTES, FileReader, choose_mode
 from ooc.store.chunks.general import DECODE_COPIES, ZarrReader
 from ooc.store.chunks.held import HeldReader
+from ooc.store.chunks.labelled import LABEL_BYTES, TEXT_BYTES, LabelReader
 from ooc.store.chunks.layout import ChunkLayout, native_layout
 from ooc.store.chunks.native import Files, NativeReader
 from ooc.store.chunks.objects import ObjectReader
@@ -54,6 +55,9 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
     Its rows are decoded as its attributes declare; `Dataset.undecoded` reads them as stored.
     """
     (spec,) = dataset.specs((name,))
+    if spec.labels is not None and not spec.labels.are_codes:
+        plain = replace(dataset, arrays={**dataset.arrays, name: spec.unlabelled()})
+        return LabelReader(open_reader(plain, name, io), spec.labels)
     if name in dataset.held:
         return HeldReader(dataset.held[name], name, dataset.path, spec.chunks)
     path, layout, store = _resolve(dataset, spec, io)
@@ -82,6 +86,8 @@ def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
     requests = 2 * BATCH_BYTES + 2 * most_stored_bytes(spec.chunk_bytes)
     through_zarr = DECODE_COPIES * spec.most_decoded_bytes(block_rows)
     aside = PIECE_BYTES if spec.conventions is not None and spec.conventions.changes else 0
+    if spec.labels is not None and not spec.labels.are_codes:
+        aside += block_rows * (TEXT_BYTES if spec.labels.is_text else LABEL_BYTES)
     decoder = min(DECODER_COPIES * spec.chunk_bytes, DECODER_BYTES)
     return max(requests + spec.chunk_bytes + decoder, through_zarr) + aside
 
