@@ -7,6 +7,7 @@ are errors.
 
 import html
 import re
+from dataclasses import fields, is_dataclass
 from pkgutil import resolve_name
 from typing import Any
 
@@ -74,8 +75,36 @@ def _as_code(example: re.Match[str]) -> str:
     return f"```console\n$ {html.unescape(example[1])}\n```"
 
 
+def tell_defaults(app: Sphinx, *told: Any) -> tuple[str | None, str | None]:
+    """Return a signature in which a default that is no expression is three dots."""
+    signature, returned = told[-2:]
+    return signature and re.sub(r"<[^<>]*>", "...", signature), returned
+
+
+def tell_options(
+    app: Sphinx, what: str, name: str, told: object, options: object, lines: list[str]
+) -> None:
+    """Add what the fields of a dataclass are for, where their metadata say it for the shell."""
+    if what == "class" and is_dataclass(told):
+        helps = {
+            each.name: each.metadata["help"] for each in fields(told) if "help" in each.metadata
+        }
+        lines += [f"- ``{field}``: {with_names(text)}" for field, text in helps.items()] + [""]
+
+
+def skip_numbers(
+    app: Sphinx, what: str, name: str, told: object, skip: bool, options: object
+) -> bool | None:
+    """Leave out fields of tuples of which nothing is said but their number."""
+    return True if str(told.__doc__).startswith("Alias for field number") else None
+
+
 def mark_names(app: Sphinx, tree: nodes.document) -> None:
     """Find names in code font that may become links."""
+    for text in list(tree.findall(nodes.Text)):
+        # Sphinx's dash between a parameter and what it is.
+        if " -- " in text and not isinstance(text.parent, nodes.literal | nodes.literal_block):
+            text.parent.replace(text, nodes.Text(text.replace(" -- ", " \N{EN DASH} ")))
     for literal in list(tree.findall(nodes.literal)):
         found = _NAME.fullmatch(literal.astext())
         if found is not None and not isinstance(literal.parent, nodes.reference | pending_xref):
@@ -105,5 +134,8 @@ def find_home(
 def setup(app: Sphinx) -> None:
     """Add what pages are made of beside their text."""
     app.connect("source-read", add_commands)
+    app.connect("autodoc-process-docstring", tell_options)
+    app.connect("autodoc-skip-member", skip_numbers)
+    app.connect("autodoc-process-signature", tell_defaults)
     app.connect("doctree-read", mark_names)
     app.connect("missing-reference", find_home)
