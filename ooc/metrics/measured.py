@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from ooc.core.errors import InputError
 
@@ -17,6 +18,9 @@ class Labels:
         (rows,) float32, of label 1 against label 0; None where there are more than two classes.
     weights
         (rows,) float32, or empty where every row counts as one.
+    probability
+        (rows,) float32, of label 1 of two classes, of the predicted one of more; None where scores
+        are not made for it.
     """
 
     classes: int
@@ -24,6 +28,7 @@ class Labels:
     predicted: np.ndarray
     log_odds: np.ndarray | None
     weights: np.ndarray
+    probability: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -69,16 +74,27 @@ def measured(
     return Measured(loss, weight, correct, rows, answers)
 
 
-def label_answers(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Labels:
+def label_answers(
+    scores: np.ndarray, labels: np.ndarray, weights: np.ndarray, with_probability: bool = True
+) -> Labels:
     """Return the likeliest labels of scores, as copies: a kernel may use the scores up.
 
-    Scores are (rows, 1) log-odds of label 1, or (rows, K), one for each class.
+    Scores are (rows, 1) log-odds of label 1, or (rows, K), one for each class; those of a margin
+    are to be without probability.
     """
+    probability = None
     if scores.shape[1] == 1:
         log_odds = scores[:, 0].copy()
-        return Labels(2, labels, (log_odds > 0).astype(np.int64), log_odds, weights)
+        if with_probability:
+            probability = expit(log_odds)
+        return Labels(2, labels, (log_odds > 0).astype(np.int64), log_odds, weights, probability)
+    predicted = scores.argmax(axis=1)
     difference = scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else None
-    return Labels(scores.shape[1], labels, scores.argmax(axis=1), difference, weights)
+    if with_probability and difference is not None:
+        probability = expit(difference)
+    elif with_probability:
+        probability = 1 / np.exp(scores - scores.max(axis=1, keepdims=True)).sum(axis=1)
+    return Labels(scores.shape[1], labels, predicted, difference, weights, probability)
 
 
 def number_answers(scores: np.ndarray, targets: np.ndarray | None, weights: np.ndarray) -> Numbers:
