@@ -68,7 +68,10 @@ class Recorder(Watcher):
         self._history, self._folder = session.tracks[number].history, session.tracks[number].folder
         self._every, self._report, self._unit = every, report, session.loss_unit
         lines = max(FEWEST_OF_MANY, FEWEST_LINES + 1 - len(session.tracks))
-        self._usual = max(1, session.epochs * session.loader.plan.steps // lines)
+        # A method on full gradients ends by itself, long before the most passes that it may make.
+        full = any(method.full is not None for method in session.train_state.methods)
+        steps = session.loader.plan.steps * (1 if full else session.epochs)
+        self._usual = max(1, steps // lines)
         self._may_end, self._trackers = may_end, trackers
         self._begun = time.perf_counter()
         self._called = time.time() if called is None else called
