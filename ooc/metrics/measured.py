@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
 
 from ooc.core.errors import InputError
 
@@ -86,15 +85,26 @@ def label_answers(
     if scores.shape[1] == 1:
         log_odds = scores[:, 0].copy()
         if with_probability:
-            probability = expit(log_odds)
+            probability = sigmoid(log_odds)
         return Labels(2, labels, (log_odds > 0).astype(np.int64), log_odds, weights, probability)
     predicted = scores.argmax(axis=1)
     difference = scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else None
     if with_probability and difference is not None:
-        probability = expit(difference)
+        probability = sigmoid(difference)
     elif with_probability:
         probability = 1 / np.exp(scores - scores.max(axis=1, keepdims=True)).sum(axis=1)
     return Labels(scores.shape[1], labels, predicted, difference, weights, probability)
+
+
+def sigmoid(log_odds: np.ndarray) -> np.ndarray:
+    """Return probabilities, which no log-odds are too large for.
+
+    Examples
+    --------
+    >>> sigmoid(np.float32([-1000, 0, 1000])).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    return 0.5 * (1 + np.tanh(0.5 * log_odds))
 
 
 def number_answers(scores: np.ndarray, targets: np.ndarray | None, weights: np.ndarray) -> Numbers:
