@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ooc.core.compiler import exact_kernel
 from ooc.core.errors import DataError
 from ooc.metrics.base import Metric
 from ooc.metrics.measured import Labels, Measured
@@ -20,6 +21,39 @@ EACH = 3
 _INNER_EDGES = np.linspace(0.0, 1.0, BINS + 1)[1:-1]
 
 
+@exact_kernel
+def add_rows(
+    state: np.ndarray,
+    edges: np.ndarray,
+    answers: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    second: bool,
+) -> int:
+    """Add rows to a state; what is predicted is their second class, or the predicted one.
+
+    Answers are probabilities, labels and weights, float32, and predicted labels, int64; a negative
+    weight makes the state NaN. Returns -1, or the first row whose probability is none.
+    """
+    probability, labels, weights, predicted = answers
+    for r in range(probability.size):
+        p = np.float64(probability[r])
+        if not 0.0 <= p <= 1.0:
+            return r
+        weight = np.float64(weights[r]) if weights.size else 1.0
+        if not weight >= 0.0:
+            weight = np.nan
+        # The bin that bisection finds is this one or one beside it.
+        at = min(np.int64(p * BINS), BINS - 1)
+        while at > 0 and p <= edges[at - 1]:
+            at -= 1
+        while at < BINS - 1 and p > edges[at]:
+            at += 1
+        state[EACH * at] += weight
+        state[EACH * at + 1] += weight * p
+        if labels[r] == (1 if second else predicted[r]):
+            state[EACH * at + 2] += weight
+    return -1
+
+
 def _size(batch: Measured) -> int:
     known = isinstance(batch.answers, Labels) and batch.answers.probability is not None
     return BINS * EACH if known else 0
@@ -28,27 +62,25 @@ def _size(batch: Measured) -> int:
 def _update(state: np.ndarray, batch: Measured) -> None:
     answers = batch.answers
     assert isinstance(answers, Labels) and answers.probability is not None
-    probability = answers.probability.astype(np.float64)
-    if not np.all((probability >= 0) & (probability <= 1)):
-        row = int(np.argmin((probability >= 0) & (probability <= 1)))
+    columns = (
+        np.ascontiguousarray(answers.probability, np.float32),
+        np.ascontiguousarray(answers.labels, np.float32),
+        np.ascontiguousarray(answers.weights, np.float32),
+        np.ascontiguousarray(answers.predicted, np.int64),
+    )
+    row = add_rows(state, _INNER_EDGES, columns, answers.classes == 2)
+    if row >= 0:
         raise DataError(
-            f"row {row} of a batch has probability {probability[row]}; correct the model's "
+            f"row {row} of a batch has probability {answers.probability[row]}; correct the model's "
             "measure, or leave out its probabilities"
         )
-    weights = answers.weights if answers.weights.size else np.ones(len(probability))
-    named = 1 if answers.classes == 2 else answers.predicted
-    bins = np.searchsorted(_INNER_EDGES, probability)
-    sums = state.reshape(BINS, EACH)
-    for column, values in enumerate((weights, weights * probability)):
-        sums[:, column] += np.bincount(bins, values, BINS)
-    sums[:, 2] += np.bincount(bins, weights * (answers.labels == named), BINS)
-    if weights.size and weights.min() < 0:
-        state[:] = np.nan  # no share of anything
 
 
 def _values(state: np.ndarray) -> dict[str, Any]:
     """Return the bins that have weight, as columns, and the expected calibration error."""
     sums = state.reshape(BINS, EACH)
+    if np.isnan(sums).any():
+        return dict.fromkeys(CALIBRATION.keys)
     weight, probability, right = sums[sums[:, 0] > 0].T
     if not weight.size:
         return dict.fromkeys(CALIBRATION.keys)

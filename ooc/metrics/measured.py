@@ -1,9 +1,11 @@
 """What a model tells of one batch, for metrics to add up."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from ooc.core.compiler import exact_kernel
 from ooc.core.errors import InputError
 
 
@@ -92,8 +94,19 @@ def label_answers(
     if with_probability and difference is not None:
         probability = sigmoid(difference)
     elif with_probability:
-        probability = 1 / np.exp(scores - scores.max(axis=1, keepdims=True)).sum(axis=1)
+        probability = np.empty(len(scores), np.float32)
+        fill_largest(scores, predicted, probability)
     return Labels(scores.shape[1], labels, predicted, difference, weights, probability)
+
+
+@exact_kernel
+def fill_largest(scores: np.ndarray, predicted: np.ndarray, probability: np.ndarray) -> None:
+    """Fill the probabilities of the likeliest labels of scores, (rows, K), in (rows,)."""
+    for r in range(scores.shape[0]):
+        total, largest = 0.0, scores[r, predicted[r]]
+        for k in range(scores.shape[1]):
+            total += math.exp(scores[r, k] - largest)
+        probability[r] = 1.0 / total
 
 
 def sigmoid(log_odds: np.ndarray) -> np.ndarray:

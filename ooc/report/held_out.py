@@ -195,7 +195,8 @@ def coefficient_figure(run: ReportedRun) -> Figure | None:
         return None
     coefficients, names, classes = found
     outputs = len(coefficients)
-    chosen = np.argsort(-np.abs(coefficients).max(axis=0), kind="stable")[:LARGEST]
+    most = LARGEST if outputs == 1 else LARGEST // 2
+    chosen = np.argsort(-np.abs(coefficients).max(axis=0), kind="stable")[:most]
     colours = OUTPUT_COLOURS if outputs > 1 else ("#0072b2",)
     data = [
         {
@@ -214,7 +215,7 @@ def coefficient_figure(run: ReportedRun) -> Figure | None:
         "bargap": 0.25,
     }
     features = coefficients.shape[1]
-    which = f"the {len(chosen)} largest of {features:,}" if features > LARGEST else "all"
+    which = f"the {len(chosen)} largest of {features:,}" if features > most else "all"
     title = f"Coefficients, {which}"
     extremes = f"from {coefficients.min():.4g} to {coefficients.max():.4g}"
     return Figure(title, f"{title}, {extremes}", data, layout)

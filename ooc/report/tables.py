@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from ooc.report.cells import NOTHING
+from ooc.report.cells import NOTHING, moment, part
 from ooc.report.runs import ReportedRun
 
 # Settings that differ get a column, so many at most; the others are told run by run.
@@ -47,7 +47,7 @@ def runs_table(group: Sequence[ReportedRun], swatches: Sequence[str]) -> str:
     columns = [*settings, *results]
     # Names say nothing more than the settings that differ, and a narrow screen has no room.
     name_class = "name more" if settings else "name"
-    judged = ON_NARROW if "validation loss" in results else ("training loss",)
+    judged = ON_NARROW + ("training loss",) * (NOTHING in told["validation loss"])
     classes = {name: _class(name in settings, name in (*judged, *settings[:2])) for name in columns}
     heads = "".join(f"<th{classes[name]}>{escape(name)}</th>" for name in columns)
     rows = []
@@ -83,7 +83,7 @@ def facts(group: Sequence[ReportedRun]) -> str:
     lines = [group[0].data] if group[0].data else []
     known = {
         "{} rows trained on": [run.results["rows"] for run in group],
-        "started {}": [run.results["started"] for run in group],
+        "started {}": [_started(group)],
         "total time {}": [run.results["total time"] for run in group],
         "{}": [run.results["machine"] for run in group],
     }
@@ -91,11 +91,17 @@ def facts(group: Sequence[ReportedRun]) -> str:
         different = [value for value in dict.fromkeys(values) if value != NOTHING]
         if len(different) == 1:
             lines.append(words.format(different[0]))
-        elif different and words == "started {}":
-            lines.append(f"started {different[0]} and at {len(different) - 1} other times")
-        elif len(different) > 1 and words == "{}":
+        elif different and words == "{}":
             lines.append(f"{len(different)} machines, see each run")
     return f"<p>{' · '.join(map(escape, lines))}</p>" if lines else ""
+
+
+def _started(group: Sequence[ReportedRun]) -> str:
+    """Return when the first run and the last one were started."""
+    noted = [part(run.description, "results").get("started") for run in group]
+    known = sorted(str(value) for value in noted if moment(value) != NOTHING)
+    ends = list(dict.fromkeys(moment(value) for value in (*known[:1], *known[-1:])))
+    return " to ".join(ends) or NOTHING
 
 
 def definitions(values: Mapping[str, str], kind: str = "") -> str:

@@ -1,6 +1,8 @@
 """A history's lines: each tells of the step that it follows."""
 
 import math
+import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,3 +59,22 @@ def test_when_a_run_was_started_and_how_long_it_took_in_all(
     # Finding a rate is no training.
     assert run.results["seconds"] < run.results["total_seconds"]
     assert run.results["total_seconds"] <= (ended - begun).total_seconds()
+
+
+def test_a_run_that_goes_on_keeps_its_start_and_adds_up_its_time(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    x = rng.standard_normal((100, 3)).astype(np.float32)
+    dataset = write_dataset(tmp_path / "a.zarr", 50, X=x, y=x[:, 0])
+    stop = threading.Event()
+    stop.set()
+    trainer = ooc.Trainer(ooc.models.Linear(), ooc.optim.sgd(0.1), 10)
+    first = trainer.fit(dataset, 2, tmp_path / "run", stop=stop).results
+    assert first["epochs"] < 2
+    begun = time.perf_counter()
+    last = ooc.resume(tmp_path / "run").results
+    passed = time.perf_counter() - begun
+    assert last["started"] == first["started"] and last["epochs"] == 2
+    added = last["total_seconds"] - first["total_seconds"]
+    # The first one's end was saved a little after its results were told.
+    assert last["seconds"] - first["seconds"] <= added <= passed + 1.0
