@@ -35,14 +35,14 @@ def add_rows(
     """
     probability, labels, weights, predicted = answers
     for r in range(probability.size):
-        p = np.float64(probability[r])
+        p = float(probability[r])
         if not 0.0 <= p <= 1.0:
             return r
-        weight = np.float64(weights[r]) if weights.size else 1.0
+        weight = float(weights[r]) if weights.size else 1.0
         if not weight >= 0.0:
             weight = np.nan
         # The bin that bisection finds is this one or one beside it.
-        at = min(np.int64(p * BINS), BINS - 1)
+        at = min(int(p * BINS), BINS - 1)
         while at > 0 and p <= edges[at - 1]:
             at -= 1
         while at < BINS - 1 and p > edges[at]:

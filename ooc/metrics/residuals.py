@@ -1,7 +1,7 @@
 """Residuals, target minus prediction: quantiles and a histogram, in one pass, from a sketch.
 
 The range of residuals is not known beforehand. They fall into `BINS` bins by the leading bits of a
-float32, each at most a 64th of its values wide; within one they count as evenly spread. All
+float32, each at most a 32nd of its values wide; within one they count as evenly spread. All
 outputs of a row count alike.
 """
 
@@ -14,7 +14,7 @@ from ooc.metrics.auc import rank_of
 from ooc.metrics.base import Metric
 from ooc.metrics.measured import Measured, Numbers
 
-BIN_BITS = 15
+BIN_BITS = 14
 BINS = 2**BIN_BITS
 # Bars of the histogram, over all but this share of the residuals at either end.
 BARS, TAIL = 40, 0.005

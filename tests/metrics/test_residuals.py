@@ -37,10 +37,10 @@ def test_quantiles_and_bars(centre: float, rng: np.random.Generator) -> None:
         assert list(found["quantiles"]) == [str(share) for share in SHARES]
         wanted = np.quantile(all_rows.astype(np.float64), SHARES)
         quantiles = [*found["quantiles"].values()]
-        np.testing.assert_allclose(quantiles, wanted, rtol=1 / 64, atol=2e-2)
+        np.testing.assert_allclose(quantiles, wanted, rtol=1 / 32, atol=2e-2)
         if centre == 0:
             counts = np.histogram(all_rows, found["edges"])[0]
-            np.testing.assert_allclose(found["weight"], counts, atol=0.03 * counts.max())
+            np.testing.assert_allclose(found["weight"], counts, atol=0.05 * counts.max())
         assert sum(found["weight"]) == pytest.approx(0.99 * all_rows.size, rel=1e-3)
 
 
@@ -51,12 +51,12 @@ def test_each_number_lies_in_its_bin(value: float) -> None:
     (used,) = np.flatnonzero(state)
     low, high = edges_of(np.array([used, used + 1]))
     assert low <= value <= high
-    assert high - low <= max(abs(value) / 63, 1e-37)
+    assert high - low <= max(abs(value) / 31, 1e-37)
 
 
 def test_the_edge_of_numbers_and_weights() -> None:
     assert found_of(rows_of(np.zeros(5)))["quantiles"]["0.5"] == pytest.approx(0, abs=1e-37)
     far = found_of(rows_of(np.array([-1e300, 1e300])))
-    assert far["quantiles"]["0.99"] == pytest.approx(np.finfo(np.float32).max, rel=0.02)
+    assert far["quantiles"]["0.99"] == pytest.approx(np.finfo(np.float32).max, rel=0.04)
     assert found_of(rows_of(np.ones(2), np.float32([1, -1]))) is None
     assert found_of(rows_of(np.ones(2), np.zeros(2, np.float32))) is None
