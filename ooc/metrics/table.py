@@ -109,6 +109,9 @@ METRICS: dict[str, Metric] = {
     "residuals": RESIDUALS,
 }
 
+# Metrics that are for labels alone, and for numbers alone.
+_OF_LABELS, _OF_NUMBERS = ("auc", "confusion_matrix", "calibration"), ("regression", "residuals")
+
 
 def update(states: States, batch: Measured) -> None:
     """Add a batch to the states of all metrics that are for it; {} are the states of no rows.
@@ -137,5 +140,13 @@ def values(states: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def most_bytes(outputs: int) -> int:
-    """Return the bytes that all states hold at most, for rows of this many outputs."""
-    return sum(metric.most_bytes(outputs) for metric in METRICS.values())
+    """Return the bytes that all states hold at most, for rows of this many outputs.
+
+    Answers are labels or numbers, so that metrics of the one and of the other are never held
+    together.
+    """
+    held = {name: metric.most_bytes(outputs) for name, metric in METRICS.items()}
+    return max(
+        sum(size for name, size in held.items() if name not in others)
+        for others in (_OF_LABELS, _OF_NUMBERS)
+    )

@@ -84,7 +84,13 @@ def test_states_are_bounded_and_their_values_json(name: str) -> None:
         assert json.loads(json.dumps(found)) == found
         assert None not in found.values() or (name, kind) == ("accuracy", "numbers")
     assert seen
-    assert most_bytes(10) >= sum(each.most_bytes(1) for each in METRICS.values())
+
+
+@pytest.mark.parametrize(("kind", "outputs"), [("binary", 1), ("classes", 5), ("numbers", 2)])
+def test_what_is_held_together_is_counted_together(kind: str, outputs: int) -> None:
+    batch = some_rows(kind, 3, 2)
+    used = [metric for metric in METRICS.values() if metric.size(batch)]
+    assert most_bytes(outputs) >= sum(metric.most_bytes(outputs) for metric in used)
 
 
 def numbers_of(value: Any) -> list[Any]:
