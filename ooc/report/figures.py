@@ -66,16 +66,20 @@ def with_base(layout: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def named(name: str, style: Style) -> Named:
-    """Return a run's name as figures write it: short, and escaped.
+    """Return a run's name as figures write it."""
+    return Named(short(name), style)
+
+
+def short(name: str) -> str:
+    """Return a name as figures write it: not long, and escaped.
 
     Examples
     --------
-    >>> named("<b>", Style("#000000", "solid", "#fff")).name
+    >>> short("<b>")
     '&lt;b&gt;'
     """
     half = NAME_CHARACTERS // 2 - 1
-    short = name if len(name) <= NAME_CHARACTERS else f"{name[:half]}…{name[-half:]}"
-    return Named(escape(short), style)
+    return escape(name if len(name) <= NAME_CHARACTERS else f"{name[:half]}…{name[-half:]}")
 
 
 def curve_figure(

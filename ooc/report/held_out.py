@@ -9,7 +9,7 @@ import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.report.cells import part
-from ooc.report.figures import GREY, Figure, Named, number_free, numbers
+from ooc.report.figures import GREY, Figure, Named, number_free, numbers, short
 from ooc.report.history import History
 from ooc.report.runs import ReportedRun
 from ooc.runs import checkpoint
@@ -154,17 +154,19 @@ def residual_figure(
     return Figure(title, f"{title}, {len(data)} of {len(runs)} runs, {extremes}", data, layout)
 
 
-def matrix_figure(evaluation: Mapping[str, Any]) -> Figure | None:
+def matrix_figure(run: ReportedRun) -> Figure | None:
     """Return a confusion matrix: of each true label, how many were taken for what."""
     try:
-        matrix = np.array(evaluation.get("confusion_matrix"), np.float64)
+        matrix = np.array(run.evaluation.get("confusion_matrix"), np.float64)
     except (TypeError, ValueError):
         return None
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix).all():
         return None
     classes = len(matrix)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1e-300)
-    labels = [str(label) for label in range(classes)]
+    labels = [short(label) for label in run.class_names(classes)]
+    if len(set(labels)) < classes:
+        labels = [str(label) for label in range(classes)]
     trace: dict[str, Any] = {
         "type": "heatmap", "x": labels, "y": labels, "z": [numbers(row, 4) for row in shares],
         "text": [[f"{count:,.9g}" for count in row] for row in matrix], "zmin": 0, "zmax": 1,
@@ -195,13 +197,14 @@ def coefficient_figure(run: ReportedRun) -> Figure | None:
         return None
     coefficients, names, classes = found
     outputs = len(coefficients)
+    called = [f"class {short(name)}" for name in run.class_names(outputs)]
     most = LARGEST if outputs == 1 else LARGEST // 2
     chosen = np.argsort(-np.abs(coefficients).max(axis=0), kind="stable")[:most]
     colours = OUTPUT_COLOURS if outputs > 1 else ("#0072b2",)
     data = [
         {
             "type": "bar", "orientation": "h", "x": numbers(coefficients[k][chosen]),
-            "y": [names[j] for j in chosen], "name": f"class {k}" if classes else f"output {k}",
+            "y": [names[j] for j in chosen], "name": called[k] if classes else f"output {k}",
             "marker": {"color": colours[k]}, "showlegend": outputs > 1,
             "hovertemplate": "%{y}: %{x:.5~g}",
         }

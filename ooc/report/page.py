@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import PurePath
@@ -154,14 +154,13 @@ def _figure(figure: Figure, drawn: list[Figure]) -> str:
 
 
 def _details(run: ReportedRun, swatch: str, number: int, several: bool, drawn: list[Figure]) -> str:
-    evaluation = run.evaluation
     figures = list[Figure | None]()
     if number < IN_DETAIL:
-        figures = [matrix_figure(evaluation), coefficient_figure(run)]
+        figures = [matrix_figure(run), coefficient_figure(run)]
     shown = "".join(_figure(figure, drawn) for figure in figures if figure is not None)
     who = f"{swatch} {escape(run.name)}" if several else "All settings and results"
     parts = [
-        _classes(evaluation) if number < IN_DETAIL else "",
+        _classes(run) if number < IN_DETAIL else "",
         f'<div class="grid">{shown}</div>' if shown else "",
     ]
     listed = [
@@ -175,9 +174,9 @@ def _details(run: ReportedRun, swatch: str, number: int, several: bool, drawn: l
     return f"<details{wide}><summary>{who}</summary>{''.join(parts + listed)}</details>"
 
 
-def _classes(evaluation: Mapping[str, Any]) -> str:
+def _classes(run: ReportedRun) -> str:
     """Return a row for each class: precision, recall, F1 and rows."""
-    found, names = part(evaluation, "per_class"), ("precision", "recall", "f1", "weight")
+    found, names = part(run.evaluation, "per_class"), ("precision", "recall", "f1", "weight")
     if columns_of(found, "weight") is None:
         return ""
     columns = [found.get(name) for name in names]
@@ -185,9 +184,10 @@ def _classes(evaluation: Mapping[str, Any]) -> str:
     if any(not isinstance(column, list) or len(column) != size for column in columns):
         return ""
     rows = []
-    for label, (*shares, weight) in enumerate(zip(*columns, strict=True)):
+    labels = run.class_names(size)
+    for label, (*shares, weight) in zip(labels, zip(*columns, strict=True), strict=True):
         cells = "".join(f"<td>{_share(share)}</td>" for share in shares)
-        rows.append(f"<tr><td>{label}</td>{cells}<td>{weight:,.6g}</td></tr>")
+        rows.append(f"<tr><td>{escape(label)}</td>{cells}<td>{weight:,.6g}</td></tr>")
     heads = "".join(f"<th>{head}</th>" for head in ("class", "precision", "recall", "F1", "rows"))
     table = f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     return f'<h4>Classes, on the validation rows</h4><div class="scroll">{table}</div>'

@@ -10,7 +10,7 @@ from typing import Any
 
 from ooc.core.errors import InputError
 from ooc.core.plain_files import check_plain
-from ooc.report.cells import make_results, make_settings, part
+from ooc.report.cells import make_results, make_settings, part, text
 from ooc.report.curves import POINTS
 from ooc.report.history import History, number, read_history
 from ooc.runs.checkpoint import DESCRIPTION
@@ -50,6 +50,13 @@ class ReportedRun:
         """Where its data are; empty if that is not known."""
         path = part(self.description, "dataset").get("path")
         return path if isinstance(path, str) else ""
+
+    def class_names(self, classes: int) -> list[str]:
+        """Return what so many classes are called, by default their numbers."""
+        found = part(self.description, "results").get("class_names")
+        if not isinstance(found, list) or len(found) != classes:
+            return [str(label) for label in range(classes)]
+        return [text(name) for name in found]
 
     @property
     def evaluation(self) -> Mapping[str, Any]:

@@ -260,7 +260,9 @@ def test_the_table_has_what_differs_first_and_what_is_the_same_once(tmp_path: Pa
 
 def test_what_was_measured_is_drawn(tmp_path: Path) -> None:
     def described(model: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
-        return description(model=model, results={"steps": 1, "loss": 0.5, "validation": measured})
+        names = {"class_names": ["no", "<yes>"]}
+        results = {"steps": 1, "loss": 0.5, "validation": measured, **names}
+        return description(model=model, results=results)
 
     folders = [
         write_run(tmp_path / "a", described({"name": "logistic"}, evaluation()), range_test=True),
@@ -276,11 +278,12 @@ def test_what_was_measured_is_drawn(tmp_path: Path) -> None:
     # Shares of the rows over the width of a bar.
     assert (bars["x"], bars["y"]) == ([-2, -2, 0, 1], [0, 0.15, 0.7, 0])
     (matrix,) = drawn["Confusion matrix"]["data"]
+    assert matrix["x"] == matrix["y"] == ["no", "&lt;yes&gt;"]
     assert matrix["text"] == [["60", "20"], ["5", "75"]]
     assert matrix["z"] == [[0.75, 0.25], [0.0625, 0.9375]]
     tried, chosen = drawn["Learning rates that were tried"]["data"]
     assert (tried["x"], tried["y"], chosen["x"]) == ([0.025, 0.1], [0.5, 0.4], [0.1])
-    rows = re.findall(r"<tr><td>(\d)</td>(.*?)</tr>", text)
+    rows = re.findall(r"<tr><td>(no|&lt;yes&gt;)</td>(.*?)</tr>", text)
     assert [re.findall(r"<td>(.*?)</td>", row) for _, row in rows] == [
         ["0.9000", "0.7500", "0.8180", "80"],
         ["0.8125", NOTHING, NOTHING, "80"],
