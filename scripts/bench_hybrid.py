@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from commands import machine, print_table, run_ooc
+from commands import print_table, run_ooc
 
 import ooc
+from ooc.core.machine import machine
 from ooc.core.random_keys import Purpose, generator
 from ooc.store.writer import Columns
 from ooc.synthetic.fill import fill

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from commands import machine, print_table, run_ooc
+from commands import print_table, run_ooc
 
+from ooc.core.machine import machine
 from ooc.core.sizes import parse_size
 
 ROOT = Path("/sys/fs/cgroup")

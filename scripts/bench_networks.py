@@ -20,11 +20,11 @@ from typing import Any
 
 import numba
 import numpy as np
-from commands import machine
 from in_memory import Steps
 from peers.environments import Environment, UnavailableError, run_checked
 
 import ooc
+from ooc.core.machine import machine
 from ooc.core.random_keys import Purpose, generator
 
 TORCH = Environment("torch-network", ("torch==2.13.0", "numpy>=2.0"))

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from commands import machine
 from optimum.checkpoints import saving_cost
 from optimum.contenders import CONTENDERS, OWN, Contender, Settings
 from optimum.exact import Optimum, optimum_of
@@ -29,6 +28,7 @@ from peers.store import arrays_of
 from peers.text import Parser, print_table
 
 from ooc.core.errors import InputError
+from ooc.core.machine import machine
 from ooc.core.sizes import parse_count, parse_size
 
 BATCH_SIZE = 256

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from commands import machine, print_table, run_ooc
+from commands import print_table, run_ooc
 
 import ooc
+from ooc.core.machine import machine
 from ooc.measure.roofline import drop_from_cache
 
 MIB = 2**20

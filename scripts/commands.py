@@ -1,8 +1,6 @@
-"""What the scripts share: commands run in processes of their own, and the machine's description."""
+"""What the scripts share: commands run in processes of their own."""
 
 import json
-import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,24 +34,6 @@ def best_possible(store: Path) -> dict[str, float]:
     generator: Any = zarr.open_group(store, mode="r").attrs["generator"]
     best: dict[str, float] = generator["best"]
     return best
-
-
-def machine() -> str:
-    """Describe the machine in one line: processor, cores, memory, system, Python."""
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    cores = len(os.sched_getaffinity(0))
-    return (
-        f"{model}, {cores} cores, {memory:.0f} GiB, Linux {platform.release().split('-')[0]}, "
-        f"Python {platform.python_version()}"
-    )
 
 
 def print_table(lines: list[tuple[str, str]]) -> None:

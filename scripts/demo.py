@@ -5,8 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from commands import best_possible, machine, print_table, run_ooc
+from commands import best_possible, print_table, run_ooc
 
+from ooc.core.machine import machine
 from ooc.core.sizes import format_size
 
 FOLDER = Path("demo-data")

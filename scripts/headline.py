@@ -7,8 +7,9 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from commands import best_possible, machine, print_table, run_ooc
+from commands import best_possible, print_table, run_ooc
 
+from ooc.core.machine import machine
 from ooc.core.sizes import format_size
 
 ROWS = 155_000_000

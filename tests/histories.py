@@ -18,6 +18,7 @@ def history_lines(
     noise: bool = False,
     kill_at: int | None = None,
     budget: int = GIB,
+    range_test: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Yield a run's lines: a window each, a validation and a checkpoint now and then.
 
@@ -27,6 +28,9 @@ def history_lines(
     steps, row_bytes = 280, 516
     seconds, waited, line, saved = 0.4, 0.2, 0, (0, 0.4, 0.2)
     best = np.inf
+    if range_test:
+        trials = [[rate / 4, 0.5], [rate, 0.4], [4 * rate, np.inf]]
+        yield {"kind": "range_test", "step": 0, "seconds": 0.0, "rate": rate, "trials": trials}
     while line < lines:
         line += 1
         took = 0.022 * (1 + 0.2 * random.random() + 2.0 * (random.random() < 0.03))
@@ -98,6 +102,27 @@ def description(rate: float = 0.1, batch_size: int = 256, **changes: Any) -> dic
         },
     }
     return whole | changes
+
+
+def evaluation(labels: bool = True) -> dict[str, Any]:
+    """Return what an evaluation of two classes measured, or one of numbers."""
+    if not labels:
+        quantiles = {"0.05": -1.5, "0.5": 0.125, "0.95": 1.25}
+        bars = {"edges": [-2.0, 0.0, 1.0], "weight": [30.0, 70.0]}
+        return {
+            "r2": 0.75,
+            "mean_absolute_error": 0.5,
+            "residuals": {"quantiles": quantiles} | bars,
+        }
+    shares = {"precision": [0.9, 0.8125], "recall": [0.75, None], "f1": [0.818, None]}
+    return {
+        "accuracy": 0.875,
+        "auc": 0.9375,
+        "confusion_matrix": [[60, 20], [5, 75]],
+        "per_class": {**shares, "weight": [80, 80]},
+        "calibration": {"predicted": [0.1, 0.9], "observed": [0.2, 0.85], "weight": [70.0, 90.0]},
+        "calibration_error": 0.0719,
+    }
 
 
 def write_run(run_dir: Path, described: Mapping[str, Any] | None = None, **settings: Any) -> Path:

@@ -157,7 +157,9 @@ class SavingOptions:
     save_seconds: float = option("Seconds between saves.", 60.0)
     save_steps: int | None = option("Steps between saves, too.", unset="an epoch's")
     keep: int = option("Checkpoints that are kept.", 3)
-    log_every: int | None = option("Steps between lines of the history.", unset="a second's")
+    log_every: int | None = option(
+        "Steps between lines of the history.", unset="a second's, and 50 of a run"
+    )
 
     def settings(self) -> dict[str, Any]:
         """Return what a trainer takes of them."""

@@ -8,11 +8,14 @@ from typing import Any
 from ooc.core.sizes import format_size
 from ooc.core.terminal import printable
 
+# Of what a measurement found, what is no number: it is left to the JSON, or to tables of its own.
+_LISTS = ("confusion_matrix", "per_class", "calibration")
 # Classes of a confusion matrix that is drawn; of a larger one, the largest entries are told.
-WIDEST_MATRIX, LARGEST_ENTRIES = 6, 5
+WIDEST_MATRIX, LARGEST_ENTRIES, MOST_CLASSES_TOLD = 6, 5, 20
 # What comes together in a table for people; all else comes last.
 _METRICS = (
-    "loss", "accuracy", "auc", "auc_error", "r2", "mean_absolute_error", "root_mean_squared_error",
+    "loss", "accuracy", "auc", "auc_error", "calibration_error", "r2", "mean_absolute_error",
+    "root_mean_squared_error", "residuals",
 )  # fmt: skip
 GROUPS = (
     _METRICS,
@@ -22,6 +25,8 @@ GROUPS = (
     ("memory_budget_bytes", "memory_projected_bytes", "memory_peak_bytes"),
     ("window_rows", "block_rows", "blocks_per_window"),
 )
+# Residuals that are told: the ends and the middle of nine in ten.
+_QUANTILES = ("0.05", "0.5", "0.95")
 # When the command at hand was begun.
 _begun = time.perf_counter()
 # What a command chose by itself. It is told when the work is done: bad input is one line alone.
@@ -62,6 +67,7 @@ def show_measured(result: Mapping[str, Any], as_json: bool, matrix_in: str) -> N
     if "confusion_matrix" in measured and measured["accuracy"] is not None:
         names = measured.get("class_names", result.get("class_names"))
         _show_matrix(measured["confusion_matrix"], names, matrix_in)
+        _show_classes(measured.get("per_class"), names)
 
 
 def note_skipped(results: Mapping[str, Any]) -> None:
@@ -86,12 +92,15 @@ def _readable(key: str, value: Any) -> str:
 
 
 def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a result with the entries of its parts among its own; without matrices."""
+    """Return a result with the entries of its parts among its own; without lists."""
     found = dict[str, Any]()
     for key, value in result.items():
-        inner = _flat(value) if isinstance(value, Mapping) else {}
-        found |= {f"{key}_{name}": each for name, each in inner.items()}
-        if key != "confusion_matrix" and not isinstance(value, Mapping):
+        if key == "residuals" and value is not None:
+            low, middle, high = (f"{value['quantiles'][share]:.4g}" for share in _QUANTILES)
+            found[key] = f"90% from {low} to {high}, median {middle}"
+        elif isinstance(value, Mapping) and key not in _LISTS:
+            found |= {f"{key}_{name}": each for name, each in _flat(value).items()}
+        elif key not in _LISTS:
             found[key] = value
     return found
 
@@ -128,6 +137,21 @@ def _show_matrix(
         lines,
         as_named=True,
     )
+
+
+def _show_classes(
+    columns: Mapping[str, Sequence[float | None]] | None, names: Sequence[Any] | None
+) -> None:
+    """Tell of each class how often it is right where it is predicted, and found where it is so."""
+    if columns is None or len(columns["weight"]) > MOST_CLASSES_TOLD:
+        return
+    named = list(map(str, range(len(columns["weight"])) if names is None else names))
+    heads = " ".join(f"{name:>9}" for name in ("precision", "recall", "f1"))
+    lines = {"": f"{heads} {'rows':>11}"}
+    for name, (*shares, weight) in zip(named, zip(*columns.values(), strict=True), strict=True):
+        cells = ("none" if share is None else f"{share:.4f}" for share in shares)
+        lines[f"class {name}"] = " ".join(f"{cell:>9}" for cell in cells) + f" {weight:>11,.6g}"
+    table("how well each class is found", lines, as_named=True)
 
 
 def _readable_items(result: Mapping[str, Any]) -> dict[str, str]:

@@ -1,9 +1,11 @@
 """What a model tells of one batch, for metrics to add up."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from ooc.core.compiler import exact_kernel
 from ooc.core.errors import InputError
 
 
@@ -17,6 +19,9 @@ class Labels:
         (rows,) float32, of label 1 against label 0; None where there are more than two classes.
     weights
         (rows,) float32, or empty where every row counts as one.
+    probability
+        (rows,) float32, of label 1 of two classes, of the predicted one of more; None where scores
+        are not made for it.
     """
 
     classes: int
@@ -24,6 +29,7 @@ class Labels:
     predicted: np.ndarray
     log_odds: np.ndarray | None
     weights: np.ndarray
+    probability: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -69,16 +75,49 @@ def measured(
     return Measured(loss, weight, correct, rows, answers)
 
 
-def label_answers(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Labels:
+def label_answers(
+    scores: np.ndarray, labels: np.ndarray, weights: np.ndarray, with_probability: bool = True
+) -> Labels:
     """Return the likeliest labels of scores, as copies: a kernel may use the scores up.
 
-    Scores are (rows, 1) log-odds of label 1, or (rows, K), one for each class.
+    Scores are (rows, 1) log-odds of label 1, or (rows, K), one for each class; those of a margin
+    are to be without probability.
     """
+    probability = None
     if scores.shape[1] == 1:
         log_odds = scores[:, 0].copy()
-        return Labels(2, labels, (log_odds > 0).astype(np.int64), log_odds, weights)
+        if with_probability:
+            probability = sigmoid(log_odds)
+        return Labels(2, labels, (log_odds > 0).astype(np.int64), log_odds, weights, probability)
+    predicted = scores.argmax(axis=1)
     difference = scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else None
-    return Labels(scores.shape[1], labels, scores.argmax(axis=1), difference, weights)
+    if with_probability and difference is not None:
+        probability = sigmoid(difference)
+    elif with_probability:
+        probability = np.empty(len(scores), np.float32)
+        fill_largest(scores, predicted, probability)
+    return Labels(scores.shape[1], labels, predicted, difference, weights, probability)
+
+
+@exact_kernel
+def fill_largest(scores: np.ndarray, predicted: np.ndarray, probability: np.ndarray) -> None:
+    """Fill the probabilities of the likeliest labels of scores, (rows, K), in (rows,)."""
+    for r in range(scores.shape[0]):
+        total, largest = 0.0, scores[r, predicted[r]]
+        for k in range(scores.shape[1]):
+            total += math.exp(scores[r, k] - largest)
+        probability[r] = 1.0 / total
+
+
+def sigmoid(log_odds: np.ndarray) -> np.ndarray:
+    """Return probabilities, which no log-odds are too large for.
+
+    Examples
+    --------
+    >>> sigmoid(np.float32([-1000, 0, 1000])).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    return 0.5 * (1 + np.tanh(0.5 * log_odds))
 
 
 def number_answers(scores: np.ndarray, targets: np.ndarray | None, weights: np.ndarray) -> Numbers:

@@ -10,8 +10,10 @@ import numpy as np
 from ooc.core.errors import DataError
 from ooc.metrics.auc import AUC
 from ooc.metrics.base import Metric
+from ooc.metrics.calibration import CALIBRATION
 from ooc.metrics.measured import Labels, Measured
 from ooc.metrics.regression import REGRESSION
+from ooc.metrics.residuals import RESIDUALS
 
 # A confusion matrix of more classes is left out: nobody reads it, and it grows with their square.
 MOST_CLASSES = 100
@@ -65,12 +67,30 @@ def _update_confusion(state: np.ndarray, batch: Measured) -> None:
 
 
 def _confusion_matrix(state: np.ndarray) -> dict[str, Any]:
-    """Return nested lists, a true label in each; whole numbers where all of them are."""
+    """Return nested lists, a true label in each, whole numbers where all are; and by class."""
     if not state.any():
-        return {"confusion_matrix": None}
+        return {"confusion_matrix": None, "per_class": None}
     matrix = state.reshape(math.isqrt(state.size), -1)
     whole = bool((matrix == np.floor(matrix)).all() and np.abs(matrix).max() < 2.0**53)
-    return {"confusion_matrix": (matrix.astype(np.int64) if whole else matrix).tolist()}
+    listed = (matrix.astype(np.int64) if whole else matrix).tolist()
+    return {"confusion_matrix": listed, "per_class": _per_class(matrix)}
+
+
+def _per_class(matrix: np.ndarray) -> dict[str, list[float | None]]:
+    """Return a column for each number, an entry for each class; None where it is not defined."""
+    right, predicted, true = np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
+    shares = {
+        "precision": (right, predicted),
+        "recall": (right, true),
+        "f1": (2 * right, predicted + true),
+    }
+    columns: dict[str, list[float | None]] = {
+        name: [part / of if of > 0 else None for part, of in zip(*pair, strict=True)]
+        for name, pair in (
+            (name, [side.tolist() for side in pair]) for name, pair in shares.items()
+        )
+    }
+    return {**columns, "weight": true.tolist()}
 
 
 METRICS: dict[str, Metric] = {
@@ -78,14 +98,19 @@ METRICS: dict[str, Metric] = {
     "accuracy": _mean_metric("accuracy", "correct", _accuracy),
     "auc": AUC,
     "confusion_matrix": Metric(
-        keys=("confusion_matrix",),
+        keys=("confusion_matrix", "per_class"),
         size=_confusion_size,
         update=_update_confusion,
         values=_confusion_matrix,
         most_bytes=lambda outputs: 2 * 8 * min(max(outputs, 2), MOST_CLASSES) ** 2,
     ),
+    "calibration": CALIBRATION,
     "regression": REGRESSION,
+    "residuals": RESIDUALS,
 }
+
+# Metrics that are for labels alone, and for numbers alone.
+_OF_LABELS, _OF_NUMBERS = ("auc", "confusion_matrix", "calibration"), ("regression", "residuals")
 
 
 def update(states: States, batch: Measured) -> None:
@@ -115,5 +140,13 @@ def values(states: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def most_bytes(outputs: int) -> int:
-    """Return the bytes that all states hold at most, for rows of this many outputs."""
-    return sum(metric.most_bytes(outputs) for metric in METRICS.values())
+    """Return the bytes that all states hold at most, for rows of this many outputs.
+
+    Answers are labels or numbers, so that metrics of the one and of the other are never held
+    together.
+    """
+    held = {name: metric.most_bytes(outputs) for name, metric in METRICS.items()}
+    return max(
+        sum(size for name, size in held.items() if name not in others)
+        for others in (_OF_LABELS, _OF_NUMBERS)
+    )

@@ -231,7 +231,7 @@ class ScoredModel(CompiledModel):
     ) -> Labels | Numbers | None:
         """Return true labels beside the likeliest ones, or numbers where there are no labels."""
         if self.class_count:
-            return label_answers(scores, as_reals(target), weights)
+            return label_answers(scores, as_reals(target), weights, self.link != MARGIN)
         return number_answers(self.numbers(scores), target, weights)
 
     def numbers(self, scores: np.ndarray) -> np.ndarray:

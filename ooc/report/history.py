@@ -22,6 +22,9 @@ METRICS = 8
 # Saves whose line in the history is remembered, to know where a resume goes on.
 REMEMBERED = 16
 
+KINDS = ("train", "validation", "checkpoint", "resume", "range_test")
+# Rates that a range test tries, at most.
+TRIALS = 100
 # Curves that a line has a value of, and no rate.
 LEVELS = ("learning_rate", "memory_bytes", "batch_size", "noise_scale", "temperature")
 _POSITION = ("kind", "step", "epoch", "rows", "seconds", "best")
@@ -55,6 +58,9 @@ class History:
         The most that was resident at a line.
     batch_sizes
         First and last.
+    range_test
+        The learning rate that was found, and (rate, loss) of those that were tried; infinite
+        where the loss rose.
     checkpoints, resumes
         (step, seconds) of each, thinned; how many there were is in `counts`.
     counts
@@ -71,6 +77,7 @@ class History:
     memory_budget_bytes: float = math.nan
     memory_peak_bytes: float = math.nan
     batch_sizes: tuple[float, float] | None = None
+    range_test: tuple[float, list[tuple[float, float]]] | None = None
     checkpoints: list[tuple[float, float]] = field(default_factory=list)
     resumes: list[tuple[float, float]] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -147,7 +154,7 @@ class _Reader:
             # A last line that a kill cut short is no damage.
             if line.endswith(b"\n"):
                 self._history.counts["damaged"] += 1
-        elif (kind := entry.get("kind")) in ("train", "validation", "checkpoint", "resume"):
+        elif (kind := entry.get("kind")) in KINDS:
             step, seconds = number(entry, "step"), number(entry, "seconds")
             finite = math.isfinite(step) and math.isfinite(seconds)
             self._history.counts[kind if finite else "damaged"] += 1
@@ -182,7 +189,7 @@ class _Reader:
         }
         for name, amount in rates.items():
             if passed > 0 and math.isfinite(amount):
-                self._point(name, now, amount / passed, passed)
+                self._point(name, now, amount / passed, passed, points=max(10, self._points // 8))
         for name in LEVELS:
             if entry.get(name) is not None:
                 value = number(entry, name)
@@ -195,8 +202,18 @@ class _Reader:
             history.batch_sizes = (history.batch_sizes[0] if history.batch_sizes else size, size)
         self._before = history.end = now
 
-    def _point(self, name: str, now: Standing, value: float, *weight: float, **ends: float) -> None:
-        thinner = self._curves.setdefault(name, Thinner(self._points))
+    def _point(
+        self,
+        name: str,
+        now: Standing,
+        value: float,
+        *weight: float,
+        points: int | None = None,
+        **ends: float,
+    ) -> None:
+        thinner = self._curves.get(name)
+        if thinner is None:
+            thinner = self._curves[name] = Thinner(points or self._points)
         thinner.add(now.step, now.seconds, value, *weight, **ends)
 
     def _validation(self, entry: Mapping[str, Any], step: float, seconds: float) -> None:
@@ -221,6 +238,17 @@ class _Reader:
     def _resume(self, entry: Mapping[str, Any], step: float, seconds: float) -> None:
         _mark(self._history.resumes, step, seconds)
         self._go_back(step)
+
+    def _range_test(self, entry: Mapping[str, Any], step: float, seconds: float) -> None:
+        trials, rate = entry.get("trials"), number(entry, "rate")
+        pairs = [
+            (number({"": each[0]}, ""), number({"": each[1]}, ""))
+            for each in (trials if isinstance(trials, list) else ())[:TRIALS]
+            if isinstance(each, list) and len(each) == 2
+        ]
+        known = sorted(pair for pair in pairs if pair[0] > 0 and not math.isnan(pair[1]))
+        if rate > 0 and known:
+            self._history.range_test = (rate, known)
 
     def _go_back(self, step: float) -> None:
         """Begin new parts of the curves: the work after the save at this step is done again."""

@@ -1,18 +1,28 @@
-"""The page of a report: one HTML file with its pictures inside, without scripts or links."""
+"""The page of a report: one HTML file that holds all that it needs, and loads nothing."""
 
+import base64
+import hashlib
 import json
 from collections.abc import Sequence
 from html import escape
+from importlib.resources import files
+from pathlib import PurePath
+from typing import Any
 
-from ooc.report.axes import colours, text_colour
-from ooc.report.pictures import Picture
-from ooc.report.runs import RESULTS, SETTINGS, ReportedRun, part
-from ooc.report.sections import Section
+from ooc.report.cells import NOTHING, part
+from ooc.report.figures import Figure, named, with_base
+from ooc.report.held_out import coefficient_figure, columns_of, matrix_figure
+from ooc.report.runs import ReportedRun, grouped
+from ooc.report.sections import Section, make_sections
+from ooc.report.styles import Style, styles
+from ooc.report.tables import definitions, facts, runs_table, tiles
 
 # Names stand in the legend that stays on the screen where there are few runs.
 NAMED = 6
 # Of a description, enough to see all but what is generated and very long.
 SHOWN_CHARACTERS = 8000
+# Runs whose classes and coefficients are drawn, the best ones.
+IN_DETAIL = 12
 
 # The policy is a second lock: even markup that got through could load or run nothing.
 HEAD = """<!DOCTYPE html>
@@ -20,143 +30,178 @@ HEAD = """<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <title>{title}</title>
 <style>{style}</style>
 </head>
 <body>
 """
-STYLE = """
-:root { color-scheme: light; font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff }
-body { max-width: 84rem; margin: 0 auto; padding: 0 1rem 3rem }
-h1 { font-size: 1.5rem; margin: 1.2rem 0 .2rem }
-h2 { font-size: 1.15rem; margin: 2rem 0 .3rem; scroll-margin-top: 3.5rem }
-p { margin: .3rem 0; max-width: 60rem; color: #444 }
-nav { position: sticky; top: 0; z-index: 1; padding: .4rem 0; background: #fffffff2;
-  border-bottom: 1px solid #ddd; display: flex; flex-wrap: wrap; gap: .25rem .6rem }
-nav span { white-space: nowrap; max-width: 24rem; overflow: hidden; text-overflow: ellipsis }
-.swatch { display: inline-block; min-width: 1.3rem; padding: 0 .25rem; border-radius: .25rem;
-  text-align: center; font-size: .8rem }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: .85rem; margin: .6rem 0 }
-th, td { padding: .25rem .55rem; border-bottom: 1px solid #e4e4e4; text-align: right;
-  font-variant-numeric: tabular-nums; white-space: nowrap }
-th { color: #555; font-weight: 600; vertical-align: bottom }
-thead th { white-space: normal }
-.words { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 6rem }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 27rem), 1fr));
-  gap: 1rem 1.5rem }
-figure { margin: .5rem 0; max-width: 48rem }
-figcaption { font-weight: 600 }
-svg { width: 100%; height: auto; display: block }
-details { margin: .3rem 0 } pre { font-size: .8rem; overflow-x: auto; background: #f6f6f6;
-  padding: .6rem }
-tbody tr:hover, nav span:hover { background: #f2f2f2 }
-@media print { nav { position: static } }
-"""
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src {scripts}"
 
 
-def page(runs: Sequence[ReportedRun], sections: Sequence[Section]) -> str:
-    """Return the page of runs, best first. All text from data is escaped."""
+def page(runs: Sequence[ReportedRun], library: str) -> tuple[str, int]:
+    """Return the page of runs, best first, and how many figures it has.
+
+    All text from data is escaped. The library is the source of plotly.js, which draws them.
+    """
     title = escape(f"Report on {len(runs)} runs" if len(runs) > 1 else f"Report on {runs[0].name}")
-    shades = colours(len(runs))
-    swatches = [
-        f'<span class="swatch" style="background:{shade};color:{text_colour(shade)}">{i}</span>'
-        for i, shade in enumerate(shades, 1)
+    here = files("ooc.report")
+    drawing = here.joinpath("page.js").read_text()
+    drawn = list[Figure]()
+    groups = grouped(runs)
+    body = [f"<h1>{title}</h1>"]
+    if len(groups) > 1:
+        links = "".join(map(_link, range(len(groups)), groups))
+        body.append(
+            "<p>Runs are compared where their data and their loss are the same; "
+            f"these are of {len(groups)} kinds.</p><ul>{links}</ul>"
+        )
+    body += ["<noscript><p>The figures need JavaScript.</p></noscript>"]
+    body += [_group(group, number, drawn) for number, group in enumerate(groups)]
+    # Nothing in it ends the element early, whatever names hold.
+    specs = [{"data": each.data, "layout": with_base(each.layout)} for each in drawn]
+    data = json.dumps(specs, allow_nan=False).replace("<", "\\u003c")
+    scripts = f'<script type="application/json" id="figures">{data}</script>\n'
+    scripts += "".join(f"<script>{source}</script>\n" for source in (library, drawing))
+    policy = POLICY.format(scripts=" ".join(map(_hash, (library, drawing))))
+    style = here.joinpath("page.css").read_text()
+    head = HEAD.format(policy=escape(policy), title=title, style=style)
+    return head + "\n".join(body) + f"\n{scripts}</body>\n</html>\n", len(drawn)
+
+
+def _hash(source: str) -> str:
+    digest = hashlib.sha256(source.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _title(group: Sequence[ReportedRun]) -> str:
+    data = PurePath(group[0].data).name or "data that are not known"
+    return f"{escape(data)} <small>{escape(group[0].measured)}</small>"
+
+
+def _link(number: int, group: Sequence[ReportedRun]) -> str:
+    runs = f"{len(group)} runs" if len(group) > 1 else escape(group[0].name)
+    return f'<li><a href="#group-{number}">{_title(group)}</a>: {runs}</li>'
+
+
+def _group(group: Sequence[ReportedRun], number: int, drawn: list[Figure]) -> str:
+    looks = styles(len(group))
+    known = [named(run.name, look) for run, look in zip(group, looks, strict=True)]
+    swatches = [_swatch(look, i) for i, look in enumerate(looks, 1)]
+    several = len(group) > 1
+    parts = [
+        f"<h2>{_title(group)}</h2>",
+        facts(group),
+        _legend(group, swatches) if several else "",
+        runs_table(group, swatches) if several else tiles(group[0]),
+        _notes(group, swatches),
+        *[_section(section, drawn) for section in make_sections(group, known)],
+        "<h3>Run by run</h3>" if several else "<h3>The run</h3>",
+        *[
+            _details(run, swatch, i, several, drawn)
+            for i, (run, swatch) in enumerate(zip(group, swatches, strict=True))
+        ],
     ]
-    several = len(runs) > 1
-    body = [
-        f"<h1>{title}</h1>",
-        _legend(runs, swatches) + _table(runs, swatches) if several else _one_run(runs[0]),
-        _notes(runs, swatches),
-        *map(_section, sections),
-        _descriptions(runs, swatches),
-    ]
-    style = STYLE + _highlights(len(runs))
-    return HEAD.format(title=title, style=style) + "\n".join(body) + "\n</body>\n</html>\n\n"
+    return f'<section class="group" id="group-{number}">{"".join(parts)}</section>'
 
 
-def _highlights(runs: int) -> str:
-    """Fade all other curves while the pointer is on a run's row or name."""
-    rule = 'body:has(.run-{0}:hover) svg [id*="-run-"]:not([id$="-run-{0}"])'
-    rules = ",\n".join(map(rule.format, range(runs)))
-    return f"{rules} {{ opacity: .07 }}\n" if runs > 1 else ""
+def _swatch(style: Style, number: int) -> str:
+    colours = f"background:{style.colour};color:{style.text}"
+    return f'<span class="swatch {style.dash}" style="{colours}">{number}</span>'
 
 
-def _legend(runs: Sequence[ReportedRun], swatches: Sequence[str]) -> str:
+def _legend(group: Sequence[ReportedRun], swatches: Sequence[str]) -> str:
     chips = []
-    for i, (run, swatch) in enumerate(zip(runs, swatches, strict=True)):
+    for i, (run, swatch) in enumerate(zip(group, swatches, strict=True)):
         name = escape(run.name)
-        shown = f"{swatch} {name}" if len(runs) <= NAMED else swatch
-        chips.append(f'<span class="run-{i}" title="{name}">{shown}</span>')
-    by = "final" if runs[0].history.best_validation is None else "validation"
-    hint = f"Best first, by {by} loss; point at a run, here or in the bar, to see its curves alone."
+        shown = f"{swatch} {name}" if len(group) <= NAMED else swatch
+        chips.append(
+            f'<button class="run" data-run="{i}" title="{name}" aria-pressed="false">'
+            f"{shown}</button>"
+        )
+    by = "training" if group[0].history.best_validation is None else "validation"
+    hint = f"Best first, by {by} loss. Point at a run to see it alone; a click keeps it so."
     return f'<p>{hint}</p>\n<nav aria-label="Runs">{" ".join(chips)}</nav>\n'
 
 
-def _table(runs: Sequence[ReportedRun], swatches: Sequence[str]) -> str:
-    """Return a row for each run; settings that all of them share stand above."""
-    shared = [name for name in SETTINGS if len({run.cells[name] for run in runs}) == 1]
-    names = [name for name in (*SETTINGS, *RESULTS) if name not in shared]
-    heads = "".join(f"<th{_class(name)}>{escape(name)}</th>" for name in names)
-    rows = []
-    for i, run in enumerate(runs):
-        cells = "".join(f"<td{_class(name)}>{escape(run.cells[name])}</td>" for name in names)
-        who = f'<td class="words" title="{escape(str(run.path))}">{escape(run.name)}</td>'
-        rows.append(f'<tr class="run-{i}"><td>{swatches[i]}</td>{who}{cells}</tr>')
-    same = ", ".join(f"{name} <b>{escape(runs[0].cells[name])}</b>" for name in shared)
-    above = f"<p>The same in all runs: {same}.</p>\n" if shared else ""
-    return (
-        f'{above}<div class="wide"><table><thead><tr><th></th><th class="words">run</th>{heads}'
-        f"</tr></thead>\n<tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _class(name: str) -> str:
-    return ' class="words"' if name in SETTINGS[:-1] and name != "rate" else ""
-
-
-def _one_run(run: ReportedRun) -> str:
-    rows = [
-        f'<tr><th>{escape(name)}</th><td class="words">{escape(cell)}</td></tr>'
-        for name, cell in run.cells.items()
-    ]
-    return f"<p>{escape(str(run.path))}</p>\n<table><tbody>{''.join(rows)}</tbody></table>"
-
-
-def _notes(runs: Sequence[ReportedRun], swatches: Sequence[str]) -> str:
+def _notes(group: Sequence[ReportedRun], swatches: Sequence[str]) -> str:
     lines = [
         f"<li>{swatch} {escape(run.name)}: {escape('; '.join(run.notes))}</li>"
-        for run, swatch in zip(runs, swatches, strict=True)
+        for run, swatch in zip(group, swatches, strict=True)
         if run.notes
     ]
     if not lines:
         return ""
     wide = " open" if len(lines) <= NAMED else ""
-    heading = f"Notes on {len(lines)} of {len(runs)} runs"
+    heading = f"Notes on {len(lines)} of {len(group)} runs" if len(group) > 1 else "Notes"
     return f"<details{wide}><summary>{heading}</summary><ul>{''.join(lines)}</ul></details>"
 
 
-def _section(section: Section) -> str:
-    pictures = "\n".join(map(_figure, section.pictures))
+def _section(section: Section, drawn: list[Figure]) -> str:
     note = f"<p>{escape(section.note)}</p>" if section.note else ""
-    head = f"<section><h2>{escape(section.title)}</h2>{note}"
-    return f'{head}\n<div class="grid">{pictures}</div></section>'
+    figures = "\n".join(_figure(figure, drawn) for figure in section.figures)
+    return f'<h3>{escape(section.title)}</h3>{note}\n<div class="grid">{figures}</div>'
 
 
-def _figure(picture: Picture) -> str:
-    svg = picture.svg.replace("<svg ", f'<svg role="img" aria-label="{escape(picture.alt)}" ', 1)
-    return f"<figure><figcaption>{escape(picture.title)}</figcaption>{svg}</figure>"
+def _figure(figure: Figure, drawn: list[Figure]) -> str:
+    drawn.append(figure)
+    height = figure.layout.get("height", 300)
+    return (
+        f"<figure><figcaption>{escape(figure.title)}</figcaption>"
+        f'<div class="plot" role="img" aria-label="{escape(figure.alt)}" '
+        f'data-figure="{len(drawn) - 1}" style="height:{height:.0f}px"></div></figure>'
+    )
 
 
-def _descriptions(runs: Sequence[ReportedRun], swatches: Sequence[str]) -> str:
-    parts = []
-    for run, swatch in zip(runs, swatches, strict=True):
-        keys = ("model", "optimizer", "dataset", "plan", "results", "versions")
-        found = {key: part(run.description, key) for key in keys}
-        text = json.dumps({key: value for key, value in found.items() if value}, indent=1)
-        if len(text) > SHOWN_CHARACTERS:
-            text = text[:SHOWN_CHARACTERS] + "\n…"
-        who = f"<summary>{swatch} {escape(run.name)}</summary>"
-        parts.append(f"<details>{who}<pre>{escape(text)}</pre></details>")
-    return "<section><h2>Descriptions</h2>" + "\n".join(parts) + "</section>"
+def _details(run: ReportedRun, swatch: str, number: int, several: bool, drawn: list[Figure]) -> str:
+    figures = list[Figure | None]()
+    if number < IN_DETAIL:
+        figures = [matrix_figure(run), coefficient_figure(run)]
+    shown = "".join(_figure(figure, drawn) for figure in figures if figure is not None)
+    who = f"{swatch} {escape(run.name)}" if several else "All settings and results"
+    parts = [
+        _classes(run) if number < IN_DETAIL else "",
+        f'<div class="grid">{shown}</div>' if shown else "",
+    ]
+    listed = [
+        f"<h4>Settings</h4>{definitions(run.settings)}",
+        f"<h4>Results</h4>{definitions(run.results)}",
+        _description(run),
+    ]
+    if not several:
+        return "".join(parts) + f"<details><summary>{who}</summary>{''.join(listed)}</details>"
+    wide = " open" if number == 0 else ""
+    return f"<details{wide}><summary>{who}</summary>{''.join(parts + listed)}</details>"
+
+
+def _classes(run: ReportedRun) -> str:
+    """Return a row for each class: precision, recall, F1 and rows."""
+    found, names = part(run.evaluation, "per_class"), ("precision", "recall", "f1", "weight")
+    if columns_of(found, "weight") is None:
+        return ""
+    columns = [found.get(name) for name in names]
+    size = len(found["weight"])
+    if any(not isinstance(column, list) or len(column) != size for column in columns):
+        return ""
+    rows = []
+    labels = run.class_names(size)
+    for label, (*shares, weight) in zip(labels, zip(*columns, strict=True), strict=True):
+        cells = "".join(f"<td>{_share(share)}</td>" for share in shares)
+        rows.append(f"<tr><td>{escape(label)}</td>{cells}<td>{weight:,.6g}</td></tr>")
+    heads = "".join(f"<th>{head}</th>" for head in ("class", "precision", "recall", "F1", "rows"))
+    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f'<h4>Classes, on the validation rows</h4><div class="scroll">{table}</div>'
+
+
+def _share(value: Any) -> str:
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:.4f}" if real else NOTHING
+
+
+def _description(run: ReportedRun) -> str:
+    keys = ("model", "optimizer", "dataset", "plan", "results", "versions")
+    found = {key: part(run.description, key) for key in keys}
+    text = json.dumps({key: value for key, value in found.items() if value}, indent=1)
+    if len(text) > SHOWN_CHARACTERS:
+        text = text[:SHOWN_CHARACTERS] + "\n…"
+    return f"<details><summary>run.json</summary><pre>{escape(text)}</pre></details>"

@@ -1,4 +1,4 @@
-"""Which pictures a report shows of its runs, section by section."""
+"""Which figures a report shows of a group of runs, section by section."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,39 +6,45 @@ from typing import Any
 
 import numpy as np
 
-from ooc.report.axes import SPAN
-from ooc.report.curves import without_beginning
+from ooc.core.sizes import format_size
+from ooc.report.curves import Curve, without_beginning
+from ooc.report.figures import SPAN, Figure, Named, bar_figure, curve_figure
+from ooc.report.held_out import calibration_figure, range_test_figure, residual_figure
 from ooc.report.history import History
-from ooc.report.pictures import Curves, Picture, bar_picture, curve_picture
+from ooc.report.runs import ReportedRun
 
-# Of a run, what is left out where the beginning would hide the rest.
-SETTLED = 0.1
-# Pictures of one curve, by its name: their own name, their title, and units, the largest first.
-PICTURES = {
-    "learning_rate": ("rate", "Learning rate against step", {"learning rate": 1.0}),
-    "batch_size": ("batch", "Batch size against step", {"rows": 1.0}),
-    "rows_per_second": ("rows", "Rows a second", {"million rows/s": 1e6, "rows/s": 1.0}),
-    "bytes_per_second": ("bytes", "Decoded bytes a second", {"GB/s": 1e9, "MB/s": 1e6}),
-    "memory_bytes": ("memory", "Resident memory against budget", {"GiB": 2.0**30, "MiB": 2.0**20}),
-    "waiting_share": ("waiting", "Share of time spent waiting for data", {"percent": 0.01}),
-    "noise_scale": ("noise", "Gradient noise scale against step", {"rows": 1.0}),
-    "temperature": ("temperature", "Effective temperature against step", {"temperature": 1.0}),
+Curves = Sequence[Curve | None]
+
+# Of a run, what is left out where the beginning would hide the rest: there its loss falls by more
+# than this factor of what it does later.
+SETTLED, HIDES = 0.1, 5.0
+# Figures of one curve, by its name: their title, and units, the largest first.
+FIGURES = {
+    "learning_rate": ("Learning rate", {"learning rate": 1.0}),
+    "batch_size": ("Batch size", {"rows": 1.0}),
+    "rows_per_second": (
+        "Rows a second",
+        {"million rows/s": 1e6, "thousand rows/s": 1e3, "rows/s": 1.0},
+    ),
+    "memory_bytes": ("Resident memory against budget", {"GiB": 2.0**30, "MiB": 2.0**20}),
+    "waiting_share": ("Share of time spent waiting for data", {"percent": 0.01}),
+    "noise_scale": ("Gradient noise scale", {"rows": 1.0}),
+    "temperature": ("Effective temperature", {"temperature": 1.0}),
 }
 FROM_ZERO: dict[str, Any] = {"along": "seconds", "logarithmic": False, "bottom": 0.0}
 
+# Runs that have bars side by side, at most.
+MOST_BARS = 12
+
 BANDS = "A band spans the extremes where several lines of the history are drawn as one point."
 LOSS = (
-    "Line: mean loss of the rows since the line before, each row's taken before it was learned "
+    "Training: mean loss of the rows since the line before, each row's taken before it was learned "
     "from."
 )
-MARKS = (
-    "Below each picture, a row for each run: a tick where it was saved, a triangle where it was "
-    "resumed."
-)
-THROUGHPUT = "Between two lines of the history; the table has the mean of the whole run."
-MEMORY = (
-    "Memory of the whole process at each line of the history; dashed: the budget. The table has "
-    "the peak, which may lie between two lines."
+MARKS = "Below: a tick where a run was saved, a triangle where it was resumed."
+THROUGHPUT = (
+    "Rows between two lines of the history, and memory of the whole process at each; the table has "
+    "the mean of the whole run, and the peak, which may lie between two lines."
 )
 WAITING = (
     "Waiting means that the kernels had no rows to work on: near 100% the disk or decoding sets "
@@ -49,100 +55,135 @@ NOISE = (
     "which the noise of a batch's gradient is as long as the gradient itself: while it is far "
     "above the batch size, larger batches pay."
 )
+RATE = (
+    "The range test trains a few hundred steps at each rate and measures the loss on rows that "
+    "they did not see; rates at which the loss rose are left out."
+)
+CALIBRATED = (
+    "Calibration: on the dashed line, of rows predicted with 70%, 70% are so; above it a model is "
+    "too careful, below it too sure. Of two classes the probability of the second one counts, of "
+    "more that of the predicted one; larger dots stand for more rows."
+)
+RESIDUALS = (
+    "Residuals are best narrow, even on both sides, and around the dashed zero; half a percent at "
+    "either end is left out."
+)
 
 
 @dataclass(frozen=True)
 class Section:
-    """Pictures that answer one question, and a note on how they are to be read."""
+    """Figures that answer one question, and a note on how they are to be read."""
 
     title: str
     note: str
-    pictures: tuple[Picture, ...]
+    figures: tuple[Figure, ...]
 
 
-def draw_sections(histories: Sequence[History]) -> list[Section]:
-    """Draw what the histories, best run first, have to show; nothing for what none has."""
-    budgets = [history.memory_budget_bytes for history in histories]
-    sizes = [history.batch_sizes[-1] for history in histories if history.batch_sizes]
-    rates = ("rows_per_second", "bytes_per_second")
-    throughput = [_picture(histories, name, **FROM_ZERO) for name in rates]
-    memory = [_picture(histories, "memory_bytes", limits=budgets, **FROM_ZERO)]
-    noise = [_picture(histories, "noise_scale", limits=sizes), _picture(histories, "temperature")]
+def make_sections(group: Sequence[ReportedRun], runs: Sequence[Named]) -> list[Section]:
+    """Return what a group of runs, best first, has to show; nothing for what none has."""
+    histories = [run.history for run in group]
+    budgets = {history.memory_budget_bytes: "" for history in histories}
+    budgets = {value: f"budget {format_size(value)}" for value in budgets if np.isfinite(value)}
+    sizes = {history.batch_sizes[-1]: "" for history in histories if history.batch_sizes}
+    sizes = {size: f"batch size {size:,.0f}" for size in sizes}
+    known = (runs, histories)
+    speed = _figure(*known, "rows_per_second", **FROM_ZERO)
+    memory = _figure(*known, "memory_bytes", limits=budgets, **FROM_ZERO)
+    noise = [_figure(*known, "noise_scale", limits=sizes), _figure(*known, "temperature")]
+    evaluations = [run.evaluation for run in group]
+    calibration = calibration_figure(runs, evaluations)
+    residuals = residual_figure(runs, evaluations)
+    told = (CALIBRATED if calibration else "", RESIDUALS if residuals else "")
+    tested = any(history.range_test for history in histories)
     sections = (
-        ("Loss", _loss_note(histories), _loss(histories)),
-        ("Validation metrics", "", _metrics(histories)),
-        ("Learning rate", "", _learning_rate(histories)),
-        ("Throughput", f"{THROUGHPUT} {BANDS}", throughput),
-        ("Memory", MEMORY, memory),
-        ("Time lost to waiting", f"{WAITING} {BANDS}", _waiting(histories)),
+        ("Loss", _loss_note(histories), _loss(*known)),
+        ("Validation", "", _metrics(*known)),
+        ("Validation rows, at the best step", " ".join(told), [calibration, residuals]),
+        ("Learning rate", RATE if tested else "", _learning_rate(*known)),
+        ("Throughput and memory", THROUGHPUT, [speed, memory]),
+        ("Time lost to waiting", f"{WAITING} {BANDS}", _waiting(*known)),
         ("Gradient noise", NOISE, noise),
     )
-    drawn = [Section(title, note, tuple(filter(None, found))) for title, note, found in sections]
-    return [section for section in drawn if section.pictures]
+    made = [
+        Section(title, note.strip(), tuple(filter(None, all_))) for title, note, all_ in sections
+    ]
+    return [section for section in made if section.figures]
 
 
 def _curves(histories: Sequence[History], name: str, kind: str = "curves") -> Curves:
     return [getattr(history, kind).get(name) for history in histories]
 
 
-def _picture(
+def _figure(
+    runs: Sequence[Named],
     histories: Sequence[History],
     curve: str,
     along: str = "steps",
-    limits: Sequence[float] = (),
+    limits: dict[float, str] | None = None,
     **style: Any,
-) -> Picture | None:
-    """Draw an entry of `PICTURES`, in the first unit that the largest value reaches."""
-    (name, title, units), curves = PICTURES[curve], _curves(histories, curve)
+) -> Figure | None:
+    """Return an entry of `FIGURES`, in the first unit that the largest value reaches."""
+    (title, units), curves = FIGURES[curve], _curves(histories, curve)
     peaks = [np.nanmax(found.high) for found in curves if found is not None]
-    most = max((value for value in (*peaks, *limits) if np.isfinite(value)), default=0.0)
+    # A limit that is far away would press the curves flat, and is in the table.
+    most = max((value for value in (*peaks, *(limits or ())) if np.isfinite(value)), default=0.0)
     unit, size = next((each for each in units.items() if most >= each[1]), [*units.items()][-1])
-    return curve_picture(name, title, curves, along, unit, scale=1 / size, limits=limits, **style)
+    more: dict[str, Any] = {"scale": 1 / size, "limits": limits}
+    return curve_figure(title, runs, curves, along, unit, **more, **style)
 
 
-def _loss(histories: Sequence[History]) -> list[Picture | None]:
+def _loss(runs: Sequence[Named], histories: Sequence[History]) -> list[Figure | None]:
     lines, dots = _curves(histories, "loss"), _curves(histories, "loss", "validation")
     late, late_dots = (
         [curve and without_beginning(curve, SETTLED) for curve in curves]
         for curves in (lines, dots)
     )
-    pictures = (
-        ("loss-steps", "Loss against step", lines, "steps", dots),
-        ("loss-seconds", "Loss against seconds of training", lines, "seconds", dots),
-        ("loss-late", "Loss without each run's first tenth", late, "steps", late_dots),
-    )
+    figures = [
+        ("Loss by step", lines, "steps", dots),
+        ("Loss by time", lines, "seconds", dots),
+    ]
+    if _spread([*lines, *dots]) > HIDES * _spread([*late, *late_dots]):
+        figures.append(("Loss without each run's first tenth", late, "steps", late_dots))
     return [
-        curve_picture(name, title, curves, along, "loss", points=points, marks=histories)
-        for name, title, curves, along, points in pictures
+        curve_figure(title, runs, curves, along, "loss", points=points, marks=histories)
+        for title, curves, along, points in figures
     ]
 
 
+def _spread(curves: Curves) -> float:
+    known = [curve for curve in curves if curve is not None]
+    if not known:
+        return 0.0
+    ends = [(np.nanmin(curve.low), np.nanmax(curve.high)) for curve in known]
+    return float(max(high for _, high in ends) - min(low for low, _ in ends))
+
+
 def _loss_note(histories: Sequence[History]) -> str:
-    notes = [LOSS]
-    if any("loss" in history.validation for history in histories):
-        notes.append("Dots on a dashed line: loss on validation rows.")
-    notes.append(BANDS)
+    notes = [LOSS, BANDS]
     if any(history.checkpoints or history.resumes for history in histories):
         notes.append(MARKS)
     return " ".join(notes)
 
 
-def _metrics(histories: Sequence[History]) -> list[Picture | None]:
+def _metrics(runs: Sequence[Named], histories: Sequence[History]) -> list[Figure | None]:
     names = dict.fromkeys(name for history in histories for name in history.validation)
-    lines: Curves = [None] * len(histories)
-    pictures = []
-    for number, name in enumerate(names):
-        # How far off a metric may be, such as "auc_error", needs no picture of its own.
+    figures = []
+    for name in names:
+        # How far off a metric may be, such as "auc_error", needs no figure of its own.
         is_bound = name.endswith("_error") and name.removesuffix("_error") in names
-        if name != "loss" and not is_bound:
-            dots, title = _curves(histories, name, "validation"), f"Validation {name}"
-            title = title.replace("_", " ")
-            picture = curve_picture(f"metric-{number}", title, lines, "steps", "", points=dots)
-            pictures.append(picture)
-    return pictures
+        lengths = [len(history.validation.get(name, ())) for history in histories]
+        # Where there was one evaluation, the table has its values.
+        if name != "loss" and not is_bound and max(lengths) > 1:
+            curves, words = _curves(histories, name, "validation"), name.replace("_", " ")
+            title = TITLES.get(name, words.capitalize())
+            figures.append(curve_figure(title, runs, curves, "steps", ""))
+    return figures
 
 
-def _learning_rate(histories: Sequence[History]) -> list[Picture | None]:
+TITLES = {"auc": "Area under the ROC curve", "r2": "R2"}
+
+
+def _learning_rate(runs: Sequence[Named], histories: Sequence[History]) -> list[Figure | None]:
     rates = [curve for curve in _curves(histories, "learning_rate") if curve is not None]
     peaks, style = [np.nanmax(curve.high) for curve in rates], {}
     # A schedule that ends at nothing looks like a cliff on a logarithmic axis; only rates that
@@ -151,16 +192,19 @@ def _learning_rate(histories: Sequence[History]) -> list[Picture | None]:
     if apart:
         lowest = min(np.nanmin(curve.low) for curve in rates)
         style = {"bottom": max(0.7 * lowest, min(peaks) / 30)}
-    pictures = [_picture(histories, "learning_rate", logarithmic=apart, **style)]
+    figures = [_figure(runs, histories, "learning_rate", logarithmic=apart, **style)]
+    figures.append(range_test_figure(runs, histories))
     if any(len(set(history.batch_sizes or ())) > 1 for history in histories):
-        pictures.append(_picture(histories, "batch_size"))
-    return pictures
+        figures.append(_figure(runs, histories, "batch_size"))
+    return figures
 
 
-def _waiting(histories: Sequence[History]) -> list[Picture | None]:
-    if (shares := _picture(histories, "waiting_share", **FROM_ZERO)) is None:
+def _waiting(runs: Sequence[Named], histories: Sequence[History]) -> list[Figure | None]:
+    if (shares := _figure(runs, histories, "waiting_share", **FROM_ZERO)) is None:
         return []
     unit = "seconds of training (pale), of them waiting (full)"
     whole = [history.end.seconds for history in histories]
     waited = [float(np.nan_to_num(history.end.wait_seconds)) for history in histories]
-    return [shares, bar_picture("waited", "Time lost to waiting, in all", unit, whole, waited)]
+    if len(histories) > MOST_BARS:  # the table has the same
+        return [shares]
+    return [shares, bar_figure("Time lost to waiting, in all", runs, whole, waited, unit)]

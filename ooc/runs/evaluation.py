@@ -22,9 +22,12 @@ def evaluate_batches(
         The mean "loss", and None where they are not defined:
 
         - "accuracy" and "confusion_matrix" (nested lists, one for each true label, of at most 100
-          classes) for labels;
+          classes) for labels; "per_class" has the lists "precision", "recall", "f1" and "weight";
         - "auc" for two classes, of the log-odds, off by at most "auc_error";
-        - "r2", "mean_absolute_error" and "root_mean_squared_error" for numbers.
+        - "calibration" for probabilities: the lists "predicted", "observed" and "weight", see
+          `ooc.metrics.calibration`; and "calibration_error", expected;
+        - "r2", "mean_absolute_error" and "root_mean_squared_error" for numbers, and of their
+          "residuals", target minus prediction, "quantiles", and a histogram's "edges" and "weight".
 
     Examples
     --------

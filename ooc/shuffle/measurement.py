@@ -2,6 +2,7 @@
 
 import time
 from math import sqrt
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,7 @@ def measure(
     columns, chi = _scan_values(stream, dataset, statistics, followed, batch_size, report)
     stored, requests = _requests(stream, dataset)
     return Mixing(
+        dataset=PurePath(dataset.path).name or dataset.path,
         order=stream.name,
         batch_size=batch_size,
         block_rows=stream.block_rows,

@@ -1,7 +1,9 @@
 """What measuring a shuffle found: numbers for programs, tables and a picture for people."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,13 @@ import numpy as np
 from ooc.core.figures import make_figure, save_figure
 from ooc.core.random_keys import Purpose, key
 from ooc.core.sizes import format_size
+from ooc.core.terminal import one_line
 from ooc.stream.block_statistics import Column
 from ooc.stream.order import permute
 
+# Variance of batch means over that of a full shuffle, up to which an order is called so.
+LEVELS = (("as good as a full shuffle", 1.1), ("well mixed", 1.5), ("mixed in part", 4.0))
+BADLY = "badly mixed"
 # Of a full shuffle, so many rows are drawn at most.
 PICTURE_ROWS = 2**22
 
@@ -49,6 +55,8 @@ class Mixing:
 
     Attributes
     ----------
+    dataset
+        Its name.
     rows, batch_size, block_rows, blocks, blocks_per_window
         N, B, b, K and n; n is 0 for an order without windows.
     sampled_blocks
@@ -74,6 +82,7 @@ class Mixing:
         (bins, bins) counts by place in the stream and by row.
     """
 
+    dataset: str
     order: str
     rows: int
     batch_size: int
@@ -107,9 +116,30 @@ class Mixing:
         """Same-block pairs over those of a full shuffle."""
         return self.pairs / self.pairs_full_shuffle if self.pairs_full_shuffle else 1.0
 
+    @property
+    def verdict(self) -> str:
+        """What it comes to, in words: by the column whose batch means are the worst."""
+        if not self.every_row_once:
+            return "no epoch: rows are left out or come twice"
+        if not self.columns:
+            return f"{self.pairs_excess:.3g} times the same-block pairs of a full shuffle"
+        worst = max(self.columns, key=lambda each: each.observed)
+        # The variance of so many means of a full shuffle would be off by this much.
+        chance = 3 * math.sqrt(2 / max(1, self.rows // self.batch_size))
+        level = next((words for words, most in LEVELS if worst.observed <= most + chance), BADLY)
+        name, times = one_line(worst.column.name), f"{worst.observed:.3g}"
+        verdict = f"{level}: batch means of {name} vary {times} times as much as in a full shuffle"
+        if self.order == "none":
+            verdict += ", and all epochs have the same order"
+        if level in (LEVELS[0][0], LEVELS[1][0]):
+            return verdict
+        if self.order == "blocks" and self.blocks_per_window < self.blocks:
+            return f"{verdict}; take a larger --window or more --memory, or `ooc shuffle` the data"
+        return f"{verdict}; take order blocks, or `ooc shuffle` the data"
+
     def to_json(self) -> dict[str, Any]:
-        """Return all numbers, JSON-ready, without the picture."""
-        numbers = asdict(self) | {"pairs_excess": self.pairs_excess}
+        """Return all numbers, JSON-ready, and the verdict, without the picture."""
+        numbers = asdict(self) | {"pairs_excess": self.pairs_excess, "verdict": self.verdict}
         del numbers["picture"]
         return numbers
 
@@ -124,6 +154,7 @@ class Mixing:
         deviation = self.pairs_per_batch_deviation
         third = "of the rows; full shuffle 0.3333"
         mixing = {
+            "verdict": self.verdict,
             "order": f"{self.order}: {self.blocks:,} blocks of {self.block_rows:,} rows{windows}",
             "every row once": "yes" if self.every_row_once else "NO",
             "same-block pairs in a batch": f"{self.pairs:,} ({expected})",
@@ -144,7 +175,7 @@ class Mixing:
             mixing["read in an epoch"] = f"{stored} in {self.requests:,} requests"
         source = "all" if self.sampled_blocks == self.blocks else f"{self.sampled_blocks} sampled"
         return {
-            f"mixing, batches of {self.batch_size}": mixing,
+            f"mixing of {one_line(self.dataset)}, batches of {self.batch_size}": mixing,
             f"variance of batch means (shares from {source} blocks)": {
                 each.column.name: each.in_words() for each in self.columns
             },
@@ -155,11 +186,15 @@ def draw_mixing(mixing: Mixing, path: str | Path) -> None:
     """Draw a measured order beside a full shuffle of as many rows, as a PNG.
 
     Each cell counts the rows of one part of the dataset in one part of the stream. A full shuffle
-    is even but for chance; stripes and blocks are what batches inherit.
+    is even but for chance; stripes and blocks are what batches inherit. The title names the
+    dataset, and says in words how well it is mixed.
     """
     bins = len(mixing.picture)
     even = mixing.picture.sum() / bins**2
-    figure = make_figure(10.5, 5.2)
+    figure = make_figure(10.5, 5.6)
+    title = f"{one_line(mixing.dataset)}, batches of {mixing.batch_size}: {mixing.verdict}"
+    # A name may hold dollar signs, which are no formula.
+    figure.suptitle("\n".join(wrap(title, 100)), fontsize="large", parse_math=False)
     axes = figure.subplots(1, 2, sharey=True)
     shown = (
         (mixing.picture / even, f"{mixing.order}: {_in_words(mixing)}"),

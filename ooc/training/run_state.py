@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ooc.core.errors import DivergedError
+from ooc.core.machine import machine
 from ooc.optim.settings import rate_at
 from ooc.runs import checkpoint
 from ooc.runs.checkpoint import sha256_of
@@ -96,6 +97,7 @@ def save_run(
         "trainer": track.settings,
         "watchers": states,
         "versions": versions(),
+        "machine": machine(),
     }
     checkpoint.save(track.folder, session.engine.step, arrays, description, keep)
     return True

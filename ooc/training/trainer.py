@@ -74,7 +74,8 @@ class Trainer:
     saving
         When a run with a directory is saved.
     log_every
-        Steps between lines of the history; by default at a window's end, a second apart.
+        Steps between lines of the history; by default at a window's end, a second apart, and
+        after each fiftieth of the steps.
     steering
         How batch size and temperature change while the run goes on; by default they stay. An
         epoch has other steps then than a schedule of the rate counts on.

@@ -27,6 +27,24 @@ def test_a_validation_is_rows_of_the_table(capsys: pytest.CaptureFixture[str]) -
     assert printed == result
 
 
+def test_classes_and_residuals_are_told_and_lists_are_not(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = {"loss": 0.25, "accuracy": 0.85, "confusion_matrix": [[9, 1], [0, 0]]}
+    shares = {"precision": [1.0, None], "recall": [0.9, 0.25], "f1": [0.947, None]}
+    found["per_class"] = {**shares, "weight": [10, 0]}
+    found["calibration"] = {"predicted": [0.125], "observed": [0.5], "weight": [10.0]}
+    out = shown({"validation": {**found, "calibration_error": 0.375}}, capsys)
+    lines = out.splitlines()
+    assert any("class 0" in line and "1.0000" in line and "0.9470" in line for line in lines)
+    assert any("class 1" in line and "none" in line and "0.2500" in line for line in lines)
+    assert "validation calibration error" in out and "0.125" not in out
+    quantiles = {"0.05": -2.5, "0.5": 0.125, "0.95": 3.5}
+    out = shown({"residuals": {"quantiles": quantiles, "edges": [777], "weight": []}}, capsys)
+    assert "90% from -2.5 to 3.5, median 0.125" in out and "777" not in out
+    assert "residuals" not in shown({"residuals": None}, capsys)
+
+
 def test_of_a_large_matrix_the_largest_confusions_are_told(
     capsys: pytest.CaptureFixture[str], rng: np.random.Generator
 ) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from ooc.core.errors import DataError
 from ooc.metrics import METRICS
@@ -36,6 +36,19 @@ def test_it_counts_as_scikit_learn_does(classes: int, rows: int, seed: int) -> N
     twin = confusion_matrix(true, predicted, labels=range(classes), sample_weight=weights)
     found = matrix_of(rows_of(classes, true, predicted, weights))
     np.testing.assert_allclose(found, twin, rtol=1e-12)
+
+
+@given(st.integers(2, 5), st.integers(1, 30), st.integers(0, 99))
+def test_precision_and_recall_are_those_of_scikit_learn(classes: int, rows: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    true, predicted = rng.integers(0, classes, (2, rows))
+    state = np.zeros(classes**2)
+    CONFUSION.update(state, rows_of(classes, true, predicted))
+    found = CONFUSION.values(state)["per_class"]
+    labels = range(classes)
+    twins = precision_recall_fscore_support(true, predicted, labels=labels, zero_division=np.nan)
+    for name, twin in zip(("precision", "recall", "f1", "weight"), twins, strict=True):
+        np.testing.assert_allclose(np.array(found[name], float), twin, rtol=1e-12)
 
 
 def test_rows_are_true_labels_and_counts_whole() -> None:

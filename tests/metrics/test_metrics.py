@@ -3,6 +3,7 @@
 import itertools
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_batches_and_their_order_do_not_matter(kind: str, cuts: list[int], rando
         update(in_another, each)
     for found in (in_turn, in_another):
         for name, state in whole.items():
-            if name == "regression":
+            if name in ("regression", "calibration"):
                 np.testing.assert_allclose(found[name], state, rtol=1e-9)
             else:
                 assert np.array_equal(found[name], state, equal_nan=True)
@@ -83,7 +84,20 @@ def test_states_are_bounded_and_their_values_json(name: str) -> None:
         assert json.loads(json.dumps(found)) == found
         assert None not in found.values() or (name, kind) == ("accuracy", "numbers")
     assert seen
-    assert most_bytes(10) >= sum(each.most_bytes(1) for each in METRICS.values())
+
+
+@pytest.mark.parametrize(("kind", "outputs"), [("binary", 1), ("classes", 5), ("numbers", 2)])
+def test_what_is_held_together_is_counted_together(kind: str, outputs: int) -> None:
+    batch = some_rows(kind, 3, 2)
+    used = [metric for metric in METRICS.values() if metric.size(batch)]
+    assert most_bytes(outputs) >= sum(metric.most_bytes(outputs) for metric in used)
+
+
+def numbers_of(value: Any) -> list[Any]:
+    """Return a value's numbers, list by list; those of its parts, where it has some."""
+    if not isinstance(value, dict):
+        return [value]
+    return [each for inner in value.values() for each in numbers_of(inner)]
 
 
 @pytest.mark.parametrize("kind", ["binary", "classes", "numbers"])
@@ -103,7 +117,8 @@ def test_a_weight_of_two_is_a_row_twice(kind: str) -> None:
         if value is None:
             assert values(b)[key] is None
         else:
-            np.testing.assert_allclose(value, values(b)[key], rtol=1e-9, atol=1e-9)
+            for ours, twin in zip(numbers_of(value), numbers_of(values(b)[key]), strict=True):
+                np.testing.assert_allclose(ours, twin, rtol=1e-9, atol=1e-9)
 
 
 def test_sums_alone_give_loss_and_accuracy() -> None:

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ooc.core.errors import InputError
+from ooc.report.cells import NOTHING, RESULTS, duration, make_results, make_settings, part
 from ooc.report.history import History, read_history
-from ooc.report.runs import NOTHING, RESULTS, SETTINGS, make_cells, part, read_runs
+from ooc.report.runs import grouped, loss_in_words, read_runs
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -22,43 +23,86 @@ KEYS = ["name", "rate", "constants", "schedule", "warmup", "l2", "clip_norm", "p
 KEYS += ["memory_peak_bytes", "memory_budget_bytes", "parameters_sha256", "batch_size", "hidden"]
 PARTS = st.fixed_dictionaries(
     {}, optional={key: st.dictionaries(st.sampled_from(KEYS), JSON) | JSON for key in (
-        "model", "optimizer", "dataset", "plan", "results", "batch_size", "parameters_sha256"
+        "model", "optimizer", "dataset", "plan", "results", "batch_size", "parameters_sha256",
+        "trainer", "machine", "memory", "epochs",
     )},
 )  # fmt: skip
 
 
-def test_cells(tmp_path: Path) -> None:
+def test_settings_and_results(tmp_path: Path) -> None:
     (run,) = read_runs([write_run(tmp_path / "a", lines=200)])
     assert run.name == "a"
-    expected = {
+    assert run.settings == {
         "data": "clicks.zarr",
-        "model": "logistic intercept=True scale=1",
-        "optimizer": "adam (0.9, 0.999, 1e-08)",
-        "rate": "0.1",
-        "schedule": "cosine (50000, 0), warm-up of 500 steps",
-        "penalty": "L2 0.0001",
+        "model": "logistic",
+        "optimizer": "adam",
+        "learning rate": "0.1",
+        "schedule": "cosine",
+        "warm-up": "500",
+        "L2": "0.0001",
         "batch size": "256",
+        "intercept": "yes",
+        "scale": "1",
+        "optimizer's numbers": "0.9, 0.999, 1e-08",
+    }
+    expected = {
         "steps": "56,000",
-        "final loss": "0.361",
-        "peak of budget": "49% of 1.00 GiB",
+        "training loss": "0.361",
+        "peak memory": "49% of 1.00 GiB",
         "saves": "4 in 0.05 s",
         "resumes": "0",
         "parameters sha256": "ca81869f",
     }
-    assert {name: run.cells[name] for name in expected} == expected
-    assert set(run.cells) == {*SETTINGS, *RESULTS}
+    assert {name: run.results[name] for name in expected} == expected
+    assert tuple(run.results) == RESULTS
     assert run.notes == ()
     end = run.history.end
-    assert run.cells["rows/s"] == f"{end.rows / end.seconds:,.0f}"
-    assert run.cells["waiting"] == f"{100 * end.wait_seconds / end.seconds:.1f}%"
+    assert run.results["rows/s"] == f"{end.rows / end.seconds:,.0f}"
+    assert run.results["waiting"] == f"{100 * end.wait_seconds / end.seconds:.0f}%"
 
 
-def test_of_several_models_the_settings_that_differ_are_told(tmp_path: Path) -> None:
-    for name, hidden in (("a", [64, 64]), ("b", [256])):
-        model = {"name": "mlp", "hidden": hidden, "activation": "relu"}
-        write_run(tmp_path / name, description(model=model), lines=3)
-    runs = read_runs([tmp_path / "a", tmp_path / "b"])
-    assert {run.cells["model"] for run in runs} == {"mlp hidden=64, 64", "mlp hidden=256"}
+def test_what_a_run_notes_of_its_time_machine_and_rate(tmp_path: Path) -> None:
+    results = {"started": "2026-03-04T05:06:07+00:00", "total_seconds": 3725.0, "dropped": "why"}
+    whole = description(results=results, machine="A, 2 cores", plan={"rows": 1000})
+    whole["trainer"] = {"optimizer": {"rate": None}, "seed": 0, "lanes": 1, "sampling": "balanced"}
+    (run,) = read_runs([write_run(tmp_path / "a", whole, lines=3)])
+    told = {name: run.results[name] for name in ("started", "total time", "machine", "rows")}
+    assert [*told.values()] == ["04 Mar 2026 05:06 UTC", "1 h 2 min", "A, 2 cores", "1,000"]
+    assert run.settings["learning rate"] == "0.1, found"
+    # Of the stream, what is not as usual.
+    assert run.settings["sampling"] == "balanced" and "lanes" not in run.settings
+    assert run.notes == ("left behind: why",)
+
+
+def test_times_are_written_as_people_do() -> None:
+    written = [duration(seconds) for seconds in (0.0, 0.25, 59.4, 59.6, 3599.7, 1e6)]
+    assert written == ["0 s", "0.25 s", "59 s", "1 min 0 s", "1 h 0 min", "277 h 46 min"]
+    assert {duration(seconds) for seconds in (float("nan"), float("inf"), -1.0)} == {NOTHING}
+
+
+def test_losses_are_compared_where_they_are_the_same(tmp_path: Path) -> None:
+    models = {
+        "a": {"name": "logistic"},
+        "b": {"name": "mlp", "hidden": [3], "head": "binary"},
+        "c": {"name": "softmax", "classes": 2},
+        "d": {"name": "softmax", "classes": 3},
+        "e": {"name": "svm"},
+        "f": {"name": "of somebody else"},
+        "g": {"name": "linear", "loss": "huber"},
+    }
+    assert {name: loss_in_words(model) for name, model in models.items()} == {
+        **dict.fromkeys("abc", "logistic loss"),
+        "d": "softmax loss",
+        "e": "hinge loss",
+        "f": "loss of of somebody else",
+        "g": "huber loss",
+    }
+    folders = [
+        write_run(tmp_path / name, description(model=model), lines=2)
+        for name, model in models.items()
+    ]
+    groups = [sorted(run.name for run in group) for group in grouped(read_runs(folders))]
+    assert groups[0] == ["a", "b", "c"] and len(groups) == 5
 
 
 def loss_of(folder: Path, training: float, validation: float | None = None) -> Path:
@@ -80,7 +124,7 @@ def test_best_comes_first_and_what_is_not_finite_last(tmp_path: Path) -> None:
     ]
     names = [run.name for run in read_runs(folders)]
     assert names == ["first", "second", "good", "worse", "diverged"]
-    assert read_runs(folders)[-1].cells["final loss"] == "not finite"
+    assert read_runs(folders)[-1].results["training loss"] == "not finite"
 
 
 def test_names_tell_runs_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,16 +163,18 @@ def test_a_run_without_a_description_is_reported_all_the_same(
         (path / "run.json").write_bytes(content)
     (run,) = read_runs([path])
     assert note in "; ".join(run.notes)
-    assert run.cells["optimizer"] == NOTHING
-    assert run.cells["steps"] == "840"
+    assert "optimizer" not in run.settings
+    assert run.results["steps"] == "840"
 
 
 @settings(max_examples=25)
 @given(PARTS)
 def test_no_description_is_too_strange(history: History, strange: dict[str, Any]) -> None:
-    cells = make_cells(history, strange, [part(strange, "model"), {"name": "mlp"}])
-    assert set(cells) == {*SETTINGS, *RESULTS}
-    assert all(isinstance(cell, str) and len(cell) < 2000 for cell in cells.values())
+    settings_of, results = make_settings(history, strange), make_results(history, strange)
+    assert tuple(results) == RESULTS
+    cells = [*settings_of.values(), *results.values()]
+    assert all(isinstance(cell, str) and len(cell) < 2000 for cell in cells)
+    assert isinstance(loss_in_words(part(strange, "model")), str)
 
 
 @pytest.fixture(scope="module")

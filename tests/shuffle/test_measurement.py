@@ -2,7 +2,9 @@
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from datasets import small_windows, write_dataset
 
 import ooc
 from ooc.core.errors import DataError, InputError
-from ooc.shuffle import draw_mixing, measure
+from ooc.shuffle import draw_mixing, measure, mixing
 from ooc.store.dataset import Dataset
 from ooc.stream.block_statistics import block_statistics
 from ooc.stream.loader import Loader
@@ -128,6 +130,26 @@ def test_it_is_json_a_table_and_a_picture(drifting: Dataset, tmp_path: Path) -> 
     assert any("same-block pairs" in key for table in found.tables().values() for key in table)
     draw_mixing(found, tmp_path / "mixing.png")
     assert (tmp_path / "mixing.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_verdict_in_words_is_told_and_stands_on_the_picture(
+    drifting: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(mixing, "save_figure", lambda figure, *_, **__: drawn.append(figure))
+    for order, words in (("none", "badly mixed"), ("exact", "as good as a full shuffle")):
+        found = measure(drifting, order, 50, MEMORY)
+        assert found.verdict.startswith(f"{words}: batch means of ")
+        # Sorted data in their order: each batch has one label, but for two.
+        assert ("all epochs have the same order" in found.verdict) == (order == "none")
+        assert found.to_json()["verdict"] == found.verdict
+        (told,) = [rows["verdict"] for rows in found.tables().values() if "verdict" in rows]
+        assert told == found.verdict
+        draw_mixing(replace(found, dataset="a $x$ b.zarr"), tmp_path / "a.png")
+        title = " ".join(drawn[-1].get_suptitle().split())
+        assert title.startswith(f"a $x$ b.zarr, batches of 50: {words}")
+    repeated = np.zeros(ROWS, np.int64)
+    assert "come twice" in measure(drifting, repeated, 50, MEMORY).verdict
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from ooc.core.errors import DivergedError
 from ooc.core.process import age_seconds, memory_numbers, resident_bytes
 from ooc.core.progress import Progress, Report
-from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, LOSS_SUM, TOTALS
+from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, HALVED, LOSS_SUM, TOTALS
 from ooc.models.declarations import phase_at, phases_of, terms_of
 from ooc.models.train_state import TrainState
 from ooc.optim.settings import SETTINGS, rate_at
@@ -17,11 +18,14 @@ from ooc.runs.run import Run
 from ooc.runs.run_directory import append_history
 from ooc.stream.window import Window
 from ooc.training.session import Session
-from ooc.training.watchers.noise_log import noise_entries
+from ooc.training.watchers.noise_log import FEWEST_BATCHES, noise_entries
 from ooc.training.watchers.trackers import Tracker
 from ooc.training.watchers.watcher import Moment, Watcher, next_multiple
 
 SECONDS_BETWEEN_LINES = 1.0
+# However short a run is, its history has so many lines, or one for each step; of many runs at
+# once, each has fewer.
+FEWEST_LINES, FEWEST_OF_MANY = 50, 20
 # Lines that are kept in memory; beyond it every second one goes.
 MOST_LINES = 4096
 
@@ -35,7 +39,7 @@ class Recorder(Watcher):
         What is trained, and which of its descents.
     every
         Steps between history lines; by default a line at a window's end, if a second has passed,
-        and at an epoch's end.
+        at an epoch's end, and after each fiftieth of the steps.
     report
         Called at each window's end.
     may_end
@@ -43,6 +47,8 @@ class Recorder(Watcher):
     trackers
         Each is called with every line of the history, the run's settings before and its results
         after them.
+    called
+        When the run was asked for, in seconds as of `time.time`; by default now.
     """
 
     name = "recorder"
@@ -55,20 +61,28 @@ class Recorder(Watcher):
         report: Report,
         may_end: bool = False,
         trackers: Sequence[Tracker] = (),
+        called: float | None = None,
     ) -> None:
         self.number: int = number
         self._session, self._engine, self._loader = session, session.engine, session.loader
         self._history, self._folder = session.tracks[number].history, session.tracks[number].folder
         self._every, self._report, self._unit = every, report, session.loss_unit
+        lines = max(FEWEST_OF_MANY, FEWEST_LINES + 1 - len(session.tracks))
+        # A method on full gradients ends by itself, long before the most passes that it may make.
+        full = any(method.full is not None for method in session.train_state.methods)
+        steps = session.loader.plan.steps * (1 if full else session.epochs)
+        self._usual = max(1, steps // lines)
         self._may_end, self._trackers = may_end, trackers
         self._begun = time.perf_counter()
+        self._called = time.time() if called is None else called
+        self._started, self._total_before = datetime.fromtimestamp(self._called, UTC), 0.0
         self._seconds_before, self._rows_before = 0.0, 0
         self._waited = self._first_batch = 0.0
         self._window: Window | None = None
         # Rows, summed loss and terms where the line before, the report before and the epoch begin.
         self._line = self._reported = self._now()
         self._totals = self._descents.totals[number].copy()
-        self._line_seconds, self._line_step = -np.inf, -1
+        self._line_seconds, self._line_step, self._is_left = -np.inf, -1, False
         self._epoch_start = self._line
         self._loss: float | None = None
         self._terms: dict[str, float] = {}
@@ -89,13 +103,18 @@ class Recorder(Watcher):
         return self._seconds_before + time.perf_counter() - self._begun
 
     @property
+    def total_seconds(self) -> float:
+        """Seconds since the run was asked for, preparations and evaluations included."""
+        return self._total_before + max(0.0, time.time() - self._called)
+
+    @property
     def rows(self) -> int:
         """Rows used so far."""
         return self._rows_before + self._engine.rows
 
     def next_step(self, step: int) -> int:
         """Return the next step with a history line."""
-        return next_multiple(step, self._every)
+        return next_multiple(step, self._every or self._usual)
 
     def after(self, moment: Moment) -> bool:
         """Note what is due.
@@ -110,9 +129,11 @@ class Recorder(Watcher):
             self._waited += moment.window.wait_seconds
             self._first_batch = self._first_batch or age_seconds()
         if not self._descents.active[self.number]:
-            # One that was left behind before its first line has this one.
-            if self._line_step < 0:
+            # One that was left behind before its first line has this one, and one whose loss is not
+            # finite has it as its last.
+            if self._line_step < 0 or not (self._is_left or np.isfinite(self._now()).all()):
                 self.log(moment)
+            self._is_left = True
             return False
         now = self._now()
         self._loss = _mean(self._epoch_start, now) or self._loss
@@ -124,6 +145,7 @@ class Recorder(Watcher):
             self._report(self._progress(moment, now))
         passed = time.perf_counter() - self._line_seconds
         usual = moment.window_ends and (moment.epoch_ends or passed >= SECONDS_BETWEEN_LINES)
+        usual |= moment.is_multiple(self._usual)
         if moment.advanced and (moment.is_multiple(self._every) if self._every else usual):
             self.log(moment)
         return False
@@ -135,7 +157,8 @@ class Recorder(Watcher):
         now, self._line_step = self._now(), moment.step
         self._write(self._line_of(moment, now))
         self._line, self._line_seconds = now, time.perf_counter()
-        self._totals[:] = self._descents.totals[self.number]
+        if self._descents.totals[self.number][HALVED] - self._totals[HALVED] >= FEWEST_BATCHES:
+            self._totals[:] = self._descents.totals[self.number]
 
     def note(self, kind: str, entries: Mapping[str, Any]) -> None:
         """Add a history line of another kind."""
@@ -151,6 +174,8 @@ class Recorder(Watcher):
         return {
             "rows": self.rows,
             "seconds": self.seconds,
+            "started": self._started.isoformat(),
+            "total_seconds": self.total_seconds,
             "wait_seconds": self._waited,
             "seconds_to_first_batch": self._first_batch,
             "epoch_start": self._epoch_start.tolist(),
@@ -161,6 +186,10 @@ class Recorder(Watcher):
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned."""
         self._rows_before, self._seconds_before = int(state["rows"]), float(state["seconds"])
+        # Earlier versions did not note them.
+        self._total_before = float(state.get("total_seconds", state["seconds"]))
+        if "started" in state:
+            self._started = datetime.fromisoformat(state["started"])
         self._waited = float(state["wait_seconds"])
         self._first_batch = float(state["seconds_to_first_batch"])
         self._epoch_start = np.array(state["epoch_start"], np.float64)
@@ -180,7 +209,9 @@ class Recorder(Watcher):
             "epochs": loader.epoch,
             "updates_per_epoch": plan.steps,
             "gradient_evaluations": self.rows,
+            "started": self._started.isoformat(timespec="seconds"),
             "seconds": seconds,
+            "total_seconds": self.total_seconds,
             "rows_per_second": self.rows / seconds,
             "bytes_per_second": self.rows * plan.row_bytes / seconds,
             "loss": self._loss,

@@ -1,8 +1,9 @@
 """Who watches a session: what its trainer and its caller ask for, as watchers in their order."""
 
 import threading
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ooc.core.progress import Report
@@ -33,6 +34,7 @@ class Roster:
     callbacks: Callbacks = NO_CALLBACKS
     halving: Halving | None = None
     trackers: Sequence[Tracker] = ()
+    called: float = field(default_factory=time.time)
 
     def watchers(self, session: Session, held_out: Loader | None) -> list[Watcher]:
         """Return all that watches a session, in the order in which it is asked.
@@ -49,7 +51,9 @@ class Roster:
         full = any(each.full is not None for each in session.train_state.methods)
         may_end = full or (self.validation is not None and self.validation.patience is not None)
         recorders = [
-            Recorder(session, number, self.log_every, self.report, may_end, self.trackers)
+            Recorder(
+                session, number, self.log_every, self.report, may_end, self.trackers, self.called
+            )
             for number in range(len(session.tracks))
         ]
         validators: list[Validator] = []
