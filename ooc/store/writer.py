@@ -32,7 +32,9 @@ NUMBER_KINDS = "biufcMm"
 _MISSING = 2**64 - 1
 
 Columns = Mapping[str, np.ndarray]
-AppendChunk = Callable[[Columns, int], None]
+# One chunk of each array, encoded.
+Encoded = Mapping[str, bytes]
+AppendChunk = Callable[[Encoded, int], None]
 
 
 # Values without a fixed size, by Zarr's names: as they are in memory, what fills up, their codec.
@@ -224,9 +226,10 @@ class Writer:
         Threads may write different shards at the same time. Every chunk but the dataset's last
         has `chunk_rows` rows.
         """
-        with self._shard_files(shard) as append_chunk:
+        with self.open_shard(shard) as append_chunk:
             for columns in chunks:
-                append_chunk(columns, self._checked_length(columns))
+                rows = self._checked_length(columns)
+                append_chunk(self.encode(columns, rows), rows)
 
     def keep_shard(self, shard: int, rows: int) -> bool:
         """Tell whether a shard of this many rows is whole already, and count its rows if so."""
@@ -242,15 +245,26 @@ class Writer:
     def _flush_chunk(self) -> None:
         if self._append_chunk is None:
             shard = self.rows // self.shard_rows
-            self._append_chunk = self._open_shard.enter_context(self._shard_files(shard))
-        self._append_chunk(self._buffers, self._buffered)
+            self._append_chunk = self._open_shard.enter_context(self.open_shard(shard))
+        self._append_chunk(self.encode(self._buffers, self._buffered), self._buffered)
         self._buffered = 0
         if self.rows % self.shard_rows == 0:
             self._open_shard.close()
             self._append_chunk = None
 
+    def encode(self, columns: Columns, rows: int) -> Encoded:
+        """Encode the first rows of each array as one chunk; threads may do so at the same time."""
+        return {
+            name: encode_chunk(_padded(columns[name][:rows], self.chunk_rows, field))
+            for name, field in self.fields.items()
+        }
+
     @contextmanager
-    def _shard_files(self, shard: int) -> Iterator[AppendChunk]:
+    def open_shard(self, shard: int) -> Iterator[AppendChunk]:
+        """Yield what appends encoded chunks to a shard of each array; whole, they get their names.
+
+        They are on the disk when the context ends.
+        """
         chunks = self.shard_rows // self.chunk_rows
         with ExitStack() as stack:
             files = {
@@ -260,10 +274,9 @@ class Writer:
                 for name, field in self.fields.items()
             }
 
-            def append_chunk(columns: Columns, rows: int) -> None:
-                for name, field in self.fields.items():
-                    chunk = _padded(columns[name][:rows], self.chunk_rows, field)
-                    files[name](encode_chunk(chunk))
+            def append_chunk(encoded: Encoded, rows: int) -> None:
+                for name, append in files.items():
+                    append(encoded[name])
                 with self._lock:
                     self.rows += rows
 
