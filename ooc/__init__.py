@@ -23,6 +23,8 @@ Trainer
     Trains a model on datasets larger than memory.
 Validation
     How a run is evaluated while it goes on.
+convert
+    Convert data of other formats to a dataset, out of core: `ooc.convert(source, destination)`.
 create
     Create a dataset; use the result as a context manager and append rows to it.
 load
@@ -59,6 +61,7 @@ from ooc.version import VERSION
 
 if TYPE_CHECKING:
     from ooc import models, optim, shuffle, synthetic
+    from ooc.convert.job import convert
     from ooc.estimators import OOCClassifier, OOCRegressor
     from ooc.measure import gradient_noise as noise
     from ooc.models.own_loss import own_loss
@@ -89,6 +92,7 @@ _HOMES = {
     "StreamOptions": "ooc.stream.options:StreamOptions",
     "Trainer": "ooc.training.trainer:Trainer",
     "Validation": "ooc.training.watchers.validation:Validation",
+    "convert": "ooc.convert",
     "create": "ooc.store.writer:create",
     "load": "ooc.runs.run:load",
     "models": "ooc.models",
@@ -114,6 +118,7 @@ __all__ = [
     "StreamOptions",
     "Trainer",
     "Validation",
+    "convert",
     "create",
     "load",
     "models",

@@ -71,6 +71,7 @@ COMMANDS = {
     "predict": "scoring",
     "export": "export",
     "shuffle": "shuffle",
+    "convert": "convert",
     "bench": "bench",
 }
 for name, module in COMMANDS.items():

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ooc.cli.groups import flag
-from ooc.cli.options import Json, RunPath, local_output
+from ooc.cli.options import Json, RunPath, local_output, names_of
 from ooc.cli.show import show
 
 
@@ -37,15 +37,6 @@ def export(
     """
     from ooc.runs.run import load
 
-    names = {"feature_names": _names(feature_names), "class_names": _names(class_names)}
+    names = {"feature_names": names_of(feature_names), "class_names": names_of(class_names)}
     written = load(run).export(out, input_dtype=input_dtype, **names)
     show({"path": str(written), "file_bytes": written.stat().st_size, "run": str(run)}, json_)
-
-
-def _names(text: str | None) -> list[str] | None:
-    """Read names: those of a file, where it is one's path."""
-    if text is None:
-        return None
-    if Path(text).is_file():
-        return Path(text).read_text().splitlines()
-    return text.split(",")

@@ -75,8 +75,8 @@ class DataOptions:
         """Open the dataset; roles that nobody named are told in the end."""
         from ooc.store.dataset import open as open_dataset
 
-        target = _role("target", self.target, self.no_target)
-        weight = _role("weight", self.weight, self.no_weight)
+        target = role_of("target", self.target, self.no_target)
+        weight = role_of("weight", self.weight, self.no_weight)
         dataset = open_dataset(str(self.data), self.features, target, weight, self.missing)
         if guesses := dataset.describe_guesses():
             NOTES.append(guesses)
@@ -169,10 +169,20 @@ class SavingOptions:
         return {"saving": saving, "log_every": self.log_every}
 
 
-def _role(role: str, name: str | None, none: bool) -> "RoleName":
+def role_of(role: str, name: str | None, none: bool) -> "RoleName":
+    """Return a role's array: its name, None for the usual one, False for none."""
     if none and name is not None:
         raise InputError(f"--{role} {name} and --no-{role} exclude each other; give one of them")
     return False if none else name
+
+
+def names_of(text: str | None) -> list[str] | None:
+    """Read names with commas between; those of a file, one a line, where it is one's path."""
+    if text is None:
+        return None
+    if Path(text).is_file():
+        return Path(text).read_text().splitlines()
+    return text.split(",")
 
 
 def make_trainer(

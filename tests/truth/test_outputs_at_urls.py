@@ -37,6 +37,7 @@ WRITERS = {
     "sweep": ["sweep", "nowhere.zarr", "--lr", "1", "--run", "URL"],
     "predict": ["predict", "nowhere", "nowhere.zarr", "URL"],
     "shuffle": ["shuffle", "nowhere.zarr", "URL"],
+    "convert": ["convert", "nowhere.csv", "URL"],
     "picture": ["shuffle", "nowhere.zarr", "--measure", "--picture", "URL"],
     "report": ["report", "nowhere", "--out", "URL"],
     "bench": ["bench", "nowhere.zarr", "--picture", "URL"],
@@ -81,6 +82,7 @@ def test_python_refuses_outputs_and_runs_at_urls(
         lambda: ooc.load(url),
         lambda: run.predict_to(labelled, url),
         lambda: exact(labelled, url, "768MiB"),
+        lambda: ooc.convert("nowhere.csv", url),
         lambda: write_report([tmp_path], url),
         lambda: write_report([url], tmp_path / "page.html"),
     ]

@@ -1,0 +1,64 @@
+"""Does a conversion fit into its budget? How many threads, and how much is under way."""
+
+import os
+from dataclasses import dataclass
+
+from ooc.convert.formats import FORMATS
+from ooc.convert.layout import Layout
+from ooc.convert.pipeline import GROUP_BYTES
+from ooc.convert.source import Source
+from ooc.core.errors import TooSmallError
+from ooc.core.sizes import format_size
+from ooc.store.writer import CHUNK_BYTES, SHARD_BYTES
+from ooc.stream.plan import MIB, held_bytes
+
+# The interpreter, the imports of every conversion, thread stacks and the allocator's slack.
+RESERVED_BYTES = 144 * MIB
+MOST_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a conversion works within its budget.
+
+    Attributes
+    ----------
+    threads, depth
+        Threads that read and encode, and pieces that are read ahead.
+    chunk_rows, shard_rows, widest
+        Of the store; bytes of a row of its largest array.
+    """
+
+    threads: int
+    depth: int
+    chunk_rows: int
+    shard_rows: int
+    widest: int
+    projected: int
+    budget: int
+
+
+def fit(source: Source, layout: Layout, format_name: str, budget: int, threads: int | None) -> Fit:
+    """Fit a conversion into a budget; refuse one into which not even one thread's work fits."""
+    widest = max(output.field().row_bytes for output in layout.outputs)
+    chunk_rows = max(1, CHUNK_BYTES // widest)
+    shard_rows = chunk_rows * max(1, SHARD_BYTES // (chunk_rows * widest))
+    fixed = RESERVED_BYTES + FORMATS[format_name].library_bytes + held_bytes() + source.held_bytes
+    read = sum(source.columns[name].row_bytes for name in layout.names)
+    # A piece as it is read, and as the arrays that are made of it.
+    piece = source.piece_bytes(layout.names) * (1 + layout.row_bytes / max(1, read))
+    chunk = chunk_rows * layout.row_bytes
+    group = max(GROUP_BYTES, 2 * chunk)
+    wanted = threads or min(MOST_THREADS, os.cpu_count() or 1)
+    for used in range(wanted, 0, -1):
+        # Groups that wait to be encoded are views of pieces, which they keep.
+        under_way = (2 * used + 3) * piece + (used + 2) * 2 * group
+        projected = int(fixed + 2 * chunk + under_way)
+        if projected <= budget:
+            return Fit(used, used + 1, chunk_rows, shard_rows, widest, projected, budget)
+    needed = -(-projected // MIB) * MIB
+    raise TooSmallError(
+        f"the budget of {format_size(budget)} is below the {format_size(needed)} that converting "
+        f"{source.path} needs; raise the memory to {needed // MIB}MiB",
+        needed,
+    )

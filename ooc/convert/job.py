@@ -1,0 +1,280 @@
+"""A conversion from its call to its end: decided, fitted into memory, done, told."""
+
+import errno
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ooc.convert.account import described, final_attributes, told_of
+from ooc.convert.budget import Fit, fit
+from ooc.convert.formats import Opening, open_source
+from ooc.convert.layout import Layout, lay_out
+from ooc.convert.notes import Notes
+from ooc.convert.pipeline import copy
+from ooc.convert.sorting import sort_categories
+from ooc.convert.source import Source
+from ooc.core.audience import reporting
+from ooc.core.destination import blamed, claimed, write_whole
+from ooc.core.errors import DataError, InputError
+from ooc.core.numbers import check_counts
+from ooc.core.process import memory_numbers
+from ooc.core.progress import Progress, Report, tell
+from ooc.store.dataset import open as open_dataset
+from ooc.store.roles import RoleName
+from ooc.store.writer import check_new, create
+from ooc.stream.missing_values import MissingRule, rule_of
+from ooc.stream.plan import budget_of
+from ooc.version import VERSION
+
+
+def convert(
+    source: str | Path,
+    destination: str | Path,
+    columns: Sequence[str] | None = None,
+    target: RoleName = None,
+    weight: RoleName = None,
+    without: Sequence[str] = (),
+    dtype: str | None = None,
+    missing_values: str = "raise",
+    shuffle: bool = False,
+    seed: int = 0,
+    memory: str | int = "1GiB",
+    threads: int | None = None,
+    format: str | None = None,
+    dense: bool = False,
+    zero_based: bool = False,
+    image_size: tuple[int, int] | None = None,
+    report: Report | bool = True,
+) -> dict[str, Any]:
+    """Write data of another format as a dataset, out of core.
+
+    Columns of numbers of a table become the features ``X`` (N, D), those of texts codes of their
+    sorted categories, times int64 since 1970 with their unit; arrays keep their shape. Names,
+    categories and units are in the attributes of the arrays. A call that was killed leaves hidden
+    folders beside `destination`; the same call again goes on from the last whole shard, to the
+    same bits. If the source or a setting has changed since, it begins anew, and says so. A call
+    that fails leaves nothing that looks like a dataset.
+
+    Parameters
+    ----------
+    source
+        A file or folder. The format is told by its suffix or what is in it.
+    destination
+        A local folder that does not exist yet.
+    columns
+        Names of the features, in their order; no others are then kept beside them but target and
+        weight. By default all columns of numbers of a table, or the array "X", or the only one.
+    target, weight
+        Column that becomes "y", and that becomes "weight". By default those of these names
+        (a table's "weight" is a feature); False for none.
+    without
+        Columns that are left out.
+    dtype
+        Of the features, such as "float32"; by default the smallest that holds all of them.
+    missing_values
+        "raise" names the first row that lacks a feature, target or weight; "drop" leaves such
+        rows out; "keep" keeps them as missing (NaN, code -1), declared so; "fill:NUMBER" puts a
+        number in place of missing features. What lies beside keeps what is missing as missing.
+    shuffle
+        Write the rows in one uniformly random order, that of `ooc.shuffle.exact` and of `seed`.
+    memory
+        Bytes that the whole process may use.
+    threads
+        That read and encode; by default one a core, 8 at most.
+    format
+        One of `ooc.convert.formats.FORMATS`, where the suffix does not tell it.
+    dense
+        Write sparse rows as dense ones, also where that is many times as large.
+    zero_based
+        Indices of an svmlight file begin at 0, as scikit-learn writes them by default.
+    image_size
+        (height, width) to which images are resized; by default all have to be of one size.
+
+    Returns
+    -------
+    dict
+        "rows", "rows_read", "rows_dropped", "rows_kept_from_before" (of a call that was stopped),
+        "seconds", "rows_per_second", "bytes_per_second" (decoded), "format", "columns" (what
+        became of each, by name), "missing" (rows that lacked a value, by column), "notes", and
+        the memory keys.
+
+    Raises
+    ------
+    InputError
+        Before any work: if the source cannot be opened, a column is not there or cannot be what
+        it is to be, the destination exists, or the budget is too small.
+    DataError
+        If a row cannot be converted; it is named, with its file, line or column.
+
+    Examples
+    --------
+    >>> np.save(folder / "a.npy", np.arange(6.0).reshape(3, 2))
+    >>> result = convert(folder / "a.npy", folder / "a.zarr", memory="512MiB")
+    >>> result["rows"], zarr.open_group(folder / "a.zarr", mode="r")["X"][2].tolist()
+    (3, [4.0, 5.0])
+    """
+    place = check_new(destination)
+    check_counts(threads=threads)
+    rule, budget, begun = rule_of(missing_values), budget_of(memory), time.perf_counter()
+    opening = Opening(dense, zero_based, image_size, tuple(columns or ()), budget)
+    with reporting(f"convert {Path(source).name}", report) as telling:
+        tell(telling, "opening the source")
+        opened, name = open_source(source, format, opening)
+        _check_apart(opened, place)
+        layout = lay_out(opened, columns, without, target, weight, dtype, rule.name == "fill")
+        fitted = fit(opened, layout, name, budget, threads)
+        settings = {
+            "source": str(Path(source).resolve()),
+            "files of the source": opened.stamp(),
+            "layout": described(layout),
+            "missing_values": missing_values,
+            "options": [dense, zero_based, image_size],
+            "version": VERSION,
+        }
+        work = _Work(opened, layout, rule, fitted, settings, name, telling)
+        if shuffle:
+            result = _convert_and_shuffle(work, place, budget, seed, threads)
+        else:
+            result = _convert(work, place)
+            Notes(place).forget()
+    seconds = time.perf_counter() - begun
+    rows = result["rows"]
+    return {
+        **result,
+        "format": name,
+        "seconds": seconds,
+        "rows_per_second": rows / seconds,
+        "bytes_per_second": rows * layout.row_bytes / seconds,
+        "shuffled": shuffle,
+        **memory_numbers(budget, result.pop("projected", fitted.projected)),
+    }
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What was decided before any row was read."""
+
+    source: Source
+    layout: Layout
+    rule: MissingRule
+    fitted: Fit
+    settings: Mapping[str, Any]
+    format: str
+    report: Report
+
+
+def _check_apart(source: Source, destination: Path) -> None:
+    """Refuse a destination inside of the source."""
+    if source.path.resolve() in destination.resolve().parents:
+        raise InputError(
+            f"{destination} lies inside the source {source.path}; choose a path outside it"
+        )
+
+
+def _convert(work: _Work, place: Path) -> dict[str, Any]:
+    """Write the store under a path, and return what there is to tell; its notes stay."""
+    notes = Notes(place)
+    with claimed(place), blamed(place):
+        if anew := notes.begin(work.settings):
+            work.report(Progress(0, 1, 0, 0.0, text=anew))
+        try:
+            result = _write(work, place, notes)
+        except InputError:
+            # The source or the settings have to change: there is nothing to go on with.
+            notes.remove()
+            raise
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise InputError(
+                f"the disk of {place} filled up; free some space and give the same command again "
+                f"to go on, or remove {notes.folder} and {notes.partial}"
+            ) from None
+    result["notes"] += [anew] if anew else []
+    return result
+
+
+def _write(work: _Work, place: Path, notes: Notes) -> dict[str, Any]:
+    """Write all rows, and what is noted of them."""
+    layout, fitted = work.layout, work.fitted
+    begun, before = time.perf_counter(), [-1]
+
+    def advance(read: int, written: int) -> None:
+        if before[0] < 0:
+            before[0] = written
+        total = work.source.rows or written
+        passed, done = time.perf_counter() - begun, written * layout.row_bytes
+        numbers = Progress(written, max(total, written), done, passed)
+        work.report(replace(numbers, memory_budget_bytes=fitted.budget))
+
+    def complete(folder: Path) -> None:
+        sort_categories(folder, layout, writer, standing, notes)
+        work.source.finish(folder)
+
+    fields = {output.name: output.field() for output in layout.outputs}
+    attributes = {**work.source.attributes, "converted": _origin(work)}
+    with create(
+        place,
+        fields,
+        attributes,
+        chunk_bytes=fitted.chunk_rows * fitted.widest,
+        shard_bytes=fitted.shard_rows * fitted.widest,
+        resume=True,
+        check=complete,
+    ) as writer:
+        standing = copy(
+            work.source, layout, writer, notes, work.rule, fitted.threads, fitted.depth, advance
+        )
+        if writer.rows == 0:
+            raise DataError(
+                f"no row of {work.source.path} is left: each of its {standing.rows_read:,} rows "
+                "lacks a value; give --missing-values keep or fill:NUMBER"
+            )
+        for output in layout.outputs:
+            output.attributes.update(final_attributes(output, standing, work.rule))
+    return {
+        "rows": writer.rows,
+        "rows_read": standing.rows_read,
+        "rows_dropped": standing.rows_read - writer.rows,
+        "rows_kept_from_before": max(before[0], 0),
+        "columns": told_of(layout, standing, work.rule),
+        "missing": dict(standing.missing),
+        "notes": [],
+    }
+
+
+def _origin(work: _Work) -> dict[str, Any]:
+    """Return what the store notes of where it comes from."""
+    return {"source": work.source.path.name, "format": work.format, "ooc": VERSION}
+
+
+def _convert_and_shuffle(
+    work: _Work, place: Path, budget: int, seed: int, threads: int | None
+) -> dict[str, Any]:
+    """Convert to a hidden store, and shuffle that to the destination."""
+    from ooc.shuffle.external_sort import exact
+
+    between = place.parent / f".{place.name}.unshuffled"
+    notes = Notes(between)
+    done = notes.folder / "result.json"
+    if between.exists() and not (notes.same(work.settings) and done.exists()):
+        shutil.rmtree(between)
+    if not between.exists():
+        result = _convert(work, between)
+        write_whole(done, json.dumps(result).encode())
+    result = json.loads(done.read_text())
+    first = work.layout.outputs[0].name
+    shuffled = exact(
+        open_dataset(between, first, False, False), place, budget, seed, threads, work.report
+    )
+    shutil.rmtree(between)
+    notes.forget()
+    result["notes"] += [f"left out: {each}" for each in shuffled["left_out"].items()]
+    return result | {
+        "seed": seed,
+        "projected": max(work.fitted.projected, shuffled["memory_projected_bytes"]),
+    }

@@ -1,0 +1,123 @@
+"""What a conversion notes beside the store that grows, so that a later call goes on from there.
+
+For each whole shard: where the next one begins in the source, and what was counted until then.
+"""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ooc.core.destination import write_whole
+from ooc.store.writer import Writer, make_folder
+
+
+@dataclass
+class Standing:
+    """How far a conversion is.
+
+    Attributes
+    ----------
+    position, skip
+        The piece of the source with which it goes on, and rows at its beginning that are done.
+    shards, rows_written, rows_read
+        What is done.
+    missing
+        Rows that lacked a value, by column.
+    categories
+        Texts by column, in the order of their codes.
+    """
+
+    position: Any = None
+    skip: int = 0
+    shards: int = 0
+    rows_written: int = 0
+    rows_read: int = 0
+    missing: Counter[str] = field(default_factory=Counter)
+    categories: dict[str, list[str]] = field(default_factory=dict)
+
+
+class Notes:
+    """The hidden folder of a conversion's notes."""
+
+    def __init__(self, destination: Path) -> None:
+        self.folder = destination.parent / f".{destination.name}.convert"
+        self.partial = destination.parent / f".{destination.name}.partial"
+
+    def begin(self, identity: Mapping[str, Any]) -> str:
+        """Keep what an earlier call of the same job left; return why it was not kept, or ''.
+
+        The destination is this process's alone, see `ooc.core.destination.claimed`.
+        """
+        make_folder(self.folder)
+        if self.same(identity) and not (self.folder / "sorting").exists():
+            return ""
+        why, text = self._why_anew(identity), _as_text(identity)
+        self.remove()
+        make_folder(self.folder)
+        write_whole(self._job, text.encode())
+        return why
+
+    @property
+    def _job(self) -> Path:
+        return self.folder / "job.json"
+
+    def same(self, identity: Mapping[str, Any]) -> bool:
+        """Tell whether an earlier call was of the same job."""
+        return self._job.exists() and self._job.read_text() == _as_text(identity)
+
+    def _why_anew(self, identity: Mapping[str, Any]) -> str:
+        if not self._job.exists():
+            return ""
+        was, now = json.loads(self._job.read_text()), json.loads(_as_text(identity))
+        changed = [name for name in now if was.get(name) != now[name]]
+        if not changed:
+            return "begins anew, as the call before was stopped while it sorted categories"
+        return (
+            "begins anew: since the call before, which was stopped, these have changed: "
+            f"{', '.join(changed)}"
+        )
+
+    def standing(self, writer: Writer) -> Standing:
+        """Return how far the whole shards of an earlier call reach."""
+        found = Standing()
+        while (note := self._path(found.shards)).exists():
+            told = json.loads(note.read_text())
+            new = told.pop("new_categories")
+            rows = told["rows_written"] - found.rows_written
+            if not writer.keep_shard(found.shards, rows):
+                break
+            categories = {name: [*found.categories.get(name, []), *new[name]] for name in new}
+            missing = Counter(told.pop("missing"))
+            found = Standing(**told, missing=missing, categories=categories)
+        return found
+
+    def save(self, standing: Standing, before: Mapping[str, int]) -> None:
+        """Note a shard that is on the disk; `before` are numbers of categories until then."""
+        told = {**vars(standing), "missing": dict(standing.missing)}
+        known = told.pop("categories")
+        told["new_categories"] = {name: known[name][before.get(name, 0) :] for name in known}
+        write_whole(self._path(standing.shards - 1), json.dumps(told).encode())
+
+    def mark_sorting(self) -> None:
+        """Note that codes are about to be rewritten: half done, that cannot be gone on with."""
+        write_whole(self.folder / "sorting", b"")
+
+    def remove(self) -> None:
+        """Remove the notes, and the store that grew."""
+        shutil.rmtree(self.partial, ignore_errors=True)
+        self.forget()
+
+    def forget(self) -> None:
+        """Remove the notes."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"shard-{shard:06d}.json"
+
+
+def _as_text(identity: Mapping[str, Any]) -> str:
+    return json.dumps(identity, sort_keys=True)

@@ -1,0 +1,55 @@
+"""Codes by the texts' first appearance become codes by their order, when all texts are known."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ooc.convert.layout import Layout
+from ooc.convert.notes import Notes, Standing
+from ooc.convert.source import NO_CATEGORY, TEXT
+from ooc.convert.values import Categories
+from ooc.store.chunks import open_reader
+from ooc.store.chunks.row_reader import RowReader
+from ooc.store.dataset import open as open_dataset
+from ooc.store.writer import Columns, Writer
+
+
+def sort_categories(
+    folder: Path, layout: Layout, writer: Writer, standing: Standing, notes: Notes
+) -> None:
+    """Rewrite the codes of a store whose rows are all written; its attributes are sorted already.
+
+    Codes are 4 bytes a row, and hardly any on the disk: it takes little time beside the rest.
+    """
+    for output in layout.outputs:
+        if output.kind != TEXT:
+            continue
+        known = standing.categories.get(output.column.name, [])
+        order = Categories(output.column.name, known).order
+        if (order == np.arange(len(order))).all():
+            continue
+        notes.mark_sorting()
+        table = np.append(order, np.int32(NO_CATEGORY))
+        size, field = output.row_bytes, output.field()
+        again = Writer(
+            notes.folder / "sorted", {output.name: field}, {}, writer.chunk_rows * size,
+            writer.shard_rows * size,
+        )  # fmt: skip
+        written = open_dataset(folder, output.name, False, False).undecoded()
+        reader = open_reader(written, output.name)
+        for shard in range(-(-writer.rows // writer.shard_rows)):
+            again.write_shard(shard, _recoded(reader, output.name, writer, shard, table))
+        for file in sorted((again.partial / output.name / "c").iterdir()):
+            file.replace(folder / output.name / "c" / file.name)
+
+
+def _recoded(
+    reader: RowReader, name: str, writer: Writer, shard: int, table: np.ndarray
+) -> Iterator[Columns]:
+    """Yield the chunks of a shard with other codes; the last entry of the table is for -1."""
+    stop = min((shard + 1) * writer.shard_rows, writer.rows)
+    for first in range(shard * writer.shard_rows, stop, writer.chunk_rows):
+        codes = np.empty(min(writer.chunk_rows, stop - first), np.int32)
+        reader.read_runs([(first, first + len(codes))], codes)
+        yield {name: table[codes]}

@@ -1,0 +1,310 @@
+"""A piece's values as the arrays of the store: put together, cast, and looked at for missing ones.
+
+What cannot be is refused with its row and column. Threads do this, each for a piece.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from ooc.convert.layout import Layout, Output, Part
+from ooc.convert.source import (
+    CATEGORY,
+    NO_CATEGORY,
+    NO_TIME,
+    NUMBER,
+    OTHER,
+    TEXT,
+    TIME,
+    Column,
+    Texts,
+    Values,
+)
+from ooc.core.errors import DataError
+from ooc.store.conventions import decode
+from ooc.store.roles import FEATURES
+from ooc.stream.missing_values import MissingRule, rows_that_lack
+
+# Columns are put beside each other some rows at a time, which stay in a core's cache.
+CACHED_BYTES, FEWEST_ROWS = 2**20, 64
+
+Place = Callable[[int], str]
+
+
+@dataclass
+class Assembled:
+    """A piece as it is written.
+
+    Attributes
+    ----------
+    first, read
+        Number of its first row in the source, and how many rows were read.
+    rows
+        Places, among those that were read, of the rows that are left; None for all.
+    arrays
+        Values of the rows that are left, by output; codes of texts are still the piece's own.
+    lacking
+        Which of the rows that were read lack a value, by column, where some do.
+    """
+
+    first: int
+    read: int
+    rows: np.ndarray | None
+    arrays: dict[str, np.ndarray | Texts]
+    lacking: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def left(self) -> int:
+        """Rows that are left."""
+        return self.read if self.rows is None else len(self.rows)
+
+
+def assemble(
+    layout: Layout, values: Values, first: int, skip: int, rule: MissingRule, place: Place
+) -> Assembled:
+    """Make the arrays of a piece; its first `skip` rows were written before.
+
+    Raises
+    ------
+    DataError
+        If a value is missing and the rule does not say what becomes of it, or a number does not
+        fit the type that it is to have.
+    """
+    if skip:
+        values = {name: _cut(each, slice(skip, None)) for name, each in values.items()}
+        first += skip
+        whole = place
+
+        def place(row: int) -> str:
+            return whole(skip + row)
+
+    piece = Assembled(first, _length(next(iter(values.values()))), None, {})
+    absent: np.ndarray | None = None
+    for output in layout.outputs:
+        made = _make(output, values, place)
+        lacks = _lacks(output, made)
+        if lacks is not None:
+            found = _by_column(output, made, lacks)
+            piece.lacking |= found
+            fills = rule.name == "fill" and output.role == FEATURES
+            if output.role and (rule.name == "raise" or (rule.name == "fill" and not fills)):
+                _refuse(found, rule, place)
+            if output.role and rule.name == "drop":
+                absent = lacks if absent is None else absent | lacks
+            if fills:
+                assert isinstance(made, np.ndarray)
+                made[np.isnan(made)] = rule.number
+        piece.arrays[output.name] = made
+    if absent is not None:
+        piece.rows = rows = np.flatnonzero(~absent)
+        piece.arrays = {name: _cut(each, rows) for name, each in piece.arrays.items()}
+    for output in layout.outputs:
+        made = piece.arrays[output.name]
+        if output.kind == NUMBER and isinstance(made, np.ndarray) and made.dtype != output.dtype:
+            left = piece.rows
+            at = place if left is None else partial(_place_of_left, place, left)
+            piece.arrays[output.name] = _cast(made, output.dtype, output.parts, at)
+    return piece
+
+
+def _place_of_left(place: Place, left: np.ndarray, row: int) -> str:
+    return place(int(left[row]))
+
+
+def _length(values: np.ndarray | Texts) -> int:
+    return len(values.codes if isinstance(values, Texts) else values)
+
+
+def _cut(values: np.ndarray | Texts, rows: slice | np.ndarray) -> np.ndarray | Texts:
+    if isinstance(values, Texts):
+        return Texts(values.codes[rows], values.values)
+    return values[rows]
+
+
+def _make(output: Output, values: Values, place: Place) -> np.ndarray | Texts:
+    """Return an output's values; where some may be missing, whole numbers are floats still."""
+    dtype = output.dtype
+    if dtype.kind in "iu" and any(part.column.may_lack for part in output.parts):
+        dtype = np.dtype(np.float64)
+    if output.stacked:
+        return _stack(output, values, dtype, place)
+    found = values[output.column.name]
+    if isinstance(found, Texts) or output.kind in (TEXT, CATEGORY, OTHER):
+        return found
+    if output.kind == TIME:
+        return found if output.dtype.kind == "i" else _times(found).astype(output.dtype)
+    if output.stored:
+        return found
+    if output.column.conventions is not None:
+        found = decode(output.column.conventions, np.ascontiguousarray(found))
+    return _cast(found, dtype, output.parts, place)
+
+
+def _stack(output: Output, values: Values, dtype: np.dtype, place: Place) -> np.ndarray:
+    """Return columns beside each other, (rows, entries)."""
+    columns: list[np.ndarray] = []
+    for part in output.parts:
+        found = values[part.column.name]
+        assert isinstance(found, np.ndarray)
+        if part.column.kind == TIME:
+            found = _times(found)
+        elif part.column.conventions is not None:
+            found = decode(part.column.conventions, np.ascontiguousarray(found))
+        found = _cast(found, dtype, [part], place, copy=False)
+        flat = found.reshape(len(found), -1)
+        columns.append(flat if part.entries is None else flat[:, part.entries])
+    if len(columns) == 1:
+        return np.ascontiguousarray(columns[0], dtype)
+    rows = len(columns[0])
+    out = np.empty((rows, *output.shape), dtype)
+    step = max(FEWEST_ROWS, CACHED_BYTES // max(1, output.row_bytes))
+    # Matrices are copied whole; single columns some rows at a time, put beside each other there.
+    alone = all(column.shape[1] == 1 for column in columns)
+    single = [column.reshape(-1) for column in columns] if alone else []
+    for start in range(0, rows, step):
+        stop, entry = min(start + step, rows), 0
+        if alone:
+            out[start:stop] = np.array([column[start:stop] for column in single], dtype).T
+            continue
+        for column in columns:
+            width = column.shape[1]
+            out[start:stop, entry : entry + width] = column[start:stop]
+            entry += width
+    return out
+
+
+def _times(values: np.ndarray) -> np.ndarray:
+    """Return times as floats, NaN where there is none."""
+    found = values.astype(np.float64)
+    found[values == NO_TIME] = np.nan
+    return found
+
+
+def _column_at(parts: Sequence[Part], entry: int) -> Column:
+    """Return the column of a row's entry."""
+    for part in parts:
+        if entry < part.width:
+            return part.column
+        entry -= part.width
+    return parts[-1].column
+
+
+def _cast(
+    values: np.ndarray, dtype: np.dtype, parts: Sequence[Part], place: Place, copy: bool = True
+) -> np.ndarray:
+    """Return values of a type that holds them; refuse, with its row, one that it does not hold."""
+    if values.dtype == dtype:
+        return values
+    if np.can_cast(values.dtype, dtype, "safe"):
+        return values.astype(dtype) if copy else values
+    kinds = values.dtype.kind + dtype.kind
+    with np.errstate(over="ignore", invalid="ignore"):
+        if kinds == "ff":
+            cast = values.astype(dtype)
+            bad = np.isinf(cast) & np.isfinite(values) if np.isinf(cast).any() else None
+        elif kinds[1] == "f" and len(values):
+            # Whole numbers that lie between the type's own, such as identifiers.
+            exact = 2 ** (np.finfo(dtype).nmant + 1)
+            cast, bad = values.astype(dtype), None
+            if int(values.max()) > exact or int(values.min()) < -exact:
+                bad = cast.astype(np.float64).astype(values.dtype) != values
+        else:
+            cast = values.astype(dtype)
+            back = cast.astype(np.float64) if values.dtype.kind == "f" else cast
+            bad = back != values
+            if kinds in ("iu", "ui"):
+                bad |= (cast < 0) != (values < 0)
+    if bad is not None and bad.any():
+        entry = int(np.argmax(bad))
+        row = entry // max(1, bad[:1].size)
+        value = values.reshape(-1)[entry]
+        entry %= max(1, bad[:1].size)
+        column = _column_at(parts, entry)
+        todo = "give a --dtype that can, or leave the column out"
+        if column.whole:
+            todo = "its first values are whole, and so are all of a target's to be: correct it"
+        why = f"holds {value}, which {dtype} cannot hold; {todo}"
+        if value != value:
+            why = f"has no value, which {dtype} cannot keep; give --missing-values drop"
+        raise DataError(f"{place(row)}: column {column.name} {why}")
+    return cast
+
+
+def _lacks(output: Output, values: np.ndarray | Texts) -> np.ndarray | None:
+    """Tell of each row whether it lacks a value; None if no row does."""
+    if isinstance(values, Texts):
+        found = values.codes == NO_CATEGORY
+    elif output.kind == CATEGORY:
+        found = values == NO_CATEGORY
+    elif output.kind == TIME and values.dtype.kind == "i":
+        found = values == NO_TIME
+    elif output.kind == OTHER:
+        return None
+    else:
+        seen = _seen(output, values)
+        return rows_that_lack(seen) if seen.dtype.kind == "f" else None
+    return found if found.any() else None
+
+
+def _seen(output: Output, values: np.ndarray) -> np.ndarray:
+    """Return numbers as those who read the store see them."""
+    conventions = output.column.conventions
+    if output.stored and conventions is not None and conventions.declares_missing:
+        return decode(conventions, np.ascontiguousarray(values))
+    return values
+
+
+def _by_column(
+    output: Output, values: np.ndarray | Texts, lacks: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Tell by column which rows lack a value."""
+    if not output.stacked or isinstance(values, Texts):
+        return {output.column.name: lacks}
+    found, entry, places = {}, 0, np.flatnonzero(lacks)
+    absent = np.isnan(values[places])
+    for part in output.parts:
+        inside = absent[:, entry : entry + part.width].any(axis=1)
+        if inside.any():
+            rows = np.zeros(len(lacks), bool)
+            rows[places[inside]] = True
+            found[part.column.name] = rows
+        entry += part.width
+    return found
+
+
+def _refuse(found: dict[str, np.ndarray], rule: MissingRule, place: Place) -> None:
+    """Name the first row that lacks a value."""
+    name, rows = min(found.items(), key=lambda each: int(np.argmax(each[1])))
+    row = int(np.argmax(rows))
+    if rule.name == "raise":
+        todo = (
+            "say what becomes of such rows with --missing-values: drop leaves them out, keep keeps "
+            "them as missing, fill:NUMBER puts a number there"
+        )
+    else:
+        todo = "a number is put in place of features alone; leave such rows out with drop"
+    raise DataError(f"{place(row)}: column {name} has no value; {todo}")
+
+
+class Categories:
+    """Texts of a column over all pieces, as codes by first appearance."""
+
+    def __init__(self, name: str, known: Sequence[str] = ()) -> None:
+        self.name, self.known = name, {value: code for code, value in enumerate(known)}
+
+    def codes(self, texts: Texts) -> np.ndarray:
+        """Return a piece's codes as those of the whole column; new texts get the next ones."""
+        used = np.unique(texts.codes)
+        table = np.full(len(texts.values) + 1, NO_CATEGORY, np.int32)
+        for code in used[used >= 0].tolist():
+            table[code] = self.known.setdefault(texts.values[code], len(self.known))
+        # The last entry of the table is for -1.
+        return table[texts.codes]
+
+    @property
+    def order(self) -> np.ndarray:
+        """For each code its place among the sorted texts."""
+        places = {value: place for place, value in enumerate(sorted(self.known))}
+        return np.array([places[value] for value in self.known], np.int32)
