@@ -42,7 +42,7 @@ def convert(
     ] = False,
     seed: Seed = 0,
     memory: Memory = "1GiB",
-    threads: Annotated[int | None, flag("Threads.", unset="one a core, at most 8")] = None,
+    threads: Annotated[int | None, flag("Threads.", unset="one more than cores, at most 8")] = None,
     format_: Annotated[
         str | None, flag("{input_formats}.", "--format", unset="by the suffix")
     ] = None,

@@ -10,7 +10,7 @@ from ooc.convert.source import Source
 from ooc.core.errors import TooSmallError
 from ooc.core.sizes import format_size
 from ooc.store.writer import CHUNK_BYTES, SHARD_BYTES
-from ooc.stream.plan import MIB, held_bytes
+from ooc.stream.plan import MIB
 
 # The interpreter, the imports of every conversion, thread stacks and the allocator's slack.
 RESERVED_BYTES = 144 * MIB
@@ -38,18 +38,28 @@ class Fit:
     budget: int
 
 
-def fit(source: Source, layout: Layout, format_name: str, budget: int, threads: int | None) -> Fit:
-    """Fit a conversion into a budget; refuse one into which not even one thread's work fits."""
+def fit(
+    source: Source,
+    layout: Layout,
+    format_name: str,
+    budget: int,
+    threads: int | None,
+    held: int,
+) -> Fit:
+    """Fit a conversion into a budget; refuse one into which not even one thread's work fits.
+
+    `held` is what the process held before the source was opened, see `ooc.stream.plan.held_bytes`.
+    """
     widest = max(output.field().row_bytes for output in layout.outputs)
     chunk_rows = max(1, CHUNK_BYTES // widest)
     shard_rows = chunk_rows * max(1, SHARD_BYTES // (chunk_rows * widest))
-    fixed = RESERVED_BYTES + FORMATS[format_name].library_bytes + held_bytes() + source.held_bytes
+    fixed = RESERVED_BYTES + FORMATS[format_name].library_bytes + held + source.held_bytes
     read = sum(source.columns[name].row_bytes for name in layout.names)
     # A piece as it is read, and as the arrays that are made of it.
     piece = source.piece_bytes(layout.names) * (1 + layout.row_bytes / max(1, read))
     chunk = chunk_rows * layout.row_bytes
     group = max(GROUP_BYTES, 2 * chunk)
-    wanted = threads or min(MOST_THREADS, os.cpu_count() or 1)
+    wanted = threads or min(MOST_THREADS, (os.cpu_count() or 1) + 1)
     for used in range(wanted, 0, -1):
         # Groups that wait to be encoded are views of pieces, which they keep.
         under_way = (2 * used + 3) * piece + (used + 2) * 2 * group

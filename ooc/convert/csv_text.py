@@ -106,6 +106,7 @@ class CsvSource:
         types, arrow = importing("pyarrow.types"), importing("pyarrow")
         block = next(self._blocks_from(0, 0))[2]
         table = self._parse(block, self._names, self._files[0], 1 + self._has_header)
+        self._line_bytes = len(block) / max(1, table.num_rows)
         for arrow_field in table.schema:
             name, kind = arrow_field.name, arrow_field.type
             whole = bool(types.is_integer(kind))
@@ -124,10 +125,10 @@ class CsvSource:
         return stamp_of(self._files, self.path)
 
     def piece_bytes(self, names: Sequence[str]) -> int:
-        """Return the bytes of a block of text, and of what it is parsed to: a few in a value."""
+        """Return the bytes of a block of text, and of what twice as many rows as at first are."""
         row_bytes = sum(self.columns[name].row_bytes for name in names)
-        fewest = 2 * len(self._names)
-        return BLOCK_BYTES * 2 + BLOCK_BYTES // max(1, fewest) * row_bytes
+        fewest = max(2 * len(self._names), self._line_bytes / 2)
+        return int(BLOCK_BYTES * 2 + BLOCK_BYTES / fewest * row_bytes)
 
     def pieces(self, names: Sequence[str], position: Any) -> Iterator[Piece]:
         """Yield blocks of whole lines; a position is (file, byte, line) of its beginning."""

@@ -27,7 +27,7 @@ from ooc.store.dataset import open as open_dataset
 from ooc.store.roles import RoleName
 from ooc.store.writer import check_new, create
 from ooc.stream.missing_values import MissingRule, rule_of
-from ooc.stream.plan import budget_of
+from ooc.stream.plan import budget_of, held_bytes
 from ooc.version import VERSION
 
 
@@ -84,7 +84,7 @@ def convert(
     memory
         Bytes that the whole process may use.
     threads
-        That read and encode; by default one a core, 8 at most.
+        Threads that read and encode; by default one more than cores, 8 at most.
     format
         One of `ooc.convert.formats.FORMATS`, where the suffix does not tell it.
     dense
@@ -120,13 +120,14 @@ def convert(
     place = check_new(destination)
     check_counts(threads=threads)
     rule, budget, begun = rule_of(missing_values), budget_of(memory), time.perf_counter()
+    held = held_bytes()
     opening = Opening(dense, zero_based, image_size, tuple(columns or ()), budget)
     with reporting(f"convert {Path(source).name}", report) as telling:
         tell(telling, "opening the source")
         opened, name = open_source(source, format, opening)
         _check_apart(opened, place)
         layout = lay_out(opened, columns, without, target, weight, dtype, rule.name == "fill")
-        fitted = fit(opened, layout, name, budget, threads)
+        fitted = fit(opened, layout, name, budget, threads, held)
         settings = {
             "source": str(Path(source).resolve()),
             "files of the source": opened.stamp(),

@@ -128,6 +128,7 @@ class NumpySource(ArraySource):
         super().__init__(path, columns, {**(skipped or {}), **left_out})
         self.is_table = bool(self._fields)
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
     def __del__(self) -> None:
         """Close the file."""

@@ -28,6 +28,8 @@ from ooc.core.errors import DataError, InputError
 # Bytes of a column that are read at once; its pages are decoded from there.
 BUFFER_BYTES = 2**20
 FEWEST_ROWS = 1024
+# Batches have many columns, each with its own costs: they are larger than other pieces.
+BATCH_BYTES = 2 * PIECE_BYTES
 
 
 def open_parquet(path: Path, opening: Opening) -> "ParquetSource":
@@ -120,7 +122,7 @@ class ParquetSource:
 
     def _batch_rows(self, names: Sequence[str]) -> int:
         row_bytes = max(1, sum(self.columns[name].row_bytes for name in names))
-        return max(FEWEST_ROWS, PIECE_BYTES // row_bytes)
+        return max(FEWEST_ROWS, BATCH_BYTES // row_bytes)
 
     def piece_bytes(self, names: Sequence[str]) -> int:
         """Return the bytes of a batch, and of what its columns' pages take."""

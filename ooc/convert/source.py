@@ -15,8 +15,9 @@ from ooc.store.conventions import Conventions
 from ooc.store.member import NUMERIC_KINDS
 from ooc.store.writer import Field
 
-# What a piece is cut to, in bytes of all columns that are read: threads hold a few each.
-PIECE_BYTES = 4 * 2**20
+# What a piece is cut to, in bytes of all columns that are read: threads hold a few each. Arrays of
+# below 4 MiB come from the allocator's heap, whose pages are there already.
+PIECE_BYTES = 3 * 2**20
 
 NUMBER, TEXT, CATEGORY, TIME, OTHER = "number", "text", "category", "time", "other"
 # What stands for no time, and for no category.

@@ -85,7 +85,7 @@ import ooc.convert.budget as budget, ooc.convert.arrays as arrays
 import ooc.convert.parquet as parquet, ooc.convert.csv_text as csv_text
 import ooc
 budget.CHUNK_BYTES, budget.SHARD_BYTES, arrays.PIECE_BYTES = 2**9, 2**11, 2**11
-parquet.PIECE_BYTES, parquet.FEWEST_ROWS, csv_text.BLOCK_BYTES = 2**11, 7, 2**11
+parquet.BATCH_BYTES, parquet.FEWEST_ROWS, csv_text.BLOCK_BYTES = 2**11, 7, 2**11
 source, destination, rows, shuffle = sys.argv[1:]
 def die(progress):
     if not progress.text and progress.rows >= int(rows):
