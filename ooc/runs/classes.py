@@ -12,7 +12,7 @@ from ooc.store.chunks import BadChunkError, open_reader
 from ooc.store.columns import used_pieces
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array
 from ooc.store.labels import TEXT_KINDS, Labels, Name, listed
-from ooc.store.member import OLD_CATEGORIES
+from ooc.store.member import OLD_CATEGORIES, attributes_of
 from ooc.store.members import member_of, opened, quiet
 
 # More different targets are no classes.
@@ -202,6 +202,10 @@ def _named_in_store(dataset: Dataset, spec: ArraySpec) -> Labels | None:
         return Labels((False, True), (False, True), spec.dtype)
     with opened(dataset.path, dataset.storage_options) as group:
         member = member_of(group, spec.name)
+    if member is not None and member.array is not None:
+        noted = attributes_of(member.array).get("categories")
+        if isinstance(noted, list) and 0 < len(noted) <= MOST_CLASSES:  # as `ooc.convert` writes
+            return Labels(tuple(map(str, noted)), tuple(range(len(noted))), spec.dtype)
     if member is None or not member.categories:
         return None
     # Before version 0.8, AnnData named them from where the column is.

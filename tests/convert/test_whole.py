@@ -77,8 +77,10 @@ def test_training_on_it_comes_to_the_bits_of_the_arrays_themselves(tmp_path: Pat
     found = []
     for path in ("own.zarr", "a.parquet.out.zarr"):
         trainer = ooc.Trainer(ooc.models.Logistic(), ooc.optim.sgd(0.5), memory="512MiB")
-        found.append(trainer.fit(ooc.open(tmp_path / path)).parameters)
+        run = trainer.fit(ooc.open(tmp_path / path))
+        found.append(run.parameters)
     assert_array_equal(*found)
+    assert run.class_names == ("no", "yes")
 
 
 WRITE = """
