@@ -7,6 +7,9 @@ import sys
 from types import ModuleType
 from typing import Any
 
+# Where its function is, for what looks it up by its name, such as the documentation.
+__module__, __qualname__ = "ooc.convert.job", "convert"
+
 
 class _Package(ModuleType):
     """The package as a function: `ooc.convert` is the name of both."""
