@@ -24,7 +24,7 @@ Trainer
 Validation
     How a run is evaluated while it goes on.
 convert
-    Convert data of other formats to a dataset, out of core: `ooc.convert(source, destination)`.
+    Write data of another format as a dataset, out of core.
 create
     Create a dataset; use the result as a context manager and append rows to it.
 load
@@ -61,7 +61,7 @@ from ooc.version import VERSION
 
 if TYPE_CHECKING:
     from ooc import models, optim, shuffle, synthetic
-    from ooc.convert.job import convert
+    from ooc.conversion.job import convert
     from ooc.estimators import OOCClassifier, OOCRegressor
     from ooc.measure import gradient_noise as noise
     from ooc.models.own_loss import own_loss
@@ -92,7 +92,7 @@ _HOMES = {
     "StreamOptions": "ooc.stream.options:StreamOptions",
     "Trainer": "ooc.training.trainer:Trainer",
     "Validation": "ooc.training.watchers.validation:Validation",
-    "convert": "ooc.convert",
+    "convert": "ooc.conversion.job:convert",
     "create": "ooc.store.writer:create",
     "load": "ooc.runs.run:load",
     "models": "ooc.models",

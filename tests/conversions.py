@@ -57,10 +57,10 @@ def content(folder: Path) -> str:
 
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep pieces, chunks and shards so small that a small source needs many of each."""
-    monkeypatch.setattr("ooc.convert.budget.CHUNK_BYTES", 2**9)
-    monkeypatch.setattr("ooc.convert.budget.SHARD_BYTES", 2**11)
-    monkeypatch.setattr("ooc.convert.parquet.BATCH_BYTES", 2**11)
+    monkeypatch.setattr("ooc.conversion.budget.CHUNK_BYTES", 2**9)
+    monkeypatch.setattr("ooc.conversion.budget.SHARD_BYTES", 2**11)
+    monkeypatch.setattr("ooc.conversion.parquet.BATCH_BYTES", 2**11)
     for module in ("arrays", "svmlight"):
-        monkeypatch.setattr(f"ooc.convert.{module}.PIECE_BYTES", 2**11)
-    monkeypatch.setattr("ooc.convert.parquet.FEWEST_ROWS", 7)
-    monkeypatch.setattr("ooc.convert.csv_text.BLOCK_BYTES", 2**11)
+        monkeypatch.setattr(f"ooc.conversion.{module}.PIECE_BYTES", 2**11)
+    monkeypatch.setattr("ooc.conversion.parquet.FEWEST_ROWS", 7)
+    monkeypatch.setattr("ooc.conversion.csv_text.BLOCK_BYTES", 2**11)

@@ -16,7 +16,7 @@ FLOORS = (
     {"kernels", "store"},
     {"models", "stream", "synthetic"},
     {"engines", "shuffle", "export"},
-    {"runs", "convert"},
+    {"runs", "conversion"},
     {"training"},
     {"measure", "report"},
     {"cli", "estimators", "torch", "cluster", "testing"},

@@ -63,7 +63,7 @@ def convert(
 
     Example: ooc convert photos photos.zarr --image-size 224x224 --shuffle
     """
-    from ooc.convert.job import convert as convert_
+    from ooc.conversion.job import convert as convert_
     from ooc.core.progress_bar import ProgressDisplay
 
     with ProgressDisplay(f"convert {Path(source).name}") as report:

@@ -14,7 +14,7 @@ TABLES = {
     "formats": "ooc.export:FORMATS",
     "full_gradient": "ooc.optim:FULL_GRADIENT",
     "heads": "ooc.models.mlp:HEADS",
-    "input_formats": "ooc.convert.formats:FORMATS",
+    "input_formats": "ooc.conversion.formats:FORMATS",
     "initialisations": "ooc.models.network:INITIALISATIONS",
     "kinds": "ooc.synthetic:KINDS",
     "losses": "ooc.kernels.losses:LOSSES",

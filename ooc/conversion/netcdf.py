@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ooc.convert.arrays import ArraySource, array_column, as_column, sorted_columns
-from ooc.convert.formats import Opening, importing
-from ooc.convert.hdf5 import json_value
-from ooc.convert.source import Column, Texts
+from ooc.conversion.arrays import ArraySource, array_column, as_column, sorted_columns
+from ooc.conversion.formats import Opening, importing
+from ooc.conversion.hdf5 import json_value
+from ooc.conversion.source import Column, Texts
 from ooc.core.errors import DataError, InputError
 
 _HDF5 = b"\x89HDF"

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ooc.convert.arrays import array_column, as_column, sorted_columns
-from ooc.convert.formats import Opening, importing
-from ooc.convert.hdf5 import Hdf5Source, open_file
-from ooc.convert.source import CATEGORY, NUMBER, TEXT, Column, Texts
-from ooc.convert.sparse import SparseRows, check_dense
+from ooc.conversion.arrays import array_column, as_column, sorted_columns
+from ooc.conversion.formats import Opening, importing
+from ooc.conversion.hdf5 import Hdf5Source, open_file
+from ooc.conversion.source import CATEGORY, NUMBER, TEXT, Column, Texts
+from ooc.conversion.sparse import SparseRows, check_dense
 from ooc.core.errors import DataError, InputError
 
 _SPARSE = {"csr_matrix": "rows", "csc_matrix": "columns"}

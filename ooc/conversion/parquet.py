@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ooc.convert.formats import FORMATS, Opening, files_of, importing
-from ooc.convert.source import (
+from ooc.conversion.formats import FORMATS, Opening, files_of, importing
+from ooc.conversion.source import (
     NUMBER,
     PIECE_BYTES,
     TEXT,

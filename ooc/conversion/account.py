@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from ooc.convert.layout import Layout, Output, fill_text
-from ooc.convert.notes import Standing
-from ooc.convert.source import CATEGORY, NO_CATEGORY, TEXT, TIME
+from ooc.conversion.layout import Layout, Output, fill_text
+from ooc.conversion.notes import Standing
+from ooc.conversion.source import CATEGORY, NO_CATEGORY, TEXT, TIME
 from ooc.store.roles import FEATURES, TARGET
 from ooc.stream.missing_values import MissingRule
 

@@ -13,10 +13,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from ooc.convert.layout import Layout
-from ooc.convert.notes import Notes, Standing
-from ooc.convert.source import Piece, Source, Texts
-from ooc.convert.values import Assembled, Categories, assemble
+from ooc.conversion.layout import Layout
+from ooc.conversion.notes import Notes, Standing
+from ooc.conversion.source import Piece, Source, Texts
+from ooc.conversion.values import Assembled, Categories, assemble
 from ooc.core.blas import one_thread
 from ooc.core.errors import DataError
 from ooc.store.writer import Columns, Encoded, Writer

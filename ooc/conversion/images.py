@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ooc.convert.arrays import ArraySource
-from ooc.convert.formats import IMAGES, Opening, importing
-from ooc.convert.source import CATEGORY, NUMBER, Column, Texts
+from ooc.conversion.arrays import ArraySource
+from ooc.conversion.formats import IMAGES, Opening, importing
+from ooc.conversion.source import CATEGORY, NUMBER, Column, Texts
 from ooc.core.errors import DataError, InputError
 
 # Modes of Pillow's as they are stored: grey, or three colours.

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ooc.convert.arrays import ArraySource, array_column, as_column, sorted_columns
-from ooc.convert.formats import Opening, importing
-from ooc.convert.source import NUMBER, TEXT, Column, Texts
+from ooc.conversion.arrays import ArraySource, array_column, as_column, sorted_columns
+from ooc.conversion.formats import Opening, importing
+from ooc.conversion.source import NUMBER, TEXT, Column, Texts
 from ooc.core.errors import DataError, InputError
 
 # Attributes of HDF5's own, on scales of dimensions.

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ooc.convert.account import described, final_attributes, told_of
-from ooc.convert.budget import Fit, fit
-from ooc.convert.formats import Opening, open_source
-from ooc.convert.layout import Layout, lay_out
-from ooc.convert.notes import Notes
-from ooc.convert.pipeline import copy
-from ooc.convert.sorting import sort_categories
-from ooc.convert.source import Source
+from ooc.conversion.account import described, final_attributes, told_of
+from ooc.conversion.budget import Fit, fit
+from ooc.conversion.formats import Opening, open_source
+from ooc.conversion.layout import Layout, lay_out
+from ooc.conversion.notes import Notes
+from ooc.conversion.pipeline import copy
+from ooc.conversion.sorting import sort_categories
+from ooc.conversion.source import Source
 from ooc.core.audience import reporting
 from ooc.core.destination import blamed, claimed, write_whole
 from ooc.core.errors import DataError, InputError
@@ -86,7 +86,7 @@ def convert(
     threads
         Threads that read and encode; by default one more than cores, 8 at most.
     format
-        One of `ooc.convert.formats.FORMATS`, where the suffix does not tell it.
+        One of `ooc.conversion.formats.FORMATS`, where the suffix does not tell it.
     dense
         Write sparse rows as dense ones, also where that is many times as large.
     zero_based

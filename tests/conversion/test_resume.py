@@ -81,8 +81,8 @@ def test_another_source_or_setting_begins_anew_and_says_so(
 
 KILLED = """
 import os, sys
-import ooc.convert.budget as budget, ooc.convert.arrays as arrays
-import ooc.convert.parquet as parquet, ooc.convert.csv_text as csv_text
+import ooc.conversion.budget as budget, ooc.conversion.arrays as arrays
+import ooc.conversion.parquet as parquet, ooc.conversion.csv_text as csv_text
 import ooc
 budget.CHUNK_BYTES, budget.SHARD_BYTES, arrays.PIECE_BYTES = 2**9, 2**11, 2**11
 parquet.BATCH_BYTES, parquet.FEWEST_ROWS, csv_text.BLOCK_BYTES = 2**11, 7, 2**11

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ooc.convert.source import (
+from ooc.conversion.source import (
     NUMBER,
     PIECE_BYTES,
     TEXT,

@@ -156,7 +156,7 @@ def test_it_is_refused_in_one_line_and_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     if name == "no number as a whole target":
-        monkeypatch.setattr("ooc.convert.csv_text.BLOCK_BYTES", 2**10)
+        monkeypatch.setattr("ooc.conversion.csv_text.BLOCK_BYTES", 2**10)
     file, write, options, message = CASES[name]
     write(tmp_path / file)
     with pytest.raises(InputError, match=message) as caught:
@@ -175,7 +175,7 @@ def test_a_package_that_is_not_there_is_told_with_what_brings_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, package: str, extra: str
 ) -> None:
     (tmp_path / file).touch()
-    monkeypatch.setattr("ooc.convert.formats.find_spec", lambda name: None)
+    monkeypatch.setattr("ooc.conversion.formats.find_spec", lambda name: None)
     said = rf"is read by {package}, which is not installed; pip install 'ooc\[{extra}\]' brings it$"
     with pytest.raises(InputError, match=said):
         ooc.convert(tmp_path / file, tmp_path / "new.zarr", report=False)

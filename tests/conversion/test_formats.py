@@ -192,7 +192,7 @@ def test_svmlight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zero_based: b
     from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 
     small_shards(monkeypatch)
-    monkeypatch.setattr("ooc.convert.svmlight.SCAN_BYTES", 2**10)
+    monkeypatch.setattr("ooc.conversion.svmlight.SCAN_BYTES", 2**10)
     x = random_rows(300, 40, 0.3, format="csr", random_state=0)
     queries, path = np.arange(300) // 10, tmp_path / "a.svm"
     dump_svmlight_file(

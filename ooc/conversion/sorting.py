@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ooc.convert.layout import Layout
-from ooc.convert.notes import Notes, Standing
-from ooc.convert.source import NO_CATEGORY, TEXT
-from ooc.convert.values import Categories
+from ooc.conversion.layout import Layout
+from ooc.conversion.notes import Notes, Standing
+from ooc.conversion.source import NO_CATEGORY, TEXT
+from ooc.conversion.values import Categories
 from ooc.store.chunks import open_reader
 from ooc.store.chunks.row_reader import RowReader
 from ooc.store.dataset import open as open_dataset

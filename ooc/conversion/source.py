@@ -1,6 +1,6 @@
 """What is converted: a source tells its columns, and yields its rows piece by piece.
 
-A new format is one file that makes a `Source`, and one entry in `ooc.convert.formats`.
+A new format is one file that makes a `Source`, and one entry in `ooc.conversion.formats`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -7,7 +7,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from ooc.convert.source import Source
+from ooc.conversion.source import Source
 from ooc.core.destination import local_path
 from ooc.core.errors import InputError
 from ooc.core.numbers import entry_of
@@ -67,35 +67,39 @@ class Format:
 MIB = 2**20
 FORMATS = {
     "parquet": Format(
-        (".parquet", ".pq"), "ooc.convert.parquet:open_parquet", "parquet", ("pyarrow",), 160 * MIB
+        (".parquet", ".pq"),
+        "ooc.conversion.parquet:open_parquet",
+        "parquet",
+        ("pyarrow",),
+        160 * MIB,
     ),
     "csv": Format(
-        (".csv", ".tsv"), "ooc.convert.csv_text:open_csv", "parquet", ("pyarrow",), 160 * MIB
+        (".csv", ".tsv"), "ooc.conversion.csv_text:open_csv", "parquet", ("pyarrow",), 160 * MIB
     ),
-    "npy": Format((".npy",), "ooc.convert.numpy_files:open_npy"),
-    "npz": Format((".npz",), "ooc.convert.numpy_files:open_npz"),
+    "npy": Format((".npy",), "ooc.conversion.numpy_files:open_npy"),
+    "npz": Format((".npz",), "ooc.conversion.numpy_files:open_npz"),
     "hdf5": Format(
-        (".h5", ".hdf5", ".hdf"), "ooc.convert.hdf5:open_hdf5", "hdf5", ("h5py",), 32 * MIB
+        (".h5", ".hdf5", ".hdf"), "ooc.conversion.hdf5:open_hdf5", "hdf5", ("h5py",), 32 * MIB
     ),
     "netcdf": Format(
         (".nc", ".nc4", ".cdf"),
-        "ooc.convert.netcdf:open_netcdf",
+        "ooc.conversion.netcdf:open_netcdf",
         "netcdf",
         ("xarray", "h5netcdf"),
         192 * MIB,
     ),
     "svmlight": Format(
         (".svm", ".svmlight", ".libsvm"),
-        "ooc.convert.svmlight:open_svmlight",
+        "ooc.conversion.svmlight:open_svmlight",
         "sklearn",
         ("sklearn",),
         160 * MIB,
     ),
     "h5ad": Format(
-        (".h5ad",), "ooc.convert.h5ad:open_h5ad", "anndata", ("anndata", "h5py"), 288 * MIB
+        (".h5ad",), "ooc.conversion.h5ad:open_h5ad", "anndata", ("anndata", "h5py"), 288 * MIB
     ),
-    "images": Format(IMAGES, "ooc.convert.images:open_images", "images", ("PIL",), 32 * MIB),
-    "zarr": Format((".zarr", ".zip"), "ooc.convert.zarr_group:open_zarr"),
+    "images": Format(IMAGES, "ooc.conversion.images:open_images", "images", ("PIL",), 32 * MIB),
+    "zarr": Format((".zarr", ".zip"), "ooc.conversion.zarr_group:open_zarr"),
 }
 
 

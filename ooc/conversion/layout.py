@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ooc.convert.source import CATEGORY, NUMBER, OTHER, TEXT, TIME, Column, Source
+from ooc.conversion.source import CATEGORY, NUMBER, OTHER, TEXT, TIME, Column, Source
 from ooc.core.errors import InputError
 from ooc.store.roles import FEATURES, TARGET, USUAL_NAMES, WEIGHT, RoleName
 from ooc.store.writer import Field

@@ -3,10 +3,10 @@
 import os
 from dataclasses import dataclass
 
-from ooc.convert.formats import FORMATS
-from ooc.convert.layout import Layout
-from ooc.convert.pipeline import GROUP_BYTES
-from ooc.convert.source import Source
+from ooc.conversion.formats import FORMATS
+from ooc.conversion.layout import Layout
+from ooc.conversion.pipeline import GROUP_BYTES
+from ooc.conversion.source import Source
 from ooc.core.errors import TooSmallError
 from ooc.core.sizes import format_size
 from ooc.store.writer import CHUNK_BYTES, SHARD_BYTES

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ooc.convert.formats import Opening, importing
-from ooc.convert.source import NUMBER, PIECE_BYTES, Column, Piece, Values, stamp_of
-from ooc.convert.sparse import SparseRows, check_dense
+from ooc.conversion.formats import Opening, importing
+from ooc.conversion.source import NUMBER, PIECE_BYTES, Column, Piece, Values, stamp_of
+from ooc.conversion.sparse import SparseRows, check_dense
 from ooc.core.errors import DataError, InputError
 
 SCAN_BYTES = 2**20

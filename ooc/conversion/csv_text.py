@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from ooc.convert.formats import FORMATS, Opening, files_of, importing
-from ooc.convert.parquet import column_of, values_of
-from ooc.convert.source import Column, Piece, Values, check_no_duplicates, stamp_of
+from ooc.conversion.formats import FORMATS, Opening, files_of, importing
+from ooc.conversion.parquet import column_of, values_of
+from ooc.conversion.source import Column, Piece, Values, check_no_duplicates, stamp_of
 from ooc.core.errors import DataError, InputError
 
 # What is read at once: a line is to be shorter than the longest.

@@ -9,8 +9,8 @@ from functools import partial
 
 import numpy as np
 
-from ooc.convert.layout import Layout, Output, Part
-from ooc.convert.source import (
+from ooc.conversion.layout import Layout, Output, Part
+from ooc.conversion.source import (
     CATEGORY,
     NO_CATEGORY,
     NO_TIME,

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ooc.convert.arrays import ArraySource, array_column
-from ooc.convert.formats import Opening
-from ooc.convert.source import OTHER, Column, Texts, stamp_of
+from ooc.conversion.arrays import ArraySource, array_column
+from ooc.conversion.formats import Opening
+from ooc.conversion.source import OTHER, Column, Texts, stamp_of
 from ooc.core.errors import InputError
 from ooc.store.beside import copy_beside
 from ooc.store.chunks import scratch_bytes

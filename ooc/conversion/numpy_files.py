@@ -11,9 +11,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from ooc.convert.arrays import ArraySource, array_column, as_column, sorted_columns
-from ooc.convert.formats import Opening
-from ooc.convert.source import Column, Piece, Texts
+from ooc.conversion.arrays import ArraySource, array_column, as_column, sorted_columns
+from ooc.conversion.formats import Opening
+from ooc.conversion.source import Column, Piece, Texts
 from ooc.core.errors import DataError, InputError
 
 FEATURES_NAME = "X"
