@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasets import write_dataset
+from shell import Seen
 
 import ooc
 from ooc.cli import main
-from ooc.core.errors import InputError
 from ooc.store.dataset import Dataset
 from ooc.training.watchers.steering import Steering
 
@@ -43,17 +43,6 @@ def test_a_trainer_and_the_shell_give_the_same_bits(
     told = json.loads(capsys.readouterr().out)
     assert told["parameters_sha256"] == run.results["parameters_sha256"]
     assert told["blocks_per_window"] == run.results["blocks_per_window"]
-
-
-class Seen:
-    """Stands in for what a command calls, and ends the command there."""
-
-    def __init__(self) -> None:
-        self.given: tuple[tuple[object, ...], dict[str, object]] = (), {}
-
-    def __call__(self, *given: object, **options: object) -> None:
-        self.given = given, options
-        raise InputError("seen")
 
 
 TRAINED = """
