@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,20 @@ def test_a_report_is_what_a_naive_reader_counts(drifting: Dataset) -> None:
     expected = 50 * counts.sum(axis=0) / counts.sum()
     chi = (counts.var(axis=0) / expected).sum()
     assert found.chi_square == pytest.approx(chi)
+    size, last = 50, ROWS % 50
+    same = 400 * math.comb(BLOCK, 2) + math.comb(ROWS % BLOCK, 2)
+    met = (ROWS // size * math.comb(size, 2) + math.comb(last, 2)) / math.comb(ROWS, 2)
+    assert found.pairs_full_shuffle == pytest.approx(same * met)
+    assert found.bytes_decoded == ROWS * (2 * 4 + 8)
+    stored = sum(
+        chunk.stat().st_size
+        for name in "Xy"
+        for chunk in Path(drifting.path, name, "c").rglob("*")
+        if chunk.is_file()
+    )
+    # Indices of shards, and checksums that are left where they lie, are no more than a few bytes.
+    assert 0.8 * stored < found.bytes_stored <= stored
+    assert (found.rows, found.blocks, found.block_rows) == (ROWS, 401, BLOCK)
     assert found.picture.sum() == ROWS
     assert found.picture.sum(axis=0).max() <= -(-ROWS // 256) + 1
 
