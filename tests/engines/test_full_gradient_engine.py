@@ -20,6 +20,7 @@ import ooc
 from ooc.core.errors import InputError
 from ooc.core.progress import Progress
 from ooc.engines.full_sums import make_sums
+from ooc.engines.minimise import Request, replay
 from ooc.models import MLP, Linear, Logistic
 from ooc.optim import FULL_GRADIENT, Method, cg, hybrid, lbfgs, method_from_config, sgd
 from ooc.optim.schedules import cosine
@@ -195,6 +196,43 @@ def test_a_new_round_begins_where_the_last_one_came_to(
     assert short.results["ended"] == long.results["ended"] == "tolerance"
     np.testing.assert_allclose(short.parameters, long.parameters, atol=1e-4)
     assert short.results["loss"] == pytest.approx(long.results["loss"], rel=1e-5)
+
+
+def test_in_every_round_the_minimiser_is_told_the_objective(
+    labelled: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values and gradients of the points that it asked for, and of where a round begins."""
+    (x, y), told = rows_of(labelled), list[tuple[np.ndarray, np.ndarray, np.ndarray]]()
+    points = list[np.ndarray]()
+
+    def seen(full: object, start: np.ndarray, values: np.ndarray, *more: np.ndarray) -> Request:
+        request = replay(full, start, values, *more)  # type: ignore[arg-type]
+        if not told or len(values) != len(told[-1][0]):
+            told.append((values.copy(), more[0].copy(), start.copy()))
+            points.append(request.point if request.point is not None else request.iterate)
+        return request
+
+    monkeypatch.setattr("ooc.engines.full_gradient_engine.replay", seen)
+    method = lbfgs(kept=8, l2=0.01)
+    model = Logistic(standardise=False, dtype="float64")
+    Trainer(model, method, memory=MEMORY).fit(labelled)
+
+    def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
+        scores = x @ w[:5] + w[5]
+        slope = (1 / (1 + np.exp(-scores)) - y) / len(y)
+        penalty = 0.01 * np.append(w[:5], 0)
+        value = np.mean(np.logaddexp(0, scores) - y * scores) + penalty @ w / 2
+        return value, np.append(x.T @ slope, slope.sum()) + penalty
+
+    rounds = 0
+    for (values, gradients, start), before in zip(told[1:], points, strict=False):
+        at_last = start if len(values) == 1 else before
+        for place, at in ((0, start), (-1, at_last)):
+            value, gradient = objective(at)
+            assert values[place] == pytest.approx(value, rel=1e-9)
+            np.testing.assert_allclose(gradients[place], gradient, atol=1e-9)
+        rounds += len(values) == 1
+    assert rounds > 1
 
 
 def test_a_network_that_samples_is_one_function_in_all_passes(labelled: Dataset) -> None:
