@@ -260,6 +260,14 @@ def test_another_job_does_not_go_on_with_what_is_there(
     with pytest.raises(KeyboardInterrupt):
         exact(sorted_rows, destination, MEMORY, seed=1, report=stop)
     assert (tmp_path / ".new.zarr.shuffle").exists()
+
+    def stop_later(progress: Progress) -> None:
+        if progress.rows > 0.6 * progress.total_rows:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        exact(sorted_rows, destination, MEMORY, seed=3, threads=1, report=stop_later)
+    assert list((tmp_path / ".new.zarr.partial").rglob("c/*"))
     exact(sorted_rows, destination, MEMORY, seed=2)
     found = zarr.open_group(destination, mode="r")["X"][:, 0]
     assert np.array_equal(found, exact_order(3001, 2))

@@ -74,6 +74,12 @@ def test_where_a_window_does_not_fit_the_named_memory_is_enough(
     assert enough.plan.order.blocks_per_window == advice.needed_blocks
     assert advice.chunk_rows is not None
     assert advice.chunk_rows < 10
+    in_window = 10 * small.plan.order.blocks_per_window
+    mixed, too_long = (
+        inflation(1.0, 20_000, rows, in_window // rows, 64)
+        for rows in (advice.chunk_rows, 2 * advice.chunk_rows)
+    )
+    assert mixed <= advice.limit < too_long
 
 
 def test_the_trade_is_measured(sorted_labels: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
