@@ -74,12 +74,29 @@ def test_where_a_window_does_not_fit_the_named_memory_is_enough(
     assert enough.plan.order.blocks_per_window == advice.needed_blocks
     assert advice.chunk_rows is not None
     assert advice.chunk_rows < 10
-    in_window = 10 * small.plan.order.blocks_per_window
-    mixed, too_long = (
-        inflation(1.0, 20_000, rows, in_window // rows, 64)
-        for rows in (advice.chunk_rows, 2 * advice.chunk_rows)
-    )
-    assert mixed <= advice.limit < too_long
+
+
+def test_chunks_that_are_named_are_the_longest_that_mix_well(sorted_labels: Dataset) -> None:
+    """In a window of as many rows; all of the labels' variance is between blocks."""
+    for window in (40, 150, 600):
+        plan = Loader(sorted_labels, 64, memory="1GiB", window=window, block_rows=10).plan
+        rows = 10 * plan.order.blocks_per_window
+        for limit in (1.02, 1.1, 1.5):
+            longest = [
+                each
+                for each in (10, 5, 2, 1)
+                if inflation(1.0, 20_000, each, rows // each, 64) <= limit
+            ]
+            found = advise(sorted_labels, plan, limit).chunk_rows
+            assert found == (longest[0] if longest else None)
+
+
+def test_a_share_that_is_estimated_is_taken_for_a_little_more(in_random_order: Dataset) -> None:
+    plan = Loader(in_random_order, 64, memory="1GiB", window="auto", block_rows=10).plan
+    advice = advise(in_random_order, plan)
+    assert advice.worst.error > 0
+    numbers = (20_000, 10, plan.order.blocks_per_window, 64)
+    assert advice.inflation > inflation(advice.worst.between_share, *numbers)
 
 
 def test_the_trade_is_measured(sorted_labels: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
