@@ -186,6 +186,11 @@ def test_the_best_parameters_may_be_of_before_the_stop(
     whole = trainer.fit(dataset, 8)
     interrupted(trainer, dataset, 8, 20, tmp_path / "run")
     assert 0 < whole.results["best_step"] < 20
+    best = [line for line in whole.history if line["kind"] == "validation" and line["best"]][-1]
+    assert best["step"] == whole.results["best_step"]
+    for key in ("loss", "accuracy", "auc"):
+        assert whole.results["validation"][key] == best[key]
+    assert whole.results["validation_loss"] == best["loss"]
     resumed = ooc.resume(tmp_path / "run")
     assert np.array_equal(resumed.parameters, whole.parameters) and whole.parameters.any()
     for name in ("best_step", "validation_loss", "validation"):

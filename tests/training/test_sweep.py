@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 import ooc
 from ooc.cli import main
 from ooc.core.errors import DataError, DivergedError, InputError
+from ooc.metrics.measured import Measured, measured
 from ooc.models import Logistic
+from ooc.models.contract import BatchLike, Layout
 from ooc.optim import adam, averaged, momentum, sgd
 from ooc.optim.grid import grid
 from ooc.report.runs import read_runs
@@ -78,6 +80,54 @@ def test_one_that_diverges_is_left_behind(labelled: Dataset, tmp_path: Path) -> 
     assert runs["0"].results["parameters_sha256"] == alone.results["parameters_sha256"]
     with pytest.raises(DivergedError):
         trainer.fit_many(dataset, [sgd(50.0), sgd(80.0)])
+
+
+class Plain:
+    """A quadratic in NumPy, whose steps are too long where the rate is."""
+
+    name, needs_target, dtype = "plain", False, np.float64
+
+    def layout(self, row_shape: tuple[int, ...]) -> Layout:
+        return Layout({"a": (1,)})
+
+    def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
+        return np.ones(1)
+
+    def loss_and_grad(self, parameters: np.ndarray, batch: BatchLike, out: np.ndarray) -> float:
+        out[:] = parameters
+        return float(parameters[0] ** 2 / 2) if abs(parameters[0]) < 1e3 else np.inf
+
+    def measure(self, parameters: np.ndarray, batch: BatchLike) -> Measured:
+        return measured(float(len(batch.rows)), float(len(batch.rows)), np.empty(0), None)
+
+    def predict(self, parameters: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
+        return {"prediction": np.zeros(len(features))}
+
+    def scratch_bytes(self, layout: Layout, rows: int) -> int:
+        return 0
+
+    def to_config(self) -> dict[str, str]:
+        return {"name": self.name}
+
+
+@pytest.mark.parametrize("first", [0.5, 100.0])
+def test_one_of_a_model_of_ones_own_that_diverges_is_left_behind(
+    tmp_path: Path, first: float
+) -> None:
+    """Whichever it is, steps and rows are those of the ones that go on, and so are lines."""
+    dataset = write_dataset(tmp_path / "a.zarr", 10, X=np.ones((100, 2)))
+    trainer = Trainer(Plain(), sgd(), 10, memory=MEMORY, log_every=1)
+    other = 100.0 if first == 0.5 else 0.5
+    runs = trainer.fit_many(dataset, [sgd(first), sgd(other)], 1, tmp_path / "sweep")
+    name = "0" if first == 0.5 else "1"
+    good = runs[name]
+    assert good.parameters[0] == pytest.approx(0.5**10)
+    assert (good.results["steps"], good.results["rows"]) == (10, 100)
+    lines = [line for line in good.history if line["kind"] == "train"]
+    assert [line["step"] for line in lines] == list(range(1, 11))
+    assert [line["rows"] for line in lines] == list(range(10, 101, 10))
+    saved = json.loads((tmp_path / "sweep" / name / "run.json").read_text())
+    assert (saved["position"]["epoch"], saved["position"]["row"]) == (1, 0)
 
 
 def test_a_weight_below_zero_ends_all(tmp_path: Path, rng: np.random.Generator) -> None:

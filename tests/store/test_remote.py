@@ -1,0 +1,52 @@
+"""A remote store: parts of an object are of one object, whenever it is written again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from ooc.store.answers import ServerError, Wanted
+from ooc.store.remote import RemoteStore
+
+
+def store_of(tags: list[str], scheme: str) -> RemoteStore:
+    """Return a store whose server gives an object these tags, one after the other."""
+    store = object.__new__(RemoteStore)
+    store._turns, store._seconds = asyncio.Semaphore(1), 1.0
+    store._tags, store._schemes = {}, {scheme}
+    store.path, store.most_bytes = "", 2**20
+
+    async def ask(path: str, wanted: Wanted) -> bytes:
+        wanted.tag, wanted.total = tags.pop(0), 100
+        first = wanted.start or 0
+        return bytes(range(100))[first : wanted.stop]
+
+    async def patiently(call: Callable[[], Awaitable[Any]], wanted: Wanted) -> Any:
+        return await call()
+
+    vars(store).update(_ask=ask, _patiently=patiently)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("scheme", "second", "is_refused"),
+    [("s3", "b", True), ("s3", "a", False), ("http", "b", False), ("gs", "b", True)],
+)
+def test_parts_of_an_object_that_was_written_again_are_refused(
+    scheme: str, second: str, is_refused: bool
+) -> None:
+    """Servers of the web may tag each answer otherwise; what is taken whole may change."""
+
+    async def read() -> None:
+        store = store_of(["a", "b", "a", second], scheme)
+        assert (await store.fetch("X/c/1", 0, 4))[0] == bytes([0, 1, 2, 3])
+        assert (await store.fetch("X/c/2", 0, 4))[0] == bytes([0, 1, 2, 3])
+        assert len((await store.fetch("X/zarr.json", None, None))[0]) == 100
+        assert (await store.fetch("X/c/1", 4, 6))[0] == bytes([4, 5])
+
+    if is_refused:
+        with pytest.raises(ServerError, match="written again since it was read first"):
+            asyncio.run(read())
+    else:
+        asyncio.run(read())
