@@ -59,6 +59,14 @@ def test_it_is_scikit_learns_logistic_regression(labels: np.ndarray, class_weigh
     assert mine.n_features_in_ == 4
 
 
+def test_balanced_labels_count_rows_by_their_weights() -> None:
+    weights = np.random.default_rng(1).uniform(0, 3, len(X)) * np.where(CODES == 0, 5, 1)
+    other = LogisticRegression(C=0.5, class_weight="balanced", tol=1e-12).fit(X, BINARY, weights)
+    mine = ooc.OOCClassifier(l2=1 / (0.5 * weights.sum()), class_weight="balanced")
+    mine.fit(X, BINARY, weights)
+    np.testing.assert_allclose(mine.predict_proba(X), other.predict_proba(X), atol=1e-4)
+
+
 def test_weights_by_label_are_scikit_learns() -> None:
     weights = {"rose": 3.0, "iris": 0.5}
     total = len(X)
