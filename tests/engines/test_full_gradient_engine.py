@@ -22,6 +22,7 @@ from ooc.core.progress import Progress
 from ooc.engines.full_sums import make_sums
 from ooc.engines.minimise import Request, replay
 from ooc.models import MLP, Linear, Logistic
+from ooc.models.contract import BatchLike, Layout
 from ooc.optim import FULL_GRADIENT, Method, cg, hybrid, lbfgs, method_from_config, sgd
 from ooc.optim.schedules import cosine
 from ooc.runs import checkpoint
@@ -246,6 +247,42 @@ def test_a_network_that_samples_is_one_function_in_all_passes(labelled: Dataset)
         found.append((losses, total.tolist()))
         loader.advance(len(losses), 1500, True)
     assert found[0] == found[1]
+
+
+class Twin:
+    """Logistic regression in NumPy, which has no kernel."""
+
+    name, needs_target, dtype = "twin", True, np.float64
+
+    def layout(self, row_shape: tuple[int, ...]) -> Layout:
+        return Layout({"a": row_shape})
+
+    def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
+        return np.zeros(layout.size)
+
+    def loss_and_grad(self, parameters: np.ndarray, batch: BatchLike, out: np.ndarray) -> float:
+        x, y = batch.features.astype(np.float64), batch.target
+        scores = x @ parameters
+        out[:] = x.T @ (1 / (1 + np.exp(-scores)) - y) / len(y)
+        return float(np.mean(np.logaddexp(0, scores) - y * scores))
+
+
+@pytest.mark.parametrize("part", [64, 1024])
+def test_parts_of_a_window_count_by_their_rows(
+    labelled: Dataset, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    """Of a model of one's own, which is handed some rows at a time, the last ones fewer."""
+    monkeypatch.setattr("ooc.engines.batch_engine.MOST_PART_ROWS", part)
+    loader, model, point = ooc.Loader(labelled, 50, memory=MEMORY), Twin(), np.linspace(-1, 1, 5)
+    add, total, rows, loss = make_sums(model, loader, point), np.zeros(5), 0, 0.0  # type: ignore
+    for window in loader.windows(1):
+        found = add(window, point, total)
+        rows, loss = rows + found[0], loss + found[1]
+    x, y = rows_of(labelled)
+    scores = x @ point
+    assert rows == 1500
+    assert loss == pytest.approx((np.logaddexp(0, scores) - y * scores).sum(), rel=1e-9)
+    np.testing.assert_allclose(total, x.T @ (1 / (1 + np.exp(-scores)) - y), rtol=1e-9)
 
 
 def test_weight_decay_is_that_of_scikit_learn(labelled: Dataset) -> None:

@@ -91,6 +91,15 @@ def test_windows_hold_many_blocks_and_are_of_one_size() -> None:
     assert order.blocks_per_window * order.windows - order.blocks < order.windows
 
 
+@pytest.mark.parametrize("window", [7, 30, 64, 101])
+@pytest.mark.parametrize("lanes", [1, 3, 4, 7])
+def test_windows_of_lanes_are_no_larger_than_was_asked_for(window: int, lanes: int) -> None:
+    """As many blocks of each lane."""
+    order = plan(table(10**6, chunk_rows=1000), 1024 * MIB, window=window, lanes=lanes).order
+    assert order.blocks_per_window % lanes == 0
+    assert window // 2 < order.blocks_per_window <= window
+
+
 def test_more_memory_gives_no_smaller_window() -> None:
     sizes = [
         plan(table(20_000_000), RESERVED_BYTES + m * MIB).order.blocks_per_window
