@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ooc.store.answers import ServerError, Wanted
-from ooc.store.remote import RemoteStore
+from ooc.store.remote import RemoteStore, reason_of
 
 
 def store_of(tags: list[str], scheme: str) -> RemoteStore:
@@ -50,3 +50,18 @@ def test_parts_of_an_object_that_was_written_again_are_refused(
             asyncio.run(read())
     else:
         asyncio.run(read())
+
+
+def test_what_an_error_says_shows_no_secret_of_the_options() -> None:
+    """Wherever it stands among them; addresses are none."""
+    options = {
+        "key": "AKIA-SHOWN-TO-NOBODY",
+        "client_kwargs": {"aws_secret": "deep-secret", "endpoint_url": "http://localhost:9000"},
+        "more": {"inner": {"token": "deeper-secret"}},
+    }
+    said = "AKIA-SHOWN-TO-NOBODY deep-secret deeper-secret at http://localhost:9000"
+    shown = reason_of(OSError(said), options)
+    assert "secret" not in shown and "AKIA" not in shown
+    assert "http://localhost:9000" in shown
+    grouped = ExceptionGroup("several", [OSError(said)])
+    assert reason_of(grouped, options) == shown

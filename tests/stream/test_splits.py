@@ -165,6 +165,14 @@ def test_a_split_that_cannot_be(grouped: Dataset, options: dict[str, object], me
         ooc.split(grouped, **options)  # type: ignore[arg-type]
 
 
+def test_a_batch_is_of_the_rows_of_one_side(grouped: Dataset) -> None:
+    """Larger than the side it cannot be, though the store has as many rows."""
+    train, _ = ooc.split(grouped, 0.2, by="row")
+    assert len(next(iter(Loader(train, train.rows, memory=MEMORY))).rows) == train.rows
+    with pytest.raises(InputError, match=f"larger than the dataset of {train.rows} rows"):
+        Loader(train, train.rows + 1, memory=MEMORY)
+
+
 def test_a_side_is_not_split_again(grouped: Dataset) -> None:
     with pytest.raises(InputError, match="one side of a split already"):
         ooc.split(ooc.split(grouped)[0])
