@@ -91,6 +91,29 @@ def test_a_damaged_newest_one_costs_the_work_since_the_one_before(
         assert "took that of step 1" in warned[0]
 
 
+@pytest.mark.parametrize(("number", "is_damage"), [(5, True), (22, True), (13, False), (24, False)])
+def test_what_a_disk_cannot_read_is_damage_and_what_nobody_may_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_damage: bool
+) -> None:
+    """EIO and EINVAL; no permission, or too many files, pass: the newest one is still whole."""
+    saved(tmp_path, 1, 1.0)
+    saved(tmp_path, 2, 2.0)
+    load, file = np.load, newest(tmp_path)
+
+    def fail(path: Path, **how: object) -> object:
+        if path == file:
+            raise OSError(number, os.strerror(number))
+        return load(path, **how)
+
+    monkeypatch.setattr(checkpoint.np, "load", fail)
+    if is_damage:
+        with pytest.warns(UserWarning, match="is damaged.*took that of step 1"):
+            assert checkpoint.load(tmp_path)[1]["step"] == 1
+    else:
+        with pytest.raises(InputError, match=f"cannot read .*{os.strerror(number)}"):
+            checkpoint.load(tmp_path)
+
+
 def test_where_all_are_damaged_it_says_so(tmp_path: Path) -> None:
     saved(tmp_path)
     newest(tmp_path).write_bytes(b"PK nothing")

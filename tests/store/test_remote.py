@@ -2,11 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from datasets import write_dataset
 
 from ooc.store.answers import ServerError, Wanted
+from ooc.store.chunks import BadChunkError
+from ooc.store.chunks.general import ZarrReader
 from ooc.store.remote import RemoteStore, reason_of
 
 
@@ -65,3 +71,21 @@ def test_what_an_error_says_shows_no_secret_of_the_options() -> None:
     assert "http://localhost:9000" in shown
     grouped = ExceptionGroup("several", [OSError(said)])
     assert reason_of(grouped, options) == shown
+
+
+def test_a_chunk_s_error_shows_no_secret_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where zarr-python decodes."""
+    dataset = write_dataset(tmp_path / "a.zarr", X=np.ones((20, 2), "f4"))
+    kept = replace(dataset, storage_options={"secret": "seen-by-nobody"})
+    reader = ZarrReader(kept, "X")
+
+    def fail(*given: object, **more: object) -> None:
+        raise OSError("denied with seen-by-nobody")
+
+    monkeypatch.setattr("zarr.Array.__getitem__", fail)
+    monkeypatch.setattr("zarr.Array.get_basic_selection", fail)
+    with pytest.raises(BadChunkError, match="denied with") as told:
+        reader.read_runs([(0, 20)], np.empty((20, 2), "f4"))
+    assert "seen-by-nobody" not in str(told.value)
