@@ -31,3 +31,26 @@ def test_a_chunk_that_is_not_stored_is_its_fill_value_or_lost(
     exact(ooc.open(path), tmp_path / "new.zarr", "512MiB")
     copy = zarr.open_group(tmp_path / "new.zarr", mode="r")["table"]
     np.testing.assert_array_equal(copy[...], [0, 1, 2, 5, 5, 5, 6, 7, 8])
+
+
+OF_ROWS = ("layers/raw", "obsm/pca", "obs/age")
+OF_COLUMNS = ("var/mean", "varm/loadings", "varp/near", "uns/colours", "raw/var/mean", "raw/varm/l")
+
+
+def test_as_many_cells_as_genes_do_not_make_genes_cells(tmp_path: Path) -> None:
+    """Arrays of AnnData's that are of its columns stay as they are; those of rows move."""
+    count = 12
+    group = zarr.create_group(tmp_path / "a.zarr")
+    group.create_group("obs", attributes={"encoding-type": "dataframe"})
+    numbers = np.arange(count, dtype=np.float32)
+    group.create_array("X", data=np.tile(numbers[:, None], count), chunks=(3, count))
+    for name in (*OF_ROWS, *OF_COLUMNS):
+        group.create_array(name, data=np.stack([numbers, numbers], axis=1), chunks=(3, 2))
+    exact(ooc.open(tmp_path / "a.zarr"), tmp_path / "new.zarr", "512MiB", seed=1)
+    copy = zarr.open_group(tmp_path / "new.zarr", mode="r")
+    order = copy["X"][:, 0]
+    assert sorted(order) == numbers.tolist() != order.tolist()
+    for name in OF_ROWS:
+        np.testing.assert_array_equal(copy[name][:, 1], order, err_msg=name)
+    for name in OF_COLUMNS:
+        np.testing.assert_array_equal(copy[name][:, 1], numbers, err_msg=name)
