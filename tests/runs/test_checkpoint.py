@@ -44,14 +44,15 @@ def test_the_last_few_are_kept(tmp_path: Path) -> None:
 def test_a_full_disk_is_an_error_that_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    saved(tmp_path)
+    saved(tmp_path, 1, 0.5)
+    saved(tmp_path, 2, 1.0)
 
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, call, full)
-    with pytest.raises(InputError, match=r"No space left on device; the checkpoint of step 1"):
-        saved(tmp_path, 2, 2.0)
+    with pytest.raises(InputError, match=r"No space left on device; the checkpoint of step 2"):
+        saved(tmp_path, 3, 2.0)
     monkeypatch.undo()
     assert checkpoint.load(tmp_path)[0]["parameters"][0] == 1.0
     assert not list(tmp_path.rglob("*.partial"))

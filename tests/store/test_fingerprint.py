@@ -1,11 +1,12 @@
 """Fingerprints of data: of few rows every one counts, and every array that a run uses."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
-from datasets import foreign
+from datasets import foreign, write_dataset
 
 import ooc
 from ooc.core.errors import InputError
@@ -31,3 +32,25 @@ def test_any_row_of_few_that_differs_is_another_dataset(tmp_path: Path, name: st
     check_same_data("run", saved, fingerprint(ooc.open(path), ["X", "y"]), True)
     with pytest.raises(InputError, match=f"the files of {name} were written after the run began"):
         check_same_data("run", saved, fingerprint(ooc.open(path), ["X", "y"]))
+
+
+@pytest.mark.parametrize("by", ["row", "block", "y"])
+def test_another_side_or_split_is_another_dataset(tmp_path: Path, by: str) -> None:
+    """Each number that a side is made of counts."""
+    y = np.repeat(np.arange(20), 2)
+    dataset = write_dataset(tmp_path / "a.zarr", 2, X=np.ones((ROWS, 2)), y=y)
+    sides = ooc.split(dataset, 0.5, seed=1, by=by)
+    others = [dataset]
+    for share, seed in ((0.25, 1), (0.5, 2)):
+        others += ooc.split(dataset, share, seed=seed, by=by)
+    if by == "row":
+        others += ooc.split(dataset, 0.5, seed=1, by="row", stratify="y")
+    found = [fingerprint(each, ["X", "y"]) for each in (*sides, *others)]
+    for first in (0, 1):
+        saved = json.loads(json.dumps(found[first]))
+        for place, here in enumerate(found):
+            if place == first:
+                check_same_data("run", saved, here)
+            else:
+                with pytest.raises(InputError, match="selection"):
+                    check_same_data("run", saved, here, True)
