@@ -248,14 +248,13 @@ def test_every_vector_of_a_run_is_in_the_projection(tmp_path: Path) -> None:
         return Needs(methods, 10, 10, False, stream, validation, 0)
 
     one, two, three = (as_method(each) for each in (sgd(0.1), momentum(0.1), adam(0.1)))
-    demands = {
-        name: needs(methods).demand(PLAIN, dataset, None)
-        for name, methods in {"1": [one], "2": [two], "3": [three], "13": [one, three]}.items()
-    }
+    cases = {"1": [one], "2": [two], "3": [three], "13": [one, three], "33": [three, three]}
+    demands = {name: needs(methods).demand(PLAIN, dataset, None) for name, methods in cases.items()}
     sizes = {name: each.model_bytes for name, each in demands.items()}
     assert sizes["2"] - sizes["1"] >= vector, "a vector of state"
     assert sizes["3"] - sizes["1"] >= 2 * vector
     assert sizes["13"] - sizes["3"] >= 2 * vector, "parameters and gradient"
+    assert sizes["33"] - sizes["3"] >= (1 + 2 * 2) * vector, "parameters, and state in float64"
     assert demands["1"].saved_bytes >= vector
     assert demands["13"].saved_bytes >= 2 * vector
     held_out = ooc.Validation(0.5)

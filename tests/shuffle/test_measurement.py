@@ -192,3 +192,15 @@ def test_values_that_are_not_finite_are_named(tmp_path: Path) -> None:
 def test_one_side_of_a_split_is_refused(drifting: Dataset) -> None:
     with pytest.raises(InputError, match="one side of a split"):
         measure(ooc.split(drifting)[0])
+
+
+def test_of_wide_rows_each_followed_column_has_its_own_numbers(tmp_path: Path) -> None:
+    """Only the last of many drifts, in the order of a list, too."""
+    x = np.random.default_rng(0).standard_normal((400, 40)).astype(np.float32)
+    x[:, 39] = np.linspace(-3, 3, 400)
+    dataset = write_dataset(tmp_path / "a.zarr", X=x, y=np.zeros(400))
+    for order in ("none", np.arange(400)):
+        found = measure(dataset, order, 20, MEMORY, sample_blocks=None).columns[1:]
+        assert len(found) < 40
+        drifts = {each.column.name: each.observed > 5 for each in found}
+        assert [name for name, does in drifts.items() if does] == ["X[39]"]

@@ -5,6 +5,8 @@ import json
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ import ooc
 from ooc.cli import main
 from ooc.core.errors import DataError, DivergedError, InputError
 from ooc.engines.engine import SideBySide
+from ooc.kernels.counters import LOSS_SUM
 from ooc.metrics.measured import Measured, measured
 from ooc.models import Logistic
 from ooc.models.contract import BatchLike, Layout
@@ -24,8 +27,9 @@ from ooc.optim.grid import grid
 from ooc.report.runs import read_runs
 from ooc.store.dataset import Dataset
 from ooc.training.trainer import Trainer
-from ooc.training.watchers.halving import Halving
+from ooc.training.watchers.halving import Halving, HalvingWatcher
 from ooc.training.watchers.validation import Validation
+from ooc.training.watchers.watcher import Moment
 
 MEMORY = "768MiB"
 
@@ -232,6 +236,33 @@ def test_a_sweep_from_the_shell(
 def test_grids_that_cannot_be(settings: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         grid(**settings)
+
+
+def test_a_late_bloomer_is_kept_for_the_rows_since_the_rung_before() -> None:
+    """Its loss since then is the least, though not that since the run began."""
+    state = SimpleTrainState(4)
+    recorders: Any = [SimpleNamespace(log=lambda moment: None)] * 4
+    engine: Any = SimpleNamespace(train_state=state)
+    watcher = HalvingWatcher(Halving(), engine, 8, recorders, [])
+    assert (watcher.next_step(0), watcher.next_step(2)) == (2, 4)
+    for step, losses, kept in ((2, [1, 2, 3, 9], [0, 1]), (4, [4, 4.5, 3, 9], [1])):
+        state.totals[:, LOSS_SUM] = losses
+        window: Any = None
+        watcher.after(Moment(step, 0, True, False, False, window))
+        assert np.flatnonzero(state.active).tolist() == kept
+    assert watcher.results(0) == {"dropped": "among the worst after step 4"}
+    assert watcher.results(2) == {"dropped": "among the worst after step 2"}
+    assert watcher.results(1) == {}
+
+
+class SimpleTrainState:
+    """What halving knows of several descents."""
+
+    def __init__(self, count: int) -> None:
+        self.totals, self.active = np.zeros((count, 64)), np.ones(count, bool)
+
+    def __len__(self) -> int:
+        return len(self.active)
 
 
 def test_names_that_cannot_be_folders(labelled: Dataset) -> None:
