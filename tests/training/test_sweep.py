@@ -143,12 +143,20 @@ def test_one_of_a_model_of_ones_own_that_diverges_is_left_behind(
     assert (saved["position"]["epoch"], saved["position"]["row"]) == (1, 0)
 
 
-def test_a_weight_below_zero_ends_all(tmp_path: Path, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("standardise", ["auto", False])
+def test_a_weight_below_zero_ends_all(
+    tmp_path: Path, rng: np.random.Generator, standardise: Any
+) -> None:
     """Rows are the same for all: none is left behind for what is wrong with one."""
     x, weight = rng.standard_normal((200, 3)), np.ones(200)
     weight[117] = -1
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=x[:, 0], weight=weight)
-    trainer = Trainer(ooc.models.Linear(), sgd(), 10, memory=MEMORY)
+    trainer = Trainer(
+        ooc.models.Linear(standardise=standardise, standardise_target=standardise),
+        sgd(),
+        10,
+        memory=MEMORY,
+    )
     with pytest.raises(DataError, match=r"row 117 of weight has weight -1\.0"):
         trainer.fit_many(dataset, [sgd(0.1), sgd(0.01)])
 
