@@ -8,6 +8,7 @@ import pytest
 from datasets import write_dataset
 
 from ooc.cli import main
+from ooc.core.errors import InputError
 
 
 def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
@@ -36,3 +37,14 @@ def make_small(folder: Path, **changes: np.ndarray) -> Path:
     columns = {"X": np.ones((500, 2), np.float32), "y": np.arange(500) % 2, **changes}
     write_dataset(folder / "small.zarr", **columns)
     return folder / "small.zarr"
+
+
+class Seen:
+    """Stands in for what a command calls, and ends the command there."""
+
+    def __init__(self) -> None:
+        self.given: tuple[tuple[object, ...], dict[str, object]] = (), {}
+
+    def __call__(self, *given: object, **options: object) -> None:
+        self.given = given, options
+        raise InputError("seen")

@@ -10,9 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from datasets import write_dataset
+from random_runs import trained
 
-from ooc.stream.plan import MIB, RESERVED_BYTES
+import ooc
+from ooc.core.errors import InputError
+from ooc.models import Linear
+from ooc.optim import Method, adam, as_method, momentum, sgd
+from ooc.runs.scoring import scoring_demand
+from ooc.shuffle import exact
+from ooc.store.dataset import Dataset
+from ooc.stream.plan import MIB, RESERVED_BYTES, make_plan
 from ooc.synthetic.kinds import Recipe, make
+from ooc.training.budget import Needs
 
 # Little more than what every run needs, so that the data do not fit into it.
 BUDGET_MIB = RESERVED_BYTES // MIB + 64
@@ -179,3 +189,80 @@ def test_making_data_holds_a_few_chunks_and_not_the_data(tmp_path: Path) -> None
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 24 * MIB
+
+
+PLAIN = Linear(standardise=False, standardise_target=False)
+
+
+@pytest.mark.parametrize("work", ["read", "train", "sweep", "evaluate", "predict", "shuffle"])
+def test_what_a_process_holds_is_in_the_projection_of_all_that_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    """As far as it is more than an ordinary process holds; and what does not fit is refused."""
+    rows = np.ones((100, 6), np.float32)
+    dataset, run = write_dataset(tmp_path / "a.zarr", X=rows, y=rows[:, 0]), trained(PLAIN)
+
+    def projected(memory: str, folder: str = "out") -> int:
+        trainer = ooc.Trainer(PLAIN, sgd(0.01), 10, memory=memory)
+        if work == "read":
+            return ooc.Loader(dataset, 10, memory=memory).plan.projected
+        if work == "train":
+            told = trainer.fit(dataset, 1).results
+        elif work == "sweep":
+            told = trainer.fit_many(dataset, {"a": sgd(0.01), "b": adam(0.01)}, 1)["b"].results
+        elif work == "evaluate":
+            told = run.evaluate(dataset, memory)
+        elif work == "predict":
+            told = run.predict_to(dataset, tmp_path / folder, memory)
+        else:
+            told = exact(dataset, tmp_path / folder, memory)
+        return told["memory_projected_bytes"]
+
+    monkeypatch.setattr("ooc.stream.plan._HELD_AT_FIRST", [])
+    usual = projected("1GiB")
+    monkeypatch.setattr("ooc.stream.plan._HELD_AT_FIRST", [])
+    monkeypatch.setattr("ooc.stream.plan.resident_bytes", lambda: 500 * MIB)
+    assert projected("1GiB", "again") >= usual + 200 * MIB
+    with pytest.raises(InputError, match=r"raise the memory to \d+MiB"):
+        projected("400MiB", "refused")
+    assert not (tmp_path / "refused").exists()
+
+
+FEATURES = 200_000
+
+
+def wide(folder: Path) -> Dataset:
+    """Return a dataset of long rows of which none is stored."""
+    group = zarr.create_group(folder)
+    group.create_array("X", shape=(1000, FEATURES), chunks=(10, FEATURES), dtype="f4")
+    group.create_array("y", shape=(1000,), chunks=(10,), dtype="f4")
+    return ooc.open(folder)
+
+
+def test_every_vector_of_a_run_is_in_the_projection(tmp_path: Path) -> None:
+    """Parameters and state of each descent, its best parameters, and what is saved of it."""
+    dataset, vector = wide(tmp_path / "a.zarr"), 4 * FEATURES
+    stream = ooc.StreamOptions(memory="2GiB")
+
+    def needs(methods: list[Method], validation: ooc.Validation | None = None) -> Needs:
+        return Needs(methods, 10, 10, False, stream, validation, 0)
+
+    one, two, three = (as_method(each) for each in (sgd(0.1), momentum(0.1), adam(0.1)))
+    cases = {"1": [one], "2": [two], "3": [three], "13": [one, three], "33": [three, three]}
+    demands = {name: needs(methods).demand(PLAIN, dataset, None) for name, methods in cases.items()}
+    sizes = {name: each.model_bytes for name, each in demands.items()}
+    assert sizes["2"] - sizes["1"] >= vector, "a vector of state"
+    assert sizes["3"] - sizes["1"] >= 2 * vector
+    assert sizes["13"] - sizes["3"] >= 2 * vector, "parameters and gradient"
+    assert sizes["33"] - sizes["3"] >= (1 + 2 * 2) * vector, "parameters, and state in float64"
+    assert demands["1"].saved_bytes >= vector
+    assert demands["13"].saved_bytes >= 2 * vector
+    held_out = ooc.Validation(0.5)
+    plan = make_plan(dataset, 10, ("X", "y"), stream)
+    for methods in ([one], [one, three]):
+        beside = needs(methods, held_out).demand(PLAIN, dataset, plan)
+        extra = plan.projected - plan.terms["reserved"] + len(methods) * vector
+        assert beside.model_bytes - needs(methods).demand(PLAIN, dataset, None).model_bytes >= extra
+    _, _, scoring = scoring_demand(PLAIN, PLAIN.layout((FEATURES,)), dataset, True, 7 * MIB)
+    assert scoring.model_bytes >= 2 * vector
+    assert scoring.held_bytes == 7 * MIB

@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasets import write_dataset
-from shell import called, refused
+from shell import Seen, called, refused
 
+import ooc
 from ooc.cli import main
 from ooc.cli.config import toml_of
+from ooc.cli.settings import settings_of
+from ooc.store.dataset import Dataset
 
 LINEAR = "--class-weights 1,5 --feature-scale 1/255 --no-intercept --lr 0.1 --schedule step:20,0.3"
 CASES = [
@@ -55,6 +58,55 @@ def test_what_a_run_gives_back_trains_it_again(
     saved = [json.loads(Path(run, "run.json").read_text()) for run in ("one", "two")]
     for key in ("trainer", "epochs", "memory", "dataset", "parameters_sha256"):
         assert saved[0][key] == saved[1][key]
+
+
+GIVEN = [
+    "--model logistic --standardise no --no-intercept --feature-scale 1/4 --class-weights 1,5 "
+    "--optimizer adam:0.8,0.9 --lr 0.5 --l2 0.25 --l1 0.125 --clip-norm 3 --schedule step:10,0.5 "
+    "--warmup 4 --batch-size 64 --epochs 3 --memory 512MiB --seed 9 --window 4 --lanes 2 "
+    "--on-bad-chunk skip --missing-values fill:2 --block-rows 20 --missing fill --no-weight",
+    "--lr 0.1 --validation 0.25 --validation-by row --evaluate-every 7 --patience 2",
+    "--lr 0.1 --temperature 0=1,50=0.5 --temperature-by batch --largest-batch 128 --steer-every 8",
+    "--lr 0.1 --batch-schedule 5=64,9=128 --steer-every 3",
+    "--lr 0.1 --auto-batch --largest-batch 128 --sampling weight",
+    "--model mlp --hidden 6,4 --head multiclass --classes 3 --dropout 0.1 --activation tanh "
+    "--weight-decay 0.25 --initialisation he --optimizer momentum:0.5 --warmup 7",
+    "--model autoencoder --hidden 5 --code 2 --lr 0.1 --schedule plateau:0.5,3 --validation 0.5",
+    "--model linear --loss huber --loss-constant 2 --standardise-target no --optimizer lbfgs",
+    "--optimizer cg:0.001,64 --l2 0.5 --batch-size full",
+    "--optimizer hybrid --lr 0.01 --l2 0.5 --shuffle none",
+]
+
+
+@pytest.mark.parametrize("options", GIVEN)
+def test_every_setting_of_a_run_is_given_back(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, options: str
+) -> None:
+    """The options that are printed for a run make the trainer that it had."""
+
+    def trainer_of(*command: str) -> tuple[ooc.Trainer, Dataset, int | None]:
+        seen = Seen()
+        with monkeypatch.context() as patch:
+            patch.setattr(ooc.Trainer, "fit", lambda *given, trackers: seen(*given))
+            assert main(["train", *command]) == 2
+        told = capsys.readouterr().err
+        assert "ooc: seen" in told, told
+        return seen.given[0][:3]  # type: ignore[return-value]
+
+    trainer, dataset, epochs = trainer_of("a.zarr", *options.split())
+    roles = {name: getattr(dataset, name) for name in ("features", "target", "weight", "missing")}
+    saved = {
+        "trainer": json.loads(json.dumps(trainer.to_config())),
+        "dataset": {**roles, "path": dataset.path},
+        "fingerprint": {"selection": None},
+        "memory": trainer.stream.memory,
+        "epochs": epochs,
+    }
+    Path("run.toml").write_text(toml_of(settings_of("run", saved)))
+    again, same, passes = trainer_of("--config", "run.toml")
+    assert again.to_config() == trainer.to_config()
+    assert (again.stream.memory, passes) == (trainer.stream.memory, epochs)
+    assert {name: getattr(same, name) for name in roles} == roles
 
 
 def test_the_command_line_wins_and_lists_and_truths_are_read(

@@ -2,14 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from datasets import write_dataset
+from shell import Seen
 
 import ooc
 from ooc.cli import main
-from ooc.core.errors import InputError
+from ooc.cli.training import _show_sweep
 from ooc.store.dataset import Dataset
 from ooc.training.watchers.steering import Steering
 
@@ -43,17 +45,6 @@ def test_a_trainer_and_the_shell_give_the_same_bits(
     told = json.loads(capsys.readouterr().out)
     assert told["parameters_sha256"] == run.results["parameters_sha256"]
     assert told["blocks_per_window"] == run.results["blocks_per_window"]
-
-
-class Seen:
-    """Stands in for what a command calls, and ends the command there."""
-
-    def __init__(self) -> None:
-        self.given: tuple[tuple[object, ...], dict[str, object]] = (), {}
-
-    def __call__(self, *given: object, **options: object) -> None:
-        self.given = given, options
-        raise InputError("seen")
 
 
 TRAINED = """
@@ -126,3 +117,26 @@ def test_every_option_comes_to_what_scores_a_run(
     assert opened.missing == "fill"
     assert opened.target == (None if command == "predict" else "y")
     assert [each for each in given if isinstance(each, str)] == ["300MiB", "drop"]
+
+
+def test_of_a_sweep_the_best_comes_first_and_what_was_dropped_last(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By the loss on rows held out, where there are such; none at all is worse than any."""
+    results: dict[str, dict[str, Any]] = {
+        "dropped": {"loss": 0.01, "validation_loss": 0.01, "dropped": "at step 5"},
+        "learned by heart": {"loss": 0.1, "validation_loss": 0.9},
+        "none": {"loss": None},
+        "best": {"loss": 0.3, "validation_loss": 0.2},
+    }
+    results = {name: {**each, "run": f"runs/{name}"} for name, each in results.items()}
+    _show_sweep(results, as_json=False)
+    printed = capsys.readouterr().out
+    places = [
+        printed.index(f" {name} ") for name in ("best", "learned by heart", "none", "dropped")
+    ]
+    assert places == sorted(places)
+    assert "dropped: at step 5" in printed and "held out 0.2" in printed
+    _show_sweep(results, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["best"], told["loss"], set(told["runs"])) == ("best", 0.3, set(results))

@@ -13,6 +13,11 @@ def test_all_four_parts_matter_and_none_can_stand_for_another() -> None:
     assert len({generator(*part).integers(2**63) for part in parts}) == len(parts)
 
 
+def test_no_purpose_stands_for_another() -> None:
+    """An enumeration lists a second name of a number among its members alone."""
+    assert len(Purpose) == len(Purpose.__members__) > 10
+
+
 def test_keys_fit_a_signed_integer() -> None:
     assert all(0 <= key(seed, Purpose.DATA) < 2**63 for seed in range(1000))
 

@@ -20,7 +20,9 @@ import ooc
 from ooc.core.errors import InputError
 from ooc.core.progress import Progress
 from ooc.engines.full_sums import make_sums
+from ooc.engines.minimise import Request, replay
 from ooc.models import MLP, Linear, Logistic
+from ooc.models.contract import BatchLike, Layout
 from ooc.optim import FULL_GRADIENT, Method, cg, hybrid, lbfgs, method_from_config, sgd
 from ooc.optim.schedules import cosine
 from ooc.runs import checkpoint
@@ -197,6 +199,43 @@ def test_a_new_round_begins_where_the_last_one_came_to(
     assert short.results["loss"] == pytest.approx(long.results["loss"], rel=1e-5)
 
 
+def test_in_every_round_the_minimiser_is_told_the_objective(
+    labelled: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values and gradients of the points that it asked for, and of where a round begins."""
+    (x, y), told = rows_of(labelled), list[tuple[np.ndarray, np.ndarray, np.ndarray]]()
+    points = list[np.ndarray]()
+
+    def seen(full: object, start: np.ndarray, values: np.ndarray, *more: np.ndarray) -> Request:
+        request = replay(full, start, values, *more)  # type: ignore[arg-type]
+        if not told or len(values) != len(told[-1][0]):
+            told.append((values.copy(), more[0].copy(), start.copy()))
+            points.append(request.point if request.point is not None else request.iterate)
+        return request
+
+    monkeypatch.setattr("ooc.engines.full_gradient_engine.replay", seen)
+    method = lbfgs(kept=8, l2=0.01)
+    model = Logistic(standardise=False, dtype="float64")
+    Trainer(model, method, memory=MEMORY).fit(labelled)
+
+    def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
+        scores = x @ w[:5] + w[5]
+        slope = (1 / (1 + np.exp(-scores)) - y) / len(y)
+        penalty = 0.01 * np.append(w[:5], 0)
+        value = np.mean(np.logaddexp(0, scores) - y * scores) + penalty @ w / 2
+        return value, np.append(x.T @ slope, slope.sum()) + penalty
+
+    rounds = 0
+    for (values, gradients, start), before in zip(told[1:], points, strict=False):
+        at_last = start if len(values) == 1 else before
+        for place, at in ((0, start), (-1, at_last)):
+            value, gradient = objective(at)
+            assert values[place] == pytest.approx(value, rel=1e-9)
+            np.testing.assert_allclose(gradients[place], gradient, atol=1e-9)
+        rounds += len(values) == 1
+    assert rounds > 1
+
+
 def test_a_network_that_samples_is_one_function_in_all_passes(labelled: Dataset) -> None:
     trainer = Trainer(MLP(hidden=(4,), dropout=0.5, standardise=False), lbfgs(), memory=MEMORY)
     loader, found = trainer.loader(labelled), []
@@ -208,6 +247,42 @@ def test_a_network_that_samples_is_one_function_in_all_passes(labelled: Dataset)
         found.append((losses, total.tolist()))
         loader.advance(len(losses), 1500, True)
     assert found[0] == found[1]
+
+
+class Twin:
+    """Logistic regression in NumPy, which has no kernel."""
+
+    name, needs_target, dtype = "twin", True, np.float64
+
+    def layout(self, row_shape: tuple[int, ...]) -> Layout:
+        return Layout({"a": row_shape})
+
+    def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
+        return np.zeros(layout.size)
+
+    def loss_and_grad(self, parameters: np.ndarray, batch: BatchLike, out: np.ndarray) -> float:
+        x, y = batch.features.astype(np.float64), batch.target
+        scores = x @ parameters
+        out[:] = x.T @ (1 / (1 + np.exp(-scores)) - y) / len(y)
+        return float(np.mean(np.logaddexp(0, scores) - y * scores))
+
+
+@pytest.mark.parametrize("part", [64, 1024])
+def test_parts_of_a_window_count_by_their_rows(
+    labelled: Dataset, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    """Of a model of one's own, which is handed some rows at a time, the last ones fewer."""
+    monkeypatch.setattr("ooc.engines.batch_engine.MOST_PART_ROWS", part)
+    loader, model, point = ooc.Loader(labelled, 50, memory=MEMORY), Twin(), np.linspace(-1, 1, 5)
+    add, total, rows, loss = make_sums(model, loader, point), np.zeros(5), 0, 0.0  # type: ignore
+    for window in loader.windows(1):
+        found = add(window, point, total)
+        rows, loss = rows + found[0], loss + found[1]
+    x, y = rows_of(labelled)
+    scores = x @ point
+    assert rows == 1500
+    assert loss == pytest.approx((np.logaddexp(0, scores) - y * scores).sum(), rel=1e-9)
+    np.testing.assert_allclose(total, x.T @ (1 / (1 + np.exp(-scores)) - y), rtol=1e-9)
 
 
 def test_weight_decay_is_that_of_scikit_learn(labelled: Dataset) -> None:

@@ -2,15 +2,18 @@
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from datasets import small_windows, write_dataset
 
 import ooc
-from ooc.engines.hybrid_engine import signal_is_lost, whitening
+from ooc.engines.hybrid_engine import HybridEngine, signal_is_lost, whitening
 from ooc.models import MLP, Linear, Logistic
 from ooc.optim import adam, hybrid, lbfgs
+from ooc.optim.full_gradient import DECIDED_STEP
 from ooc.store.dataset import Dataset
 from ooc.training.trainer import Trainer
 from ooc.training.watchers.callbacks import Callbacks
@@ -135,3 +138,21 @@ def test_its_first_part_is_adam_with_the_same_penalty(
     penalised, plain = after_steps(adam(0.02, l2=0.5)), after_steps(adam(0.02))
     np.testing.assert_allclose(after_steps(hybrid(0.02, l2=0.5)), penalised, rtol=1e-6)
     assert np.abs(penalised - plain).max() > 0.01
+
+
+def test_an_average_of_equal_iterates_is_these() -> None:
+    """Whatever lay there before the first; of others the later ones weigh more."""
+    engine: Any = object.__new__(HybridEngine)
+    engine._every, engine._first = 1, SimpleNamespace(gradient=np.zeros(2), batch_size=8)
+    engine.train_state = SimpleNamespace(parameters=np.array([[3.0, -1.0]]))
+    head = np.zeros(64)
+    head[DECIDED_STEP] = 1
+    engine._record = SimpleNamespace(
+        head=head, start=np.zeros(2), total=np.zeros(2), units=np.zeros(2)
+    )
+    for step in (1, 2, 3):
+        engine._watch(step)
+        np.testing.assert_allclose(engine._record.start, [3, -1], rtol=1e-12)
+    engine.train_state.parameters[0] = [5.0, 1.0]
+    engine._watch(4)
+    assert 4 < engine._record.start[0] < 5

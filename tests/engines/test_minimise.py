@@ -89,3 +89,17 @@ def test_units_make_a_badly_scaled_problem_a_good_one(rng: np.random.Generator) 
 def test_a_minimum_is_left_at_once() -> None:
     request = replay(lbfgs().full, np.ones(3), np.zeros(1), np.zeros((1, 3)))
     assert (request.point, request.ended, request.number) == (None, REACHED, 0)
+
+
+@pytest.mark.parametrize("length", [0.1, 10.0])
+def test_a_tolerance_is_of_the_gradient_by_the_parameters_in_all_units(
+    rng: np.random.Generator, length: float
+) -> None:
+    """It is not left before, and not gone on with beyond."""
+    objective = logistic(rng, 4)
+    turned = length * np.linalg.qr(rng.standard_normal((12, 12)))[0]
+    for units in (np.full(12, length), turned):
+        request, _, gradients = descend(lbfgs(tolerance=1e-4), objective, np.zeros(12), units)
+        assert request.ended == REACHED
+        assert np.linalg.norm(gradients[request.number]) <= 1e-4
+        assert min(np.linalg.norm(gradients[: request.number], axis=1)) > 1e-4

@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 import ooc
 from ooc.core.errors import InputError
 from ooc.models import MLP, Linear, LinearSVM, Logistic, Softmax
+from ooc.runs.classes import count_classes
 from ooc.store.dataset import Dataset
 
 X, CODES = load_iris(return_X_y=True)
@@ -57,6 +58,23 @@ def test_it_is_scikit_learns_logistic_regression(labels: np.ndarray, class_weigh
     np.testing.assert_allclose(mine.intercept_, other.intercept_, atol=5e-3)
     assert mine.score(X, labels, weights) == other.score(X, labels, weights)
     assert mine.n_features_in_ == 4
+
+
+def test_balanced_labels_count_rows_by_their_weights() -> None:
+    weights = np.random.default_rng(1).uniform(0, 3, len(X)) * np.where(CODES == 0, 5, 1)
+    other = LogisticRegression(C=0.5, class_weight="balanced", tol=1e-12).fit(X, BINARY, weights)
+    mine = ooc.OOCClassifier(l2=1 / (0.5 * weights.sum()), class_weight="balanced")
+    mine.fit(X, BINARY, weights)
+    np.testing.assert_allclose(mine.predict_proba(X), other.predict_proba(X), atol=1e-4)
+
+
+@pytest.mark.parametrize(("labels", "classes"), [([0, 2], 3), ([0, 1], 2), ([3, 0, 1, np.nan], 4)])
+def test_classes_of_a_store_go_up_to_the_largest_label(
+    tmp_path: Path, labels: list[float], classes: int
+) -> None:
+    """Also where one of them has no row."""
+    y = np.resize(np.array(labels, "f4"), 40)
+    assert count_classes(write_dataset(tmp_path / "a.zarr", X=np.ones((40, 2)), y=y)) == classes
 
 
 def test_weights_by_label_are_scikit_learns() -> None:

@@ -12,6 +12,7 @@ from random_runs import rows_of, trained
 from ooc.core.errors import InputError
 from ooc.kernels.activations import ACTIVATIONS
 from ooc.models import MLP, MODELS, Autoencoder, Linear, Logistic, Softmax, from_config
+from ooc.models.standardise import FEATURES
 from ooc.runs.run import Run
 
 # What a model of the table needs beside its name, and what makes it small.
@@ -46,6 +47,30 @@ def test_a_model_of_the_table_says_the_same(tmp_path: Path, name: str, standardi
     path = run.export(tmp_path / "model.onnx")
     assert path == tmp_path / "model.onnx"
     check_same(run, path, rows_of(run))
+
+
+@pytest.mark.parametrize("input_dtype", ["float64", "int32"])
+def test_rows_far_from_zero_keep_their_meaning(tmp_path: Path, input_dtype: str) -> None:
+    """Times in seconds, of which float32 holds but every 128th."""
+    run = trained(Logistic(standardise=True))
+    views = run.layout.views(run.parameters)
+    mean, rest, deviation = (views[name] for name in FEATURES)
+    mean[:], rest[:], deviation[:] = 1.7e9, 37.0, 5.0
+    rows = (1.7e9 + 37 + np.random.default_rng(3).integers(-9, 9, (50, 6))).astype(input_dtype)
+    check_same(run, run.export(tmp_path / "a.onnx", input_dtype=input_dtype), rows)
+    assert 0 < run.predict(rows).mean() < 1
+
+
+@pytest.mark.parametrize("row_shape", [(2, 3), ()])
+@pytest.mark.parametrize("case", ["bytes", "counts"])
+def test_some_settings_are_part_of_the_graph(
+    tmp_path: Path, case: str, row_shape: tuple[int, ...]
+) -> None:
+    run = trained(COMBINATIONS[case], row_shape)
+    for dtype in ("float64", "uint8", "int32"):
+        check_same(
+            run, run.export(tmp_path / f"{dtype}.onnx", input_dtype=dtype), rows_of(run, dtype)
+        )
 
 
 COMBINATIONS = {

@@ -115,6 +115,22 @@ def test_a_resume_begins_a_new_part_and_counts_from_the_save(tmp_path: Path) -> 
     assert history.end.step == 300
 
 
+def test_a_resume_at_a_line_counts_from_that_line(tmp_path: Path) -> None:
+    history = written(
+        tmp_path,
+        [
+            train(100, 1.0, loss=0.9),
+            train(200, 2.0, loss=0.8),
+            {"kind": "checkpoint", "step": 200, "seconds": 2.0, "save_seconds": 0.1},
+            train(300, 3.0, loss=0.7),
+            {"kind": "resume", "step": 200, "seconds": 2.0},
+            train(300, 2.5, loss=0.7),
+        ],
+    )
+    speed = history.curves["rows_per_second"]
+    np.testing.assert_allclose(speed.mean, [1000, 1000, 1000, np.nan, 2000])
+
+
 def test_going_back_without_a_word_makes_no_rates_up(tmp_path: Path) -> None:
     lines = [train(100, 1.0, loss=0.9), train(400, 4.0, loss=0.6), train(300, 5.0, loss=0.7)]
     history = written(tmp_path, lines)

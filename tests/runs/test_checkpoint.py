@@ -44,14 +44,15 @@ def test_the_last_few_are_kept(tmp_path: Path) -> None:
 def test_a_full_disk_is_an_error_that_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    saved(tmp_path)
+    saved(tmp_path, 1, 0.5)
+    saved(tmp_path, 2, 1.0)
 
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, call, full)
-    with pytest.raises(InputError, match=r"No space left on device; the checkpoint of step 1"):
-        saved(tmp_path, 2, 2.0)
+    with pytest.raises(InputError, match=r"No space left on device; the checkpoint of step 2"):
+        saved(tmp_path, 3, 2.0)
     monkeypatch.undo()
     assert checkpoint.load(tmp_path)[0]["parameters"][0] == 1.0
     assert not list(tmp_path.rglob("*.partial"))
@@ -89,6 +90,29 @@ def test_a_damaged_newest_one_costs_the_work_since_the_one_before(
         assert len(warned) == 1
         assert "is damaged" in warned[0]
         assert "took that of step 1" in warned[0]
+
+
+@pytest.mark.parametrize(("number", "is_damage"), [(5, True), (22, True), (13, False), (24, False)])
+def test_what_a_disk_cannot_read_is_damage_and_what_nobody_may_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_damage: bool
+) -> None:
+    """EIO and EINVAL; no permission, or too many files, pass: the newest one is still whole."""
+    saved(tmp_path, 1, 1.0)
+    saved(tmp_path, 2, 2.0)
+    load, file = np.load, newest(tmp_path)
+
+    def fail(path: Path, **how: object) -> object:
+        if path == file:
+            raise OSError(number, os.strerror(number))
+        return load(path, **how)
+
+    monkeypatch.setattr(checkpoint.np, "load", fail)
+    if is_damage:
+        with pytest.warns(UserWarning, match="is damaged.*took that of step 1"):
+            assert checkpoint.load(tmp_path)[1]["step"] == 1
+    else:
+        with pytest.raises(InputError, match=f"cannot read .*{os.strerror(number)}"):
+            checkpoint.load(tmp_path)
 
 
 def test_where_all_are_damaged_it_says_so(tmp_path: Path) -> None:

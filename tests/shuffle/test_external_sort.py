@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import ooc
 from ooc.core.errors import DataError, InputError
+from ooc.core.progress import Progress
 from ooc.shuffle import exact, exact_order
 from ooc.shuffle.job import RESERVED_BYTES, plan_job
 from ooc.shuffle.records import RecordLayout, checksum
@@ -259,6 +260,14 @@ def test_another_job_does_not_go_on_with_what_is_there(
     with pytest.raises(KeyboardInterrupt):
         exact(sorted_rows, destination, MEMORY, seed=1, report=stop)
     assert (tmp_path / ".new.zarr.shuffle").exists()
+
+    def stop_later(progress: Progress) -> None:
+        if progress.rows > 0.6 * progress.total_rows:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        exact(sorted_rows, destination, MEMORY, seed=3, threads=1, report=stop_later)
+    assert list((tmp_path / ".new.zarr.partial").rglob("c/*"))
     exact(sorted_rows, destination, MEMORY, seed=2)
     found = zarr.open_group(destination, mode="r")["X"][:, 0]
     assert np.array_equal(found, exact_order(3001, 2))
@@ -283,6 +292,52 @@ def test_pieces_of_a_source_that_was_written_again_are_not_gone_on_with(tmp_path
 
 
 @pytest.mark.usefixtures("small_units")
+def test_one_that_was_broken_off_goes_on_to_the_same_bits(
+    sorted_rows: Dataset, tmp_path: Path
+) -> None:
+    """In the first pass, then in the second; whole pieces and shards are written once."""
+    exact(sorted_rows, tmp_path / "whole.zarr", MEMORY, seed=3)
+    scratch, partial = (tmp_path / f".new.zarr.{each}" for each in ("shuffle", "partial"))
+    kept = dict[Path, int]()
+    for moment in (0.2, 0.6):
+
+        def stop(progress: Progress, moment: float = moment) -> None:
+            if progress.rows >= moment * progress.total_rows:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            exact(sorted_rows, tmp_path / "new.zarr", MEMORY, seed=3, threads=1, report=stop)
+        files = [*scratch.glob("piece-??????"), *partial.rglob("c/*")]
+        for file in files:
+            assert kept.setdefault(file, file.stat().st_mtime_ns) == file.stat().st_mtime_ns
+    assert {file.parts[-2] for file in kept} >= {".new.zarr.shuffle", "c"}
+    progress = list[Progress]()
+    result = exact(sorted_rows, tmp_path / "new.zarr", MEMORY, seed=3, report=progress.append)
+    assert content(tmp_path / "new.zarr") == content(tmp_path / "whole.zarr")
+    done = [each for each in progress if each.rows]
+    assert done[-1].rows == result["rows"] == 3001
+    assert done[-1].bytes == result["rows"] * (20 + 1 + 6)
+    note = zarr.open_group(tmp_path / "new.zarr", mode="r").attrs["shuffled"]
+    assert note == {"seed": 3, "checksum": result["checksum"]}
+
+
+@pytest.mark.usefixtures("small_units")
+def test_what_was_read_and_written_is_counted(sorted_rows: Dataset, tmp_path: Path) -> None:
+    """Files of the source and of the new store, and the scratch once each way."""
+
+    def size(path: Path) -> int:
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+    told = exact(sorted_rows, tmp_path / "new.zarr", MEMORY)
+    scratch = 3001 * plan_job(sorted_rows, 512 * MIB, 0).layout.record_bytes
+    written = scratch + size(tmp_path / "new.zarr")
+    assert told["bytes_written"] == written
+    assert told["bytes_read"] == size(Path(sorted_rows.path)) + written
+    assert told["rows_per_second"] == pytest.approx(3001 / told["seconds"])
+    assert told["bytes_per_second"] == pytest.approx(27 * 3001 / told["seconds"])
+
+
+@pytest.mark.usefixtures("small_units")
 def test_rows_that_are_not_those_that_were_read_are_found(
     sorted_rows: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,10 +347,14 @@ def test_rows_that_are_not_those_that_were_read_are_found(
         unpack(self, records, order, out)
         out["X"][0, 1] += 1.0
 
-    monkeypatch.setattr(RecordLayout, "unpack", damaged)
-    with pytest.raises(DataError, match="are not those of"):
-        exact(sorted_rows, tmp_path / "new.zarr", MEMORY)
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordLayout, "unpack", damaged)
+        with pytest.raises(DataError, match="are not those of"):
+            exact(sorted_rows, tmp_path / "new.zarr", MEMORY)
     assert not (tmp_path / "new.zarr").exists()
+    exact(sorted_rows, tmp_path / "new.zarr", MEMORY)
+    found = zarr.open_group(tmp_path / "new.zarr", mode="r")["X"][...]
+    assert np.array_equal(found[:, 0], exact_order(3001, 0))
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,20 @@ def test_a_report_is_what_a_naive_reader_counts(drifting: Dataset) -> None:
     expected = 50 * counts.sum(axis=0) / counts.sum()
     chi = (counts.var(axis=0) / expected).sum()
     assert found.chi_square == pytest.approx(chi)
+    size, last = 50, ROWS % 50
+    same = 400 * math.comb(BLOCK, 2) + math.comb(ROWS % BLOCK, 2)
+    met = (ROWS // size * math.comb(size, 2) + math.comb(last, 2)) / math.comb(ROWS, 2)
+    assert found.pairs_full_shuffle == pytest.approx(same * met)
+    assert found.bytes_decoded == ROWS * (2 * 4 + 8)
+    stored = sum(
+        chunk.stat().st_size
+        for name in "Xy"
+        for chunk in Path(drifting.path, name, "c").rglob("*")
+        if chunk.is_file()
+    )
+    # Indices of shards, and checksums that are left where they lie, are no more than a few bytes.
+    assert 0.8 * stored < found.bytes_stored <= stored
+    assert (found.rows, found.blocks, found.block_rows) == (ROWS, 401, BLOCK)
     assert found.picture.sum() == ROWS
     assert found.picture.sum(axis=0).max() <= -(-ROWS // 256) + 1
 
@@ -177,3 +192,15 @@ def test_values_that_are_not_finite_are_named(tmp_path: Path) -> None:
 def test_one_side_of_a_split_is_refused(drifting: Dataset) -> None:
     with pytest.raises(InputError, match="one side of a split"):
         measure(ooc.split(drifting)[0])
+
+
+def test_of_wide_rows_each_followed_column_has_its_own_numbers(tmp_path: Path) -> None:
+    """Only the last of many drifts, in the order of a list, too."""
+    x = np.random.default_rng(0).standard_normal((400, 40)).astype(np.float32)
+    x[:, 39] = np.linspace(-3, 3, 400)
+    dataset = write_dataset(tmp_path / "a.zarr", X=x, y=np.zeros(400))
+    for order in ("none", np.arange(400)):
+        found = measure(dataset, order, 20, MEMORY, sample_blocks=None).columns[1:]
+        assert len(found) < 40
+        drifts = {each.column.name: each.observed > 5 for each in found}
+        assert [name for name, does in drifts.items() if does] == ["X[39]"]

@@ -204,8 +204,11 @@ def test_a_window_that_cannot_be(
         loader_of(dataset, **options)
 
 
-def test_what_is_left_out_is_counted_once_wherever_it_goes_on(tmp_path: Path) -> None:
-    """Damage, and rows that lack a value; also where nothing of the first window can be used."""
+@pytest.mark.parametrize("gone_window", [0, 3])
+def test_what_is_left_out_is_counted_once_wherever_it_goes_on(
+    tmp_path: Path, gone_window: int
+) -> None:
+    """Damage, and rows that lack a value; nothing of the first window, or the last, can be used."""
     x = np.arange(240, dtype=np.float32).reshape(80, 3)
     x[::7, 1] = np.nan
     arrays = {"X": {"data": x, "chunks": (10, 3)}, "y": {"data": np.arange(80), "chunks": (10,)}}
@@ -218,8 +221,8 @@ def test_what_is_left_out_is_counted_once_wherever_it_goes_on(tmp_path: Path) ->
     }
     order = loader_of(dataset, **options).plan.order
     damaged = [
-        order.window_blocks(0, 0)[0],
-        order.window_blocks(0, 0)[1],
+        order.window_blocks(0, gone_window)[0],
+        order.window_blocks(0, gone_window)[1],
         order.window_blocks(0, 2)[0],
     ]
     lost = np.isin(np.arange(80) // 10, damaged)

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ooc.core.errors import InputError, TooSmallError
+from ooc.store.chunks import scratch_bytes
+from ooc.store.chunks.files import BATCH_BYTES
 from ooc.store.conventions import read_conventions
 from ooc.store.dataset import ArraySpec, Dataset
 from ooc.store.selection import Selection
@@ -89,6 +91,15 @@ def test_windows_hold_many_blocks_and_are_of_one_size() -> None:
     assert order.block_rows == 1024
     assert order.blocks_per_window > 150
     assert order.blocks_per_window * order.windows - order.blocks < order.windows
+
+
+@pytest.mark.parametrize("window", [7, 30, 64, 101])
+@pytest.mark.parametrize("lanes", [1, 3, 4, 7])
+def test_windows_of_lanes_are_no_larger_than_was_asked_for(window: int, lanes: int) -> None:
+    """As many blocks of each lane."""
+    order = plan(table(10**6, chunk_rows=1000), 1024 * MIB, window=window, lanes=lanes).order
+    assert order.blocks_per_window % lanes == 0
+    assert window // 2 < order.blocks_per_window <= window
 
 
 def test_more_memory_gives_no_smaller_window() -> None:
@@ -193,3 +204,10 @@ def test_what_is_held_beside_the_values_is_in_the_projection() -> None:
     assert found["index"] == 2 * 16 * -(-(10**6) // 1024)
     for each in (plan(data, 1024 * MIB, sampling="replacement"), plan(side, 1024 * MIB)):
         assert each.terms["table of blocks"] >= 2 * 8 * each.order.blocks
+
+
+def test_a_reader_is_given_room_for_either_path() -> None:
+    """Of short chunks for two batches of requests; of long ones for what zarr-python decodes."""
+    short, long = (table(10**6, *shape).arrays["X"] for shape in ((1, 8), (128, 50_000)))
+    assert scratch_bytes(short, 8) >= 2 * BATCH_BYTES
+    assert scratch_bytes(long, 50_000) >= 2 * 50_000 * 128 * 4

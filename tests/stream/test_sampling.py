@@ -208,3 +208,14 @@ def test_blocks_weigh_what_their_rows_of_one_side_do(weighted: Dataset, sampling
     assert draws is not None
     expected = np.bincount(blocks, weights[side], loader.plan.order.stored_blocks)
     np.testing.assert_allclose(np.diff(draws.cumulative), expected, rtol=1e-9)
+
+
+def test_blocks_that_weigh_nothing_are_not_drawn_where_numbers_are_rounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The last point of an epoch may be rounded onto the sum of all weights."""
+    monkeypatch.setattr("ooc.stream.draws.key", lambda *given: 2**63 - 1)
+    cumulative = np.cumsum([0.0, 0.1, 0.0, 0.7, 0.0, 0.0])
+    for count in (1, 3, 7, 10):
+        drawn = Draws("weight", "w", cumulative, 60).blocks_at(np.arange(count), count, 0, 0)
+        assert set(drawn.tolist()) <= {0, 2}

@@ -87,6 +87,15 @@ def test_groups_stay_together(grouped: Dataset) -> None:
     assert 0.2 < validation.rows / 997 < 0.4
 
 
+def test_a_share_of_groups_is_as_near_as_groups_allow(grouped: Dataset) -> None:
+    """They are taken in one order, so that each share could have had the rows of any other."""
+    shares = np.linspace(0.3, 0.5, 16).round(3).tolist()
+    found = np.array([ooc.split(grouped, share, by="patient")[1].rows for share in shares])
+    assert len(set(found.tolist())) > 3
+    nearest = np.abs(found - 997 * np.array(shares)[:, None]).min(axis=1)
+    np.testing.assert_array_equal(np.abs(found - 997 * np.array(shares)), nearest)
+
+
 def test_a_stratified_share_is_exact_in_each_class(grouped: Dataset) -> None:
     _, validation = ooc.split(grouped, 0.2, stratify="y")
     whole, part = (
@@ -154,6 +163,14 @@ def test_training_on_one_side_and_evaluating_on_the_other(tmp_path: Path) -> Non
 def test_a_split_that_cannot_be(grouped: Dataset, options: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         ooc.split(grouped, **options)  # type: ignore[arg-type]
+
+
+def test_a_batch_is_of_the_rows_of_one_side(grouped: Dataset) -> None:
+    """Larger than the side it cannot be, though the store has as many rows."""
+    train, _ = ooc.split(grouped, 0.2, by="row")
+    assert len(next(iter(Loader(train, train.rows, memory=MEMORY))).rows) == train.rows
+    with pytest.raises(InputError, match=f"larger than the dataset of {train.rows} rows"):
+        Loader(train, train.rows + 1, memory=MEMORY)
 
 
 def test_a_side_is_not_split_again(grouped: Dataset) -> None:

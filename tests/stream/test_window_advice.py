@@ -76,6 +76,29 @@ def test_where_a_window_does_not_fit_the_named_memory_is_enough(
     assert advice.chunk_rows < 10
 
 
+def test_chunks_that_are_named_are_the_longest_that_mix_well(sorted_labels: Dataset) -> None:
+    """In a window of as many rows; all of the labels' variance is between blocks."""
+    for window in (40, 150, 600):
+        plan = Loader(sorted_labels, 64, memory="1GiB", window=window, block_rows=10).plan
+        rows = 10 * plan.order.blocks_per_window
+        for limit in (1.02, 1.1, 1.5):
+            longest = [
+                each
+                for each in (10, 5, 2, 1)
+                if inflation(1.0, 20_000, each, rows // each, 64) <= limit
+            ]
+            found = advise(sorted_labels, plan, limit).chunk_rows
+            assert found == (longest[0] if longest else None)
+
+
+def test_a_share_that_is_estimated_is_taken_for_a_little_more(in_random_order: Dataset) -> None:
+    plan = Loader(in_random_order, 64, memory="1GiB", window="auto", block_rows=10).plan
+    advice = advise(in_random_order, plan)
+    assert advice.worst.error > 0
+    numbers = (20_000, 10, plan.order.blocks_per_window, 64)
+    assert advice.inflation > inflation(advice.worst.between_share, *numbers)
+
+
 def test_the_trade_is_measured(sorted_labels: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ooc.stream.window_advice.MEASURED_SECONDS", 0.001)
     plan = Loader(sorted_labels, 64, memory="512MiB", block_rows=10).plan

@@ -184,3 +184,12 @@ def test_a_disk_too_small_is_refused_before_writing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"will take about .* TiB, but .* free"):
         make(tmp_path / "a.zarr", Recipe("logistic", 10**12, 128))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", KIND_NAMES)
+def test_rows_that_are_held_out_are_none_of_the_others(tmp_path: Path, kind: str) -> None:
+    rows = []
+    for held in (False, True):
+        make(tmp_path / f"{held}.zarr", Recipe(kind, 500, 6, held_out=held))
+        rows.append(read(tmp_path / f"{held}.zarr")[0])
+    assert not (rows[0] == rows[1]).all(axis=1).any()

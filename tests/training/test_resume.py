@@ -27,6 +27,7 @@ from ooc.store.dataset import Dataset
 from ooc.training.trainer import Trainer
 from ooc.training.watchers.callbacks import Callbacks
 from ooc.training.watchers.saver import Saving
+from ooc.training.watchers.steering import Steering
 from ooc.training.watchers.validation import Validation
 
 MEMORY = "768MiB"
@@ -185,6 +186,11 @@ def test_the_best_parameters_may_be_of_before_the_stop(
     whole = trainer.fit(dataset, 8)
     interrupted(trainer, dataset, 8, 20, tmp_path / "run")
     assert 0 < whole.results["best_step"] < 20
+    best = [line for line in whole.history if line["kind"] == "validation" and line["best"]][-1]
+    assert best["step"] == whole.results["best_step"]
+    for key in ("loss", "accuracy", "auc"):
+        assert whole.results["validation"][key] == best[key]
+    assert whole.results["validation_loss"] == best["loss"]
     resumed = ooc.resume(tmp_path / "run")
     assert np.array_equal(resumed.parameters, whole.parameters) and whole.parameters.any()
     for name in ("best_step", "validation_loss", "validation"):
@@ -360,6 +366,29 @@ def test_a_run_from_another_folder_goes_on(
     interrupted(trainer, ooc.open("labelled.zarr"), 2, 9, tmp_path / "run")
     monkeypatch.chdir("/")
     assert ooc.resume(tmp_path / "run").results["epochs"] == 2
+
+
+def test_roles_and_all_else_of_the_data_are_those_of_the_run(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Beside arrays of the usual names that it did not use; a chunk is not there."""
+    x = rng.standard_normal((1500, 5)).astype(np.float32)
+    y, odd = (x[:, 0] > 0).astype(np.int64), np.full(1500, np.nan)
+    write_dataset(tmp_path / "a.zarr", 50, X=np.full_like(x, np.nan), Z=x, t=y, y=odd, weight=odd)
+    (tmp_path / "a.zarr" / "Z" / "c" / "2" / "0").unlink()
+    dataset = ooc.open(tmp_path / "a.zarr", "Z", "t", False, "fill")
+    schedule = [(0, 1.0), (30, 0.5)]
+    steering = Steering(temperature=schedule, by="batch", largest=256, every=4)
+    trainer = Trainer(Logistic(), sgd(0.1), 64, memory=MEMORY, steering=steering)
+    whole = trainer.fit(dataset, 2).results
+    interrupted(trainer, dataset, 2, 17, tmp_path / "part")
+    resumed = ooc.resume(tmp_path / "part").results
+    for key in ("parameters_sha256", "steps", "loss"):
+        assert resumed[key] == whole[key]
+    saved = json.loads((tmp_path / "part" / "run.json").read_text())["dataset"]
+    path = str(tmp_path / "a.zarr")
+    expected = {"path": path, "features": "Z", "target": "t", "weight": None, "missing": "fill"}
+    assert saved == expected
 
 
 @pytest.mark.slow

@@ -1,9 +1,12 @@
 """Many models on one pass: each what it would be alone, the worst dropped on the way."""
 
+import itertools
 import json
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,14 +17,19 @@ from hypothesis import strategies as st
 import ooc
 from ooc.cli import main
 from ooc.core.errors import DataError, DivergedError, InputError
+from ooc.engines.engine import SideBySide
+from ooc.kernels.counters import LOSS_SUM
+from ooc.metrics.measured import Measured, measured
 from ooc.models import Logistic
+from ooc.models.contract import BatchLike, Layout
 from ooc.optim import adam, averaged, momentum, sgd
 from ooc.optim.grid import grid
 from ooc.report.runs import read_runs
 from ooc.store.dataset import Dataset
 from ooc.training.trainer import Trainer
-from ooc.training.watchers.halving import Halving
+from ooc.training.watchers.halving import Halving, HalvingWatcher
 from ooc.training.watchers.validation import Validation
+from ooc.training.watchers.watcher import Moment
 
 MEMORY = "768MiB"
 
@@ -80,12 +88,75 @@ def test_one_that_diverges_is_left_behind(labelled: Dataset, tmp_path: Path) -> 
         trainer.fit_many(dataset, [sgd(50.0), sgd(80.0)])
 
 
-def test_a_weight_below_zero_ends_all(tmp_path: Path, rng: np.random.Generator) -> None:
+class Plain:
+    """A quadratic in NumPy, whose steps are too long where the rate is."""
+
+    name, needs_target, dtype = "plain", False, np.float64
+
+    def layout(self, row_shape: tuple[int, ...]) -> Layout:
+        return Layout({"a": (1,)})
+
+    def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
+        return np.ones(1)
+
+    def loss_and_grad(self, parameters: np.ndarray, batch: BatchLike, out: np.ndarray) -> float:
+        out[:] = parameters
+        return float(parameters[0] ** 2 / 2) if abs(parameters[0]) < 1e3 else np.inf
+
+    def measure(self, parameters: np.ndarray, batch: BatchLike) -> Measured:
+        return measured(float(len(batch.rows)), float(len(batch.rows)), np.empty(0), None)
+
+    def predict(self, parameters: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
+        return {"prediction": np.zeros(len(features))}
+
+    def scratch_bytes(self, layout: Layout, rows: int) -> int:
+        return 0
+
+    def to_config(self) -> dict[str, str]:
+        return {"name": self.name}
+
+
+@pytest.mark.parametrize("first", [0.5, 100.0])
+def test_one_of_a_model_of_ones_own_that_diverges_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: float
+) -> None:
+    """Whichever it is, steps and rows are those of the ones that go on, and so are lines."""
+    calls, advance = itertools.count(), SideBySide.advance
+
+    def counted(*given: object) -> bool:
+        assert next(calls) < 100, "it comes to no end"
+        return advance(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SideBySide, "advance", counted)
+    dataset = write_dataset(tmp_path / "a.zarr", 10, X=np.ones((100, 2)))
+    trainer = Trainer(Plain(), sgd(), 10, memory=MEMORY, log_every=1)
+    other = 100.0 if first == 0.5 else 0.5
+    runs = trainer.fit_many(dataset, [sgd(first), sgd(other)], 1, tmp_path / "sweep")
+    name = "0" if first == 0.5 else "1"
+    good = runs[name]
+    assert good.parameters[0] == pytest.approx(0.5**10)
+    assert (good.results["steps"], good.results["rows"]) == (10, 100)
+    lines = [line for line in good.history if line["kind"] == "train"]
+    assert [line["step"] for line in lines] == list(range(1, 11))
+    assert [line["rows"] for line in lines] == list(range(10, 101, 10))
+    saved = json.loads((tmp_path / "sweep" / name / "run.json").read_text())
+    assert (saved["position"]["epoch"], saved["position"]["row"]) == (1, 0)
+
+
+@pytest.mark.parametrize("standardise", ["auto", False])
+def test_a_weight_below_zero_ends_all(
+    tmp_path: Path, rng: np.random.Generator, standardise: Any
+) -> None:
     """Rows are the same for all: none is left behind for what is wrong with one."""
     x, weight = rng.standard_normal((200, 3)), np.ones(200)
     weight[117] = -1
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=x[:, 0], weight=weight)
-    trainer = Trainer(ooc.models.Linear(), sgd(), 10, memory=MEMORY)
+    trainer = Trainer(
+        ooc.models.Linear(standardise=standardise, standardise_target=standardise),
+        sgd(),
+        10,
+        memory=MEMORY,
+    )
     with pytest.raises(DataError, match=r"row 117 of weight has weight -1\.0"):
         trainer.fit_many(dataset, [sgd(0.1), sgd(0.01)])
 
@@ -173,6 +244,33 @@ def test_a_sweep_from_the_shell(
 def test_grids_that_cannot_be(settings: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         grid(**settings)
+
+
+def test_a_late_bloomer_is_kept_for_the_rows_since_the_rung_before() -> None:
+    """Its loss since then is the least, though not that since the run began."""
+    state = SimpleTrainState(4)
+    recorders: Any = [SimpleNamespace(log=lambda moment: None)] * 4
+    engine: Any = SimpleNamespace(train_state=state)
+    watcher = HalvingWatcher(Halving(), engine, 8, recorders, [])
+    assert (watcher.next_step(0), watcher.next_step(2)) == (2, 4)
+    for step, losses, kept in ((2, [1, 2, 3, 9], [0, 1]), (4, [4, 4.5, 3, 9], [1])):
+        state.totals[:, LOSS_SUM] = losses
+        window: Any = None
+        watcher.after(Moment(step, 0, True, False, False, window))
+        assert np.flatnonzero(state.active).tolist() == kept
+    assert watcher.results(0) == {"dropped": "among the worst after step 4"}
+    assert watcher.results(2) == {"dropped": "among the worst after step 2"}
+    assert watcher.results(1) == {}
+
+
+class SimpleTrainState:
+    """What halving knows of several descents."""
+
+    def __init__(self, count: int) -> None:
+        self.totals, self.active = np.zeros((count, 64)), np.ones(count, bool)
+
+    def __len__(self) -> int:
+        return len(self.active)
 
 
 def test_names_that_cannot_be_folders(labelled: Dataset) -> None:

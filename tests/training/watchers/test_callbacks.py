@@ -31,6 +31,11 @@ def test_a_resumed_run_tells_the_same_losses(
         if now.step == 28:
             raise RuntimeError("after step 28")
 
+    def fail_again(now: Situation) -> None:
+        parts.append((now.step, now.loss))
+        if now.step == 49:
+            raise RuntimeError("after step 49")
+
     def note_again(now: Situation) -> None:
         parts.append((now.step, now.loss))
 
@@ -38,5 +43,10 @@ def test_a_resumed_run_tells_the_same_losses(
     with pytest.raises(RuntimeError, match="after step 28"):
         trainer.fit(dataset, 2, tmp_path / "run", callbacks=Callbacks(fail, fail, every=7))
     assert parts.pop()[0] == 28, "the run was saved at step 21"
+    with pytest.raises(RuntimeError, match="after step 49"):
+        trainer.resume(
+            dataset, tmp_path / "run", callbacks=Callbacks(fail_again, fail_again, every=7)
+        )
+    assert parts.pop()[0] == 49, "the run was saved at step 42"
     trainer.resume(dataset, tmp_path / "run", callbacks=Callbacks(note_again, note_again, every=7))
     assert parts == whole

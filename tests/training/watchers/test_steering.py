@@ -157,6 +157,32 @@ def test_saved_and_restored_at_any_step(
             assert resumed[key] == whole[key], (step, key)
 
 
+def test_a_resumed_run_decides_by_the_same_noise(
+    labelled: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of all steps since the decision before, some of which were before the stop."""
+    seen: list[tuple[int, int, list[float]]] = []
+    decide = Steering.decide
+
+    def noted(self: Steering, first: int, step: int, size: int, since: np.ndarray) -> object:
+        if since.any():
+            seen.append((step, size, since.tolist()))
+        return decide(self, first, step, size, since)
+
+    monkeypatch.setattr(Steering, "decide", noted)
+    steering = Steering(batch="auto", largest=64, every=7)
+    trainer = Trainer(Logistic(), sgd(0.01), 16, memory=MEMORY, steering=steering)
+    whole = trainer.fit(labelled).results
+    expected, stop = seen.copy(), threading.Event()
+    assert [step for step, *_ in expected[:3]] == [7, 14, 21]
+    seen.clear()
+    halt = Callbacks(step_end=lambda now: stop.set() if now.step == 18 else None)
+    trainer.fit(labelled, run_dir=tmp_path / "run", stop=stop, callbacks=halt)
+    resumed = ooc.resume(tmp_path / "run").results
+    assert seen == expected
+    assert resumed["parameters_sha256"] == whole["parameters_sha256"]
+
+
 def test_memory_is_set_aside_for_the_largest_batch(labelled: Dataset) -> None:
     """A network's scratch holds a batch: steered to 512 rows, it is planned as if begun there."""
     model = MLP(hidden=(64, 64))
