@@ -42,7 +42,9 @@ def plan(
         reads = {name: read_path(dataset, name, stream.io).describe() for name in used}
         tell(report, "reading a sample")
         planned = trainer.loader(dataset).plan
-        advice = advise(dataset, planned, io=stream.io) if stream.shuffle != "none" else None
+        # Of sparse rows the window is as large as there is room for, however they are mixed.
+        looks = stream.shuffle != "none" and not dataset.arrays[dataset.features].is_sparse
+        advice = advise(dataset, planned, io=stream.io) if looks else None
         NOTES.extend(refused_values(dataset, used, stream.missing_values))
         warn_of_marks(dataset, used)
     numbers = planned.to_json()

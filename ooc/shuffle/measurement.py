@@ -79,6 +79,11 @@ def measure(
     """
     if dataset.selection is not None:
         raise InputError(f"{dataset.path} is one side of a split; measure the whole dataset")
+    if dataset.arrays[dataset.features].is_sparse:
+        raise InputError(
+            f"{dataset.features} of {dataset.path} is a sparse matrix, and how its rows mix cannot "
+            "be measured; measure a dense array beside it with features="
+        )
     begun = time.perf_counter()
     values = int(np.prod(dataset.row_shape, dtype=np.int64))
     followed = np.unique(np.linspace(0, values - 1, min(values, MOST_FOLLOWED)).astype(np.int64))

@@ -12,6 +12,7 @@ import numpy as np
 import zarr
 from zarr.storage import MemoryStore
 
+from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
 from ooc.store.beside import kept_attributes, why_not_beside
 from ooc.store.chunks import open_reader
@@ -103,7 +104,11 @@ def plan_copy(source: Dataset, most_bytes: int) -> Copy:
         members = members_of(source.path, group, set(source.arrays), source.storage_options)
         members |= {each.name: each for each in _tree("", members)}
     main = members[source.features]
-    assert main.array is not None
+    if main.array is None:
+        raise InputError(
+            f"{source.features} of {source.path} is a sparse matrix, and no copy of it in another "
+            "order can be made yet; shuffle it where it was written"
+        )
     arrays: dict[str, ArraySpec] = {}
     fields: dict[str, Field] = {}
     groups: list[str] = []

@@ -12,7 +12,7 @@ import zarr
 from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
 from ooc.core.summary import Summary
-from ooc.store.conventions import Conventions, read_conventions
+from ooc.store.conventions import read_conventions
 from ooc.store.labels import Labels, Name
 from ooc.store.member import Member, attributes_of, declared_by
 from ooc.store.members import check_whole, members_of, opened, opened_member
@@ -26,104 +26,10 @@ from ooc.store.roles import (
     why_apart,
 )
 from ooc.store.selection import Selection
+from ooc.store.sparse import sparse_spec
+from ooc.store.spec import ArraySpec as ArraySpec
 
 MISSING_CHUNKS = ("raise", "fill")
-
-
-@dataclass(frozen=True)
-class ArraySpec:
-    """What the readers and the plan need to know of one array; chunks are the inner ones.
-
-    Attributes
-    ----------
-    dtype
-        Of the values as they are read: decoded by the conventions, if there are any.
-    problem
-        Why what attributes declare cannot be honoured; such an array is not read.
-    labels
-        Of a target whose values are read as codes 0 to K - 1: what they stand for.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    chunks: tuple[int, ...]
-    shards: tuple[int, ...] | None
-    conventions: Conventions | None = None
-    problem: str | None = None
-    labels: Labels | None = None
-
-    @property
-    def declares_missing(self) -> bool:
-        """Whether some of its values may be missing: they are read as NaN."""
-        return self.conventions is not None and self.conventions.declares_missing
-
-    @property
-    def row_bytes(self) -> int:
-        """Decoded bytes of one row."""
-        return self.dtype.itemsize * math.prod(self.shape[1:])
-
-    @property
-    def chunk_bytes(self) -> int:
-        """Decoded bytes of one chunk."""
-        return self.dtype.itemsize * math.prod(self.chunks)
-
-    @property
-    def chunks_across(self) -> int:
-        """Chunks that one row is spread over."""
-        axes = zip(self.shape[1:], self.chunks[1:], strict=True)
-        return math.prod(-(-length // chunk) for length, chunk in axes)
-
-    @property
-    def stored_chunks(self) -> int:
-        """Chunks of the whole array."""
-        return -(-self.shape[0] // self.chunks[0]) * self.chunks_across
-
-    def describe(self) -> str:
-        """Say in one line what the array is, such as 'float32 (9, 3), 108 B, chunks (9, 3)'."""
-        size = format_size(self.row_bytes * self.shape[0])
-        shards = f", shards {self.shards}" if self.shards else ""
-        if self.labels is not None and self.labels.is_text:
-            return f"text {self.shape}, labels, chunks {self.chunks}{shards}"
-        return f"{self.dtype} {self.shape}, {size}, chunks {self.chunks}{shards}"
-
-    def undecoded(self) -> "ArraySpec":
-        """Return the array as it is stored, whatever its attributes declare."""
-        dtype = self.dtype if self.labels is None else self.labels.stored
-        dtype = dtype if self.conventions is None else self.conventions.stored
-        return replace(self, dtype=dtype, conventions=None, problem=None, labels=None)
-
-    def labelled(self, labels: Labels) -> "ArraySpec":
-        """Return the array with its values read as codes of labels."""
-        return replace(self, dtype=self.dtype if labels.are_codes else labels.dtype, labels=labels)
-
-    def unlabelled(self) -> "ArraySpec":
-        """Return the array with its values as they are, whatever they stand for."""
-        return self if self.labels is None else replace(self, dtype=self.labels.stored, labels=None)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the array's metadata, JSON-ready."""
-        return {
-            "dtype": str(self.dtype),
-            "shape": list(self.shape),
-            "chunks": list(self.chunks),
-            "shards": list(self.shards) if self.shards else None,
-            "bytes": self.row_bytes * self.shape[0],
-            **({"conventions": self.conventions.to_json()} if self.conventions else {}),
-            **({"problem": self.problem} if self.problem else {}),
-        }
-
-    def decoded_bytes(self, start: int, stop: int) -> int:
-        """Return the bytes that are decoded to read rows start to stop: whole chunks."""
-        chunk_rows = self.chunks[0]
-        touched = -(-stop // chunk_rows) - start // chunk_rows
-        return touched * self.chunks_across * self.chunk_bytes
-
-    def most_decoded_bytes(self, rows: int) -> int:
-        """Return the most bytes that are decoded for any aligned block of this many rows."""
-        chunk_rows = self.chunks[0]
-        unaligned = 0 if rows % chunk_rows == 0 else chunk_rows - 1
-        return self.decoded_bytes(0, rows + unaligned)
 
 
 @dataclass(frozen=True, repr=False)
@@ -239,7 +145,7 @@ def open(
     missing: str = "raise",
     storage_options: StorageOptions | None = None,
 ) -> Dataset:
-    """Open a Zarr group, version 2 or 3, as a dataset; only metadata are read.
+    """Open a Zarr group, version 2 or 3, as a dataset; of dense arrays only metadata are read.
 
     Arrays are decoded as their attributes declare, by the CF conventions (``scale_factor``,
     ``add_offset``, ``_FillValue``, ``missing_value``, ``valid_min``, ``valid_max``,
@@ -258,7 +164,9 @@ def open(
         other that fsspec knows.
     features
         Name of the features array, by default "X"; one row is one sample, of any number of axes.
-        An array of a group in the group is named like "obsm/X_pca".
+        An array of a group in the group is named like "obsm/X_pca". It may be a sparse matrix: a
+        group of "data", "indices" and "indptr" in CSR, as AnnData and SciPy have it, with its
+        attribute "shape"; where its rows begin is then read through once.
     target, weight
         Names of the targets and of the sample weights, one number a row. By default "y" and
         "weight" where the group has them and they are no coordinates; False for none. How many
@@ -301,16 +209,23 @@ def open(
             codes = f"{named.name}/codes"
             members |= members_of(path, group, wanted | {codes}, storage_options)
             target = codes if target is not False else False
+        name = features or USUAL_NAMES[FEATURES]
+        sparse = sparse_spec(path, members.get(name), _spec_of)
+    if sparse is not None:
+        members[name] = Member(name, sparse_rows=sparse.shape[0])
     listed = coordinates_in(attributes)
     roles = find_roles(path, members, listed, features, target, weight)
     main = members[roles["features"]]
-    aligned, unused = {}, {}
+    aligned: dict[str, ArraySpec] = {}
+    unused = {}
     for name, member in members.items():
         reads_text = member.is_text and name == roles["target"]
         reason = "" if reads_text else member.reason
         reason = f"it {reason}" if reason else why_apart(main, member)
         if reason:
             unused[name] = reason
+        elif sparse is not None and name == sparse.name:
+            aligned[name] = sparse
         elif member.array is not None:
             aligned[name] = _spec_of(member, member.array)
     found = Dataset(

@@ -13,7 +13,7 @@ import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.core.memory import own_memory
-from ooc.store.chunks import BadChunkError, open_reader
+from ooc.store.chunks import BadChunkError, open_reader, parts_of
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array
 from ooc.store.inventory import inventory
 
@@ -36,13 +36,14 @@ def fingerprint(dataset: Dataset, names: Sequence[str], io: str = "auto") -> dic
     1000
     """
     specs = dataset.specs(tuple(names))
+    stored = [each for spec in specs for each in parts_of(dataset, spec)]
     return {
         "rows": dataset.rows,
         "arrays": {spec.name: spec.to_json() for spec in specs},
         "selection": dataset.selection and dataset.selection.to_json(),
-        "files": {spec.name: inventory(dataset, spec.name) for spec in specs},
-        "attributes": {spec.name: _attributes_hash(dataset, spec.name) for spec in specs},
-        "sampled_rows_sha256": _sampled_hash(dataset, specs, io),
+        "files": {spec.name: inventory(alone, spec.name) for alone, spec in stored},
+        "attributes": {spec.name: _attributes_hash(alone, spec.name) for alone, spec in stored},
+        "sampled_rows_sha256": _sampled_hash(stored, io),
     }
 
 
@@ -109,11 +110,11 @@ def _attributes_hash(dataset: Dataset, name: str) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _sampled_hash(dataset: Dataset, specs: Sequence[ArraySpec], io: str) -> str:
-    rows = dataset.stored_rows
-    starts = np.linspace(0, max(0, rows - SPAN_ROWS), SAMPLED_SPANS).astype(np.int64)
+def _sampled_hash(stored: Sequence[tuple[Dataset, ArraySpec]], io: str) -> str:
     digest = hashlib.sha256()
-    for spec in specs:
+    for dataset, spec in stored:
+        rows = spec.shape[0]
+        starts = np.linspace(0, max(0, rows - SPAN_ROWS), SAMPLED_SPANS).astype(np.int64)
         reader, step = open_reader(dataset, spec.name, io), max(1, PIECE_BYTES // spec.row_bytes)
         out = own_memory((min(step, SPAN_ROWS, rows), *spec.shape[1:]), spec.dtype)
         for start in np.unique(starts).tolist():

@@ -27,9 +27,7 @@ ENCODINGS = {
     "awkward-array": "an awkward array of AnnData",
     "dataframe": "a table of AnnData (dataframe)",
 }
-SPARSE = (
-    "write it as a dense array (in AnnData adata.X = adata.X.toarray(), part by part ooc.create)"
-)
+SPARSE = "name the whole matrix, in CSR, as features of the group that holds it"
 COLUMN = "write it as an array of numbers; of categories, name the array of their codes"
 _CONVERT = "convert it to an integer or float dtype"
 # Before version 0.8, AnnData kept what a column's codes mean in a group beside the columns.
@@ -58,6 +56,8 @@ class Member:
         if it can.
     categories
         Where a store keeps what the array's numbers are codes of, as AnnData does: -1 is none.
+    sparse_rows
+        How many rows there are, where the member is a sparse matrix that features are read from.
     """
 
     name: str
@@ -67,6 +67,14 @@ class Member:
     remedy: str = ""
     group: zarr.Group | None = None
     categories: str = ""
+    sparse_rows: int | None = None
+
+    @property
+    def rows(self) -> int | None:
+        """Entries along axis 0; None without one."""
+        if self.array is None:
+            return self.sparse_rows
+        return self.array.shape[0] if self.array.shape else None
 
     @property
     def is_text(self) -> bool:
@@ -136,7 +144,8 @@ def described(name: str, node: zarr.Array | zarr.Group) -> Member:
         if "dataframe" in words:
             reason = f"is a group: {words}, whose columns are named by their paths"
             return Member(name, None, None, reason, "name one of them", node)
-        return Member(name, None, None, f"is a group: {words}, not supported yet", remedy, node)
+        why = "which only features can be" if "sparse" in words else "not supported yet"
+        return Member(name, None, None, f"is a group: {words}, {why}", remedy, node)
     attributes_of(node)
     names = _codec_names(node)
     if {"pickle", f"{_OF_NUMCODECS}pickle"} & names:

@@ -185,7 +185,7 @@ def check_whole(path: str, group: zarr.Group, members: Mapping[str, Member]) -> 
     # The columns of a table are rows as those of any group.
     if words is not None and "dataframe" not in words:
         raise InputError(
-            f"{path} is {words}: its arrays are parts of it and no rows; it is not supported yet: "
+            f"{path} is {words}: its arrays are parts of it and no rows; "
             f"{SPARSE if 'sparse' in words else COLUMN}"
         )
 

@@ -94,14 +94,12 @@ def coordinates_in(attributes: Mapping[str, object]) -> frozenset[str]:
 
 def why_apart(features: Member, other: Member) -> str:
     """Return why an array's rows are not those of the features; empty if they are."""
-    assert features.array is not None and other.array is not None
     ours, theirs = features.first_dimension, other.first_dimension
     if ours is not None and theirs is not None and ours != theirs:
         return f"its rows are along {theirs!r}, those of {features.name} along {ours!r}"
-    rows = features.array.shape[0]
-    if other.array.shape[:1] != (rows,):
-        count = other.array.shape[0] if other.array.shape else "no"
-        return f"it has {count} rows, {features.name} has {rows}"
+    if other.rows != features.rows:
+        count = "no" if other.rows is None else other.rows
+        return f"it has {count} rows, {features.name} has {features.rows}"
     return ""
 
 
@@ -128,7 +126,6 @@ def _no_role(member: Member, coordinates: frozenset[str], role: str) -> str:
 
 
 def _check_fits(path: str, features: Member, other: Member, role: str, guessed: bool) -> None:
-    assert features.array is not None and other.array is not None
     off = f", or leave it out with {role}=False (--no-{role})" if guessed else ""
     ours, theirs = features.first_dimension, other.first_dimension
     if ours is not None and theirs is not None and ours != theirs:
@@ -139,12 +136,14 @@ def _check_fits(path: str, features: Member, other: Member, role: str, guessed: 
             f"rows of array {features.name} of {path} are along {ours!r}, those of {other.name} "
             f"along {theirs!r}; {remedy}{off}"
         )
-    rows, others = features.array.shape[0], other.array.shape[0]
+    rows, others = features.rows, other.rows
     if rows != others:
         raise InputError(
             f"arrays of {path} differ along axis 0: {features.name} has {rows} rows, "
             f"{other.name} has {others}; every array needs one entry a row{off}"
         )
+    if other.array is None:
+        raise InputError(f"{other.name} of {path} is a sparse matrix and no {role}; name an array")
     if role == WEIGHT and math.prod(other.array.shape[1:]) != 1:
         raise InputError(
             f"array {other.name} of {path} has shape {other.array.shape}; it needs one number a "

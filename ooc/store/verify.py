@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from ooc.core.progress import Progress, Report, silent
-from ooc.store.chunks import BadChunkError, RowReader, open_reader
+from ooc.store.chunks import BadChunkError, RowReader, open_reader, parts_of
 from ooc.store.dataset import ArraySpec, Dataset
 
 PIECE_BYTES = 8 * 2**20
@@ -24,18 +24,20 @@ def verify(
     # A chunk is whole or not, whatever its numbers stand for.
     dataset = dataset.undecoded()
     begun, done = time.perf_counter(), 0
-    total = sum(spec.row_bytes for spec in dataset.arrays.values()) * dataset.stored_rows
+    stored = [each for spec in dataset.arrays.values() for each in parts_of(dataset, spec)]
+    total = sum(spec.row_bytes * spec.shape[0] for _, spec in stored)
     found: list[BadChunkError] = []
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        for spec in dataset.arrays.values():
-            chunk_rows, rows = spec.chunks[0], dataset.stored_rows
+        for alone, spec in stored:
+            chunk_rows, rows = spec.chunks[0], spec.shape[0]
             step = max(1, PIECE_BYTES // (chunk_rows * spec.row_bytes)) * chunk_rows
             spans = [(start, min(start + step, rows)) for start in range(0, rows, step)]
-            read = partial(_read_span, open_reader(dataset, spec.name, io), spec)
+            read = partial(_read_span, open_reader(alone, spec.name, io), spec)
             for (start, stop), bad in zip(spans, pool.map(read, spans), strict=True):
                 found += bad
                 done += (stop - start) * spec.row_bytes
-                report(Progress(done * rows // total, rows, done, time.perf_counter() - begun))
+                seconds, all_rows = time.perf_counter() - begun, dataset.stored_rows
+                report(Progress(done * all_rows // total, all_rows, done, seconds))
     return found
 
 

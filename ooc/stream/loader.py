@@ -15,6 +15,7 @@ from ooc.core.random_keys import Purpose, key
 from ooc.core.summary import Summary
 from ooc.store.chunks import BadChunkError
 from ooc.store.dataset import Dataset
+from ooc.store.sparse_rows import is_matrix, stacked
 from ooc.stream.ending import wait_for_others
 from ooc.stream.options import AUTO, StreamOptions, make_stream
 from ooc.stream.plan import (
@@ -40,7 +41,8 @@ class Batch(ByRole):
     Attributes
     ----------
     arrays
-        For each array (rows, ...), in its own dtype; ``batch["X"]`` is short for it.
+        For each array (rows, ...), in its own dtype; ``batch["X"]`` is short for it. Sparse rows
+        are a ``scipy.sparse.csr_array``.
     rows
         (rows,) int64, the rows' places in the dataset.
     step, seed
@@ -52,7 +54,7 @@ class Batch(ByRole):
         unbiased estimate of the mean over all rows. None where each row is visited once.
     """
 
-    arrays: dict[str, np.ndarray]
+    arrays: dict[str, Any]
     rows: np.ndarray
     step: int
     seed: int
@@ -60,7 +62,7 @@ class Batch(ByRole):
     ends_epoch: bool = False
     importance: np.ndarray | None = None
 
-    def __getitem__(self, name: str) -> np.ndarray:
+    def __getitem__(self, name: str) -> Any:
         """Return the rows of one array."""
         return self.arrays[name]
 
@@ -150,7 +152,9 @@ class Loader(Summary):
             demand = replace(demand, held_bytes=held_bytes(before=BEFORE_LOADER_BYTES))
         plan_for = partial(make_plan, dataset, batch_size, self.names, demand=demand)
         planned = plan_for(stream, transfers=transfers_rows())
-        if stream.window == AUTO and stream.shuffle != "none":
+        # How sparse rows are mixed is not looked at: their windows are as large as there is room.
+        is_sparse = dataset.arrays[dataset.features].is_sparse
+        if stream.window == AUTO and stream.shuffle != "none" and not is_sparse:
             blocks = max(stream.lanes, self._enough_blocks(planned))
             planned = plan_for(replace(stream, window=blocks), transfers=transfers_rows())
         block_rows, sampling = planned.order.block_rows, stream.sampling
@@ -335,7 +339,7 @@ class BatchAssembler:
         self._order, self._roles = loader.plan.order, loader.dataset.roles
         self.batch_size, self.used_up = batch_size, True
         self._step = loader.step if first_step is None else first_step
-        self._parts: list[dict[str, np.ndarray]] = []
+        self._parts: list[dict[str, Any]] = []
         self._have = 0
 
     def add(self, window: Window) -> Iterator[Batch]:
@@ -343,7 +347,9 @@ class BatchAssembler:
         place = window.start
         while place < len(window.order):
             taken = window.order[place : place + self.batch_size - self._have]
-            picked = {name: array.take(taken, axis=0) for name, array in window.arrays.items()}
+            picked: dict[str, Any] = {
+                name: array.take(taken, axis=0) for name, array in window.arrays.items()
+            }
             picked[_ROWS] = window.rows(taken)
             if self._order.draws is not None and window.weights is not None:
                 picked[_IMPORTANCE] = self._order.draws.importance(window.weights[taken])
@@ -368,5 +374,7 @@ class BatchAssembler:
         return batch
 
 
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+def _joined(parts: list[Any]) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    return stacked(parts) if is_matrix(parts[0]) else np.concatenate(parts)

@@ -31,7 +31,8 @@ class MissingRule:
         if self.name == "keep":
             return ()
         everywhere = self.name != "raise"
-        floats = [spec for spec in specs if spec.dtype.kind == "f"]
+        # A value that a sparse row does not have is 0: none of it is missing.
+        floats = [spec for spec in specs if spec.dtype.kind == "f" and not spec.is_sparse]
         return tuple(spec.name for spec in floats if everywhere or spec.declares_missing)
 
 
@@ -128,7 +129,8 @@ def void_rows(arrays: Mapping[str, np.ndarray], counts: dict[str, int]) -> np.nd
     """
     found = None
     for name, values in arrays.items():
-        lacks = rows_that_lack(values) if values.dtype.kind == "f" else None
+        is_looked_at = isinstance(values, np.ndarray) and values.dtype.kind == "f"
+        lacks = rows_that_lack(values) if is_looked_at else None
         if lacks is not None:
             counts[name] = counts.get(name, 0) + int(np.count_nonzero(lacks))
             values[np.isnan(values)] = 0

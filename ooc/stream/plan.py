@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+
 from ooc.core.errors import InputError, TooSmallError
 from ooc.core.process import allowed_bytes, resident_bytes
 from ooc.core.sizes import format_size, parse_size
 from ooc.core.summary import Summary
 from ooc.store.chunks import scratch_bytes
 from ooc.store.dataset import ArraySpec, Dataset
+from ooc.store.sparse import EXTENT_BYTES, SparseSpec
 from ooc.stream.block_statistics import MOST_BYTES, sample_bytes
 from ooc.stream.missing_values import ROW_BYTES
 from ooc.stream.options import StreamOptions
@@ -240,15 +243,17 @@ def _fit(
     shuffle, lanes, most_blocks = stream.shuffle, stream.lanes, stream.blocks
     sampled = stream.sampling != "once"
     row_bytes = sum(spec.row_bytes for spec in specs)
+    dense = [spec for spec in specs if not spec.is_sparse]
     # Beside its values a row has its place in the order. Sides of a split keep a flag and, for a
     # moment, a key of each row; draws a weight, its sum and a place.
-    slab_row_bytes = row_bytes + 4 + 10 * (dataset.selection is not None) + 24 * sampled
+    slab_row_bytes = sum(spec.row_bytes for spec in dense) + EXTENT_BYTES * (dense != specs)
+    slab_row_bytes += 4 + 10 * (dataset.selection is not None) + 24 * sampled
     slab_row_bytes += ROW_BYTES * any(spec.declares_missing for spec in specs)
     fixed = {
         "reserved": RESERVED_BYTES,
-        "batch": demand.batch_copies * batch_size * row_bytes,
+        "batch": demand.batch_copies * batch_bytes(specs, batch_size),
         "model": demand.model_bytes,
-        "index": sum(16 * spec.stored_chunks for spec in specs if spec.shards),
+        "index": sum(spec.index_bytes for spec in specs),
     }
     chunk_rows = dataset.arrays[dataset.features].chunks[0]
     one_reader = max(scratch_bytes(spec, chunk_rows) for spec in specs)
@@ -259,9 +264,16 @@ def _fit(
     block_rows = min(chosen, rows)
     blocks = -(-rows // block_rows)
     _check_sizes(batch_size, dataset.rows, stream, blocks)
+    _check_units(specs, block_rows, rows)
+    heaviest = _heaviest(specs, block_rows)
     fewest = max(min(blocks, 1 if shuffle == "none" else 2), lanes)
     # A window that was asked for may be larger than usual, if there is room for it.
-    most = max((room if most_blocks else usual) // (block_rows * slab_row_bytes), fewest)
+    wanted_bytes = room if most_blocks else usual
+    most = wanted_bytes // (block_rows * slab_row_bytes)
+    if heaviest is not None:
+        all_sizes = heaviest + np.arange(1, blocks + 1) * (block_rows * slab_row_bytes)
+        most = int(np.searchsorted(all_sizes, wanted_bytes, "right"))
+    most = max(most, fewest)
     most = min(most, most_blocks or most)
     # Windows are of one size: a small last one would mix badly, just before the epoch's end.
     even = -(-blocks // -(-blocks // most))
@@ -270,6 +282,8 @@ def _fit(
     order = Order(rows, block_rows, per_window, shuffle, stream.seed, lanes)
 
     window_total = order.blocks_per_window * block_rows * slab_row_bytes
+    if heaviest is not None:
+        window_total += int(heaviest[: order.blocks_per_window][-1])
     scratch = max(scratch_bytes(spec, block_rows) for spec in specs)
     # The window stays the same whatever else the process holds: the half that is left gives way.
     held = demand.held_bytes or 0
@@ -283,8 +297,8 @@ def _fit(
     if transfers:
         taken["transfer"] = window_total
     # Before all that is there, a sample of blocks is looked at, one block of one array at a time.
-    sample = block_rows * max(spec.row_bytes for spec in specs) + scratch
-    values = max(math.prod(spec.shape[1:]) for spec in specs)
+    sample = block_rows * max((spec.row_bytes for spec in dense), default=0) + scratch
+    values = max((math.prod(spec.shape[1:]) for spec in dense), default=1)
     wished = min(sample_bytes(values, blocks, SAMPLED_BLOCKS), MOST_BYTES)
     standing = fixed["reserved"] + fixed["index"]
     moments = max(0, min(wished, budget - standing - held - sample))
@@ -349,6 +363,37 @@ def _check_sizes(batch_size: int, rows: int, stream: StreamOptions, blocks: int)
         )
     if problem is not None:
         raise InputError(problem)
+
+
+def _heaviest(specs: Sequence[ArraySpec], block_rows: int) -> np.ndarray | None:
+    """Return the most bytes that non-zeros of one block, of two, and so on take: (K,) int64."""
+    found = [
+        spec.heaviest(block_rows) * spec.value_bytes
+        for spec in specs
+        if isinstance(spec, SparseSpec)
+    ]
+    return sum(found[1:], found[0]) if found else None
+
+
+def batch_bytes(specs: Sequence[ArraySpec], rows: int) -> int:
+    """Return the most bytes that so many rows of some arrays take, as a batch."""
+    found = 0
+    for spec in specs:
+        found += rows * (EXTENT_BYTES if isinstance(spec, SparseSpec) else spec.row_bytes)
+        if isinstance(spec, SparseSpec):
+            # Beside values and columns there are their places in the window for a moment.
+            found += spec.most_nonzeros(rows) * (spec.value_bytes + 8)
+    return found
+
+
+def _check_units(specs: Sequence[ArraySpec], block_rows: int, rows: int) -> None:
+    """Refuse blocks that begin where nobody knows the place of their non-zeros."""
+    for spec in specs:
+        if isinstance(spec, SparseSpec) and block_rows % spec.unit and block_rows < rows:
+            raise InputError(
+                f"a block of {block_rows} rows does not go with {spec.name}, where the place of "
+                f"every {spec.unit} rows is known; take a multiple of {spec.unit}"
+            )
 
 
 def _block_rows(

@@ -29,6 +29,8 @@ from ooc.core.memory import own_memory
 from ooc.core.process import trim_allocator
 from ooc.store.chunks import BadChunkError, RowReader, open_reader
 from ooc.store.dataset import ArraySpec, Dataset
+from ooc.store.sparse import SparseSpec
+from ooc.store.sparse_rows import empty_rows
 from ooc.stream.ending import end_later, wait_for_others
 from ooc.stream.missing_values import complete, missing_error, rows_that_lack, rule_of
 from ooc.stream.plan import Plan
@@ -127,6 +129,12 @@ class WindowReader:
             -(-self._order.window_rows * plan.row_bytes // TASK_BYTES),
         )
         self._in_process = not transfers_rows()
+        self._sparse = [spec for spec in self._specs.values() if isinstance(spec, SparseSpec)]
+        if self._sparse and not self._in_process:
+            raise InputError(
+                f"{self._sparse[0].name} of {dataset.path} is a sparse matrix, which is read in "
+                "this process alone; leave Dask's scheduler as it is"
+            )
         self._pool = ThreadPoolExecutor(plan.readers, thread_name_prefix="ooc-reader")
         # While a window's last tasks run, the next window's first ones begin, so that no reader
         # waits for another one. A scheduler of the user's gets one window at a time.
@@ -162,10 +170,15 @@ class WindowReader:
         # Threads that end leave freed memory in heaps of their own, and the next ones begin others.
         trim_allocator()
 
-    def _new_slab(self) -> dict[str, np.ndarray]:
+    def _new_slab(self) -> dict[str, Any]:
         """Return arrays for one window, in memory that goes back to the system after its use."""
-        rows = self._order.window_rows
-        arrays = {s.name: own_memory((rows, *s.shape[1:]), s.dtype) for s in self._specs.values()}
+        rows, order, arrays = self._order.window_rows, self._order, dict[str, Any]()
+        for spec in self._specs.values():
+            if isinstance(spec, SparseSpec):
+                most = spec.heaviest(order.block_rows)[: order.blocks_per_window]
+                arrays[spec.name] = empty_rows(rows, int(most[-1]), spec.shape[1], spec.dtype)
+            else:
+                arrays[spec.name] = own_memory((rows, *spec.shape[1:]), spec.dtype)
         return arrays | {"": own_memory((rows,), np.dtype(np.int32))}
 
     def windows(self, places: Iterable[tuple[int, int, int]]) -> Iterator[Window]:
@@ -207,6 +220,8 @@ class WindowReader:
         blocks = self._order.window_blocks(epoch, index)
         rows, block_rows = self._order.rows_in(blocks), self._order.block_rows
         arrays = {name: slab[name][:rows] for name in self._specs}
+        for spec in self._sparse:
+            self._place_blocks(spec, blocks, arrays[spec.name])
         order = slab[""]
         if self._order.draws is None:
             order = order[:rows]
@@ -261,6 +276,14 @@ class WindowReader:
         if missing and self._rule.name == "raise":
             raise self._missing_error(window)
         return window, unreadable
+
+    def _place_blocks(self, spec: SparseSpec, blocks: np.ndarray, rows: Any) -> None:
+        """Say where the non-zeros of each block go: one after the other."""
+        spans = self._order.spans(blocks)
+        sizes = [spec.place_of(stop) - spec.place_of(start) for start, stop in spans]
+        starts = np.cumsum([0, *sizes[:-1]])
+        for slot, start in enumerate(starts):
+            rows.place(start, np.zeros(1, np.int64), slot * self._order.block_rows)
 
     def _missing_error(self, window: Window) -> DataError:
         """Name the first row of the dataset that is used and lacks a value."""

@@ -32,7 +32,7 @@ FEWEST = 2
 def warn_of_marks(dataset: Dataset, names: Collection[str]) -> None:
     """Warn where features or targets, of these arrays, hold what looks like a mark for missing.
 
-    Integers of 8 bits, arrays that declare what is missing, and those that are in memory, which
+    Integers of 8 bits, sparse rows, arrays that declare what is missing, and those in memory, which
     could not, are taken as they are.
     """
     if dataset.held:
@@ -41,7 +41,7 @@ def warn_of_marks(dataset: Dataset, names: Collection[str]) -> None:
         if name is None or name not in names:
             continue
         spec = dataset.arrays[name]
-        if spec.dtype.itemsize == 1 or spec.declares_missing:
+        if spec.dtype.itemsize == 1 or spec.declares_missing or spec.is_sparse:
             continue
         # What a thread reads with goes with it: none of it is part of the run.
         with ThreadPoolExecutor(1) as apart:
@@ -65,7 +65,7 @@ def refused_values(dataset: Dataset, names: Collection[str], missing_values: str
     """Yield a line for features and for targets of a sample if training would refuse one."""
     limits, taken = (LARGEST_FEATURE, LARGEST_TARGET), missing_values in ("raise", "keep")
     for role, name, limit in zip(("feature", "target"), dataset.roles[:2], limits, strict=True):
-        if name is None or name not in names:
+        if name is None or name not in names or dataset.arrays[name].is_sparse:
             continue
         rows, values = _sample(dataset, name)
         sizes = np.abs(values.astype(np.float64))

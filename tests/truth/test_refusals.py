@@ -64,6 +64,10 @@ def sparse(mark: dict[str, str]) -> Callable[[Path], None]:
     return write
 
 
+def a_group(path: Path) -> None:
+    zarr.create_group(path).create_group("X").create_array("values", data=NORMAL)
+
+
 def with_metadata(file: str, content: bytes) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         by_zarr(3, NORMAL, LINE)(path)
@@ -117,9 +121,10 @@ REFUSED: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "times": (with_values(2, X=NORMAL.astype("M8[s]"), y=LINE), ("array X", "datetime64")),
     "no rows": (with_values(X=NORMAL[:0], y=LINE[:0]), ("X", "(0, 3)")),
     "no X": (with_values(features=NORMAL, y=LINE), ("no array 'X'", "features, y")),
-    "a sparse matrix": (sparse({"encoding-type": "csr_matrix"}), ("X", "csr_matrix")),
+    "a sparse matrix": (sparse({"encoding-type": "csr_matrix"}), ("X", "no attribute shape")),
     "an older one": (sparse({"h5sparse_format": "csc"}), ("X", "csc_matrix")),
-    "a group": (sparse({}), ("X", "is a group, not an array")),
+    "one of nobody's": (sparse({}), ("X", "no attribute shape")),
+    "a group": (a_group, ("X", "is a group, not an array")),
     "metadata cut": (with_metadata("X/zarr.json", b'{"zarr_fo'), ("array X", "metadata")),
     "metadata empty": (with_metadata("X/zarr.json", b""), ("array X", "metadata")),
     "group's metadata": (with_metadata("zarr.json", b"\xff\x00"), ("metadata",)),

@@ -15,12 +15,22 @@ from ooc.store.chunks.layout import ChunkLayout, native_layout
 from ooc.store.chunks.native import Files, NativeReader
 from ooc.store.chunks.objects import ObjectReader
 from ooc.store.chunks.row_reader import BadChunkError, RowReader
+from ooc.store.chunks.sparse import CsrReader, parts_of
 from ooc.store.conventions import PIECE_BYTES
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array
 from ooc.store.local import METADATA
 from ooc.store.remote import RemoteStore
+from ooc.store.sparse import SparseSpec
 
-__all__ = ["BadChunkError", "ReadPath", "RowReader", "open_reader", "read_path", "scratch_bytes"]
+__all__ = [
+    "BadChunkError",
+    "ReadPath",
+    "RowReader",
+    "open_reader",
+    "parts_of",
+    "read_path",
+    "scratch_bytes",
+]
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,8 @@ _MODES = {
 
 def read_path(dataset: Dataset, name: str, io: str = "auto") -> ReadPath:
     """Tell which path an array takes; `io` is as in `ooc.store.chunks.files.choose_mode`."""
-    return _resolve(dataset, dataset.arrays[name], io)[0]
+    # Of sparse rows what is told is how their non-zeros are read.
+    return _resolve(*parts_of(dataset, dataset.arrays[name])[0], io)[0]
 
 
 def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
@@ -58,6 +69,9 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
     if spec.labels is not None and not spec.labels.are_codes:
         plain = replace(dataset, arrays={**dataset.arrays, name: spec.unlabelled()})
         return LabelReader(open_reader(plain, name, io), spec.labels)
+    if isinstance(spec, SparseSpec):
+        found = [open_reader(alone, part.name, io) for alone, part in parts_of(dataset, spec)]
+        return CsrReader(spec, dataset.path, found)
     if name in dataset.held:
         return HeldReader(dataset.held[name], name, dataset.path, spec.chunks)
     path, layout, store = _resolve(dataset, spec, io)
@@ -82,6 +96,11 @@ DECODER_COPIES, DECODER_BYTES = 5, 5 * 2**19
 
 def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
     """Return the most bytes that one thread needs to read blocks of an array, on either path."""
+    if isinstance(spec, SparseSpec):
+        most, parts = int(spec.heaviest(min(block_rows, spec.shape[0]))[0]), spec.parts
+        aside = 0 if spec.native else 2 * 8 * most
+        needed = max(scratch_bytes(part, max(1, most)) for part in parts[:2])
+        return max(needed, scratch_bytes(parts[2], block_rows)) + aside
     # Two batches in flight, and single requests, whose memory is replaced as it grows.
     requests = 2 * BATCH_BYTES + 2 * most_stored_bytes(spec.chunk_bytes)
     through_zarr = DECODE_COPIES * spec.most_decoded_bytes(block_rows)
