@@ -18,8 +18,10 @@ from ooc.engines.window_engine import WindowEngine
 from ooc.kernels.counters import NEVER
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import (
+    Kernel,
     arrays_of,
     dtype_of,
+    kernel_for_data,
     kernel_of,
     phases_of,
     scratch_bytes_of,
@@ -28,6 +30,7 @@ from ooc.models.scratch import dataset_columns, loop_bytes
 from ooc.models.train_state import TrainState, train_state_bytes
 from ooc.optim import Method, Optimizer, as_method
 from ooc.store.dataset import Dataset
+from ooc.store.sparse import SparseSpec
 from ooc.stream.loader import Loader
 from ooc.stream.plan import Demand
 from ooc.stream.window import Window
@@ -94,7 +97,7 @@ def engine_bytes(
         If the method does not go with the model.
     """
     layout, names = model.layout(dataset.row_shape), arrays_of(model, dataset)
-    kernel, minimiser = kernel_of(model, layout), as_method(methods[0]).full
+    kernel, minimiser = kernel_for_data(model, dataset), as_method(methods[0]).full
     check_method(model, layout, minimiser is not None or full)
     held = train_state_bytes(model, layout, methods)
     if minimiser is not None:
@@ -102,11 +105,20 @@ def engine_bytes(
     if kernel is not None:
         columns = dataset_columns(model, dataset)
         held += loop_bytes(model, layout, kernel, columns, batch_size, len(methods))
+        held += carried_bytes(dataset, kernel, batch_size)
         return held + (BLAS_BYTES if kernel.uses_blas else 0)
     rows = part_rows(batch_size) if full or minimiser is not None else batch_size
     row_bytes = sum(spec.row_bytes for spec in dataset.specs(names))
     each = 8 * layout.size * (2 if full else 1) + scratch_bytes_of(model, layout, rows)
     return held + len(methods) * each + 2 * rows * row_bytes
+
+
+def carried_bytes(dataset: Dataset, kernel: Kernel, batch_size: int) -> int:
+    """Return the most bytes of sparse rows that wait for the next window, and of their copy."""
+    rows = dataset.arrays[dataset.features]
+    if not isinstance(rows, SparseSpec):
+        return 0
+    return 2 * rows.most_nonzeros(kernel.share_rows(batch_size)) * rows.value_bytes
 
 
 def demand_of(
@@ -155,12 +167,12 @@ def make_engine(
     model: Model, loader: Loader, train_state: TrainState, full: bool = False
 ) -> Engine:
     """Choose the engine for a model; `full` where a batch is all rows."""
-    method, layout = train_state.methods[0], model.layout(loader.dataset.row_shape)
+    method = train_state.methods[0]
     if method.full is not None:
         if method.optimizer is None:
             return FullGradientEngine(model, loader, train_state)
         return HybridEngine(model, loader, train_state, partial(make_engine, model, loader))
-    if kernel_of(model, layout) is not None:
+    if kernel_for_data(model, loader.dataset) is not None:
         return WindowEngine(model, loader, train_state)
     if len(train_state) > 1:
         states = map(train_state.alone, range(len(train_state)))

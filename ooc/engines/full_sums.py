@@ -16,7 +16,7 @@ from ooc.engines.window_engine import row_in
 from ooc.kernels.counters import LOSS_SUM, OK, TOTALS
 from ooc.models.bad_rows import explain
 from ooc.models.contract import Model
-from ooc.models.declarations import dtype_of, kernel_of
+from ooc.models.declarations import dtype_of, kernel_for_data
 from ooc.models.loop import Rows, make_loop
 from ooc.models.scratch import dataset_columns, loop_bytes
 from ooc.models.train_state import at_rest
@@ -43,7 +43,7 @@ def make_sums(model: Model, loader: Loader, parameters: np.ndarray) -> Sums:
     DataError, DivergedError
         By that function, if a row cannot be used, or the loss is not finite.
     """
-    if kernel_of(model, model.layout(loader.dataset.row_shape)) is not None:
+    if kernel_for_data(model, loader.dataset) is not None:
         return _window_sums(model, loader, parameters)
     return _batch_sums(model, loader)
 
@@ -51,7 +51,7 @@ def make_sums(model: Model, loader: Loader, parameters: np.ndarray) -> Sums:
 def sums_bytes(model: Model, dataset: Dataset) -> int:
     """Return the bytes of the sums' scratch, without what a model itself holds for a batch."""
     layout = model.layout(dataset.row_shape)
-    kernel = kernel_of(model, layout)
+    kernel = kernel_for_data(model, dataset)
     if kernel is None:
         return 12 * layout.size
     columns = dataset_columns(model, dataset)

@@ -10,7 +10,7 @@ from ooc.core.compiler import kernel_for, parts_of
 from ooc.kernels.window_loop import run_window
 from ooc.kernels.work import WORK
 from ooc.models.contract import Model
-from ooc.models.declarations import dtype_of, kernel_of, phases_of
+from ooc.models.declarations import dtype_of, kernel_for_data, phases_of
 from ooc.models.loop import driver, make_loop
 from ooc.models.train_state import at_rest
 from ooc.optim import Method, sgd
@@ -28,7 +28,7 @@ def engine_kernels(
     layout, dtype = model.layout(dataset.row_shape), dtype_of(model)
     settings, gradient, mask = np.zeros(SETTINGS), np.zeros(1), np.zeros(1, np.bool_)
     rest = [
-        *parts_of(lambda: kernel_of(model, layout)),
+        *parts_of(lambda: kernel_for_data(model, dataset)),
         *parts_of(lambda: _updates(model, methods, dtype)),
         *order_kernels(),
         kernel_for(rate_at, settings, 0),

@@ -78,7 +78,9 @@ class WindowEngine:
                 float(array[0, at, 0]) if array.shape[2] else None
                 for array in (held["targets"], held["weights"])
             )
-            found = held["features"][0, at], target, weight
+            carried = loop.carried
+            values = held["features"][0, at] if carried is None else carried[at]
+            found = values, target, weight
         return explain(self._model, status, row, *found, where, window.roles)
 
 

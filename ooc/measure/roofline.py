@@ -102,6 +102,11 @@ def bench(
     dict
         Medians under the keys of the command line's JSON, and each round.
     """
+    if dataset.arrays[dataset.features].is_sparse:
+        raise InputError(
+            f"bench knows the limit of dense rows, and {dataset.features} of {dataset.path} is a "
+            "sparse matrix; train it with ooc train, which tells its speed"
+        )
     plan = trainer.loader(dataset).plan
     kernel = kernel_of(trainer.model, trainer.layout(dataset))
     if kernel is None or kernel.uses_blas:

@@ -11,11 +11,12 @@ from ooc.kernels.counters import LOSS_SUM, OK
 from ooc.kernels.share import TOUCHED
 from ooc.models.bad_rows import explain
 from ooc.models.contract import BatchLike, Layout, Model
-from ooc.models.declarations import Kernel, dtype_of
+from ooc.models.declarations import Kernel, dtype_of, kernel_of
 from ooc.models.loop import Rows, WindowLoop
 from ooc.models.own_loss import OwnLoss
 from ooc.models.scratch import columns_of, loop_bytes
 from ooc.models.train_state import at_rest
+from ooc.store.sparse_rows import dense_row, is_matrix, rows_of
 
 BALANCED = "balanced"
 
@@ -63,7 +64,9 @@ class CompiledModel(ABC):
         """
         if getattr(self, "class_weights", None) == BALANCED:
             raise InputError("classes have not been counted yet; give the model to a trainer")
-        kernel = self.kernel(self.layout(batch.features.shape[1:]), parameters)
+        layout, rows = self.layout(batch.features.shape[1:]), _as_rows(batch.features)
+        kernel = kernel_of(self, layout, parameters, rows)  # type: ignore[arg-type]
+        assert kernel is not None, "its kernel is what it is trained by"
         status, row, loss = batch_gradient(self, kernel, parameters, batch, out_grad)  # type: ignore[arg-type]
         if status != OK:
             raise self.explain(status, row, batch)
@@ -74,7 +77,7 @@ class CompiledModel(ABC):
         place = int(np.argmax(batch.rows == row))
         target = None if batch.target is None else batch.target[place]
         weight = None if batch.weight is None else float(batch.weight[place])
-        found = batch.features[place], target, weight
+        found = dense_row(batch.features, place), target, weight
         return explain(self, status, row, *found, roles=batch.roles)  # type: ignore[arg-type]
 
     def to_config(self) -> dict[str, Any]:
@@ -108,17 +111,23 @@ def batch_gradient(
         `OK` and the loss summed over the rows, or the row of the dataset that cannot be used.
     """
     layout, count = model.layout(batch.features.shape[1:]), len(batch.rows)
-    columns = columns_of(model, batch.arrays, batch.roles)
+    given = {name: _as_rows(values) for name, values in batch.arrays.items()}
+    columns = columns_of(model, given, batch.roles)
     state = at_rest(model, np.asarray(parameters, dtype_of(model)))
     loop = WindowLoop(model, layout, kernel, columns, state, count)
     loop.begin(batch.step, seed=batch.seed)
-    arrays = {column.name: np.ascontiguousarray(batch.arrays[column.name]) for column in columns}
+    arrays = {column.name: given[column.name] for column in columns}
     rows = Rows(arrays, np.arange(count, dtype=np.int32), np.zeros(1, np.int64), count)
     status = loop.run(rows, flush=True, place=0)
     if status == OK:
         _spread(layout, loop, out_grad)
     row = int(batch.rows[loop.bad_row]) if status != OK and loop.bad_row >= 0 else -1
     return status, row, float(state.totals[0, LOSS_SUM])
+
+
+def _as_rows(values: Any) -> Any:
+    """Return the rows of an array as the loop takes them."""
+    return rows_of(values) if is_matrix(values) else np.ascontiguousarray(values)
 
 
 def _spread(layout: Layout, loop: WindowLoop, out: np.ndarray) -> None:

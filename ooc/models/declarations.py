@@ -217,10 +217,22 @@ def phases_of(model: Model) -> tuple[Phase, ...]:
     return tuple(getattr(model, "phases", (Phase("all"),)))
 
 
-def kernel_of(model: Model, layout: Layout, parameters: np.ndarray | None = None) -> Kernel | None:
+def kernel_of(
+    model: Model, layout: Layout, parameters: np.ndarray | None = None, rows: Any = None
+) -> Kernel | None:
     """Return the model's part of the compiled loop, or None where it has none.
 
-    `parameters` hold what the model keeps in fixed parts; by default what it starts from.
+    Parameters
+    ----------
+    parameters
+        What the model keeps in fixed parts; by default what it starts from.
+    rows
+        What the features are, with a `dtype`: dense ones by default, sparse where it says so.
+
+    Raises
+    ------
+    InputError
+        If rows are sparse, and the model takes dense ones alone.
     """
     make = getattr(model, "kernel", None)
     if make is None:
@@ -228,7 +240,25 @@ def kernel_of(model: Model, layout: Layout, parameters: np.ndarray | None = None
     if parameters is None:
         parameters = np.zeros(layout.size, dtype_of(model))
     kernel: Kernel = make(layout, parameters)
-    return kernel
+    if not getattr(rows, "is_sparse", False):
+        return kernel
+    # Only for the kernel as it was written: a model that changes it would be trained as another.
+    of_sparse = getattr(model, "sparse_kernel", None)
+    found: Kernel | None = None if of_sparse is None else of_sparse(kernel, layout, rows.dtype)
+    if found is None:
+        raise InputError(
+            f"{model.name} takes no sparse rows, as linear, logistic, softmax and svm do; choose "
+            "one of those, or write the rows as a dense array (ooc.create)"
+        )
+    return found
+
+
+def kernel_for_data(
+    model: Model, dataset: Dataset, parameters: np.ndarray | None = None
+) -> Kernel | None:
+    """Return the model's part of the compiled loop for the rows of a dataset, see `kernel_of`."""
+    rows = dataset.arrays[dataset.features]
+    return kernel_of(model, model.layout(dataset.row_shape), parameters, rows)
 
 
 def loss_unit_of(model: Model, layout: Layout, parameters: np.ndarray) -> float:
@@ -267,12 +297,16 @@ def prepared_like(model: Model, saved: Mapping[str, Any]) -> Model:
     return replace(model, **{name: saved[name] for name in names})  # type: ignore[type-var]
 
 
-def widest(model: Model) -> Model:
-    """Return the model as it is where the rows decide for all that is left to them."""
+def widest(model: Model, is_sparse: bool = False) -> Model:
+    """Return the model as it is where the rows decide for all that is left to them.
+
+    Sparse rows are never standardised.
+    """
     # One that wraps another has the other's settings, but is not made of them.
     own = [each.name for each in fields(model)] if is_dataclass(model) else list[str]()
     for name in getattr(model, "decided", ()):
-        if name in own and getattr(model, name) == "auto":
+        left = not (is_sparse and name == "standardise")
+        if left and name in own and getattr(model, name) == "auto":
             with suppress(InputError):  # a loss that does not go with it: rows cannot decide so
                 model = replace(model, **{name: True})  # type: ignore[type-var]
     return model

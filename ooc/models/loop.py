@@ -22,10 +22,11 @@ from ooc.kernels.touched import merge_touched, step_touched
 from ooc.kernels.window_loop import run_window
 from ooc.models import scratch
 from ooc.models.contract import Layout, Model
-from ooc.models.declarations import Kernel, kernel_of, phases_of, terms_of
+from ooc.models.declarations import Kernel, kernel_for_data, phases_of, terms_of
 from ooc.models.train_state import TrainState, update_addresses
 from ooc.optim.step import real_of
 from ooc.store.dataset import Dataset
+from ooc.store.sparse_rows import SparseRows, copied
 
 SPIN_COUNT = "3000"  # some tens of microseconds
 
@@ -99,6 +100,8 @@ class WindowLoop:
         Steps taken since the run began, and rows that this loop has used.
     place
         The first place of the window that is not used yet.
+    carried
+        Sparse rows of a window before that wait for the rest of their share.
     bad_row
         The row of the dataset that cannot be used; -1 where no single one is to blame.
     """
@@ -189,6 +192,7 @@ class WindowLoop:
                 step_touched=part(step_touched, whole).address,
             )
         self._drivers = {False: driver(dtype, False)}
+        self.carried: SparseRows | None = None
 
     @property
     def goes_parallel(self) -> bool:
@@ -232,9 +236,12 @@ class WindowLoop:
         place
             Where in the order to begin; by default where it came to before.
         """
-        table = self._held["arrays"]
+        table, sparse = self._held["arrays"], list[tuple[SparseRows, int]]()
         for line, column, gather in zip(table, self.columns, self._gathers, strict=True):
             array = rows.arrays[column.name]
+            if isinstance(array, SparseRows):
+                sparse.append((array, column.start))
+                array = array.extents
             assert array.flags.c_contiguous, "a window's arrays are contiguous"
             line[:] = gather.address, array.ctypes.data, column.values, column.place, column.start
         parallel = self.parallel and self.threads > 1
@@ -250,7 +257,18 @@ class WindowLoop:
         )  # fmt: skip
         self._set(place=self.place if place is None else place)
         with one_thread() if self.kernel.uses_blas else nullcontext():
-            return int(run_window(self.work, self._one))
+            status = int(run_window(self.work, self._one))
+        for given, start in sparse:
+            self._carry(given, start)
+        return status
+
+    def _carry(self, rows: SparseRows, start: int) -> None:
+        """Copy the non-zeros of rows that wait for the rest of their share: windows come and go."""
+        waiting = int(self.work["in_share"][0])
+        if waiting:
+            place = self.scratch["numbers"][0, :waiting, start : start + rows.extents.shape[1]]
+            self.carried = copied(place, rows)
+            place[...] = self.carried.extents
 
     def _set(self, **numbers: int) -> None:
         for name, number in numbers.items():
@@ -268,7 +286,7 @@ def make_loop(
 ) -> WindowLoop:
     """Bind a model's kernel, and a dataset's arrays, to the window loop."""
     layout = model.layout(dataset.row_shape)
-    kernel = kernel_of(model, layout, train_state.parameters[0])
+    kernel = kernel_for_data(model, dataset, train_state.parameters[0])
     assert kernel is not None, f"{model.name} has a kernel"
     columns = scratch.dataset_columns(model, dataset)
     # A thread that has no share left is to sleep, not to spin for milliseconds: readers, and

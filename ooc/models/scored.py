@@ -156,13 +156,15 @@ class ScoredModel(CompiledModel):
     def prepare(self, statistics: Statistics) -> Prepared:
         """Settle what is left to the data: standardising, and balanced weights of classes."""
         changes: dict[str, Any] = {}
+        is_sparse = getattr(statistics, "is_sparse", False)
         intercept = getattr(self, "intercept", True)
         if getattr(self, "class_weights", None) == BALANCED:
             counts = statistics.class_counts(self.class_count, self.name, self.targets)
             weights = counts.sum() / (len(counts) * counts.astype(np.float64))
             changes["class_weights"] = tuple(weights.tolist())
         if self.standardise == standards.AUTO:
-            changes["standardise"] = standards.is_needed(statistics, self.scale, intercept)
+            needed = not is_sparse and standards.is_needed(statistics, self.scale, intercept)
+            changes["standardise"] = needed
         if getattr(self, "standardise_target", False) == standards.AUTO:
             can = self.chosen_loss.degree > 0
             changes["standardise_target"] = can and standards.is_target_far(statistics, intercept)

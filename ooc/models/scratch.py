@@ -11,6 +11,7 @@ from ooc.kernels.work import FEATURES, FURTHER, INTEGERS, TARGETS, WEIGHTS
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import Kernel, arrays_of, dtype_of, needs_of, phases_of, terms_of
 from ooc.store.dataset import Dataset
+from ooc.store.sparse import EXTENT_BYTES
 
 # Parameters that are updated as one piece: with their moments they stay in a core's cache.
 PIECE = 4096
@@ -39,13 +40,19 @@ class Column:
     start: int = 0
 
 
+def is_sparse(rows: Any) -> bool:
+    """Tell whether rows, or what describes them, are sparse."""
+    return bool(getattr(rows, "is_sparse", False))
+
+
 def columns_of(
     model: Model, arrays: Mapping[str, Any], roles: tuple[str, str | None, str | None]
 ) -> tuple[Column, ...]:
     """Return where the arrays of a model go; they have a dtype and a shape, rows first."""
     features, target, weight = roles
     needs = needs_of(model)
-    are_integers = needs.features == "integers"
+    # Of sparse rows it is their extents that are gathered.
+    are_integers = needs.features == "integers" or is_sparse(arrays[features])
     wanted = {
         FEATURES: () if are_integers else (features,),
         TARGETS: (target,) if model.needs_target else (),
@@ -59,6 +66,8 @@ def columns_of(
         for name in names:
             if name is not None:
                 dtype, values = arrays[name].dtype, math.prod(arrays[name].shape[1:])
+                if is_sparse(arrays[name]):
+                    dtype, values = np.dtype(np.int64), EXTENT_BYTES // 8
                 columns.append(Column(name, dtype, values, place, start))
                 start += values
     return tuple(columns)

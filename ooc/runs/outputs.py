@@ -11,6 +11,7 @@ from ooc.models.contract import BatchLike, Model
 from ooc.models.declarations import arrays_of, predictions_of
 from ooc.runs.scoring import SCORED_BYTES, scoring_kernels
 from ooc.store.held import hold
+from ooc.store.sparse_rows import is_matrix
 from ooc.stream.loader import Batch
 
 # What outputs are made of, where a model has scores: no output of its own, and never stored.
@@ -47,7 +48,7 @@ def predict_rows(
         If they are not numbers of the shape that the model was trained on, or it has no such
         output, or it needs further arrays.
     """
-    values = np.asarray(rows)
+    values = rows if is_matrix(rows) else np.asarray(rows)
     if values.shape[1:] != row_shape or values.ndim == 0:
         wanted = ", ".join(map(str, ("rows", *row_shape)))
         raise InputError(
@@ -55,6 +56,8 @@ def predict_rows(
             f"({wanted}), or what ooc.open returns, not a {type(rows).__name__} of shape "
             f"{values.shape}"
         )
+    if is_matrix(values):
+        return _predict_sparse(model, parameters, values, output)
     dataset = hold({"X": values})
     arrays_of(model, dataset, with_target=False)
     load_kernels(scoring_kernels(model, dataset, with_target=False), silent)
@@ -64,5 +67,17 @@ def predict_rows(
         part = np.ascontiguousarray(values[first : first + step], native)
         numbers = np.arange(first, first + len(part))
         batch = Batch({"X": part}, numbers, 0, 0, dataset.roles)
+        parts.append(output_of(model, parameters, batch, output))
+    return np.concatenate(parts)
+
+
+def _predict_sparse(model: Model, parameters: np.ndarray, rows: Any, output: str) -> np.ndarray:
+    """Return one of a model's outputs for the rows of a SciPy matrix in CSR."""
+    parts, count = [], rows.shape[0]
+    step = max(1, SCORED_BYTES * count // max(1, rows.data.nbytes + rows.indices.nbytes))
+    for first in range(0, count, step):
+        part = rows[first : first + step]
+        numbers = np.arange(first, first + part.shape[0])
+        batch = Batch({"X": part}, numbers, 0, 0, ("X", None, None))
         parts.append(output_of(model, parameters, batch, output))
     return np.concatenate(parts)

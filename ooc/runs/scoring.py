@@ -10,10 +10,11 @@ from ooc.core.compile_child import Compilation
 from ooc.core.errors import DataError, DivergedError, InputError
 from ooc.engines.engine import scoring_bytes
 from ooc.models.contract import Layout, Model
-from ooc.models.declarations import arrays_of, dtype_of, predictions_of
+from ooc.models.declarations import arrays_of, dtype_of, kernel_for_data, predictions_of
 from ooc.store.dataset import Dataset
+from ooc.store.sparse_rows import is_matrix, zero_rows
 from ooc.stream.loader import Batch, Loader
-from ooc.stream.plan import Demand
+from ooc.stream.plan import Demand, batch_bytes
 
 # Rows that are scored at a time: the bytes of their features and outputs, so that neither wide
 # rows nor many classes break the budget; and how many copies of them are alive at once.
@@ -28,6 +29,7 @@ def check_scorable(model: Model, dataset: Dataset, row_shape: tuple[int, ...]) -
             f"the model was trained on rows of shape {row_shape}, but {dataset.features} "
             f"of {dataset.path} has rows of shape {dataset.row_shape}"
         )
+    kernel_for_data(model, dataset)  # which refuses sparse rows that the model does not take
 
 
 def check_targets(model: Model, dataset: Dataset) -> None:
@@ -47,7 +49,7 @@ def outputs_of_zeros(model: Model, layout: Layout, dataset: Dataset) -> dict[str
 
 def _zeros(model: Model, dataset: Dataset, rows: int, with_target: bool) -> Batch:
     specs = dataset.specs(arrays_of(model, dataset, with_target=with_target))
-    arrays = {spec.name: np.zeros((rows, *spec.shape[1:]), spec.dtype) for spec in specs}
+    arrays = {spec.name: zero_rows(rows, spec) for spec in specs}
     return Batch(arrays=arrays, roles=dataset.roles, rows=np.arange(rows), step=0, seed=0)
 
 
@@ -74,7 +76,7 @@ def scoring_demand(
 ) -> tuple[int, tuple[str, ...], Demand]:
     """Return the rows that are scored at once, their arrays, and what that needs."""
     names = arrays_of(model, dataset, with_target)
-    row_bytes = sum(spec.row_bytes for spec in dataset.specs(names))
+    row_bytes = batch_bytes(dataset.specs(names), 1)
     outputs = outputs_of_zeros(model, layout, dataset).values()
     output_bytes = sum(values.nbytes for values in outputs)
     rows = max(1, min(dataset.rows, SCORED_BYTES // (row_bytes + output_bytes)))
@@ -87,7 +89,10 @@ def scoring_demand(
 def scoring_kernels(model: Model, dataset: Dataset, with_target: bool = True) -> list[Compilation]:
     """Return the compilations that scoring needs, or predicting alone: a rehearsal on zeros."""
     batch = _zeros(model, dataset, 2, with_target)
-    kinds = sorted(f"{name}:{values.dtype}" for name, values in batch.arrays.items())
+    kinds = sorted(
+        f"{name}:{values.dtype}{' sparse' if is_matrix(values) else ''}"
+        for name, values in batch.arrays.items()
+    )
 
     def rehearse() -> None:
         parameters = np.zeros(model.layout(dataset.row_shape).size, dtype_of(model))

@@ -69,7 +69,7 @@ def check_fits(needs: Needs, model: Model, dataset: Dataset) -> None:
         held_out = needs.validation.largest_sides(dataset)[1]
         check_targets(model, held_out)
         check_scorable(model, held_out, dataset.row_shape)
-    settled = widest(model)
+    settled = widest(model, dataset.arrays[dataset.features].is_sparse)
 
     def plan_all(budget: int) -> None:
         at = replace(needs, stream=replace(needs.stream, memory=budget))

@@ -21,6 +21,7 @@ from ooc.models.train_state import start
 from ooc.optim import Optimizer, sgd
 from ooc.optim.schedules import UNCHANGED
 from ooc.optim.settings import RATE
+from ooc.store.sparse_rows import is_matrix
 from ooc.stream.loader import Loader
 from ooc.stream.window import Window
 from ooc.training.statistics import wildest
@@ -110,7 +111,9 @@ def find_rate(model: Model, optimizer: Optimizer, loader: Loader, parameters: np
             raise
 
     sample = window.features[training.order[:256]].astype(np.float64)
-    centre = first_rate(model, optimizer.reach, sample.reshape(len(sample), -1))
+    if not is_matrix(sample):
+        sample = sample.reshape(len(sample), -1)
+    centre = first_rate(model, optimizer.reach, sample)
     found = _search(loss_after, centre, before)
     if found is None:
         wild = wildest(window, window.roles[0], LARGEST_FEATURE)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial, reduce
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from ooc.core.errors import DataError
 from ooc.core.progress import Progress, Report, silent, tell
 from ooc.models.bad_rows import LARGEST_FEATURE
 from ooc.store.dataset import Dataset
+from ooc.store.sparse_rows import SparseRows
 from ooc.stream.block_statistics import NOT_FINITE
 from ooc.stream.loader import Loader
 from ooc.stream.missing_values import rule_of
@@ -28,6 +30,8 @@ PIECE_BYTES = 2**20
 # Features that are looked at together; the moments of more are no small part of what is held.
 MOST_COLUMNS = 2**16
 HELD_BYTES = 80
+# Sparse rows that are looked at together.
+SPARSE_PIECE = 1024
 # Beyond it, the squares of targets are beyond float64.
 LARGEST_TARGET = 1e150
 
@@ -46,6 +50,11 @@ class RowStatistics:
     def __init__(self, loader: Loader, report: Report = silent) -> None:
         self._loader, self._dataset, self._report = loader, loader.dataset, report
 
+    @property
+    def is_sparse(self) -> bool:
+        """Whether rows are sparse: nothing is asked of their features."""
+        return self._dataset.arrays[self._dataset.features].is_sparse
+
     def sample_moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and deviation of each feature in the run's first window."""
         return self._sample[0]
@@ -58,8 +67,9 @@ class RowStatistics:
     def _sample(self) -> list[tuple[np.ndarray, np.ndarray]]:
         walk = self._loader.looked_at()  # a window's memory is there as long as it goes on
         window = next(walk)
-        target, roles = window.target, [window.features]
-        roles += [] if target is None else [target]
+        empty = np.empty((len(window.order), 0))
+        none = empty if self.is_sparse else window.features
+        roles = [none, *([] if window.target is None else [window.target])]
         return [_mean_and_deviation(_window_moments(each, window.order)) for each in roles]
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
@@ -227,7 +237,10 @@ def wildest(window: Window, array: str, limit: float) -> DataError | None:
 
     A value like this is mostly a mark for "missing" that its writer did not declare.
     """
-    rows = window.arrays[array].reshape(len(window.arrays[array]), -1)
+    found_rows: Any = window.arrays[array]
+    if isinstance(found_rows, SparseRows):
+        return _wildest_sparse(window, found_rows, array, limit)
+    rows = found_rows.reshape(len(found_rows), -1)
     step, worst = max(1, PIECE_BYTES // (8 * rows.shape[1])), (limit, -1, -1)
     for first in range(0, len(window.order), step):
         sizes = np.abs(rows.take(window.order[first : first + step], axis=0).astype(np.float64))
@@ -241,6 +254,25 @@ def wildest(window: Window, array: str, limit: float) -> DataError | None:
     at = window.order[found : found + 1].astype(np.int64)
     row, value = int(window.rows(at)[0]), rows[at[0], column]
     place = f"feature {column}" if array == window.roles[0] else f"place {column}"
+    return _wild(row, array, value, place, size, limit)
+
+
+def _wildest_sparse(window: Window, rows: SparseRows, array: str, limit: float) -> DataError | None:
+    """Do as `wildest` for sparse rows, a few at a time."""
+    for first in range(0, len(window.order), SPARSE_PIECE):
+        places = window.order[first : first + SPARSE_PIECE].astype(np.int64)
+        matrix = rows.take(places)
+        sizes = np.where(np.isnan(matrix.data), np.inf, np.abs(matrix.data))
+        if sizes.max(initial=0.0) > limit:
+            at = int(np.argmax(sizes))
+            place = int(np.searchsorted(matrix.indptr, at, "right")) - 1
+            row = int(window.rows(places[place : place + 1])[0])
+            column, size = f"feature {matrix.indices[at]}", float(sizes[at])
+            return _wild(row, array, matrix.data[at], column, size, limit)
+    return None
+
+
+def _wild(row: int, array: str, value: Any, place: str, size: float, limit: float) -> DataError:
     why = "" if np.isinf(size) else f", beyond {limit:g}, where squares overflow"
     return DataError(
         f"row {row} of {array} has {value} in {place}{why}; remove or fill such rows first"

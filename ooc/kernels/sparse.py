@@ -1,0 +1,104 @@
+"""The linear family on sparse rows: what `ooc.kernels.linear` does, by non-zeros alone.
+
+A share's integers are the extents of its rows, see `ooc.store.sparse_rows`: addresses of columns
+and of values, and how many there are. Columns were checked when they were read.
+"""
+
+import numpy as np
+
+from ooc.core.compiler import array_at, lean_sums, view_at
+from ooc.kernels.counters import OK
+from ooc.kernels.linear import INTERCEPT, LOSS, OUTPUTS, PAIR, RULE
+from ooc.kernels.share import Numbers, Output, PointLoss, Share, call_loss
+
+# Entries of the model's integers behind those of `ooc.kernels.linear`: columns, and bytes of a
+# value. Its reals are the loss's constant, the scale of all features, and the weights of classes.
+WIDTH, VALUE_BYTES = 5, 6
+CONSTANT, SCALE, CLASSES = range(3)
+INDEX_ADDRESS, VALUE_ADDRESS, COUNT = range(3)
+
+
+@lean_sums
+def score_rows(
+    extents: np.ndarray,
+    like: np.floating,
+    parameters: np.ndarray,
+    width: int,
+    scale: float,
+    intercept: bool,
+    scores: np.ndarray,
+) -> None:
+    """Fill `scores` (rows, K) with scale X W^T + b; `like` has the type of a value."""
+    rows, outputs = scores.shape
+    for r in range(rows):
+        count = extents[r, COUNT]
+        columns = array_at(extents[r, INDEX_ADDRESS], (count,), np.uint32(0))
+        values = array_at(extents[r, VALUE_ADDRESS], (count,), like)
+        for k in range(outputs):
+            weights = view_at(parameters, k * width, (width,))
+            total = parameters.dtype.type(0.0)
+            for j in range(count):
+                total += values[j] * weights[np.uint64(columns[j])]
+            total *= parameters.dtype.type(scale)
+            scores[r, k] = total + parameters[outputs * width + k] if intercept else total
+
+
+@lean_sums
+def fill_gradient(
+    extents: np.ndarray,
+    like: np.floating,
+    derivatives: np.ndarray,
+    width: int,
+    scale: float,
+    intercept: bool,
+    gradient: np.ndarray,
+) -> None:
+    """Fill the gradient by coefficients and intercepts with sums over the rows."""
+    rows, outputs = derivatives.shape
+    for i in range(outputs * width):
+        gradient[i] = 0.0
+    for r in range(rows):
+        count = extents[r, COUNT]
+        columns = array_at(extents[r, INDEX_ADDRESS], (count,), np.uint32(0))
+        values = array_at(extents[r, VALUE_ADDRESS], (count,), like)
+        for k in range(outputs):
+            slope = derivatives[r, k] * derivatives.dtype.type(scale)
+            # Rows beyond a hinge have none; NaN is not zero.
+            if slope != 0.0:
+                partial = view_at(gradient, k * width, (width,))
+                for j in range(count):
+                    partial[np.uint64(columns[j])] += slope * values[j]
+    if intercept:
+        for k in range(outputs):
+            summed = 0.0
+            for r in range(rows):
+                summed += derivatives[r, k]
+            gradient[outputs * width + k] = summed
+
+
+def accumulate(
+    share: Share, parameters: np.ndarray, numbers: Numbers, own: np.ndarray, output: Output
+) -> int:
+    """Fill loss and gradient of a share; see `ooc.kernels.share.accumulate_of`.
+
+    `own` holds K values a row.
+    """
+    integers, reals, extents = numbers.integers, numbers.reals, share.integers
+    rows, outputs, width = extents.shape[0], integers[OUTPUTS], integers[WIDTH]
+    intercept, scale = integers[INTERCEPT] != 0, reals[SCALE]
+    scores = view_at(own, 0, (rows, outputs))
+    given = (width, scale, intercept)
+    if integers[VALUE_BYTES] == 4:
+        score_rows(extents, np.float32(0), parameters, *given, scores)
+    else:
+        score_rows(extents, np.float64(0), parameters, *given, scores)
+    loss = PointLoss(integers[PAIR], integers[RULE], reals[CONSTANT], reals[CLASSES:])
+    status = call_loss(
+        integers[LOSS], (scores, share.targets, share.weights, loss, output.terms, output.report)
+    )
+    if status == OK:
+        if integers[VALUE_BYTES] == 4:
+            fill_gradient(extents, np.float32(0), scores, *given, output.gradient)
+        else:
+            fill_gradient(extents, np.float64(0), scores, *given, output.gradient)
+    return status
