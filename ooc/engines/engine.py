@@ -22,6 +22,7 @@ from ooc.models.declarations import (
     arrays_of,
     dtype_of,
     kernel_for_data,
+    kernel_for_steps,
     kernel_of,
     phases_of,
     scratch_bytes_of,
@@ -97,7 +98,9 @@ def engine_bytes(
         If the method does not go with the model.
     """
     layout, names = model.layout(dataset.row_shape), arrays_of(model, dataset)
-    kernel, minimiser = kernel_for_data(model, dataset), as_method(methods[0]).full
+    optimizers = [as_method(method).optimizer for method in methods]
+    kernel = kernel_for_steps(model, dataset, optimizers, batch_size)
+    minimiser = as_method(methods[0]).full
     check_method(model, layout, minimiser is not None or full)
     held = train_state_bytes(model, layout, methods)
     if minimiser is not None:
@@ -118,7 +121,8 @@ def carried_bytes(dataset: Dataset, kernel: Kernel, batch_size: int) -> int:
     rows = dataset.arrays[dataset.features]
     if not isinstance(rows, SparseSpec):
         return 0
-    return 2 * rows.most_nonzeros(kernel.share_rows(batch_size)) * rows.value_bytes
+    waiting = batch_size if kernel.is_by_columns else kernel.share_rows(batch_size)
+    return 2 * rows.most_nonzeros(waiting) * rows.value_bytes
 
 
 def demand_of(

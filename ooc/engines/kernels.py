@@ -13,7 +13,7 @@ from ooc.models.contract import Model
 from ooc.models.declarations import dtype_of, kernel_for_data, phases_of
 from ooc.models.loop import driver, make_loop
 from ooc.models.train_state import at_rest
-from ooc.optim import Method, sgd
+from ooc.optim import Method, Optimizer, sgd
 from ooc.optim.penalties import clip_scale
 from ooc.optim.settings import SETTINGS, rate_at
 from ooc.optim.step import step_piece
@@ -42,7 +42,10 @@ def engine_kernels(
     steps = {dtype} if any(each.optimizer is not None for each in methods) else set()
     exact = {np.dtype(np.float64)} if any(each.full is not None for each in methods) else set()
     for each in sorted(steps | exact, key=str):
-        found += parts_of(partial(_loop, model, dataset, each, batch_size))
+        # Of sparse rows a range test, or an optimizer, may need other parts than a gradient.
+        is_sparse = dataset.arrays[dataset.features].is_sparse
+        for optimizers in ([], *([[each.optimizer for each in methods], [sgd(1.0)]] * is_sparse)):
+            found += parts_of(partial(_loop, model, dataset, each, batch_size, optimizers))
         found.append(kernel_for(run_window, np.zeros(1, WORK), each.type(1)))
     return [*found, *rest]
 
@@ -57,9 +60,15 @@ def _updates(model: Model, methods: Sequence[Method], dtype: np.dtype) -> None:
             optimizer.rates.address()
 
 
-def _loop(model: Model, dataset: Dataset, dtype: np.dtype, batch_size: int) -> None:
+def _loop(
+    model: Model,
+    dataset: Dataset,
+    dtype: np.dtype,
+    batch_size: int,
+    optimizers: Sequence[Optimizer | None],
+) -> None:
     """Ask for a loop and all that it may call; memory that nobody touches takes no room."""
     state = at_rest(model, np.zeros(model.layout(dataset.row_shape).size, dtype))
-    loop = make_loop(model, dataset, state, batch_size)
+    loop = make_loop(model, dataset, state, batch_size, optimizers=optimizers)
     if loop.goes_parallel:
         driver(dtype, parallel=True)

@@ -197,7 +197,7 @@ def note_step(work: np.ndarray, notes: np.ndarray) -> int:
         loss += term
     totals[counters.LOSS_SUM] += loss
     shares = w.folded + w.used
-    if shares > 1:
+    if shares > 1 and w.piece_count > 0:
         last = rows - (shares - 1) * w.share_rows
         first = (shares + 1) // 2 * w.share_rows
         if shares % 2 == 1:

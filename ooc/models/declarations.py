@@ -12,9 +12,13 @@ from ooc.core.errors import InputError
 from ooc.kernels.share import Standard
 from ooc.models.contract import BatchLike, Layout, Model, Statistics
 from ooc.store.dataset import Dataset
+from ooc.store.sparse import SparseSpec
 
 if TYPE_CHECKING:
     from ooc.optim.optimizer import Optimizer
+
+# Sparse rows are wide where they have this many times more columns than a batch has non-zeros.
+WIDE = 2
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,9 @@ class Kernel:
         Whether it calls BLAS, which then has one thread.
     eager
         Whether shares go to several threads from the start; else only where that was faster.
+    by_columns, batch_columns
+        What takes the function's place where steps change the columns of a batch's sparse rows
+        alone, see `ooc.kernels.columns`, and how many those are at most; 0 where it has not.
     """
 
     accumulate: Callable[..., int]
@@ -114,6 +121,13 @@ class Kernel:
     touched_values: int = 0
     uses_blas: bool = False
     eager: bool = False
+    by_columns: Callable[..., int] | None = None
+    batch_columns: int = 0
+
+    @property
+    def is_by_columns(self) -> bool:
+        """Whether steps change the columns of a batch alone."""
+        return self.batch_columns > 0
 
     def share_rows(self, batch_size: int) -> int:
         """Return the rows of a share.
@@ -259,6 +273,28 @@ def kernel_for_data(
     """Return the model's part of the compiled loop for the rows of a dataset, see `kernel_of`."""
     rows = dataset.arrays[dataset.features]
     return kernel_of(model, model.layout(dataset.row_shape), parameters, rows)
+
+
+def kernel_for_steps(
+    model: Model,
+    dataset: Dataset,
+    optimizers: "Sequence[Optimizer | None]",
+    batch_size: int,
+    parameters: np.ndarray | None = None,
+) -> Kernel | None:
+    """Return the model's part of the compiled loop for steps by some optimizers.
+
+    Where rows are sparse and so wide that a batch has non-zeros in few columns, and all optimizers
+    leave an entry without gradient as it is, steps change the columns of a batch alone.
+    """
+    kernel, rows = kernel_for_data(model, dataset, parameters), dataset.arrays[dataset.features]
+    if kernel is None or kernel.by_columns is None or not isinstance(rows, SparseSpec):
+        return kernel
+    leave = bool(optimizers) and all(each is not None and each.leaves_out for each in optimizers)
+    if not leave or rows.shape[1] * rows.shape[0] <= WIDE * rows.nonzeros * batch_size:
+        return kernel
+    most = max(1, min(rows.most_nonzeros(batch_size), rows.shape[1]))
+    return replace(kernel, accumulate=kernel.by_columns, batch_columns=most)
 
 
 def loss_unit_of(model: Model, layout: Layout, parameters: np.ndarray) -> float:

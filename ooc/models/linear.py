@@ -7,6 +7,7 @@ import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.core.numbers import check_choice
+from ooc.kernels import columns
 from ooc.kernels import linear as kernels
 from ooc.kernels import sparse as sparse_kernels
 from ooc.kernels.rows import tile_rows
@@ -93,6 +94,7 @@ class LinearFamily(ScoredModel):
         return replace(
             kernel,
             accumulate=sparse_kernels.accumulate,
+            by_columns=columns.accumulate_slopes,
             reals=np.array([constant, self.scale, *classes]),
             integers=np.array(integers, np.int64),
             most_rows=SPARSE_SHARE_ROWS,

@@ -12,18 +12,20 @@ import numpy as np
 from ooc.core.blas import one_thread
 from ooc.core.compiler import part
 from ooc.kernels import work as record
+from ooc.kernels.columns import merge_columns, step_columns
 from ooc.kernels.counters import NEVER
 from ooc.kernels.jobs import run_jobs, run_jobs_in_parallel
 from ooc.kernels.rows import gather_integers_part, gather_part
-from ooc.kernels.share import accumulate_of
+from ooc.kernels.share import TOUCHED, accumulate_of
 from ooc.kernels.shares import run_share, run_share_at
 from ooc.kernels.steps import fold, run_piece, take_steps
 from ooc.kernels.touched import merge_touched, step_touched
 from ooc.kernels.window_loop import run_window
 from ooc.models import scratch
 from ooc.models.contract import Layout, Model
-from ooc.models.declarations import Kernel, kernel_for_data, phases_of, terms_of
+from ooc.models.declarations import Kernel, kernel_for_steps, phases_of, terms_of
 from ooc.models.train_state import TrainState, update_addresses
+from ooc.optim import Optimizer
 from ooc.optim.step import real_of
 from ooc.store.dataset import Dataset
 from ooc.store.sparse_rows import SparseRows, copied
@@ -131,6 +133,8 @@ class WindowLoop:
         self.threads = min(threads, sizes.threads)
         names = [phase.name for phase in phases]
         pieces, decay = scratch.pieces_of(layout, names, kernel.decay, piece)
+        if kernel.is_by_columns:  # whose steps are taken all at once
+            pieces, decay = pieces[:0], decay[:0]
         self._gathers = [
             gather_integers_part(column.dtype)
             if column.place == record.INTEGERS
@@ -190,6 +194,11 @@ class WindowLoop:
             self._set(
                 merge_touched=part(merge_touched, whole).address,
                 step_touched=part(step_touched, whole).address,
+            )
+        if kernel.is_by_columns:
+            self._set(
+                merge_touched=part(merge_columns, whole).address,
+                step_touched=part(step_columns, whole).address,
             )
         self._drivers = {False: driver(dtype, False)}
         self.carried: SparseRows | None = None
@@ -264,11 +273,22 @@ class WindowLoop:
 
     def _carry(self, rows: SparseRows, start: int) -> None:
         """Copy the non-zeros of rows that wait for the rest of their share: windows come and go."""
-        waiting = int(self.work["in_share"][0])
-        if waiting:
-            place = self.scratch["numbers"][0, :waiting, start : start + rows.extents.shape[1]]
-            self.carried = copied(place, rows)
-            place[...] = self.carried.extents
+        work = self.work[0]
+        columns = slice(start, start + rows.extents.shape[1])
+        places = [self.scratch["numbers"][0, : work["in_share"], columns]]
+        if self.kernel.is_by_columns:  # whose gradient is added up when the batch is whole
+            for touched, report in zip(
+                self.scratch["touched"], self.scratch["reports"], strict=True
+            ):
+                for slot in range(work["used"]):
+                    whole = touched[slot].reshape(-1, rows.extents.shape[1])
+                    places.append(whole[: report[slot, TOUCHED]])
+        carried = copied(np.concatenate(places), rows)
+        if len(carried):
+            self.carried = carried
+            for place in places:
+                place[...] = carried.extents[: len(place)]
+                carried = carried[len(place) :]
 
     def _set(self, **numbers: int) -> None:
         for name, number in numbers.items():
@@ -283,10 +303,17 @@ def make_loop(
     largest_batch: int = 0,
     piece: int = scratch.PIECE,
     updates: np.ndarray | None = None,
+    optimizers: Sequence[Optimizer | None] | None = None,
 ) -> WindowLoop:
-    """Bind a model's kernel, and a dataset's arrays, to the window loop."""
+    """Bind a model's kernel, and a dataset's arrays, to the window loop.
+
+    `optimizers` are those that it is made for, by default those of the train state.
+    """
     layout = model.layout(dataset.row_shape)
-    kernel = kernel_for_data(model, dataset, train_state.parameters[0])
+    if optimizers is None:
+        optimizers = [method.optimizer for method in train_state.methods]
+    most = max(batch_size, largest_batch)
+    kernel = kernel_for_steps(model, dataset, optimizers, most, train_state.parameters[0])
     assert kernel is not None, f"{model.name} has a kernel"
     columns = scratch.dataset_columns(model, dataset)
     # A thread that has no share left is to sleep, not to spin for milliseconds: readers, and

@@ -116,6 +116,11 @@ def sizes_of(layout: Layout, kernel: Kernel, batch_size: int, models: int, items
     shares = max(-(-batch_size // share_rows), min(kernel.shares, -(-batch_size // 4)))
     dense, _, width = layout.touched_place
     capacity = share_rows * kernel.touched_values if width else 0
+    if kernel.is_by_columns:
+        # A share leaves the slopes of its rows, and where their non-zeros are.
+        values = share_rows * kernel.own_values
+        threads = min(MOST_THREADS, shares)
+        return Sizes(share_rows, shares, shares, threads, values, share_rows * EXTENT_BYTES // 8)
     gradient = dense + capacity * width
     slots = shares
     if not width:
@@ -175,8 +180,22 @@ def scratch_of(
         name: ((threads, rows, width_of(columns, place)), np.int64 if place == INTEGERS else dtype)
         for name, place in TILES.items()
     }
+    own_parts = {
+        "gradient": ((dense + touched * width,), np.float64),
+        "notes": ((len(pieces), 4), np.float64),
+        "merged": ((touched,), np.int64),
+        "places": ((2, 1 << (2 * touched).bit_length() if touched else 0), np.int64),
+    }
+    if kernel.is_by_columns:
+        outputs, most = layout.shapes["coefficients"][0], kernel.batch_columns
+        own_parts |= {
+            "gradient": (((most + 1) * outputs,), np.float64),
+            "merged": ((most + 1,), np.int64),
+            "places": ((2, max(1, 1 << (2 * most - 1).bit_length() - 1)), np.int64),
+        }
     return {
         **tiles,
+        **own_parts,
         "own": ((threads, rows * kernel.own_values), dtype),
         "gradients": ((models, slots, sizes.gradient), dtype),
         "slot_terms": ((models, slots, terms), np.float64),
@@ -185,12 +204,8 @@ def scratch_of(
         "statuses": ((models, slots), np.int64),
         "sums": ((models, 2, layout.size if sizes.shares > slots else 0), np.float64),
         "term_sums": ((models, terms), np.float64),
-        "gradient": ((dense + touched * width,), np.float64),
         "halves": ((threads, 2, piece), np.float64),
-        "notes": ((len(pieces), 4), np.float64),
         "ids": ((rows,), np.int64),
-        "merged": ((touched,), np.int64),
-        "places": ((2, 1 << (2 * touched).bit_length() if touched else 0), np.int64),
     }
 
 

@@ -63,6 +63,9 @@ class Optimizer:
         parameter has a rate of its own, so that steps are of one size whatever the gradient is.
     averages
         Whether what a run keeps is the iterate plus its first vector of state.
+    waits
+        Whether an entry whose gradient is zero stays as it is, its state included, where it is not
+        penalised: then steps may leave out all such entries.
 
     Raises
     ------
@@ -92,6 +95,7 @@ class Optimizer:
     decay: float = 0.0
     reach: float = 0.0
     averages: bool = False
+    waits: bool = False
 
     def __post_init__(self) -> None:
         if self.rate is not None:
@@ -117,6 +121,12 @@ class Optimizer:
         """The schedule of the learning rate, never None."""
         assert self.schedule is not None, "it has one from the start"
         return self.schedule
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether steps may leave out entries whose gradient is zero, with these penalties."""
+        penalties = (self.l1, self.l2, self.decay, self.clip_norm or 0.0)
+        return self.waits and not any(penalties)
 
     def init(self, parameters: int) -> np.ndarray:
         """Return the zeroed float64 state, shape (slots, parameters)."""

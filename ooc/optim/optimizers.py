@@ -15,7 +15,7 @@ import numpy as np
 
 from ooc.core.compiler import lean_kernel
 from ooc.core.errors import InputError
-from ooc.core.numbers import entry_of, fraction, positive, whole
+from ooc.core.numbers import entry_of, fraction, not_negative, positive, whole
 from ooc.optim.optimizer import Common, Optimizer
 from ooc.optim.penalties import settle, soft_threshold
 from ooc.optim.schedules import schedule_from_config
@@ -51,7 +51,7 @@ def update_sgd(piece: Piece, settings: np.ndarray, rate: float, step: int) -> in
 
 def sgd(lr: float | None = None, **common: Unpack[Common]) -> Optimizer:
     """Stochastic gradient descent (Robbins and Monro 1951): ``w -= lr * gradient``."""
-    return Optimizer("sgd", update_sgd, lr, reach=1.0, **common)
+    return Optimizer("sgd", update_sgd, lr, reach=1.0, waits=True, **common)
 
 
 def update_momentum(piece: Piece, settings: np.ndarray, rate: float, step: int) -> int:
@@ -107,7 +107,7 @@ def adagrad(lr: float | None = None, epsilon: float = 1e-10, **common: Unpack[Co
     ``s += gradient**2; w -= lr * gradient / (sqrt(s) + epsilon)``
     """
     constants = (positive("epsilon", epsilon),)
-    return Optimizer("adagrad", update_adagrad, lr, constants, 1, **common)
+    return Optimizer("adagrad", update_adagrad, lr, constants, 1, waits=True, **common)
 
 
 def update_rmsprop(piece: Piece, settings: np.ndarray, rate: float, step: int) -> int:
@@ -206,6 +206,56 @@ def averaged(lr: float | None = None, start: int = 0, **common: Unpack[Common]) 
     )
 
 
+def update_ftrl(piece: Piece, settings: np.ndarray, rate: float, step: int) -> int:
+    """Take the point that all gradients so far would choose; they are in ``state``: z and n."""
+    parameters, gradient, mask, l1 = piece.parameters, piece.gradient, piece.penalised, settings[L1]
+    sums, squares = piece.state[0][piece.first :], piece.state[1][piece.first :]
+    beta = settings[OWN]
+    if rate <= 0.0:
+        return 0
+    for i in range(parameters.size):
+        g, w = gradient[i], np.float64(parameters[i])
+        # Without a gradient it stays; NaN is not zero.
+        if g == 0.0 and not (l1 > 0.0 and mask[i]):
+            continue
+        lambda1, lambda2 = settings[OWN + 1] * mask[i], settings[OWN + 2] * mask[i]
+        if squares[i] == 0.0 and w != 0.0:
+            # It begins where it is, as if it had been chosen.
+            sums[i] = -w * (beta / rate + lambda2) - math.copysign(lambda1, w)
+        before = math.sqrt(squares[i])
+        squares[i] += g * g
+        root = math.sqrt(squares[i])
+        sums[i] += g - (root - before) / rate * w
+        length = 1.0 / ((beta + root) / rate + lambda2)
+        moved = -soft_threshold(sums[i], lambda1) * length
+        shrunk = settle(moved, length, l1, mask[i])
+        sums[i] += (moved - shrunk) / length
+        parameters[i] = shrunk
+    return 0
+
+
+def ftrl(
+    lr: float | None = None,
+    beta: float = 1.0,
+    lambda1: float = 0.0,
+    lambda2: float = 0.0,
+    **common: Unpack[Common],
+) -> Optimizer:
+    """FTRL-proximal, with a rate for each coordinate (McMahan and others 2013, algorithm 1).
+
+    ``z += g - (sqrt(n + g**2) - sqrt(n)) / lr * w; n += g**2;
+    w = -soft(z, lambda1) / ((beta + sqrt(n)) / lr + lambda2)``. Its own penalties are of the sum
+    of all losses, once, and not of their mean as `l1` and `l2` are: a weight without a gradient
+    stays as it is, so that of sparse rows only the columns of a batch are touched.
+    """
+    constants = (
+        positive("beta", beta),
+        not_negative("lambda1", lambda1),
+        not_negative("lambda2", lambda2),
+    )
+    return Optimizer("ftrl", update_ftrl, lr, constants, 2, waits=True, **common)
+
+
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": sgd,
     "momentum": momentum,
@@ -215,6 +265,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": adam,
     "adamw": adamw,
     "averaged": averaged,
+    "ftrl": ftrl,
 }
 
 

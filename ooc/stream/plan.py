@@ -246,7 +246,9 @@ def _fit(
     dense = [spec for spec in specs if not spec.is_sparse]
     # Beside its values a row has its place in the order. Sides of a split keep a flag and, for a
     # moment, a key of each row; draws a weight, its sum and a place.
-    slab_row_bytes = sum(spec.row_bytes for spec in dense) + EXTENT_BYTES * (dense != specs)
+    slab_row_bytes = sum(spec.row_bytes for spec in dense) + EXTENT_BYTES * (
+        len(specs) - len(dense)
+    )
     slab_row_bytes += 4 + 10 * (dataset.selection is not None) + 24 * sampled
     slab_row_bytes += ROW_BYTES * any(spec.declares_missing for spec in specs)
     fixed = {

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 import zarr
 from sklearn.linear_model import SGDClassifier
 from sparse_rows import random_matrix, write_sparse
@@ -135,3 +136,43 @@ def test_what_needs_dense_rows_is_refused(tmp_path: Path, model: Any, said: str)
     sparse = ooc.open(write_sparse(tmp_path / "a.zarr", MATRIX, y=LABELS))
     with pytest.raises(InputError, match=said):
         ooc.Trainer(model, ooc.optim.sgd(0.1), batch_size=50, memory="512MiB").fit(sparse)
+
+
+WIDE = scipy.sparse.csr_array(
+    (MATRIX.data, MATRIX.indices.astype(np.int64) * 97 % 3011, MATRIX.indptr), (503, 3011)
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "optimizer"),
+    [
+        ("linear", ooc.optim.sgd(0.05)),
+        ("logistic", ooc.optim.adagrad(0.1)),
+        ("softmax", ooc.optim.ftrl(0.1, 0.5, 0.7, 0.1)),
+        ("svm", ooc.optim.adagrad(0.1)),
+    ],
+    ids=lambda given: getattr(given, "name", given),
+)
+def test_steps_of_touched_columns_are_those_of_all(
+    tmp_path: Path, name: str, optimizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, target = MODELS[name]
+    model = ooc.models.from_config(model.to_config() | {"standardise": False})
+    path = write_sparse(tmp_path / "a.zarr", WIDE, y=target, weight=np.linspace(0.5, 2, 503))
+    trainer = ooc.Trainer(model, optimizer, batch_size=50, **STREAM)
+    few = trainer.fit(ooc.open(path), epochs=3)
+    monkeypatch.setattr("ooc.models.declarations.WIDE", 1e9)
+    every = trainer.fit(ooc.open(path), epochs=3)
+    np.testing.assert_allclose(few.parameters, every.parameters, rtol=2e-4, atol=2e-6)
+    assert few.results["loss"] == pytest.approx(every.results["loss"], rel=1e-5)
+    assert np.count_nonzero(few.parameters) < 45 * model.outputs, "columns that no row has stay 0"
+
+
+def test_a_run_of_touched_columns_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    sparse = ooc.open(write_sparse(tmp_path / "a.zarr", WIDE, y=LABELS))
+    trainer = ooc.Trainer(ooc.models.Logistic(), ooc.optim.ftrl(0.1), batch_size=50, **STREAM)
+    whole = trainer.fit(sparse, epochs=2)
+    stop = threading.Event()
+    calls = ooc.Callbacks(step_end=lambda now: stop.set() if now.step == 7 else None, every=1)
+    trainer.fit(sparse, epochs=2, run_dir=tmp_path / "run", stop=stop, callbacks=calls)
+    assert np.array_equal(ooc.resume(tmp_path / "run").parameters, whole.parameters)

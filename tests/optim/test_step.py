@@ -81,6 +81,20 @@ def naive_adagrad(
     return soft(w - length * g, length * l1)
 
 
+def naive_ftrl(
+    w: np.ndarray, g: np.ndarray, memory: dict, step: int, rate: float, l1: np.ndarray
+) -> np.ndarray:
+    """McMahan and others 2013, algorithm 1; it begins at w, and a subgradient of L1 is in z."""
+    root = np.sqrt(memory.get("n", np.zeros_like(w)))
+    z = memory.get("z", -w / rate)
+    memory["n"] = root**2 + g**2
+    z = z + g - (np.sqrt(memory["n"]) - root) / rate * w
+    length = rate / (1 + np.sqrt(memory["n"]))
+    found = soft(-z * length, length * l1)
+    memory["z"] = -found / length
+    return found
+
+
 def naive_rmsprop(
     w: np.ndarray, g: np.ndarray, memory: dict, step: int, rate: float, l1: np.ndarray
 ) -> np.ndarray:
@@ -114,6 +128,7 @@ TWINS: dict[str, Step] = {
     "adam": naive_adam,
     "adamw": naive_adamw,
     "averaged": naive_sgd,
+    "ftrl": naive_ftrl,
 }
 
 
