@@ -1,0 +1,119 @@
+"""One epoch of logistic regression on a sparse store, one way each, and what it took.
+
+``python -m peers.sparse_ways WAY STORE FOLDER RATE [MEMORY]`` writes ``result.json`` and the
+coefficients, the intercept last, to the folder.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+BATCH = {"clicks": 256, "cells": 256}
+# Non-zeros of a slice that scikit-learn is given: larger ones take as long, and more memory.
+SLICE_VALUES = 2**21
+
+
+def train_ooc(store: Path, folder: Path, rate: float, memory: str) -> tuple[np.ndarray, float]:
+    """Train in the compiled loop: AdaGrad, with batches that leave enough steps in one epoch."""
+    import ooc
+
+    batch = BATCH[store.stem.split("-")[0]]
+    optimizer = ooc.optim.adagrad(rate)
+    trainer = ooc.Trainer(ooc.models.Logistic(), optimizer, batch_size=batch, memory=memory)
+    run = trainer.fit(ooc.open(store), epochs=1, report=False)
+    return run.parameters, run.results["seconds"]
+
+
+def train_sklearn(store: Path, folder: Path, rate: float, memory: str) -> tuple[np.ndarray, float]:
+    """Call `partial_fit` in a hand-written loop over slices of the same store."""
+    from sklearn.linear_model import SGDClassifier
+
+    classifier = SGDClassifier(
+        "log_loss", penalty=None, learning_rate="constant", eta0=rate, random_state=0
+    )
+    begun = time.perf_counter()
+    for matrix, targets in slices(store):
+        classifier.partial_fit(matrix, targets, [0, 1])
+    seconds = time.perf_counter() - begun
+    return np.append(classifier.coef_[0], classifier.intercept_), seconds
+
+
+def slices(store: Path) -> Iterator[tuple[Any, np.ndarray]]:
+    """Yield rows of a store in SciPy's CSR, and their targets."""
+    import zarr
+    from scipy.sparse import csr_matrix
+
+    group: Any = zarr.open_group(store, mode="r")
+    rows, columns = group["X"].attrs["shape"]
+    pointers, first = group["X/indptr"][:], 0
+    while first < rows:
+        stop = int(np.searchsorted(pointers, pointers[first] + SLICE_VALUES, "right")) - 1
+        stop = min(max(stop, first + 1), rows)
+        span = slice(int(pointers[first]), int(pointers[stop]))
+        parts = (group["X/data"][span], group["X/indices"][span])
+        shape = (stop - first, columns)
+        yield (
+            csr_matrix((*parts, pointers[first : stop + 1] - pointers[first]), shape),
+            group["y"][first:stop],
+        )
+        first = stop
+
+
+def train_vowpal(store: Path, folder: Path, rate: float, memory: str) -> tuple[np.ndarray, float]:
+    """Make one pass over a cache, with its own adaptive steps; the cache is made before."""
+    from vowpalwabbit import Workspace
+
+    cache = store.with_suffix(".vw-cache")
+    columns = 0
+    for matrix, _ in slices(store):
+        columns = matrix.shape[1]
+        break
+    bits = int(columns).bit_length() + 1
+    options = ["--quiet", "--loss_function", "logistic", "-b", str(bits), "--noconstant"]
+    options += ["--cache_file", str(cache)]
+    if not cache.exists():
+        text = store.with_suffix(".vw")
+        with text.open("w") as out:
+            for matrix, targets in slices(store):
+                write_text(matrix, targets, out)
+        maker = Workspace(arg_list=[*options, "--noop", "--data", str(text)])
+        maker.finish()
+        text.unlink()
+    begun = time.perf_counter()
+    workspace = Workspace(arg_list=[*options, "--learning_rate", str(rate), "--passes", "1"])
+    seconds = time.perf_counter() - begun
+    weights = [workspace.get_weight(column) for column in range(columns)]
+    workspace.finish()
+    return np.array([*weights, 0.0]), seconds
+
+
+def write_text(matrix: Any, targets: np.ndarray, out: Any) -> None:
+    """Write rows in Vowpal Wabbit's format."""
+    for row, target in enumerate(targets.tolist()):
+        span = slice(matrix.indptr[row], matrix.indptr[row + 1])
+        pairs = zip(matrix.indices[span].tolist(), matrix.data[span].tolist(), strict=True)
+        features = " ".join(f"{column}:{value:.6g}" for column, value in pairs)
+        out.write(f"{1 if target else -1} | {features}\n")
+
+
+WAYS = {"ooc": train_ooc, "scikit-learn": train_sklearn, "vowpal-wabbit": train_vowpal}
+
+
+def main() -> None:
+    """Run one way, and write what it took."""
+    way, store, folder, rate, *memory = sys.argv[1:]
+    given = (Path(store), Path(folder), float(rate), memory[0] if memory else "512MiB")
+    parameters, seconds = WAYS[way](*given)
+    status = Path("/proc/self/status").read_text()
+    peak = int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    np.save(Path(folder, "parameters.npy"), parameters)
+    Path(folder, "result.json").write_text(json.dumps({"seconds": seconds, "peak_bytes": peak}))
+
+
+if __name__ == "__main__":
+    main()
