@@ -219,15 +219,15 @@ def update_ftrl(piece: Piece, settings: np.ndarray, rate: float, step: int) -> i
         if g == 0.0 and not (l1 > 0.0 and mask[i]):
             continue
         lambda1, lambda2 = settings[OWN + 1] * mask[i], settings[OWN + 2] * mask[i]
-        if squares[i] == 0.0 and w != 0.0:
-            # It begins where it is, as if it had been chosen.
-            sums[i] = -w * (beta / rate + lambda2) - math.copysign(lambda1, w)
         before = math.sqrt(squares[i])
+        if w != 0.0:
+            # The sum that chooses this point at today's rate: one that falls moves nothing.
+            sums[i] = -w * ((beta + before) / rate + lambda2) - math.copysign(lambda1, w)
         squares[i] += g * g
         root = math.sqrt(squares[i])
         sums[i] += g - (root - before) / rate * w
         length = 1.0 / ((beta + root) / rate + lambda2)
-        moved = -soft_threshold(sums[i], lambda1) * length
+        moved = (0.0 - soft_threshold(sums[i], lambda1)) * length
         shrunk = settle(moved, length, l1, mask[i])
         sums[i] += (moved - shrunk) / length
         parameters[i] = shrunk
@@ -246,7 +246,8 @@ def ftrl(
     ``z += g - (sqrt(n + g**2) - sqrt(n)) / lr * w; n += g**2;
     w = -soft(z, lambda1) / ((beta + sqrt(n)) / lr + lambda2)``. Its own penalties are of the sum
     of all losses, once, and not of their mean as `l1` and `l2` are: a weight without a gradient
-    stays as it is, so that of sparse rows only the columns of a batch are touched.
+    stays as it is, so that of sparse rows only the columns of a batch are touched. A rate that
+    changes changes the length of steps, and moves no weight by itself.
     """
     constants = (
         positive("beta", beta),

@@ -86,7 +86,9 @@ def naive_ftrl(
 ) -> np.ndarray:
     """McMahan and others 2013, algorithm 1; it begins at w, and a subgradient of L1 is in z."""
     root = np.sqrt(memory.get("n", np.zeros_like(w)))
-    z = memory.get("z", -w / rate)
+    # A rate that changed leaves w as it was.
+    z = memory.get("z", -w / rate) * memory.get("rate", rate) / rate
+    memory["rate"] = rate
     memory["n"] = root**2 + g**2
     z = z + g - (np.sqrt(memory["n"]) - root) / rate * w
     length = rate / (1 + np.sqrt(memory["n"]))
