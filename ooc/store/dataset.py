@@ -145,7 +145,7 @@ def open(
     missing: str = "raise",
     storage_options: StorageOptions | None = None,
 ) -> Dataset:
-    """Open a Zarr group, version 2 or 3, as a dataset; of dense arrays only metadata are read.
+    """Open a Zarr group, version 2 or 3, as a dataset; only metadata are read.
 
     Arrays are decoded as their attributes declare, by the CF conventions (``scale_factor``,
     ``add_offset``, ``_FillValue``, ``missing_value``, ``valid_min``, ``valid_max``,
