@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,22 +32,23 @@ def train_ooc(store: Path, folder: Path, rate: float, memory: str) -> tuple[np.n
 
 def train_sklearn(store: Path, folder: Path, rate: float, memory: str) -> tuple[np.ndarray, float]:
     """Call `partial_fit` in a hand-written loop over slices of the same store."""
+    from scipy.sparse import csr_matrix
     from sklearn.linear_model import SGDClassifier
 
     classifier = SGDClassifier(
         "log_loss", penalty=None, learning_rate="constant", eta0=rate, random_state=0
     )
     begun = time.perf_counter()
-    for matrix, targets in slices(store):
+    for rows, targets in slices(store):
+        matrix = csr_matrix((rows.data, rows.indices, rows.indptr), rows.shape)
         classifier.partial_fit(matrix, targets, [0, 1])
     seconds = time.perf_counter() - begun
     return np.append(classifier.coef_[0], classifier.intercept_), seconds
 
 
 def slices(store: Path) -> Iterator[tuple[Any, np.ndarray]]:
-    """Yield rows of a store in SciPy's CSR, and their targets."""
+    """Yield rows of a store in CSR, and their targets."""
     import zarr
-    from scipy.sparse import csr_matrix
 
     group: Any = zarr.open_group(store, mode="r")
     rows, columns = group["X"].attrs["shape"]
@@ -55,12 +57,13 @@ def slices(store: Path) -> Iterator[tuple[Any, np.ndarray]]:
         stop = int(np.searchsorted(pointers, pointers[first] + SLICE_VALUES, "right")) - 1
         stop = min(max(stop, first + 1), rows)
         span = slice(int(pointers[first]), int(pointers[stop]))
-        parts = (group["X/data"][span], group["X/indices"][span])
-        shape = (stop - first, columns)
-        yield (
-            csr_matrix((*parts, pointers[first : stop + 1] - pointers[first]), shape),
-            group["y"][first:stop],
+        rows_here = SimpleNamespace(
+            data=group["X/data"][span],
+            indices=group["X/indices"][span],
+            indptr=pointers[first : stop + 1] - pointers[first],
+            shape=(stop - first, columns),
         )
+        yield rows_here, group["y"][first:stop]
         first = stop
 
 
