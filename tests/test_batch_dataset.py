@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from datasets import small_windows, write_dataset
+from sparse_rows import random_matrix, write_sparse
 
 import ooc
 from ooc.core.errors import InputError
@@ -223,6 +224,12 @@ def test_memory_that_pytorch_holds_counts(tmp_path: Path) -> None:
     done = loop(f"{needed[1]}MiB")
     assert not done.returncode, done.stderr
     assert int(done.stdout) <= int(needed[1])
+
+
+def test_sparse_rows_are_refused(tmp_path: Path) -> None:
+    path = write_sparse(tmp_path / "a.zarr", random_matrix(200, 30))
+    with pytest.raises(InputError, match=r"X of .* is sparse, .* loop over ooc\.Loader"):
+        BatchDataset(ooc.open(path), 64, memory=MEMORY)
 
 
 def test_it_goes_to_spawned_workers(dataset: Any) -> None:

@@ -225,5 +225,6 @@ def _show_sweep(results: dict[str, dict[str, Any]], as_json: bool) -> None:
 
 
 def _rank(result: dict[str, Any]) -> tuple[bool, float]:
-    loss = result.get("validation_loss") or result["loss"]
+    judged = result.get("validation_loss")
+    loss = result["loss"] if judged is None else judged
     return "dropped" in result, math.inf if loss is None else loss

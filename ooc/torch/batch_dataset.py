@@ -9,7 +9,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from ooc.core.errors import InputError
 from ooc.store.dataset import Dataset
-from ooc.stream.loader import BatchAssembler, Loader
+from ooc.stream.loader import BatchAssembler, Loader, names_of
 from ooc.stream.options import AUTO, StreamOptions, make_stream
 
 # Workers count the epochs that they have begun in memory that all processes share.
@@ -62,6 +62,12 @@ class BatchDataset(IterableDataset[dict[str, torch.Tensor]]):
         stream: StreamOptions | None = None,
         **options: Any,
     ) -> None:
+        for spec in dataset.specs(names_of(dataset, arrays, make_stream(stream, options))):
+            if spec.is_sparse:
+                raise InputError(
+                    f"{spec.name} of {dataset.path} is sparse, and tensors here are dense; loop "
+                    "over ooc.Loader, whose batches are SciPy's, and make of them what you need"
+                )
         loader = Loader(dataset, batch_size, arrays=arrays, stream=make_stream(stream, options))
         # Each worker plans for itself; it need not look again at how the rows are mixed.
         order, mixes = loader.plan.order, loader.stream.shuffle != "none"
