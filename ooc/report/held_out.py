@@ -13,6 +13,7 @@ from ooc.report.figures import GREY, Figure, Named, number_free, numbers, short
 from ooc.report.history import History
 from ooc.report.runs import ReportedRun
 from ooc.runs import checkpoint
+from ooc.runs.classes import names_in
 
 # Counts are written into the cells of matrices of so many classes.
 WRITTEN_CLASSES = 8
@@ -257,9 +258,10 @@ def _coefficients(run: ReportedRun) -> tuple[np.ndarray, list[str], int] | None:
             if parameters.shape != (layout.size,) or not np.isfinite(parameters).all():
                 return None
             coefficients, _ = linear_parts(model, layout, parameters)
+            names = names_in(run.description, "feature_names")
+            trained = Trained(model, layout, parameters, tuple(shape or ()), names)
     except (InputError, TypeError, ValueError, LookupError, AttributeError, OverflowError):
         return None
-    trained = Trained(model, layout, parameters, tuple(shape or ()))
     if len(coefficients) > MOST_OUTPUTS:
         return None
     return coefficients, trained.features, trained.classes

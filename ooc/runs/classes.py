@@ -88,11 +88,11 @@ def labelled_as(dataset: Dataset, names: Sequence[Name]) -> Dataset:
     return labelled(dataset, Labels(tuple(names), values, spec.dtype))
 
 
-def names_in(description: Mapping[str, Any]) -> tuple[Name, ...]:
-    """Return what a saved run's classes are called; a ValueError says that they are no names."""
-    names = description.get("class_names", [])
+def names_in(description: Mapping[str, Any], key: str) -> tuple[Name, ...]:
+    """Return what a saved run's classes, or features, are called; a ValueError if not names."""
+    names = description.get(key, [])
     if not isinstance(names, list) or not all(isinstance(each, Name) for each in names):
-        raise ValueError(f"class names {names!r}")
+        raise ValueError(f"{key} {names!r}")
     return tuple(names)
 
 

@@ -57,6 +57,8 @@ class Run(Summary):
     class_names
         What the classes are called whose codes the model predicts; empty where they are numbers
         from 0 on.
+    feature_names
+        What the features of a row are called, where the data that it was trained on say so.
     """
 
     model: Model
@@ -66,6 +68,7 @@ class Run(Summary):
     history: Sequence[Mapping[str, Any]] = field(default_factory=list, repr=False)
     results: Mapping[str, Any] = field(default_factory=dict, repr=False)
     class_names: tuple[Name, ...] = ()
+    feature_names: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, str]:
         """Return what a prompt shows: the model, how long it was trained, and its losses."""
@@ -245,7 +248,7 @@ class Run(Summary):
         path
             A local file that is not there yet.
         feature_names, class_names
-            One for each; by default x0, x1 and so on, and what the classes are called.
+            One for each; by default what they are called in the data, or x0, x1 and so on.
         input_dtype
             What an ONNX model takes rows as, by default float32.
 
@@ -261,7 +264,7 @@ class Run(Summary):
             has no such form, or a package is missing.
         """
         names = (
-            () if feature_names is None else feature_names,
+            self.feature_names if feature_names is None else feature_names,
             self.class_names if class_names is None else class_names,
         )
         own = (self.model, self.layout, self.parameters, self.row_shape)
@@ -332,7 +335,8 @@ def load(run_dir: str | Path, model: Model | None = None) -> Run:
         parameters, results = arrays["parameters"], dict(description["results"])
         model = from_config(description["model"]) if model is None else model
         row_shape = tuple(map(operator.index, description["row_shape"]))
-        layout, names = model.layout(row_shape), names_in(description)
+        layout, classes = model.layout(row_shape), names_in(description, "class_names")
+        names = tuple(map(str, names_in(description, "feature_names")))
         if parameters.dtype != dtype_of(model) or not np.isfinite(parameters).all():
             raise ValueError(f"parameters of type {parameters.dtype}, or not finite")
     if parameters.shape != (layout.size,):
@@ -341,7 +345,7 @@ def load(run_dir: str | Path, model: Model | None = None) -> Run:
             f"rows of shape {row_shape} has {layout.size}; give the model that it was trained with"
         )
     history = list(read_history(run_dir))
-    return Run(model, layout, parameters, row_shape, history, results, names)
+    return Run(model, layout, parameters, row_shape, history, results, classes, names)
 
 
 def _reported(loader: Loader, report: Report) -> Iterator[Batch]:

@@ -50,6 +50,8 @@ class Dataset(Summary):
         Roles that nobody named, and why an array with a role's usual name does not play it.
     held
         The arrays themselves, by name, where they are in memory and in no store.
+    feature_names
+        What the features of a row are called, where somebody has looked for that.
     """
 
     path: str
@@ -65,6 +67,7 @@ class Dataset(Summary):
     guessed: tuple[str, ...] = ()
     passed_over: Mapping[str, str] = field(default_factory=dict, repr=False)
     held: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    feature_names: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def rows(self) -> int:

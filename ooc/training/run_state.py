@@ -15,6 +15,9 @@ from ooc.runs.run import Run
 from ooc.training.session import Session, versions
 from ooc.training.watchers.watcher import Watcher
 
+# What a run keeps of how its data call things, where they do.
+_NAMES = ("class_names", "feature_names")
+
 
 def make_run(session: Session, number: int, watchers: Sequence[Watcher]) -> Run:
     """Return the run that a descent would leave if it ended here."""
@@ -29,8 +32,8 @@ def make_run(session: Session, number: int, watchers: Sequence[Watcher]) -> Run:
     dataset, lines = session.loader.dataset, session.tracks[number].history
     if dataset.class_names:
         results["class_names"] = list(dataset.class_names)
-    names = dataset.class_names
-    return Run(session.model, session.layout, parameters, dataset.row_shape, lines, results, names)
+    own = (session.model, session.layout, parameters, dataset.row_shape)
+    return Run(*own, lines, results, dataset.class_names, dataset.feature_names)
 
 
 def save_run(
@@ -84,7 +87,7 @@ def save_run(
         "model": run.model.to_config(),
         "optimizer": one.methods[0].to_config(),
         "row_shape": list(run.row_shape),
-        **({"class_names": list(run.class_names)} if run.class_names else {}),
+        **{key: list(getattr(run, key)) for key in _NAMES if getattr(run, key)},
         "parameters_sha256": sha256_of(run.parameters),
         "results": dict(run.results),
         "epochs": session.epochs,

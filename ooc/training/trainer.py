@@ -23,6 +23,7 @@ from ooc.runs.classes import labelled_as, names_in, with_classes
 from ooc.runs.run import Run, load
 from ooc.runs.run_directory import cut_history, locked, new_runs
 from ooc.store.dataset import Dataset
+from ooc.store.feature_names import feature_names_of
 from ooc.store.fingerprint import check_same_data, fingerprint
 from ooc.stream.loader import Loader
 from ooc.stream.options import StreamOptions, make_stream
@@ -272,7 +273,9 @@ class Trainer:
                 if type(saved["finished"]) is not bool or not 0 <= epoch <= epochs:
                     raise ValueError(f"epoch {epoch} of {epochs}, finished: {saved['finished']}")
                 model = prepared_like(self.model, saved["model"])
-                dataset = labelled_as(dataset, names_in(saved))
+                dataset = labelled_as(dataset, names_in(saved, "class_names"))
+                names = names_in(saved, "feature_names")
+                dataset = replace(dataset, feature_names=tuple(map(str, names)))
             needs = self._needs(dataset, [self._method], held)
             compile_missing(needs, model, dataset, roster.report)
             tell(roster.report, "reading a sample")
@@ -337,6 +340,7 @@ class Trainer:
     ) -> dict[str, Run]:
         """Find in the data what is not given, start every descent, and train."""
         held, dataset = held_bytes(), with_classes(dataset, self.model)
+        dataset = replace(dataset, feature_names=feature_names_of(dataset))
         steps = 1 if self._is_full else -(-dataset.rows // max(1, int(self.batch_size)))
         epochs, given = self._method.passes(epochs, steps), list(methods.values())
         tracks = tracks_of(self.to_config(), methods, run_dir)
