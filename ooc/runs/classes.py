@@ -182,7 +182,7 @@ def _begin_at_0(dataset: Dataset) -> bool:
     try:
         values = first_targets(dataset)
     except BadChunkError:
-        return False
+        return True  # training tells it, or leaves it out
     whole = values.dtype.kind != "f" or bool((values == np.floor(values)).all())
     return not whole or bool((values == 0).any() and (values >= 0).all())
 

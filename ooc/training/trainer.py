@@ -300,7 +300,6 @@ class Trainer:
 
     def loader(self, dataset: Dataset) -> Loader:
         """Return the loader that `fit` uses; its plan tells what the run will hold."""
-        dataset = with_classes(dataset, self.model)
         needs = self._needs(dataset, [self._method], held_bytes())
         check_fits(needs, self.model, dataset)
         return loaders_of(needs, self.model, dataset)[0]

@@ -74,8 +74,6 @@ def test_names_are_shown_and_never_obeyed(
     name: str,
 ) -> None:
     monkeypatch.setattr("ooc.stream.window_advice.MEASURED_SECONDS", 1e-3)
-    if name not in DEFAULT:  # pictures take most of the time, and of these a few are enough
-        monkeypatch.setattr("ooc.report.pictures._svg", lambda *drawn: "")
     folder = tmp_path / NAMES[name]
     folder.mkdir(parents=True)
     data = stored(folder, name)
