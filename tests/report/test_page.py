@@ -401,10 +401,14 @@ def test_a_real_browser_draws_all_and_complains_of_nothing(evil: str, tmp_path: 
     (tmp_path / "page.html").write_text(evil)
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     options += [f"--user-data-dir={tmp_path}/profile", "--enable-logging=stderr", "--dump-dom"]
-    options += ["--window-size=1280,30000", "--virtual-time-budget=20000"]
-    command = [str(BROWSER), *options, (tmp_path / "page.html").as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "CONSOLE" not in done.stderr
+    options += ["--window-size=1280,30000", (tmp_path / "page.html").as_uri()]
+    # Its own clock may run out before anything is drawn, where the machine is busy.
+    for budget in (20_000, 60_000, 180_000):
+        command = [str(BROWSER), f"--virtual-time-budget={budget}", *options]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        assert "CONSOLE" not in done.stderr
+        if drawn := done.stdout.count('data-drawn="yes"'):
+            break
     assert "<title>Report on 3 runs</title>" in done.stdout
-    assert done.stdout.count('data-drawn="yes"') == len(figures_of(evil))
+    assert drawn == len(figures_of(evil))
     assert not re.search(r"<img|<a [^>]*javascript", done.stdout.rpartition("<script")[0])
