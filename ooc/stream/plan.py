@@ -32,7 +32,7 @@ RESERVED_BYTES = 192 * MIB
 # What an ordinary process holds before its first run, before a loader's without a trainer, and
 # after one; and in which steps it counts what is held beyond that.
 BEFORE_RUN_BYTES, BEFORE_LOADER_BYTES = 152 * MIB, 136 * MIB
-AFTER_RUN_BYTES, HELD_STEP = RESERVED_BYTES + 16 * MIB, 16 * MIB
+AFTER_RUN_BYTES, HELD_STEP, HELD_NOISE = RESERVED_BYTES + 16 * MIB, 16 * MIB, 11 * MIB
 # What was held beyond it when this process first asked, if it has.
 _HELD_AT_FIRST: list[int] = []
 # One window in use and two on their way keep disk and cores busy; two slabs are enough to run.
@@ -155,8 +155,9 @@ def held_bytes(ours: int = 0, before: int = BEFORE_RUN_BYTES) -> int:
     holds before its first run. Ask before kernels are loaded.
     """
     held = resident_bytes() - ours
+    # The limits leave room for noise, which is not of what is held where something is.
     first, later = (
-        max(0, -(-(held - ordinary) // HELD_STEP) * HELD_STEP)
+        -(-(held - ordinary + HELD_NOISE) // HELD_STEP) * HELD_STEP if held > ordinary else 0
         for ordinary in (before, AFTER_RUN_BYTES)
     )
     if not _HELD_AT_FIRST:
