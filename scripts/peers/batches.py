@@ -1,25 +1,25 @@
 """One way to get batches as PyTorch's tensors: reads them all, and writes rows and seconds.
 
-Usage: batches.py STORE BATCH_SIZE MEMORY WAY OUTPUT. A row at a time, zarr-python is so slow that
-the first rows must do.
+Usage: batches.py STORE BATCH_SIZE MEMORY WAY OUTPUT. Zarr-python is so slow that the first rows
+must do.
 """
 
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from peers.store import arrays_of
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import ooc
 from ooc.torch import BatchDataset
 
-FIRST_ROWS = 4_000
+FIRST_ROWS, FIRST_BATCHES = 4_000, 2_000
 
 
 class Rows(Dataset):
@@ -46,14 +46,30 @@ class Batches(Dataset):
         self._batch_size = batch_size
 
     def __len__(self) -> int:
-        """Return how many batches there are."""
-        return -(-self._features.shape[0] // self._batch_size)
+        """Return how many batches are read."""
+        return min(FIRST_BATCHES, -(-self._features.shape[0] // self._batch_size))
 
     def __getitem__(self, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return one batch."""
         rows = slice(batch * self._batch_size, (batch + 1) * self._batch_size)
         features = torch.from_numpy(np.asarray(self._features[rows]))
         return features, torch.from_numpy(np.asarray(self._targets[rows]))
+
+
+class Zeros(IterableDataset):
+    """Batches that nobody reads, as many and as large as those of a store: what a loader costs."""
+
+    def __init__(self, store: Path, batch_size: int) -> None:
+        self._features, self._targets = arrays_of(store)
+        self._batch_size = batch_size
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield them."""
+        rows, features = self._features.shape
+        for _ in range(min(FIRST_BATCHES, rows // self._batch_size)):
+            shape = (self._batch_size, features)
+            values = {"X": np.empty(shape, np.float32), "y": np.empty(self._batch_size, np.int64)}
+            yield {name: torch.from_numpy(array) for name, array in values.items()}
 
 
 Make = Callable[[Path, int, str], Iterable[Any]]
@@ -69,6 +85,12 @@ WAYS: dict[str, Make] = {
     "BatchDataset, 0 workers": lambda *given: DataLoader(_ours(*given), batch_size=None),
     "BatchDataset, 2 workers": lambda *given: DataLoader(
         _ours(*given), batch_size=None, num_workers=2
+    ),
+    "DataLoader alone, 0 workers": lambda store, size, _: DataLoader(
+        Zeros(store, size), batch_size=None
+    ),
+    "DataLoader alone, 2 workers": lambda store, size, _: DataLoader(
+        Zeros(store, size), batch_size=None, num_workers=2
     ),
     "zarr-python, batches in order": lambda store, size, _: DataLoader(
         Batches(store, size), batch_size=None
