@@ -161,7 +161,7 @@ def test_rows_of_many_values_stay_inside_the_least_budget_and_a_usual_one(
 @pytest.mark.slow
 def test_what_a_process_holds_beside_a_run_is_in_its_budget(big: Path) -> None:
     held, found = 400, []
-    for room in (BUDGET_MIB, BUDGET_MIB + held + 128):
+    for room in (BUDGET_MIB, BUDGET_MIB + held + 160):
         code = (
             "import json, numpy as np, ooc\n"
             f"beside = np.ones({held} * 2**20, np.uint8)\n"
@@ -173,7 +173,7 @@ def test_what_a_process_holds_beside_a_run_is_in_its_budget(big: Path) -> None:
         )
         command = [sys.executable, "-c", code]
         found.append(subprocess.run(command, capture_output=True, text=True, check=False))
-    assert re.search(r"held (384|400|416) MiB.*raise the memory", found[0].stderr)
+    assert re.search(r"held (384|400|416|432) MiB.*raise the memory", found[0].stderr)
     assert not exceeds(json.loads(found[1].stdout))
 
 
