@@ -18,7 +18,7 @@ from ooc.conversion.pipeline import copy
 from ooc.conversion.sorting import sort_categories
 from ooc.conversion.source import Source
 from ooc.core.audience import reporting
-from ooc.core.destination import blamed, claimed, write_whole
+from ooc.core.destination import blamed, claimed, hidden_beside, write_whole
 from ooc.core.errors import DataError, InputError
 from ooc.core.numbers import check_counts
 from ooc.core.process import memory_numbers
@@ -259,7 +259,7 @@ def _convert_and_shuffle(
     """Convert to a hidden store, and shuffle that to the destination."""
     from ooc.shuffle.external_sort import exact
 
-    between = place.parent / f".{place.name}.unshuffled"
+    between = hidden_beside(place, "unshuffled")
     notes = Notes(between)
     done = notes.folder / "result.json"
     if between.exists() and not (notes.same(work.settings) and done.exists()):

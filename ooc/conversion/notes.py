@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ooc.core.destination import write_whole
+from ooc.core.destination import hidden_beside, write_whole
 from ooc.store.writer import Writer, make_folder
 
 
@@ -44,8 +44,8 @@ class Notes:
     """The hidden folder of a conversion's notes."""
 
     def __init__(self, destination: Path) -> None:
-        self.folder = destination.parent / f".{destination.name}.convert"
-        self.partial = destination.parent / f".{destination.name}.partial"
+        self.folder = hidden_beside(destination, "convert")
+        self.partial = hidden_beside(destination, "partial")
 
     def begin(self, identity: Mapping[str, Any]) -> str:
         """Keep what an earlier call of the same job left; return why it was not kept, or ''.

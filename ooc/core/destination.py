@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,9 @@ from ooc.core.errors import InputError
 # pathlib folds the two slashes of a URL into one, and drops them at the end.
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:(/|$)")
 MOST_NAME_BYTES = 255
+# What writers keep beside a path while they write it: their lock, what grows, and scratch files.
+_LOCK = "lock"
+_LEFT = ("partial", "shuffle", "convert", "unshuffled")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -101,7 +105,7 @@ def claimed(path: Path) -> Iterator[None]:
     Traceback (most recent call last):
     ooc.core.errors.InputError: process ... is writing .../new; wait for it, or choose another path
     """
-    lock = path.parent / f".{path.name}.lock"
+    lock = hidden_beside(path, _LOCK)
     made = [parent for parent in path.parents if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,6 +129,30 @@ def claimed(path: Path) -> Iterator[None]:
         lock.unlink(missing_ok=True)
         os.close(descriptor)
         remove_empty(made)
+
+
+def hidden_beside(path: Path, what: str) -> Path:
+    """Return the hidden path on which a writer keeps something until `path` is whole.
+
+    Examples
+    --------
+    >>> hidden_beside(Path("data/new.zarr"), "partial")
+    PosixPath('data/.new.zarr.partial')
+    """
+    return path.parent / f".{path.name}.{what}"
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove what a writer left that was killed when `path` was whole already.
+
+    Nothing is touched while another writer is at work.
+    """
+    left = [hidden_beside(path, what) for what in _LEFT]
+    if not any(each.exists() for each in (*left, hidden_beside(path, _LOCK))):
+        return
+    with suppress(InputError), claimed(path):
+        for each in left:
+            shutil.rmtree(each, ignore_errors=True)
 
 
 def remove_empty(folders: Iterable[Path]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ooc.core.destination import write_whole
+from ooc.core.destination import hidden_beside, write_whole
 from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
 from ooc.shuffle.job import Job
@@ -32,8 +32,7 @@ def check_destination(source: Dataset, destination: Path) -> None:
 
 def folders_beside(destination: Path) -> tuple[Path, Path]:
     """Return the hidden folders of scratch files and of the store that is not whole yet."""
-    hidden = destination.parent / f".{destination.name}"
-    return Path(f"{hidden}.shuffle"), Path(f"{hidden}.partial")
+    return hidden_beside(destination, "shuffle"), hidden_beside(destination, "partial")
 
 
 @contextmanager

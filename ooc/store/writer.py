@@ -21,7 +21,14 @@ from numcodecs import VLenBytes, VLenUTF8
 from numcodecs.blosc import Blosc
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from ooc.core.destination import blamed, claimed, local_path, name_whole
+from ooc.core.destination import (
+    blamed,
+    claimed,
+    clear_leftovers,
+    hidden_beside,
+    local_path,
+    name_whole,
+)
 from ooc.core.errors import InputError
 from ooc.store.members import quiet, settle
 
@@ -141,6 +148,7 @@ def check_new(path: str | Path) -> Path:
     """Return where a dataset is to be written; refuse a URL, and what is there already."""
     place = local_path(path, "datasets that are written")
     if place.exists():
+        clear_leftovers(place)
         raise InputError(f"{path} already exists; choose another path or remove it first")
     return place
 
@@ -195,7 +203,7 @@ class Writer:
         self.chunk_rows = max(1, chunk_bytes // widest)
         self.shard_rows = self.chunk_rows * max(1, shard_bytes // (self.chunk_rows * widest))
         self.rows = 0
-        self.partial = path.parent / f".{path.name}.partial"
+        self.partial = hidden_beside(path, "partial")
         self._buffers: dict[str, np.ndarray] = {}
         self._buffered = 0
         self._open_shard = ExitStack()

@@ -1,6 +1,7 @@
 """What is written is on the disk before it has its name; a lock is on the file that is there."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,23 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(
     aside = "a.partial"
     assert events == [("sync", aside), ("replace", aside), ("sync", tmp_path.name)]
     assert (tmp_path / "a").read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_what_a_killed_writer_left_goes_unless_another_is_at_work(
+    tmp_path: Path, held: bool
+) -> None:
+    whole = tmp_path / "whole.zarr"
+    names = [".whole.zarr.partial", ".whole.zarr.shuffle", ".whole.zarr.convert"]
+    others = [".other.zarr.partial", "whole.zarr", ".whole.zarr.mine"]
+    for name in (*names, *others):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    (tmp_path / ".whole.zarr.lock").touch()
+    with destination.claimed(whole) if held else nullcontext():
+        destination.clear_leftovers(whole)
+        left = {path.name for path in tmp_path.iterdir()}
+    assert left == {*others, *((*names, ".whole.zarr.lock") if held else ())}
 
 
 def test_a_lock_whose_file_has_gone_is_none(
