@@ -56,6 +56,7 @@ Features = Annotated[str | None, flag("Name of the features array.", unset="X")]
 BatchSize = Annotated[str, flag("Rows of a step; full for all rows.")]
 Missing = Annotated[str, flag("What a chunk that is not stored means: raise (an error) or fill.")]
 DataPath = Annotated[Path, typer.Argument(metavar="DATA", help="A Zarr group.")]
+DataOrNone = Annotated[Path | None, typer.Argument(metavar="DATA", help="A Zarr group.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="What train --run wrote.")]
 
 
@@ -81,6 +82,13 @@ class DataOptions:
         if guesses := dataset.describe_guesses():
             NOTES.append(guesses)
         return dataset
+
+
+@dataclass(frozen=True)
+class DataOrNoneOptions(DataOptions):
+    """As `DataOptions`, where a run knows its own dataset."""
+
+    data: DataOrNone = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,15 @@ class ValidationOptions:
     validation_by: str = option(
         "block, row, or the name of an array whose values stay together.", "block"
     )
+    validation_ordered: Annotated[
+        bool, flag("Hold out the last share, as of time.", "--validation-ordered")
+    ] = False
+    validation_groups: str | None = option(
+        "In place of a share, values of --validation-by to hold out: 3,7.", unset="none"
+    )
+    test: float | None = option(
+        "Share of the rows to keep apart for ooc evaluate --held-out.", unset="none"
+    )
     evaluate_every: int | None = option("Steps between evaluations.", unset="an epoch's")
     patience: int | None = option("Evaluations without a new best that end the run.", unset="never")
 
@@ -132,9 +149,15 @@ class ValidationOptions:
         """Make what the options say; None where they say nothing."""
         from ooc.training.watchers.validation import Validation
 
-        if self.validation is not None:
-            how = (self.evaluate_every, self.patience, self.validation_by)
-            return Validation(self.validation, *how)
+        if self.validation is not None or self.validation_groups is not None:
+            groups = (self.validation_groups or "").split(",") if self.validation_groups else ()
+            how = (self.evaluate_every, self.patience, self.validation_by, self.validation_ordered)
+            return Validation(self.validation, *how, groups, self.test)
+        if self.test is not None or self.validation_ordered:
+            raise InputError(
+                "--test and --validation-ordered go with rows to validate on; hold some out with "
+                "--validation 0.1"
+            )
         if self.evaluate_every is not None or self.patience is not None:
             raise InputError(
                 "--evaluate-every and --patience need rows to evaluate on; hold some out with "

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from ooc.cli.groups import with_groups
+from ooc.cli.groups import flag, with_groups
 from ooc.cli.options import (
     DataOptions,
+    DataOrNoneOptions,
     DataPath,
     Features,
     Json,
@@ -17,7 +18,8 @@ from ooc.cli.options import (
     RunPath,
     local_output,
 )
-from ooc.cli.show import show_measured
+from ooc.cli.show import NOTES, show_measured
+from ooc.core.errors import InputError
 
 
 @with_groups
@@ -25,21 +27,33 @@ def evaluate(
     run: RunPath,
     *,
     memory: Memory = "1GiB",
-    where: DataOptions,
+    where: DataOrNoneOptions,
+    held_out: Annotated[
+        bool, flag("Measure on the rows that the run held out, of DATA or its own.", "--held-out")
+    ] = False,
     missing_values: MissingValues = "raise",
     json_: Json = False,
 ) -> None:
     """Measure loss, accuracy, area under the curve or R2 of a saved run on a dataset.
 
     Example: ooc evaluate runs/big held-out.zarr
+    Example: ooc evaluate runs/big --held-out
     """
     from ooc.core.progress_bar import ProgressDisplay
 
-    with ProgressDisplay(f"evaluate {where.data.name}") as report:
+    if where.data is None and not held_out:
+        raise InputError("there is nothing to measure on; name DATA, or give --held-out")
+    with ProgressDisplay(f"evaluate {(where.data or run).name}") as report:
         from ooc.runs.run import load
 
-        dataset = where.open()
-        result = load(run).evaluate(dataset, memory, report, missing_values)
+        trained, dataset = load(run), None if where.data is None else where.open()
+        if held_out:
+            dataset = trained.held_out(dataset)
+        assert dataset is not None
+        result = trained.evaluate(dataset, memory, report, missing_values)
+    if known := result.get("trained_on_rows"):
+        rows = f"the run was trained on {known:,} of these {result['rows']:,} rows"
+        NOTES.append(f"{rows}: only others tell how it does on new ones, such as --held-out")
     show_measured({**result, "run": str(run)}, json_, "what --json prints")
 
 

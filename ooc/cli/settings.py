@@ -116,6 +116,8 @@ def _validation(run_dir: str, config: Mapping[str, Any] | None) -> dict[str, Any
     if isinstance(config["data"], str):
         raise _no_option(run_dir, f"a validation on {config['data']}")
     found = {"validation": config["data"], "validation_by": config["by"]}
+    found |= {"validation_ordered": config.get("ordered"), "test": config.get("test")}
+    found["validation_groups"] = ",".join(map(str, config.get("groups", ()))) or None
     return found | {"evaluate_every": config["every"], "patience": config["patience"]}
 
 

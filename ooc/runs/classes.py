@@ -10,13 +10,9 @@ from ooc.core.errors import InputError
 from ooc.models.contract import Model
 from ooc.store.chunks import BadChunkError, open_reader
 from ooc.store.columns import used_pieces
-from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array
+from ooc.store.dataset import Dataset
 from ooc.store.labels import TEXT_KINDS, Labels, Name, listed
-from ooc.store.member import OLD_CATEGORIES, attributes_of
-from ooc.store.members import member_of, opened, quiet
-
-# More different targets are no classes.
-MOST_CLASSES = 10_000
+from ooc.store.names_in_store import MOST_NAMES, names_in_store
 
 
 def with_classes(dataset: Dataset, model: Model) -> Dataset:
@@ -74,7 +70,7 @@ def labelled_as(dataset: Dataset, names: Sequence[Name]) -> Dataset:
     if dataset.target is None or dataset.held or not names:
         return dataset
     spec = dataset.arrays[dataset.target].unlabelled()
-    here = _named_in_store(dataset, spec)
+    here = names_in_store(dataset, spec)
     values = tuple(names)
     if here is not None:
         # A name that this store does not know is no code of its own: below -1 there is none.
@@ -102,12 +98,12 @@ def labels_of(dataset: Dataset) -> Labels | None:
     Raises
     ------
     InputError
-        If there are no targets, or more than `MOST_CLASSES` texts.
+        If there are no targets, or more than `MOST_NAMES` texts.
     """
     if dataset.target is None:
         raise InputError(f"{dataset.no_targets}; name those to train on with target=")
     spec = dataset.arrays[dataset.target].unlabelled()
-    if (known := _named_in_store(dataset, spec)) is not None:
+    if (known := names_in_store(dataset, spec)) is not None:
         return known
     plain = replace(dataset, arrays={**dataset.arrays, spec.name: spec})
     is_text = spec.dtype.kind in TEXT_KINDS
@@ -172,8 +168,8 @@ def _distinct(dataset: Dataset) -> tuple[list[Any], str]:
                 return [], f"from row {first} on there is {part[~whole][0]}"
             part = part.astype(np.int64)
         found.update(part.tolist())
-        if len(found) > MOST_CLASSES:
-            return [], f"there are more than {MOST_CLASSES:,} different ones"
+        if len(found) > MOST_NAMES:
+            return [], f"there are more than {MOST_NAMES:,} different ones"
     return sorted(found), ""
 
 
@@ -194,27 +190,3 @@ def first_targets(dataset: Dataset) -> np.ndarray:
     values = np.empty((min(spec.chunks[0], spec.shape[0]), *spec.shape[1:]), spec.dtype)
     open_reader(dataset, spec.name).read_runs([(0, len(values))], values)
     return values[values == values]
-
-
-def _named_in_store(dataset: Dataset, spec: ArraySpec) -> Labels | None:
-    """Return what a store says that numbers are codes of."""
-    if spec.dtype.kind == "b":
-        return Labels((False, True), (False, True), spec.dtype)
-    with opened(dataset.path, dataset.storage_options) as group:
-        member = member_of(group, spec.name)
-    if member is not None and member.array is not None:
-        noted = attributes_of(member.array).get("categories")
-        if isinstance(noted, list) and 0 < len(noted) <= MOST_CLASSES:  # as `ooc.convert` writes
-            return Labels(tuple(map(str, noted)), tuple(range(len(noted))), spec.dtype)
-    if member is None or not member.categories:
-        return None
-    # Before version 0.8, AnnData named them from where the column is.
-    beside = "/".join((*spec.name.split("/")[:-1], member.categories))
-    is_old = member.categories.startswith(OLD_CATEGORIES)
-    names = open_zarr_array(dataset, beside if is_old else member.categories)
-    if len(names.shape) != 1 or not 0 < names.shape[0] <= MOST_CLASSES:
-        return None
-    with quiet():
-        values = np.asarray(names[...])
-    found = tuple(str(each) if isinstance(each, str) else each for each in values.tolist())
-    return Labels(found, tuple(range(len(found))), spec.dtype)

@@ -34,6 +34,7 @@ from ooc.runs.scoring import (
     scoring_kernels,
     scoring_loader,
 )
+from ooc.runs.trained_on import TrainedOn
 from ooc.store.dataset import Dataset
 from ooc.store.labels import Name, named
 from ooc.store.writer import Field, check_new, create
@@ -59,6 +60,8 @@ class Run(Summary):
         from 0 on.
     feature_names
         What the features of a row are called, where the data that it was trained on say so.
+    trained_on
+        Which rows, and which were held out, see `held_out`.
     """
 
     model: Model
@@ -69,6 +72,7 @@ class Run(Summary):
     results: Mapping[str, Any] = field(default_factory=dict, repr=False)
     class_names: tuple[Name, ...] = ()
     feature_names: tuple[str, ...] = ()
+    trained_on: TrainedOn | None = field(default=None, repr=False)
 
     def facts(self) -> dict[str, str]:
         """Return what a prompt shows: the model, how long it was trained, and its losses."""
@@ -103,7 +107,8 @@ class Run(Summary):
         Returns
         -------
         dict
-            The metrics of `ooc.runs.evaluation.evaluate_batches`, "rows", rates and memory.
+            The metrics of `ooc.runs.evaluation.evaluate_batches`, "rows", rates and memory; and
+            "trained_on_rows" where the run was trained on some of these rows.
 
         Raises
         ------
@@ -118,6 +123,8 @@ class Run(Summary):
             begun, rows = time.perf_counter(), dataset.rows
             found = evaluate_batches(self.model, self.parameters, _reported(loader, told))
             seconds = time.perf_counter() - begun
+        if self.trained_on is not None and (known := self.trained_on.rows_in(dataset)):
+            found |= {"trained_on_rows": known}
         if loader.missing:
             found |= {"skipped_rows": loader.skipped_rows, "missing": loader.missing}
         if self.class_names:
@@ -130,6 +137,23 @@ class Run(Summary):
             **found,
             **memory_numbers(loader.plan.budget, loader.plan.projected),
         }
+
+    def held_out(self, dataset: Dataset | None = None) -> Dataset:
+        """Return the rows that were kept apart from training, for `evaluate` in the end.
+
+        They are of the dataset of the run, which is opened by its path, unless it is given. Of
+        rows that were split into more than two parts, they are the last one.
+
+        Raises
+        ------
+        InputError
+            If none were, or nothing is known of the run's rows.
+        """
+        if self.trained_on is None:
+            raise InputError(
+                "nothing is known of the rows that this run was trained on; name the rows to use"
+            )
+        return self.trained_on.held_out_of(dataset)
 
     def predict(
         self,
@@ -337,6 +361,8 @@ def load(run_dir: str | Path, model: Model | None = None) -> Run:
         row_shape = tuple(map(operator.index, description["row_shape"]))
         layout, classes = model.layout(row_shape), names_in(description, "class_names")
         names = tuple(map(str, names_in(description, "feature_names")))
+        noted = description.get("trained_on")
+        trained_on = None if noted is None else TrainedOn.from_json(noted)
         if parameters.dtype != dtype_of(model) or not np.isfinite(parameters).all():
             raise ValueError(f"parameters of type {parameters.dtype}, or not finite")
     if parameters.shape != (layout.size,):
@@ -345,7 +371,7 @@ def load(run_dir: str | Path, model: Model | None = None) -> Run:
             f"rows of shape {row_shape} has {layout.size}; give the model that it was trained with"
         )
     history = list(read_history(run_dir))
-    return Run(model, layout, parameters, row_shape, history, results, classes, names)
+    return Run(model, layout, parameters, row_shape, history, results, classes, names, trained_on)
 
 
 def _reported(loader: Loader, report: Report) -> Iterator[Batch]:

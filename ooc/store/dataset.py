@@ -44,6 +44,8 @@ class Dataset(Summary):
         What opens the store behind a URL again; it may hold keys, so that it is never shown.
     selection
         Which rows are used, where it is one side of a split; by default all.
+    held_out
+        Of rows to train on: those that were kept apart from them to evaluate on, in the end.
     unused
         What else is in the group, and why its rows cannot be read beside the others, by name.
     guessed, passed_over
@@ -63,6 +65,7 @@ class Dataset(Summary):
     missing: str = "raise"
     storage_options: StorageOptions | None = field(default=None, repr=False)
     selection: Selection | None = None
+    held_out: Selection | None = field(default=None, repr=False, compare=False)
     unused: Mapping[str, str] = field(default_factory=dict, repr=False)
     guessed: tuple[str, ...] = ()
     passed_over: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -244,6 +247,36 @@ def open(
     if spec.shape[0] == 0:
         raise InputError(f"array {spec.name} of {path} is empty: its shape is {spec.shape}")
     return found
+
+
+def with_array(dataset: Dataset, name: str) -> tuple[Dataset, str]:
+    """Return a dataset that has an array of a group in its group, too, and what it is called.
+
+    Of a column of categories, such as AnnData's "obs/donor", those are its codes.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name, or its rows cannot be read beside the others.
+    """
+    if name in dataset.arrays or "/" not in name or dataset.held:
+        dataset.specs((name,))
+        return dataset, name
+    found = opened_member(dataset.path, dataset.storage_options, name)
+    if found is not None and found.is_categorical:
+        name = f"{name}/codes"
+        found = opened_member(dataset.path, dataset.storage_options, name)
+    if found is None:
+        raise InputError(f"{dataset.path} has no array {name!r}; check its name")
+    if found.array is None or found.reason:
+        raise InputError(f"{name} of {dataset.path} {found.reason}; {found.remedy}")
+    spec = _spec_of(found, found.array)
+    if spec.shape[:1] != (dataset.stored_rows,):
+        raise InputError(
+            f"array {name} of {dataset.path} has shape {spec.shape}, and {dataset.features} has "
+            f"{dataset.stored_rows} rows; every array needs one entry a row"
+        )
+    return replace(dataset, arrays={**dataset.arrays, name: spec}), name
 
 
 def open_zarr_array(dataset: Dataset, name: str) -> zarr.Array:

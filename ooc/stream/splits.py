@@ -1,22 +1,28 @@
-"""Training and validation rows of one store: disjoint, exact, and without a copy.
+"""Parts of one store's rows, to train on, to validate and to test: disjoint, exact, not copied.
 
-A row's side is a function of its number, of its block's, or of a value that it shares with its
-group: each has a random key, and those below a limit are validation rows. The limits are exact
-order statistics, so that the sides have exactly the sizes that were asked for.
+A row's part is a function of its number, of its block's, or of a value that it shares with its
+group. Each of these has a random key, or stands where it is in the order; limits between parts are
+exact order statistics, so that parts have exactly the sizes that were asked for.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
+from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
 
 from ooc.core.errors import DataError, InputError
-from ooc.core.hashing import ALL_BITS, fill_row_keys, keys_at_ranks, keys_of, keys_of_rows
+from ooc.core.hashing import ALL_BITS, keys_at_ranks, keys_of
+from ooc.core.order_statistics import values_at_ranks
 from ooc.core.random_keys import Purpose, key
-from ooc.store.columns import block_sums, count_labels, pieces_of
-from ooc.store.dataset import Dataset, check_one_number_a_row
+from ooc.store.columns import block_sums, count_labels, used_pieces
+from ooc.store.dataset import Dataset, check_one_number_a_row, with_array
+from ooc.store.labels import listed
+from ooc.store.names_in_store import names_in_store
 from ooc.store.selection import Selection, as_labels
 from ooc.stream.missing_values import rule_of
 from ooc.stream.order import Subset
@@ -24,80 +30,104 @@ from ooc.stream.order import Subset
 MOST_CLASSES = 4096
 STRATIFIED_BITS = 14
 
+SIDES = ("training", "validation", "test")
+
+Shares = float | Sequence[float]
+
 
 def split(
     dataset: Dataset,
-    validation: float = 0.1,
+    validation: Shares = 0.1,
     seed: int = 0,
     by: str = "row",
     stratify: str | None = None,
     missing_values: str = "raise",
-) -> tuple[Dataset, Dataset]:
-    """Split a dataset into training and validation rows of the same store.
+    *,
+    ordered: bool = False,
+    groups: Sequence[Any] | None = None,
+) -> tuple[Dataset, ...]:
+    """Split a dataset into training and validation rows of the same store, or into more parts.
 
     Nothing is copied and no list of rows is made. With "row" and "block" only numbers are
-    computed; an array that decides is read once, here.
+    computed; an array that decides is read once, here, and with `ordered` up to six times.
 
     Parameters
     ----------
     dataset
-        What `ooc.open` returned.
+        What `ooc.open` returned, or a part of it.
     validation
-        Share of the validation side, between 0 and 1. By row it is exact to a row, by block to a
-        block, and by group as near as the sizes of groups in a random order allow.
+        Share of the validation part, between 0 and 1, or shares of several parts, such as
+        (0.1, 0.2) for validation and test. By row they are exact to a row, by block to a block,
+        and by an array as near as rows with equal values allow.
     seed
-        The split is a function of it.
+        The split is a function of it, unless it is `ordered` or by chosen `groups`.
     by
-        "row"; "block", runs of rows as long as a chunk of the features, so that each side reads
-        only what it uses; or the name of an array: rows with equal values stay on one side.
+        "row"; "block", runs of rows as long as a chunk of the features, so that each part reads
+        only what it uses; or the name of an array: rows with equal values stay on one part. It
+        may be a column in a group, such as "obs/donor".
     stratify
-        Name of an array of classes: the share is exact to a row in each of them. Only by row.
+        Name of an array of classes: the shares are exact to a row in each of them. Only by row.
     missing_values
         What becomes of rows that lack a value, see `ooc.stream.options.StreamOptions`. Unless that
         is "raise", those that lack a value of the array that decides are one group, or class.
+    ordered
+        Keep the order, as of time: training rows come first, and the parts follow, each later than
+        the one before; by an array, in the order of its values.
+    groups
+        In place of a share, values of the array `by`, or what they are called: their rows are the
+        validation part.
 
     Returns
     -------
-    train, validation
-        Two datasets, with the store's arrays and roles.
+    train, validation, ...
+        Datasets with the store's arrays and roles, one for the rows that are left and one a share.
+        A run that is trained on the first one notes the last one: `ooc evaluate RUN --held-out`.
 
     Raises
     ------
     InputError
-        If a side would be empty, an array is missing, or the dataset is a side of a split.
+        If a part would be empty, an array is missing, a group has no rows, or options do not go
+        together.
 
     Examples
     --------
     >>> import ooc
-    >>> train, validation = split(ooc.open(example_dataset), validation=0.25)
-    >>> train.rows, validation.rows
-    (750, 250)
+    >>> train, validation, test = split(ooc.open(example_dataset), (0.25, 0.1), ordered=True)
+    >>> train.rows, validation.rows, test.rows
+    (650, 250, 100)
     """
-    if dataset.selection is not None:
-        raise InputError(f"{dataset.path} is one side of a split already; split the whole dataset")
-    if not 0 < validation < 1:
-        raise InputError(f"validation must be between 0 and 1, not {validation}")
+    shares = _checked_shares(validation)
     if stratify is not None and by != "row":
         raise InputError(f'stratify={stratify!r} goes with by="row" only, not with by={by!r}')
-    if rule_of(missing_values).name == "raise":
-        for name in {by, stratify} - {"row", "block", None}:
-            _check_complete(dataset, str(name))
-    share = Fraction(str(validation))
-    number = key(seed, Purpose.SPLIT)
+    if stratify is not None and ordered:
+        raise InputError(f"stratify={stratify!r} goes with rows in random order only; leave one")
+    if groups is not None and (ordered or by in ("row", "block")):
+        what = "ordered" if ordered else f"by={by!r}"
+        raise InputError(
+            f"groups are values of an array, and go not with {what}; name that array by by="
+        )
+    if by not in ("row", "block"):
+        dataset, by = with_array(dataset, by)
     if stratify is not None:
-        below = _stratified(dataset, share, number, stratify)
-    elif by in ("row", "block"):
-        below = (_by_row if by == "row" else _by_block)(dataset, share, number)
+        dataset, stratify = with_array(dataset, stratify)
+    for own in [each for each in (by, stratify) if each not in ("row", "block", None)]:
+        if rule_of(missing_values).name == "raise":
+            _check_complete(dataset, str(own))
+    if groups is not None:
+        sides, how = _by_groups(dataset, by, tuple(groups)), f"groups={list(groups)}"
     else:
-        below = _by_group(dataset, share, number, by)
-    above = replace(below, below=False, rows=dataset.rows - below.rows)
-    for side, name in ((above, "training"), (below, "validation")):
+        number = None if ordered else key(seed, Purpose.SPLIT)
+        sides = _by_shares(dataset, shares, _whole(dataset, by, number, stratify))
+        how = f"validation={validation} by {by}"
+    for number, side in enumerate(sides):
         if side.rows == 0:
+            name = SIDES[number] if number < len(SIDES) else f"number {number + 1}"
             raise InputError(
-                f"the {name} side of {dataset.path} would be empty with validation={validation} "
-                f"by {by} of {dataset.rows} rows; choose another share or a finer split"
+                f"the {name} side of {dataset.path} would be empty with {how} of {dataset.rows} "
+                "rows; choose another share or a finer split"
             )
-    return replace(dataset, selection=above), replace(dataset, selection=below)
+    train, *others = [replace(dataset, selection=side) for side in sides]
+    return replace(train, held_out=others[-1].selection), *others
 
 
 def make_subset(dataset: Dataset, block_rows: int) -> Subset | None:
@@ -105,8 +135,7 @@ def make_subset(dataset: Dataset, block_rows: int) -> Subset | None:
     selection = dataset.selection
     if selection is None:
         return None
-    sums = block_sums(dataset, (), block_rows, lambda first, arrays, used: used)
-    counts = sums.astype(np.int64)
+    counts = _block_counts(dataset, block_rows)
     blocks = np.flatnonzero(counts)
     if counts.sum() != selection.rows:
         raise InputError(
@@ -116,58 +145,165 @@ def make_subset(dataset: Dataset, block_rows: int) -> Subset | None:
     return Subset(blocks, counts[blocks])
 
 
-def _by_row(dataset: Dataset, share: Fraction, number: int) -> Selection:
-    wanted = round(share * dataset.rows)
-    (limits,) = keys_at_ranks(keys_of_rows(dataset.rows, number), [np.array([wanted])])
-    return Selection("row", number, (int(limits[0]),), True, wanted)
+# Upper limits of sides in the order of their keys, one for each class, and the rows below them.
+Cut = tuple[tuple[int, ...], int]
 
 
-def _by_block(dataset: Dataset, share: Fraction, number: int) -> Selection:
-    block_rows = dataset.arrays[dataset.features].chunks[0]
-    blocks = -(-dataset.rows // block_rows)
-    keys = keys_of(np.arange(blocks), number)
-    wanted = round(share * blocks)
-    limit = int(np.sort(keys)[wanted]) if wanted < blocks else int(ALL_BITS)
-    rows = np.full(blocks, block_rows)
-    rows[-1] = dataset.rows - (blocks - 1) * block_rows
-    chosen = int(rows[keys < np.uint64(limit)].sum())
-    return Selection("block", number, (limit,), True, chosen, block_rows)
+def _by_shares(dataset: Dataset, shares: list[Fraction], whole: Selection) -> list[Selection]:
+    """Return the training side, and one for each share."""
+    # In order, training rows come first; by random keys, they are what is left.
+    ordered = whole.key is None
+    parts = [Fraction(1) - sum(shares, Fraction(0)), *shares[:-1]] if ordered else shares
+    if whole.stratify is not None:
+        cuts = _class_cuts(dataset, parts, whole)
+    elif whole.by == "row":
+        cuts = _row_cuts(dataset, parts, whole)
+    elif whole.by == "block":
+        cuts = _block_cuts(dataset, parts, whole)
+    else:
+        cuts = (_value_cuts if ordered else _label_cuts)(dataset, parts, whole)
+    edges: list[Cut] = [((), 0), *cuts, ((), dataset.rows)]
+    sides = [
+        replace(whole, lower=lower, upper=upper, rows=last - first)
+        for (lower, first), (upper, last) in pairwise(edges)
+    ]
+    return sides if ordered else [sides[-1], *sides[:-1]]
 
 
-def _by_group(dataset: Dataset, share: Fraction, number: int, name: str) -> Selection:
-    """Take groups in the order of their keys until the share is reached as nearly as it can be."""
-    sizes = _sizes(dataset, name)
-    groups = np.array(list(sizes), np.int64)
-    keys = keys_of(groups, number)
-    order = np.argsort(keys)
-    counts = np.array([sizes[group] for group in groups[order].tolist()])
-    reached = np.concatenate([[0], np.cumsum(counts)])
-    wanted = float(share * dataset.rows)
-    taken = int(np.abs(reached - wanted).argmin())
-    limit = int(keys[order[taken]]) if taken < len(groups) else int(ALL_BITS)
-    return Selection(name, number, (limit,), True, int(reached[taken]))
-
-
-def _stratified(dataset: Dataset, share: Fraction, number: int, name: str) -> Selection:
-    sizes = _sizes(dataset, name)
-    if len(sizes) > MOST_CLASSES:
-        raise InputError(
-            f"array {name} of {dataset.path} has {len(sizes)} different values, too many to be "
-            f"classes (at most {MOST_CLASSES}); name an array of labels"
+def _row_cuts(dataset: Dataset, parts: list[Fraction], whole: Selection) -> list[Cut]:
+    ranks = _ranks(parts, dataset.rows)
+    if whole.key is not None:
+        alone = np.empty(0, np.int64)
+        (limits,) = keys_at_ranks(
+            lambda: ((keys, alone) for keys in _keys(dataset, whole)), [np.array(ranks)]
         )
-    classes = sorted(sizes)
-    wanted = [round(share * sizes[label]) for label in classes]
+        return [((int(limit),), rank) for limit, rank in zip(limits, ranks, strict=True)]
+    if dataset.selection is None:
+        return [((rank,), rank) for rank in ranks]
+    return _value_cuts(dataset, parts, whole)
+
+
+def _block_cuts(dataset: Dataset, parts: list[Fraction], whole: Selection) -> list[Cut]:
+    counts = _block_counts(dataset, whole.block_rows)
+    (blocks,) = np.nonzero(counts)
+    keys = blocks.astype(np.uint64) if whole.key is None else keys_of(blocks, whole.key)
+    order = np.argsort(keys)
+    keys, reached = keys[order], np.concatenate([[0], np.cumsum(counts[blocks[order]])])
+    return [_cut_before(keys, reached, rank) for rank in _ranks(parts, len(blocks))]
+
+
+def _label_cuts(dataset: Dataset, parts: list[Fraction], whole: Selection) -> list[Cut]:
+    """Take groups in the order of their keys until shares are reached as nearly as they can be."""
+    assert whole.key is not None
+    sizes = _sizes(dataset, whole.by)
+    keys = keys_of(np.array(list(sizes), np.int64), whole.key)
+    order = np.argsort(keys)
+    reached = np.concatenate([[0], np.cumsum(np.array(list(sizes.values()))[order])])
+    wanted = [float(share * dataset.rows) for share in accumulate(parts)]
+    nearest = [int(np.abs(reached - each).argmin()) for each in wanted]
+    return [_cut_before(keys[order], reached, place) for place in nearest]
+
+
+def _value_cuts(dataset: Dataset, parts: list[Fraction], whole: Selection) -> list[Cut]:
+    """Cut between two values, where shares are reached as nearly as they can be."""
+    wanted = [float(share * dataset.rows) for share in accumulate(parts)]
+    ranks = [min(round(each), dataset.rows - 1) for each in wanted]
+    found = values_at_ranks(lambda: _keys(dataset, whole), ranks)
+    cuts: list[Cut] = []
+    for (value, below, equal), rows in zip(found, wanted, strict=True):
+        above = abs(below + equal - rows) < abs(below - rows) and value < int(ALL_BITS)
+        cuts.append(((value + above,), below + equal * above))
+    return cuts
+
+
+def _class_cuts(dataset: Dataset, parts: list[Fraction], whole: Selection) -> list[Cut]:
+    """Cut each class by itself; `whole` has its classes."""
+    name, classes = str(whole.stratify), np.array(whole.classes)
+    sizes = _sizes(dataset, name)
 
     def pieces() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for first, stop, arrays in pieces_of(dataset, [name]):
-            keys = np.empty(stop - first, np.uint64)
-            fill_row_keys(first, number, keys)
-            yield keys, np.searchsorted(np.array(classes), as_labels(arrays[name]))
+        for first, arrays, used in used_pieces(dataset, (name,)):
+            keys = whole.keys(first, first + len(used), arrays)[used]
+            yield keys, np.searchsorted(classes, as_labels(arrays[name])[used])
 
-    ranks = [np.array([count]) for count in wanted]
-    limits = keys_at_ranks(pieces, ranks, STRATIFIED_BITS)
-    exact, rows = tuple(int(limit[0]) for limit in limits), sum(wanted)
-    return Selection("row", number, exact, True, rows, stratify=name, classes=tuple(classes))
+    ranks = [_ranks(parts, sizes[label]) for label in whole.classes]
+    limits = keys_at_ranks(pieces, [np.array(each) for each in ranks], STRATIFIED_BITS)
+    cuts = zip(zip(*limits, strict=True), zip(*ranks, strict=True), strict=True)
+    return [(tuple(map(int, limit)), sum(rows)) for limit, rows in cuts]
+
+
+def _by_groups(dataset: Dataset, name: str, groups: tuple[Any, ...]) -> list[Selection]:
+    """Return the side of all other values, and that of the chosen ones."""
+    sizes, spec = _sizes(dataset, name), dataset.arrays[name]
+    labels = names_in_store(dataset, spec)
+    known = dict(zip(map(str, labels.names), labels.values, strict=True)) if labels else {}
+    codes: dict[int, Any] = {}
+    for group in groups:
+        code = known.get(str(group), group)
+        if isinstance(code, str):
+            with suppress(ValueError):
+                code = float(code)
+        if isinstance(code, str) or sizes.get(label := int(as_labels(np.array([code]))[0])) is None:
+            there = listed(labels.names if labels else sorted(sizes))
+            raise InputError(
+                f"array {name} of {dataset.path} has no row of group {group!r}; there are: {there}"
+            )
+        codes[label] = group
+    chosen = tuple(sorted(codes))
+    inside = sum(sizes[code] for code in chosen)
+    side = Selection(name, None, (), (), inside, groups=chosen, within=dataset.selection)
+    return [replace(side, rows=dataset.rows - inside, others=True), side]
+
+
+def _whole(dataset: Dataset, by: str, number: int | None, stratify: str | None) -> Selection:
+    """Return the selection of all rows of which sides are cut."""
+    block_rows = dataset.arrays[dataset.features].chunks[0] if by == "block" else 1
+    whole = Selection(by, number, (), (), dataset.rows, block_rows, within=dataset.selection)
+    if stratify is None:
+        return whole
+    classes = tuple(sorted(_sizes(dataset, stratify)))
+    if len(classes) > MOST_CLASSES:
+        raise InputError(
+            f"array {stratify} of {dataset.path} has {len(classes)} different values, too many to "
+            f"be classes (at most {MOST_CLASSES}); name an array of labels"
+        )
+    return replace(whole, stratify=stratify, classes=classes)
+
+
+def _checked_shares(validation: Shares) -> list[Fraction]:
+    given = [validation] if isinstance(validation, int | float) else list(validation)
+    shares = [Fraction(str(share)) for share in given]
+    if not shares or not all(0 < share < 1 for share in shares):
+        raise InputError(f"validation must be between 0 and 1, not {validation}")
+    if sum(shares) >= 1:
+        raise InputError(
+            f"shares of {' and '.join(map(str, given))} leave no rows to train on; their sum has "
+            "to be below 1"
+        )
+    return shares
+
+
+def _ranks(parts: list[Fraction], count: int) -> list[int]:
+    """Return the first place after each part, of `count` places."""
+    return [round(share * count) for share in accumulate(parts)]
+
+
+def _cut_before(keys: np.ndarray, reached: np.ndarray, place: int) -> Cut:
+    limit = int(keys[place]) if place < len(keys) else int(ALL_BITS)
+    return (limit,), int(reached[place])
+
+
+def _keys(dataset: Dataset, whole: Selection) -> Iterator[np.ndarray]:
+    """Yield the keys of a dataset's rows, piece by piece."""
+    own = replace(whole, within=None).arrays
+    for first, arrays, used in used_pieces(dataset, own):
+        yield whole.keys(first, first + len(used), arrays)[used]
+
+
+def _block_counts(dataset: Dataset, block_rows: int) -> np.ndarray:
+    """Return how many rows a dataset uses of each block of the store: (K,) int64."""
+    sums = block_sums(dataset, (), block_rows, lambda first, arrays, used: used)
+    return sums.astype(np.int64)
 
 
 def _check_complete(dataset: Dataset, name: str) -> None:
@@ -175,8 +311,8 @@ def _check_complete(dataset: Dataset, name: str) -> None:
     (spec,), first, count = dataset.specs((name,)), 0, 0
     if spec.dtype.kind != "f":
         return
-    for start, _, arrays in pieces_of(dataset, [name]):
-        lacks = np.isnan(arrays[name].reshape(len(arrays[name]), -1)).any(axis=1)
+    for start, arrays, used in used_pieces(dataset, (name,)):
+        lacks = np.isnan(arrays[name].reshape(len(used), -1)).any(axis=1) & used
         first = first if count else start + int(np.argmax(lacks))
         count += int(np.count_nonzero(lacks))
     if count:
@@ -191,6 +327,6 @@ def _sizes(dataset: Dataset, name: str) -> Counter[int]:
     """Count the rows of each value of an array."""
     check_one_number_a_row(dataset.path, *dataset.specs((name,)))
     sizes: Counter[int] = Counter()
-    for _, _, arrays in pieces_of(dataset, [name]):
-        count_labels(sizes, as_labels(arrays[name]))
+    for _, arrays, used in used_pieces(dataset, (name,)):
+        count_labels(sizes, as_labels(arrays[name])[used])
     return sizes

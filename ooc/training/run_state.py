@@ -12,6 +12,7 @@ from ooc.optim.settings import rate_at
 from ooc.runs import checkpoint
 from ooc.runs.checkpoint import sha256_of
 from ooc.runs.run import Run
+from ooc.runs.trained_on import TrainedOn
 from ooc.training.session import Session, versions
 from ooc.training.watchers.watcher import Watcher
 
@@ -33,7 +34,8 @@ def make_run(session: Session, number: int, watchers: Sequence[Watcher]) -> Run:
     if dataset.class_names:
         results["class_names"] = list(dataset.class_names)
     own = (session.model, session.layout, parameters, dataset.row_shape)
-    return Run(*own, lines, results, dataset.class_names, dataset.feature_names)
+    names = (dataset.class_names, dataset.feature_names)
+    return Run(*own, lines, results, *names, TrainedOn.of(dataset))
 
 
 def save_run(
@@ -93,6 +95,7 @@ def save_run(
         "epochs": session.epochs,
         "finished": finished or not active,
         "dataset": {**names, "path": path if "://" in path else str(Path(path).absolute())},
+        "trained_on": run.trained_on and run.trained_on.to_json(),
         "fingerprint": dict(session.fingerprint),
         "memory": session.loader.stream.memory,
         "plan": session.loader.plan.to_json(),

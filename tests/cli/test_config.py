@@ -166,7 +166,9 @@ def test_the_version_is_the_packages_own(capsys: pytest.CaptureFixture[str]) -> 
     [
         ("ooc tr", {"train"}),
         pytest.param(
-            "ooc train --val", {"--validation", "--validation-by"}, marks=pytest.mark.slow
+            "ooc train --validation-",
+            {"--validation-by", "--validation-ordered", "--validation-groups"},
+            marks=pytest.mark.slow,
         ),
         pytest.param("ooc train --optimizer lb", {"lbfgs"}, marks=pytest.mark.slow),
         pytest.param("ooc sweep --schedule co", {"constant", "cosine"}, marks=pytest.mark.slow),

@@ -1,11 +1,12 @@
 """Evaluation while training: rows held out, early stopping, and the best parameters kept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ooc.core.errors import InputError
 from ooc.core.numbers import check_counts
 from ooc.core.progress import Report, silent, tell
 from ooc.optim.schedules import plateau_factor
@@ -29,6 +30,7 @@ class Validation:
     ----------
     data
         The share of the training rows that is held out for it, or a dataset of its own.
+        None where they are chosen `groups`.
     every
         Steps between evaluations; by default an epoch's.
     patience
@@ -36,6 +38,12 @@ class Validation:
         never does.
     by
         How a share is held out, see `ooc.split`: blocks are read apart from all others.
+    ordered, groups
+        Whether it is the last share, as of time, or the rows of which values of the array `by`;
+        see `ooc.split`.
+    test
+        Share of the rows that is kept apart from training and validation, for
+        `ooc evaluate RUN --held-out`.
 
     Examples
     --------
@@ -43,32 +51,54 @@ class Validation:
     'block'
     """
 
-    data: float | Dataset
+    data: float | Dataset | None = None
     every: int | None = None
     patience: int | None = None
     by: str = "block"
+    ordered: bool = False
+    groups: Sequence[Any] = ()
+    test: float | None = None
 
     def __post_init__(self) -> None:
         check_counts(every=self.every, patience=self.patience)
+        object.__setattr__(self, "groups", tuple(self.groups))
+        if (self.data is None) != bool(self.groups):
+            given = "neither" if self.data is None else "both"
+            raise InputError(
+                "validation rows are a share, a dataset or chosen groups, one of them; "
+                f"{given} of data and groups were given"
+            )
+        if self.test is not None and not isinstance(self.data, int | float):
+            raise InputError(
+                "a share to test on goes with a share to validate on; hold it out with ooc.split"
+            )
 
     def sides(self, dataset: Dataset, stream: StreamOptions) -> tuple[Dataset, Dataset]:
         """Return the rows to train on, and those to evaluate on."""
         if isinstance(self.data, Dataset):
             return dataset, self.data
-        missing = stream.missing_values
-        return split(dataset, self.data, stream.seed, self.by, missing_values=missing)
+        how: dict[str, Any] = {"ordered": self.ordered, "groups": self.groups or None}
+        shares: Any = 0.1 if self.data is None else self.data
+        if self.test is not None:
+            shares = (shares, self.test)
+        how |= {"by": self.by, "missing_values": stream.missing_values}
+        found = split(dataset, shares, stream.seed, **how)
+        return found[0], found[1]
 
     def largest_sides(self, dataset: Dataset) -> tuple[Dataset, Dataset]:
         """Return what takes no less memory than the sides; not a row is looked at."""
         if isinstance(self.data, Dataset):
             return dataset, self.data
-        whole = replace(dataset, selection=Selection(self.by, 0, (0,), True, dataset.rows))
+        whole = replace(dataset, selection=Selection(self.by, 0, (0,), (), dataset.rows))
         return whole, whole
 
     def to_config(self) -> dict[str, Any]:
         """Return the settings, JSON-ready; a dataset by its path alone."""
         data = self.data.path if isinstance(self.data, Dataset) else self.data
-        return {"data": data, "every": self.every, "patience": self.patience, "by": self.by}
+        told = {"data": data, "every": self.every, "patience": self.patience, "by": self.by}
+        more = {"ordered": self.ordered, "groups": list(self.groups), "test": self.test}
+        # What is not used is not told, as in a run of an earlier version.
+        return told | {name: value for name, value in more.items() if value}
 
 
 class Validator(Watcher):

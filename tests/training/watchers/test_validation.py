@@ -110,6 +110,9 @@ def test_what_it_holds_is_in_the_plan(labelled: Dataset) -> None:
     [
         (lambda: Validation(0.2, every=0), "every must be a whole number of at least 1, not 0"),
         (lambda: Validation(0.2, patience=0), "patience must be a whole number of at least 1"),
+        (lambda: Validation(), "neither of data and groups were given"),
+        (lambda: Validation(0.2, groups=[1], by="a"), "both of data and groups were given"),
+        (lambda: Validation(groups=[1], test=0.1), "a share to test on goes with a share to valid"),
         (lambda: ooc.Saving(every_steps=0), "every_steps must be a whole number of at least 1"),
         (lambda: ooc.Saving(every_seconds=0), "seconds between saves must be above 0"),
         (lambda: ooc.Saving(keep=0), "keep must be a whole number of at least 1, not 0"),

@@ -1,0 +1,91 @@
+"""Which rows a run was trained on, and which it held out: evaluation says so."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ooc.core.errors import InputError
+from ooc.store.dataset import Dataset
+from ooc.store.dataset import open as open_dataset
+from ooc.store.selection import Selection
+
+_ROLES = ("features", "target", "weight")
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """The rows of a run.
+
+    Attributes
+    ----------
+    dataset
+        Path, names of roles, and what missing chunks mean, as `ooc.open` takes them.
+    rows
+        How many were trained on.
+    selection, held_out
+        Which of the store they are, and which were kept apart; None for all, and for none.
+    """
+
+    dataset: Mapping[str, Any]
+    rows: int
+    selection: Selection | None = None
+    held_out: Selection | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "TrainedOn | None":
+        """Return what a run notes of its dataset; None where that is in memory alone."""
+        if dataset.held:
+            return None
+        named = {name: getattr(dataset, name) for name in (*_ROLES, "missing")}
+        place = {**named, "path": _place(dataset.path)}
+        return cls(place, dataset.rows, dataset.selection, dataset.held_out)
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> "TrainedOn":
+        """Return what was saved."""
+        sides = [
+            None if saved.get(name) is None else Selection.from_json(saved[name])
+            for name in ("selection", "held_out")
+        ]
+        return cls(dict(saved["dataset"]), int(saved["rows"]), *sides)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is saved with a run, JSON-ready."""
+        sides = {"selection": self.selection, "held_out": self.held_out}
+        told = {name: side and side.to_json() for name, side in sides.items()}
+        return {"dataset": dict(self.dataset), "rows": self.rows, **told}
+
+    def rows_in(self, dataset: Dataset) -> int | None:
+        """Return how many rows of a dataset were trained on; None where that is not known."""
+        if dataset.held or _place(dataset.path) != self.dataset["path"]:
+            return 0
+        ours, theirs = self.selection, dataset.selection
+        if theirs is None or theirs == ours:
+            return self.rows
+        if ours is None:
+            return theirs.rows
+        return 0 if ours.is_apart_from(theirs) else None
+
+    def held_out_of(self, dataset: Dataset | None = None) -> Dataset:
+        """Return the rows that were held out, of the dataset of the run unless another is given.
+
+        Raises
+        ------
+        InputError
+            If none were.
+        """
+        if self.held_out is None:
+            raise InputError(
+                f"the run on {self.dataset['path']} held no rows out; train with validation rows, "
+                "or name other data"
+            )
+        if dataset is None:
+            # A role that was not there is not to be guessed now.
+            roles = {name: self.dataset[name] or False for name in ("target", "weight")}
+            dataset = open_dataset(**{**self.dataset, **roles})
+        return replace(dataset, selection=self.held_out)
+
+
+def _place(path: str) -> str:
+    return path if "://" in path else str(Path(path).absolute())
