@@ -34,7 +34,7 @@ models
 noise
     Noise of mini-batch gradients: its variance for many batch sizes in one pass, and its scale.
 open
-    Open a Zarr group, version 2 or 3, as a dataset; only metadata are read.
+    Open data in Zarr as a dataset; only metadata are read.
 optim
     Optimizers: (init, update) pairs over one flat parameter vector, and methods.
 own_loss
@@ -46,7 +46,7 @@ schedules
 shuffle
     Shuffles: measured, predicted, and, where blocks are not enough, exact.
 split
-    Split a dataset into training and validation rows of the same store.
+    Split a dataset into training and validation rows of the same store, or into more parts.
 synthetic
     Generated data whose best possible loss is known.
 trackers
@@ -65,9 +65,9 @@ if TYPE_CHECKING:
     from ooc.estimators import OOCClassifier, OOCRegressor
     from ooc.measure import gradient_noise as noise
     from ooc.models.own_loss import own_loss
+    from ooc.objects.opening import open
     from ooc.optim import schedules
     from ooc.runs.run import load
-    from ooc.store.dataset import open
     from ooc.store.writer import create
     from ooc.stream.loader import Loader
     from ooc.stream.options import StreamOptions
@@ -97,7 +97,7 @@ _HOMES = {
     "load": "ooc.runs.run:load",
     "models": "ooc.models",
     "noise": "ooc.measure.gradient_noise",
-    "open": "ooc.store.dataset:open",
+    "open": "ooc.objects.opening:open",
     "optim": "ooc.optim",
     "own_loss": "ooc.models.own_loss:own_loss",
     "resume": "ooc.training.resume:resume",

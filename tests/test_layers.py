@@ -14,7 +14,7 @@ FLOORS = (
     {"core"},
     {"metrics", "optim"},
     {"kernels", "store"},
-    {"models", "stream", "synthetic"},
+    {"models", "objects", "stream", "synthetic"},
     {"engines", "shuffle", "export"},
     {"runs", "conversion"},
     {"training"},
@@ -82,4 +82,4 @@ def test_only_the_reader_imports_dask() -> None:
 
 
 def test_only_datasets_and_block_readers_know_zarr() -> None:
-    assert {name.split(".")[1] for name in users_of("zarr")} == {"store"}
+    assert {name.split(".")[1] for name in users_of("zarr")} == {"objects", "store"}

@@ -14,6 +14,7 @@ from ooc.store.chunks import scratch_bytes
 from ooc.store.copies import Copy, plan_copy
 from ooc.store.dataset import open as open_dataset
 from ooc.store.members import members_of, opened
+from ooc.store.place import Place
 from ooc.store.writer import NUMBER_KINDS
 
 # What a chunk of arrays beside the rows may take to be copied.
@@ -47,8 +48,8 @@ def open_zarr(path: Path, opening: Opening) -> "ZarrSource":
 
 def _main_array(path: Path, opening: Opening) -> str:
     """Return the array whose rows count: one that was named, "X", or the largest."""
-    with opened(str(path), None) as group:
-        members = members_of(str(path), group, set(opening.columns), None)
+    with opened(Place(str(path))) as group:
+        members = members_of(Place(str(path)), group, set(opening.columns))
     usable = {name: each.array for name, each in members.items() if each.array is not None}
     numbers = {
         name: array for name, array in usable.items() if array.shape and not members[name].reason

@@ -18,11 +18,12 @@ from ooc.core.sizes import parse_size
 from ooc.estimators.templates import is_smooth
 from ooc.models import Model
 from ooc.models.coefficients import linear_parts
+from ooc.objects.opening import is_openable
+from ooc.objects.opening import open as open_object
 from ooc.optim import FULL_GRADIENT, OPTIMIZERS, Method, Optimizer, as_method
 from ooc.optim.named import make_named
 from ooc.runs.run import Run
 from ooc.store.dataset import Dataset
-from ooc.store.dataset import open as open_dataset
 from ooc.store.held import hold
 from ooc.stream.options import StreamOptions
 from ooc.training.increments import Increment, take_steps
@@ -38,7 +39,7 @@ Weights: TypeAlias = np.ndarray | None
 
 def is_stored(rows: Any) -> bool:
     """Tell whether rows are what `ooc.open` takes, or returned."""
-    return isinstance(rows, str | Path | Dataset)
+    return isinstance(rows, Dataset) or is_openable(rows)
 
 
 def opened(rows: Any, y: Any = None, sample_weight: Any = None) -> Dataset:
@@ -49,7 +50,7 @@ def opened(rows: Any, y: Any = None, sample_weight: Any = None) -> Dataset:
                 f"a dataset has its own targets and weights; leave {name} out, and name the array "
                 f"that plays its part: ooc.open(path, {role}=...)"
             )
-    return rows if isinstance(rows, Dataset) else open_dataset(rows)
+    return rows if isinstance(rows, Dataset) else open_object(rows)
 
 
 class OOCEstimator(BaseEstimator):

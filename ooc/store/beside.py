@@ -24,7 +24,7 @@ from ooc.store.members import opened
 
 def copy_beside(source: Dataset, groups: Sequence[str], names: Sequence[str], folder: Path) -> None:
     """Copy arrays as they are into the group in a folder, and what is said of groups in it."""
-    with opened(source.path, source.storage_options) as group:
+    with opened(source.place) as group:
         target = zarr.open_group(folder, mode="r+")
         for name in groups:
             target.require_group(name).update_attributes(attributes_of(_node(group, name)))

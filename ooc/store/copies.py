@@ -21,6 +21,7 @@ from ooc.store.chunks.row_reader import Runs
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array, stored_spec
 from ooc.store.member import ENCODINGS, OLD_CATEGORIES, Member, attributes_of, encoding_of
 from ooc.store.members import members_of, opened, quiet
+from ooc.store.place import Place
 from ooc.store.roles import why_apart
 from ooc.store.variable import LENGTH_BYTES, as_bytes, pack_values, unpack_values
 from ooc.store.writer import Field, create_array
@@ -100,8 +101,8 @@ def plan_copy(source: Dataset, most_bytes: int) -> Copy:
 
     `most_bytes` are for what lies beside the rows, of which a chunk is decoded at a time.
     """
-    with opened(source.path, source.storage_options) as group:
-        members = members_of(source.path, group, set(source.arrays), source.storage_options)
+    with opened(source.place) as group:
+        members = members_of(source.place, group, set(source.arrays))
         members |= {each.name: each for each in _tree("", members)}
     main = members[source.features]
     if main.array is None:
@@ -145,7 +146,7 @@ def _tree(where: str, members: Mapping[str, Member]) -> Iterator[Member]:
         if "/" not in name:
             yield replace(member, name=where + name)
             if member.group is not None:
-                inside = members_of("", member.group, set(), None)
+                inside = members_of(Place(""), member.group, set())
                 yield from _tree(f"{where}{name}/", inside)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.abc.store import Store
 
 from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
@@ -16,6 +17,7 @@ from ooc.store.conventions import read_conventions
 from ooc.store.labels import Labels, Name
 from ooc.store.member import Member, attributes_of, declared_by
 from ooc.store.members import check_whole, members_of, opened, opened_member
+from ooc.store.place import IN_HAND, Place
 from ooc.store.remote import StorageOptions, checked_path
 from ooc.store.roles import (
     FEATURES,
@@ -54,6 +56,8 @@ class Dataset(Summary):
         The arrays themselves, by name, where they are in memory and in no store.
     feature_names
         What the features of a row are called, where somebody has looked for that.
+    store, inside
+        The store that somebody has opened, where the path names none, and the group's path in it.
     """
 
     path: str
@@ -71,6 +75,13 @@ class Dataset(Summary):
     passed_over: Mapping[str, str] = field(default_factory=dict, repr=False)
     held: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
     feature_names: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    store: Store | None = field(default=None, repr=False, compare=False)
+    inside: str = field(default="", repr=False)
+
+    @property
+    def place(self) -> Place:
+        """Where the group is."""
+        return Place(self.path, self.storage_options, self.store, self.inside)
 
     @property
     def rows(self) -> int:
@@ -144,56 +155,19 @@ class Dataset(Summary):
 
 
 def open(
-    path: str | Path,
+    path: str | Path | Place,
     features: str | None = None,
     target: RoleName = None,
     weight: RoleName = None,
     missing: str = "raise",
     storage_options: StorageOptions | None = None,
 ) -> Dataset:
-    """Open a Zarr group, version 2 or 3, as a dataset; only metadata are read.
-
-    Arrays are decoded as their attributes declare, by the CF conventions (``scale_factor``,
-    ``add_offset``, ``_FillValue``, ``missing_value``, ``valid_min``, ``valid_max``,
-    ``valid_range``, ``_Unsigned``): a missing value is read as NaN. Times stay numbers. The fill
-    value of a version 2 array, unless zero, is a ``_FillValue`` beside ``_ARRAY_DIMENSIONS``.
-
-    A URL is read through fsspec, with the packages of ``pip install 'ooc[remote]'``. Errors that
-    pass (5xx, throttling, a lost connection, silence) are retried with growing pauses, within
-    bounds that `ooc.store.answers` tells, and counted. Each reader thread waits for some MiB at a
-    time, so that on a far store more ``readers`` hide its latency.
-
-    Parameters
-    ----------
-    path
-        Folder of the group, or its URL: ``s3://``, ``gs://``, ``https://``, ``memory://``, or any
-        other that fsspec knows.
-    features
-        Name of the features array, by default "X"; one row is one sample, of any number of axes.
-        An array of a group in the group is named like "obsm/X_pca". It may be a sparse matrix: a
-        group of "data", "indices" and "indptr" in CSR, as AnnData and SciPy have it, with its
-        attribute "shape"; where its rows begin is then read through once.
-    target, weight
-        Names of the targets and of the sample weights, one number a row. By default "y" and
-        "weight" where the group has them and they are no coordinates; False for none. How many
-        numbers a target has, the model checks. A target may be text, or a categorical column of
-        AnnData, for models that predict labels.
-    missing
-        "raise" or "fill". Zarr leaves out chunks that hold nothing but the fill value; one that
-        was lost looks the same, so that only you can say which it is.
-    storage_options
-        For a URL, what fsspec's file system of its scheme takes, such as ``endpoint_url``,
-        ``key``, ``secret`` and ``anon`` for ``s3://``. Without it, keys come from where that
-        file system looks for them: its environment variables and files. Options in options, such
-        as ``config_kwargs``, are added to those by which requests are bounded.
+    """Open a group of Zarr, version 2 or 3, by its place, as `ooc.objects.opening.open` does.
 
     Raises
     ------
     InputError
-        If there is no Zarr group, a named array is missing, damaged or not numeric, lengths or
-        dimension names of axis 0 differ, or there are no rows; for a URL also if its scheme is
-        unknown, its package is not installed, the server does not answer, or it gives no
-        permission.
+        Where that one does.
 
     Examples
     --------
@@ -201,19 +175,28 @@ def open(
     >>> dataset.rows, dataset.arrays["X"].shape, dataset.target
     (1000, (1000, 3), 'y')
     """
-    path = checked_path(path, storage_options)
+    if isinstance(path, Place):
+        place = path
+    elif str(path).startswith((f"{IN_HAND}://", f"{IN_HAND}:/")):
+        raise InputError(
+            f"{path} was an object in the hands of another process, or of this one; open that "
+            "object again, and give the dataset"
+        )
+    else:
+        place = Place(checked_path(path, storage_options), storage_options)
+    path = place.path
     if missing not in MISSING_CHUNKS:
         raise InputError(f"missing is one of {', '.join(MISSING_CHUNKS)}, not {missing!r}")
     wanted = {features or "X", target or "y", weight or "weight"}
-    with opened(path, storage_options) as group:
+    with opened(place) as group:
         attributes = attributes_of(group)
-        members = members_of(path, group, wanted, storage_options)
+        members = members_of(place, group, wanted)
         check_whole(path, group, members)
         named = members.get(target or "y")
         if named is not None and named.is_categorical:
             # What a column of categories stands for is in its codes.
             codes = f"{named.name}/codes"
-            members |= members_of(path, group, wanted | {codes}, storage_options)
+            members |= members_of(place, group, wanted | {codes})
             target = codes if target is not False else False
         name = features or USUAL_NAMES[FEATURES]
         sparse = sparse_spec(path, members.get(name), _spec_of)
@@ -240,7 +223,9 @@ def open(
         **roles,
         attributes=attributes,
         missing=missing,
-        storage_options=storage_options,
+        storage_options=place.storage_options,
+        store=place.store,
+        inside=place.inside,
         unused=unused,
     )
     (spec, *_) = found.specs(tuple(name for name in found.roles if name is not None))
@@ -262,10 +247,10 @@ def with_array(dataset: Dataset, name: str) -> tuple[Dataset, str]:
     if name in dataset.arrays or "/" not in name or dataset.held:
         dataset.specs((name,))
         return dataset, name
-    found = opened_member(dataset.path, dataset.storage_options, name)
+    found = opened_member(dataset.place, name)
     if found is not None and found.is_categorical:
         name = f"{name}/codes"
-        found = opened_member(dataset.path, dataset.storage_options, name)
+        found = opened_member(dataset.place, name)
     if found is None:
         raise InputError(f"{dataset.path} has no array {name!r}; check its name")
     if found.array is None or found.reason:
@@ -281,7 +266,7 @@ def with_array(dataset: Dataset, name: str) -> tuple[Dataset, str]:
 
 def open_zarr_array(dataset: Dataset, name: str) -> zarr.Array:
     """Open one array of a dataset for reading."""
-    member = opened_member(dataset.path, dataset.storage_options, name)
+    member = opened_member(dataset.place, name)
     if member is None or member.array is None:
         reason = "is not there" if member is None else member.reason
         raise InputError(f"array {name} of {dataset.path} {reason}; open it again")

@@ -30,7 +30,7 @@ def feature_names_of(dataset: Dataset) -> tuple[str, ...]:
     count = math.prod(dataset.row_shape)
     if dataset.held or len(dataset.row_shape) != 1 or count > MOST_NAMES:
         return ()
-    with opened(dataset.path, dataset.storage_options) as group, suppress(*DAMAGE):
+    with opened(dataset.place) as group, suppress(*DAMAGE):
         for names in (_noted(group, dataset.features), _beside(group, dataset.features)):
             if len(names) == count == len(set(names)):
                 return names

@@ -30,26 +30,30 @@ from ooc.store.member import (
     encoding_of,
     has_file,
 )
+from ooc.store.place import Place
+from ooc.store.references import is_references, open_references
 from ooc.store.remote import (
     MOST_REQUESTS,
-    StorageOptions,
     cancel_requests,
     explained,
     open_store,
 )
 
 
-def open_group(path: str, storage_options: StorageOptions | None) -> zarr.Group:
+def open_group(place: Place) -> zarr.Group:
     """Open a group whose members are read by their own metadata."""
-    remote = "://" in path
+    path, remote, inside = place.path, place.is_remote, place.inside
     if not remote and not Path(path).exists():
         raise InputError(f"{path} does not exist; check the path, or make it with `ooc make`")
     store: Any
-    if not remote and Path(path).is_file():
-        store, inside = open_zip(path)
+    if place.store is not None:
+        store = place.store
+    elif remote:
+        store = open_store(path, place.storage_options)
+    elif Path(path).is_file():
+        store, inside = (open_references(path), "") if is_references(path) else open_zip(path)
     else:
-        inside = ""
-        store = open_store(path, storage_options) if remote else PlainStore(path, read_only=True)
+        store = PlainStore(path, read_only=True)
     try:
         group = zarr.open_group(store, path=inside, mode="r", use_consolidated=False)
         attributes_of(group)
@@ -77,15 +81,13 @@ def open_group(path: str, storage_options: StorageOptions | None) -> zarr.Group:
         raise InputError(f"the Zarr group {path} {reason}; {remedy}") from None
 
 
-def members_of(
-    path: str, group: zarr.Group, wanted: set[str], storage_options: StorageOptions | None
-) -> dict[str, Member]:
+def members_of(place: Place, group: zarr.Group, wanted: set[str]) -> dict[str, Member]:
     """Return the members of a group, by name, and those of groups in it that are `wanted`.
 
     Behind a URL reading one costs several requests. There consolidated metadata tell of the
     arrays that are not `wanted`, unless they are older than one that is.
     """
-    if "://" not in path:
+    if not place.is_remote:
         inside = {name for name in wanted if "/" in name}
         return _opened(group, sorted(_listed(group) | inside), threads=1)
     own = _opened(group, sorted(wanted), threads=MOST_REQUESTS)
@@ -136,26 +138,26 @@ def member_of(group: zarr.Group, name: str, parts: bool = False) -> Member | Non
         return Member(name, None, None, reason, "check the disk and the permissions")
 
 
-def opened_member(path: str, storage_options: StorageOptions | None, name: str) -> Member | None:
+def opened_member(place: Place, name: str) -> Member | None:
     """Open one member of the group at a path, once while its metadata stay as they are."""
-    marks = None if "://" in path else metadata_marks(path, name)
+    marks = None if place.is_remote else metadata_marks(place.path, name)
     if marks is not None:
-        return _kept_member(path, name, marks)
-    with opened(path, storage_options) as group:
+        return _kept_member(place.path, name, marks)
+    with opened(place) as group:
         return member_of(group, name, parts=True)
 
 
 @lru_cache(maxsize=64)
 def _kept_member(path: str, name: str, marks: object) -> Member | None:
-    with opened(path, None) as group:
+    with opened(Place(path)) as group:
         return member_of(group, name, parts=True)
 
 
 @contextmanager
-def opened(path: str, storage_options: StorageOptions | None) -> Iterator[zarr.Group]:
+def opened(place: Place) -> Iterator[zarr.Group]:
     """Open a group for a while, quietly; whatever goes wrong behind a URL becomes one line."""
-    with explained(path, storage_options), quiet():
-        yield open_group(path, storage_options)
+    with explained(place.path, place.storage_options), quiet():
+        yield open_group(place)
 
 
 def settle() -> None:

@@ -17,7 +17,7 @@ def names_in_store(dataset: Dataset, spec: ArraySpec) -> Labels | None:
         return Labels((False, True), (False, True), spec.dtype)
     if dataset.held:
         return None
-    with opened(dataset.path, dataset.storage_options) as group:
+    with opened(dataset.place) as group:
         member = member_of(group, spec.name)
     if member is not None and member.array is not None:
         noted = attributes_of(member.array).get("categories")

@@ -118,6 +118,10 @@ def _resolve(
     array = open_zarr_array(dataset, spec.name)
     total = spec.row_bytes * dataset.stored_rows
     try:
+        if dataset.store is not None:
+            raise NotNativeError("it is in a store that was opened elsewhere")
+        if isinstance(array.store, RemoteStore) and "://" not in dataset.path:
+            raise NotNativeError("it is where references say")
         layout = native_layout(array, dataset.path)
     except NotNativeError as reason:
         choose_mode(io, total, Path(dataset.path))

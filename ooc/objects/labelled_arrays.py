@@ -1,0 +1,156 @@
+"""Datasets and arrays of xarray, and arrays of Dask: what they are made of, or what they compute.
+
+How a library wraps an array of Zarr is its own business, and may change: whatever is not
+recognised as that array, or a run of its rows, is computed and written once.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import zarr
+
+from ooc.core.errors import InputError
+from ooc.objects.backing import Backing, Opened, are_together, open_arrays
+from ooc.objects.temporary import write_once
+from ooc.store.dataset import Dataset
+
+# How deep xarray wraps an array of a store.
+MOST_LAYERS = 12
+ROLES = ("features", "target", "weight")
+DECODED_BY = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
+USUAL = {"features": "X", "target": "y", "weight": "weight"}
+
+
+def open_xarray(source: Any, roles: Opened) -> Dataset:
+    """Open variables of an `xarray.Dataset`, or an `xarray.DataArray` as features."""
+    if not hasattr(source, "data_vars"):
+        name = roles.features or source.name or USUAL["features"]
+        source = source.to_dataset(name=name)
+        roles = roles._replace(features=name)
+    found: dict[str, Any] = {}
+    for role, name in zip(ROLES, roles, strict=False):
+        named = USUAL[role] if name is None else name
+        if named is False or (role != "features" and name is None and named not in source):
+            continue
+        if named not in source.variables:
+            there = ", ".join(map(str, source.data_vars)) or "none"
+            raise InputError(
+                f"the {type(source).__name__} has no variable {named!r} for {role}; it has: "
+                f"{there}; name the right one with {role}="
+            )
+        found[role] = source.variables[named]
+    if isinstance(name := roles.features or USUAL["features"], str) and not found["features"].ndim:
+        raise InputError(f"variable {name!r} is one number, and has no rows; name another one")
+    _check_rows(found)
+    behind = {role: _behind(each._data, _is_decoded(each)) for role, each in found.items()}
+    names = {role: str(source[_name(roles, role)].name) for role in found}
+    return _open(behind, found, names, roles, source)
+
+
+def open_dask(source: Any, roles: Opened) -> Dataset:
+    """Open an array of Dask as features."""
+    if not (hasattr(source, "dask") and hasattr(source, "chunks") and hasattr(source, "shape")):
+        kind = type(source).__qualname__
+        raise InputError(
+            f"an object of dask.{kind} cannot be opened; give a dask.array, or write it by "
+            "`to_parquet` and ooc.convert"
+        )
+    if not source.ndim:
+        raise InputError("the dask array is one number, and has no rows; give another one")
+    behind = {"features": _behind(source, False)}
+    names = {"features": roles.features or USUAL["features"]}
+    return _open(behind, {"features": source}, names, roles, source)
+
+
+def _open(
+    behind: Mapping[str, Backing | None],
+    arrays: Mapping[str, Any],
+    names: Mapping[str, str],
+    roles: Opened,
+    source: Any,
+) -> Dataset:
+    backed = {role: each for role, each in behind.items() if each is not None}
+    off = {role: False for role in ("target", "weight") if role not in arrays}
+    if len(backed) == len(behind) and are_together(backed):
+        # An array by itself has its neighbours for roles, as one of Zarr has.
+        alone = not hasattr(source, "data_vars")
+        left = {"target": roles.target, "weight": roles.weight} if alone else off
+        return open_arrays(backed, {**left, "missing": roles.missing})
+    if named := [role for role in ("target", "weight") if getattr(roles, role) and role in off]:
+        raise InputError(
+            f"the array is computed, and has no {named[0]} beside it; give an "
+            "xarray.Dataset of both"
+        )
+    written = {names[role]: values for role, values in arrays.items()}
+    return write_once(written, type(source), dict(names) | off)
+
+
+def _check_rows(variables: Mapping[str, Any]) -> None:
+    main = variables["features"]
+    for role, each in variables.items():
+        if each.dims[:1] != main.dims[:1]:
+            raise InputError(
+                f"rows of the features are along {main.dims[0]!r}, those of the {role} along "
+                f"{each.dims[0] if each.dims else 'nothing'!r}; transpose one, so that its first "
+                "dimension is that of rows"
+            )
+
+
+def _name(roles: Opened, role: str) -> Any:
+    return getattr(roles, role) or USUAL[role]
+
+
+def _is_decoded(variable: Any) -> bool:
+    """Tell whether xarray has decoded a variable: then what it was decoded by is its encoding."""
+    return variable.attrs.keys().isdisjoint(DECODED_BY)
+
+
+def _behind(data: Any, is_decoded: bool) -> Backing | None:
+    """Return the array of Zarr that an object shows as it is, or a run of its rows."""
+    start = stop = None
+    for _ in range(MOST_LAYERS):
+        if isinstance(data, zarr.Array):
+            if not data.shape:
+                return None
+            start, stop = start or 0, data.shape[0] if stop is None else stop
+            return Backing(data, start, stop, is_decoded)
+        if type(data).__name__ in ("LazilyIndexedArray", "LazilyOuterIndexedArray"):
+            rows = _run_of(data.key.tuple, data.array.shape)
+            if rows is None:
+                return None
+            start, stop = rows
+        if hasattr(data, "dask"):
+            data = _original(data)
+        else:
+            # What xarray wraps, it calls so; a store's own array is private to its wrapper.
+            data = getattr(data, "array", None) if not _is_store(data) else data._array
+        if data is None:
+            return None
+    return None
+
+
+def _is_store(data: Any) -> bool:
+    return type(data).__name__ == "ZarrArrayWrapper" and hasattr(data, "_array")
+
+
+def _original(data: Any) -> Any:
+    """Return what a dask array reads, where it does nothing but read it whole."""
+    layers = getattr(data.dask, "layers", {})
+    if len(layers) != 2 or not any(name.startswith("original-") for name in layers):
+        return None
+    (first,) = [dict(layer) for name, layer in layers.items() if name.startswith("original-")]
+    (found,) = first.values()
+    found = getattr(found, "value", found)  # as later versions keep data in graphs
+    shape = getattr(found, "shape", None)
+    return found if shape == data.shape else None
+
+
+def _run_of(key: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """Return the run of rows that an index takes, all else whole; None of any other."""
+    if not all(isinstance(each, slice) for each in key):
+        return None
+    (start, stop, step), *others = (
+        each.indices(length) for each, length in zip(key, shape, strict=True)
+    )
+    whole = [(0, length, 1) for length in shape[1:]]
+    return (start, stop) if step == 1 and others == whole and start < stop else None

@@ -1,0 +1,140 @@
+"""One door for a path, a URL, and the objects of other libraries."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ooc.core.errors import InputError
+from ooc.objects.anndata_objects import open_anndata
+from ooc.objects.backing import Opened
+from ooc.objects.labelled_arrays import open_dask, open_xarray
+from ooc.objects.zarr_objects import open_icechunk, open_zarr
+from ooc.store.dataset import Dataset
+from ooc.store.dataset import open as open_path
+from ooc.store.remote import StorageOptions
+from ooc.store.roles import RoleName
+
+# By the package that an object's class is of: packages that nobody has imported stay so.
+OPENERS: dict[str, Callable[[Any, Opened], Dataset]] = {
+    "zarr": open_zarr,
+    "xarray": open_xarray,
+    "dask": open_dask,
+    "anndata": open_anndata,
+    "icechunk": open_icechunk,
+}
+
+
+def open(
+    source: Any,
+    features: str | None = None,
+    target: RoleName = None,
+    weight: RoleName = None,
+    missing: str = "raise",
+    storage_options: StorageOptions | None = None,
+) -> Dataset:
+    """Open data in Zarr as a dataset; only metadata are read.
+
+    Arrays are decoded as their attributes declare, by the CF conventions (``scale_factor``,
+    ``add_offset``, ``_FillValue``, ``missing_value``, ``valid_min``, ``valid_max``,
+    ``valid_range``, ``_Unsigned``): a missing value is read as NaN. Times stay numbers. The fill
+    value of a version 2 array, unless zero, is a ``_FillValue`` beside ``_ARRAY_DIMENSIONS``.
+
+    A URL is read through fsspec, with the packages of ``pip install 'ooc[remote]'``. Errors that
+    pass (5xx, throttling, a lost connection, silence) are retried with growing pauses, within
+    bounds that `ooc.store.answers` tells, and counted. Each reader thread waits for some MiB at a
+    time, so that on a far store more ``readers`` hide its latency.
+
+    Parameters
+    ----------
+    source
+        One of these; nothing is copied of what lies in Zarr:
+
+        - the folder of a Zarr group (version 2 or 3), a zip archive of one, a file of Kerchunk
+          references (``.json``), or a URL: ``s3://``, ``gs://``, ``https://``, ``memory://``, or
+          any other that fsspec knows;
+        - a ``zarr.Group``, or a ``zarr.Array``, which is then the features; an Icechunk session;
+        - an ``xarray.Dataset``, or an ``xarray.DataArray``, which is then the features, and a dask
+          array: of Zarr as it was opened, or a run of its rows. What is computed from it, or held
+          in memory, is written once to a temporary store, which is said;
+        - an ``anndata.AnnData``; a backed one is copied out of its file in the same way.
+    features
+        Name of the features array, by default "X"; one row is one sample, of any number of axes.
+        An array of a group in the group is named like "obsm/X_pca". It may be a sparse matrix: a
+        group of "data", "indices" and "indptr" in CSR, as AnnData and SciPy have it, with its
+        attribute "shape"; where its rows begin is then read through once.
+    target, weight
+        Names of the targets and of the sample weights, one number a row. By default "y" and
+        "weight" where the group has them and they are no coordinates; False for none. How many
+        numbers a target has, the model checks. A target may be text, or a categorical column of
+        AnnData, for models that predict labels.
+    missing
+        "raise" or "fill". Zarr leaves out chunks that hold nothing but the fill value; one that
+        was lost looks the same, so that only you can say which it is.
+    storage_options
+        For a URL, what fsspec's file system of its scheme takes, such as ``endpoint_url``,
+        ``key``, ``secret`` and ``anon`` for ``s3://``. Without it, keys come from where that
+        file system looks for them: its environment variables and files. Options in options, such
+        as ``config_kwargs``, are added to those by which requests are bounded.
+
+    Raises
+    ------
+    InputError
+        If there is no Zarr group, a named array is missing, damaged or not numeric, lengths or
+        dimension names of axis 0 differ, or there are no rows; for a URL also if its scheme is
+        unknown, its package is not installed, the server does not answer, or it gives no
+        permission. If the object is none of these.
+
+    Examples
+    --------
+    >>> dataset = open(example_dataset)
+    >>> dataset.rows, dataset.arrays["X"].shape, dataset.target
+    (1000, (1000, 3), 'y')
+    >>> open(zarr.open_group(example_dataset)["X"]).features
+    'X'
+    """
+    roles = Opened(features, target, weight, missing)
+    if isinstance(source, str | os.PathLike):
+        return open_path(
+            Path(source) if isinstance(source, Path) else os.fspath(source), *roles, storage_options
+        )
+    if storage_options is not None:
+        raise InputError(f"storage_options are for URLs, and not for {described(source)}")
+    if isinstance(source, Dataset):
+        raise InputError(
+            f"{source.path} is open already; use that dataset, or name its path to open it anew"
+        )
+    for kind in type(source).__mro__:
+        if (opener := OPENERS.get(kind.__module__.partition(".")[0])) is not None:
+            return opener(source, roles)
+    raise InputError(
+        f"{described(source)} cannot be opened; give the path of a Zarr group, or an object of "
+        f"{', '.join(OPENERS)}. Arrays in memory are written by ooc.create, files of other formats "
+        "by ooc.convert"
+    )
+
+
+def is_openable(source: Any) -> bool:
+    """Tell whether something is what `open` takes, by its type alone.
+
+    Examples
+    --------
+    >>> is_openable("a.zarr"), is_openable(3)
+    (True, False)
+    """
+    if isinstance(source, str | os.PathLike):
+        return True
+    return any(kind.__module__.partition(".")[0] in OPENERS for kind in type(source).__mro__)
+
+
+def described(source: Any) -> str:
+    """Return what an object is, without what it holds.
+
+    Examples
+    --------
+    >>> described([1, 2])
+    'an object of list'
+    """
+    kind = type(source)
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return f"an object of {module}{kind.__qualname__}"

@@ -1,0 +1,84 @@
+"""What is in no Zarr store yet is written to a temporary one, once, a few rows at a time."""
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ooc.core.errors import InputError
+from ooc.core.sizes import format_size
+from ooc.core.terminal import say
+from ooc.store.dataset import Dataset
+from ooc.store.dataset import open as open_path
+from ooc.store.member import NUMERIC_KINDS
+from ooc.store.writer import create
+
+# Rows that are computed at once, unless a chunk of the source has more.
+PIECE_BYTES = 32 * 2**20
+
+
+def write_once(arrays: Mapping[str, Any], kind: type, roles: Mapping[str, Any]) -> Dataset:
+    """Write arrays of the same rows to a temporary store, which goes with the process.
+
+    Parameters
+    ----------
+    arrays
+        By name: anything with a shape and a dtype of which rows can be taken by a slice.
+    kind
+        Of what they are; it is told.
+    roles
+        What `ooc.store.dataset.open` takes.
+    """
+    (rows,) = {values.shape[0] for values in arrays.values()}
+    fields = {}
+    for name, values in arrays.items():
+        dtype = np.dtype(values.dtype)
+        if dtype.kind not in NUMERIC_KINDS:
+            raise InputError(
+                f"{name} has dtype {dtype}, which is not a real number; convert it to an integer "
+                "or float dtype"
+            )
+        fields[name] = (dtype.name, tuple(values.shape[1:]))
+    row_bytes = sum(
+        np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in fields.values()
+    )
+    path = new_folder() / "data.zarr"
+    told(kind, rows * row_bytes, path)
+    step = _step(arrays, max(1, PIECE_BYTES // max(1, row_bytes)))
+    with create(path, fields) as writer:
+        for first in range(0, rows, step):
+            part = {name: values[first : first + step] for name, values in arrays.items()}
+            writer.append({name: np.asarray(values) for name, values in part.items()})
+    return open_path(path, **roles)
+
+
+def new_folder() -> Path:
+    """Return a new folder that is removed when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="ooc-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def told(kind: type, size: int, path: Path) -> None:
+    """Say that something is written, of which it was not asked."""
+    name = f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
+    say(
+        f"ooc: the {name} is not as it is in a Zarr store, and is written once, "
+        f"{format_size(size)}, to {path} until this process ends; to keep it, write it to Zarr "
+        "yourself, and open that"
+    )
+
+
+def _step(arrays: Mapping[str, Any], rows: int) -> int:
+    """Return rows to take at once: whole chunks of what is computed by chunks."""
+    lengths = [
+        max(values.chunks[0])
+        for values in arrays.values()
+        if isinstance(getattr(values, "chunks", None), tuple) and values.chunks
+    ]
+    longest = max(lengths, default=1)
+    return max(1, rows // longest) * longest
