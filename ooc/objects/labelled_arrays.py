@@ -23,28 +23,28 @@ USUAL = {"features": "X", "target": "y", "weight": "weight"}
 
 def open_xarray(source: Any, roles: Opened) -> Dataset:
     """Open variables of an `xarray.Dataset`, or an `xarray.DataArray` as features."""
+    kind = type(source)
     if not hasattr(source, "data_vars"):
         name = roles.features or source.name or USUAL["features"]
-        source = source.to_dataset(name=name)
-        roles = roles._replace(features=name)
-    found: dict[str, Any] = {}
-    for role, name in zip(ROLES, roles, strict=False):
-        named = USUAL[role] if name is None else name
-        if named is False or (role != "features" and name is None and named not in source):
-            continue
-        if named not in source.variables:
+        source, roles = source.to_dataset(name=name), roles._replace(features=name)
+    names = _names(source, roles)
+    for role, name in names.items():
+        if name not in source.variables:
             there = ", ".join(map(str, source.data_vars)) or "none"
             raise InputError(
-                f"the {type(source).__name__} has no variable {named!r} for {role}; it has: "
+                f"the {type(source).__name__} has no variable {name!r} for {role}; it has: "
                 f"{there}; name the right one with {role}="
             )
-        found[role] = source.variables[named]
-    if isinstance(name := roles.features or USUAL["features"], str) and not found["features"].ndim:
+    found = {role: source.variables[name] for role, name in names.items()}
+    if not found["features"].ndim:
+        name = names["features"]
         raise InputError(f"variable {name!r} is one number, and has no rows; name another one")
     _check_rows(found)
     behind = {role: _behind(each._data, _is_decoded(each)) for role, each in found.items()}
-    names = {role: str(source[_name(roles, role)].name) for role in found}
-    return _open(behind, found, names, roles, source)
+    off = {role: False for role in ROLES if role not in found}
+    if (backed := _together(behind)) is not None:
+        return open_arrays(backed, {**off, "missing": roles.missing})
+    return write_once({names[role]: each for role, each in found.items()}, kind, names | off)
 
 
 def open_dask(source: Any, roles: Opened) -> Dataset:
@@ -57,32 +57,35 @@ def open_dask(source: Any, roles: Opened) -> Dataset:
         )
     if not source.ndim:
         raise InputError("the dask array is one number, and has no rows; give another one")
-    behind = {"features": _behind(source, False)}
-    names = {"features": roles.features or USUAL["features"]}
-    return _open(behind, {"features": source}, names, roles, source)
-
-
-def _open(
-    behind: Mapping[str, Backing | None],
-    arrays: Mapping[str, Any],
-    names: Mapping[str, str],
-    roles: Opened,
-    source: Any,
-) -> Dataset:
-    backed = {role: each for role, each in behind.items() if each is not None}
-    off = {role: False for role in ("target", "weight") if role not in arrays}
-    if len(backed) == len(behind) and are_together(backed):
-        # An array by itself has its neighbours for roles, as one of Zarr has.
-        alone = not hasattr(source, "data_vars")
-        left = {"target": roles.target, "weight": roles.weight} if alone else off
-        return open_arrays(backed, {**left, "missing": roles.missing})
-    if named := [role for role in ("target", "weight") if getattr(roles, role) and role in off]:
+    beside = {"target": roles.target, "weight": roles.weight}
+    if (backed := _together({"features": _behind(source, False)})) is not None:
+        # It has its neighbours for roles, as an array of Zarr has.
+        return open_arrays(backed, {**beside, "missing": roles.missing})
+    if named := [role for role, name in beside.items() if name]:
         raise InputError(
-            f"the array is computed, and has no {named[0]} beside it; give an "
-            "xarray.Dataset of both"
+            f"the array is computed, and has no {named[0]} beside it; give an xarray.Dataset of "
+            "both"
         )
-    written = {names[role]: values for role, values in arrays.items()}
-    return write_once(written, type(source), dict(names) | off)
+    name = roles.features or USUAL["features"]
+    return write_once({name: source}, type(source), {"features": name})
+
+
+def _names(source: Any, roles: Opened) -> dict[str, Any]:
+    """Return variables by role: those that are named, and others of the usual names."""
+    found = {}
+    for role, name in zip(ROLES, roles, strict=False):
+        usual = USUAL[role]
+        if name is None and (role == "features" or usual in source.data_vars):
+            name = usual
+        if name is not None and name is not False:
+            found[role] = name
+    return found
+
+
+def _together(behind: Mapping[str, Backing | None]) -> dict[str, Backing] | None:
+    """Return what lies behind all roles, where that is one group; None where not."""
+    backed = {role: each for role, each in behind.items() if each is not None}
+    return backed if len(backed) == len(behind) and are_together(backed) else None
 
 
 def _check_rows(variables: Mapping[str, Any]) -> None:
@@ -94,10 +97,6 @@ def _check_rows(variables: Mapping[str, Any]) -> None:
                 f"{each.dims[0] if each.dims else 'nothing'!r}; transpose one, so that its first "
                 "dimension is that of rows"
             )
-
-
-def _name(roles: Opened, role: str) -> Any:
-    return getattr(roles, role) or USUAL[role]
 
 
 def _is_decoded(variable: Any) -> bool:

@@ -77,6 +77,17 @@ def test_variables_of_xarray_are_roles_by_name(path: Path, chunks: Any) -> None:
     assert ooc.open(opened["pressure"]).roles[0] == "X"
 
 
+def test_coordinates_are_no_targets_because_of_their_names(tmp_path: Path) -> None:
+    """Nor do coordinates of the usual name of a target stand in the way: maps have an axis y."""
+    maps = xarray.Dataset(
+        {"X": (("time", "y"), X)}, coords={"y": [1.0, 2.0, 3.0], "weight": ("time", Y)}
+    )
+    maps.to_zarr(tmp_path / "maps.zarr")
+    for opened in (maps, xarray.open_zarr(tmp_path / "maps.zarr")):
+        assert ooc.open(opened).roles == ("X", None, None)
+    assert ooc.open(maps, target="weight").roles == ("X", "weight", None)
+
+
 def test_a_run_of_rows_of_xarray_is_those_rows_in_place(path: Path) -> None:
     opened = xarray.open_zarr(path, chunks=None).isel(time=slice(33, 180))
     dataset = ooc.open(opened)
