@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ooc.models import from_config
 from ooc.optim import method_from_config
 from ooc.runs import checkpoint
 from ooc.runs.run import Run
+from ooc.runs.trained_on import TrainedOn
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_dataset
 from ooc.stream.options import NAMES, StreamOptions, make_stream
@@ -45,7 +47,7 @@ def resume(
     run_dir
         Where it was saved.
     dataset
-        Its dataset, if it is elsewhere now, or was one side of a split.
+        Its dataset, if it is elsewhere now.
     saving, log_every, report, stop, callbacks, trackers
         See `ooc.Trainer`; the bits do not depend on them.
     same_data
@@ -74,12 +76,17 @@ def resume(
         settings["steering"] = steering_from_config(settings["steering"])
         stream = make_stream(StreamOptions(**noted), options, free)
         trainer = Trainer(**settings, saving=saving, log_every=log_every, stream=stream)
+        rows = saved.get("trained_on")
+        trained_on = None if rows is None else TrainedOn.from_json(rows)
         is_side = saved["fingerprint"]["selection"] is not None and trainer.validation is None
+        whole = None if trained_on is None else trained_on.selection
+        if whole is not None and trainer.validation is not None:
+            whole = whole.within  # its validation rows are held out again
         named = {name: saved["dataset"][name] for name in _NAMES}
         if not all(isinstance(name, str | None) for name in named.values()):
             raise TypeError(f"dataset {named}")
     if dataset is None:
-        if is_side:
+        if is_side and trained_on is None:  # as a run of an earlier version
             raise InputError(
                 f"the run in {run_dir} was trained on one side of a split of "
                 f"{named['path']}; give that side with dataset="
@@ -87,6 +94,8 @@ def resume(
         # A role that was not there is not to be guessed now.
         roles = {name: named[name] or False for name in ("target", "weight")}
         dataset = open_dataset(**{**named, **roles})
+        if trained_on is not None:
+            dataset = replace(dataset, selection=whole, held_out=trained_on.held_out)
     return trainer.resume(dataset, run_dir, report, stop, callbacks, same_data, trackers)
 
 

@@ -1,5 +1,6 @@
 """A run knows its own rows: it tells of those that it was trained on, and opens the others."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,22 @@ def test_a_run_on_a_part_notes_what_was_kept_apart(dataset: Dataset, tmp_path: P
     run = ooc.load(tmp_path / "run")
     assert run.held_out().selection == test.selection
     assert run.evaluate(run.held_out(), MEMORY)["rows"] == 300
+
+
+@pytest.mark.parametrize("validation", [None, Validation(0.2, by="row")])
+def test_a_run_on_a_part_goes_on_by_itself(
+    dataset: Dataset, tmp_path: Path, validation: Validation | None
+) -> None:
+    train, _ = ooc.split(dataset, 0.3, ordered=True)
+    trainer = Trainer(Linear(), sgd(0.01), 50, memory=MEMORY, validation=validation)
+    whole = trainer.fit(train, epochs=3)
+    stop = threading.Event()
+    halfway = ooc.Callbacks(step_end=lambda now: stop.set() if now.step == 8 else None)
+    how = {"run_dir": tmp_path / "run", "callbacks": halfway, "stop": stop}
+    saved = trainer.fit(train, epochs=3, **how)
+    assert saved.results["steps"] < whole.results["steps"]
+    again = ooc.resume(tmp_path / "run")
+    assert again.results["parameters_sha256"] == whole.results["parameters_sha256"]
 
 
 def test_it_says_when_nothing_was_held_out(dataset: Dataset, tmp_path: Path) -> None:
