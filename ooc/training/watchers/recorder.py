@@ -83,6 +83,7 @@ class Recorder(Watcher):
         self._line = self._reported = self._now()
         self._totals = self._descents.totals[number].copy()
         self._line_seconds, self._line_step, self._is_left = -np.inf, -1, False
+        self._has_ended = False
         self._epoch_start = self._line
         self._loss: float | None = None
         self._terms: dict[str, float] = {}
@@ -160,6 +161,11 @@ class Recorder(Watcher):
         if self._descents.totals[self.number][HALVED] - self._totals[HALVED] >= FEWEST_BATCHES:
             self._totals[:] = self._descents.totals[self.number]
 
+    def leave(self, moment: Moment) -> None:
+        """Let the descent end here, well, while others go on."""
+        self.log(moment)
+        self._descents.active[self.number], self._has_ended = False, True
+
     def note(self, kind: str, entries: Mapping[str, Any]) -> None:
         """Add a history line of another kind."""
         step = self._engine.step
@@ -203,6 +209,7 @@ class Recorder(Watcher):
         "terms" are its named parts, where a model tells them apart.
         """
         plan, seconds, loader = self._loader.plan, self.seconds, self._loader
+        is_well = self._descents.active[number] or self._has_ended
         return {
             "rows": self.rows,
             "steps": self._engine.step,
@@ -227,7 +234,7 @@ class Recorder(Watcher):
             "skipped_rows": loader.skipped_rows,
             **({"missing": dict(loader.missing)} if loader.missing else {}),
             "read_retries": loader.retries,
-            **({} if self._descents.active[number] else {"dropped": "its loss is not finite"}),
+            **({} if is_well else {"dropped": "its loss is not finite"}),
         }
 
     @property
