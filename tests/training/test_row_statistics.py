@@ -200,8 +200,8 @@ def test_a_pass_reads_one_array_in_its_own_order_unless_rows_are_left_out(
     tmp_path: Path, how: dict[str, Any], names: Any
 ) -> None:
     dataset = write_dataset(tmp_path / "a.zarr", X=np.ones((30, 2)), y=np.zeros(30))
-    stream = StreamOptions(memory="300MiB", io="threads", seed=7, window=2, lanes=2, **how)
-    expected = StreamOptions(memory="300MiB", io="threads", shuffle="none", **how)
+    stream = StreamOptions(memory="300MiB", io="buffered", seed=7, window=2, lanes=2, **how)
+    expected = StreamOptions(memory="300MiB", io="buffered", shuffle="none", **how)
     assert pass_over(dataset, ["X", "y"], "y", stream, 5) == (names, expected, Demand(0, 0, 0, 5))
 
 
