@@ -65,10 +65,11 @@ def save_run(
     }
     if not all(np.isfinite(values).all() for values in arrays.values()):
         if active:
+            step = session.engine.step
             raise DivergedError(
-                f"parameters are not finite after step {session.engine.step}, at learning "
-                f"rate {rate_at(one.settings[0], session.engine.step):g}; lower it, or "
-                "standardise the features"
+                f"parameters are not finite after step {step}, at learning rate "
+                f"{rate_at(one.settings[0], max(step - 1, 0)):g}; lower it, or standardise the "
+                "features"
             )
         return False
     arrays["totals"] = one.totals[0]

@@ -295,12 +295,14 @@ def test_rows_of_a_full_gradient_are_read_in_their_order(labelled: Dataset) -> N
 
 def test_a_run_knows_what_its_features_are_called(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "a.zarr", X=np.eye(20, 3), y=np.arange(20) % 2)
-    made, stop = Trainer(Logistic(standardise=False), sgd(0.1), 5, memory="512MiB"), [1, 4]
+    made, stop = (
+        Trainer(Logistic(standardise=False), sgd(0.1), 5, memory="512MiB"),
+        threading.Event(),
+    )
     assert made.fit(dataset, 1).feature_names == ()
     zarr.open_group(dataset.path, mode="r+")["X"].attrs["feature_names"] = ["u", "v", "w"]
-    event = threading.Event()
-    until = ooc.Callbacks(lambda now: event.set() if now.step in stop else None)
-    first = made.fit(dataset, 2, tmp_path / "run", stop=event, callbacks=until)
+    until = ooc.Callbacks(lambda now: stop.set() if now.step == 1 else None)
+    first = made.fit(dataset, 2, tmp_path / "run", stop=stop, callbacks=until)
     again = ooc.resume(tmp_path / "run", report=False)
     assert first.results["steps"] == 1 and again.results["steps"] == 8
     for run in (first, again, ooc.load(tmp_path / "run")):

@@ -257,10 +257,9 @@ class Recorder(Watcher):
 
     def _check_finite(self, step: int) -> None:
         if not np.isfinite(self._descents.parameters[self.number]).all():
-            rate = rate_at(self._descents.settings[self.number], step)
             raise DivergedError(
-                f"parameters are not finite after step {step}, at learning rate {rate:g}; lower "
-                "the learning rate, or standardise the features"
+                f"parameters are not finite after step {step}, at learning rate "
+                f"{self._rate(step - 1):g}; lower the learning rate, or standardise the features"
             )
 
     def _progress(self, moment: Moment, now: np.ndarray) -> Progress:
