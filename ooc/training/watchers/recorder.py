@@ -11,9 +11,8 @@ from ooc.core.errors import DivergedError
 from ooc.core.process import age_seconds, memory_numbers, resident_bytes
 from ooc.core.progress import Progress, Report
 from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, HALVED, LOSS_SUM, TOTALS
-from ooc.models.declarations import phase_at, phases_of, terms_of
-from ooc.models.train_state import TrainState
-from ooc.optim.settings import SETTINGS, rate_at
+from ooc.models.declarations import terms_of
+from ooc.models.train_state import TrainState, rate_of_step
 from ooc.runs.run import Run
 from ooc.runs.run_directory import append_history
 from ooc.stream.window import Window
@@ -299,10 +298,7 @@ class Recorder(Watcher):
         }
 
     def _rate(self, step: int) -> float:
-        """Return the learning rate of a step, which its phase's optimizer has."""
-        phase, own_step = phase_at(phases_of(self._session.model), step)
-        settings = self._descents.settings[self.number].reshape(-1, SETTINGS)
-        return float(rate_at(settings[phase], own_step))
+        return rate_of_step(self._session.model, self._descents.settings[self.number], step)
 
     def _full_gradient(self) -> dict[str, float]:
         """Return loss and gradient's norm over all rows, where the last step took them."""
