@@ -180,7 +180,7 @@ def test_steps_that_are_too_long_are_told_with_step_rate_and_rows(
     first, rate = 10 * step, 1e25 / (1 + step)
     assert said == (
         f"the loss is not finite at row {first} (step {step}, learning rate {rate:g}, batch of "
-        f"rows {first}, {first + 1}, {first + 2} and 7 more), whose data are finite: the steps are too "
-        "long; lower the learning rate, or standardise the features"
+        f"rows {first}, {first + 1}, {first + 2} and 7 more), whose data are finite: the steps are "
+        "too long; lower the learning rate, or standardise the features"
     )
     assert 0 < step < 5
