@@ -12,10 +12,12 @@ from datasets import small_windows
 from labelled import trainer, write_labelled
 
 import ooc
-from ooc.optim import Optimizer, adam, averaged, momentum, sgd
+from ooc.core.progress import Progress
+from ooc.optim import Optimizer, adam, averaged, hybrid, lbfgs, momentum, sgd
 from ooc.optim.schedules import cosine
 from ooc.runs import checkpoint
 from ooc.runs.run_directory import read_history
+from ooc.stream.loader import Loader
 from ooc.training.watchers import recorder
 
 TIMES = {
@@ -53,14 +55,16 @@ def test_each_of_a_sweep_tells_what_it_tells_alone(
 
 @pytest.mark.parametrize(("count", "steps"), [(1, 2), (2, 3), (32, 7)])
 def test_many_runs_at_once_have_fewer_lines_each(tmp_path: Path, count: int, steps: int) -> None:
-    """Of 147 steps: fifty lines of one, one fewer of each of two, twenty of many at least."""
+    """Of 147 steps: fifty lines of one, one fewer of each of two, twenty of many at least.
+
+    An epoch's end has one in any case.
+    """
     dataset = write_labelled(tmp_path / "a.zarr")
     one = ooc.Trainer(ooc.models.Logistic(), sgd(), 31, memory="768MiB")
     runs = one.fit_many(dataset, [sgd(0.01 * (each + 1)) for each in range(count)], 3)
     for run in runs.values():
         lines = [line["step"] for line in run.history if line["kind"] == "train"]
-        ends = {49, 98, 147} & set(lines)
-        assert sorted({*range(steps, 148, steps), *ends, 147}) == lines
+        assert sorted({*range(steps, 148, steps), 49, 98, 147}) == lines
 
 
 def test_of_a_long_history_every_second_line_goes_but_the_first_and_the_newest(
@@ -114,3 +118,49 @@ def test_a_range_test_is_told_with_each_rate_and_the_loss_after_it(tmp_path: Pat
     assert 0 < near < np.log(2)
     whole = json.loads((tmp_path / "run" / "history.jsonl").read_text().splitlines()[0])
     assert whole["trials"] == line["trials"]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "patience", "at_most"),
+    [
+        (sgd(0.1), None, False),
+        (sgd(0.1), 3, True),
+        (lbfgs(), None, True),
+        (hybrid(0.1), None, True),
+    ],
+)
+def test_progress_says_whether_a_run_may_end_by_itself(
+    tmp_path: Path, optimizer: Any, patience: int | None, at_most: bool
+) -> None:
+    dataset, told = write_labelled(tmp_path / "a.zarr"), list[Progress]()
+    held = ooc.Validation(0.2, patience=patience, by="row")
+    made = replace(trainer(validation=held), optimizer=optimizer)
+    made.fit(dataset, 2, report=told.append)
+    trained = [each for each in told if each.step]
+    assert trained and all(each.at_most is at_most for each in trained)
+    texts = [each.text for each in told if each.text]
+    assert texts.count("evaluating on the rows held out") == 2
+    for text in ("checking what fits the memory", "reading a sample", "reading the first rows"):
+        assert text in texts
+
+
+def test_a_run_that_waits_adds_up_what_its_windows_waited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_windows(monkeypatch, 16 * 2**10)
+    dataset = write_labelled(tmp_path / "a.zarr")
+    made = trainer()
+    windows, waited = Loader.windows, list[float]()
+
+    def slow(loader: Loader, epochs: int) -> Any:
+        for number, window in enumerate(windows(loader, epochs)):
+            waited.append(0.25 + number)
+            yield replace(window, wait_seconds=waited[-1])
+
+    monkeypatch.setattr(Loader, "windows", slow)
+    ages = iter(range(5, 10**6))
+    monkeypatch.setattr(recorder, "age_seconds", lambda: float(next(ages)))
+    run = made.fit(dataset, 1)
+    count = made.loader(dataset).plan.order.windows
+    assert run.results["wait_seconds"] == sum(waited[-count:]) > 1
+    assert run.results["seconds_to_first_batch"] == 5.0
