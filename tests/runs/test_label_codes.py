@@ -168,10 +168,14 @@ def test_numbers_of_another_count_are_left_to_the_model(tmp_path: Path) -> None:
 def test_a_run_s_codes_hold_in_a_store_of_other_labels(tmp_path: Path) -> None:
     """A name that is new there has a code that no row has; numbers keep theirs."""
     text = labelled_as(stored(tmp_path / "a.zarr", ["w", "u", "w"]), ("u", "v", "w"))
+    coded = stored(tmp_path / "d.zarr", [0, 1, 1])
+    zarr.open_group(coded.path, mode="r+")["y"].attrs["categories"] = ["w", "u"]
+    coded = labelled_as(ooc.open(coded.path), ("v", "x", "u", "w"))
     numbers = labelled_as(stored(tmp_path / "b.zarr", [5, 2, 2, 9]), (2, 5))
     flags = labelled_as(stored(tmp_path / "c.zarr", [True, False]), (False, True))
     for dataset, codes, names in (
         (text, [2, 0, 2], ("u", "v", "w")),
+        (coded, [3, 2, 2], ("v", "x", "u", "w")),
         (numbers, [1, 0, 0, -1], (2, 5)),
         (flags, [1, 0], (False, True)),
     ):
