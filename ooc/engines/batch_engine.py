@@ -11,7 +11,7 @@ from ooc.models.bad_rows import place_of
 from ooc.models.contract import Model
 from ooc.models.declarations import phase_at, phases_of
 from ooc.models.scratch import pieces_of
-from ooc.models.train_state import TrainState, update_addresses
+from ooc.models.train_state import TrainState, rate_of_step, update_addresses
 from ooc.optim.penalties import clip_scale
 from ooc.optim.settings import SETTINGS, rate_at
 from ooc.optim.step import step_piece
@@ -91,7 +91,7 @@ class BatchEngine:
     def _take_gradient(self, batch: Batch) -> float:
         loss = self._model.loss_and_grad(self.train_state.parameters[0], batch, self.gradient)
         if not np.isfinite(loss):
-            rate = rate_at(self.train_state.settings[0], self.step)
+            rate = rate_of_step(self._model, self.train_state.settings[0], self.step)
             raise DivergedError(
                 f"the loss is {loss}{place_of(self.step, rate, batch.rows)}; lower the learning "
                 "rate, or look for rows that are not finite"

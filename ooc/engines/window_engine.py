@@ -15,8 +15,7 @@ from ooc.kernels.gradient_sums import note_gradient
 from ooc.models.bad_rows import explain, place_of
 from ooc.models.contract import Model
 from ooc.models.loop import Rows, WindowLoop, make_loop
-from ooc.models.train_state import TrainState, at_rest
-from ooc.optim.settings import rate_at
+from ooc.models.train_state import TrainState, at_rest, rate_of_step
 from ooc.optim.step import real_of, update_of
 from ooc.stream.loader import Loader
 from ooc.stream.window import Window
@@ -62,7 +61,7 @@ class WindowEngine:
     def _explain(self, status: int, window: Window) -> DataError | DivergedError:
         """Say why a row cannot be used; it may have been carried over from the window before."""
         row, loop = self._loop.bad_row, self._loop
-        rate = rate_at(self.train_state.settings[0], self.step)
+        rate = rate_of_step(self._model, self.train_state.settings[0], self.step)
         place = loop.place
         batch = window.rows(window.order[place : place + self.batch_size].astype(np.int64))
         where = place_of(self.step, rate, batch if len(batch) else loop.waiting)

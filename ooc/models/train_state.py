@@ -8,9 +8,9 @@ import numpy as np
 from ooc.core.compiler import part
 from ooc.kernels.counters import TOTALS
 from ooc.models.contract import Layout, Model
-from ooc.models.declarations import dtype_of, phases_of, terms_of
+from ooc.models.declarations import dtype_of, phase_at, phases_of, terms_of
 from ooc.optim import Method, Optimizer, as_method
-from ooc.optim.settings import SETTINGS, Piece
+from ooc.optim.settings import SETTINGS, Piece, rate_at
 from ooc.optim.step import real_of, update_of
 
 
@@ -126,6 +126,12 @@ def state_rows(method: Method | Optimizer, parameters: int, model: Model | None 
     phases = () if model is None else phases_of(model)
     own = [phase.optimizer.slots for phase in phases if phase.optimizer is not None]
     return max([method.state_rows(parameters), *own])
+
+
+def rate_of_step(model: Model, settings: np.ndarray, step: int) -> float:
+    """Return the learning rate of a run's step, which its phase's optimizer has; counted from 0."""
+    phase, own_step = phase_at(phases_of(model), step)
+    return float(rate_at(settings.reshape(-1, SETTINGS)[phase], own_step))
 
 
 def train_state_bytes(model: Model, layout: Layout, methods: Sequence[Method | Optimizer]) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ooc.core.errors import DivergedError
 from ooc.core.machine import machine
-from ooc.optim.settings import rate_at
+from ooc.models.train_state import rate_of_step
 from ooc.runs import checkpoint
 from ooc.runs.checkpoint import sha256_of
 from ooc.runs.run import Run
@@ -67,10 +67,11 @@ def save_run(
     }
     if not all(np.isfinite(values).all() for values in arrays.values()):
         if active:
+            step = session.engine.step
+            rate = rate_of_step(session.model, one.settings[0], max(step - 1, 0))
             raise DivergedError(
-                f"parameters are not finite after step {session.engine.step}, at learning "
-                f"rate {rate_at(one.settings[0], session.engine.step):g}; lower it, or "
-                "standardise the features"
+                f"parameters are not finite after step {step}, at learning rate {rate:g}; lower "
+                "it, or standardise the features"
             )
         return False
     arrays["totals"] = one.totals[0]

@@ -1,6 +1,8 @@
 """What a run leaves that failed: its last save, or nothing."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from datasets import write_dataset
 import ooc
 from ooc.core.errors import DataError, DivergedError
 from ooc.models import Linear
+from ooc.models.contract import BatchLike, Layout
 
 SAVING = ooc.Saving(every_seconds=1e-9, every_steps=1)
 
@@ -63,3 +66,58 @@ def test_rows_of_which_none_can_be_used_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no row of .* could be used: each lacks a value"):
         trainer.fit(dataset, 1, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@dataclass(frozen=True)
+class Bursting:
+    """Its loss is finite, and its gradient is not from some step on."""
+
+    step: int
+    name: ClassVar[str] = "bursting"
+    needs_target: ClassVar[bool] = False
+
+    def layout(self, row_shape: tuple[int, ...]) -> Layout:
+        return Layout({"a": (2,)})
+
+    def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
+        return np.zeros(2, np.float32)
+
+    def loss_and_grad(self, parameters: np.ndarray, batch: BatchLike, out: np.ndarray) -> float:
+        out[:] = np.inf if batch.step >= self.step - 1 else 1.0
+        return 1.0
+
+    def predict(self, parameters: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
+        return {"prediction": np.zeros(len(features))}
+
+    def scratch_bytes(self, layout: Layout, rows: int) -> int:
+        return 0
+
+    def to_config(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+
+def test_parameters_that_are_not_finite_are_told_with_the_rate_of_the_last_step(
+    tmp_path: Path,
+) -> None:
+    """At the end of a window, and where they were to be saved; what was saved before stays."""
+    dataset = write_dataset(tmp_path / "a.zarr", X=np.ones((100, 2), np.float32))
+    schedule = ooc.schedules.staircase(2, 0.5)
+
+    def trainer_to(step: int) -> ooc.Trainer:
+        saving = ooc.Saving(every_steps=4)
+        optimizer = ooc.optim.sgd(1.0, schedule=schedule)
+        return ooc.Trainer(Bursting(step), optimizer, 10, memory="512MiB", saving=saving)
+
+    with pytest.raises(DivergedError) as told:
+        trainer_to(9).fit(dataset, 1)
+    assert str(told.value) == (
+        "parameters are not finite after step 10, at learning rate 0.0625; lower the learning "
+        "rate, or standardise the features"
+    )
+    run = tmp_path / "run"
+    with pytest.raises(DivergedError) as told:
+        trainer_to(7).fit(dataset, 1, run)
+    assert str(told.value) == (
+        "parameters are not finite after step 8, at learning rate 0.125; lower it, or standardise "
+        f"the features; {run} holds the run after step 4"
+    )

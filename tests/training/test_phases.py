@@ -13,6 +13,7 @@ import pytest
 from datasets import write_dataset
 
 import ooc
+from ooc.core.errors import DivergedError
 from ooc.metrics.measured import Measured, measured
 from ooc.models.contract import BatchLike, Layout
 from ooc.models.declarations import Phase
@@ -91,6 +92,25 @@ def test_a_schedule_counts_the_steps_of_its_own_group(rows: Dataset) -> None:
     np.testing.assert_allclose(first, 0.5 * 0.5 ** (np.arange(16) // 4), rtol=1e-12)
     np.testing.assert_allclose(second, 0.125 * (1 + np.cos(np.pi * np.arange(8) / 8)), rtol=1e-12)
     check_moved(run)
+
+
+def test_a_callback_and_an_error_tell_the_rate_of_the_group_that_steps(
+    rows: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = trainer_of(Turns(sgd(0.5, schedule=staircase(4, 0.5))), sgd(0.25))
+    told: list[float] = []
+    callbacks = ooc.Callbacks(lambda now: told.append(now.learning_rate))
+    run = trainer.fit(rows, 1, callbacks=callbacks)
+    assert told == [line["learning_rate"] for line in run.history if line["kind"] == "train"]
+    assert told == [0.5, 0.5, 0.25] * 2 + [0.25, 0.25, 0.25] * 2
+    monkeypatch.setattr(
+        Turns, "loss_and_grad", lambda model, parameters, batch, out: [1.0, np.inf][batch.step > 7]
+    )
+    with pytest.raises(DivergedError) as error:
+        trainer.fit(rows, 1)
+    said = str(error.value)
+    assert said.startswith("the loss is inf (step 8, learning rate 0.25, batch of rows ")
+    assert said.endswith("; lower the learning rate, or look for rows that are not finite")
 
 
 def test_penalties_and_the_longest_gradient_are_those_of_the_group_s_optimizer(

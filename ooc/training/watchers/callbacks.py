@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from ooc.core.numbers import check_counts
-from ooc.engines.engine import Engine
 from ooc.kernels.counters import LOSS_SUM, NEVER
-from ooc.models.train_state import TrainState
-from ooc.optim.settings import rate_at
+from ooc.models.train_state import TrainState, rate_of_step
+from ooc.training.session import Session
 from ooc.training.watchers.validation import Validator
 from ooc.training.watchers.watcher import Moment, Watcher, next_multiple
 
@@ -104,11 +103,11 @@ class CallbackWatcher(Watcher):
     def __init__(
         self,
         callbacks: Callbacks,
-        engine: Engine,
-        loss_unit: float,
+        session: Session,
         validator: Validator | None = None,
     ) -> None:
-        self._callbacks, self._engine, self._loss_unit = callbacks, engine, loss_unit
+        self._callbacks, self._engine, self._model = callbacks, session.engine, session.model
+        self._loss_unit = session.loss_unit
         self._validator, self._evaluations = validator, 0
         self._rows_before = 0
         # Rows and summed loss at the last call of each kind.
@@ -159,6 +158,6 @@ class CallbackWatcher(Watcher):
             train_state.parameters[0],
             train_state.solution(),
             (loss - loss_then) / (rows - rows_then) if rows > rows_then else float("nan"),
-            rate_at(train_state.settings[0], max(moment.step - 1, 0)),
+            rate_of_step(self._model, train_state.settings[0], max(moment.step - 1, 0)),
             None if self._validator is None else self._validator.last,
         )

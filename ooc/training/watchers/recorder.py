@@ -11,9 +11,8 @@ from ooc.core.errors import DivergedError
 from ooc.core.process import age_seconds, memory_numbers, resident_bytes
 from ooc.core.progress import Progress, Report
 from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, HALVED, LOSS_SUM, TOTALS
-from ooc.models.declarations import phase_at, phases_of, terms_of
-from ooc.models.train_state import TrainState
-from ooc.optim.settings import SETTINGS, rate_at
+from ooc.models.declarations import terms_of
+from ooc.models.train_state import TrainState, rate_of_step
 from ooc.runs.run import Run
 from ooc.runs.run_directory import append_history
 from ooc.stream.window import Window
@@ -83,6 +82,7 @@ class Recorder(Watcher):
         self._line = self._reported = self._now()
         self._totals = self._descents.totals[number].copy()
         self._line_seconds, self._line_step, self._is_left = -np.inf, -1, False
+        self._has_ended = False
         self._epoch_start = self._line
         self._loss: float | None = None
         self._terms: dict[str, float] = {}
@@ -160,6 +160,11 @@ class Recorder(Watcher):
         if self._descents.totals[self.number][HALVED] - self._totals[HALVED] >= FEWEST_BATCHES:
             self._totals[:] = self._descents.totals[self.number]
 
+    def leave(self, moment: Moment) -> None:
+        """Let the descent end here, well, while others go on."""
+        self.log(moment)
+        self._descents.active[self.number], self._has_ended = False, True
+
     def note(self, kind: str, entries: Mapping[str, Any]) -> None:
         """Add a history line of another kind."""
         step = self._engine.step
@@ -203,6 +208,7 @@ class Recorder(Watcher):
         "terms" are its named parts, where a model tells them apart.
         """
         plan, seconds, loader = self._loader.plan, self.seconds, self._loader
+        is_well = self._descents.active[number] or self._has_ended
         return {
             "rows": self.rows,
             "steps": self._engine.step,
@@ -227,7 +233,7 @@ class Recorder(Watcher):
             "skipped_rows": loader.skipped_rows,
             **({"missing": dict(loader.missing)} if loader.missing else {}),
             "read_retries": loader.retries,
-            **({} if self._descents.active[number] else {"dropped": "its loss is not finite"}),
+            **({} if is_well else {"dropped": "its loss is not finite"}),
         }
 
     @property
@@ -250,10 +256,9 @@ class Recorder(Watcher):
 
     def _check_finite(self, step: int) -> None:
         if not np.isfinite(self._descents.parameters[self.number]).all():
-            rate = rate_at(self._descents.settings[self.number], step)
             raise DivergedError(
-                f"parameters are not finite after step {step}, at learning rate {rate:g}; lower "
-                "the learning rate, or standardise the features"
+                f"parameters are not finite after step {step}, at learning rate "
+                f"{self._rate(step - 1):g}; lower the learning rate, or standardise the features"
             )
 
     def _progress(self, moment: Moment, now: np.ndarray) -> Progress:
@@ -293,10 +298,7 @@ class Recorder(Watcher):
         }
 
     def _rate(self, step: int) -> float:
-        """Return the learning rate of a step, which its phase's optimizer has."""
-        phase, own_step = phase_at(phases_of(self._session.model), step)
-        settings = self._descents.settings[self.number].reshape(-1, SETTINGS)
-        return float(rate_at(settings[phase], own_step))
+        return rate_of_step(self._session.model, self._descents.settings[self.number], step)
 
     def _full_gradient(self) -> dict[str, float]:
         """Return loss and gradient's norm over all rows, where the last step took them."""

@@ -67,7 +67,7 @@ class Roster:
         if self.steering is not None:
             watchers.append(SteeringWatcher(self.steering, engine, plan.batch_size))
         validator = validators[0] if validators else None
-        watchers.append(CallbackWatcher(self.callbacks, engine, session.loss_unit, validator))
+        watchers.append(CallbackWatcher(self.callbacks, session, validator))
         if any(track.folder for track in session.tracks):
             # It is given this list itself: who is entered later is saved, too.
             watchers.append(Saver(self.saving, session, watchers, recorders, stop))

@@ -34,8 +34,8 @@ class Validation:
     every
         Steps between evaluations; by default an epoch's.
     patience
-        Evaluations in a row without a new best loss after which the run ends; by default it
-        never does.
+        Evaluations in a row without a new best loss after which the run ends, of several each
+        by itself; by default it never does.
     by
         How a share is held out, see `ooc.split`: blocks are read apart from all others.
     ordered, groups
@@ -146,12 +146,14 @@ class Validator(Watcher):
         return next_multiple(step, self._validation.every)
 
     def after(self, moment: Moment) -> bool:
-        """Evaluate if it is due; tell whether patience is at its end."""
-        every = self._validation.every
+        """Evaluate if it is due; tell whether patience is at its end, and no other goes on."""
+        every, active = self._validation.every, self._session.train_state.active
         due = moment.is_multiple(every) if every else moment.epoch_ends
-        if due and self._session.train_state.active[self.number]:
+        if due and active[self.number]:
             self._evaluate(moment)
-        return self._stopped
+            if self._stopped and np.count_nonzero(active) > 1:
+                self._recorder.leave(moment)
+        return self._stopped and not np.any(np.delete(active, self.number))
 
     def state(self) -> dict[str, Any]:
         """Return every loss, and the best evaluation with its parameters."""
