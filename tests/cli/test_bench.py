@@ -21,6 +21,7 @@ RESULT: dict[str, Any] = {
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "150")
     make_small(tmp_path)
     return "small.zarr"
 

@@ -19,6 +19,7 @@ EVERY = (
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "150")
     return tmp_path
 
 
@@ -74,9 +75,7 @@ def test_a_size_of_images_is_a_height_and_a_width(
     here: Path, capsys: pytest.CaptureFixture[str], size: str
 ) -> None:
     found = refused(capsys, "convert", "a", "b.zarr", "--image-size", size)
-    assert found == (
-        f"ooc: --image-size is a height and a width such as 224x224, not {size!r}"
-    )
+    assert found == (f"ooc: --image-size is a height and a width such as 224x224, not {size!r}")
 
 
 @pytest.mark.parametrize("role", ["target", "weight"])

@@ -23,6 +23,7 @@ MEMORY = ["--memory", "512MiB"]
 @pytest.fixture
 def weighted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> str:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "150")
     x = rng.standard_normal((600, 2)).astype(np.float32)
     write_dataset(tmp_path / "a.zarr", 50, X=x, y=np.arange(600) % 2, weight=np.ones(600))
     return "a.zarr"
