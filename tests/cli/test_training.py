@@ -151,17 +151,17 @@ def test_a_second_signal_ends_at_once_and_the_first_one_is_the_status() -> None:
         stop.in_steps = True
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.wait(5)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGUSR1)
         stop.clear()
         stop.wait(5)
-    assert ended.value.args == (signal.SIGINT,)
+    assert ended.value.args == (signal.SIGUSR1,)
     with stopping_signals() as stop:
         stop.in_steps = True
     with pytest.raises(typer.Exit) as left, stopping_signals() as stop:
         stop.in_steps = True
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGUSR1)
         assert stop.wait(5)
-    assert left.value.exit_code == 130
+    assert left.value.exit_code == 128 + signal.SIGUSR1
 
 
 def run_of(**results: object) -> Any:
