@@ -313,3 +313,34 @@ def test_options_of_the_stream_are_taken_each_or_all(small: Dataset) -> None:
     assert one.sizes != gradient_variance(model, at, small, (2, 8), stream=stream).sizes
     assert [found.batch_size for found in other.sizes] == [2, 8]
     assert other.rows == 203
+
+
+def test_rows_of_a_batch_that_is_not_finite_are_named(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    x = rng.standard_normal((50, 4)).astype(np.float32)
+    x[31, 2] = np.inf
+    dataset = write_dataset(tmp_path / "a.zarr", X=x, y=np.arange(50) % 2)
+    with pytest.raises(DataError) as refused, np.errstate(all="ignore"):
+        gradient_variance(Saturated(), np.full(4, 0.1), dataset, (10,), shuffle="none")
+    assert str(refused.value) == (
+        f"loss or gradient of saturated are not finite for rows 30 to 39 of {dataset.path}; check "
+        "these rows and the parameters"
+    )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "epochs", "message"),
+    [
+        ((4, 100), 1, "1 epochs of 203 rows have 2 full batches of 100, and a variance needs 3"),
+        ((150, 4), 2, "2 epochs of 203 rows have 2 full batches of 150, and a variance needs 3"),
+    ],
+)
+def test_full_batches_are_counted_within_each_epoch(
+    small: Dataset, sizes: tuple[int, ...], epochs: int, message: str
+) -> None:
+    with pytest.raises(InputError) as refused:
+        gradient_variance(Saturated(), np.zeros(4), small, sizes, epochs=epochs)
+    assert str(refused.value) == f"{message}; lower the batch size or raise epochs"
+    found = gradient_variance(Saturated(), np.zeros(4), small, (100,), epochs=2, memory=MEMORY)
+    assert found.sizes[0].batches == 4
