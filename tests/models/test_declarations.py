@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import scipy.sparse
 from datasets import write_dataset
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,6 +110,9 @@ def test_exactly_what_a_model_needs_travels(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "a.zarr", **rows, **more)
     wants: Any = Asking
     assert arrays_of(Logistic(), dataset) == ("X", "y", "weight")
+    assert arrays_of(Logistic(), dataset, with_target=False) == ("X",)
+    of_poses = wants(True, Needs(further=("pose", "weight")))
+    assert arrays_of(of_poses, dataset, with_target=False) == ("X", "pose", "weight")
     assert arrays_of(wants(), dataset) == ("X", "weight")
     asked = wants(True, Needs(further=("pose",), integers=("ids",)))
     assert arrays_of(asked, dataset) == ("X", "y", "weight", "pose", "ids")
@@ -237,6 +241,19 @@ def test_steps_change_the_columns_of_a_batch_alone_where_rows_are_wide(tmp_path:
         (1, [sgd(0.1, clip_norm=0.5)]),
     ):  # fmt: skip
         assert columns_of(batch, *optimizers) == 0
+
+
+def test_rows_are_wide_beyond_twice_the_non_zeros_of_a_batch(tmp_path: Path) -> None:
+    write_sparse(tmp_path / "a.zarr", scipy.sparse.eye_array(100, 40, format="csr"), y=np.ones(100))
+    dataset = ooc.open(tmp_path / "a.zarr")
+    spec: Any = dataset.arrays["X"]
+    nonzeros = spec.nonzeros
+    assert nonzeros == 40
+    edge = 100 * 40 // (2 * nonzeros)
+    for batch, columns in ((edge - 1, 40), (edge, 0)):
+        kernel = kernel_for_steps(Linear(), dataset, [sgd(0.1)], batch)
+        assert kernel is not None
+        assert kernel.batch_columns == columns
 
 
 def test_a_curvature_is_that_of_rows_as_they_come(rng: np.random.Generator) -> None:
