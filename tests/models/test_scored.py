@@ -244,3 +244,26 @@ def test_targets_in_words_and_by_their_number() -> None:
     )
     for model, (width, classes) in heads:
         assert (model.target_width, model.class_count) == (width, classes)
+
+
+def test_a_loss_has_the_link_that_makes_answers_of_its_scores() -> None:
+    """Margins are no log-odds: there are no probabilities of them."""
+    links: dict[Any, str] = {
+        Linear(): "identity",
+        Linear(loss="poisson"): "exponential",
+        Linear(loss="huber"): "identity",
+        Logistic(): "logistic",
+        LinearSVM(): "margin",
+        LinearSVM(loss="squared_hinge"): "margin",
+        Softmax(classes=3): "softmax",
+        MLP(): "logistic",
+        MLP(head="multiclass", outputs=3): "softmax",
+        MLP(head="regression", loss="poisson"): "exponential",
+        ooc.models.Autoencoder(): "reconstruction",
+    }
+    for model, link in links.items():
+        assert model.link == link
+    scores, labels = np.float32([[0.5], [-2]]), np.float32([1, 1])
+    none = np.empty(0, np.float32)
+    assert LinearSVM(loss="squared_hinge").compare(scores, labels, none).probability is None
+    assert Logistic().compare(scores, labels, none).probability is not None

@@ -162,6 +162,7 @@ def test_whether_it_is_needed_is_told_by_scales_and_offsets(
         ([7, 7], [0, 0], 1.0, True, False),
         ([7, 7], [0, 0], 1.0, False, False),
         ([0, 0], [1, np.inf], 1.0, True, True),
+        ([0, 0], [np.inf, np.inf], 1.0, False, True),
     ],
 )
 def test_at_the_edges_of_what_is_alike(
