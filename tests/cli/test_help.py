@@ -1,10 +1,11 @@
 """Help names what there is, from the tables."""
 
 import re
+import shlex
 
 import pytest
 
-from ooc.cli import COMMANDS, main
+from ooc.cli import COMMANDS, _command, main
 from ooc.cli.help import TABLES, completion_of, listed, names_of, with_names
 from ooc.synthetic import KINDS
 
@@ -54,3 +55,16 @@ def test_a_value_is_completed_by_all_tables_that_its_help_names(
     assert complete is not None
     assert complete("") == [*names_of("full_gradient"), *names_of("optimizers")]
     assert completion_of("Rows.") is None
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_examples_in_help_are_commands_with_options_that_there_are(command: str) -> None:
+    made = _command().commands[command]
+    text = " ".join((made.help or "").split())
+    examples = re.findall(r"Example: ooc (.*?)(?= Example:|$)", text)
+    assert examples
+    for example in examples:
+        name, *arguments = shlex.split(example.partition(" > ")[0])
+        assert name == command
+        known = {name for each in made.params for name in (*each.opts, *each.secondary_opts)}
+        assert {word for word in arguments if word.startswith("--")} <= known
