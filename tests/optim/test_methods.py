@@ -137,14 +137,14 @@ def test_a_method_has_the_rate_schedule_and_settings_of_its_steps() -> None:
 
 def test_of_many_parameters_a_method_keeps_one_vector_of_units() -> None:
     """Of few a matrix; counts and losses lie in as many vectors as they fill."""
-    for parameters in (5, 512, 3000):
+    for parameters in (5, 512, 513, 3000):
         full = hybrid(kept=16).full
         assert full is not None
         rows = full.state_rows(parameters)
         record = full.record(np.zeros((rows, parameters)))
         assert record.units is not None
-        square = record.units.ndim == 2
-        assert record.units.shape == ((parameters, parameters) if square else (parameters,))
+        shape = (parameters, parameters) if parameters <= 512 else (parameters,)
+        assert record.units.shape == shape
         assert record.gradients.shape == (16, parameters)
         assert (record.values.shape, record.losses.shape) == ((16,), (16,))
         vectors = record.units.size // parameters + 2 + 16
