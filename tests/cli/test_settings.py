@@ -53,6 +53,7 @@ def test_each_group_has_its_own_and_what_is_unset_is_left_out() -> None:
             {"model": "mlp", "hidden": "8,4", "head": "multiclass", "classes": 3, "dropout": 0.25},
         ),
         (ooc.models.MLP(head="regression", outputs=2), {"head": "regression"}),
+        (ooc.models.MLP(), {"model": "mlp", "head": "binary", "hidden": "64,64"}),
         (ooc.models.Logistic(dtype="float64"), {"model": 'logistic:dtype="float64"'}),
         (
             ooc.models.Linear(loss="huber", loss_constant=2.0, standardise_target=False),
