@@ -88,3 +88,12 @@ def test_a_last_layer_begins_as_glorot_has_it_within_its_bounds() -> None:
     assert 0.9 * bound < last <= bound
     assert first > 3.5 * np.sqrt(2 / 300)
     assert not views["layer2.biases"].any()
+
+
+def test_layers_after_a_code_come_in_reverse() -> None:
+    model = Autoencoder((8, 4), code=2)
+    assert model.units(10) == (8, 4, 2, 4, 8, 10)
+    layout = model.layout((2, 5))
+    shapes = [layout.shapes[f"layer{number}.weights"] for number in range(1, 7)]
+    assert shapes == [(8, 10), (4, 8), (2, 4), (4, 2), (8, 4), (10, 8)]
+    assert MLP((8, 4), head="multiclass", outputs=3).units(10) == (8, 4, 3)
