@@ -195,3 +195,15 @@ def test_how_far_an_optimizer_walks_and_whether_it_waits(
     """Momentum m sums 1 / (1 - m) gradients; one whose state moves without a gradient waits not."""
     found = optimizer
     assert (found.reach, found.decay, found.waits) == (reach, decay, waits)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", FULL_GRADIENT)
+def test_an_argument_that_no_method_has_is_refused(name: str) -> None:
+    """As Python refuses it, and not left out in silence."""
+    with pytest.raises(TypeError, match=rf"{name}\(\) got an unexpected keyword argument 'speed'"):
+        FULL_GRADIENT[name](l2=0.5, speed=3)
+    with pytest.raises(TypeError, match=r"cg\(\) got an unexpected keyword argument 'memory'"):
+        cg(memory=5)  # type: ignore[call-arg]
+    saved = cg(tolerance=1e-3).to_config()
+    assert saved["memory"] == 0
+    assert method_from_config(saved) == as_method(cg(tolerance=1e-3))
