@@ -235,6 +235,9 @@ def _line_search(
 
 def _smooth_penalty(name: str, common: Common) -> float:
     """Return the L2 penalty, if nothing is given that has no gradient or changes on the way."""
+    for key in common:
+        if key not in Common.__annotations__:
+            raise TypeError(f"{name}() got an unexpected keyword argument {key!r}")
     if common.get("l1"):
         raise InputError(
             f"{name} needs a gradient, which an L1 penalty has not at zero; use l2= instead of "

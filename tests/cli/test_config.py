@@ -131,6 +131,7 @@ def test_the_command_line_wins_and_lists_and_truths_are_read(
     ("text", "message"),
     [
         ("epoch = 3", "'epoch', which is no option of train; the nearest is 'epochs'"),
+        ('config = "b.toml"', "a.toml has 'config', which is no option of train"),
         ("[model]\nname = 1", "'model' with a table; an option is a text, a number"),
         ("epochs = 1.5", "--epochs"),
         ("epochs = true", "--epochs"),

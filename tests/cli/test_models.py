@@ -10,8 +10,10 @@ import zarr
 from datasets import write_dataset
 from shell import called, make_small, refused
 
+import ooc
 from ooc.cli import main
-from ooc.cli.models import ModelOptions
+from ooc.cli.models import ModelOptions, _own_settings
+from ooc.cli.show import NOTES
 from ooc.core.errors import InputError
 from ooc.models import MODELS, from_config
 from ooc.models.regression import Linear
@@ -131,3 +133,155 @@ def test_numbers_that_follow_a_name_are_checked(
 ) -> None:
     make_small(here)
     assert says in refused(capsys, "plan", "small.zarr", *options)
+
+
+def message_of(dataset: Dataset, *options: str | None, **more: object) -> str:
+    with pytest.raises(InputError) as refused:
+        ModelOptions(*options, **more).config(dataset)  # type: ignore[arg-type]
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"weight_decay": 0.5},
+            "logistic has no --weight-decay; leave it out, or choose --model mlp or autoencoder",
+        ),
+        ({"feature_scale": "a/b"}, "'a/b' is not a factor; write it as 0.5 or 1/255"),
+        ({"feature_scale": "1/0"}, "'1/0' is not a factor; write it as 0.5 or 1/255"),
+        ({"standardise": "maybe"}, "--standardise is one of yes, no, auto, not 'maybe'"),
+        (
+            {"model": "linear", "standardise_target": "on"},
+            "--standardise-target is one of yes, no, auto, not 'on'",
+        ),
+        ({"class_weights": "1;2"}, "--class-weights are balanced or numbers as in 1,5, not '1;2'"),
+        (
+            {"model": "mlp", "head": "regression", "classes": 3},
+            "the regression head has no --classes; leave it out, or --head multiclass",
+        ),
+        (
+            {"model": "logistic:dtype"},
+            "--model logistic:dtype is to be NAME:SETTING=VALUE; logistic has dtype",
+        ),
+        (
+            {"model": "logistic:intercept=false"},
+            "--model logistic:intercept=false is to be NAME:SETTING=VALUE; logistic has dtype",
+        ),
+    ],
+)
+def test_what_a_model_cannot_take_is_said_in_full(
+    dataset: Dataset, options: dict[str, object], message: str
+) -> None:
+    assert message_of(dataset, **options) == message
+
+
+def test_settings_of_its_own_are_json_or_else_text() -> None:
+    text = "a=3,b=0.5,c=true,d=null,e=fast"
+    found = _own_settings("own", text, {"a", "b", "c", "d", "e"})
+    assert found == {"a": 3, "b": 0.5, "c": True, "d": None, "e": "fast"}
+    assert type(found["a"]) is int
+    assert _own_settings("own", "", {"a"}) == {}
+    for known, taken in ((set("edcba"), "own has a, b, c, d, e"), (set(), "own has none")):
+        with pytest.raises(InputError, match=f"is to be NAME:SETTING=VALUE; {taken}$"):
+            _own_settings("own", "x=1", known)
+
+
+@pytest.mark.parametrize(
+    ("options", "config"),
+    [
+        ({}, {"name": "logistic"}),
+        ({"feature_scale": "1/4"}, {"name": "logistic", "scale": 0.25}),
+        ({"standardise": "auto"}, {"name": "logistic", "standardise": "auto"}),
+        ({"standardise": "yes"}, {"name": "logistic", "standardise": True}),
+        ({"class_weights": "balanced"}, {"name": "logistic", "class_weights": "balanced"}),
+        ({"model": "logistic:dtype=float64"}, {"name": "logistic", "dtype": "float64"}),
+        ({"model": "autoencoder", "hidden": " "}, {"name": "autoencoder", "hidden": ()}),
+        (
+            {"model": "mlp", "hidden": "8, 4", "head": "binary"},
+            {"name": "mlp", "hidden": (8, 4), "head": "binary"},
+        ),
+        (
+            {"model": "mlp", "head": "multiclass", "classes": 5},
+            {"name": "mlp", "head": "multiclass", "outputs": 5},
+        ),
+        ({"model": "mlp", "classes": 3}, {"name": "mlp", "head": "multiclass", "outputs": 3}),
+        (
+            {"model": "mlp", "head": "regression"},
+            {"name": "mlp", "head": "regression", "outputs": 1},
+        ),
+        ({"model": "softmax", "classes": 5}, {"name": "softmax", "classes": 5}),
+        ({"model": "softmax"}, {"name": "softmax", "classes": 2}),
+    ],
+)
+def test_options_are_what_a_model_is_made_from(
+    dataset: Dataset, options: dict[str, object], config: dict[str, object]
+) -> None:
+    assert ModelOptions(**options).config(dataset) == config  # type: ignore[arg-type]
+
+
+def test_targets_of_several_numbers_have_an_output_each(tmp_path: Path) -> None:
+    x = np.ones((20, 2), np.float32)
+    dataset = write_dataset(tmp_path / "a.zarr", X=x, y=np.full((20, 2, 3), 0.5))
+    config = ModelOptions("mlp").config(dataset)
+    assert config == {"name": "mlp", "head": "regression", "outputs": 6}
+
+
+def test_classes_that_were_counted_are_told_and_noted_ones_are_not(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    NOTES.clear()
+    ModelOptions("softmax").config(dataset)
+    assert NOTES == ["classes: 2, by the targets y"]
+    NOTES.clear()
+    group = zarr.open_group(dataset.path, mode="r+")
+    group.update_attributes({"classes": 4})
+    noted = ooc.open(dataset.path)
+    assert ModelOptions("softmax").config(noted)["classes"] == 4
+    assert NOTES == []
+    ModelOptions("mlp").config(noted)
+    assert [f"head: multiclass, as {dataset.path} notes 4 classes; --head chooses another"] == NOTES
+    NOTES.clear()
+    ModelOptions("mlp", classes=7).config(noted)
+    assert NOTES == ["head: multiclass, as --classes is 7; --head chooses another"]
+    NOTES.clear()
+
+
+def test_a_head_needs_targets_that_tell_it(tmp_path: Path) -> None:
+    """None at all, none in the first chunk, or whole numbers: all of them ask for it."""
+    x = np.ones((20, 2), np.float32)
+    bare = write_dataset(tmp_path / "a.zarr", X=x)
+    assert message_of(bare, "mlp") == (
+        f"{bare.path} has no targets; name those to train on with --target"
+    )
+    missing = write_dataset(tmp_path / "b.zarr", X=x, y=np.full(20, -1, np.int16))
+    y = zarr.open_group(missing.path, mode="r+")["y"]
+    y.update_attributes({"_FillValue": -1})
+    assert message_of(ooc.open(missing.path), "mlp") == (
+        f"targets y of {missing.path} are all missing in the first chunk; give --head"
+    )
+    y[:] = np.arange(20) % 5 + 3
+    y[0] = -1
+    # Read as fractions, for some are missing, they are whole numbers still.
+    assert message_of(ooc.open(missing.path), "mlp").startswith(
+        f"targets y of {missing.path} are whole numbers, from 3 to 7 in the first "
+    )
+    counts = write_dataset(tmp_path / "c.zarr", X=x, y=np.arange(20, dtype=np.uint8) * 2 + 3)
+    first = counts.arrays["y"].chunks[0]
+    assert message_of(counts, "mlp") == (
+        f"targets y of {counts.path} are whole numbers, from 3 to {3 + 2 * (first - 1)} in the "
+        f"first {first} rows, which may be classes or counts; give --head multiclass, or --head "
+        "regression"
+    )
+
+
+def test_labels_by_name_are_classes_even_where_they_are_three(tmp_path: Path) -> None:
+    x, y = np.ones((20, 2), np.float32), (np.arange(20) % 3).astype(np.int8)
+    dataset = write_dataset(tmp_path / "a.zarr", X=x, y=y)
+    array = zarr.open_group(dataset.path, mode="r+")["y"]
+    array.update_attributes({"categories": ["ant", "bee", "cat"]})
+    NOTES.clear()
+    config = ModelOptions("mlp").config(ooc.open(dataset.path))
+    assert config == {"name": "mlp", "head": "multiclass", "outputs": 3}
+    assert NOTES[0].startswith("head: multiclass, as y has 3 labels: ant, bee")
+    NOTES.clear()

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 from datasets import write_dataset
-from shell import Seen, make_small
+from shell import Seen, make_small, refused
 
 import ooc
 from ooc.cli import main
+from ooc.cli.options import DescentOptions, SavingOptions, local_output, names_of, numbers, role_of
+from ooc.core.errors import InputError
 from ooc.models import Logistic, Softmax
 from ooc.store.dataset import Dataset
 
@@ -176,3 +178,45 @@ def test_what_was_left_out_is_told_by_all_that_train(
         told = capsys.readouterr().err
         assert "times a chunk could not be read" in told, command
         assert "`ooc info DATA --verify` lists them" in told
+
+
+def test_names_are_in_a_text_or_one_a_line_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "names.txt"
+    file.write_text("age\nbody mass, kg\n\n")
+    assert names_of(None) is None
+    assert names_of("age,mass, kg") == ["age", "mass", " kg"]
+    assert names_of(str(file)) == ["age", "body mass, kg", ""]
+    assert names_of(str(tmp_path)) == [str(tmp_path)]
+    assert numbers("1, 2.5,-3e-1") == [1.0, 2.5, -0.3]
+
+
+def test_a_role_is_a_name_the_usual_one_or_none() -> None:
+    assert role_of("target", "label", False) == "label"
+    assert role_of("target", None, False) is None
+    assert role_of("weight", None, True) is False
+
+
+def test_outputs_are_local() -> None:
+    assert local_output(None) is None
+    assert local_output(Path("a", "b")) == Path("a", "b")
+    with pytest.raises(InputError, match="is a URL"):
+        local_output(Path("s3://bucket/run"))
+
+
+@pytest.mark.parametrize("size", ["many", "1.5", "Full", ""])
+def test_a_batch_is_a_number_of_rows_or_full(
+    small: str, capsys: pytest.CaptureFixture[str], size: str
+) -> None:
+    found = refused(capsys, "train", small, "--batch-size", size)
+    assert found == f"ooc: --batch-size is a number of rows, or full, not {size!r}"
+
+
+def test_what_is_saved_and_how_a_gradient_is_used_by_default() -> None:
+    assert SavingOptions().settings() == {"saving": ooc.Saving(60.0, None, 3), "log_every": None}
+    assert ooc.Saving() == ooc.Saving(60.0, None, 3)
+    assert DescentOptions().make() == ooc.optim.sgd()
+    made = DescentOptions("adam:0.8", 0.5, 0.25, 0.125, 2.0, "cosine:7", 3).make()
+    schedule = ooc.schedules.cosine(7, warmup=3)
+    assert made == ooc.optim.adam(0.5, 0.8, l2=0.25, l1=0.125, clip_norm=2.0, schedule=schedule)
+    late = DescentOptions(schedule="constant").make()
+    assert late == ooc.optim.sgd(schedule=ooc.schedules.constant())

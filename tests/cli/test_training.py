@@ -1,17 +1,21 @@
 """Python and the shell have the same defaults: the same settings give the same bits."""
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from datasets import write_dataset
-from shell import Seen
+from shell import Seen, make_small
 
 import ooc
 from ooc.cli import main
-from ooc.cli.training import _show_sweep
+from ooc.cli.training import _show_sweep, stopping_signals
+from ooc.core.stopping import Interrupted
 from ooc.store.dataset import Dataset
 from ooc.training.watchers.steering import Steering
 
@@ -140,3 +144,95 @@ def test_of_a_sweep_the_best_comes_first_and_what_was_dropped_last(
     _show_sweep(results, as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert (told["best"], told["loss"], set(told["runs"])) == ("best", 0.3, set(results))
+
+
+def test_a_second_signal_ends_at_once_and_the_first_one_is_the_status() -> None:
+    with pytest.raises(Interrupted) as ended, stopping_signals() as stop:
+        stop.in_steps = True
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(5)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        stop.clear()
+        stop.wait(5)
+    assert ended.value.args == (signal.SIGUSR1,)
+    with stopping_signals() as stop:
+        stop.in_steps = True
+    with pytest.raises(typer.Exit) as left, stopping_signals() as stop:
+        stop.in_steps = True
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert stop.wait(5)
+    assert left.value.exit_code == 128 + signal.SIGUSR1
+
+
+def run_of(**results: object) -> Any:
+    return type("Run", (), {"results": results})
+
+
+def test_where_a_run_is_saved_and_what_it_came_to_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By default in `runs`, under the dataset's name; of a sweep under each label there."""
+    monkeypatch.chdir(tmp_path)
+    make_small(tmp_path)
+    made: list[Any] = []
+
+    def fit(trainer: object, *given: object, **more: object) -> Any:
+        made.append((*given[1:3], more))
+        return run_of(loss=0.5, steps=2)
+
+    def fit_many(trainer: object, *given: object) -> Any:
+        made.append((*given[1:4], given[6]))
+        rates = {"lr=1": run_of(loss=0.5), "lr=2": run_of(loss=0.25)}
+        return dict(zip(given[1], rates.values(), strict=True))  # type: ignore[call-overload]
+
+    monkeypatch.setattr(ooc.Trainer, "fit", fit)
+    monkeypatch.setattr(ooc.Trainer, "fit_many", fit_many)
+    assert main(["train", "small.zarr", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["run"], told["loss"], told["steps"]) == ("runs/small", 0.5, 2)
+    assert made.pop() == (None, Path("runs/small"), {"trackers": []})
+    assert main(["sweep", "small.zarr", "--lr", "1,2", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    optimizers, epochs, run_dir, halving = made.pop()
+    assert (epochs, run_dir, halving) == (None, Path("runs/small-sweep"), None)
+    assert list(optimizers.values()) == [ooc.optim.sgd(1.0), ooc.optim.sgd(2.0)]
+    first, second = optimizers
+    assert told["best"] == second
+    assert told["run"] == f"runs/small-sweep/{second}"
+    assert told["runs"][first]["run"] == f"runs/small-sweep/{first}"
+
+
+@pytest.mark.parametrize("name", ["lr", "l2", "l1"])
+def test_of_a_sweep_numbers_are_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    make_small(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    options = {"--lr": "1"} | {f"--{name}": "1;2"}
+    assert main(["sweep", "small.zarr", *(word for pair in options.items() for word in pair)]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == f"ooc: --{name} are numbers with commas between, not '1;2'"
+
+
+def test_what_training_is_not_given_is_the_trainers_own(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a rate it falls by a cosine; with one, and without a step, it is constant."""
+    seen = Seen()
+    monkeypatch.setattr(ooc.Trainer, "fit", lambda *given, trackers: seen(*given, trackers))
+    cosine, constant = ooc.schedules.cosine(), ooc.schedules.constant()
+    for options, optimizer in (
+        ("", ooc.optim.sgd(schedule=cosine)),
+        ("--optimizer adam:0.8", ooc.optim.adam(None, 0.8, schedule=cosine)),
+        (
+            "--schedule constant --warmup 3",
+            ooc.optim.sgd(schedule=ooc.schedules.constant(warmup=3)),
+        ),
+        ("--lr 0.5", ooc.optim.sgd(0.5, schedule=constant)),
+        ("--optimizer hybrid:1e-4", ooc.optim.hybrid(tolerance=1e-4)),
+    ):
+        assert main(["train", dataset.path, *options.split()]) == 2
+        trainer, opened, epochs, *_ = seen.given[0]
+        assert trainer == ooc.Trainer(ooc.models.Logistic(), optimizer), options
+        assert epochs is None
+        assert opened.roles == ("X", "y", None)  # type: ignore[attr-defined]

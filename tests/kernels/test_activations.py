@@ -68,3 +68,39 @@ def test_its_code_is_its_own_and_its_first_weights_are_of_a_known_kind(name: str
     codes = [other.code(np.float32) for other in ACTIVATIONS.values()]
     assert codes.count(ACTIVATIONS[name].code(np.float32)) == 1
     assert MLP(activation=name, initialisation=ACTIVATIONS[name].initialisation)
+
+
+KINDS = {
+    "relu": "he",
+    "leaky_relu": "he",
+    "gelu": "he",
+    "softplus": "he",
+    "tanh": "glorot",
+    "sigmoid": "glorot",
+    "identity": "glorot",
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_cuts_off_half_of_the_signals_begins_as_he_has_it(name: str) -> None:
+    assert ACTIVATIONS[name].initialisation == KINDS[name]
+
+
+@pytest.mark.parametrize("real", REALS)
+@pytest.mark.parametrize(
+    ("name", "value", "slope"),
+    [
+        ("relu", 0.0, 0.0),
+        ("leaky_relu", 0.0, 0.01),
+        ("sigmoid", 0.5, 0.25),
+        ("softplus", math.log(2), 0.5),
+        ("gelu", 0.0, 0.5),
+        ("tanh", 0.0, 1.0),
+        ("identity", 0.0, 1.0),
+    ],
+)
+def test_at_zero(name: str, value: float, slope: float, real: str) -> None:
+    """A kink has the slope of its lower side."""
+    for zero in (0.0, -0.0):
+        values, slopes = applied(name, np.array([zero], real))
+        assert (values[0], slopes[0]) == pytest.approx((value, slope), rel=1e-6)

@@ -49,3 +49,28 @@ def test_a_step_s_seed_is_a_function_of_the_run_s_seed_and_its_number() -> None:
         found = [int(step_seed(run_key, step)) for step in range(50)]
         assert found == [key(seed, Purpose.BATCH, index=step) for step in range(50)]
         assert len(set(found)) == 50
+
+
+def test_a_mask_is_that_of_integers_of_any_size() -> None:
+    """A twin in Python's own integers, wrapped by hand: a saved run goes on with the same masks."""
+    golden, low, rate = 0x9E3779B97F4A7C15, 2**32 - 1, 0.375
+
+    def wrapped(value: int) -> int:
+        return value % 2**64
+
+    def hashed(seed: int, number: int, row: int, unit: int) -> int:
+        mixed = wrapped(seed * golden + (number + 1) * 0xD1342543DE82EF95)
+        own = wrapped((mixed ^ row) * 0xBF58476D1CE4E5B9)
+        own = wrapped((own ^ own >> 27) * 0x94D049BB133111EB)
+        h = (unit * 0x9E3779B9 & low) ^ own >> 32
+        h = (h ^ h >> 16) * 0x21F0AAAD & low
+        h = (h ^ h >> 15 ^ own & low) * 0xD35A2D97 & low
+        return h ^ h >> 15
+
+    for seed, number, first in ((5, 0, 0), (2**62 + 11, 3, 4096)):
+        found = mask(seed, number, 12, 9, rate, first) > 0
+        expected = [
+            [hashed(seed, number, first + r, j) >= rate * 2**32 for j in range(9)]
+            for r in range(12)
+        ]
+        assert found.tolist() == expected

@@ -288,3 +288,45 @@ def test_a_constant_out_of_range_is_refused(name: str) -> None:
     for constant in (low, low - 0.1, high, math.nan):
         with pytest.raises(InputError, match=f"the constant of the {name} loss must be above 0"):
             loss_constant(name, constant)
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_a_loss_is_smooth_where_its_slope_never_jumps(name: str) -> None:
+    """Tried on both sides of every kink that there is."""
+    places = np.linspace(-3, 3, 49)
+    jumps = [
+        abs(pair(name, place + 1e-9, target)[1] - pair(name, place - 1e-9, target)[1])
+        for place in places.tolist()
+        for target in (0.0, 1.0)
+    ]
+    assert (max(jumps) < 1e-6) == LOSSES[name].smooth
+
+
+@pytest.mark.parametrize(
+    ("name", "constant", "message"),
+    [
+        ("squared", 2.0, "the squared loss has no constant, but 2.0 was given for it"),
+        (
+            "quantile",
+            1.0,
+            "the constant of the quantile loss must be above 0 and below 1, not 1.0; the default "
+            "is 0.5",
+        ),
+        (
+            "huber",
+            -1,
+            "the constant of the huber loss must be above 0 and below inf, not -1.0; the default "
+            "is 1.35",
+        ),
+        (
+            "epsilon_insensitive",
+            0,
+            "the constant of the epsilon_insensitive loss must be above 0 and below inf, not 0.0; "
+            "the default is 0.1",
+        ),
+    ],
+)
+def test_the_bounds_of_a_constant_are_told(name: str, constant: float, message: str) -> None:
+    with pytest.raises(InputError) as refused:
+        loss_constant(name, constant)
+    assert str(refused.value) == message

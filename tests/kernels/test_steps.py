@@ -35,7 +35,7 @@ def test_even_and_odd_shares_tell_signal_and_noise(
     x, y, weights = (stream.arrays[role].astype(np.float64) for role in ("X", "y", "w"))
     share = loop.kernel.share_rows(batch)
     assert share == min(most_rows, math.ceil(batch / 2 / 4) * 4)
-    sums, visited = np.zeros(5), stream.visited
+    sums, visited = np.zeros(6), stream.visited
     for begin in range(0, ROWS, batch):
         rows = visited[begin : begin + batch]
         is_odd = np.arange(len(rows)) // share % 2 == 1
@@ -47,13 +47,14 @@ def test_even_and_odd_shares_tell_signal_and_noise(
         )
         signal = one @ other
         noise = np.sum((one - other) ** 2) / (1 / np.sum(~is_odd) + 1 / np.sum(is_odd))
-        sums += [1, signal, signal**2, noise, noise**2]
-    totals, wanted = train_state.totals[0], dict(zip("nsSxX", sums, strict=True))
+        sums += [1, signal, signal**2, noise, noise**2, signal * noise]
+    totals, wanted = train_state.totals[0], dict(zip("nsSxXc", sums, strict=True))
     assert totals[counters.HALVED] == wanted["n"]
     assert totals[counters.SIGNAL] == pytest.approx(wanted["s"], rel=1e-3, abs=1e-5)
     assert totals[counters.SIGNAL_SQUARES] == pytest.approx(wanted["S"], rel=1e-3)
     assert totals[counters.NOISE] == pytest.approx(wanted["x"], rel=1e-4)
     assert totals[counters.NOISE_SQUARES] == pytest.approx(wanted["X"], rel=1e-4)
+    assert totals[counters.SIGNAL_NOISE] == pytest.approx(wanted["c"], rel=1e-3, abs=1e-5)
 
 
 def test_a_batch_of_one_share_tells_nothing() -> None:

@@ -11,11 +11,13 @@ from datasets import write_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pairs import pairs
+from scipy.stats import sem
 
 import ooc
 from ooc.core.errors import DataError, DivergedError, InputError
 from ooc.measure.gradient_noise import (
     BatchVariance,
+    GradientNoise,
     expected_variance,
     gradient_variance,
     noise_scale,
@@ -91,10 +93,24 @@ def row_gradients(model: Model, parameters: np.ndarray, loader: Loader) -> np.nd
     return np.array(out)
 
 
+def batch_means(epochs: list[np.ndarray], size: int) -> np.ndarray:
+    """Return the mean gradient of each full batch."""
+    cut = [rows[: len(rows) // size * size].reshape(-1, size, rows.shape[1]) for rows in epochs]
+    return np.concatenate([batches.mean(axis=1) for batches in cut])
+
+
+def standard_error(means: np.ndarray) -> float:
+    """Return SciPy's, of what each batch adds to the spread about the mean of those before it."""
+    added = [
+        count / (count + 1) * float(np.sum((means[count] - means[:count].mean(axis=0)) ** 2))
+        for count in range(1, len(means))
+    ]
+    return float(sem(added))
+
+
 def by_definition(epochs: list[np.ndarray], size: int, exact_mean: bool) -> tuple[int, float]:
     """Return batches and variance, from all gradients held at once."""
-    cut = [rows[: len(rows) // size * size].reshape(-1, size, rows.shape[1]) for rows in epochs]
-    means = np.concatenate([batches.mean(axis=1) for batches in cut])
+    means = batch_means(epochs, size)
     centre = np.concatenate(epochs).mean(axis=0) if exact_mean else means.mean(axis=0)
     squares = np.sum((means - centre) ** 2)
     return len(means), squares / (len(means) - (0 if exact_mean else 1))
@@ -116,6 +132,9 @@ def test_variances_are_those_of_batches_cut_one_by_one(
         batches, variance = by_definition(epochs, size, exact_mean=sampling == "once")
         assert (found.batch_size, found.batches) == (size, batches)
         assert found.variance == pytest.approx(variance, rel=2e-5)
+        means = batch_means(epochs, size)
+        assert found.squared_norm == pytest.approx(np.mean(np.sum(means**2, axis=1)), rel=2e-5)
+        assert found.error == pytest.approx(standard_error(means), rel=1e-3)
     mean = np.concatenate(epochs).mean(axis=0)
     np.testing.assert_allclose(noise.gradient, mean, rtol=2e-5, atol=1e-6)
 
@@ -254,3 +273,74 @@ def test_measuring_changes_neither_parameters_nor_results(small: Dataset) -> Non
     assert np.array_equal(first.gradient, second.gradient)
     with pytest.raises(InputError, match="batches of 7 were not measured; measured were: 1, 4"):
         first.variance(7)
+
+
+def noise_of(variances: dict[int, float]) -> GradientNoise:
+    sizes = [BatchVariance(size, 9, variance, 0.1, 1.0) for size, variance in variances.items()]
+    return GradientNoise(np.zeros(2), 100, tuple(sizes))
+
+
+def test_a_slope_is_that_of_logarithms() -> None:
+    assert noise_of({1: 6.0, 4: 3.0, 16: 1.5}).slope() == pytest.approx(-0.5)
+    assert noise_of({2: 1.0, 4: 4.0, 8: 16.0}).slope() == pytest.approx(2.0)
+    for variances in ({4: 3.0}, {1: 6.0, 4: 0.0}, {}):
+        with pytest.raises(InputError, match="a slope needs two batch sizes or more"):
+            noise_of(variances).slope()
+
+
+@pytest.mark.parametrize(
+    ("batch", "rows", "sampling", "expected"),
+    [
+        (1, 10, "once", 12.0),
+        (4, 10, "once", 12 / 4 * 6 / 9),
+        (10, 10, "once", 0.0),
+        (4, 10, "replacement", 3.0),
+        (4, 10, "weight", 3.0),
+        (1, 1, "once", 12.0),
+    ],
+)
+def test_what_a_batch_mean_varies_by(batch: int, rows: int, sampling: str, expected: float) -> None:
+    assert expected_variance(12.0, batch, rows, sampling) == pytest.approx(expected)
+
+
+def test_options_of_the_stream_are_taken_each_or_all(small: Dataset) -> None:
+    model, at = ooc.models.Logistic(intercept=False), np.zeros(4)
+    options: dict[str, Any] = {"seed": 3, "memory": MEMORY, "sampling": "replacement"}
+    one = gradient_variance(model, at, small, (2, 8), **options)
+    stream = ooc.StreamOptions(**{**options, "seed": 9})
+    other = gradient_variance(model, at, small, (8, 2), stream=stream, seed=3)
+    assert one.sizes == other.sizes
+    assert one.sizes != gradient_variance(model, at, small, (2, 8), stream=stream).sizes
+    assert [found.batch_size for found in other.sizes] == [2, 8]
+    assert other.rows == 203
+
+
+def test_rows_of_a_batch_that_is_not_finite_are_named(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    x = rng.standard_normal((50, 4)).astype(np.float32)
+    x[31, 2] = np.inf
+    dataset = write_dataset(tmp_path / "a.zarr", X=x, y=np.arange(50) % 2)
+    with pytest.raises(DataError) as refused, np.errstate(all="ignore"):
+        gradient_variance(Saturated(), np.full(4, 0.1), dataset, (10,), shuffle="none")
+    assert str(refused.value) == (
+        f"loss or gradient of saturated are not finite for rows 30 to 39 of {dataset.path}; check "
+        "these rows and the parameters"
+    )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "epochs", "message"),
+    [
+        ((4, 100), 1, "1 epochs of 203 rows have 2 full batches of 100, and a variance needs 3"),
+        ((150, 4), 2, "2 epochs of 203 rows have 2 full batches of 150, and a variance needs 3"),
+    ],
+)
+def test_full_batches_are_counted_within_each_epoch(
+    small: Dataset, sizes: tuple[int, ...], epochs: int, message: str
+) -> None:
+    with pytest.raises(InputError) as refused:
+        gradient_variance(Saturated(), np.zeros(4), small, sizes, epochs=epochs)
+    assert str(refused.value) == f"{message}; lower the batch size or raise epochs"
+    found = gradient_variance(Saturated(), np.zeros(4), small, (100,), epochs=2, memory=MEMORY)
+    assert found.sizes[0].batches == 4

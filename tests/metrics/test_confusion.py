@@ -57,6 +57,7 @@ def test_rows_are_true_labels_and_counts_whole() -> None:
 
 
 def test_many_classes_are_left_out() -> None:
+    assert MOST_CLASSES == 100
     assert CONFUSION.size(rows_of(MOST_CLASSES, [0], [0])) == MOST_CLASSES**2
     assert CONFUSION.size(rows_of(MOST_CLASSES + 1, [0], [0])) == 0
 

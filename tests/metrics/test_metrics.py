@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ooc.core.errors import DataError
 from ooc.metrics import METRICS, Labels, Measured, Numbers, most_bytes, update, values
 from ooc.metrics.measured import label_answers, measured, number_answers
 
@@ -143,3 +144,101 @@ def test_negative_weights_leave_out_what_is_not_defined_for_them(kind: str) -> N
     undefined = ["auc", "auc_error", "r2", "mean_absolute_error", "root_mean_squared_error"]
     assert {found[key] for key in undefined} == {None}
     assert found["loss"] is not None
+
+
+@pytest.mark.parametrize("name", ["confusion_matrix", "regression", "calibration"])
+def test_room_is_counted_for_what_an_update_makes_beside_the_state(name: str) -> None:
+    """Another one of its size."""
+    for kind, outputs in (("binary", 1), ("classes", 5), ("numbers", 2)):
+        size = METRICS[name].size(some_rows(kind, 3, 2))
+        assert METRICS[name].most_bytes(outputs) >= 2 * 8 * size
+
+
+def test_of_many_classes_no_room_is_counted_for_a_matrix_that_is_left_out() -> None:
+    room = METRICS["confusion_matrix"].most_bytes
+    assert room(10**6) == room(100) == 2 * 8 * 100**2
+    assert most_bytes(10**6) > most_bytes(100)
+
+
+def test_rows_without_weight_have_no_mean() -> None:
+    states: dict[str, np.ndarray] = {}
+    update(states, Measured(0.0, 0.0, 0.0, 3))
+    assert (values(states)["loss"], values(states)["accuracy"]) == (None, None)
+
+
+def test_answers_are_the_likeliest_and_no_views_of_the_scores(rng: np.random.Generator) -> None:
+    """A kernel may use the scores up."""
+    for columns in (1, 2, 4):
+        scores = rng.standard_normal((30, columns)).astype(np.float32)
+        kept = scores.astype(np.float64)
+        labels = rng.integers(0, max(columns, 2), 30).astype(np.float32)
+        answers = label_answers(scores, labels, NONE)
+        scores[:] = 99.0
+        both = np.column_stack([0 * kept, kept]) if columns == 1 else kept
+        shares = np.exp(both) / np.exp(both).sum(axis=1, keepdims=True)
+        assert answers.classes == max(columns, 2)
+        assert answers.predicted.tolist() == both.argmax(axis=1).tolist()
+        wanted = shares[:, 1] if columns < 3 else shares.max(axis=1)
+        assert answers.probability is not None
+        np.testing.assert_allclose(answers.probability, wanted, rtol=1e-5)
+        if columns < 3:
+            assert answers.log_odds is not None
+            np.testing.assert_allclose(answers.log_odds, both[:, 1] - both[:, 0], rtol=1e-5)
+        else:
+            assert answers.log_odds is None
+        margins = label_answers(kept.astype(np.float32), labels, NONE, False)
+        assert margins.probability is None
+    numbers = rng.standard_normal((4, 2)).astype(np.float32)
+    found = number_answers(numbers, numbers.ravel().astype(np.float64), NONE)
+    numbers[:] = 99.0
+    assert np.array_equal(found.predictions, found.targets)
+    # A score of 0 is label 0, and large scores are no overflow.
+    zero = label_answers(np.zeros((1, 1), np.float32), np.zeros(1), NONE)
+    assert zero.predicted.tolist() == [0]
+    large = label_answers(np.float32([[1e4, 0, 9e3]]), np.zeros(1), NONE)
+    assert large.probability is not None and large.probability.tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (
+            Labels(2, np.float32([0, 2]), np.int64([0, 1]), np.float32([0.5, -3]), NONE),
+            "row 1 of a batch has label 2.0 and log-odds -3.0, but the area under the ROC curve "
+            "takes labels 0 and 1 and numbers; correct the model's measure, or leave out its "
+            "answers",
+        ),
+        (
+            Labels(3, np.float32([0, 1, 2]), np.int64([0, 3, 5]), None, NONE),
+            "row 1 of a batch has label 1.0 and prediction 3, but there are 3 classes, from 0 on; "
+            "correct the model's measure",
+        ),
+        (
+            Labels(3, np.float32([0, 1]), np.int64([0, 2]), None, NONE, np.float32([1, -0.5])),
+            "row 1 of a batch has probability -0.5; correct the model's measure, or leave out its "
+            "probabilities",
+        ),
+        (
+            Numbers(np.float32([[1, 2], [3, np.inf]]), np.float64([[4, 5], [6, 7]]), NONE),
+            "row 1 of a batch has target [6.0, 7.0] and prediction [3.0, inf]; all of them must be "
+            "finite: remove or fill such rows",
+        ),
+    ],
+)
+def test_answers_that_cannot_be_counted_are_named(answers: Any, message: str) -> None:
+    with pytest.raises(DataError) as refused:
+        update({}, Measured(1.0, 2.0, 1.0, len(answers.weights), answers))
+    assert str(refused.value) == message
+
+
+def test_probabilities_may_be_none_or_all() -> None:
+    """0 and 1 are probabilities, each in a bin of its own; one on an edge lies below it."""
+    probability = np.float32([0, 1, 0.25, 0.2421875])
+    answers = Labels(2, np.float32([0, 1, 1, 0]), np.zeros(4, np.int64), None, NONE, probability)
+    states: dict[str, np.ndarray] = {}
+    update(states, Measured(1.0, 4.0, 2.0, 4, answers))
+    curve = values(states)["calibration"]
+    assert curve["weight"] == [1.0, 2.0, 1.0]
+    assert curve["predicted"] == [0.0, 0.24609375, 1.0]
+    assert curve["observed"] == [0.0, 0.5, 1.0]
+    assert values(states)["calibration_error"] == pytest.approx(2 * (0.5 - 0.24609375) / 4)

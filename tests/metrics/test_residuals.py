@@ -37,6 +37,11 @@ def test_quantiles_and_bars(centre: float, rng: np.random.Generator) -> None:
         assert list(found["quantiles"]) == [str(share) for share in SHARES]
         wanted = np.quantile(all_rows.astype(np.float64), SHARES)
         quantiles = [*found["quantiles"].values()]
+        assert (len(found["edges"]), len(found["weight"])) == (41, 40)
+        ends = np.quantile(all_rows.astype(np.float64), [0.005, 0.995])
+        np.testing.assert_allclose(
+            [found["edges"][0], found["edges"][-1]], ends, rtol=1 / 32, atol=2e-2
+        )
         np.testing.assert_allclose(quantiles, wanted, rtol=1 / 32, atol=2e-2)
         if centre == 0:
             counts = np.histogram(all_rows, found["edges"])[0]

@@ -2,33 +2,45 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import scipy.sparse
 from datasets import write_dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from sparse_rows import random_matrix, write_sparse
 
+import ooc
 from ooc.core.errors import InputError
-from ooc.models import Linear, Logistic
+from ooc.models import MLP, Autoencoder, Linear, Logistic, Softmax
 from ooc.models.declarations import (
     Kernel,
     Needs,
     Phase,
+    Prepared,
     arrays_of,
     dtype_of,
     first_rate,
+    kernel_for_steps,
     kernel_of,
+    loss_unit_of,
     needs_of,
+    own_steps,
     phase_at,
     phases_of,
+    predictions_of,
+    prepare,
     prepared_like,
     scratch_bytes_of,
     terms_of,
+    widest,
 )
 from ooc.models.loop import turns_of
 from ooc.models.scratch import dataset_columns
+from ooc.optim import Optimizer, adam, momentum, sgd
 
 
 @dataclass(frozen=True)
@@ -98,6 +110,9 @@ def test_exactly_what_a_model_needs_travels(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "a.zarr", **rows, **more)
     wants: Any = Asking
     assert arrays_of(Logistic(), dataset) == ("X", "y", "weight")
+    assert arrays_of(Logistic(), dataset, with_target=False) == ("X",)
+    of_poses = wants(True, Needs(further=("pose", "weight")))
+    assert arrays_of(of_poses, dataset, with_target=False) == ("X", "pose", "weight")
     assert arrays_of(wants(), dataset) == ("X", "weight")
     asked = wants(True, Needs(further=("pose",), integers=("ids",)))
     assert arrays_of(asked, dataset) == ("X", "y", "weight", "pose", "ids")
@@ -135,3 +150,119 @@ def test_what_rows_decided_is_taken_from_a_saved_run() -> None:
     decided = Logistic(standardise=True, class_weights=(1.0, 2.0))
     given_model = Logistic(class_weights="balanced")
     assert prepared_like(given_model, decided.to_config()) == decided
+
+
+def test_what_is_not_declared_leaves_things_as_they_are() -> None:
+    model: Any = Silent()
+    assert loss_unit_of(model, Logistic().layout((3,)), np.zeros(4)) == 1.0
+    assert prepare(model, None) == Prepared(model, {})  # type: ignore[arg-type]
+    assert prepared_like(model, {"standardise": True}) == model
+    assert widest(model) == model
+
+
+def test_predictions_are_made_of_a_whole_batch_where_a_model_says_so() -> None:
+    class OfFeatures(Silent):
+        def predict(self, parameters: np.ndarray, features: Any) -> dict[str, Any]:
+            return {"of": ("features", parameters, features)}
+
+    class OfBatch(OfFeatures):
+        def predict_batch(self, parameters: np.ndarray, batch: Any) -> dict[str, Any]:
+            return {"of": ("batch", parameters, batch)}
+
+    batch: Any = SimpleNamespace(features="rows")
+    for model, told in ((OfFeatures(), ("features", 3, "rows")), (OfBatch(), ("batch", 3, batch))):
+        assert predictions_of(model, 3, batch) == {"of": told}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("model", "dense", "sparse"),
+    [
+        (
+            Linear(),
+            Linear(standardise=True, standardise_target=True),
+            Linear(standardise_target=True),
+        ),
+        (Linear(loss="poisson"), Linear(loss="poisson", standardise=True), Linear(loss="poisson")),
+        (Linear(standardise=False, standardise_target=False), None, None),
+        (
+            MLP(class_weights="balanced"),
+            MLP(class_weights="balanced", standardise=True),
+            MLP(class_weights="balanced"),
+        ),
+        (Autoencoder(), Autoencoder(standardise=True), Autoencoder()),
+    ],
+)
+def test_the_widest_is_what_rows_may_decide_at_most(model: Any, dense: Any, sparse: Any) -> None:
+    """Its bytes are set aside before rows are asked."""
+    assert widest(model) == (dense or model)
+    assert widest(model, is_sparse=True) == (sparse or model)
+
+
+@pytest.mark.parametrize(
+    ("phases", "own"),
+    [
+        ((Phase("a"),), 600),
+        ((Phase("a", 5), Phase("b", 1)), 500),
+        ((Phase("a", 2), Phase("b", 4)), 400),
+        ((Phase("a", 2, sgd(0.1)), Phase("b", 4)), 400),
+        ((Phase("a", 2), Phase("b", 4, sgd(0.1))), 200),
+        ((Phase("a", 2, sgd(0.1)), Phase("b", 4, sgd(0.1))), 600),
+    ],
+)
+def test_the_trainers_own_optimizer_takes_so_many_steps(
+    phases: tuple[Phase, ...], own: int
+) -> None:
+    assert own_steps(phases, 600) == own
+
+
+def test_steps_change_the_columns_of_a_batch_alone_where_rows_are_wide(tmp_path: Path) -> None:
+    rows, columns = 700, 5000
+    matrix = random_matrix(rows, columns, density=0.002)
+    write_sparse(tmp_path / "a.zarr", matrix, y=np.arange(rows) % 2)
+    dataset = ooc.open(tmp_path / "a.zarr")
+    spec: Any = dataset.arrays["X"]
+    of_all = rows * columns / (2 * matrix.nnz)  # the batch from which on it is the whole
+    model, leaves = Softmax(classes=3), momentum(0.1, 0.5)
+    assert not leaves.leaves_out and sgd(0.1).leaves_out
+
+    def columns_of(batch: int, *optimizers: Optimizer | None) -> int:
+        kernel = kernel_for_steps(model, dataset, optimizers, batch)
+        assert kernel is not None
+        assert kernel.is_by_columns == (kernel.accumulate is kernel.by_columns)
+        return kernel.batch_columns
+
+    few = int(of_all)
+    assert 5 < few < rows
+    assert columns_of(few, sgd(0.1)) == min(few * spec.longest, matrix.nnz, columns)
+    assert columns_of(1, sgd(0.1), sgd(0.2)) == spec.longest
+    for batch, optimizers in (
+        (few + 1, [sgd(0.1)]), (1, []), (1, [None]), (1, [sgd(0.1), None]),
+        (1, [sgd(0.1), adam(0.1)]), (1, [sgd(0.1, l2=0.5)]), (1, [sgd(0.1, l1=0.5)]),
+        (1, [sgd(0.1, clip_norm=0.5)]),
+    ):  # fmt: skip
+        assert columns_of(batch, *optimizers) == 0
+
+
+def test_rows_are_wide_beyond_twice_the_non_zeros_of_a_batch(tmp_path: Path) -> None:
+    write_sparse(tmp_path / "a.zarr", scipy.sparse.eye_array(100, 40, format="csr"), y=np.ones(100))
+    dataset = ooc.open(tmp_path / "a.zarr")
+    spec: Any = dataset.arrays["X"]
+    nonzeros = spec.nonzeros
+    assert nonzeros == 40
+    edge = 100 * 40 // (2 * nonzeros)
+    for batch, columns in ((edge - 1, 40), (edge, 0)):
+        kernel = kernel_for_steps(Linear(), dataset, [sgd(0.1)], batch)
+        assert kernel is not None
+        assert kernel.batch_columns == columns
+
+
+def test_a_curvature_is_that_of_rows_as_they_come(rng: np.random.Generator) -> None:
+    """Dense or sparse, scaled, or standardised: then each feature has mean square 1."""
+    matrix = random_matrix(60, 7, density=0.4)
+    x = matrix.toarray().astype(np.float64)
+    model = Linear(scale=0.5, standardise=False)
+    squares = 1 + 0.25 * float((x**2).sum(axis=1).mean())
+    assert model.curvature(x) == pytest.approx(squares)
+    assert model.curvature(matrix) == pytest.approx(squares)
+    assert Linear(standardise=True).curvature(x) == 8.0
+    assert first_rate(model, 2.0, x) == pytest.approx(1 / squares)

@@ -7,7 +7,7 @@ import pytest
 from random_runs import rows_of, trained
 
 from ooc.core.errors import InputError
-from ooc.models import MLP, MODELS, Linear, Logistic, from_config
+from ooc.models import MLP, MODELS, Linear, Logistic, Softmax, from_config
 from ooc.models.coefficients import linear_parts
 from ooc.models.scored import EXPONENTIAL, IDENTITY, LOGISTIC, MARGIN, RECONSTRUCTION, SOFTMAX
 
@@ -60,6 +60,21 @@ def test_coefficients_of_the_data_give_the_scores() -> None:
     coefficients, intercepts = linear_parts(bare.model, bare.layout, bare.parameters)
     np.testing.assert_array_equal(coefficients[0], 0.5 * bare.parameters)
     assert intercepts == 0
-    network = trained(MLP((3,), standardise=False))
-    with pytest.raises(InputError, match="mlp has no coefficients of features alone"):
+    network = trained(MLP((3,), standardise=True))
+    with pytest.raises(InputError) as refused:
         linear_parts(network.model, network.layout, network.parameters)
+    assert str(refused.value) == (
+        "mlp has no coefficients of features alone: it is made of layer1.biases, layer1.weights, "
+        "layer2.biases, layer2.weights"
+    )
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+def test_coefficients_of_several_classes_are_a_line_each(intercept: bool) -> None:
+    model = Softmax(classes=3, standardise=True, intercept=intercept, dtype="float64")
+    run = trained(model)
+    rows = rows_of(run, np.float64)
+    coefficients, intercepts = linear_parts(run.model, run.layout, run.parameters)
+    assert (coefficients.shape, intercepts.shape) == ((3, 6), (3,))
+    scores = model.scores(run.parameters, rows)
+    np.testing.assert_allclose(rows @ coefficients.T + intercepts, scores, rtol=1e-7)

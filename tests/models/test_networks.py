@@ -150,6 +150,7 @@ def test_first_weights_have_the_variance_of_their_paper(
     [
         ({"hidden": (8, 0)}, "hidden width must be a whole number of at least 1, not 0"),
         ({"hidden": (2.5,)}, "not 2.5"),
+        ({"hidden": (True,)}, "hidden width must be a whole number of at least 1, not True"),
         ({"activation": "swish"}, "'swish'; choose one of: relu"),
         ({"initialisation": "zeros"}, "'zeros'; choose one of: auto"),
         ({"dropout": 1.0}, "below 1, not 1.0"),

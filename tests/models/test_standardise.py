@@ -1,6 +1,7 @@
 """Standardised features: measured exactly, applied in training and in prediction alike."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,13 @@ from datasets import write_dataset
 import ooc
 from ooc.models import MLP, Autoencoder, Linear, Logistic
 from ooc.models.declarations import kernel_of
-from ooc.models.standardise import inputs_of, is_needed, measured_parts, standardisation
+from ooc.models.standardise import (
+    inputs_of,
+    is_needed,
+    is_target_far,
+    measured_parts,
+    standardisation,
+)
 from ooc.optim import sgd
 from ooc.stream.loader import Batch
 
@@ -137,6 +144,57 @@ def test_whether_it_is_needed_is_told_by_scales_and_offsets(
 
     told: Any = Told()
     assert is_needed(told, 1.0, True) == needed
+
+
+@pytest.mark.parametrize(
+    ("means", "deviations", "scale", "intercept", "needed"),
+    [
+        ([0, 0], [0.1, 0.1], 1.0, False, False),  # alike, whatever their unit
+        ([0, 0], [10, 10], 0.1, True, False),
+        ([0, 0], [10, 10], -0.1, True, False),
+        ([0, 0], [1, 1], 0.1, True, True),
+        ([0, 0], [1, 8], 1.0, True, False),
+        ([0, 0], [0.125, 1], 1.0, True, False),
+        ([0, 0], [0.12, 1], 1.0, True, True),
+        ([2, -2], [1, 1], 1.0, True, False),
+        ([0, -2.5], [1, 1], 1.0, True, True),
+        ([0.3, 0], [0.125, 1], 1.0, True, True),
+        ([7, 7], [0, 0], 1.0, True, False),
+        ([7, 7], [0, 0], 1.0, False, False),
+        ([0, 0], [1, np.inf], 1.0, True, True),
+        ([0, 0], [np.inf, np.inf], 1.0, False, True),
+    ],
+)
+def test_at_the_edges_of_what_is_alike(
+    means: list[float], deviations: list[float], scale: float, intercept: bool, needed: bool
+) -> None:
+    told: Any = SimpleNamespace(
+        sample_moments=lambda: (np.array(means, float), np.array(deviations, float))
+    )
+    with np.errstate(all="ignore"):
+        assert is_needed(told, scale, intercept) is needed
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "intercept", "far"),
+    [
+        ([2.0], [1.0], True, False),
+        ([0.0], [10.0], True, False),
+        ([0.0], [0.1], True, False),
+        ([9.0], [5.0], True, False),  # near for its deviation
+        ([1e9], [1.0], False, False),
+        ([1e9], [0.05], False, True),
+        ([10.0], [0.0], True, False),
+        ([-10.5], [0.0], True, True),
+        ([0.0, -3.0], [1.0, 1.0], True, True),
+        ([0.0], [np.inf], True, False),
+    ],
+)
+def test_at_the_edges_of_what_is_far(
+    mean: list[float], deviation: list[float], intercept: bool, far: bool
+) -> None:
+    told: Any = SimpleNamespace(target_sample_moments=lambda: (np.array(mean), np.array(deviation)))
+    assert is_target_far(told, intercept) is far
 
 
 @pytest.mark.parametrize("model", [Logistic(), pytest.param(MLP((5,)), marks=pytest.mark.slow)])

@@ -169,3 +169,27 @@ def test_a_description_of_something_else_is_refused() -> None:
     ]:
         with pytest.raises(InputError, match=says):
             schedule_from_config(config | change)
+
+
+def test_numbers_that_are_not_given_are_the_usual_ones() -> None:
+    assert constant().constants == ()
+    assert inverse_scaling(10).constants == (10.0, 0.5)
+    assert staircase(10).constants == (10.0, 0.1)
+    assert (cosine().constants, cosine(10).constants) == ((0.0, 0.0), (10.0, 0.0))
+    assert plateau().constants == (0.5, 2.0)
+    assert {schedule.warmup for schedule in (constant(), cosine(), plateau())} == {0}
+
+
+def test_the_bounds_of_a_factor_are_told() -> None:
+    for make, message in (
+        (
+            lambda: staircase(10, factor=1),
+            "factor must be above 0 and below 1, not 1; try factor=0.5",
+        ),
+        (lambda: plateau(0), "factor must be above 0 and below 1, not 0; try factor=0.5"),
+        (lambda: cosine(5, -0.1), "floor must be between 0 and 1, not -0.1; try floor=0"),
+    ):
+        with pytest.raises(InputError) as refused:
+            make()
+        assert str(refused.value) == message
+    assert (cosine(5, 1).constants, cosine(5, 0).constants) == ((5.0, 1.0), (5.0, 0.0))
