@@ -215,6 +215,59 @@ def _finite(value: Any) -> Any:
     return value if np.isfinite(float(value)) else 0
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "value", "fits"),
+    [
+        ("int32", "float32", 2**24, True), ("int32", "float32", 2**24 + 1, False),
+        ("int32", "float32", -(2**24) - 1, False), ("int32", "float32", -(2**24) - 2, True),
+        ("int16", "float16", 2**11 + 1, False), ("int64", "float64", 2**53 + 1, False),
+        ("uint64", "float64", 2**53 + 1, False), ("int64", "float64", -(2**53) - 2, True),
+        ("int64", "uint64", -1, False), ("int8", "uint8", -1, False), ("uint8", "int8", 255, False),
+        ("uint64", "int64", 2**63, False), ("uint64", "int64", 2**63 - 1, True),
+        ("int64", "int32", 2**32 + 5, False), ("int16", "uint8", 255, True),
+        ("float64", "float32", 1e39, False), ("float64", "float32", -1e39, False),
+        ("float64", "float32", np.inf, True), ("float64", "float32", 0.1, True),
+        ("float64", "float16", 65504.0, True), ("float32", "float16", 65536.0, False),
+        ("float64", "int8", -128.0, True), ("float64", "int8", 128.0, False),
+        ("float64", "uint8", 0.5, False), ("float64", "int32", 2.0**31 - 1, True),
+        ("float64", "int64", 2.0**24 + 1, True), ("float64", "int64", 2.0**53 - 1, True), ("float64", "int64", np.inf, False),
+    ],
+)  # fmt: skip
+def test_the_largest_that_a_type_holds(old: str, new: str, value: float, fits: bool) -> None:
+    values = np.array([[0], [value]], old)
+    column = number("X", old, 1)
+    if fits:
+        piece = assembled([column], {"X": values}, dtype=new, is_table=False)
+        assert_array_equal(piece.arrays["X"], values.astype(new))
+        return
+    with pytest.raises(DataError, match=rf"^place 1: column X holds .*, which {new} cannot hold;"):
+        assembled([column], {"X": values}, dtype=new, is_table=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("a", (2,)), ("b", (1, 0)), ("b", (2, 1)), ("c", (1,)), ("c", (0,))]
+)
+def test_where_values_may_lack_the_same_column_is_named(name: str, place: tuple[int, ...]) -> None:
+    columns = [number("a"), number("b", "f8", 2), number("c", may_lack=True)]
+    values = {"a": np.zeros(3), "b": np.zeros((3, 2)), "c": np.zeros(3)}
+    values[name][place] = 300
+    with pytest.raises(DataError, match=rf"^place {place[0]}: column {name} holds 300\.0, which"):
+        assembled(columns, values, dtype="uint8")
+    values[name][place] = NAN
+    piece = assembled(columns, values, "drop", dtype="uint8")
+    assert {key: np.flatnonzero(rows).tolist() for key, rows in piece.lacking.items()} == {
+        name: [place[0]]
+    }
+    assert piece.arrays["X"].dtype == np.uint8  # type: ignore[union-attr]
+
+
+def test_a_row_that_lacks_anything_of_a_role_is_left_out() -> None:
+    values = {**GAPS, "y": [NAN, 2.0, 3.0, 4.0, 5.0]}
+    piece = assembled(COLUMNS, values, "drop")
+    assert_array_equal(piece.arrays["y"], [3])
+    assert_array_equal(piece.arrays["X"], [[3, 3]])
+
+
 def test_what_a_type_cannot_hold_is_named_by_its_row_and_column() -> None:
     columns = [number("a", "int16"), number("b", "int16", 2), number("c", "int16")]
     x = np.zeros((4, 2), np.int16)
