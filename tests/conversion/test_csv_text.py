@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import io
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,10 @@ ROWS: list[list[str]] = [
 
 
 def written(path: Path, rows: list[list[str]], start: str = "", **dialect: Any) -> Path:
-    opened = (
-        gzip.open(path, "wt", newline="") if path.suffix == ".gz" else path.open("w", newline="")
-    )
-    with opened as stream:
-        stream.write(start)
-        csv.writer(stream, **dialect).writerows([["a", "b", "c"], *rows])
+    text = io.StringIO(newline="")
+    csv.writer(text, **dialect).writerows([["a", "b", "c"], *rows])
+    content = (start + text.getvalue()).encode()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
     return path
 
 
@@ -137,16 +136,19 @@ def test_a_name_that_pandas_leaves_out_is_its_index(tmp_path: Path) -> None:
     assert list(opened(tmp_path / "a.csv").columns) == ["index", "b"]
 
 
+NO_NAME = "column {} of {{}}/a.csv has no name in line 1; give it one"
 BAD: dict[str, tuple[dict[str, bytes], str]] = {
-    "no name": ({"a.csv": b"a,,c\n1,2,3\n"}, "column 2 of {}/a.csv has no name in line 1; give it one"),
-    "two without a name": ({"a.csv": b",b,\n1,2,3\n"}, "column 1 of {}/a.csv has no name in line 1; give it one"),
+    "no name": ({"a.csv": b"a,,c\n1,2,3\n"}, NO_NAME.format(2)),
+    "two without a name": ({"a.csv": b",b,\n1,2,3\n"}, NO_NAME.format(1)),
     "another header": (
         {"a.csv": b"a,b\n1,2\n", "b.csv": b"b,a\n1,2\n"},
         "the header of {}/b.csv is ['b', 'a'], that of {}/a.csv ['a', 'b']; give them the same "
         "columns, or convert them apart",
     ),
     "empty": ({"a.csv": b"\xef\xbb\xbf \n"}, "{}/a.csv is empty; there is nothing to convert"),
-    "a second that is empty": ({"a.csv": b"a\n1\n", "b.csv": b""}, "{}/b.csv is empty; there is nothing to convert"),
+    "a second that is empty": (
+        {"a.csv": b"a\n1\n", "b.csv": b""}, "{}/b.csv is empty; there is nothing to convert",
+    ),
 }  # fmt: skip
 
 
@@ -172,7 +174,7 @@ LATER: dict[str, tuple[bytes, str]] = {
         "column out with --without",
     ),
     "no UTF-8": (
-        b"3,4,\xff\n", "line 43 of {}, column c: it is not UTF-8; save the file as UTF-8",
+        b"3,4,u\n3,4,\xff\n", "line 43 of {}, column c: it is not UTF-8; save the file as UTF-8",
     ),
 }  # fmt: skip
 

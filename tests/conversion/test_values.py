@@ -230,7 +230,8 @@ def _finite(value: Any) -> Any:
         ("float64", "float16", 65504.0, True), ("float32", "float16", 65536.0, False),
         ("float64", "int8", -128.0, True), ("float64", "int8", 128.0, False),
         ("float64", "uint8", 0.5, False), ("float64", "int32", 2.0**31 - 1, True),
-        ("float64", "int64", 2.0**24 + 1, True), ("float64", "int64", 2.0**53 - 1, True), ("float64", "int64", np.inf, False),
+        ("float64", "int64", 2.0**24 + 1, True), ("float64", "int64", 2.0**53 - 1, True),
+        ("float64", "int64", np.inf, False),
     ],
 )  # fmt: skip
 def test_the_largest_that_a_type_holds(old: str, new: str, value: float, fits: bool) -> None:
@@ -248,8 +249,8 @@ def test_the_largest_that_a_type_holds(old: str, new: str, value: float, fits: b
     ("name", "place"), [("a", (2,)), ("b", (1, 0)), ("b", (2, 1)), ("c", (1,)), ("c", (0,))]
 )
 def test_where_values_may_lack_the_same_column_is_named(name: str, place: tuple[int, ...]) -> None:
-    columns = [number("a"), number("b", "f8", 2), number("c", may_lack=True)]
-    values = {"a": np.zeros(3), "b": np.zeros((3, 2)), "c": np.zeros(3)}
+    columns = [number("a"), number("b", "f8", 2), number("c", may_lack=True), number("d")]
+    values = {"a": np.zeros(3), "b": np.zeros((3, 2)), "c": np.zeros(3), "d": np.zeros(3)}
     values[name][place] = 300
     with pytest.raises(DataError, match=rf"^place {place[0]}: column {name} holds 300\.0, which"):
         assembled(columns, values, dtype="uint8")
