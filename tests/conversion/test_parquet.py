@@ -145,6 +145,12 @@ def test_nulls_are_counted_by_the_file_in_all_groups(tmp_path: Path) -> None:
     assert opened(many).columns["c"].may_lack
 
 
+def test_columns_of_columns_have_counts_of_their_own(tmp_path: Path) -> None:
+    pairs = pa.array([{"x": 1, "y": 2}, {"x": 3, "y": 4}])
+    source = written(tmp_path / "a.parquet", {"s": pairs, "a": pa.array([1, None])})
+    assert source.columns["a"].may_lack
+
+
 @pytest.fixture
 def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ParquetSource:
     """60 rows in two files of three groups each, read some rows at a time."""
