@@ -143,7 +143,7 @@ def convert(
             result = _convert(work, place)
             Notes(place).forget()
     seconds = time.perf_counter() - begun
-    rows = result["rows"]
+    rows, projected = result["rows"], result.pop("projected", fitted.projected)
     return {
         **result,
         "format": name,
@@ -151,7 +151,7 @@ def convert(
         "rows_per_second": rows / seconds,
         "bytes_per_second": rows * layout.row_bytes / seconds,
         "shuffled": shuffle,
-        **memory_numbers(budget, result.pop("projected", fitted.projected)),
+        **memory_numbers(budget, projected),
     }
 
 
