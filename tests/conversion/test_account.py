@@ -23,7 +23,7 @@ PACKED = number(
     may_lack=True, was="float64",
 )  # fmt: skip
 COLUMNS = [
-    number("a", "f4"), number("m", "f4", 3), text("c"), time_column("day", "D", was="date"),
+    number("a", "f4"), number("m", "f4", 3), number("z", "f4"), text("c"), time_column("day", "D", was="date"),
     Column("kind", CATEGORY, np.dtype("i1"), categories=[*"gfedcba"], may_lack=True),
     number("y", "f8", may_lack=True),
 ]  # fmt: skip
@@ -52,6 +52,7 @@ def test_each_column_is_told_in_words(rule: str, of_roles: str) -> None:
     assert told_of(layout, STANDING, rule_of(rule)) == {
         "a": "X float32, feature 0",
         "m": f"X float32, feature 1 to 3, 2 without a value, {of_roles}",
+        "z": "X float32, feature 4",
         "c": "array c, int32, codes of 3 categories: a, v, ü, 1,234 without a value, kept as "
         "missing",
         "day": "array day, int64, days since 1970-01-01, was date, 5 without a value, kept as "
@@ -108,7 +109,14 @@ def test_what_decides_on_the_bits_is_described() -> None:
 
     usual = layout()
     assert usual == layout()
-    assert usual[0] == ["X", "features", "float32", [4], False, [["a", None], ["m", None]]]
+    assert usual[0] == [
+        "X",
+        "features",
+        "float32",
+        [5],
+        False,
+        [["a", None], ["m", None], ["z", None]],
+    ]
     others = [
         layout(target="a"), layout(dtype="f2"), layout(columns=["m", "a"]), layout(without=["c"]),
         layout(number("a", "f8"), *COLUMNS[1:]), layout(*COLUMNS[:1], number("m", "f4", 2)),
