@@ -23,7 +23,8 @@ PACKED = number(
     may_lack=True, was="float64",
 )  # fmt: skip
 COLUMNS = [
-    number("a", "f4"), number("m", "f4", 3), number("z", "f4"), text("c"), time_column("day", "D", was="date"),
+    number("a", "f4"), number("m", "f4", 3), number("z", "f4"), text("c"),
+    time_column("day", "D", was="date"),
     Column("kind", CATEGORY, np.dtype("i1"), categories=[*"gfedcba"], may_lack=True),
     number("y", "f8", may_lack=True),
 ]  # fmt: skip
