@@ -129,6 +129,15 @@ def test_it_goes_on_in_the_midst_of_a_piece(tmp_path: Path, stop: int, rule: str
     assert content(tmp_path / "part" / "a") == content(tmp_path / "whole" / "a")
 
 
+def test_it_goes_on_twice_in_the_midst_of_one_piece(tmp_path: Path) -> None:
+    for stop in (26, 50):
+        with pytest.raises(KeyboardInterrupt):
+            converted(tmp_path / "a", Made([5, 80]), "drop", stop, threads=1)
+    standing, told = converted(tmp_path / "a", Made([5, 80]), "drop")
+    assert told[0] == (whole_read(48), 48) or told[0] == (whole_read(36), 36)
+    check(tmp_path / "a", Made([5, 80]), "drop", standing)
+
+
 def test_too_many_texts_are_no_category(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ooc.conversion.pipeline.MOST_CATEGORIES", 4)
     converted(tmp_path / "a", Made([30, 20]), "keep")

@@ -102,8 +102,9 @@ def test_labels_that_are_all_whole_are_known(tmp_path: Path) -> None:
         assert "qid" not in source.columns
 
 
-def test_the_width_is_the_largest_index(tmp_path: Path) -> None:
-    text = "1 1:2 7:1 # 9:1\n1 2:3 8:1e-3 \t\r\n0 1:1"
+def test_the_width_is_the_largest_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ooc.conversion.svmlight.SCAN_BYTES", 16)
+    text = "1 1:2 7:1 # 9:1\n1 2:3 8:1e-3 \t\r\n" + "0 1:1\n" * 9
     assert opened(tmp_path / "a.svm", text).columns["X"].shape == (8,)
     source = opened(tmp_path / "a.svm", text, zero_based=True)
     assert source.columns["X"].shape == (9,)
