@@ -109,6 +109,7 @@ def test_a_matrix_has_a_row_for_each_true_label() -> None:
     assert figure.layout["yaxis"]["autorange"] == "reversed"
     assert figure.alt == "Confusion matrix of 2 classes, 75.0% on its diagonal"
     assert figure.layout["height"] == 240
+    assert matrix([[3, 1], [2, 4]]).alt.endswith("2 classes, 70.0% on its diagonal")
     same = matrix([[1, 0], [0, 1]], ["x" * 14 + "a" + "y" * 14, "x" * 14 + "b" + "y" * 14])
     assert same.data[0]["x"] == ["0", "1"]
 
