@@ -271,3 +271,48 @@ def test_classes_are_called_by_their_names_where_there_is_one_for_each() -> None
     run.description["results"]["class_names"] = ["no", 7.5]  # type: ignore[index]
     assert run.class_names(2) == ["no", "7.5"]
     assert run.class_names(3) == ["0", "1", "2"]
+
+
+def test_a_long_description_is_cut(tmp_path: Path) -> None:
+    written(tmp_path, 1)
+    for length, is_whole in ((7000, True), (9000, False)):
+        described = f'{{"model": {{"name": "{"m" * length}"}}, "results": {{"end": 7}}}}'
+        (tmp_path / "00" / "run.json").write_text(described)
+        text, _ = page(read_runs([tmp_path / "00"]), "")
+        (shown,) = re.findall(r"<pre>(.*?)</pre>", text, flags=re.DOTALL)
+        assert ("&quot;end&quot;: 7" in shown) == is_whole
+        assert shown.endswith("…") != is_whole
+
+
+def test_kinds_of_runs_are_linked_to_where_they_are(tmp_path: Path) -> None:
+    written(tmp_path, 3)
+    for name, data in (("00", "b.zarr"), ("01", "a.zarr"), ("02", "b.zarr")):
+        described = f'{{"dataset": {{"path": "x/{data}"}}, "model": {{"name": "logistic"}}}}'
+        (tmp_path / name / "run.json").write_text(described)
+    text, _ = page(read_runs([tmp_path / name for name in ("00", "01", "02")]), "")
+    loss = "<small>logistic loss</small>"
+    assert "these are of 2 kinds.</p><ul>" in text
+    assert re.findall(r"<li><a href=.*?</li>", text) == [
+        f'<li><a href="#group-0">a.zarr {loss}</a>: 01</li>',
+        f'<li><a href="#group-1">b.zarr {loss}</a>: 2 runs</li>',
+    ]
+    assert re.findall(r'id="group-(\d)"><h2>(.*?) <', text) == [("0", "a.zarr"), ("1", "b.zarr")]
+
+
+def test_curves_of_many_runs_are_calmer(tmp_path: Path) -> None:
+    lines = "".join(
+        f'{{"kind": "train", "step": {i}, "seconds": {i}, "loss": 0.5}}\n' for i in range(2, 150)
+    )
+    # Of 150 points, and of 8 x 150 shared by a dozen, neighbours two at a time.
+    for count, length in ((1, 149), (8, 149), (12, 75)):
+        (tmp_path / str(count)).mkdir()
+        (run, *_) = written(tmp_path / str(count), count, lines)
+        assert len(run.history.curves["loss"]) == length
+
+
+def test_losses_that_were_saved_decide_and_else_those_of_the_last_line(tmp_path: Path) -> None:
+    written(tmp_path, 3)
+    for name, loss in (("00", "0.5"), ("01", "NaN")):
+        (tmp_path / name / "run.json").write_text(f'{{"results": {{"loss": {loss}}}}}')
+    found = read_runs([tmp_path / name for name in ("00", "01", "02")])
+    assert [(run.name, run.loss) for run in found] == [("01", 0.02), ("02", 0.03), ("00", 0.5)]
