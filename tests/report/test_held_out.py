@@ -173,3 +173,35 @@ def test_the_largest_coefficients_are_drawn_by_name(monkeypatch: pytest.MonkeyPa
     assert len({bar["marker"]["color"] for bar in three.data}) == 3
     assert three.title == "Coefficients, the 10 largest of 25"
     assert three.layout["height"] == 110 + 10 * (6 + 27) and three.data[0]["showlegend"]
+
+
+MODEL = {"name": "logistic", "standardise": False}
+
+
+@pytest.mark.parametrize(
+    ("changes", "parameters", "known"),
+    [
+        ({}, [1.0, -2.0, 3.0, 4.0], True), ({"row_shape": None}, [1.0] * 4, False),
+        ({"row_shape": [True, 3]}, [1.0] * 4, False), ({"row_shape": [0]}, [1.0], False),
+        ({"row_shape": [2**20 + 1]}, [1.0] * 4, False), ({}, [1.0] * 3, False),
+        ({}, [1.0, math.nan, 1.0, 1.0], False), ({"model": {"name": "none"}}, [1.0] * 4, False),
+        ({"model": {"name": "mlp", "hidden": [2]}}, [1.0] * 4, False),
+        ({"model": {"name": "softmax", "classes": 6}}, [1.0] * 24, True),
+        ({"model": {"name": "softmax", "classes": 7}}, [1.0] * 28, False),
+    ],
+)  # fmt: skip
+def test_coefficients_are_those_of_a_linear_model_that_was_saved(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], parameters: list[float], known: bool
+) -> None:
+    run = run_of({})
+    described = {"model": MODEL, "row_shape": [3], "feature_names": ["a", "<b>", "c"], **changes}
+    if described["model"]["name"] == "softmax":
+        described["model"] = {**described["model"], "standardise": False}
+    run.description.update(described)  # type: ignore[attr-defined]
+    saved = ({"parameters": np.array(parameters, np.float32)},)
+    monkeypatch.setattr("ooc.report.held_out.checkpoint.load", lambda path: saved)
+    figure = coefficient_figure(run)
+    assert (figure is not None) == known
+    if figure is not None and not changes:
+        (bars,) = figure.data
+        assert (bars["y"], bars["x"]) == (["c", "&lt;b&gt;", "a"], [3, -2, 1])
