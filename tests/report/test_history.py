@@ -75,10 +75,12 @@ def test_what_is_put_together_is_weighted_by_rows_and_by_seconds(tmp_path: Path)
     rates = read_history(tmp_path, points=1).curves["rows_per_second"].mean
     assert len(rates) == 6 and rates[-1] == pytest.approx(1000 / 10)
     assert rates[-2] == pytest.approx(1000)
-    many = [train(100 * i, i + (i // 2), loss=0.5) for i in range(1, 23)]
+    many = [train(100 * i, i + (i // 2), loss=0.5) for i in range(1, 151)]
     written(tmp_path, many)
-    rates = read_history(tmp_path, points=1).curves["rows_per_second"].mean
-    assert rates[0] == pytest.approx(4000 / 6)
+    curves = read_history(tmp_path, points=150).curves
+    # An eighth as many: sixteen lines at a time.
+    assert (len(curves["loss"]), len(curves["rows_per_second"])) == (150, 10)
+    assert curves["rows_per_second"].mean[0] == pytest.approx(16000 / 24)
 
 
 def test_more_is_kept(tmp_path: Path) -> None:
@@ -112,6 +114,11 @@ def test_a_range_test_is_its_rates_in_order(tmp_path: Path) -> None:
     assert tested(0.0, odd) is None and tested(0.1, []) is None and tested(0.1, 7) is None
     many = [[rate, 0.5] for rate in range(1, 200)]
     assert len(tested(0.1, many)[1]) == 100
+
+
+def test_a_step_that_is_told_twice_is_no_way_back(tmp_path: Path) -> None:
+    history = written(tmp_path, [train(1, 1.0, loss=0.5), train(1, 2.0, loss=0.25)])
+    assert history.curves["loss"].mean.tolist() == [0.5, 0.25]
 
 
 def test_marks_are_thinned_when_there_are_too_many(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What holds most memory: lines outside of libraries, and mappings that no line asked for."""
 
+import sys
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -122,3 +123,17 @@ def test_what_is_beyond_the_bound_is_told_at_once(monkeypatch: pytest.MonkeyPatc
     watch._poll()
     assert told == ["the holder"] and watch._most_resident == 201
     assert watch._holder == "the holder"
+
+
+def test_a_watch_traces_from_its_begin_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holders, "largest_mapping", lambda: ("a mapping", 0))
+    monkeypatch.setattr(holders, "POLL_SECONDS", 60)
+    watch = Watch(10**15, lambda holder: None)
+    watch.begin()
+    assert tracemalloc.is_tracing() and tracemalloc.get_traceback_limit() == holders.FRAMES
+    assert sys.getprofile() == threading.getprofile() == watch._called
+    made = held()
+    assert watch.end().startswith(f"{__file__}:{line_of('16 MiB')}, 16")
+    assert not tracemalloc.is_tracing() and len(made) == 2
+    assert sys.getprofile() is None and threading.getprofile() is None
+    assert watch._ended.is_set()
