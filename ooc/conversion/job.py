@@ -204,7 +204,7 @@ def _write(work: _Work, place: Path, notes: Notes) -> dict[str, Any]:
     layout, fitted = work.layout, work.fitted
     begun, before = time.perf_counter(), [-1]
 
-    def advance(read: int, written: int) -> None:
+    def advance(written: int) -> None:
         if before[0] < 0:
             before[0] = written
         total = work.source.rows or written
