@@ -131,6 +131,12 @@ def test_a_column_is_what_its_first_values_are(tmp_path: Path) -> None:
     assert source.columns["whole"].dtype == np.float64 and source.columns["whole"].may_lack
 
 
+def test_a_header_may_have_a_number_for_a_name(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("2020,a\n1,2\n")
+    source = opened(tmp_path / "a.csv")
+    assert rows_of(source, list(source.pieces(["2020", "a"], None))) == [(1, 2)]
+
+
 def test_a_name_that_pandas_leaves_out_is_its_index(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(", b \n1,2\n")
     assert list(opened(tmp_path / "a.csv").columns) == ["index", "b"]

@@ -214,6 +214,11 @@ def test_thin_rows_become_dense_where_that_is_asked_for(tmp_path: Path) -> None:
         "--columns"
     )
     assert refused(path, columns=("X",)) == refused(path)
+    cells(tmp_path / "layers.h5ad")
+    with h5py.File(tmp_path / "layers.h5ad", "a") as file:
+        add_sparse(file, "layers/thin", thin)
+    told = opened(tmp_path / "layers.h5ad").skipped["layers/thin"]
+    assert told.startswith(f"layers/thin of {tmp_path}/layers.h5ad is sparse: 0.17% of 3 x 200 ")
     for options in ({"dense": True}, {"columns": ("g7",)}):
         source = opened(path, **options)
         assert_array_equal(source.read("X", 0, 3), thin)

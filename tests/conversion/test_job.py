@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from conversions import MEMORY, converted, small_shards
 from numpy.testing import assert_array_equal
 
@@ -70,6 +71,49 @@ def test_shuffled_rows_are_those_of_the_exact_shuffle(tmp_path: Path) -> None:
     told = {name: result[name] for name in ("seed", "shuffled", "rows", "format", "notes")}
     assert told == {"seed": 5, "shuffled": True, "rows": 100, "format": "npz", "notes": []}
     assert "projected" not in result
+
+
+def test_a_shuffle_that_was_stopped_goes_on_from_what_was_converted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "a.npy", tmp_path / "b"
+    np.save(source, np.arange(30.0))
+    options = {"memory": MEMORY, "report": False, "shuffle": True, "seed": 1}
+
+    def stopped(*parts: Any, **more: Any) -> None:
+        raise KeyboardInterrupt
+
+    def converts(place: str, **more: Any) -> int:
+        """Return how often the source was converted, with the shuffle, or the source, stopped."""
+        calls = []
+        with monkeypatch.context() as patched:
+            patched.setattr(place, lambda *parts, **named: calls.append(1) or stopped())
+            with pytest.raises(KeyboardInterrupt):
+                ooc.convert(source, target, **options, **more)
+        return len(calls)
+
+    assert converts("ooc.shuffle.external_sort.exact") == 1
+    assert {path.name for path in tmp_path.iterdir()} >= {".b.unshuffled"}
+    # Nothing is converted again, unless it is to be another dataset.
+    assert converts("ooc.shuffle.external_sort.exact") == 1
+    assert converts("ooc.conversion.job._convert", dtype="float32") == 1
+    result = ooc.convert(source, target, **options)
+    assert result["rows"] == 30 and result["columns"] == {"X": "array X (features), float64"}
+    assert_array_equal(zarr.open_group(target, mode="r")["X"][:], exact_order(30, 1))
+    assert {path.name for path in tmp_path.iterdir()} == {"a.npy", "b"}
+
+
+def test_what_the_disk_says_otherwise_is_passed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((7, 2)))
+
+    def broken(*parts: Any) -> None:
+        raise OSError(errno.EIO, "it is broken")
+
+    monkeypatch.setattr("ooc.conversion.job.copy", broken)
+    with pytest.raises((OSError, InputError), match="it is broken"):
+        ooc.convert(tmp_path / "a.npy", tmp_path / "b", memory=MEMORY, report=False)
 
 
 def stop(progress: Progress) -> None:

@@ -90,12 +90,24 @@ def words_missing(rows: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "rule", "threads"),
-    [([40, 1, 3, 12, 7], "drop", 3), ([12, 24], "keep", 1), ([1] * 5, "drop", 2)],
+    ("sizes", "rule", "threads", "group_bytes"),
+    [
+        ([40, 1, 3, 12, 7], "drop", 3, 2**21),
+        ([12, 24], "keep", 1, 2**21),
+        ([1] * 5, "drop", 2, 2**21),
+        ([40, 1, 3, 12, 7], "drop", 2, 1),
+        ([50], "keep", 2, 2 * 4 * 12),
+    ],
 )
 def test_any_pieces_come_to_the_same_rows(
-    tmp_path: Path, sizes: list[int], rule: str, threads: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    sizes: list[int],
+    rule: str,
+    threads: int,
+    group_bytes: int,
 ) -> None:
+    monkeypatch.setattr("ooc.conversion.pipeline.GROUP_BYTES", group_bytes)
     source = Made(sizes)
     standing, told = converted(tmp_path / "a", source, rule, threads=threads)
     check(tmp_path / "a", source, rule, standing)

@@ -51,6 +51,28 @@ def test_arrays_that_share_the_rows_of_x_are_columns(tmp_path: Path) -> None:
         assert_array_equal(second.read()["X"], X[12:])
 
 
+def test_texts_and_odd_attributes_are_copied_or_told(tmp_path: Path) -> None:
+    path = foreign(
+        tmp_path / "a.zarr", 2, X={"data": X, "chunks": (6, 3)}, w={"data": np.array(["u"] * 20)}
+    )
+    group = zarr.open_group(path)
+    group.create_array("word", shape=(20,), dtype="string", chunks=(7,))
+    group["word"][:] = np.array(["ab", "c"] * 10, object)
+    source = opened(path)
+    assert {name: each.kind for name, each in source.columns.items()} == {
+        "X": "number", "w": "other", "word": "other",
+    }  # fmt: skip
+    assert source.read("word", 3, 5).tolist() == ["c", "ab"]  # type: ignore[union-attr]
+    assert source.read("w", 3, 5).tolist() == ["u", "u"]  # type: ignore[union-attr]
+    written = source.columns["word"].written
+    assert written is not None and written.variable
+    # What a piece takes is at least its rows, and more of texts.
+    rows = source.piece_rows(["X"])
+    assert source.piece_bytes(["X"]) >= rows * 12
+    assert source.piece_bytes(["X", "word"]) > source.piece_bytes(["X"])
+    assert source.held_bytes >= 6 * 12
+
+
 def test_the_main_array_is_the_named_one_or_x_or_the_largest(tmp_path: Path) -> None:
     path = foreign(
         tmp_path / "a.zarr", 2,
@@ -76,7 +98,7 @@ def netcdf(path: Path) -> NetcdfSource:
     from scipy.io import netcdf_file
 
     with netcdf_file(path, "w") as file:
-        file.title = b"by hand"
+        file.title, file.level = b"by hand", np.int16(3)
         for name, size in (("time", 8), ("x", 3)):
             file.createDimension(name, size)
         for name, kind, dimensions in (("t", "i2", ("time", "x")), ("time", "f8", ("time",))):
@@ -89,7 +111,7 @@ def netcdf(path: Path) -> NetcdfSource:
 
 def test_variables_stay_packed_with_what_declares_how(tmp_path: Path) -> None:
     source = netcdf(tmp_path / "a.nc")
-    assert source.attributes == {"title": "by hand"}
+    assert source.attributes == {"title": "by hand", "level": 3}
     column = source.columns["t"]
     assert (column.dtype, column.shape, column.rows) == (np.int16, (3,), 8)
     assert column.dimensions == ("time", "x")
