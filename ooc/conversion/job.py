@@ -274,7 +274,7 @@ def _convert_and_shuffle(
     )
     shutil.rmtree(between)
     notes.forget()
-    result["notes"] += [f"left out: {each}" for each in shuffled["left_out"].items()]
+    result["notes"] += [f"left out: {name}, as {why}" for name, why in shuffled["left_out"].items()]
     return result | {
         "seed": seed,
         "projected": max(work.fitted.projected, shuffled["memory_projected_bytes"]),

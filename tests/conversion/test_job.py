@@ -30,6 +30,10 @@ def test_what_is_returned_and_noted(tmp_path: Path) -> None:
     values = gaps(tmp_path / "a.npy")
     group, result = converted(tmp_path / "a.npy", missing_values="drop", threads=1)
     assert_array_equal(group["X"][:], values[~np.isnan(values).any(axis=1)])
+    # Chunks of half a MiB, shards of 128 MiB, of rows of 12 bytes.
+    chunk = 2**19 // 12
+    assert group["X"].chunks == (chunk, 3)
+    assert group["X"].shards == (chunk * (2**27 // (chunk * 12)), 3)
     assert group.attrs["converted"] == {"source": "a.npy", "format": "npy", "ooc": VERSION}
     seconds = result["seconds"]
     assert seconds > 0
@@ -101,6 +105,26 @@ def test_a_shuffle_that_was_stopped_goes_on_from_what_was_converted(
     assert result["rows"] == 30 and result["columns"] == {"X": "array X (features), float64"}
     assert_array_equal(zarr.open_group(target, mode="r")["X"][:], exact_order(30, 1))
     assert {path.name for path in tmp_path.iterdir()} == {"a.npy", "b"}
+
+
+@pytest.mark.parametrize(("projected", "most"), [(10**12, 10**12), (1, None)])
+def test_what_the_shuffle_tells_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, projected: int, most: int | None
+) -> None:
+    np.save(tmp_path / "a.npy", np.arange(30.0))
+    options = {"memory": MEMORY, "report": False, "threads": 2}
+    plain = ooc.convert(tmp_path / "a.npy", tmp_path / "b", **options)
+    told = {"left_out": {"z": "it is odd"}, "memory_projected_bytes": projected}
+    asked = list[tuple[Any, ...]]()
+    monkeypatch.setattr(
+        "ooc.shuffle.external_sort.exact", lambda *parts: (asked.append(parts), told)[1]
+    )
+    result = ooc.convert(tmp_path / "a.npy", tmp_path / "c", shuffle=True, seed=3, **options)
+    assert result["notes"] == ["left out: z, as it is odd"]
+    assert result["memory_projected_bytes"] == (most or plain["memory_projected_bytes"])
+    ((dataset, *rest, report),) = asked
+    assert rest == [tmp_path / "c", parse_size(MEMORY), 3, 2]
+    assert dataset.features == "X"
 
 
 def test_what_the_disk_says_otherwise_is_passed_on(
