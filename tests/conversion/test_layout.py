@@ -187,6 +187,16 @@ def test_packed_features_stay_packed_unless_their_values_are_to_change(
     assert output.attributes == (PACKING if stored else {"units": "K"})
 
 
+def test_what_decodes_goes_with_what_was_packed() -> None:
+    """The eight attributes of CF and of NUG, chapter 8.1 and appendix A."""
+    packing = ["scale_factor", "add_offset", "_FillValue", "missing_value", "valid_min",
+               "valid_max", "valid_range", "_Unsigned"]  # fmt: skip
+    noted = {**dict.fromkeys(packing, 1), "units": "K", "standard_name": "x"}
+    column = number("X", "f4", 2, attributes=noted)
+    (output,) = lay_out(source_of(column, is_table=False)).outputs
+    assert output.attributes == {"units": "K", "standard_name": "x"}
+
+
 def test_what_lies_alone_has_a_type_and_attributes_of_its_own() -> None:
     columns = (
         number("y", whole=True), number("flag", "bool"), KIND, packed("t"),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ooc.conversion.formats import Opening, files_of, open_source, suffix_of
+from ooc.conversion.formats import FORMATS, Opening, files_of, open_source, suffix_of
 from ooc.conversion.source import check_no_duplicates, stamp_of, texts_of, time_column
 from ooc.conversion.sparse import SparseRows, check_dense
 from ooc.core.errors import InputError
@@ -119,3 +119,26 @@ def test_a_suffix_that_nobody_knows(tmp_path: Path, name: str, shown: str) -> No
         ".npy, .npz, .h5, .hdf5, .hdf, .nc, .nc4, .cdf, .svm, .svmlight, .libsvm, .h5ad, .zarr, "
         ".zip; rename it, or name its format with format= (--format)"
     )
+
+
+KNOWN = {
+    "parquet": ".parquet .pq", "csv": ".csv .tsv .csv.gz .CSV .tsv.gz", "npy": ".npy",
+    "npz": ".npz", "hdf5": ".h5 .hdf5 .hdf", "netcdf": ".nc .nc4 .cdf",
+    "svmlight": ".svm .svmlight .libsvm", "h5ad": ".h5ad", "zarr": ".zip .zarr",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_file_is_known_by_its_suffix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    opening, asked = Opening(dense=True), list[Any]()
+    monkeypatch.setattr("ooc.conversion.formats.find_spec", lambda package: package)
+    monkeypatch.setattr(
+        "ooc.conversion.formats.resolve_name",
+        lambda opens: lambda path, options: asked.append((opens, path, options)),
+    )
+    for suffix in KNOWN[name].split():
+        (tmp_path / f"a{suffix}").touch()
+        assert open_source(tmp_path / f"a{suffix}", None, opening) == (None, name)
+        assert asked.pop() == (FORMATS[name].opens, tmp_path / f"a{suffix}", opening)
