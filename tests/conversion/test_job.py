@@ -122,7 +122,7 @@ def test_what_the_shuffle_tells_is_told(
     result = ooc.convert(tmp_path / "a.npy", tmp_path / "c", shuffle=True, seed=3, **options)
     assert result["notes"] == ["left out: z, as it is odd"]
     assert result["memory_projected_bytes"] == (most or plain["memory_projected_bytes"])
-    ((dataset, *rest, report),) = asked
+    ((dataset, *rest, _),) = asked
     assert rest == [tmp_path / "c", parse_size(MEMORY), 3, 2]
     assert dataset.features == "X"
 

@@ -84,6 +84,7 @@ def test_the_main_array_is_the_named_one_or_x_or_the_largest(tmp_path: Path) -> 
     assert set(opened(path, columns=("none", "long")).columns) == {"long"}
     zarr.open_group(path)["X"] = np.zeros((9, 1))
     assert set(opened(path).columns) == {"X", "small"}
+    assert set(opened(path, columns=("long",)).columns) == {"long"}
 
 
 def test_a_group_without_numbers_is_refused(tmp_path: Path) -> None:

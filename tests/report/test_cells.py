@@ -65,6 +65,7 @@ def settings(history: History | None = None, **changes: Any) -> dict[str, str]:
 
 def test_what_is_not_set_is_not_told() -> None:
     optimizer = {"name": "sgd", "rate": 0.5, "l1": 0.25, "l2": 0.0, "clip_norm": 1.0}
+    optimizer |= {"schedule": {"warmup": 0}, "constants": []}
     told = settings(optimizer=optimizer, plan={"batch_size": 32}, memory="1GiB", epochs=7)
     for name in ("L2", "schedule", "warm-up", "optimizer's numbers", "rows held out", "seed"):
         assert name not in told
