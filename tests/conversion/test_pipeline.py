@@ -15,7 +15,7 @@ from numpy.testing import assert_array_equal
 
 from ooc.conversion.layout import lay_out
 from ooc.conversion.notes import Notes, Standing
-from ooc.conversion.pipeline import copy, in_order
+from ooc.conversion.pipeline import Group, copy, in_order
 from ooc.conversion.sorting import sort_categories
 from ooc.conversion.source import Piece, texts_of
 from ooc.core.errors import DataError
@@ -108,11 +108,20 @@ def test_any_pieces_come_to_the_same_rows(
     group_bytes: int,
 ) -> None:
     monkeypatch.setattr("ooc.conversion.pipeline.GROUP_BYTES", group_bytes)
+    lengths = list[int]()
+
+    def group(chunks: list[Any], end: Any) -> Group:
+        lengths.append(len(chunks))
+        return Group(chunks, end)
+
+    monkeypatch.setattr("ooc.conversion.pipeline.Group", group)
     source = Made(sizes)
     standing, told = converted(tmp_path / "a", source, rule, threads=threads)
     check(tmp_path / "a", source, rule, standing)
     assert told[0] == 0 and told[-1] == standing.rows_written
     assert told == sorted(told)
+    # Chunks of 4 rows of 12 bytes go together, never those of two shards of three.
+    assert max(lengths) == min(-(-standing.rows_written // 4), 3, max(1, group_bytes // 48))
 
 
 def whole_read(written: int) -> int:
