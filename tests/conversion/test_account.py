@@ -76,6 +76,14 @@ def test_a_column_of_two_arrays_is_told_of_both() -> None:
     }
 
 
+def test_five_categories_are_all_told() -> None:
+    layout = lay_out(source_of(number("a"), text("c")))
+    standing = Standing(categories={"c": [*"edcba"]})
+    finished(layout, "raise", standing)
+    told = told_of(layout, standing, rule_of("raise"))
+    assert told["c"] == "array c, int32, codes of 5 categories: a, b, c, d, e"
+
+
 def nan(value: Any) -> bool:
     (found,) = struct.unpack("<d", base64.b64decode(value))
     return math.isnan(found)

@@ -11,6 +11,7 @@ from conversions import MEMORY, converted, small_shards
 from numpy.testing import assert_array_equal
 
 import ooc
+from ooc.conversion.formats import Opening, open_source
 from ooc.core.errors import InputError
 from ooc.core.progress import Progress
 from ooc.core.sizes import parse_size
@@ -171,9 +172,9 @@ def test_what_another_setting_wrote_is_not_gone_on_with(
     assert result["rows_kept_from_before"] == 0
 
 
-def refused(source: Path, target: Path, **options: Any) -> str:
+def refused(source: Path, place: Path, **options: Any) -> str:
     with pytest.raises(InputError) as caught:
-        ooc.convert(source, target, **{"memory": MEMORY, "report": False} | options)
+        ooc.convert(source, place, **{"memory": MEMORY, "report": False} | options)
     return str(caught.value)
 
 
@@ -194,6 +195,34 @@ def test_how_it_ends_where_it_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert refused(tmp_path / "in", tmp_path / "in" / "deep" / "b") == (
         f"{tmp_path}/in/deep/b lies inside the source {tmp_path}/in; choose a path outside it"
     )
+
+
+def test_what_was_asked_for_is_what_is_opened_and_laid_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((7, 2)))
+    asked = list[Any]()
+
+    def opened(path: Any, name: Any, opening: Opening) -> Any:
+        asked.append((path, name, opening))
+        return open_source(tmp_path / "a.npy", None, opening)
+
+    def laid_out(source: Any, *parts: Any) -> None:
+        asked.append(parts)
+        raise InputError("enough")
+
+    monkeypatch.setattr("ooc.conversion.job.open_source", opened)
+    monkeypatch.setattr("ooc.conversion.job.lay_out", laid_out)
+    options = {"columns": ["a"], "without": ["b"], "target": "c", "weight": "d", "dtype": "f2"}
+    for rule, fills in (("fill:3", True), ("drop", False)):
+        for more in ({"dense": True}, {"zero_based": True}, {"image_size": (2, 3)}):
+            given = {**options, "missing_values": rule, "format": "csv", **more}
+            assert refused(tmp_path / "in", tmp_path / "b", **given) == "enough"
+            (path, name, opening), parts = asked
+            assert (path, name) == (tmp_path / "in", "csv")
+            assert opening == Opening(columns=("a",), memory=parse_size(MEMORY), **more)
+            assert parts == (["a"], ["b"], "c", "d", "f2", fills)
+            asked.clear()
 
 
 def test_a_full_disk_leaves_what_is_gone_on_with(

@@ -15,8 +15,8 @@ from ooc.core.errors import InputError
 from ooc.export import Trained
 from ooc.export.coefficients import as_csv, as_json
 from ooc.export.graph import ACTIVATIONS, Graph
-from ooc.export.onnx_file import as_onnx
-from ooc.models import MLP, Linear, Logistic, Softmax
+from ooc.export.onnx_file import MOST_BYTES, as_onnx
+from ooc.models import MLP, Linear, Logistic, Softmax, from_config
 from ooc.models.layers import DenseLayer
 from ooc.version import VERSION
 
@@ -96,6 +96,7 @@ def test_what_is_noted_of_a_model() -> None:
     assert named(Linear()).notes()["classes"] == [] and named(Linear()).classes == 0
     assert named(Logistic(), class_names=[True, False]).labels.dtype == bool
     assert named(Logistic(), class_names=["no", 1]).labels.tolist() == ["no", "1"]
+    assert named(from_config({"name": "svm"})).labels.tolist() == [0, 1]
     assert named(MLP((3,), head="multiclass", outputs=4)).classes == 4
     assert named(Linear()).features == ["x0", "x1", "x2", "x3", "x4", "x5"]
 
@@ -122,8 +123,15 @@ def test_coefficients_tell_whose_they_are() -> None:
     assert told["model"] == Logistic(standardise=False).to_config()
     lines = as_csv(named(Logistic(standardise=False))).decode().splitlines()
     assert lines[0] == "feature,coefficient"
+    two = as_csv(named(Softmax(classes=2, standardise=False))).decode().splitlines()
+    assert two[0] == "feature,0,1" and two[1].startswith("(intercept),")
     values = [[float(value) for value in line.split(",")[1:]] for line in lines[1:]]
     assert values == [told["intercept"], *told["coefficients"].values()]
+
+
+def test_a_file_may_have_nearly_what_its_format_holds() -> None:
+    """Two GiB, of which the graph itself takes a few MiB at most."""
+    assert 2**31 - 2**25 < MOST_BYTES < 2**31
 
 
 def test_a_model_without_layers_is_refused_before_anything_is_made() -> None:

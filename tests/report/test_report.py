@@ -21,18 +21,18 @@ def _small_library(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_returned_is_what_was_written(tmp_path: Path) -> None:
-    runs = [write_run(tmp_path / name, lines=2, seed=i) for i, name in enumerate("ba")]
+    runs = [write_run(tmp_path / name, lines=2, seed=i) for i, name in enumerate("äa")]
     out = tmp_path / "page.html"
     out.write_text("an older one")
     told = write_report([str(runs[0]), runs[1]], str(out))
     content = out.read_bytes()
     assert (told["path"], told["page_bytes"]) == (str(out), len(content))
-    assert sorted(told["runs"]) == [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert sorted(told["runs"]) == [str(tmp_path / "a"), str(tmp_path / "ä")]
     best = [str(run.path) for run in read_runs(runs)]
     assert told["runs"] == best
     assert told["pictures"] == content.count(b'class="plot"') > 3
     assert content.decode().count("draw('<\\/script>')") == 1
-    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "page.html"}
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "ä", "page.html"}
 
 
 def test_a_library_ends_no_element() -> None:
