@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import zarr
 
 import ooc
+from ooc.conversion.source import NUMBER, TEXT, Column
 
 MEMORY = "2GiB"
 
@@ -64,3 +66,18 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"ooc.conversion.{module}.PIECE_BYTES", 2**11)
     monkeypatch.setattr("ooc.conversion.parquet.FEWEST_ROWS", 7)
     monkeypatch.setattr("ooc.conversion.csv_text.BLOCK_BYTES", 2**11)
+
+
+def source_of(*columns: Column, is_table: bool = True, **more: Any) -> Any:
+    """Return a source of columns that are described and never read."""
+    known = {"path": Path("there.x"), "skipped": {}, "attributes": {}, "held_bytes": 0}
+    named = {column.name: column for column in columns}
+    return SimpleNamespace(columns=named, is_table=is_table, rows=None, **known | more)
+
+
+def number(name: str, dtype: Any = "float64", *shape: int, **more: Any) -> Column:
+    return Column(name, NUMBER, np.dtype(dtype), shape, **more)
+
+
+def text(name: str, **more: Any) -> Column:
+    return Column(name, TEXT, np.dtype(np.int32), may_lack=True, **more)

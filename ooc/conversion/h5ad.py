@@ -35,9 +35,10 @@ def open_h5ad(path: Path, opening: Opening) -> "H5adSource":
     for name in obs:
         if name == obs.attrs["_index"] or name == "__categories":
             continue
-        column, values = _obs_column(name, read_elem(obs[name]))
         if name in found:
-            column = f"{name} is the name of a matrix, too; rename the column"
+            found[f"obs/{name}"] = f"{name} is the name of a matrix, too; rename the column"
+            continue
+        column, values = _obs_column(name, read_elem(obs[name]))
         found[name] = column
         if values is not None:
             held[name] = values

@@ -143,7 +143,7 @@ def convert(
             result = _convert(work, place)
             Notes(place).forget()
     seconds = time.perf_counter() - begun
-    rows = result["rows"]
+    rows, projected = result["rows"], result.pop("projected", fitted.projected)
     return {
         **result,
         "format": name,
@@ -151,7 +151,7 @@ def convert(
         "rows_per_second": rows / seconds,
         "bytes_per_second": rows * layout.row_bytes / seconds,
         "shuffled": shuffle,
-        **memory_numbers(budget, result.pop("projected", fitted.projected)),
+        **memory_numbers(budget, projected),
     }
 
 
@@ -204,7 +204,7 @@ def _write(work: _Work, place: Path, notes: Notes) -> dict[str, Any]:
     layout, fitted = work.layout, work.fitted
     begun, before = time.perf_counter(), [-1]
 
-    def advance(read: int, written: int) -> None:
+    def advance(written: int) -> None:
         if before[0] < 0:
             before[0] = written
         total = work.source.rows or written
@@ -274,7 +274,7 @@ def _convert_and_shuffle(
     )
     shutil.rmtree(between)
     notes.forget()
-    result["notes"] += [f"left out: {each}" for each in shuffled["left_out"].items()]
+    result["notes"] += [f"left out: {name}, as {why}" for name, why in shuffled["left_out"].items()]
     return result | {
         "seed": seed,
         "projected": max(work.fitted.projected, shuffled["memory_projected_bytes"]),

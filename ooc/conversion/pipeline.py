@@ -29,7 +29,7 @@ MOST_CATEGORIES = 2**16
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Advance = Callable[[int, int], None]
+Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ def copy(
 ) -> Standing:
     """Write all rows of a source, from where the notes say on; return what it came to.
 
-    `advance` is told the rows that were read and written, often.
+    `advance` is told the rows that are written, often.
     """
     standing = notes.standing(writer)
-    advance(standing.rows_read, standing.rows_written)
+    advance(standing.rows_written)
     skips = iter([standing.skip])
 
     def read(piece: Piece, skip: int) -> tuple[Piece, Assembled]:
@@ -232,7 +232,7 @@ def _write(
                     append = files.enter_context(writer.open_shard(shard))
                 for chunk, rows in encoded:
                     append(chunk, rows)
-                advance(0, writer.rows)
+                advance(writer.rows)
                 if group.end is not None:
                     closing.append(syncing.submit(_close, files.pop_all(), notes, group.end))
                     append, shard = None, shard + 1

@@ -135,10 +135,13 @@ class SvmlightSource:
                     f"{where} is no label and pairs like '1 3:0.5 7:2', but {shown!r}; correct it"
                 )
             if indices and indices[0] < least:
-                return (
-                    f"{where} has the index {indices[0]}, but indices begin at 1; if they begin at "
-                    "0, as scikit-learn writes them by default, give --zero-based"
-                )
+                todo = "correct it"
+                if not self._zero_based:
+                    todo = (
+                        "if they begin at 0, as scikit-learn writes them by default, give "
+                        "--zero-based"
+                    )
+                return f"{where} has the index {indices[0]}, but indices begin at {least}; {todo}"
             for before, index in pairwise(indices):
                 if index <= before:
                     return (

@@ -197,9 +197,11 @@ def _cast(
     """Return values of a type that holds them; refuse, with its row, one that it does not hold."""
     if values.dtype == dtype:
         return values
-    if np.can_cast(values.dtype, dtype, "safe"):
-        return values.astype(dtype) if copy else values
     kinds = values.dtype.kind + dtype.kind
+    # NumPy takes float64 for safe for whole numbers of 64 bits, of which it rounds large ones.
+    rounds = kinds in ("if", "uf") and values.dtype.itemsize == 8
+    if np.can_cast(values.dtype, dtype, "safe") and not rounds:
+        return values.astype(dtype) if copy else values
     with np.errstate(over="ignore", invalid="ignore"):
         if kinds == "ff":
             cast = values.astype(dtype)

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -205,7 +206,8 @@ def coefficient_figure(run: ReportedRun) -> Figure | None:
     data = [
         {
             "type": "bar", "orientation": "h", "x": numbers(coefficients[k][chosen]),
-            "y": [names[j] for j in chosen], "name": called[k] if classes else f"output {k}",
+            "y": [escape(names[j]) for j in chosen],
+            "name": called[k] if classes else f"output {k}",
             "marker": {"color": colours[k]}, "showlegend": outputs > 1,
             "hovertemplate": "%{y}: %{x:.5~g}",
         }

@@ -85,6 +85,12 @@ COMBINATIONS = {
 }
 
 
+@pytest.mark.parametrize("case", ["no intercept", "standard targets", "several numbers"])
+def test_more_settings_are_part_of_the_graph(tmp_path: Path, case: str) -> None:
+    run = trained(COMBINATIONS[case])
+    check_same(run, run.export(tmp_path / "a.onnx"), rows_of(run))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("row_shape", [(6,), (2, 3), ()])
 @pytest.mark.parametrize("case", COMBINATIONS)

@@ -82,3 +82,13 @@ def test_intervals_keep_their_ends() -> None:
 def test_without_the_beginning_it_is_never_nothing() -> None:
     for count in (1, 2, 3, 50):
         assert len(without_beginning(thinned([1.0] * count, 50), 0.9)) >= 1
+
+
+def test_without_the_beginning_it_is_what_lies_beyond_a_share_of_the_last_step() -> None:
+    steps = np.array([100.0, 200, 300, np.nan, 400])
+    curve = Curve(steps, steps, steps, steps, steps)
+    np.testing.assert_array_equal(without_beginning(curve, 0.5).mean, [200, 300, np.nan, 400])
+    three = Curve(*[steps[:3]] * 5)
+    np.testing.assert_array_equal(without_beginning(three, 0.5).mean, [200, 300])
+    two = Curve(*[steps[:2]] * 5)
+    assert without_beginning(two, 0.9) is two

@@ -59,6 +59,77 @@ def test_what_the_lines_say(tmp_path: Path) -> None:
     assert history.counts == {"train": 2, "validation": 2, "checkpoint": 1}
 
 
+def test_what_is_put_together_is_weighted_by_rows_and_by_seconds(tmp_path: Path) -> None:
+    """Of lines of 1000 and 3000 rows, and of 2 seconds and 1."""
+    lines = [train(100, 2.0, loss=0.5, learning_rate=0.1), train(400, 3.0, loss=0.9)]
+    lines[1]["learning_rate"] = 0.3
+    written(tmp_path, lines)
+    history = read_history(tmp_path, points=1)
+    means = {name: curve.mean.tolist() for name, curve in history.curves.items()}
+    assert means["loss"] == [pytest.approx((0.5 * 1000 + 0.9 * 3000) / 4000)]
+    assert means["learning_rate"] == [pytest.approx(0.2)]
+    # Rates have points of their own, ten at least.
+    assert means["rows_per_second"] == [500, 3000]
+    many = [train(100 * i, i if i < 11 else 20.0, loss=0.5) for i in range(1, 12)]
+    written(tmp_path, many)
+    rates = read_history(tmp_path, points=1).curves["rows_per_second"].mean
+    assert len(rates) == 6 and rates[-1] == pytest.approx(1000 / 10)
+    assert rates[-2] == pytest.approx(1000)
+    many = [train(100 * i, i + (i // 2), loss=0.5) for i in range(1, 151)]
+    written(tmp_path, many)
+    curves = read_history(tmp_path, points=150).curves
+    # An eighth as many: sixteen lines at a time.
+    assert (len(curves["loss"]), len(curves["rows_per_second"])) == (150, 10)
+    assert curves["rows_per_second"].mean[0] == pytest.approx(16000 / 24)
+
+
+def test_more_is_kept(tmp_path: Path) -> None:
+    """The most memory of any line, the first of the best steps, first and last batch sizes."""
+    lines = [
+        train(1, 1.0, loss=0.5, memory_bytes=70, batch_size=16),
+        {"kind": "validation", "step": 1, "seconds": 1.0, "loss": 0.5, "auc": True, "best": True},
+        train(2, 2.0, loss=0.5, memory_bytes=50, batch_size=32),
+        {"kind": "validation", "step": 2, "seconds": 2.0, "loss": 0.5, "rows": 7, "epoch": 1},
+        train(3, 3.0, loss=0.5, batch_size=64),
+        {"kind": "checkpoint", "step": 3, "seconds": 3.0, "save_seconds": 0.25},
+        {"kind": "checkpoint", "step": 3, "seconds": 3.0, "save_seconds": 0.5},
+        {"kind": "checkpoint", "step": 3, "seconds": 3.0, "save_seconds": None},
+    ]
+    history = written(tmp_path, lines)
+    assert history.memory_peak_bytes == 70
+    assert history.best_validation == (0.5, 1)
+    assert history.batch_sizes == (16, 64)
+    assert list(history.validation) == ["loss"]
+    assert history.save_seconds == 0.75 and len(history.checkpoints) == 3
+
+
+def test_a_range_test_is_its_rates_in_order(tmp_path: Path) -> None:
+    def tested(rate: Any, trials: Any) -> Any:
+        line = {"kind": "range_test", "step": 0, "seconds": 0.0, "rate": rate, "trials": trials}
+        return written(tmp_path, [line, train(1, 1.0, loss=0.5)]).range_test
+
+    odd = [[1.0, 0.5], [0.1, 0.25], [0.0, 0.1], [2.0, float("nan")], [3.0], "x", [True, 0.1]]
+    odd += [[4.0, float("inf")]]
+    assert tested(0.1, odd) == (0.1, [(0.1, 0.25), (1.0, 0.5), (4.0, float("inf"))])
+    assert tested(0.0, odd) is None and tested(0.1, []) is None and tested(0.1, 7) is None
+    many = [[rate, 0.5] for rate in range(1, 200)]
+    assert len(tested(0.1, many)[1]) == 100
+
+
+def test_a_step_that_is_told_twice_is_no_way_back(tmp_path: Path) -> None:
+    history = written(tmp_path, [train(1, 1.0, loss=0.5), train(1, 2.0, loss=0.25)])
+    assert history.curves["loss"].mean.tolist() == [0.5, 0.25]
+
+
+def test_marks_are_thinned_when_there_are_too_many(tmp_path: Path) -> None:
+    lines: list[Any] = [train(1, 1.0, loss=0.5)]
+    lines += [{"kind": "checkpoint", "step": step, "seconds": 1.0} for step in range(400)]
+    assert len(written(tmp_path, lines).checkpoints) == 400
+    lines += [{"kind": "checkpoint", "step": 400, "seconds": 1.0}]
+    marks = written(tmp_path, lines).checkpoints
+    assert marks == [(step, 1.0) for step in range(0, 401, 2)]
+
+
 def test_intervals_and_batch_sizes(tmp_path: Path) -> None:
     noise = {"noise_scale": 50.0, "noise_scale_low": 40.0, "noise_scale_high": 70.0}
     lines = [train(1, 1.0, batch_size=16, **noise), train(2, 2.0, batch_size=32, temperature=1e-3)]
