@@ -307,7 +307,6 @@ def _fit(
     moments = max(0, min(wished, budget - standing - held - sample))
     early = (standing + held + sample + moments) * (shuffle != "none")
     least = {**taken, "readers": scratch}
-    least["statistics"] = max(0, early - sum(least.values()))
     needed = sum(least.values())
     if needed > budget:
         shown = ", ".join(f"{name} {format_size(size)}" for name, size in least.items() if size)
