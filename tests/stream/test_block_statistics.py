@@ -43,3 +43,21 @@ def test_a_sample_tells_the_variance_of_all_blocks_without_bias(
     dataset = write_dataset(tmp_path / "a.zarr", chunk_rows=2, X=x)
     found = [block_statistics(dataset, 2, 3, seed=seed).features[0].variance for seed in range(200)]
     assert np.mean(found) == pytest.approx(x.var(), rel=0.1)
+
+
+@pytest.mark.parametrize("count", [None, 11, 6, 2])
+@pytest.mark.parametrize("value", [3.0, 0.1, -1e-30, 1e15])
+def test_a_column_that_is_constant_where_it_is_known_has_no_variance_to_mix(
+    tmp_path: Path, rng: np.random.Generator, count: int | None, value: float
+) -> None:
+    """A mean is rounded: what is left of it is no share between blocks."""
+    x = np.full((93, 3), value)
+    x[rng.random((93, 3)) < 0.3] = np.nan
+    x[:, 2] = rng.standard_normal(93)
+    y = np.full(93, 1)
+    data = write_dataset(tmp_path / "a.zarr", chunk_rows=8, X=x, y=y)
+    found = block_statistics(data, 8, count)
+    assert found.worst().name == "X[2]"
+    assert found.label is not None
+    for column in (*found.features[:2], found.label):
+        assert (column.variance, column.between_share, column.error) == (0, 0, 0)
