@@ -11,7 +11,7 @@ from datasets import write_dataset
 import ooc
 from ooc.core.errors import InputError
 from ooc.store.dataset import Dataset
-from ooc.stream.draws import Draws
+from ooc.stream.draws import Draws, draw_places
 from ooc.stream.loader import Loader
 from ooc.stream.sampling import make_draws, sampled_array
 
@@ -157,3 +157,10 @@ def test_blocks_are_drawn_at_even_steps_of_the_weight(monkeypatch: pytest.Monkey
     for start, expected in ((0, [1, 2, 4, 4]), (2**62, [1, 4, 4, 4]), (2**61, [1, 2, 4, 4])):
         monkeypatch.setattr("ooc.stream.draws.key", lambda *given, at=start: at)
         assert draws.blocks_at(np.arange(4), 4, 0, 0).tolist() == expected
+
+
+def test_a_row_that_weighs_nothing_is_not_drawn_where_numbers_are_rounded() -> None:
+    """The sum of all rows before is so large that a draw is rounded to the end."""
+    out = np.empty(50, np.int32)
+    draw_places(np.array([1e16, 1e16 + 2, 1e16 + 2, 1e16 + 2]), 1, 4, 3, out)
+    assert set(out.tolist()) == {1}
