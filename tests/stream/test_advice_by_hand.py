@@ -26,7 +26,7 @@ from ooc.stream.window_advice import (
 
 @pytest.fixture
 def data(tmp_path: Path) -> Dataset:
-    return write_dataset(tmp_path / "a.zarr", 10, X=np.ones((3007, 6), np.float32))
+    return write_dataset(tmp_path / "a.zarr", 500, X=np.ones((3007, 6), np.float32))
 
 
 def known(monkeypatch: pytest.MonkeyPatch, share: float, error: float) -> list[Any]:
