@@ -13,6 +13,8 @@ def test_a_file_of_at_most_so_many_bytes_passes(tmp_path: Path) -> None:
     file.write_bytes(bytes(2048))
     check_plain(file)
     check_plain(file, 2048)
+    (tmp_path / "link").symlink_to(file)
+    check_plain(tmp_path / "link", 2048)
     check_plain(tmp_path, 1)
     check_plain(tmp_path / "none", 1)
     with pytest.raises(ValueError, match=r"/a has 2.00 KiB, above the 2.00 KiB that"):

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from datasets import small_windows, write_dataset
+from datasets import foreign, small_windows, write_dataset
 
+import ooc
+from ooc.core.errors import InputError
 from ooc.shuffle import measurement
 from ooc.shuffle.measurement import NO_CHI_SQUARE, measure
 from ooc.shuffle.streams import ListStream, LoaderStream, full_shuffle_pairs
@@ -124,3 +126,39 @@ def test_labels_and_epochs_are_compared_as_a_naive_reader_would(drifting: Any, o
     picture = np.zeros((203, 203), int)
     picture[np.arange(203), np.concatenate([b.rows for b in epochs[0]])] = 1
     np.testing.assert_array_equal(found.picture, picture)
+
+
+def test_an_epoch_asks_for_each_file_of_its_chunks(tmp_path: Path) -> None:
+    """They are not compressed, so that what is read is what is decoded."""
+    x, y = np.ones((95, 3), np.float32), np.arange(95) % 2
+    arrays = {
+        name: {"data": data, "chunks": (10, *data.shape[1:]), "compressors": None}
+        for name, data in {"X": x, "y": y}.items()
+    }
+    data = ooc.open(foreign(tmp_path / "a.zarr", 2, **arrays))
+    found = measure(data, "blocks", 20, "512MiB", window=3)
+    assert found.requests == 10 + 10
+    # The last chunk is stored whole.
+    assert found.bytes_stored == 100 * (12 + 8)
+    listed = measure(data, np.arange(95), 20, "512MiB")
+    assert (listed.requests, listed.bytes_stored, listed.blocks_per_window) == (None, None, 0)
+
+
+def test_a_list_that_does_not_fit_is_told_both_numbers(drifting: Any) -> None:
+    loader = Loader(drifting, 20, memory="512MiB")
+    with pytest.raises(InputError) as refused:
+        measurement._stream("exact", loader, 0, 2, 2000)
+    assert str(refused.value) == (
+        "an order that is a list is measured in memory, which takes 7.93 KiB for 203 rows; the "
+        "budget is 1.95 KiB: raise it"
+    )
+    with pytest.raises(InputError) as refused:
+        measurement._stream("random", loader, 0, 2, "1GiB")
+    assert str(refused.value) == (
+        "no order is called 'random'; choose blocks, none or exact, or give a list of rows"
+    )
+    with pytest.raises(InputError) as refused:
+        measurement._stream(np.array([3, 203]), loader, 0, 2, "1GiB")
+    assert str(refused.value) == (
+        "the order names rows 3 to 203, but the dataset has rows 0 to 202"
+    )
