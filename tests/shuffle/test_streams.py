@@ -15,6 +15,7 @@ from ooc.shuffle import measurement
 from ooc.shuffle.measurement import NO_CHI_SQUARE, measure
 from ooc.shuffle.streams import ListStream, LoaderStream, full_shuffle_pairs
 from ooc.stream.loader import Loader
+from ooc.stream.mixing_theory import inflation
 
 
 def test_errors_are_by_the_spread_over_parts() -> None:
@@ -162,3 +163,23 @@ def test_a_list_that_does_not_fit_is_told_both_numbers(drifting: Any) -> None:
     assert str(refused.value) == (
         "the order names rows 3 to 203, but the dataset has rows 0 to 202"
     )
+
+
+def test_what_is_predicted_is_the_closed_form_of_the_order(drifting: Any) -> None:
+    """All blocks are read, so that the shares are exact; a list that somebody gave has no form."""
+
+    def predicted(order: Any) -> list[Any]:
+        found = measure(drifting, order, 20, "512MiB", sample_blocks=None)
+        shares = [each.column.between_share for each in found.columns]
+        if order == "blocks":
+            window = found.blocks_per_window
+            assert 1 < window < 21
+            return [
+                each.predicted == inflation(share, 203, 10, window, 20)
+                for each, share in zip(found.columns, shares, strict=True)
+            ]
+        return [each.predicted for each in found.columns]
+
+    assert predicted("blocks") == [True] * 3
+    assert predicted("none") == [None] * 3
+    assert predicted("exact") == [1.0] * 3
