@@ -324,8 +324,7 @@ class _Sample:
         """Return the variance between all blocks, estimated from some."""
         if len(self.spans) >= self.blocks:
             return between
-        unbiased = between * count / np.maximum(count - 1, 1) * (self.blocks - 1) / self.blocks
-        return np.where(count > 1, unbiased, between)
+        return between * count / np.maximum(count - 1, 1) * (self.blocks - 1) / self.blocks
 
 
 def _moments(block: np.ndarray, places: np.ndarray) -> np.ndarray:
