@@ -88,9 +88,10 @@ def of_job(job: Job) -> dict[str, Any]:
 def test_a_job_is_that_of_trying_threads_and_pieces(seed: int) -> None:
     rng, planned = np.random.default_rng(seed), 0
     for _ in range(40):
-        names = "abc"[: int(rng.integers(1, 4))]
+        names = [f"{number:02d}" for number in range(int(rng.choice([1, 2, 3, 30])))]
         rows = int(2 ** rng.uniform(0, 31))
-        widths = {name: int(2 ** rng.uniform(0, 18)) for name in names}
+        wide = 6 if len(names) > 3 else 18
+        widths = {name: int(2 ** rng.uniform(0, wide)) for name in names}
         chunks = {name: min(rows, int(2 ** rng.uniform(0, 12))) for name in names}
         if rng.random() < 0.5:
             chunks = dict.fromkeys(names, min(rows, 100))
