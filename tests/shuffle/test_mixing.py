@@ -117,6 +117,14 @@ def test_a_level_ends_where_chance_does(most: float, level: str, next_level: str
     assert few.startswith(f"{level}: ")
 
 
+def test_the_worst_column_is_that_whose_means_were_the_worst() -> None:
+    """Not the one that was predicted to be, or whose blocks differ most."""
+    columns = (replace(LABEL, observed=1.2, predicted=9.0), replace(FEATURE, observed=2.5))
+    for order in (columns, columns[::-1]):
+        told = replace(MEASURED, columns=order).verdict
+        assert told.startswith("mixed in part: batch means of X[3] vary 2.5 times")
+
+
 MORE_WINDOW = "; take a larger --window or more --memory, or `ooc shuffle` the data"
 BLOCKS = "; take order blocks, or `ooc shuffle` the data"
 
