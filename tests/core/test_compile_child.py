@@ -33,7 +33,7 @@ def noting(name: str, file: Path) -> Compilation:
 
 def test_what_is_missing_is_compiled_in_children_and_all_is_loaded_here(cache: Path) -> None:
     """Kernels of one function are compiled by one child, for they share an index."""
-    names = ["a.one (int64)", "a.one (float64)", "a.two ()", "a.three ()"]
+    names = ["a.one int64(int64)", "a.one float64(int64)", "a.two ()", "a.three ()"]
     wanted = [noting(name, cache / "notes") for name in names]
     kernel_cache.mark_ready(names[3])
     heard: list[Progress] = []

@@ -367,3 +367,37 @@ def test_a_batch_cannot_be_changed_and_knows_what_travels(dataset: Dataset) -> N
     assert batch.importance is None
     with pytest.raises(dataclasses.FrozenInstanceError):
         batch.step = 3  # type: ignore[misc]
+
+
+def test_a_reader_is_given_what_the_loader_was(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SeenError(Exception):
+        pass
+
+    def reader(*given: object) -> None:
+        raise SeenError(*given)
+
+    monkeypatch.setattr(module, "WindowReader", reader)
+    options: Any = {"io": "buffered", "on_bad_chunk": "skip", "missing_values": "fill:3"}
+    loader = Loader(dataset, 64, memory=MEMORY, arrays=["y", "X"], **options)
+    with pytest.raises(SeenError) as seen:
+        next(iter(loader))
+    assert seen.value.args == (
+        dataset,
+        ("y", "X"),
+        loader.plan,
+        "buffered",
+        "skip",
+        "fill:3",
+    )
+
+
+def test_what_was_retried_of_an_epoch_is_told(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.WindowReader, "retries", property(lambda reader: 7))
+    loader = Loader(dataset, 64, memory=MEMORY)
+    assert loader.retries == 0
+    list(loader)
+    assert loader.retries == 7
