@@ -2,6 +2,7 @@
 
 import errno
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +192,37 @@ def test_a_shuffle_tells_what_it_did_and_leaves_out(tmp_path: Path) -> None:
     assert done == sorted(done)
     assert (done[-1], heard[-1].total_rows, heard[-1].bytes) == (30, 30, 30 * 16)
     assert {each.memory_budget_bytes for each in heard[1:]} == {400 * 2**20}
+
+
+def test_threads_and_what_is_held_are_those_of_the_plan(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is read past the page cache, in each of the three passes."""
+    pools, modes = list[int](), list[str]()
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, threads: int, **options: Any) -> None:
+            pools.append(threads)
+            super().__init__(threads, **options)
+
+    reader = Copy.reader
+
+    def noted(self: Copy, dataset: Dataset, name: str, io: str) -> Any:
+        modes.append(io)
+        return reader(self, dataset, name, io)
+
+    monkeypatch.setattr("ooc.shuffle.external_sort.ThreadPoolExecutor", Pool)
+    monkeypatch.setattr("ooc.shuffle.external_sort.held_bytes", lambda: 64 * 2**20)
+    monkeypatch.setattr(Copy, "reader", noted)
+    exact(data, tmp_path / "new.zarr", MEMORY, threads=3)
+    assert pools == [3, 3, 3]
+    assert modes == ["auto"] * 2 + ["direct"] * 4  # a sample tells how much disk is needed
+    copy, job = planned(data)
+    assert job.terms["reserved"] == (288 + 64) * 2**20
+    assert job.seed == 0
+    assert planned(data, 7)[1].seed == 7
+    assert copy.dataset.path == data.path
+    with pytest.raises(InputError, match=r"of 300 MiB is below the \d+ MiB that .* raise the") as e:
+        exact(data, tmp_path / "other.zarr", "300MiB")
+    enough = int(str(e.value).rpartition(" ")[2].removesuffix("MiB"))
+    assert _planned(data.undecoded(), enough * 2**20, 0, None)[1].projected <= enough * 2**20
