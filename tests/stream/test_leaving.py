@@ -163,3 +163,5 @@ def test_what_was_left_is_ended_in_its_order_and_one_that_fails_ends_nothing_els
     wait_for_others()
     assert ended == [0, 1, 2, 3]
     assert threads == {"ooc-ending"}
+    # The process ends without it.
+    assert all(each.daemon for each in threading.enumerate() if each.name == "ooc-ending")
