@@ -274,7 +274,9 @@ def _fit(
     wanted_bytes = room if most_blocks else usual
     most = wanted_bytes // (block_rows * slab_row_bytes)
     if heaviest is not None:
-        all_sizes = heaviest + np.arange(1, blocks + 1) * (block_rows * slab_row_bytes)
+        # As many blocks of each lane may be a few more than there are.
+        nonzeros = np.pad(heaviest, (0, lanes - 1), "edge")
+        all_sizes = nonzeros + np.arange(1, blocks + lanes) * (block_rows * slab_row_bytes)
         most = int(np.searchsorted(all_sizes, wanted_bytes, "right"))
     most = max(most, fewest)
     most = min(most, most_blocks or most)

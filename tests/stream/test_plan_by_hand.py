@@ -102,12 +102,12 @@ def twin(
     def bytes_of(window: int) -> int:
         found = window * block * in_slab
         if isinstance(x, SparseSpec):
-            found += int(x.heaviest(block)[window - 1]) * (x.dtype.itemsize + 4)
+            found += int(x.heaviest(block)[min(window, blocks) - 1]) * (x.dtype.itemsize + 4)
         return found
 
     limit = slab if wanted else min(slab, 96 * MIB)
     fits = 0
-    while fits < blocks + lanes * (not x.is_sparse) and bytes_of(fits + 1) <= limit:
+    while fits < blocks + lanes - 1 and bytes_of(fits + 1) <= limit:
         fits += 1
     most = max(fits, lanes, min(2, blocks) if mixes else 1)
     most = min(most, wanted or most)
@@ -272,3 +272,10 @@ def test_rows_as_stored_need_no_room_for_a_sample_of_blocks(shuffle: str) -> Non
     stream = StreamOptions(memory=400 * MIB, shuffle=shuffle, readers=1, block_rows=1, window=2)
     terms = make_plan(data, 1, NAMES, stream).terms
     assert ("statistics" in terms) == (shuffle == "blocks")
+
+
+def test_lanes_of_sparse_rows_that_fit_are_one_window() -> None:
+    """51 blocks of 4 lanes: a second window of 3 would mix badly."""
+    stream = StreamOptions(memory="1GiB", block_rows=10, lanes=4, window="fit")
+    order = make_plan(data_of(sparse(np.full(510, 3), 10, 40), 500), 5, NAMES, stream).order
+    assert (order.blocks_per_window, order.windows) == (52, 1)
