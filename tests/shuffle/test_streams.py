@@ -14,8 +14,9 @@ from ooc.core.errors import InputError
 from ooc.shuffle import measurement
 from ooc.shuffle.measurement import NO_CHI_SQUARE, measure
 from ooc.shuffle.streams import ListStream, LoaderStream, full_shuffle_pairs
+from ooc.stream.block_statistics import block_statistics
 from ooc.stream.loader import Loader
-from ooc.stream.mixing_theory import inflation
+from ooc.stream.mixing_theory import inflation, pairs_expected
 
 
 def test_errors_are_by_the_spread_over_parts() -> None:
@@ -183,3 +184,50 @@ def test_what_is_predicted_is_the_closed_form_of_the_order(drifting: Any) -> Non
     assert predicted("blocks") == [True] * 3
     assert predicted("none") == [None] * 3
     assert predicted("exact") == [1.0] * 3
+
+
+def test_columns_that_are_followed_are_16_spread_over_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their shares are those of the sample that the seed draws."""
+    small_windows(monkeypatch, 2**10)
+    x = np.random.default_rng(0).standard_normal((120, 40)).astype(np.float32)
+    data = write_dataset(tmp_path / "a.zarr", X=x, y=np.arange(120) % 3)
+    found = measure(data, "none", 20, "512MiB", seed=3, sample_blocks=5)
+    label, *columns = [each.column for each in found.columns]
+    places = [39 * step // 15 for step in range(16)]
+    assert [each.name for each in columns] == [f"X[{place}]" for place in places]
+    expected = block_statistics(data, 10, 5, 3, columns=np.array(places))
+    assert columns == list(expected.features)
+    assert label == expected.label
+    assert found.sampled_blocks == 5
+
+
+def test_pairs_are_expected_by_the_windows_of_the_epoch(drifting: Any) -> None:
+    found = measure(drifting, "blocks", 20, "512MiB", seed=5)
+    order = Loader(drifting, 20, memory="512MiB", seed=5).plan.order
+    windows = [
+        [3 if block == 20 else 10 for block in order.window_blocks(0, window)]
+        for window in range(order.windows)
+    ]
+    expected = pairs_expected(windows, 20)
+    assert found.pairs_expected == pytest.approx(expected.mean)
+    assert found.pairs_deviation == pytest.approx(expected.deviation)
+    assert found.pairs_score == pytest.approx((found.pairs - expected.mean) / expected.deviation)
+
+
+def test_a_long_chunk_is_decoded_for_each_block_that_it_is_part_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_windows(monkeypatch, 2**10)
+    arrays: Any = {
+        "X": {"data": np.ones((95, 3), np.float32), "chunks": (10, 3)},
+        "y": {"data": np.arange(95) % 2, "chunks": (95,)},
+    }
+    data = ooc.open(foreign(tmp_path / "a.zarr", 2, **arrays))
+    found = measure(data, "blocks", 20, "512MiB", window=3)
+    firsts = range(0, 95, found.block_rows)
+    assert len(firsts) > 1
+    spans = [(first, min(first + found.block_rows, 95)) for first in firsts]
+    chunks = sum(-(-stop // 10) - first // 10 for first, stop in spans)
+    assert found.bytes_decoded == pytest.approx(chunks * 10 * 12 + len(spans) * 95 * 8, abs=1)
