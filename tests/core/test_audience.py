@@ -45,6 +45,15 @@ def test_a_terminal_sees_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         assert text in terminal.getvalue()
 
 
+def test_a_bar_shows_and_does_not_obey_what_names_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = look(monkeypatch)
+    with reporting("train a\x07.zarr", True) as report:
+        tell(report, "reading b\x07")
+    for text in ("train a\\x07.zarr", "reading b\\x07"):
+        assert text in terminal.getvalue()
+    assert "\x07" not in terminal.getvalue()
+
+
 def test_who_is_told_not_to_show_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = look(monkeypatch)
     with reporting("train a.zarr", False) as report:

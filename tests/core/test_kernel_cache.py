@@ -88,6 +88,17 @@ def test_folders_of_other_versions_go_but_for_the_three_used_last(home: Path) ->
     assert left == [*kept, "ooc-1-0123456789abcdef", "ooc-mine"]
 
 
+def test_a_folder_that_is_used_counts_as_used_now(home: Path) -> None:
+    folder = home / "given" / "ooc-1-0123456789abcdef"
+    folder.mkdir(parents=True)
+    mark = folder / "mark"
+    mark.touch()
+    os.utime(folder, (5, 5))
+    kernel_cache.cache_folder()
+    assert folder.stat().st_mtime > 1e9
+    assert mark.exists()
+
+
 def test_a_cache_that_cannot_be_written_is_told_and_done_without(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

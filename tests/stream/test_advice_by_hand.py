@@ -13,7 +13,7 @@ from ooc.stream.block_statistics import Column
 from ooc.stream.loader import Loader
 from ooc.stream.mixing_theory import inflation
 from ooc.stream.order import Order
-from ooc.stream.plan import MIB, Plan, memory_for_window
+from ooc.stream.plan import MIB, Plan
 from ooc.stream.window_advice import (
     Advice,
     WindowChoice,
@@ -56,6 +56,7 @@ def test_each_number_is_that_of_the_closed_form(
     plan = Loader(data, 50, memory="512MiB", block_rows=10, window=window).plan
     assert plan.order.blocks == 301
     asked = known(monkeypatch, share, error)
+    monkeypatch.setattr(window_advice, "memory_for_window", lambda plan, blocks: 7 * blocks)
     found = advise(data, plan, limit, io="buffered")
     assert asked == [((10, 64), {"io": "buffered", "most_bytes": plan.moment_bytes})]
     taken = min(1.0, share + 2 * error)
@@ -69,7 +70,7 @@ def test_each_number_is_that_of_the_closed_form(
     assert found.inflation == of(plan.order.blocks_per_window)
     assert found.limit == limit
     assert found.enough == (found.inflation <= limit)
-    assert found.memory == memory_for_window(plan, found.needed_blocks)
+    assert found.memory == 7 * found.needed_blocks
     held = 10 * plan.order.blocks_per_window
     longest = [rows for rows in (10, 5, 2, 1) if of(held // rows, rows) <= limit]
     assert found.chunk_rows == (longest[0] if longest else None)
