@@ -160,7 +160,10 @@ def test_what_was_left_is_ended_in_its_order_and_one_that_fails_ends_nothing_els
 
     for number in range(4):
         end_later(partial(end, number))
-    wait_for_others()
+    waiting = threading.Thread(target=wait_for_others, daemon=True)
+    waiting.start()
+    waiting.join(20)
+    assert not waiting.is_alive()
     assert ended == [0, 1, 2, 3]
     assert threads == {"ooc-ending"}
     # The process ends without it.
