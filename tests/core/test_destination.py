@@ -160,7 +160,9 @@ def test_a_lock_that_a_file_system_does_not_know_is_granted(
 
 
 def test_a_lock_that_another_descriptor_holds_names_its_owner(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("a killed one's, which is longer")
     held = destination.take_lock(tmp_path / "lock")
+    assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
     with pytest.raises(destination.TakenError, match=f"^{os.getpid()}$"):
         destination.take_lock(tmp_path / "lock")
     (tmp_path / "lock").write_text("")
