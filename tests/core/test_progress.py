@@ -63,6 +63,8 @@ def test_time_left_is_told_after_a_second_and_four_reports_of_some_rows() -> Non
     quick = after((0, 5), (10, 5.2), (20, 5.4), (30, 5.6), (40, 5.8), (50, 6))
     assert quick == [*[None] * 5, pytest.approx(1)]
     assert after((7, 5), (7, 6), (7, 7), (7, 8), (7, 9)) == [None] * 5
+    waiting = after((0, 5), (0, 8), (10, 9), (20, 10), (30, 11))
+    assert waiting == [*[None] * 4, pytest.approx(14)]
     # Other work, which begins anew.
     one, other = [(10, 5), (20, 6), (30, 7), (40, 8), (50, 9)], [(5, 20), (10, 22), (15, 24)]
     assert after(*one, *other) == [*[None] * 4, 5.0, *[None] * 3]

@@ -126,3 +126,20 @@ def test_pairs_of_an_epoch_are_those_of_its_windows(windows: list[list[int]], si
     found = pairs_expected(windows, size)
     assert found.mean == pytest.approx(mean)
     assert found.deviation == pytest.approx(np.sqrt(variance))
+
+
+@pytest.mark.parametrize(("block", "window", "batch"), [(3, 2, 4), (5, 4, 2), (2, 5, 7), (1, 4, 3)])
+def test_inflation_is_that_of_all_pairs_of_rows(block: int, window: int, batch: int) -> None:
+    """Two rows of a batch are of one block as often as any two of a window's rows are."""
+    x = np.random.default_rng(0).standard_normal(20 * block) + np.arange(20 * block) / 30
+    x -= x.mean()
+    products, block_of = np.outer(x, x), np.arange(20 * block) // block
+    same = (block_of[:, None] == block_of) & ~np.eye(len(x), dtype=bool)
+    apart = products[block_of[:, None] != block_of].mean()
+    together = products[same].mean() if block > 1 else 0.0
+    often = (block - 1) / (window * block - 1)
+    shared = often * together + (1 - often) * apart
+    variance = x.var() / batch + (batch - 1) / batch * shared
+    full = x.var() / batch * (len(x) - batch) / (len(x) - 1)
+    share = float(x.reshape(-1, block).mean(axis=1).var() / x.var())
+    assert inflation(share, len(x), block, window, batch) == pytest.approx(variance / full)

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dask
@@ -215,3 +216,14 @@ def test_drawn_rows_are_weighed_by_what_is_on_their_side(tmp_path: Path) -> None
         np.testing.assert_array_equal(window.weights, weight[rows] * used[rows])
         assert used[window.rows(window.order)].all()
         assert (weight[window.rows(window.order)] > 0).all()
+
+
+def test_retries_are_those_of_all_arrays(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Loader(dataset, 64, memory=MEMORY).plan
+    with WindowReader(dataset, ("X", "y"), plan) as reader:
+        assert reader.retries == 0
+        sources: Any = {
+            name: SimpleNamespace(retries=count) for name, count in zip("Xy", (2, 3), strict=True)
+        }
+        monkeypatch.setattr(reader, "_sources", sources)
+        assert reader.retries == 5
