@@ -24,6 +24,8 @@ MOST_BYTES = 32 * 2**20
 MOMENT_BYTES, COLUMN_BYTES = 24, 128
 # Values that are looked at together, as float64: they stay in the core's cache.
 PIECE_BYTES = 2**18
+# Values that differ by less of their mean are equal: what is left is of its rounding.
+ROUNDING = 1e-13
 # Rows that are not finite are found by the moments that come of them: no warning.
 NOT_FINITE: Any = {"invalid": "ignore", "over": "ignore"}
 
@@ -302,7 +304,7 @@ class _Sample:
             center = (part * means).sum(axis=0)
             between = (part * (means - center) ** 2).sum(axis=0)
         between = self._of_all(between, np.count_nonzero(weights, axis=0))
-        return center, between, (part * variances).sum(axis=0)
+        return _unless_constant(center, between, (part * variances).sum(axis=0))
 
     def _summed(self, moments: Iterable[np.ndarray], values: int) -> _Parts:
         """Return the same of all blocks, one after the other, however many there are."""
@@ -316,14 +318,13 @@ class _Sample:
                 between += weight * step * (mean - center)
                 within += weight * variance
         total = np.maximum(total, 1)
-        return center, self._of_all(between / total, count), within / total
+        return _unless_constant(center, self._of_all(between / total, count), within / total)
 
     def _of_all(self, between: np.ndarray, count: np.ndarray) -> np.ndarray:
         """Return the variance between all blocks, estimated from some."""
         if len(self.spans) >= self.blocks:
             return between
-        unbiased = between * count / np.maximum(count - 1, 1) * (self.blocks - 1) / self.blocks
-        return np.where(count > 1, unbiased, between)
+        return between * count / np.maximum(count - 1, 1) * (self.blocks - 1) / self.blocks
 
 
 def _moments(block: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -360,6 +361,12 @@ def _finite_moments(values: np.ndarray) -> _Parts:
         mean = values.sum(axis=0, where=there) / np.maximum(count, 1)
         squares = np.square(values - mean).sum(axis=0, where=there)
         return count, mean, squares / np.maximum(count, 1)
+
+
+def _unless_constant(center: np.ndarray, between: np.ndarray, within: np.ndarray) -> _Parts:
+    """Return these with no variance at all where it is rounding alone."""
+    varies = ~(np.sqrt(between + within) <= ROUNDING * np.abs(center))
+    return center, np.where(varies, between, 0.0), np.where(varies, within, 0.0)
 
 
 def _ratio(between: np.ndarray, within: np.ndarray) -> np.ndarray:

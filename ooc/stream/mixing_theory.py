@@ -7,7 +7,7 @@ between and within blocks. Each form is tested against enumeration or simulation
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb, sqrt
+from math import comb, copysign, inf, sqrt
 
 
 def inflation(
@@ -68,7 +68,7 @@ class PairCount:
     def score(self, observed: float) -> float:
         """Return how many standard deviations an observed count is above the mean."""
         if self.deviation == 0.0:
-            return 0.0 if observed == self.mean else float("inf")
+            return 0.0 if observed == self.mean else copysign(inf, observed - self.mean)
         return (observed - self.mean) / self.deviation
 
 

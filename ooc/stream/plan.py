@@ -274,7 +274,9 @@ def _fit(
     wanted_bytes = room if most_blocks else usual
     most = wanted_bytes // (block_rows * slab_row_bytes)
     if heaviest is not None:
-        all_sizes = heaviest + np.arange(1, blocks + 1) * (block_rows * slab_row_bytes)
+        # As many blocks of each lane may be a few more than there are.
+        nonzeros = np.pad(heaviest, (0, lanes - 1), "edge")
+        all_sizes = nonzeros + np.arange(1, blocks + lanes) * (block_rows * slab_row_bytes)
         most = int(np.searchsorted(all_sizes, wanted_bytes, "right"))
     most = max(most, fewest)
     most = min(most, most_blocks or most)
@@ -307,7 +309,6 @@ def _fit(
     moments = max(0, min(wished, budget - standing - held - sample))
     early = (standing + held + sample + moments) * (shuffle != "none")
     least = {**taken, "readers": scratch}
-    least["statistics"] = max(0, early - sum(least.values()))
     needed = sum(least.values())
     if needed > budget:
         shown = ", ".join(f"{name} {format_size(size)}" for name, size in least.items() if size)

@@ -1,12 +1,18 @@
 """Progress of the library's own: where somebody sees it, and nowhere else."""
 
 import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from datasets import write_dataset
 
+from ooc.core import audience
 from ooc.core.audience import reporting
 from ooc.core.progress import Progress, silent, tell
 from ooc.core.progress_bar import ProgressDisplay
@@ -37,6 +43,15 @@ def test_a_terminal_sees_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         report(Progress(5, 10, 100, 1.0))
     for text in ("train a.zarr", "5 rows/s", " 50%"):
         assert text in terminal.getvalue()
+
+
+def test_a_bar_shows_and_does_not_obey_what_names_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = look(monkeypatch)
+    with reporting("train a\x07.zarr", True) as report:
+        tell(report, "reading b\x07")
+    for text in ("train a\\x07.zarr", "reading b\\x07"):
+        assert text in terminal.getvalue()
+    assert "\x07" not in terminal.getvalue()
 
 
 def test_who_is_told_not_to_show_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,3 +99,47 @@ def test_scoring_is_shown(
     terminal = look(monkeypatch)
     run.evaluate(dataset, report=False)
     assert terminal.getvalue() == ""
+
+
+def shell(name: str) -> Any:
+    made = type(name, (), {})()
+    return SimpleNamespace(get_ipython=lambda: made)
+
+
+@pytest.mark.parametrize(
+    ("interactive", "is_notebook"),
+    [
+        (None, False),
+        (SimpleNamespace(get_ipython=lambda: None), False),
+        (shell("TerminalInteractiveShell"), False),
+        (shell("ZMQInteractiveShell"), True),
+    ],
+)
+@pytest.mark.parametrize("is_terminal", [False, True])
+@pytest.mark.parametrize("has_widgets", [False, True])
+def test_a_notebook_is_watched_and_has_a_live_bar_with_widgets(
+    monkeypatch: pytest.MonkeyPatch,
+    interactive: Any,
+    is_notebook: bool,
+    is_terminal: bool,
+    has_widgets: bool,
+) -> None:
+    shown: list[tuple[str, bool]] = []
+
+    @contextmanager
+    def display(title: str, live: bool) -> Iterator[str]:
+        shown.append((title, live))
+        yield "display"
+
+    monkeypatch.setitem(sys.modules, "IPython", interactive)
+    monkeypatch.setattr("sys.stderr", Terminal() if is_terminal else io.StringIO())
+    monkeypatch.setattr(audience, "find_spec", lambda name: name if has_widgets else None)
+    monkeypatch.setattr("ooc.core.progress_bar.ProgressDisplay", display)
+    assert audience.in_notebook() == is_notebook
+    assert audience.is_watched() == (is_notebook or is_terminal)
+    with reporting("work", True) as report:
+        assert report == ("display" if shown else silent)
+    live = has_widgets or not is_notebook
+    assert shown == ([("work", live)] if is_notebook or is_terminal else [])
+    monkeypatch.setattr("sys.stderr", None)
+    assert audience.is_watched() == is_notebook

@@ -1,10 +1,12 @@
 """Keys: distinct, uniform, and their order statistics exact."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ooc.core.hashing import ALL_BITS, fill_row_keys, keys_at_ranks, keys_of, keys_of_rows
+from ooc.core.random_keys import GOLDEN, splitmix
 
 
 @given(st.integers(0, 2**62), st.integers(1, 5000))
@@ -37,3 +39,38 @@ def test_order_statistics_of_groups() -> None:
     for group in range(2):
         assert np.array_equal(found[group], np.sort(keys[groups == group])[ranks[group]])
     assert found[2][0] == ALL_BITS
+
+
+@pytest.mark.parametrize("number", [0, 3, 2**63 - 1])
+def test_a_row_has_the_key_of_its_place_in_a_sequence(number: int) -> None:
+    """SplitMix64's, from its state on; labels may be negative."""
+    rows = [0, 1, 2, 77, 2**40, -1, -(2**40)]
+    expected = [splitmix((number + (row + 1) * GOLDEN) % 2**64) for row in rows]
+    assert keys_of(np.array(rows), number).tolist() == expected
+    out = np.empty(3, np.uint64)
+    fill_row_keys(76, number, out)
+    assert out[1] == expected[3]
+
+
+def test_keys_of_all_rows_come_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ooc.core.hashing.PIECE_ROWS", 10)
+    pieces = [(keys.copy(), groups.size) for keys, groups in keys_of_rows(23, 5)()]
+    assert [len(keys) for keys, _ in pieces] == [10, 10, 3]
+    assert {size for _, size in pieces} == {0}
+    assert (
+        np.concatenate([keys for keys, _ in pieces]).tolist() == keys_of(np.arange(23), 5).tolist()
+    )
+
+
+@pytest.mark.parametrize("bits", [1, 5, 20])
+def test_order_statistics_need_no_leading_bits_apart(bits: int) -> None:
+    """Keys that share all leading bits, the smallest and the largest, in one or two groups."""
+    keys = np.array([3, 2**63, 2**63 + 5, 1, 2**64 - 1, 2**63 + 2, 0], np.uint64)
+    alone = np.empty(0, np.int64)
+    found = keys_at_ranks(lambda: iter([(keys, alone)]), [np.arange(8)], bits=bits)[0]
+    assert found.tolist() == [*np.sort(keys).tolist(), 2**64 - 1]
+    groups = np.array([0, 1, 1, 0, 0, 1, 1])
+    ranks = [np.array([0, 2, 3]), np.array([1, 1, 4])]
+    found = keys_at_ranks(lambda: iter([(keys, groups)]), ranks, bits=bits)
+    assert found[0].tolist() == [1, 2**64 - 1, 2**64 - 1]
+    assert found[1].tolist() == [2**63, 2**63, 2**64 - 1]

@@ -1,5 +1,7 @@
 """The folder of kernels is named by all that they are made of: nothing stale is ever served."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,96 @@ def test_another_compiler_or_processor_is_another_folder(
     before = cache_name(package)
     monkeypatch.setattr(f"{kernel_cache.__name__}.{where}", value)
     assert cache_name(package) != before
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "given"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(kernel_cache, "cache_name", lambda: "ooc-1-0123456789abcdef")
+    return tmp_path
+
+
+def test_kernels_lie_where_the_user_says_or_in_the_users_cache(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "ooc-1-0123456789abcdef"
+    assert kernel_cache.cache_folder() == home / "given" / name
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
+    assert kernel_cache.cache_folder() == home / "cache" / "ooc" / name
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    found = kernel_cache.cache_folder()
+    assert found == home / "home" / ".cache" / "ooc" / name
+    assert found.is_dir()
+    assert list(found.iterdir()) == []
+
+
+def test_folders_of_other_versions_go_but_for_the_three_used_last(home: Path) -> None:
+    base = home / "given"
+    for age in range(6):
+        folder = base / f"ooc-0-{age:016d}"
+        folder.mkdir(parents=True)
+        (folder / "kernel").touch()
+        os.utime(folder, (1000 - age, 1000 - age))
+    (base / "ooc-mine").mkdir()
+    kernel_cache.cache_folder()
+    left = sorted(each.name for each in base.iterdir())
+    kept = [f"ooc-0-{age:016d}" for age in range(3)]
+    assert left == [*kept, "ooc-1-0123456789abcdef", "ooc-mine"]
+
+
+def test_a_folder_that_is_used_counts_as_used_now(home: Path) -> None:
+    folder = home / "given" / "ooc-1-0123456789abcdef"
+    folder.mkdir(parents=True)
+    mark = folder / "mark"
+    mark.touch()
+    os.utime(folder, (5, 5))
+    kernel_cache.cache_folder()
+    assert folder.stat().st_mtime > 1e9
+    assert mark.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_told_and_done_without(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "given").touch()
+    ended: list[Callable[[], None]] = []
+    monkeypatch.setattr(kernel_cache.atexit, "register", ended.append)
+    folder = kernel_cache.cache_folder()
+    assert folder is not None
+    assert folder.name.startswith("ooc-kernels-")
+    assert capsys.readouterr().err == (
+        f"ooc: kernels cannot be kept in {home / 'given'} (Not a directory), so that each process "
+        "compiles its own; set NUMBA_CACHE_DIR to a folder that can be written\n"
+    )
+    owner = os.getpid()
+    monkeypatch.setattr(kernel_cache.os, "getpid", lambda: owner + 1)
+    ended[0]()
+    assert folder.exists()
+    monkeypatch.setattr(kernel_cache.os, "getpid", lambda: owner)
+    ended[0]()
+    assert not folder.exists()
+
+    def refuse(**options: str) -> str:
+        raise OSError("full")
+
+    monkeypatch.setattr(kernel_cache.tempfile, "mkdtemp", refuse)
+    assert kernel_cache.cache_folder() is None
+
+
+def test_a_kernel_is_ready_once_it_was_compiled_to_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_cache, "FOLDER", tmp_path)
+    assert not kernel_cache.is_ready("a")
+    kernel_cache.mark_ready("a")
+    assert kernel_cache.is_ready("a")
+    assert not kernel_cache.is_ready("b")
+    (mark,) = tmp_path.iterdir()
+    assert mark.suffix == ".ready"
+    monkeypatch.setattr(kernel_cache, "FOLDER", tmp_path / "gone")
+    kernel_cache.mark_ready("a")
+    monkeypatch.setattr(kernel_cache, "FOLDER", None)
+    kernel_cache.mark_ready("a")
+    assert not kernel_cache.is_ready("a")

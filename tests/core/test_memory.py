@@ -1,8 +1,10 @@
 """Memory of a process's own."""
 
+import mmap
 import os
 
 import numpy as np
+import pytest
 
 from ooc.core.memory import own_memory
 
@@ -16,3 +18,14 @@ def test_what_a_child_writes_is_not_seen_by_its_parent() -> None:
         os._exit(0)
     os.waitpid(child, 0)
     assert memory.tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (7,), (0, 4), ()])
+@pytest.mark.parametrize("kind", ["f4", "i8", "u1"])
+def test_memory_is_an_array_of_zeros_on_pages_of_its_own(shape: tuple[int, ...], kind: str) -> None:
+    memory = own_memory(shape, np.dtype(kind))
+    assert (memory.shape, memory.dtype) == (shape, np.dtype(kind))
+    assert not memory.any()
+    assert memory.ctypes.data % mmap.PAGESIZE == 0 or memory.size == 0
+    memory[...] = 1
+    assert (memory == 1).all()

@@ -1,14 +1,23 @@
 """What the kernel says of this process."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ooc.core.errors import InputError
-from ooc.core.process import age_seconds, allowed_bytes
+from ooc.core.process import (
+    _status_bytes,
+    age_seconds,
+    allowed_bytes,
+    memory_numbers,
+    peak_bytes,
+    release_code,
+)
 from ooc.stream.plan import budget_of
 
 GIB = 2**30
@@ -115,3 +124,59 @@ def test_without_limits_the_machine_counts(tmp_path: Path) -> None:
 def test_a_budget_over_what_the_process_may_use_is_refused() -> None:
     with pytest.raises(InputError, match=r"1024 TiB is more than the .* that this process may use"):
         budget_of("1024TiB")
+
+
+def test_a_limit_of_the_machine_counts_where_groups_allow_more(tmp_path: Path) -> None:
+    limits = {"a/memory.max": str(99 * GIB), "other/memory.max": str(GIB), "cpu.max": "1"}
+    assert allowed_bytes(*fake_machine(tmp_path, "0::/a\n2:cpu:/other\n", limits)) == 16 * GIB
+
+
+def test_results_tell_the_budget_the_projection_and_the_peak(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ooc.core.process.peak_bytes", lambda: 7)
+    assert memory_numbers(9, 8) == {
+        "memory_budget_bytes": 9,
+        "memory_projected_bytes": 8,
+        "memory_peak_bytes": 7,
+    }
+
+
+def test_a_process_that_has_ended_has_no_peak() -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    assert peak_bytes(child) == 0  # it has ended, and is still listed
+    os.waitpid(child, 0)
+    assert peak_bytes() > 2**20
+    with pytest.raises(OSError, match="has no line Nothing"):
+        _status_bytes("Nothing")
+
+
+def test_the_code_of_a_library_is_given_back_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[int | None, int | None, int]] = []
+
+    class Library:
+        def __init__(self, *given: object, **options: object) -> None:
+            pass
+
+        def madvise(self, start: Any, size: Any, advice: int) -> int:
+            given.append((start.value, size.value, advice))
+            return int(start.value == 0x5000)
+
+    monkeypatch.setattr("ooc.core.process.ctypes.CDLL", Library)
+    maps = tmp_path / "maps"
+    maps.write_text(
+        "1000-3000 r-xp 00000000 08:01 12 /usr/lib/libfast.so.1\n"
+        "3000-4000 r--p 00002000 08:01 12 /usr/lib/libfast.so.1\n"
+        "4000-5000 rw-p 00003000 08:01 12 /usr/lib/libfast.so.1\n"
+        "5000-7000 r-xp 00000000 08:01 12 /usr/lib/libfast.so.1\n"
+        "7000-8000 r-xp 00000000 08:01 13 /usr/libfast/other.so\n"
+        "8000-9000 r-xp 00000000 00:00 0 [vdso]\n"
+    )
+    assert release_code("libfast", maps) == 0x2000
+    assert given == [(0x1000, 0x2000, 4), (0x5000, 0x2000, 4)]
+    assert release_code("libfast", tmp_path / "none") == 0

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from datasets import write_dataset
 
 from ooc.store.dataset import Dataset
-from ooc.stream.ending import wait_for_others
+from ooc.stream.ending import end_later, wait_for_others
 from ooc.stream.loader import Loader
 from ooc.stream.reader import WindowReader
 
@@ -20,7 +21,7 @@ import gc, os, sys, threading
 import numpy as np
 import ooc
 from ooc.core.process import resident_bytes
-from ooc.stream.ending import wait_for_others
+from ooc.stream.ending import end_later, wait_for_others
 loader = ooc.Loader(ooc.open(sys.argv[1]), 16, memory="512MiB", window=4, block_rows=10, readers=2)
 start = loader.state_dict()
 """
@@ -146,3 +147,24 @@ def test_loops_are_left_ten_thousand_times_without_growth(tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_a_child_that_is_forked_in_a_loop_ends_or_begins_its_own(tmp_path: Path) -> None:
     assert printed(FORKING, tmp_path, 120) == "{(0, 3, 0)}"
+
+
+def test_what_was_left_is_ended_in_its_order_and_one_that_fails_ends_nothing_else() -> None:
+    ended, threads = list[int](), set[str]()
+
+    def end(number: int) -> None:
+        ended.append(number)
+        threads.add(threading.current_thread().name)
+        if number == 1:
+            raise ValueError(number)
+
+    for number in range(4):
+        end_later(partial(end, number))
+    waiting = threading.Thread(target=wait_for_others, daemon=True)
+    waiting.start()
+    waiting.join(20)
+    assert not waiting.is_alive()
+    assert ended == [0, 1, 2, 3]
+    assert threads == {"ooc-ending"}
+    # The process ends without it.
+    assert all(each.daemon for each in threading.enumerate() if each.name == "ooc-ending")

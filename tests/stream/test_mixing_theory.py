@@ -4,10 +4,16 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ooc.stream.mixing_theory import inflation, pairs_expected, pairs_in_window, smallest_window
+from ooc.stream.mixing_theory import (
+    PairCount,
+    inflation,
+    pairs_expected,
+    pairs_in_window,
+    smallest_window,
+)
 from ooc.stream.order import Order
 
 
@@ -92,3 +98,48 @@ def test_same_block_pairs_of_sixteen_million_rows() -> None:
     found = pairs_expected(windows, 400)
     assert found.mean == pytest.approx(8.02e6, rel=0.01)
     assert found.mean / 79_600 == pytest.approx((rows - 1) / (400 * 400 - 1), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("deviation", "observed", "score"),
+    [(2.0, 7, 2.0), (2.0, 2, -0.5), (0.0, 3, 0.0), (0.0, 4, np.inf), (0.0, 2, -np.inf)],
+)
+def test_a_count_is_so_many_deviations_above_its_mean(
+    deviation: float, observed: float, score: float
+) -> None:
+    assert PairCount(3.0, deviation).score(observed) == score
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=5), min_size=1, max_size=4),
+    st.integers(1, 15),
+)
+def test_pairs_of_an_epoch_are_those_of_its_windows(windows: list[list[int]], size: int) -> None:
+    """A batch that begins in one window ends in the next."""
+    ends = np.cumsum([0, *map(sum, windows)])
+    mean = variance = 0.0
+    for blocks, first, stop in zip(windows, ends[:-1], ends[1:], strict=True):
+        batches = np.bincount(np.arange(first, stop) // size)
+        counted = pairs_in_window(blocks, batches[batches > 0].tolist())
+        mean, variance = mean + counted.mean, variance + counted.deviation**2
+    found = pairs_expected(windows, size)
+    assert found.mean == pytest.approx(mean)
+    assert found.deviation == pytest.approx(np.sqrt(variance))
+
+
+@pytest.mark.parametrize(("block", "window", "batch"), [(3, 2, 4), (5, 4, 2), (2, 5, 7), (1, 4, 3)])
+def test_inflation_is_that_of_all_pairs_of_rows(block: int, window: int, batch: int) -> None:
+    """Two rows of a batch are of one block as often as any two of a window's rows are."""
+    x = np.random.default_rng(0).standard_normal(20 * block) + np.arange(20 * block) / 30
+    x -= x.mean()
+    products, block_of = np.outer(x, x), np.arange(20 * block) // block
+    same = (block_of[:, None] == block_of) & ~np.eye(len(x), dtype=bool)
+    apart = products[block_of[:, None] != block_of].mean()
+    together = products[same].mean() if block > 1 else 0.0
+    often = (block - 1) / (window * block - 1)
+    shared = often * together + (1 - often) * apart
+    variance = x.var() / batch + (batch - 1) / batch * shared
+    full = x.var() / batch * (len(x) - batch) / (len(x) - 1)
+    share = float(x.reshape(-1, block).mean(axis=1).var() / x.var())
+    assert inflation(share, len(x), block, window, batch) == pytest.approx(variance / full)

@@ -66,3 +66,15 @@ def test_a_window_is_as_large_as_its_heaviest_blocks(tmp_path: Path) -> None:
         assert np.array_equal(np.diff(batch["X"].indptr), counts[batch.rows])
     with pytest.raises(TooSmallError, match=r"200 MiB is below the \d+ MiB .*raise the memory"):
         ooc.Loader(ooc.open(path), memory="200MiB", **options)
+
+
+def test_lanes_of_sparse_rows_in_one_window_are_exact(tmp_path: Path) -> None:
+    """Of 34 blocks and 4 lanes."""
+    path = write_sparse(tmp_path / "a.zarr", MATRIX, y=Y)
+    loader = ooc.Loader(ooc.open(path), 64, memory="512MiB", lanes=4, block_rows=30)
+    assert (loader.plan.order.blocks_per_window, loader.plan.order.blocks) == (36, 34)
+    rows = []
+    for batch in loader:
+        assert np.array_equal(batch["X"].toarray(), MATRIX.toarray()[batch.rows])
+        rows += batch.rows.tolist()
+    assert sorted(rows) == Y.tolist()
