@@ -120,7 +120,11 @@ def test_a_chunk_of_sparse_rows_is_about_a_chunk_of_their_non_zeros(
     monkeypatch.setattr("ooc.store.sparse.MOST_PLACES", places)
     dense = np.zeros((100, 9), np.float32)
     dense[:, :a_row] = 1
-    write_sparse(tmp_path / "a.zarr", scipy.sparse.csr_array(dense), chunk)
+    path = write_sparse(tmp_path / "a.zarr", scipy.sparse.csr_array(dense), chunk)
+    inner = zarr.open_group(path / "X", mode="r+")
+    columns = np.asarray(inner["indices"])
+    del inner["indices"]
+    inner.create_array("indices", data=columns, chunks=(7,))
     spec = ooc.open(tmp_path / "a.zarr").arrays["X"]
     assert isinstance(spec, SparseSpec) and spec.chunks == (rows, 9)
     assert (spec.longest, spec.nonzeros) == (a_row, 100 * a_row)
@@ -139,6 +143,12 @@ def test_as_many_places_are_kept_as_may_be(
     spec = ooc.open(tmp_path / "a.zarr").arrays["X"]
     assert isinstance(spec, SparseSpec) and spec.unit == unit
     assert spec.places.tolist() == [*matrix.indptr[:-1:unit], matrix.nnz]
+
+
+def test_thousands_of_rows_have_a_place_each(tmp_path: Path) -> None:
+    write_sparse(tmp_path / "a.zarr", scipy.sparse.csr_array((100_000, 3)), 50_000)
+    spec = ooc.open(tmp_path / "a.zarr").arrays["X"]
+    assert isinstance(spec, SparseSpec) and spec.unit == 1 and len(spec.places) == 100_001
 
 
 def test_an_older_layout_of_anndata_is_read_too(tmp_path: Path) -> None:
