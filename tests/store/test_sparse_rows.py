@@ -56,16 +56,19 @@ def test_rows_lie_where_they_were_placed() -> None:
     assert np.diff(found.indptr).tolist() == [2, 1, 0, 1]
 
 
-def test_a_copy_of_rows_lives_apart() -> None:
-    rows = rows_of(MATRIX.copy())
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_copy_of_rows_lives_apart(dtype: str) -> None:
+    rows = rows_of(MATRIX.astype(dtype))
     few = [3, 28, 3, 9]
     found = copied(rows.extents[few], rows)
+    addresses = rows.extents[:, 1] - rows.values.ctypes.data
+    assert addresses.tolist() == (MATRIX.indptr[:-1] * rows.values.itemsize).tolist()
     rows.values[:], rows.indices[:] = 0, 0
     np.testing.assert_array_equal(found.take(np.arange(4)).toarray(), DENSE[few])
     counts = np.count_nonzero(DENSE[few], axis=1)
     assert found.starts.tolist() == [0, *np.cumsum(counts)[:-1]]
     assert len(found.values) == len(found.indices) == counts.sum()
-    assert (found.columns, found.dtype) == (12, np.float32)
+    assert (found.columns, found.dtype) == (12, np.dtype(dtype))
 
 
 def test_sparse_and_dense_rows_are_handled_alike() -> None:

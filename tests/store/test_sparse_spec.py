@@ -159,6 +159,16 @@ def test_an_older_layout_of_anndata_is_read_too(tmp_path: Path) -> None:
     assert isinstance(spec, SparseSpec) and spec.shape == (400, 50)
 
 
+def test_a_group_with_some_of_the_names_is_no_matrix(tmp_path: Path) -> None:
+    path = write_sparse(tmp_path / "a.zarr", MATRIX)
+    group = zarr.open_group(path, mode="r+")
+    del group["X"].attrs["encoding-type"]
+    del group["X/indices"]
+    with pytest.raises(InputError) as caught:
+        ooc.open(path)
+    assert str(caught.value) == f"X of {path} is a group, not an array; name an array"
+
+
 def test_as_many_columns_as_int32_can_tell_are_taken(tmp_path: Path) -> None:
     path = write_sparse(tmp_path / "a.zarr", MATRIX)
     zarr.open_group(path, mode="r+")["X"].attrs["shape"] = [400, 2**31 - 1]
