@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray
 
 import ooc.store.conventions as conventions_module
 from ooc.core.errors import InputError
@@ -211,6 +212,22 @@ def test_numbers_are_decoded_in_the_memory_in_which_they_lie(
     part[...] = numbers
     decode_in_place(found, out)
     np.testing.assert_array_equal(out, np.where(numbers == 7, np.nan, 0.5 * numbers))
+
+
+@pytest.mark.parametrize(
+    ("unit", "short"),
+    [("days", "D"), ("hours", "h"), ("minutes", "m"), ("seconds", "s"), ("milliseconds", "ms"),
+     ("microseconds", "us"), ("nanoseconds", "ns")],
+)  # fmt: skip
+def test_a_duration_of_xarray_may_be_missing_in_any_unit(unit: str, short: Any) -> None:
+    values = np.array([3, "NaT"], "m8[D]").astype("m8[ns]")
+    variable = xarray.Variable("row", values, encoding={"units": unit, "dtype": "int64"})
+    stored = xarray.conventions.encode_cf_variable(variable)
+    assert stored.attrs["units"] == unit
+    found = read_conventions({"units": unit}, np.dtype("i8"))
+    assert found is not None
+    per_day = np.timedelta64(1, "D") / np.timedelta64(1, short)
+    np.testing.assert_array_equal(decode(found, np.asarray(stored.values)), [3 * per_day, np.nan])
 
 
 def test_the_fill_value_of_an_array_counts_where_no_attribute_tells_another() -> None:

@@ -39,16 +39,16 @@ def write(path: Path, values: str = "float32", index: str = "int32") -> Dataset:
     return ooc.open(path)
 
 
-def read(dataset: Dataset, bad: list[BadChunkError] | None = None) -> SparseRows:
-    """Read the runs to memory behind some that is another block's."""
+def read(dataset: Dataset, bad: list[BadChunkError] | None = None, runs: Any = RUNS) -> SparseRows:
+    """Read runs to memory behind some that is another block's."""
     spec = dataset.arrays["X"]
     assert isinstance(spec, SparseSpec)
-    rows = sum(stop - start for start, stop in RUNS)
+    rows = sum(stop - start for start, stop in runs)
     whole = empty_rows(2 + rows, 5 + spec.most_nonzeros(rows), 40, spec.dtype)
     whole.place(np.full(2 + rows, 5), np.zeros(2 + rows, np.int64))
     whole.values[:5], whole.indices[:5] = 77, 39
     out = whole[2:]
-    open_reader(dataset, "X").read_runs(RUNS, out, bad)  # type: ignore[arg-type]
+    open_reader(dataset, "X").read_runs(runs, out, bad)  # type: ignore[arg-type]
     assert (whole.values[:5] == 77).all() and (whole.indices[:5] == 39).all()
     return out
 
@@ -58,13 +58,13 @@ def places_of_runs() -> np.ndarray:
 
 
 @pytest.mark.parametrize(("values", "index"), STORED)
-@pytest.mark.parametrize("places", [1000, 60])
+@pytest.mark.parametrize(("places", "unit"), [(1000, 1), (100, 2), (60, 4)])
 def test_runs_follow_each_other_in_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: str, index: str, places: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: str, index: str, places: int, unit: int
 ) -> None:
     monkeypatch.setattr("ooc.store.sparse.MOST_PLACES", places)
     dataset = write(tmp_path / "a.zarr", values, index)
-    assert dataset.arrays["X"].unit == (1 if places == 1000 else 4)  # type: ignore[attr-defined]
+    assert dataset.arrays["X"].unit == unit  # type: ignore[attr-defined]
     out, rows = read(dataset), places_of_runs()
     np.testing.assert_array_equal(out.take(np.arange(len(rows))).toarray(), DENSE[rows])
     counts = np.count_nonzero(DENSE[rows], axis=1)
@@ -143,12 +143,14 @@ def test_a_column_beyond_the_matrix_names_its_row_whatever_its_type(
     indices = zarr.open_group(path, mode="r+")["X/indices"]
     indices[place] = wild
     shown = min(max(wild, -1), 2**31 - 1)
-    with pytest.raises(DataError) as caught:
-        read(dataset)
-    assert str(caught.value) == (
+    said = (
         f"row {row} of X in {path} has a value in column {shown}, but there are columns 0 to 39; "
         "correct the row, or the shape of the matrix"
     )
+    for runs in (RUNS, [(row, row + 1)]):
+        with pytest.raises(DataError) as caught:
+            read(dataset, runs=runs)
+        assert str(caught.value) == said
 
 
 def test_rows_that_were_written_since_are_refused(
