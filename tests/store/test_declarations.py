@@ -4,6 +4,7 @@ import base64
 import json
 import math
 import struct
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -212,6 +213,20 @@ def test_numbers_are_decoded_in_the_memory_in_which_they_lie(
     part[...] = numbers
     decode_in_place(found, out)
     np.testing.assert_array_equal(out, np.where(numbers == 7, np.nan, 0.5 * numbers))
+
+
+@pytest.mark.parametrize("stored", ["i2", "f8"])
+def test_decoding_takes_aside_no_more_than_is_counted(stored: str) -> None:
+    found = read_conventions({"scale_factor": 2, "_FillValue": 7, "valid_min": 1}, np.dtype(stored))
+    assert found is not None
+    out = np.ones(3 * conventions_module.PIECE)
+    tracemalloc.start()
+    try:
+        decode_in_place(found, out)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= conventions_module.PIECE_BYTES
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ SPARSE = Member("X", sparse_rows=9)
         ((X, Y, W), {"features": "y"}, ("y", None, "weight"), ("weight",)),
         ((X, Y, W), {"features": "weight"}, ("weight", "y", None), ("target",)),
         ((X, Y), {"features": "X", "target": "X"}, ("X", "X", None), ()),
+        ((member("X", 9, dimensions=("X",)),), {"features": "X"}, ("X", None, None), ()),
         ((X, TEXT), {}, ("X", "y", None), ("features", "target")),
         ((SPARSE, Y), {}, ("X", "y", None), ("features", "target")),
     ],
