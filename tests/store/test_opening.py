@@ -201,6 +201,21 @@ def test_a_column_of_categories_is_its_codes(tmp_path: Path) -> None:
     conventions = found.arrays["obs/kind/codes"].conventions
     assert conventions is not None
     assert conventions.describe() == "int8, missing -1, in codes of obs/kind/categories"
+    # The usual name of a target is no matter where there is to be none.
+    del group["y"]
+    group.create_group("y", attributes={"encoding-type": "categorical"})
+    group["y"].create_array("codes", data=np.ones(ROWS, "i1"))
+    assert ooc.open(path, target=False).target is None
+    assert ooc.open(path).target == "y/codes"
+
+
+def test_each_role_may_be_an_array_of_a_group(tmp_path: Path) -> None:
+    group = small(tmp_path / "a.zarr")
+    for name in ("a/x", "a/y", "b/w"):
+        group.create_array(name, data=np.ones(ROWS))
+    found = ooc.open(tmp_path / "a.zarr", "a/x", "a/y", "b/w")
+    assert found.roles == ("a/x", "a/y", "b/w")
+    assert set(found.arrays) == {"X", "y", "weight", "a/x", "a/y", "b/w"}
 
 
 @pytest.mark.parametrize("version", [2, 3])
