@@ -209,6 +209,18 @@ def test_a_column_of_categories_is_its_codes(tmp_path: Path) -> None:
     assert ooc.open(path).target == "y/codes"
 
 
+def test_how_a_group_was_opened_is_kept(tmp_path: Path) -> None:
+    group = zarr.create_group(tmp_path / "a.zarr", attributes={"made": "here"})
+    group.create_array("X", data=np.ones((1, 3)))
+    found = ooc.open(tmp_path / "a.zarr", missing="fill")
+    assert (found.rows, found.attributes, found.missing) == (1, {"made": "here"}, "fill")
+    assert (ooc.open(tmp_path / "a.zarr").missing, found.storage_options) == ("raise", None)
+    where = f"memory://{tmp_path.name}-kept.zarr"
+    zarr.create_group(where).create_array("X", data=np.ones((2, 3)))
+    options = {"use_listings_cache": False}
+    assert ooc.open(where, storage_options=options).storage_options == options
+
+
 def test_each_role_may_be_an_array_of_a_group(tmp_path: Path) -> None:
     group = small(tmp_path / "a.zarr")
     for name in ("a/x", "a/y", "b/w"):
