@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from datasets import foreign
 
 import ooc
@@ -107,6 +108,12 @@ def test_blocks_weigh_what_their_used_rows_do(
         weights = np.where(counted, NUMBERS + 0.25, 0)
         wanted = [weights[start : start + block].sum() for start in range(0, ROWS, block)]
         assert block_sums(data, ("number",), block, weigh).tolist() == wanted
+
+
+def test_values_are_those_that_attributes_declare(dataset: Dataset) -> None:
+    zarr.open_group(dataset.path, mode="r+")["number"].attrs["scale_factor"] = 0.5
+    ((_, _, values),) = pieces_of(ooc.open(dataset.path), ("number",))
+    np.testing.assert_array_equal(values["number"], 0.5 * NUMBERS)
 
 
 def test_labels_are_counted_on() -> None:
