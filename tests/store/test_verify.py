@@ -1,5 +1,6 @@
 """A dataset is read in whole, piece by piece, and every chunk that cannot be read is listed."""
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from datasets import foreign
 from sparse_rows import write_csr
 
 import ooc
-from ooc.store.verify import verify
+
+verify_module: Any = importlib.import_module("ooc.store.verify")
+verify = verify_module.verify
 
 ROWS = 95
 
@@ -75,3 +78,22 @@ def test_each_part_of_a_sparse_matrix_is_read(tmp_path: Path) -> None:
     assert [(bad.array, bad.cell) for bad in verify(dataset, threads=2)] == [
         ("X/data", (4,)), ("X/indices", (0,)), ("X/indptr", (1,)),
     ]  # fmt: skip
+
+
+def test_threads_are_one_a_core_and_the_way_of_reading_is_passed_on(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[Any] = []
+    ways: list[str] = []
+    pool, opened = verify_module.ThreadPoolExecutor, verify_module.open_reader
+    monkeypatch.setattr(verify_module.os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(
+        verify_module, "ThreadPoolExecutor", lambda count: (threads.append(count), pool(count))[1]
+    )
+    monkeypatch.setattr(
+        verify_module,
+        "open_reader",
+        lambda data, name, io: (ways.append(io), opened(data, name, io))[1],
+    )
+    assert verify(ooc.open(path)) == verify(ooc.open(path), "buffered", 2) == []
+    assert threads == [3, 2] and ways == ["auto", "auto", "buffered", "buffered"]
