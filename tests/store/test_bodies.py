@@ -112,6 +112,10 @@ def test_a_part_tells_the_size_of_the_whole() -> None:
     assert refused(ServerError, Body(), wanted, 206, content_range="bytes 21-29/100") == (
         "bytes 20 to 30 were asked for, 'bytes 21-29/100' came"
     )
+    # An object may end before what was asked for does.
+    short = Wanted(20, 30, 10, 1.0)
+    assert taken(Body(b"x" * 8), short, 206, content_range="bytes 20-27/28") == b"x" * 8
+    assert short.total == 28
     # What is not told is not held against it.
     unknown = Wanted(20, 30, 10, 1.0)
     assert taken(Body(b"x"), unknown, 206, content_range="bytes 20-29/*") == b"x"

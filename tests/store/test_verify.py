@@ -1,6 +1,5 @@
 """A dataset is read in whole, piece by piece, and every chunk that cannot be read is listed."""
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ from datasets import foreign
 from sparse_rows import write_csr
 
 import ooc
-
-verify_module: Any = importlib.import_module("ooc.store.verify")
-verify = verify_module.verify
+from ooc.store import verify as verify_module
+from ooc.store.verify import verify
 
 ROWS = 95
 
