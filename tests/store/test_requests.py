@@ -1,8 +1,8 @@
 """Requests to a server are sent again with pauses, within bounds, and told what became of them."""
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,17 +10,11 @@ import pytest
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.buffer import cpu
 
-from ooc.core.errors import InputError
 from ooc.store import remote
 from ooc.store.answers import WANTED, ServerError, Wanted
 from ooc.store.remote import (
     RemoteStore,
-    checked_path,
-    explained,
-    is_denied,
-    merged,
     open_store,
-    reason_of,
 )
 
 WHOLE = bytes(range(100))
@@ -91,11 +85,16 @@ def test_errors_that_pass_are_asked_for_again_with_growing_pauses(
 ) -> None:
     for count in range(5):
         clock, store = Clock(monkeypatch), store_of(*[BUSY] * count)
-        found, _ = clock.run(lambda store=store: store.fetch("X/c/0"))
-        assert found == WHOLE
+
+        async def fetched(store: RemoteStore = store) -> bytes | bytearray:
+            found, _ = await store.fetch("X/c/0")
+            assert WANTED.get() is None
+            return found
+
+        assert clock.run(fetched) == WHOLE
         assert clock.pauses == [0.1, 0.4, 1.6, 6.4][:count]
         assert store.retries == count and len(store.fs.asked) == count + 1  # type: ignore[attr-defined]
-        assert not remote._UNDER_WAY and WANTED.get() is None
+        assert not remote._UNDER_WAY
 
 
 # What a server says, the bound in seconds, and what is told in the end.
@@ -137,6 +136,22 @@ def test_a_request_is_given_up_within_its_bound_and_told(
     assert (str(caught.value), clock.pauses) == (said, pauses)
     assert store.retries == len(pauses)
     assert not remote._UNDER_WAY
+
+
+def test_what_was_late_because_this_process_was_busy_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, store = Clock(monkeypatch), store_of(BUSY, BUSY, BUSY)
+    ask, seconds = store._ask, [30.0, 1.0, 25.0]
+
+    async def slowly(path: str, wanted: Wanted) -> bytes | bytearray:
+        clock.now += seconds.pop(0)
+        return await ask(path, wanted)
+
+    store._ask = slowly  # type: ignore[method-assign]
+    with pytest.raises(ServerError, match=r"requests sent: 2, in 31\.1 s$"):
+        clock.run(lambda: store.fetch("X/c/0"))
+    assert clock.pauses == [0.1]
 
 
 @pytest.mark.parametrize(
@@ -256,118 +271,6 @@ def test_a_long_list_has_time_for_all_of_its_answers(
     assert seen == [("bucket/a.zarr/X", True, 64 * 2**20, 10.0 * answers)]
 
 
-def said(call: Callable[[], Any]) -> str:
-    with pytest.raises(InputError) as caught:
-        call()
-    return str(caught.value)
-
-
-def test_addresses_are_put_in_one_form_or_refused() -> None:
-    for given, path in (
-        ("a/b.zarr", "a/b.zarr"), (Path("a") / "b", "a/b"), ("s3:/b/a.zarr", "s3://b/a.zarr"),
-        ("s3://b/a.zarr//", "s3://b/a.zarr"), ("memory://a.zarr", "memory://a.zarr"),
-        ("https://h:80/a", "https://h:80/a"), ("c:/data", "c:/data"), ("s3://b?x=1", "s3://b?x=1"),
-    ):  # fmt: skip
-        assert checked_path(given, None) == path
-    assert checked_path("s3://b/a", {"key": "k"}) == "s3://b/a"
-    assert said(lambda: checked_path("a/b", {"key": "k"})) == (
-        "storage_options are for URLs, and a/b is a local folder"
-    )
-    for given, shown in (
-        ("s3://", "s3://"), ("://b/a", "://b/a"), ("https:///", "https:///"),
-        ("http://me:word@[x", "[x"),
-    ):  # fmt: skip
-        assert said(lambda given=given: checked_path(given, None)) == (
-            f"{shown} is no URL of a Zarr group; write it like s3://bucket/name.zarr"
-        )
-    assert said(lambda: checked_path("https://me:word@h/a.zarr", None)) == (
-        "the URL of https://h/a.zarr holds a password; give it in storage_options"
-    )
-    for scheme in ("http", "https"):
-        assert said(lambda scheme=scheme: checked_path(f"{scheme}://h/a?token=b", None)) == (
-            f"the URL of {scheme}://h/a has a query, and a group is many objects below one "
-            "address; give tokens in storage_options"
-        )
-
-
-EXPLAINED: list[tuple[str, Exception, str]] = [
-    (
-        "s3://b/a", ImportError("install s3fs"),
-        "s3://b/a needs a package that is not installed (install s3fs); run: pip install "
-        "'ooc[remote]'",
-    ),
-    (
-        "hdfs://b/a", ImportError("no pyarrow"),
-        "hdfs://b/a needs a package that is not installed (no pyarrow); install it",
-    ),
-    (
-        "ftpx://b/a", ValueError("Protocol not known: ftpx"),
-        "ftpx://b/a has the unknown scheme 'ftpx'; use s3, gs, https, memory or a folder",
-    ),
-    (
-        "s3://b/a", PermissionError("no SECRET1"),
-        "no permission to read s3://b/a: no ...; give keys in storage_options or the environment, "
-        'or {"anon": True} where the data are public',
-    ),
-    (
-        "s3://b/a", type("NoCredentialsError", (Exception,), {})("none found"),
-        "no permission to read s3://b/a: none found; give keys in storage_options or the "
-        'environment, or {"anon": True} where the data are public',
-    ),
-    (
-        "s3://b/a", ExceptionGroup("several", [ServerError("busy")]),
-        "the server of s3://b/a does not answer: busy; check the network, the URL and "
-        "storage_options",
-    ),
-    ("s3://b/a", ValueError("SECRET1 odd"),
-     "s3://b/a cannot be read: ... odd; check the URL and storage_options"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("path", "error", "line"), EXPLAINED)
-def test_what_went_wrong_behind_an_address_is_one_line(
-    path: str, error: Exception, line: str
-) -> None:
-    def fail(error: Exception, path: str = path) -> None:
-        with explained(path, {"token": "SECRET1"}):
-            raise error
-
-    assert said(lambda: fail(error)) == line
-    with pytest.raises(type(error)) as caught:
-        fail(error, "a/folder")
-    assert caught.value is error
-    known = InputError("known")
-    assert said(lambda: fail(known)) == "known"
-
-
-def test_who_gives_no_permission_is_known() -> None:
-    denied = [StatusError(401), StatusError(403), PermissionError("x"), OSError("Forbidden: x")]
-    assert all(map(is_denied, [*denied, ExceptionGroup("x", [denied[0]])]))
-    others = [StatusError(404), StatusError(400), OSError("it was Forbidden"), ValueError("x")]
-    assert not any(map(is_denied, others))
-
-
-def test_an_error_is_told_on_one_short_line() -> None:
-    assert reason_of(OSError("two\n lines  here")) == "two lines here"
-    assert reason_of(KeyError("it is 'so'")) == "it is 'so'"
-    assert (reason_of(KeyError()), reason_of(ValueError())) == ("KeyError", "ValueError")
-    long = reason_of(OSError("word " * 200))
-    assert 390 < len(long) <= 400 and long.endswith("[...]")
-    # A short word is no secret, and an address is none.
-    options = {"key": "five5", "token": "sixsix", "base_url": "http://a", "port": 1234567}
-    shown = reason_of(OSError("five5 sixsix http://a 1234567"), options)
-    assert shown == "five5 ... http://a 1234567"
-
-
-def test_options_in_options_are_added() -> None:
-    ours = {"a": {"b": {"c": 1, "d": 1}, "e": 1}, "f": {"g": 1}, "h": 1}
-    theirs = {"a": {"b": {"d": 2}}, "f": 2, "i": {"j": 2}}
-    assert merged(ours, theirs) == {
-        "a": {"b": {"c": 1, "d": 2}, "e": 1}, "f": 2, "h": 1, "i": {"j": 2},
-    }  # fmt: skip
-    assert ours == {"a": {"b": {"c": 1, "d": 1}, "e": 1}, "f": {"g": 1}, "h": 1}
-
-
 def test_layers_below_send_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OOC_SERVER_SECONDS", "7")
     for scheme in ("s3", "s3a"):
@@ -384,6 +287,50 @@ def test_layers_below_send_nothing_again(monkeypatch: pytest.MonkeyPatch) -> Non
         assert (limit.total, limit.sock_connect, limit.sock_read) == (None, 7, 7)
         assert ("use_listings_cache" in told) == (name == "session_kwargs")
     assert remote._layer_options("memory") == {}
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "https"])
+def test_layers_that_send_again_by_themselves_are_told_not_to(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    asked: list[Any] = []
+
+    async def note(what: str, *given: Any) -> None:
+        asked.append(what)
+
+    def again(call: Any) -> Any:
+        @functools.wraps(call)
+        async def several(*given: Any) -> None:
+            for _ in range(6):
+                await call(*given)
+
+        return several
+
+    class Layer:
+        retries = 5
+
+        async def set_session(self) -> None:
+            await note("session")
+
+        @again
+        async def _request(self, what: str) -> None:
+            await note(what)
+
+    layer = Layer()
+    store = SimpleNamespace(fs=layer, get=lambda key, prototype: note(key))
+
+    def from_url(path: str, options: dict[str, Any], read_only: bool) -> Any:
+        asked.append((path, options["anon"], len(options) > 1, read_only))
+        return store
+
+    monkeypatch.setattr(RemoteStore, "from_url", from_url)
+    assert open_store(f"{scheme}://b/a", {"anon": True}) is store  # type: ignore[comparison-overlap]
+    session = ["session"] if scheme == "s3" else []
+    assert asked == [(f"{scheme}://b/a", True, True, True), *session, "zarr.json"]
+    assert layer.retries == (1 if scheme == "s3" else 5)
+    asked.clear()
+    asyncio.run(layer._request("once"))
+    assert asked == ["once"] * (1 if scheme == "gs" else 6)
 
 
 def test_a_store_in_memory_is_opened_for_reading() -> None:
