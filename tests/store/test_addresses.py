@@ -57,6 +57,12 @@ EXPLAINED: list[tuple[str, Exception, str]] = [
         "s3://b/a needs a package that is not installed (install s3fs); run: pip install "
         "'ooc[remote]'",
     ),
+    *(
+        (f"{scheme}://b/a", ImportError("install it"),
+         f"{scheme}://b/a needs a package that is not installed (install it); run: pip install "
+         "'ooc[remote]'")
+        for scheme in ("s3a", "gs", "gcs", "http", "https")
+    ),
     (
         "hdfs://b/a", ImportError("no pyarrow"),
         "hdfs://b/a needs a package that is not installed (no pyarrow); install it",

@@ -13,13 +13,14 @@ from sparse_rows import random_matrix, write_sparse
 import ooc
 from ooc.core.errors import InputError
 from ooc.store.beside import copy_beside, kept_attributes, why_not_beside
+from ooc.store.chunks.general import ZarrReader
 from ooc.store.copies import Copy, plan_copy
 from ooc.store.dataset import Dataset
 from ooc.store.member import Member, dimensions_of
 from ooc.store.members import quiet
 
 ROWS, MUCH = 60, 2**30
-TEXTS = np.array(["é" * (number % 9) for number in range(ROWS)], np.dtypes.StringDType())
+TEXTS = np.array(["x" + "é" * (number % 9) for number in range(ROWS)], np.dtypes.StringDType())
 
 
 def small(path: Path, version: int = 3, **more: Any) -> zarr.Group:
@@ -53,24 +54,36 @@ def test_arrays_of_rows_are_written_as_they_are_stored(tmp_path: Path) -> None:
     assert (big.dtype, dict(big.attributes), big.fill_value) == (
         np.dtype("f8"), {"scale_factor": 0.5}, 0,
     )  # fmt: skip
-    # The longest has eight letters of two bytes, behind four for its length; fours are whole.
-    assert copy.widths == {"several": 20, "text": 20}
-    assert copy.fields["text"].value_bytes == 20
-    assert copy.dataset.arrays["text"].chunks == (7, 20)
-    assert copy.dataset.arrays["several"].shape == (ROWS, 2, 20)
-    each = 192 + 4 * 20
+    # The longest has 17 bytes, behind four for its length; fours are whole.
+    assert copy.widths == {"several": 24, "text": 24}
+    assert copy.fields["text"].value_bytes == 24
+    assert copy.dataset.arrays["text"].chunks == (7, 24)
+    assert copy.dataset.arrays["several"].shape == (ROWS, 2, 24)
+    each = 192 + 4 * 24
     assert copy.object_bytes == {"text": each, "several": 2 * each}
     assert copy.dataset.arrays["when"].dtype == np.dtype("M8[s]")
 
 
-def test_strings_are_read_run_by_run_as_they_are_packed(tmp_path: Path) -> None:
+def test_strings_are_read_chunk_by_chunk_as_they_are_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     small(tmp_path / "a.zarr", text=TEXTS)
+    whole, runs = ZarrReader.read_runs, list[tuple[int, int]]()
+
+    def read(self: Any, wanted: Any, out: np.ndarray, bad: Any = None) -> None:
+        runs.extend(wanted)
+        whole(self, wanted, out, bad)
+
+    monkeypatch.setattr(ZarrReader, "read_runs", read)
     copy = planned(tmp_path / "a.zarr")
+    assert runs == [(first, min(first + 7, ROWS)) for first in range(0, ROWS, 7)]
+    runs.clear()
     out = np.zeros((25, copy.widths["text"]), np.uint8)
     with quiet():
         copy.reader(copy.dataset, "text", "auto")([(5, 20), (50, 60)], out)
         found = copy.for_writer("text", out)
     assert found.tolist() == TEXTS[np.r_[5:20, 50:60]].tolist()
+    assert runs == [(5, 7), (7, 14), (14, 20), (50, 56), (56, 60)]
     numbers = np.zeros((4, 3), "f4")
     copy.reader(copy.dataset, "X", "auto")([(0, 4)], numbers)
     assert copy.for_writer("X", numbers) is numbers and numbers.all()
@@ -134,6 +147,31 @@ def test_what_cannot_be_written_is_left_out_and_says_why(tmp_path: Path) -> None
     assert "long" not in planned(tmp_path / "a.zarr", 7 * 192).left_out
     none = planned(tmp_path / "a.zarr", -5)
     assert none.left_out["long"].endswith("or more, but 0 B are left")
+
+
+def test_names_of_anndata_mean_nothing_in_other_stores(tmp_path: Path) -> None:
+    group = small(tmp_path / "a.zarr")
+    for name in ("obsp/near", "var/mean", "uns"):
+        group.create_array(name, data=np.ones((ROWS, 2)))
+    assert set(planned(tmp_path / "a.zarr").fields) == {"X", "obsp/near", "uns", "var/mean"}
+    group.create_group("obs", attributes={"encoding-type": "dataframe"})
+    copy = planned(tmp_path / "a.zarr")
+    assert set(copy.fields) == {"X"} and set(copy.left_out) == {"obsp/near"}
+    assert copy.beside == ("uns", "var/mean")
+    # Among columns it is the others that stay.
+    assert "var/mean" in planned(tmp_path / "a.zarr", features="uns").fields
+
+
+def test_what_codes_mean_is_no_row(tmp_path: Path) -> None:
+    group = small(tmp_path / "a.zarr")
+    group.create_group("kind", attributes={"encoding-type": "categorical"})
+    group.create_group("other")
+    for name in ("kind/codes", "kind/categories", "__categories/old", "other/categories"):
+        group.create_array(name, data=np.arange(ROWS))
+    group.create_array("empty", shape=(ROWS, 0), chunks=(7, 1), dtype="f4")
+    copy = planned(tmp_path / "a.zarr")
+    assert set(copy.fields) == {"X", "kind/codes", "other/categories"}
+    assert set(copy.beside) == {"kind/categories", "__categories/old", "empty"}
 
 
 def test_sparse_features_are_refused(tmp_path: Path) -> None:
