@@ -45,10 +45,12 @@ def test_arrays_of_rows_are_written_as_they_are_stored(tmp_path: Path) -> None:
         text=TEXTS, several=TEXTS.repeat(2).reshape(ROWS, 2),
     )  # fmt: skip
     group["big"].attrs["scale_factor"] = 0.5
+    group.create_array("named", data=np.ones((ROWS, 2)), dimension_names=["row", None])
     copy = planned(tmp_path / "a.zarr")
+    assert copy.fields["named"].dimensions == ("row", None)
     assert copy.left_out == {} and copy.beside == () and copy.groups == ()
     assert {name: field.shape for name, field in copy.fields.items()} == {
-        "X": (3,), "big": (2, 4), "several": (2,), "text": (), "when": (),
+        "X": (3,), "big": (2, 4), "named": (2,), "several": (2,), "text": (), "when": (),
     }  # fmt: skip
     big = copy.fields["big"]
     assert (big.dtype, dict(big.attributes), big.fill_value) == (

@@ -1,7 +1,8 @@
-"""The path through zarr-python: what is missing or damaged is told as on the native one."""
+"""What is missing or damaged is told alike on the native path and on that through zarr-python."""
 
 import asyncio
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 
 import ooc
 from ooc.core.plain_files import ANY_SIZE
-from ooc.store.chunks import BadChunkError, general
+from ooc.store.chunks import BadChunkError, RowReader, general, open_reader
 from ooc.store.chunks.codecs import most_stored_bytes
 from ooc.store.chunks.general import ZarrReader
 from ooc.store.chunks.row_reader import NotStoredError
@@ -32,10 +33,16 @@ def write(path: Path, fill: Any = 0, version: int = 3, **options: Any) -> Datase
     return ooc.open(path)
 
 
-def read(dataset: Dataset, runs: Any, bad: Any = None) -> np.ndarray:
+WAYS: dict[str, Callable[[Dataset, str], RowReader]] = {
+    "native": open_reader, "zarr-python": ZarrReader,
+}  # fmt: skip
+both_ways = pytest.mark.parametrize("way", WAYS)
+
+
+def read(dataset: Dataset, way: str, runs: Any, bad: Any = None) -> np.ndarray:
     rows = sum(stop - start for start, stop in runs)
     out = np.full((rows, 6), -7.0)
-    ZarrReader(dataset, "X").read_runs(runs, out, bad)
+    WAYS[way](dataset, "X").read_runs(runs, out, bad)
     return out
 
 
@@ -58,15 +65,16 @@ def spoil(path: Path, sharded: bool) -> None:
     file.write_bytes(content)
 
 
+@both_ways
 @pytest.mark.parametrize("options", SHARDS)
 def test_only_the_damaged_chunk_is_blamed_and_the_others_are_read(
-    tmp_path: Path, options: dict[str, Any]
+    tmp_path: Path, options: dict[str, Any], way: str
 ) -> None:
     dataset = write(tmp_path / "a.zarr", **options)
-    np.testing.assert_array_equal(read(dataset, RUNS), VALUES[ROWS])
+    np.testing.assert_array_equal(read(dataset, way, RUNS), VALUES[ROWS])
     spoil(tmp_path / "a.zarr", bool(options))
     bad: list[BadChunkError] = []
-    found = read(dataset, RUNS, bad)
+    found = read(dataset, way, RUNS, bad)
     assert [(each.cell, each.rows, each.run) for each in bad] == [((2, 1), (8, 11), 1)]
     file = "c/1/0" if options else "c/2/1"
     assert bad[0].file == f"{tmp_path / 'a.zarr'}/X/{file}"
@@ -74,17 +82,17 @@ def test_only_the_damaged_chunk_is_blamed_and_the_others_are_read(
     lost = (ROWS[:, None] // 4 == 2) & (np.arange(6) // 3 == 1)
     np.testing.assert_array_equal(found[~lost], wanted[~lost])
     with pytest.raises(BadChunkError, match=r"chunk 2\.1 of array X"):
-        read(dataset, RUNS)
+        read(dataset, way, RUNS)
     # A run of one chunk across is blamed at once.
     with pytest.raises(BadChunkError, match="rows 8 to 11"):
-        read(dataset, [(9, 11)])
+        read(dataset, way, [(9, 11)])
 
 
+@both_ways
 @pytest.mark.parametrize("options", SHARDS)
-@pytest.mark.parametrize("missing", ["raise", "fill"])
-@pytest.mark.parametrize("fill", [0, 5])
+@pytest.mark.parametrize(("missing", "fill"), [("raise", 0), ("fill", 5)])
 def test_a_chunk_that_is_not_stored_is_filled_where_that_is_said(
-    tmp_path: Path, options: dict[str, Any], missing: str, fill: int
+    tmp_path: Path, options: dict[str, Any], missing: str, fill: int, way: str
 ) -> None:
     write(tmp_path / "a.zarr", fill, **options)
     array: Any = zarr.open_group(tmp_path / "a.zarr", mode="r+")["X"]
@@ -93,7 +101,7 @@ def test_a_chunk_that_is_not_stored_is_filled_where_that_is_said(
     wanted = VALUES.copy()
     wanted[8:12, 3:] = fill
     bad: list[BadChunkError] = []
-    found = read(dataset, RUNS, bad)
+    found = read(dataset, way, RUNS, bad)
     if missing == "fill":
         assert bad == []
         np.testing.assert_array_equal(found, wanted[ROWS])
@@ -104,19 +112,24 @@ def test_a_chunk_that_is_not_stored_is_filled_where_that_is_said(
     np.testing.assert_array_equal(found[kept], wanted[ROWS][kept])
 
 
-def test_an_array_without_a_fill_value_has_none(tmp_path: Path) -> None:
+@both_ways
+def test_an_array_without_a_fill_value_has_none(tmp_path: Path, way: str) -> None:
     write(tmp_path / "a.zarr", None, 2)
     (tmp_path / "a.zarr" / "X" / "2.1").unlink()
     for missing in ("raise", "fill"):
         bad: list[BadChunkError] = []
-        read(ooc.open(tmp_path / "a.zarr", missing=missing), RUNS, bad)
+        read(ooc.open(tmp_path / "a.zarr", missing=missing), way, RUNS, bad)
         assert [each.reason for each in bad] == [str(NotStoredError(None))]
 
 
+@both_ways
+@pytest.mark.parametrize("options", SHARDS)
 @pytest.mark.parametrize("missing", ["raise", "fill"])
-def test_a_folder_that_is_gone_is_no_fill_value(tmp_path: Path, missing: str) -> None:
-    write(tmp_path / "a.zarr")
-    reader = ZarrReader(ooc.open(tmp_path / "a.zarr", missing=missing), "X")
+def test_a_folder_that_is_gone_is_no_fill_value(
+    tmp_path: Path, missing: str, way: str, options: dict[str, Any]
+) -> None:
+    write(tmp_path / "a.zarr", **options)
+    reader = WAYS[way](ooc.open(tmp_path / "a.zarr", missing=missing), "X")
     (tmp_path / "a.zarr" / "X").rename(tmp_path / "elsewhere")
     with pytest.raises(ooc.core.errors.InputError, match="bring it back, then go on"):
         reader.read_runs(RUNS, np.zeros((15, 6)))
@@ -203,12 +216,16 @@ def test_objects_have_a_bound_by_their_chunks(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     dataset = write(path)
     (path / "X" / "c" / "2" / "1").write_bytes(bytes(chunk + 1))
-    with pytest.raises(BadChunkError, match=r"rows 8 to 11, cannot be read"):
-        read(dataset, RUNS)
+    for way in WAYS:
+        with pytest.raises(BadChunkError, match=r"rows 8 to 11, cannot be read"):
+            read(dataset, way, RUNS)
 
 
 def test_a_reader_that_travels_opens_its_own_store(tmp_path: Path) -> None:
-    dataset = write(tmp_path / "a.zarr")
-    out = np.zeros((15, 6))
-    pickle.loads(pickle.dumps(ZarrReader(dataset, "X"))).read_runs(RUNS, out)
-    np.testing.assert_array_equal(out, VALUES[ROWS])
+    dataset = write(tmp_path / "a.zarr", shards=(8, 6))
+    for way in WAYS.values():
+        out = np.zeros((15, 6))
+        reader = pickle.loads(pickle.dumps(way(dataset, "X")))
+        assert (reader.name, reader.where) == ("X", dataset.path)
+        reader.read_runs(RUNS, out)
+        np.testing.assert_array_equal(out, VALUES[ROWS])
