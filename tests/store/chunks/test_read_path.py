@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 import pytest
 import zarr
@@ -14,8 +15,9 @@ import ooc
 from ooc.core.errors import InputError
 from ooc.store import chunks
 from ooc.store.chunks import files, open_reader, read_path, scratch_bytes
-from ooc.store.chunks.codecs import NotNativeError
+from ooc.store.chunks.codecs import NotNativeError, most_stored_bytes
 from ooc.store.chunks.files import choose_mode
+from ooc.store.chunks.general import ZarrReader
 from ooc.store.chunks.layout import ChunkLayout, native_layout, shard_layout
 from ooc.store.conventions import PIECE_BYTES, read_conventions
 from ooc.store.members import quiet
@@ -81,6 +83,30 @@ def test_what_is_behind_an_address_is_asked_for(tmp_path: Path) -> None:
     out = np.zeros((9, 2))
     open_reader(dataset, "X").read_runs([(0, 9)], out)
     assert out.all()
+
+
+@pytest.mark.parametrize("shards", [None, (6, 2)])
+def test_a_chunk_that_is_an_object_is_asked_for_whole(tmp_path: Path, shards: Any) -> None:
+    where = f"memory://{tmp_path.name}-{shards is None}.zarr"
+    group = zarr.create_group(where)
+    group.create_array("X", data=np.ones((9, 2)), chunks=(3, 2), shards=shards)
+    reader: Any = open_reader(ooc.open(where), "X")
+    assert reader.files._whole == (shards is None)
+    assert reader.files._store.most_bytes == most_stored_bytes(3 * 2 * 8)
+
+
+def test_what_goes_through_zarr_python_says_why_and_takes_the_same_policies(
+    tmp_path: Path,
+) -> None:
+    group = zarr.create_group(tmp_path / "a.zarr", zarr_format=2)
+    delta = numcodecs.Delta("<f4", "<f8")
+    group.create_array("X", data=np.ones((9, 2), "f4"), chunks=(3, 2), filters=[delta])
+    dataset = ooc.open(tmp_path / "a.zarr")
+    assert read_path(dataset, "X", "direct").describe() == "zarr-python: its codec is delta"
+    assert isinstance(open_reader(dataset, "X"), ZarrReader)
+    for call in (read_path, open_reader):
+        with pytest.raises(InputError, match="io is one of auto, direct, buffered, not 'fast'"):
+            call(dataset, "X", "fast")
 
 
 def test_of_sparse_rows_the_way_of_their_values_is_told(tmp_path: Path) -> None:
