@@ -157,6 +157,9 @@ def test_parts_of_one_thing_are_no_rows(tmp_path: Path) -> None:
     )
     group.attrs["encoding-type"] = "dataframe"
     assert ooc.open(tmp_path / "a.zarr", "data").rows == 9
+    # Two of the names are anybody's.
+    del group.attrs["encoding-type"], group["indptr"]
+    assert ooc.open(tmp_path / "a.zarr", "data").rows == 9
 
 
 def test_what_lies_beside_the_rows_says_why_it_is_not_read(tmp_path: Path) -> None:
@@ -262,6 +265,8 @@ def test_an_array_is_opened_as_it_was_known(tmp_path: Path) -> None:
         f"array below of {path} is a group, not an array; open it again"
     )
     assert open_zarr_array(dataset, "weight").shape == (ROWS,)
+    group["weight"].attrs["said"] = "since"
+    assert dict(open_zarr_array(dataset, "weight").attrs) == {"said": "since"}
     out = np.zeros(3)
     open_reader(dataset, "weight").read_runs([(4, 7)], out)
     assert out.tolist() == [1, 1, 1]

@@ -1,6 +1,8 @@
 """Datasets are cut into chunks and shards as they are told to be, and are there whole or not."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +153,23 @@ def test_a_path_that_is_taken_is_refused(tmp_path: Path) -> None:
     make_folder(tmp_path / "c" / "d")
     with pytest.raises(InputError, match="File exists; choose another folder"):
         make_folder(tmp_path / "c" / "d", exist_ok=False)
+
+
+def test_what_came_before_the_path_was_claimed_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def late(place: Path) -> Iterator[None]:
+        place.mkdir()
+        yield
+
+    monkeypatch.setattr("ooc.store.writer.claimed", late)
+    with (
+        pytest.raises(InputError, match="already exists"),
+        ooc.create(tmp_path / "a.zarr", {"X": ("float32", ())}) as writer,
+    ):
+        writer.append({"X": np.ones(3)})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
 
 
 def test_whoever_checks_sees_the_whole_and_may_refuse(tmp_path: Path) -> None:
