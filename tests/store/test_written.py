@@ -155,6 +155,27 @@ def test_a_path_that_is_taken_is_refused(tmp_path: Path) -> None:
         make_folder(tmp_path / "c" / "d", exist_ok=False)
 
 
+def test_what_a_killed_writer_left_beside_the_whole_goes(tmp_path: Path) -> None:
+    (tmp_path / "a.zarr").mkdir()
+    (tmp_path / ".a.zarr.partial" / "X").mkdir(parents=True)
+    with pytest.raises(InputError, match="already exists"):
+        check_new(tmp_path / "a.zarr")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def test_nothing_grows_among_what_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".a.zarr.partial" / "X").mkdir(parents=True)
+    monkeypatch.setattr("ooc.store.writer.shutil.rmtree", lambda *given, **more: None)
+    with (
+        pytest.raises(InputError, match=r"cannot write to .*: File exists"),
+        ooc.create(tmp_path / "a.zarr", {"X": ("float32", ())}) as writer,
+    ):
+        writer.append({"X": np.ones(3)})
+    assert not (tmp_path / "a.zarr").exists()
+
+
 def test_what_came_before_the_path_was_claimed_is_not_written_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
