@@ -72,6 +72,7 @@ CONVERT = "convert it to an integer or float dtype"
         (an_array(4, dtype="bool"), "", ""),
         (an_array(4, dtype="u8"), "", ""),
         (an_array(0, 3, chunks=(1, 3)), "", ""),
+        (an_array(0, 3, chunks=(0, 3)), "", ""),
         (an_array(), "has no axes", "rows are along axis 0"),
         (an_array(4, 0, chunks=(4, 1)), "has rows without values, as its shape is (4, 0)",
          "name another array"),

@@ -212,6 +212,14 @@ def test_whoever_checks_sees_the_whole_and_may_refuse(tmp_path: Path) -> None:
     hidden = tmp_path / ".a.zarr.partial"
     assert seen == [(hidden, False, 5), (hidden, False, 6)]
     assert ooc.open(path).rows == 6 and [*tmp_path.iterdir()] == [path]
+    seen.clear()
+    # What was refused as a whole is not gone on with.
+    with (
+        pytest.raises(InputError, match="not this one"),
+        ooc.create(tmp_path / "b.zarr", {"X": ("float32", ())}, check=look, resume=True) as writer,
+    ):
+        writer.append({"X": np.ones(5)})
+    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_what_was_begun_is_gone_on_with_where_it_may_be(tmp_path: Path) -> None:
