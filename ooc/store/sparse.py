@@ -165,9 +165,9 @@ def sparse_spec(
             raise InputError(f"{part} of {what} {why}; write the matrix again")
         spec = specify(found, found.array)
         if spec.problem or (spec.conventions is not None and spec.conventions.changes):
-            said = spec.problem or f"declares that it is {spec.conventions.describe()}"  # type: ignore[union-attr]
+            said = spec.problem or f"it is {spec.conventions.describe()}"  # type: ignore[union-attr]
             raise InputError(
-                f"{part} of {what} {said}, which no sparse rows have; write it decoded"
+                f"{part} of {what} declares what no sparse rows have ({said}); write it decoded"
             )
         arrays[part] = found.array
         parts.append(spec)

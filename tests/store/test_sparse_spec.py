@@ -226,8 +226,13 @@ REFUSED: list[tuple[Callable[[zarr.Group], None], str]] = [
     ),
     (
         _instead("data", np.ones(MATRIX.nnz, np.int16), scale_factor=0.5),
-        "data of the sparse matrix X of PATH declares that it is int16 times 0.5, which no sparse "
-        "rows have; write it decoded",
+        "data of the sparse matrix X of PATH declares what no sparse rows have (it is int16 times "
+        "0.5); write it decoded",
+    ),
+    (
+        _instead("data", np.ones(MATRIX.nnz, np.int16), scale_factor=0),
+        "data of the sparse matrix X of PATH declares what no sparse rows have (scale_factor is 0, "
+        "which makes all values equal; correct it); write it decoded",
     ),
     (
         _instead("indices", np.ones(MATRIX.nnz, np.float32)),
