@@ -204,6 +204,7 @@ def test_a_column_of_categories_is_its_codes(tmp_path: Path) -> None:
     conventions = found.arrays["obs/kind/codes"].conventions
     assert conventions is not None
     assert conventions.describe() == "int8, missing -1, in codes of obs/kind/categories"
+    assert found.arrays["obs/kind/codes"].dtype == conventions.decoded == np.float32
     # The usual name of a target is no matter where there is to be none.
     del group["y"]
     group.create_group("y", attributes={"encoding-type": "categorical"})
