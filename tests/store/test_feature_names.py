@@ -130,6 +130,13 @@ def test_names_of_very_wide_rows_are_left(
         assert feature_names_of(dataset) == found
 
 
+def test_names_of_thousands_of_genes_are_read(tmp_path: Path) -> None:
+    names = [f"gene {number}" for number in range(20_000)]
+    group = zarr.create_group(tmp_path / "a.zarr")
+    group.create_array("X", shape=(2, 20_000), dtype="f4", attributes={"feature_names": names})
+    assert feature_names_of(ooc.open(tmp_path / "a.zarr")) == tuple(names)
+
+
 def test_images_and_arrays_in_memory_have_no_names(tmp_path: Path) -> None:
     write_dataset(tmp_path / "a.zarr", X=X[:, :, None])
     zarr.open_group(tmp_path / "a.zarr", mode="r+")["X"].attrs["feature_names"] = list(GENES)

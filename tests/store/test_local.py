@@ -120,7 +120,19 @@ def test_an_archive_is_opened_once_until_it_is_written_again(tmp_path: Path) -> 
     assert second is not first
     status = path.stat()
     os.utime(path, ns=(1, status.st_mtime_ns + 1))
-    assert open_zip(str(path))[0] is not second
+    third = open_zip(str(path))[0]
+    assert third is not second
+    archive(path, a=b"123")
+    os.utime(path, ns=(1, status.st_mtime_ns + 1))
+    assert open_zip(str(path))[0] is not third
+
+
+def test_an_archive_may_hold_thousands_of_files(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as found:
+        for number in range(2000):
+            found.writestr(f"a/X/c/{number}", b"")
+        found.writestr("a/zarr.json", b"{}")
+    assert open_zip(str(tmp_path / "a.zip"))[1] == "a"
 
 
 def test_rows_of_an_archive_are_those_that_were_zipped(tmp_path: Path) -> None:

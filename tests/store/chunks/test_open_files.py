@@ -78,7 +78,7 @@ def test_those_that_were_not_used_for_longest_are_closed(
     del other
     gc.collect()
     assert 4 not in are_open(paths), "they go with their reader"
-    assert all(key[0] == files._number for key in open_files._KEPT)
+    assert {key[0] for key in open_files._KEPT} == {files._number}, "and no others"
 
 
 def test_what_requests_hold_stays_open_until_it_is_released(
@@ -107,6 +107,10 @@ def test_half_of_them_may_be_held_at_once(
     second = files.hold([paths[1], paths[2], paths[3], paths[2]])
     assert [os.pread(each.descriptor, 9, 0)[0] for each in second] == [1, 2]
     assert files.hold([paths[5]]) == []
+    # What is held already takes no more room.
+    again = files.hold([paths[2], paths[5]])
+    assert [os.pread(each.descriptor, 9, 0)[0] for each in again] == [2]
+    release(again)
     release(first)
     assert len(open_files._HELD) == 2 and len(files.hold([paths[5]])) == 1
 
