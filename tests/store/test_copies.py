@@ -151,6 +151,22 @@ def test_what_cannot_be_written_is_left_out_and_says_why(tmp_path: Path) -> None
     assert none.left_out["long"].endswith("or more, but 0 B are left")
 
 
+def test_a_dtype_that_nobody_writes_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small(tmp_path / "a.zarr", number=np.ones(ROWS, "i2"))
+    monkeypatch.setattr("ooc.store.copies.FIXED_KINDS", "f")
+    assert planned(tmp_path / "a.zarr").left_out == {"number": "its dtype int16 cannot be written"}
+    monkeypatch.undo()
+
+    def fail(group: Any, name: str, field: Any, *sizes: int) -> None:
+        if field.dtype == np.int16:
+            raise TypeError("odd")
+
+    monkeypatch.setattr("ooc.store.copies.create_array", fail)
+    assert planned(tmp_path / "a.zarr").left_out == {"number": "it cannot be written: odd"}
+
+
 def test_names_of_anndata_mean_nothing_in_other_stores(tmp_path: Path) -> None:
     group = small(tmp_path / "a.zarr")
     for name in ("obsp/near", "var/mean", "uns"):

@@ -1,6 +1,7 @@
 """Members of a group are what their own metadata say, and what is wrong with one is said of it."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -307,3 +308,15 @@ def test_hidden_files_and_folders_are_no_members(tmp_path: Path) -> None:
     (tmp_path / "a.zarr" / "X").rename(tmp_path / "a.zarr" / "Z")
     with opened(str(tmp_path / "a.zarr"), None) as store:
         assert list(members_of(str(tmp_path / "a.zarr"), store, {"X"}, None)) == ["Z"]
+
+
+def test_only_remarks_of_zarr_are_passed_over() -> None:
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        with quiet():
+            for kind in (
+                zarr.errors.ZarrUserWarning, zarr.errors.UnstableSpecificationWarning,
+                UserWarning, RuntimeWarning,
+            ):  # fmt: skip
+                warnings.warn("remark", kind, stacklevel=1)
+    assert [each.category for each in seen] == [UserWarning, RuntimeWarning]
