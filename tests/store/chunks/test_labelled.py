@@ -12,6 +12,7 @@ from datasets import foreign
 import ooc
 from ooc.core.errors import DataError, InputError
 from ooc.store.chunks import BadChunkError, open_reader, scratch_bytes
+from ooc.store.chunks.labelled import LabelReader
 from ooc.store.dataset import Dataset
 from ooc.store.labels import Labels
 from ooc.store.members import quiet
@@ -118,6 +119,16 @@ def test_text_is_read_once_its_labels_are_known(tmp_path: Path) -> None:
     reader: Any = open_reader(labelled(dataset, CITIES), "y")
     reader.stored._store._store.retries = 7
     assert (reader.retries, reader.shape, reader.chunks) == (7, (ROWS,), (CHUNK,))
+
+
+def test_codes_are_read_as_they_are_and_labels_by_the_way_that_was_asked_for(
+    tmp_path: Path,
+) -> None:
+    dataset = write(tmp_path / "a.zarr", CODES + 1)
+    reader: Any = open_reader(labelled(dataset, (1, 2, 3)), "y", "buffered")
+    assert isinstance(reader, LabelReader) and reader.stored.files.mode == "buffered"
+    codes = open_reader(labelled(dataset, (0, 1, 2), ("a", "b", "c")), "y")
+    assert not isinstance(codes, LabelReader)
 
 
 def test_memory_for_labels_aside_is_counted(tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import crc32c
+import fsspec
 import numpy as np
 import pytest
 import zarr
 
 import ooc
+from ooc.core.errors import InputError
 from ooc.store.chunks import BadChunkError, native, open_reader
 from ooc.store.chunks.codecs import decode_chunk, most_stored_bytes
 from ooc.store.chunks.native import NOT_STORED, NativeReader
@@ -67,7 +69,8 @@ def test_an_index_that_lies_is_told_of_its_chunk_alone(tmp_path: Path) -> None:
     rewrite(path, entry(1, size - 96, 96))
     assert reasons(path) == {}, "up to its last byte a file may be named"
     rewrite(path, entry(1, size - 95, 96))
-    assert set(reasons(path)) == {(0, 1)}
+    named = f"its index names bytes {size - 95} to {size + 1} of a file of {size}"
+    assert reasons(path) == {(0, 1): named}
     rewrite(path, entry(2, 0, 95))
     rewrite(path, entry(1, 96, 96))
     assert reasons(path) == {(1, 0): "it decodes to 95 bytes, not to 96"}
@@ -183,6 +186,71 @@ def test_a_shard_that_is_not_there_is_filled_where_that_is_said(tmp_path: Path, 
     wanted[8:16] = fill
     np.testing.assert_array_equal(out, wanted)
     assert set(reasons(path)) == {(2, 0), (2, 1), (3, 0), (3, 1)}
+
+
+def test_an_index_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, asked = reader_of(write(tmp_path / "a.zarr", shards=(8, 6))), list[str]()
+    whole = reader.files.read_end
+
+    def read_end(path: str, *given: Any) -> Any:
+        asked.append(path)
+        return whole(path, *given)
+
+    monkeypatch.setattr(reader.files, "read_end", read_end)
+    for _ in range(3):
+        reader.read_runs([(0, 20)], np.zeros((20, 6)))
+    assert len(asked) == 3 == len({*asked})
+
+
+def test_what_is_read_again_after_a_failure_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = reader_of(write(tmp_path / "a.zarr"))
+
+    def failing(requests: Any) -> Any:
+        yield from ((request, None) for request in requests)
+
+    monkeypatch.setattr(reader.files, "read_all", failing)
+    out = np.zeros((20, 6))
+    reader.read_runs([(0, 20)], out)
+    np.testing.assert_array_equal(out, VALUES)
+
+
+def test_a_chunk_that_goes_between_is_filled_unless_its_folder_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.zarr", fill_value=7)
+    for missing in ("fill", "raise"):
+        reader = reader_of(path, missing=missing)
+        monkeypatch.setattr(reader.files, "size", lambda path: CHUNK)
+        (path / "X" / "c" / "1" / "0").unlink(missing_ok=True)
+        out, bad = np.zeros((20, 6)), list[BadChunkError]()
+        reader.read_runs([(0, 20)], out, bad)
+        if missing == "fill":
+            assert (out[4:8, :3] == 7).all() and bad == []
+        else:
+            assert [each.cell for each in bad] == [(1, 0)]
+            assert bad[0].reason.startswith("it is not stored; restore it")
+        (path / "X").rename(tmp_path / "X")
+        with pytest.raises(InputError, match="bring it back, then go on"):
+            reader.read_runs([(0, 20)], out, bad)
+        (tmp_path / "X").rename(path / "X")
+
+
+def test_objects_are_told_and_filled_as_files_are(tmp_path: Path) -> None:
+    where: Any = f"memory://{tmp_path.name}.zarr"
+    write(where, shards=(8, 6), fill_value=7)
+    memory = fsspec.filesystem("memory")
+    file = f"/{tmp_path.name}.zarr/X/c/0/0"
+    whole = memory.cat(file)
+    memory.pipe(file, whole[: INDEX - 1])
+    said = f"the file has {INDEX - 1} bytes, its index alone takes {INDEX}"
+    assert reasons(where) == dict.fromkeys([(0, 0), (0, 1), (1, 0), (1, 1)], said)
+    memory.rm(file)
+    out = np.zeros((20, 6))
+    reader_of(where, missing="fill").read_runs([(0, 20)], out)
+    assert (out[:8] == 7).all()
+    np.testing.assert_array_equal(out[8:], VALUES[8:])
 
 
 def test_retries_are_those_of_its_files(tmp_path: Path) -> None:

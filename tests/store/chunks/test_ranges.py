@@ -1,6 +1,9 @@
 """Ranges are aligned, batched and read again as they are told to be; ends of files as they are."""
 
 import errno
+import fcntl
+import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ooc.store.chunks import files
+from ooc.store.chunks import files, open_files
 from ooc.store.chunks.files import (
     BATCH_BYTES,
     FileReader,
@@ -39,7 +42,7 @@ def test_batches_are_as_full_as_they_may_be() -> None:
 
     half = BATCH_BYTES // 2
     assert sizes() == []
-    assert sizes(half, half, 1) == [[half, half], [PAGE]]
+    assert sizes(half, half, 1, 1, 1) == [[half, half], [PAGE, PAGE, PAGE]]
     assert sizes(half, half + 1) == [[half], [half + PAGE]]
     assert sizes(1, 3 * BATCH_BYTES, 1) == [[PAGE], [3 * BATCH_BYTES], [PAGE]]
     assert [len(part) for part in sizes(*[1] * 300)] == [128, 128, 44]
@@ -158,14 +161,46 @@ def test_short_reads_are_gone_on_with(file: Path, monkeypatch: pytest.MonkeyPatc
     assert bytes(found) == file.read_bytes()[50:9990] and steps == []
 
 
+def test_a_read_that_ends_off_the_alignment_is_at_the_end_of_its_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files.os, "preadv", lambda *given: 512)
+    with pytest.raises(TruncatedError, match=r"^it ends after 4,608 of 9,990 bytes$"):
+        FileReader("cached").read(Request(str(file), 5000, 9990))
+
+
 @pytest.mark.parametrize(("mode", "dropped"), [("buffered", True), ("cached", False)])
 def test_what_is_read_through_the_cache_is_dropped_where_it_is_to_be(
     file: Path, monkeypatch: pytest.MonkeyPatch, mode: str, dropped: bool
 ) -> None:
     advised: list[tuple[int, ...]] = []
     monkeypatch.setattr(files.os, "posix_fadvise", lambda *given: advised.append(tuple(given[1:])))
-    FileReader(mode).read(Request(str(file), 5000, 5010))
-    assert advised == ([(PAGE, PAGE, files.os.POSIX_FADV_DONTNEED)] if dropped else [])
+    request = Request(str(file), 5000, 5010)
+    for read in (lambda: FileReader(mode).read(request),
+                 lambda: list(FileReader(mode).read_all([request]))):  # fmt: skip
+        read()
+        assert advised == ([(PAGE, PAGE, files.os.POSIX_FADV_DONTNEED)] if dropped else [])
+        advised.clear()
+
+
+def test_direct_reads_go_past_the_cache_and_hold_no_file_longer(file: Path) -> None:
+    if not takes_direct_io(file):
+        pytest.skip("this file system takes no direct I/O")
+    for mode, direct in (("direct", True), ("buffered", False), ("cached", False)):
+        opened = FileReader(mode)._files.get(str(file))
+        flags = fcntl.fcntl(opened.descriptor, fcntl.F_GETFL)
+        assert bool(flags & os.O_DIRECT) == direct
+    held, content, reader = len(open_files._HELD), file.read_bytes(), FileReader("direct")
+    # What ends before its range is read again by whoever tells what is wrong.
+    spans = [(0, 100), (9000, 10_010), (500, 600), (9000, 10_000)]
+    found = [data and bytes(data) for _, data in reader.read_all(
+        Request(str(file), *span) for span in spans
+    )]  # fmt: skip
+    assert found == [content[:100], None, content[500:600], content[9000:]]
+    assert len(open_files._HELD) == held
+    with closing(reader.read_all([Request(str(file), 0, 5000)] * 2000)) as answers:
+        next(answers)
+    assert len(open_files._HELD) == held, "though most of them were never asked for"
 
 
 def test_memory_of_a_thread_grows_in_whole_pages_and_stays() -> None:

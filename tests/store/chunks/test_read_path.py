@@ -112,6 +112,8 @@ def test_what_goes_through_zarr_python_says_why_and_takes_the_same_policies(
 def test_of_sparse_rows_the_way_of_their_values_is_told(tmp_path: Path) -> None:
     path = write_sparse(tmp_path / "a.zarr", random_matrix(30, 5))
     assert read_path(ooc.open(path), "X", "buffered").mode == "buffered"
+    reader: Any = open_reader(ooc.open(path), "X", "buffered")
+    assert [part.files.mode for part in reader._parts] == ["buffered"] * 3
 
 
 def array_of(path: Path, version: int = 3, dtype: str = "f4", **options: Any) -> zarr.Array:
@@ -245,5 +247,9 @@ def test_memory_to_read_sparse_rows_is_that_of_their_heaviest_block() -> None:
     wide = replace(sparse, parts=(replace(parts[0], dtype=np.dtype("f2")), *parts[1:]))
     wanted = max(scratch_bytes(part, 700_000) for part in wide.parts[:2])
     assert scratch_bytes(wide, 1) == wanted + 2 * 8 * 700_000
+    # Where few rows have long ones, where they begin may take more.
+    long = replace(parts[2], shape=(10**6,), chunks=(10**6,))
+    heavy = replace(sparse, parts=(*parts[:2], long))
+    assert scratch_bytes(heavy, 1) == scratch_bytes(long, 1) > scratch_bytes(sparse, 1)
     empty = replace(sparse, places=np.zeros(5, np.int64), longest=0)
     assert scratch_bytes(empty, 1) == max(scratch_bytes(part, 1) for part in parts)
