@@ -13,6 +13,7 @@ import ooc
 from ooc.core.errors import DataError, InputError
 from ooc.store.chunks import BadChunkError, open_reader, scratch_bytes
 from ooc.store.chunks.labelled import LabelReader
+from ooc.store.conventions import PIECE_BYTES
 from ooc.store.dataset import Dataset
 from ooc.store.labels import Labels
 from ooc.store.members import quiet
@@ -136,5 +137,8 @@ def test_memory_for_labels_aside_is_counted(tmp_path: Path) -> None:
     plain = scratch_bytes(numbers.arrays["y"], 100)
     assert scratch_bytes(labelled(numbers, (30, 10, 20)).arrays["y"], 100) == plain + 100 * 48
     assert scratch_bytes(labelled(numbers, (0, 1, 2)).arrays["y"], 100) == plain
+    declared = write(tmp_path / "c.zarr", np.array([30, 10, 20])[CODES], _FillValue=-9)
+    both = scratch_bytes(labelled(declared, (30, 10, 20)).arrays["y"], 100)
+    assert both == plain + PIECE_BYTES + 100 * 48
     texts = labelled(write(tmp_path / "b.zarr", np.array(CITIES)[CODES]), CITIES).arrays["y"]
     assert scratch_bytes(texts, 200) - scratch_bytes(texts, 100) == 100 * 192

@@ -21,6 +21,7 @@ from ooc.store.chunks.general import ZarrReader
 from ooc.store.chunks.layout import ChunkLayout, native_layout, shard_layout
 from ooc.store.conventions import PIECE_BYTES, read_conventions
 from ooc.store.members import quiet
+from ooc.store.selection import Selection
 from ooc.store.sparse import SparseSpec
 from ooc.store.spec import ArraySpec
 
@@ -59,6 +60,9 @@ def test_the_size_of_all_rows_decides(tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setattr(files, "allowed_bytes", lambda allowed=allowed: allowed)
         assert (read_path(dataset, "X").mode, read_path(dataset, "y").mode) == (x, y)
     assert read_path(dataset, "X").describe() == "native, direct: past the page cache"
+    # A side of a split is read from the same files.
+    side = replace(dataset, selection=Selection("row", 1, (5,), True, 1))
+    assert read_path(side, "y").mode == "direct"
     assert read_path(dataset, "X", "buffered").describe() == (
         "native, buffered: through the page cache, dropped behind"
     )
@@ -143,6 +147,9 @@ def test_layouts_that_are_not_native_say_why(tmp_path: Path) -> None:
     assert why_not(array) == "its shards are encoded again by crc32c"
     layout = native_layout(array_of(tmp_path / "d", filters=[order]), "here")
     assert layout.axes == (1, 0) and not layout.is_plain
+    for order, axes in (("C", (0, 1)), ("F", (1, 0))):
+        old = array_of(tmp_path / order, 2, order=order)
+        assert native_layout(old, "here").axes == axes
 
 
 def test_an_index_that_would_fill_the_memory_is_refused(
@@ -199,9 +206,10 @@ def test_indices_of_shards_are_where_and_as_metadata_say(
     assert shard is not None
     assert (shard.index_at_end, shard.index_has_checksum) == (at_end, checked)
     assert shard.index_dtype == np.dtype(">u8" if endian == "big" else "<u8")
-    out = np.zeros((13, 6))
-    open_reader(ooc.open(tmp_path / "a.zarr"), "X").read_runs([(5, 18)], out)
-    np.testing.assert_array_equal(out, np.arange(30.0, 108).reshape(13, 6))
+    for way in (open_reader, ZarrReader):
+        out = np.zeros((13, 6))
+        way(ooc.open(tmp_path / "a.zarr"), "X").read_runs([(5, 18)], out)
+        np.testing.assert_array_equal(out, np.arange(30.0, 108).reshape(13, 6))
 
 
 SPEC = ArraySpec("X", (10_000, 8), np.dtype("f4"), (100, 8), None)
