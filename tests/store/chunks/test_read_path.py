@@ -152,6 +152,19 @@ def test_layouts_that_are_not_native_say_why(tmp_path: Path) -> None:
         assert native_layout(old, "here").axes == axes
 
 
+@pytest.mark.parametrize("orders", [[(1, 2, 0)], [(1, 2, 0), (0, 2, 1)], [(2, 0, 1), (1, 2, 0)]])
+def test_axes_that_were_changed_twice_are_put_back(tmp_path: Path, orders: Any) -> None:
+    values = np.arange(5 * 3 * 4.0).reshape(5, 3, 4)
+    filters = [zarr.codecs.TransposeCodec(order=order) for order in orders]
+    group = zarr.create_group(tmp_path / "a.zarr")
+    group.create_array("X", data=values, chunks=(2, 2, 3), filters=filters)
+    dataset = ooc.open(tmp_path / "a.zarr")
+    assert read_path(dataset, "X").native
+    out = np.zeros((4, 3, 4))
+    open_reader(dataset, "X").read_runs([(1, 5)], out)
+    np.testing.assert_array_equal(out, values[1:])
+
+
 def test_an_index_that_would_fill_the_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
