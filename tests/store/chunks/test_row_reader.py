@@ -74,6 +74,13 @@ def test_a_bad_chunk_is_told_with_its_rows_and_file() -> None:
     assert blamed(OSError(errno.EIO, "broken")).reason == "broken"
     assert blamed(OSError("words")).reason == "words"
     assert blamed(OSError(errno.EIO, "broken"), reason="said").reason == "said"
+    with pytest.raises(InputError) as caught:
+        blamed(PermissionError(errno.EACCES, "denied"))
+    assert str(caught.value) == (
+        f"array X of a.zarr cannot be read from a.zarr/X/1.1: denied; no chunk is to blame; {ASK}"
+    )
+    with pytest.raises(InputError, match=r"from a\.zarr/X/1\.1: as told; no chunk is to blame"):
+        blamed(ServerError("busy"), reason="as told")
     with pytest.raises(BadChunkError):
         Naive("X", "a", (5,), (2,))._blame(None, (0,), "f", ValueError("x"), 0)
 
