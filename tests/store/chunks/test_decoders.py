@@ -93,6 +93,9 @@ def test_headers_that_lack_bytes_are_told() -> None:
     assert refused(lambda: decode_blosc(memoryview(BLOSC[:-1]), None, 1200)) == (
         f"its blosc header notes {len(BLOSC):,} bytes, it has {len(BLOSC) - 1:,}"
     )
+    assert refused(lambda: decode_blosc(memoryview(BLOSC + b"x"), None, 1200)) == (
+        f"its blosc header notes {len(BLOSC):,} bytes, it has {len(BLOSC) + 1:,}"
+    )
     assert refused(lambda: decode_lz4(memoryview(b"abc"), None, 9)) == (
         "it has 3 bytes, too few for an LZ4 header"
     )
