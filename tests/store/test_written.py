@@ -246,6 +246,18 @@ def test_what_was_begun_is_gone_on_with_where_it_may_be(tmp_path: Path) -> None:
             (tmp_path / "a.zarr").rename(tmp_path / "b.zarr")
 
 
+def test_a_shard_that_lacks_its_last_piece_is_not_kept(tmp_path: Path) -> None:
+    fields = {"s": Field(RECORD)}
+    rows = np.zeros(6, RECORD)
+    with ooc.create(tmp_path / "a.zarr", fields, chunk_bytes=48, shard_bytes=96) as writer:
+        assert (writer.chunk_rows, writer.shard_rows) == (4, 8)
+        writer.write_shard(0, [{"s": rows[:4]}, {"s": rows[4:]}])
+        assert writer.keep_shard(0, 6) and writer.rows == 12
+        (writer.partial / "s" / "c" / "1").unlink()
+        assert not writer.keep_shard(0, 6) and not writer.keep_shard(0, 5)
+        assert writer.keep_shard(0, 4)
+
+
 def test_a_chunk_is_blosc_with_its_checksum_behind() -> None:
     values = np.arange(4000, dtype="f4")
     stored = encode_chunk(values)
