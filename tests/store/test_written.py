@@ -267,7 +267,32 @@ def test_a_chunk_is_blosc_with_its_checksum_behind() -> None:
     # Version 2 of the format, bit shuffle, of elements of four bytes; by lz4.
     assert body[0] == 2 and body[2] & 0b100 and body[3] == 4
     assert body[2] >> 5 == 1
+    assert len(encode_chunk(np.zeros(4000))) < 1000 and len(stored) < values.nbytes / 2
     for chunk in (values.tobytes(), values.astype("U4")):
         raw = chunk if isinstance(chunk, bytes) else chunk.tobytes()
         assert numcodecs.Blosc().decode(encode_chunk(chunk)[:-4]) == raw
         assert encode_chunk(chunk)[3] == 1
+
+
+def test_metadata_say_how_chunks_are_encoded(tmp_path: Path) -> None:
+    fields = {"X": ("float32", (2,)), "s": STRUCTURED}
+    with ooc.create(tmp_path / "a.zarr", fields, chunk_bytes=96) as writer:
+        x = np.ones((3, 2), "f4")
+        writer.append({"X": x, "s": np.zeros((3, 2), RECORD)})
+        assert writer.chunk_rows == 4
+        # The last chunk is filled up with zeros.
+        encoded = writer.encode({"X": x, "s": np.zeros((3, 2), RECORD)}, 3)
+        last = np.frombuffer(numcodecs.Blosc().decode(encoded["X"][:-4]), "f4")
+        assert last.tolist() == [1.0] * 6 + [0.0] * 2
+    with quiet():
+        group = zarr.open_group(tmp_path / "a.zarr", mode="r")
+    for name, size in (("X", 4), ("s", 1)):
+        array = group[name]
+        assert isinstance(array, zarr.Array)
+        blosc, checksum = (codec.to_dict() for codec in array.compressors)  # type: ignore[union-attr]
+        assert checksum["name"] == "crc32c"
+        told = blosc["configuration"]
+        assert isinstance(told, dict)
+        assert (told["typesize"], told["clevel"]) == (size, 5)
+        assert str(getattr(told["shuffle"], "value", told["shuffle"])) == "bitshuffle"
+        assert str(getattr(told["cname"], "value", told["cname"])) == "lz4"

@@ -34,6 +34,7 @@ def empty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     kept.clear()
     gc.collect()
     for name in names:
+        getattr(open_files, name).clear()
         getattr(open_files, name).update(before[name])
 
 
