@@ -165,9 +165,9 @@ def sparse_spec(
             raise InputError(f"{part} of {what} {why}; write the matrix again")
         spec = specify(found, found.array)
         if spec.problem or (spec.conventions is not None and spec.conventions.changes):
-            said = spec.problem or f"declares that it is {spec.conventions.describe()}"  # type: ignore[union-attr]
+            said = spec.problem or f"it is {spec.conventions.describe()}"  # type: ignore[union-attr]
             raise InputError(
-                f"{part} of {what} {said}, which no sparse rows have; write it decoded"
+                f"{part} of {what} declares what no sparse rows have ({said}); write it decoded"
             )
         arrays[part] = found.array
         parts.append(spec)
@@ -257,8 +257,8 @@ def _places(
 def check_ascending(what: str, counts: np.ndarray, first_row: int) -> None:
     """Refuse rows of fewer than no values; `first_row` is that of the first count."""
     if len(counts) and counts.min() < 0:
-        row = first_row + int(np.argmax(counts < 0))
+        place = int(np.argmax(counts < 0))
         raise DataError(
-            f"row {row} of {what} ends before it begins, as its indptr falls there by "
-            f"{-int(counts.min())}; a chunk of indptr is missing or damaged: write it again"
+            f"row {first_row + place} of {what} ends before it begins, as its indptr falls there "
+            f"by {-int(counts[place])}; a chunk of indptr is missing or damaged: write it again"
         )

@@ -32,8 +32,26 @@ def test_every_row_of_the_arrays_is_read_once(dtype: str, order: str) -> None:
         ({"X": np.ones((0, 3))}, "X is empty: its shape is \\(0, 3\\)"),
         ({"X": np.array([["a"]])}, "X has dtype <U1, which is not a real number"),
         ({"X": np.ones((3, 2)), "y": np.ones(4)}, "X has 3 rows, but y has 4"),
+        ({"X": np.ones((3, 2)), "weight": np.ones(2)}, "X has 3 rows, but weight has 2"),
+        ({"X": np.ones((3, 2)), "y": np.ones(3, "M8[s]")}, "y has dtype datetime64"),
     ],
 )
 def test_what_are_no_rows_of_numbers_is_refused(arrays: dict[str, np.ndarray], told: str) -> None:
     with pytest.raises(InputError, match=told):
         hold(arrays)
+
+
+@pytest.mark.parametrize(
+    ("rows", "width", "chunk"), [(5000, 128, 512), (5000, 127, 516), (100, 128, 100)]
+)
+def test_chunks_are_of_half_a_mebibyte_of_the_widest_array(
+    rows: int, width: int, chunk: int
+) -> None:
+    arrays = {"X": np.zeros((rows, width)), "y": np.zeros(rows, "i1")}
+    dataset = hold(arrays)
+    assert dataset.arrays["X"].chunks == (chunk, width)
+    assert dataset.arrays["y"].chunks == (chunk,)
+    assert (dataset.path, dataset.target, dataset.weight) == ("the data in memory", "y", None)
+    assert hold({"X": np.zeros((2, 2**17))}).arrays["X"].chunks == (1, 2**17)
+    big = hold({"X": np.zeros((3, 2), ">i2"), "weight": np.ones(3)})
+    assert big.arrays["X"].dtype == np.dtype("i2") and big.roles == ("X", None, "weight")

@@ -58,6 +58,15 @@ def test_parts_of_an_object_that_was_written_again_are_refused(
         asyncio.run(read())
 
 
+def test_an_object_that_is_read_whole_may_change_meanwhile() -> None:
+    async def read() -> None:
+        store = store_of(["a", "b", "c"], "s3")
+        for _ in range(3):
+            assert len((await store.fetch("X/c/1"))[0]) == 100
+
+    asyncio.run(read())
+
+
 def test_what_an_error_says_shows_no_secret_of_the_options() -> None:
     """Wherever it stands among them; addresses are none."""
     options = {

@@ -109,7 +109,7 @@ def test_leaving_early_lands_what_is_in_flight_and_closes_the_files(file: Path) 
     requests = [Request(str(file), start, start + 9000) for start in range(0, 200_000, 10_000)]
     with closing(reader.read_all(requests)) as answers:
         next(answers)
-    assert [batch.collect() for batch in files._MEMORY.batches]
+    assert len(files._MEMORY.batches) == 2
     assert all(batch._pending == 0 for batch in files._MEMORY.batches)
     del reader, answers
     assert len(list(Path("/proc/self/fd").iterdir())) == before
