@@ -133,6 +133,8 @@ class ValidationOptions:
     validation_by: str = option(
         "block, row, or the name of an array whose values stay together.", "block"
     )
+    evaluate_every: int | None = option("Steps between evaluations.", unset="an epoch's")
+    patience: int | None = option("Evaluations without a new best that end the run.", unset="never")
     validation_ordered: Annotated[
         bool, flag("Hold out the last share, as of time.", "--validation-ordered")
     ] = False
@@ -142,8 +144,6 @@ class ValidationOptions:
     test: float | None = option(
         "Share of the rows to keep apart for ooc evaluate --held-out.", unset="none"
     )
-    evaluate_every: int | None = option("Steps between evaluations.", unset="an epoch's")
-    patience: int | None = option("Evaluations without a new best that end the run.", unset="never")
 
     def make(self) -> "Validation | None":
         """Make what the options say; None where they say nothing."""

@@ -105,7 +105,7 @@ def test_only_the_rows_of_a_side_have_labels(tmp_path: Path) -> None:
 def test_numbers_that_are_no_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, y: list[float], told: str | None
 ) -> None:
-    monkeypatch.setattr(classes, "MOST_CLASSES", 9)
+    monkeypatch.setattr(classes, "MOST_NAMES", 9)
     monkeypatch.setattr("ooc.store.columns.PIECE_BYTES", 1)
     dataset = stored(tmp_path / "a.zarr", y)
     if told is None:
@@ -118,7 +118,7 @@ def test_numbers_that_are_no_labels(
 
 
 def test_as_many_labels_as_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classes, "MOST_CLASSES", 3)
+    monkeypatch.setattr(classes, "MOST_NAMES", 3)
     assert count_classes(stored(tmp_path / "a.zarr", ["a", "b", "c"])) == 3
     dataset = stored(tmp_path / "b.zarr", ["a", "b", "c", "d"])
     with pytest.raises(InputError) as error:

@@ -21,6 +21,7 @@ from ooc.store.member import (
     encoding_of,
 )
 from ooc.store.members import member_of, members_of, opened, quiet
+from ooc.store.place import Place
 
 COLUMN = "write it as an array of numbers; of categories, name the array of their codes"
 SPARSE = "name the whole matrix, in CSR, as features of the group that holds it"
@@ -195,7 +196,7 @@ def test_members_are_found_by_their_paths(tmp_path: Path) -> None:
     group["table"].create_array("column", data=np.ones(4))
     group.create_group("M", attributes={"encoding-type": "csr_matrix"})
     group["M"].create_array("data", data=np.ones(4))
-    with opened(str(tmp_path / "a.zarr"), None) as store:
+    with opened(Place(str(tmp_path / "a.zarr"))) as store:
         whole = member_of(store, "a/b/c")
         assert whole is not None and whole.name == "a/b/c" and whole.rows == 4
         for name in ("b", "a/c", "a/b/c/d", "a/b/c/d/e"):
@@ -219,7 +220,7 @@ def test_members_are_found_by_their_paths(tmp_path: Path) -> None:
             assert kept is not None and kept.reason == "" and kept.rows == 4
         column = member_of(store, "table/column")
         assert column is not None and column.reason == ""
-        named = members_of(str(tmp_path / "a.zarr"), store, {"a/b/c", "X"}, None)
+        named = members_of(Place(str(tmp_path / "a.zarr")), store, {"a/b/c", "X"})
         assert list(named) == ["M", "a", "a/b/c", "kind", "table"]
 
 
@@ -232,7 +233,7 @@ def test_a_member_that_cannot_be_opened_says_so(
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(members_module, "described", fail)
-    with opened(str(tmp_path / "a.zarr"), None) as store:
+    with opened(Place(str(tmp_path / "a.zarr"))) as store:
         found = member_of(store, "X")
     assert found is not None and (found.reason, found.remedy) == (
         "cannot be opened: Input/output error", "check the disk and the permissions",
@@ -240,7 +241,7 @@ def test_a_member_that_cannot_be_opened_says_so(
     # Behind a URL it may be the server that fails.
     with (
         pytest.raises(InputError, match="Input/output error"),
-        opened(in_memory(f"{tmp_path.name}-open"), None) as store,
+        opened(Place(in_memory(f"{tmp_path.name}-open"))) as store,
     ):
         member_of(store, "X")
 
@@ -266,8 +267,8 @@ def change(where: str, name: str, **changes: Any) -> None:
 
 
 def read(where: str, wanted: set[str]) -> dict[str, Any]:
-    with opened(where, None) as group:
-        return {n: m.dimensions for n, m in members_of(where, group, wanted, None).items()}
+    with opened(Place(where)) as group:
+        return {n: m.dimensions for n, m in members_of(Place(where), group, wanted).items()}
 
 
 def test_consolidated_metadata_tell_of_what_nobody_wants(tmp_path: Path) -> None:
@@ -306,8 +307,8 @@ def test_hidden_files_and_folders_are_no_members(tmp_path: Path) -> None:
     (tmp_path / "a.zarr" / ".hidden").mkdir()
     (tmp_path / "a.zarr" / "notes.txt").write_text("x")
     (tmp_path / "a.zarr" / "X").rename(tmp_path / "a.zarr" / "Z")
-    with opened(str(tmp_path / "a.zarr"), None) as store:
-        assert list(members_of(str(tmp_path / "a.zarr"), store, {"X"}, None)) == ["Z"]
+    with opened(Place(str(tmp_path / "a.zarr"))) as store:
+        assert list(members_of(Place(str(tmp_path / "a.zarr")), store, {"X"})) == ["Z"]
 
 
 def test_only_remarks_of_zarr_are_passed_over() -> None:

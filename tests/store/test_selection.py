@@ -16,7 +16,8 @@ VALUES = np.random.default_rng(1).integers(0, 40, ROWS)
 
 
 def side(by: str, limits: tuple[int, ...] = (HALF,), below: bool = True, **more: Any) -> Selection:
-    return Selection(by, KEY, limits, below, 1, **more)
+    between = ((), limits) if below else (limits, ())
+    return Selection(by, KEY, *between, 1, **more)
 
 
 def keys(by: str, block_rows: int = 1) -> np.ndarray:
@@ -59,9 +60,12 @@ def test_a_selection_says_what_decides_it() -> None:
     assert side("row").arrays == side("block").arrays == ()
     assert side("y").arrays == ("y",)
     assert side("row", stratify="kind").arrays == ("kind",)
-    assert side("y", (1, 2), False, stratify="kind").to_json() == {
-        "by": "y", "key": KEY, "limits": [1, 2], "below": False, "rows": 1, "stratify": "kind",
+    assert side("y", (1, 2), False, stratify="kind", classes=(4, 5), others=True).to_json() == {
+        "by": "y", "key": KEY, "lower": [1, 2], "upper": [], "rows": 1, "stratify": "kind",
+        "block_rows": 1, "classes": [4, 5], "groups": [], "others": True, "within": None,
     }  # fmt: skip
+    within = Selection("day", None, (), (), 1, within=side("row", stratify="kind"))
+    assert within.arrays == ("kind", "day")
 
 
 def test_equal_values_are_one_label_whatever_their_type() -> None:

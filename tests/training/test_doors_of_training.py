@@ -98,6 +98,9 @@ def test_what_a_resume_cannot_have_is_told_whole(labelled: Dataset, tmp_path: Pa
     )
     side = ooc.split(labelled, 0.2, seed=1)[0]
     stopped(trainer(), side, tmp_path / "side")
+    arrays, saved = checkpoint.load(tmp_path / "side")
+    saved["trained_on"] = None  # as an earlier version did not note it
+    checkpoint.save(tmp_path / "side", 5, arrays, saved, keep=1)
     assert told(lambda: ooc.resume(tmp_path / "side")) == (
         f"the run in {tmp_path}/side was trained on one side of a split of {labelled.path}; give "
         "that side with dataset="

@@ -114,7 +114,14 @@ def test_missing_values_are_those_of_the_run_where_a_share_is_held_out(
         lambda *given, **more: seen.append((given, more)) or (rows, rows),
     )
     ooc.Validation(0.25, by="row").sides(rows, STREAM)
-    assert seen == [((rows, 0.25, 3, "row"), {"missing_values": "fill:2"})]
+    ooc.Validation(by="y", groups=[4, 5]).sides(rows, STREAM)
+    ooc.Validation(0.25, ordered=True, test=0.125).sides(rows, STREAM)
+    rest = {"missing_values": "fill:2", "ordered": False, "groups": None}
+    assert seen == [
+        ((rows, 0.25, 3), {**rest, "by": "row"}),
+        ((rows, 0.1, 3), {**rest, "by": "y", "groups": (4, 5)}),
+        ((rows, (0.25, 0.125), 3), {**rest, "by": "block", "ordered": True}),
+    ]
 
 
 def test_the_steps_of_a_full_batch_are_of_the_rows_that_are_left(rows: Dataset) -> None:
