@@ -150,6 +150,7 @@ def stop(progress: Progress) -> None:
     ("before", "after", "changed"),
     [
         ({}, {"missing_values": "drop"}, "missing_values"),
+        ({"missing_values": "fill:1"}, {"missing_values": "fill:2"}, "missing_values"),
         ({}, {"dtype": "float64"}, "layout"),
         ({}, {"dense": True}, "options"),
         ({"zero_based": True}, {}, "options"),

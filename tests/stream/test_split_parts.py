@@ -147,6 +147,14 @@ def test_a_part_is_split_like_a_whole(
     assert not set(rows_of(apart)) & {*rows[0], *rows[1]}
 
 
+def test_groups_of_a_part_are_of_that_part(grouped: Dataset) -> None:
+    rest, _ = ooc.split(grouped, 0.3, seed=1)
+    train, validation = ooc.split(rest, by="donor", groups=[5, 6])
+    rows, donors = np.array(rows_of(rest)), values_of(rest, "donor")
+    assert rows_of(validation) == rows[np.isin(donors, [5, 6])].tolist()
+    assert rows_of(train) == rows[~np.isin(donors, [5, 6])].tolist()
+
+
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_a_part_is_the_same_when_it_is_read_from_a_file(
     grouped: Dataset, way: dict[str, Any]
