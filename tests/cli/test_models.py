@@ -12,7 +12,7 @@ from shell import called, make_small, refused
 
 import ooc
 from ooc.cli import main
-from ooc.cli.models import ModelOptions, _own_settings
+from ooc.cli.models import ModelOptions, _head_by_targets, _own_settings
 from ooc.cli.show import NOTES
 from ooc.core.errors import InputError
 from ooc.models import MODELS, from_config
@@ -62,6 +62,14 @@ def test_a_head_that_was_found_is_told(
     assert told in printed.err
     assert "--head chooses another" in printed.err
     json.loads(printed.out)
+
+
+def test_labels_that_begin_with_one_class_alone_are_two(tmp_path: Path) -> None:
+    y = np.repeat([0, 1], 250)
+    dataset = write_dataset(tmp_path / "a.zarr", X=np.ones((500, 2), np.float32), y=y)
+    assert _head_by_targets(dataset, None)[0] == "binary"
+    floats = write_dataset(tmp_path / "b.zarr", X=np.ones((500, 2)), y=1.0 - y)
+    assert _head_by_targets(floats, None)[0] == "binary"
 
 
 def test_whole_numbers_that_are_scaled_are_numbers(

@@ -77,6 +77,17 @@ def test_a_validation_needs_rows_that_are_held_out() -> None:
     assert ValidationOptions().make() is None
     assert ValidationOptions(0.25).make() == Validation(0.25, None, None, "block")
     assert ValidationOptions(0.25, "row", 7, 2).make() == Validation(0.25, 7, 2, "row")
+    for options in ({"validation_ordered": True}, {"test": 0.1}):
+        with pytest.raises(InputError) as refused:
+            ValidationOptions(**options).make()  # type: ignore[arg-type]
+        assert str(refused.value) == (
+            "--test and --validation-ordered go with rows to validate on; hold some out with "
+            "--validation 0.1"
+        )
+    made = ValidationOptions(0.25, "y", validation_ordered=True, test=0.125).make()
+    assert made == Validation(0.25, None, None, "y", True, (), 0.125)
+    made = ValidationOptions(validation_by="y", validation_groups="4,a b").make()
+    assert made == Validation(by="y", groups=("4", "a b"))
     for options in ({"evaluate_every": 7}, {"patience": 2}):
         with pytest.raises(InputError) as refused:
             ValidationOptions(**options).make()  # type: ignore[arg-type]

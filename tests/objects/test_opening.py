@@ -105,6 +105,16 @@ def test_values_are_those_that_the_object_shows(path: Path) -> None:
     assert read(ooc.open(lazy))["X"].tolist() == lazy.compute().tolist()
 
 
+def test_runs_of_different_rows_are_not_taken_for_the_same(path: Path) -> None:
+    opened = xarray.open_zarr(path, chunks=None)
+    shifted = xarray.Dataset(
+        {"X": opened["X"].isel(time=slice(0, 100)), "y": opened["y"].isel(time=slice(50, 150))}
+    )
+    found = read(ooc.open(shifted))
+    np.testing.assert_allclose(found["X"], X[:100], atol=1e-6)
+    np.testing.assert_array_equal(found["y"], Y[50:150])
+
+
 COMPUTED: dict[str, Callable[[xarray.Dataset], Any]] = {
     "arithmetic": lambda opened: opened * 2,
     "every other row": lambda opened: opened.isel(time=slice(None, None, 2)),

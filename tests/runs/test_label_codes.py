@@ -165,6 +165,13 @@ def test_numbers_of_another_count_are_left_to_the_model(tmp_path: Path) -> None:
     assert labelled_as(dataset, ()) is dataset
 
 
+def test_a_row_without_a_category_is_none_of_the_classes_that_a_store_lacks(tmp_path: Path) -> None:
+    coded = stored(tmp_path / "a.zarr", [0, -1, 1])
+    zarr.open_group(coded.path, mode="r+")["y"].attrs["categories"] = ["w", "u"]
+    labels = labelled_as(ooc.open(coded.path), ("v", "u", "w", "x")).arrays["y"].labels
+    assert labels is not None and labels.codes(np.array([0, -1, 1])).tolist() == [2, -1, 1]
+
+
 def test_a_run_s_codes_hold_in_a_store_of_other_labels(tmp_path: Path) -> None:
     """A name that is new there has a code that no row has; numbers keep theirs."""
     text = labelled_as(stored(tmp_path / "a.zarr", ["w", "u", "w"]), ("u", "v", "w"))

@@ -186,6 +186,18 @@ def test_what_is_wrong_with_metadata_is_said_with_what_to_do(
     assert damage_of(error) == told
 
 
+@pytest.mark.parametrize("before", [[], [{"name": "bytes"}]])
+def test_pickle_of_version_3_is_never_read(tmp_path: Path, before: list[Any]) -> None:
+    zarr.create_group(tmp_path / "a.zarr").create_array("X", data=np.ones((4, 2)))
+    file = tmp_path / "a.zarr" / "X" / "zarr.json"
+    codecs = [*before, {"name": "numcodecs.pickle", "configuration": {"protocol": 5}}]
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"codecs": codecs}))
+    with opened(Place(str(tmp_path / "a.zarr"))) as store:
+        member = member_of(store, "X")
+    assert member is not None and member.array is None
+    assert (member.reason, member.remedy) == PICKLE
+
+
 def test_members_are_found_by_their_paths(tmp_path: Path) -> None:
     group = zarr.create_group(tmp_path / "a.zarr")
     group.create_array("a/b/c", data=np.ones(4))
