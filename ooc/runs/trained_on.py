@@ -43,12 +43,15 @@ class TrainedOn:
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> "TrainedOn":
-        """Return what was saved."""
+        """Return what was saved; a TypeError, ValueError or LookupError if it is not that."""
         sides = [
             None if saved.get(name) is None else Selection.from_json(saved[name])
             for name in ("selection", "held_out")
         ]
-        return cls(dict(saved["dataset"]), int(saved["rows"]), *sides)
+        named = {name: saved["dataset"][name] for name in (*_ROLES, "missing", "path")}
+        if not all(isinstance(name, str | None) for name in named.values()):
+            raise TypeError(f"dataset {named}")
+        return cls(named, int(saved["rows"]), *sides)
 
     def to_json(self) -> dict[str, Any]:
         """Return what is saved with a run, JSON-ready."""

@@ -15,6 +15,7 @@ from ooc.cli import main
 from ooc.core.errors import InputError
 from ooc.models import Linear
 from ooc.optim import sgd
+from ooc.runs import checkpoint
 from ooc.runs.run import Run
 from ooc.store.dataset import Dataset
 
@@ -110,6 +111,27 @@ def test_a_run_on_a_part_goes_on_by_itself(
     assert saved.results["steps"] < whole.results["steps"]
     again = ooc.resume(tmp_path / "run")
     assert again.results["parameters_sha256"] == whole.results["parameters_sha256"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rows": "many"}, {"rows": None}, {"dataset": {}}, {"dataset": {"path": 3}},
+        {"selection": {}}, {"selection": {"by": "row"}}, {"held_out": 5},
+    ],
+)  # fmt: skip
+def test_what_was_not_saved_by_a_run_is_refused(
+    dataset: Dataset, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    fit(dataset, tmp_path / "run", Validation(0.2, by="row"))
+    arrays, saved = checkpoint.load(tmp_path / "run")
+    noted = saved["trained_on"]
+    if change.get("dataset"):
+        change = {"dataset": noted["dataset"] | change["dataset"]}
+    saved["trained_on"] = noted | change
+    checkpoint.save(tmp_path / "run", saved["step"], arrays, saved, keep=1)
+    with pytest.raises(InputError, match="holds what ooc does not save"):
+        ooc.load(tmp_path / "run")
 
 
 def test_it_says_when_nothing_was_held_out(dataset: Dataset, tmp_path: Path) -> None:
