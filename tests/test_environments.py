@@ -111,7 +111,8 @@ def test_the_main_path_comes_to_its_end(tmp_path: Path, expected: str, environme
     # Beside progress and guessed roles, one line says what is unlike elsewhere.
     said = done.stderr.splitlines()
     assert len({line for line in said if line.startswith("ooc: ")}) <= 1, said
-    expected_lines = ("ooc: ", "roles by the names ", *(f"{step.split()[0]} " for step in STEPS))
+    notes = ("ooc: ", "roles by the names ", "the run was trained on ")
+    expected_lines = (*notes, *(f"{step.split()[0]} " for step in STEPS))
     assert all(line.startswith(expected_lines) for line in said), said
     if ">&-" not in behind.replace("2>&-", ""):
         assert done.stdout

@@ -17,6 +17,8 @@ from ooc.core.process import peak_bytes
 MEMORY = "512MiB"
 # A command here is an instant; what it promises for slow disks and servers is added by a case.
 BOUND = 10.0
+# How lines begin that say something beside a result.
+NOTES = ("ooc: ", "roles by", "left out", "the run was trained on ")
 # The budget, and what this process held before it began.
 MOST_GROWN = 2**28
 
@@ -84,7 +86,7 @@ def problems_of(
         found.append(f"status {end.status}, not {status}")
     if status == 2 and (len(told) != 1 or not told[0].startswith("ooc: ") or end.out):
         found.append(f"{len(told)} lines, not one that begins with ooc:, or output")
-    if status == 0 and not all(line.startswith(("ooc: ", "roles by", "left out")) for line in told):
+    if status == 0 and not all(line.startswith(NOTES) for line in told):
         found.append("lines that are no notes")
     found += [f"{name!r} is not named" for name in names if name not in end.err]
     if said not in end.out:

@@ -103,6 +103,19 @@ def test_a_look_comes_when_so_much_more_is_traced(monkeypatch: pytest.MonkeyPatc
     assert looks[-2:] == [2**24, 2**26] and watch._holder == f"at {2**26}"
 
 
+def test_a_look_that_others_overtook_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Watch(0, lambda holder: None)
+
+    def slow() -> str:
+        monkeypatch.setattr(holders, "largest_holder", lambda: "new")
+        watch._keep()
+        return "old"
+
+    monkeypatch.setattr(holders, "largest_holder", slow)
+    watch._keep()
+    assert watch._holder == "new"
+
+
 def test_what_is_beyond_the_bound_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     resident, told = iter([100, 110, 150, 201, 201]), list[str]()
     monkeypatch.setattr(holders, "resident_bytes", lambda: next(resident) + 7)

@@ -84,7 +84,7 @@ def test_one_that_fits_passes_and_one_that_exceeds_fails(pytester: pytest.Pytest
         line,
     )
     assert found is not None, line
-    assert int(found[1]) > 320
+    assert int(found[1]) >= 320
     assert Path(found[2]).read_text().splitlines()[int(found[3]) - 1].endswith("# this line")
     assert int(found[4]) == 400
 
