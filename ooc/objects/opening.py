@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ooc.core.errors import InputError
@@ -95,9 +94,7 @@ def open(
     """
     roles = Opened(features, target, weight, missing)
     if isinstance(source, str | os.PathLike):
-        return open_path(
-            Path(source) if isinstance(source, Path) else os.fspath(source), *roles, storage_options
-        )
+        return open_path(os.fspath(source), *roles, storage_options)
     if storage_options is not None:
         raise InputError(f"storage_options are for URLs, and not for {described(source)}")
     if isinstance(source, Dataset):

@@ -217,17 +217,30 @@ def open_store(path: str, storage_options: StorageOptions | None) -> FsspecStore
     scheme = path.split("://")[0]
     options = merged(_layer_options(scheme), storage_options or {})
     store = RemoteStore.from_url(path, options, read_only=True)
-    file_system: Any = store.fs
+    _send_once(store.fs, scheme)
+    # zarr sends several requests at once, and those that an outage leaves under way would be
+    # reported when the process ends: ask for one object alone first.
+    sync(store.get("zarr.json", cpu.buffer_prototype))
+    return store
+
+
+def open_file_system(scheme: str) -> Any:
+    """Open fsspec's file system of a scheme for single objects, with the bounds of `open_store`."""
+    import fsspec
+
+    found = fsspec.filesystem(scheme, asynchronous=True, **_layer_options(scheme))
+    _send_once(found, scheme)
+    return found
+
+
+def _send_once(file_system: Any, scheme: str) -> None:
+    """Let a layer below send nothing again."""
     if scheme in S3_SCHEMES:
         file_system.retries = 1
         sync(file_system.set_session())  # which takes a while, without a server
     elif scheme in GS_SCHEMES:  # what its own decorator sends again
         once = inspect.unwrap(type(file_system)._request)
         file_system._request = MethodType(once, file_system)
-    # zarr sends several requests at once, and those that an outage leaves under way would be
-    # reported when the process ends: ask for one object alone first.
-    sync(store.get("zarr.json", cpu.buffer_prototype))
-    return store
 
 
 def merged(ours: StorageOptions, theirs: StorageOptions) -> dict[str, Any]:

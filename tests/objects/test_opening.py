@@ -1,15 +1,11 @@
 """What is in people's hands opens as what it shows, without a copy where it lies in Zarr."""
 
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import dask.array
-import h5py
 import icechunk
-import kerchunk.hdf
 import numpy as np
 import pytest
 import xarray
@@ -215,54 +211,6 @@ def test_what_a_session_of_icechunk_shows(tmp_path: Path) -> None:
     assert last in ooc.open(now).path
     with pytest.raises(InputError, match="give a session of it, such as repository"):
         ooc.open(repository)
-
-
-@pytest.fixture
-def references(tmp_path: Path) -> Path:
-    """References to an HDF5 file, as Kerchunk writes them."""
-    folder = tmp_path / "archive"
-    folder.mkdir()
-    with h5py.File(folder / "a.h5", "w") as file:
-        file.create_dataset("X", data=X, chunks=(50, 3), compression="gzip")
-        file.create_dataset("y", data=Y, chunks=(50,))
-    told = kerchunk.hdf.SingleHdf5ToZarr(str(folder / "a.h5"), inline_threshold=0).translate()
-    (folder / "a.json").write_text(json.dumps(told))
-    return folder / "a.json"
-
-
-def test_references_of_kerchunk_are_read_in_place(references: Path, tmp_path: Path) -> None:
-    found = read(ooc.open(references))
-    np.testing.assert_array_equal(found["X"], X)
-    np.testing.assert_array_equal(found["y"], Y)
-    # And they go on by their path.
-    trainer = ooc.Trainer(ooc.models.Linear(), ooc.optim.sgd(0.01), 20, memory="512MiB")
-    whole = trainer.fit(ooc.open(references), epochs=1, run_dir=tmp_path / "run")
-    again = ooc.resume(tmp_path / "run")
-    assert again.results["parameters_sha256"] == whole.results["parameters_sha256"]
-
-
-def test_references_name_no_files_elsewhere(references: Path, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    shutil.copy(references, elsewhere / "b.json")
-    with pytest.raises(InputError, match=r"chunk X/0.0 of .*b.json is in .*, outside the folder"):
-        ooc.open(elsewhere / "b.json")
-    told = json.loads(references.read_text())
-    told["templates"] = {"u": str(references.parent)}
-    for place in ("{{u}}/a.h5", f"file://{references.parent}/../archive/a.h5"):
-        for key, where in told["refs"].items():
-            if isinstance(where, list):
-                told["refs"][key] = [place, *where[1:]]
-        (elsewhere / "b.json").write_text(json.dumps(told))
-        with pytest.raises(InputError, match="outside the folder of the references"):
-            ooc.open(elsewhere / "b.json")
-
-
-@pytest.mark.parametrize("text", ['{"a": 1}', "{", "[" * 2000 + "{", '{"refs": [1]}', "{" * 99])
-def test_files_that_are_no_references(tmp_path: Path, text: str) -> None:
-    (tmp_path / "a.json").write_text(text)
-    with pytest.raises(InputError, match="zip archive"):
-        ooc.open(tmp_path / "a.json")
 
 
 @pytest.mark.parametrize(
