@@ -5,7 +5,7 @@ import os
 import sys
 
 from ooc.core.process import share_heaps
-from ooc.core.stopping import Interrupted, again, interrupt, listen, status_of, told
+from ooc.core.stopping import Interrupted, hush, interrupt, listen, status_of, told
 
 # Objects between two collections of garbage: imports make hundreds of thousands that stay.
 COLLECTED_AFTER = 10_000
@@ -15,7 +15,7 @@ def main() -> None:
     """Run the command line and leave the process with its exit status."""
     try:
         listen(interrupt)
-        sys.unraisablehook = again
+        sys.unraisablehook = hush
         gc.set_threshold(COLLECTED_AFTER)
         share_heaps()
         from ooc.cli import run

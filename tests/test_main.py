@@ -10,7 +10,7 @@ import pytest
 import ooc
 import ooc.__main__ as program
 import ooc.cli
-from ooc.core.stopping import Interrupted, again, interrupt
+from ooc.core.stopping import Interrupted, hush, interrupt
 
 
 class Left(BaseException):
@@ -40,7 +40,7 @@ def test_the_command_line_runs_when_all_is_set(
     monkeypatch.setattr(ooc.cli, "run", lambda: done.append(("runs", sys.unraisablehook)))
     program.main()
     before = [("listens", interrupt), ("collects", 10_000), "shares heaps"]
-    assert done == [*before, ("runs", again)]
+    assert done == [*before, ("runs", hush)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

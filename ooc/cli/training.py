@@ -34,7 +34,7 @@ from ooc.cli.options import (
 )
 from ooc.cli.show import note_skipped, show_measured, table
 from ooc.cli.steering import SteeringOptions
-from ooc.core.stopping import Interrupted, Stop, listen
+from ooc.core.stopping import Stop, interrupt, listen
 from ooc.stream.options import StreamOptions
 
 PROBLEM = "--%s are numbers with commas between, not {!r}"
@@ -192,7 +192,7 @@ def stopping_signals() -> Iterator[Stop]:
 
     def request(number: int, frame: FrameType | None) -> None:
         if caught or not stop.in_steps:
-            raise Interrupted(number)
+            interrupt(number, frame)
         caught.append(number)
         stop.set()
 

@@ -22,6 +22,22 @@ class Interrupted(BaseException):
     """A signal that ends the process; its number is the first argument."""
 
 
+class _Insistent(Interrupted):
+    """One that is sent again if it ends without having been heard.
+
+    Code of C that asks and does not mind an error, as when it looks for an attribute, drops
+    whatever is raised in it.
+    """
+
+    is_heard = False
+
+    def __del__(self) -> None:
+        if not self.is_heard:
+            later = threading.Timer(0.05, os.kill, (os.getpid(), self.args[0]))
+            later.daemon = True
+            later.start()
+
+
 class Stop(threading.Event):
     """A request to save and end; `in_steps` tells that there is a run that would heed it."""
 
@@ -33,18 +49,17 @@ _RAISED: list[int] = []
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise the signal as an exception, wherever the main thread is."""
+    """Raise the signal as an exception, wherever the main thread is, until `status_of` hears it."""
     _RAISED.append(number)
-    raise Interrupted(number)
+    raise _Insistent(number)
 
 
-def again(unraised: "sys.UnraisableHookArgs") -> None:
-    """Send a signal again that met what can raise nothing, as a callback of a compiler's."""
-    if isinstance(unraised.exc_value, Interrupted):
-        later = threading.Timer(0.05, os.kill, (os.getpid(), unraised.exc_value.args[0]))
-        later.daemon = True
-        later.start()
-    elif not _RAISED:
+def hush(unraised: "sys.UnraisableHookArgs") -> None:
+    """Say nothing of what a signal broke off, nor of one that met a callback of a compiler's.
+
+    Such a callback can raise nothing: the signal comes again.
+    """
+    if not _RAISED:
         sys.__unraisablehook__(unraised)
 
 
@@ -92,7 +107,9 @@ def interruptible(stop: threading.Event | None, saved_in: str | None) -> Iterato
 
 
 def status_of(error: BaseException) -> int:
-    """Return the exit status that tells of an interrupt."""
+    """Return the exit status that tells of an interrupt, which is heard with this."""
+    if isinstance(error, _Insistent):
+        error.is_heard = True
     return 128 + (error.args[0] if isinstance(error, Interrupted) else signal.SIGINT)
 
 

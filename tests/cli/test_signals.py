@@ -16,7 +16,7 @@ import typer
 from datasets import write_dataset
 
 from ooc.cli.training import stopping_signals
-from ooc.core.stopping import ASKING, Interrupted, Stop, again, interrupt, listen, status_of, told
+from ooc.core.stopping import ASKING, Interrupted, Stop, hush, interrupt, listen, status_of, told
 
 
 @pytest.mark.parametrize("number", ASKING)
@@ -37,12 +37,13 @@ def test_a_signal_is_raised_and_named(number: signal.Signals) -> None:
 def test_a_signal_that_meets_a_callback_of_c_comes_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sys, "unraisablehook", again)
+    monkeypatch.setattr(sys, "unraisablehook", hush)
     before = listen(interrupt)
     try:
-        with pytest.raises(Interrupted):
+        with pytest.raises(Interrupted) as caught:
             ctypes.CFUNCTYPE(None)(lambda: interrupt(signal.SIGTERM, None))()
             time.sleep(5)
+        assert status_of(caught.value) == 128 + signal.SIGTERM
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)  # type: ignore[arg-type]
@@ -67,9 +68,10 @@ def test_a_plain_interrupt_is_one_of_the_keyboard() -> None:
 
 def test_a_signal_ends_at_once_until_there_is_something_to_save() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Interrupted), stopping_signals():
+    with pytest.raises(Interrupted) as raised, stopping_signals():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
+    assert status_of(raised.value) == 143
     with pytest.raises(typer.Exit) as ended, stopping_signals() as stop:
         stop.in_steps = True
         os.kill(os.getpid(), signal.SIGTERM)
@@ -86,7 +88,11 @@ def begun(folder: Path) -> subprocess.Popen[str]:
 
 
 def importing(folder: Path, process: subprocess.Popen[str]) -> None:
-    time.sleep(0.4)
+    """Wait until NumPy's code is mapped: signals are heard before anything heavy is imported."""
+    maps = Path(f"/proc/{process.pid}/maps")
+    while "_multiarray_umath" not in maps.read_text():
+        assert process.poll() is None
+        time.sleep(0.001)
 
 
 def compiling(folder: Path, process: subprocess.Popen[str]) -> None:

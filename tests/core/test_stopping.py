@@ -1,5 +1,7 @@
 """Signals that ask to end: the first saves, where there is something to save."""
 
+import contextlib
+import gc
 import os
 import signal
 import threading
@@ -105,5 +107,24 @@ def test_an_interrupt_is_raised_with_its_number(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(stopping, "_RAISED", [])
     with pytest.raises(Interrupted) as raised:
         stopping.interrupt(signal.SIGTERM, None)
-    assert raised.value.args == (signal.SIGTERM,)
+    assert status_of(raised.value) == 128 + signal.SIGTERM
     assert stopping._RAISED == [signal.SIGTERM]
+
+
+def test_a_signal_that_is_dropped_on_its_way_comes_again() -> None:
+    """As by code of C that looks for what may not be there and minds no error."""
+    heard = threading.Event()
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: heard.set())
+    try:
+        with contextlib.suppress(Interrupted):
+            stopping.interrupt(signal.SIGUSR1, None)
+        assert heard.wait(10)
+        heard.clear()
+        with pytest.raises(Interrupted) as raised:
+            stopping.interrupt(signal.SIGUSR1, None)
+        assert status_of(raised.value) == 128 + signal.SIGUSR1
+        del raised
+        gc.collect()
+        assert not heard.wait(0.3)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
