@@ -42,7 +42,7 @@ def bench(
     }
     # So short that no step diverges, whatever the features' scale: it costs the same.
     trainer = make_trainer(config, sgd(1e-20), batch_size, stream)
-    with ProgressDisplay(f"bench {where.data.name}") as report:
+    with ProgressDisplay(f"bench {where.name}") as report:
         result = measure(dataset, trainer, rounds, report)
     if picture is not None:
         draw_bars(result, picture)

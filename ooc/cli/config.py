@@ -37,7 +37,7 @@ def take_options(ctx: typer.Context, path: Path | None) -> Path | None:
                 f"{path} has {key!r}, which is no option of {ctx.info_name}; the nearest is "
                 f"{nearest!r}"
             )
-        if getattr(option, "multiple", False):
+        if getattr(option, "multiple", False) or option.nargs == -1:
             several = value if isinstance(value, list) else [value]
             options[option.name] = [_text_of(path, key, each) for each in several]
         else:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ooc.cli.groups import flag, with_groups
-from ooc.cli.options import DataOptions, Io, Json, Seed, local_output
+from ooc.cli.options import Io, Json, Seed, SeveralDataOptions, local_output
 from ooc.cli.show import show, show_measured, table
 from ooc.core.errors import InputError
 from ooc.core.sizes import parse_count
@@ -45,7 +45,7 @@ def make(
 
 @with_groups
 def info(
-    where: DataOptions,
+    where: SeveralDataOptions,
     io: Io = "auto",
     verify: Annotated[bool, flag("Read everything and list every bad chunk.", "--verify")] = False,
     config: Annotated[
@@ -62,7 +62,7 @@ def info(
     Example: ooc info runs/big --config > run.toml
     """
     if config:
-        _print_settings(where.data, json_)
+        _print_settings(where.paths, json_)
         return
     from ooc.core.progress_bar import ProgressDisplay
     from ooc.store.chunks import read_path
@@ -72,7 +72,7 @@ def info(
     roles = {"features": dataset.features, "target": dataset.target, "weight": dataset.weight}
     paths = {name: read_path(dataset, name, io) for name in dataset.arrays}
     if verify:
-        with ProgressDisplay(f"verify {where.data.name}") as report:
+        with ProgressDisplay(f"verify {where.name}") as report:
             bad = [str(chunk) for chunk in verify_chunks(dataset, io, report=report)]
     if json_:
         arrays = {
@@ -103,8 +103,11 @@ def info(
         )
 
 
-def _print_settings(run: Path, as_json: bool) -> None:
+def _print_settings(runs: list[Path], as_json: bool) -> None:
     """Print the options of `train` that give a saved run again."""
+    run, *others = runs
+    if others:
+        raise InputError(f"--config is of one run; leave out {others[0]}")
     from ooc.cli.config import toml_of
     from ooc.cli.settings import settings_of
     from ooc.runs import checkpoint

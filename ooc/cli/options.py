@@ -56,7 +56,11 @@ Features = Annotated[str | None, flag("Name of the features array.", unset="X")]
 BatchSize = Annotated[str, flag("Rows of a step; full for all rows.")]
 Missing = Annotated[str, flag("What a chunk that is not stored means: raise (an error) or fill.")]
 DataPath = Annotated[Path, typer.Argument(metavar="DATA", help="A Zarr group.")]
-DataOrNone = Annotated[Path | None, typer.Argument(metavar="DATA", help="A Zarr group.")]
+_SEVERAL = typer.Argument(
+    metavar="DATA...", help="A Zarr group, or several as one: their paths, or a pattern."
+)
+DataPaths = Annotated[list[Path], _SEVERAL]
+DataOrNone = Annotated[list[Path] | None, _SEVERAL]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="What train --run wrote.")]
 
 
@@ -72,21 +76,51 @@ class DataOptions:
     no_weight: Annotated[bool, flag("Take no array for weights.", "--no-weight")] = False
     missing: Missing = "raise"
 
+    @property
+    def paths(self) -> list[Path]:
+        """What is to be opened."""
+        return [self.data]
+
+    @property
+    def name(self) -> str:
+        """What it is called in a title, and in the name of a run."""
+        first, *others = self.paths
+        return f"{first.name} and {len(others)} more" if others else first.name
+
+    @property
+    def stem(self) -> str:
+        """What a run on it is called."""
+        # A pattern's signs are no part of a folder's name.
+        return self.paths[0].stem.strip("*?[]-_.") or "run"
+
     def open(self) -> "Dataset":
         """Open the dataset; roles that nobody named are told in the end."""
-        from ooc.store.dataset import open as open_dataset
+        from ooc.store.several import open as open_dataset
 
         target = role_of("target", self.target, self.no_target)
         weight = role_of("weight", self.weight, self.no_weight)
-        dataset = open_dataset(str(self.data), self.features, target, weight, self.missing)
+        paths = [str(each) for each in self.paths]
+        dataset = open_dataset(paths, self.features, target, weight, self.missing)
         if guesses := dataset.describe_guesses():
             NOTES.append(guesses)
         return dataset
 
 
 @dataclass(frozen=True)
-class DataOrNoneOptions(DataOptions):
-    """As `DataOptions`, where a run knows its own dataset."""
+class SeveralDataOptions(DataOptions):
+    """As `DataOptions`, of one store or several as one."""
+
+    data: DataPaths  # type: ignore[assignment]
+
+    @property
+    def paths(self) -> list[Path]:
+        """What is to be opened."""
+        return list(self.data or ())
+
+
+@dataclass(frozen=True)
+class DataOrNoneOptions(SeveralDataOptions):
+    """As `SeveralDataOptions`, where a run knows its own dataset."""
 
     data: DataOrNone = None  # type: ignore[assignment]
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from ooc.cli.groups import with_groups
 from ooc.cli.models import ModelOptions
-from ooc.cli.options import BatchSize, DataOptions, DescentOptions, Json, make_trainer
+from ooc.cli.options import BatchSize, DescentOptions, Json, SeveralDataOptions, make_trainer
 from ooc.cli.show import NOTES, show, table
 from ooc.core.sizes import format_size
 from ooc.stream.options import StreamOptions
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @with_groups
 def plan(
-    where: DataOptions,
+    where: SeveralDataOptions,
     model: ModelOptions,
     descent: DescentOptions,
     stream: StreamOptions,
@@ -31,7 +31,7 @@ def plan(
     from ooc.core.progress import tell
     from ooc.core.progress_bar import ProgressDisplay
 
-    with ProgressDisplay(f"plan {where.data.name}") as report:
+    with ProgressDisplay(f"plan {where.name}") as report:
         from ooc.store.chunks import read_path
         from ooc.stream.window_advice import advise, measured_trade, trade_table
         from ooc.training.marks import refused_values, warn_of_marks

@@ -7,15 +7,15 @@ import typer
 
 from ooc.cli.groups import flag, with_groups
 from ooc.cli.options import (
-    DataOptions,
     DataOrNoneOptions,
-    DataPath,
+    DataPaths,
     Features,
     Json,
     Memory,
     Missing,
     MissingValues,
     RunPath,
+    SeveralDataOptions,
     local_output,
 )
 from ooc.cli.show import NOTES, show_measured
@@ -41,12 +41,12 @@ def evaluate(
     """
     from ooc.core.progress_bar import ProgressDisplay
 
-    if where.data is None and not held_out:
+    if not where.paths and not held_out:
         raise InputError("there is nothing to measure on; name DATA, or give --held-out")
-    with ProgressDisplay(f"evaluate {(where.data or run).name}") as report:
+    with ProgressDisplay(f"evaluate {where.name if where.paths else run.name}") as report:
         from ooc.runs.run import load
 
-        trained, dataset = load(run), None if where.data is None else where.open()
+        trained, dataset = load(run), where.open() if where.paths else None
         if held_out:
             dataset = trained.held_out(dataset)
         assert dataset is not None
@@ -59,7 +59,7 @@ def evaluate(
 
 def predict(
     run: RunPath,
-    data: DataPath,
+    data: DataPaths,
     out: Annotated[
         Path, typer.Argument(metavar="OUT", help="Dataset to write.", callback=local_output)
     ],
@@ -77,8 +77,8 @@ def predict(
     """
     from ooc.core.progress_bar import ProgressDisplay
 
-    where = DataOptions(data, features, no_target=True, no_weight=True, missing=missing)
-    with ProgressDisplay(f"predict {data.name}") as report:
+    where = SeveralDataOptions(data, features, no_target=True, no_weight=True, missing=missing)
+    with ProgressDisplay(f"predict {where.name}") as report:
         from ooc.runs.run import load
 
         dataset = where.open()

@@ -7,6 +7,7 @@ from typing import Any
 
 from ooc.cli.models import ModelOptions
 from ooc.core.errors import InputError
+from ooc.store.selection import STORES
 from ooc.stream.options import StreamOptions
 
 # Settings of models under the options' names, where those are others.
@@ -25,7 +26,8 @@ def settings_of(run_dir: str, saved: Mapping[str, Any]) -> dict[str, dict[str, A
         If the shell has no option for what the run was made of.
     """
     trainer = saved["trainer"]
-    if saved["fingerprint"]["selection"] is not None and trainer["validation"] is None:
+    side = saved["fingerprint"]["selection"]
+    if side is not None and side["by"] != STORES and trainer["validation"] is None:
         raise _no_option(run_dir, f"one side of a split of {saved['dataset']['path']}")
     groups = {
         "data": _data(saved["dataset"]),

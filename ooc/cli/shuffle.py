@@ -47,7 +47,7 @@ def shuffle(
     """
     from ooc.core.progress_bar import ProgressDisplay
 
-    dataset, name = where.open(), where.data.name
+    dataset, name = where.open(), where.name
     if measure:
         if destination is not None:
             raise InputError(f"--measure writes nothing; leave out {destination}")

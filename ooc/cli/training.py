@@ -16,13 +16,13 @@ from ooc.cli.groups import flag, with_groups
 from ooc.cli.models import ModelOptions
 from ooc.cli.options import (
     BatchSize,
-    DataOptions,
     DescentOptions,
     Io,
     Json,
     Readers,
     RunPath,
     SavingOptions,
+    SeveralDataOptions,
     Trackers,
     ValidationOptions,
     make_trainer,
@@ -43,7 +43,7 @@ RunOption = Annotated[Path | None, output("Where to save.", unset="runs/NAME")]
 
 @with_groups
 def train(
-    where: DataOptions,
+    where: SeveralDataOptions,
     model: ModelOptions,
     descent: DescentOptions,
     stream: StreamOptions,
@@ -75,9 +75,9 @@ def train(
     """
     from ooc.core.progress_bar import ProgressDisplay
 
-    run_dir = run or Path("runs", where.data.stem)
+    run_dir = run or Path("runs", where.stem)
     with stopping_signals() as stop:
-        with ProgressDisplay(f"train {where.data.name}") as report:
+        with ProgressDisplay(f"train {where.name}") as report:
             dataset = where.open()
             trainer = make_trainer(
                 model.config(dataset), descent.make(), batch_size, stream,
@@ -125,7 +125,7 @@ def resume(
 
 @with_groups
 def sweep(
-    where: DataOptions,
+    where: SeveralDataOptions,
     model: ModelOptions,
     stream: StreamOptions,
     validation: ValidationOptions,
@@ -154,9 +154,9 @@ def sweep(
     """
     from ooc.core.progress_bar import ProgressDisplay
 
-    run_dir = run or Path("runs", f"{where.data.stem}-sweep")
+    run_dir = run or Path("runs", f"{where.stem}-sweep")
     with stopping_signals() as stop:
-        with ProgressDisplay(f"sweep {where.data.name}") as report:
+        with ProgressDisplay(f"sweep {where.name}") as report:
             from ooc.optim.grid import grid
             from ooc.training.watchers.halving import Halving
 

@@ -93,8 +93,8 @@ class BatchEngine:
         if not np.isfinite(loss):
             rate = rate_of_step(self._model, self.train_state.settings[0], self.step)
             raise DivergedError(
-                f"the loss is {loss}{place_of(self.step, rate, batch.rows)}; lower the learning "
-                "rate, or look for rows that are not finite"
+                f"the loss is {loss}{place_of(self.step, rate, batch.rows, batch)}; lower the "
+                "learning rate, or look for rows that are not finite"
             )
         return loss
 

@@ -21,6 +21,7 @@ from ooc.models.loop import Rows, make_loop
 from ooc.models.scratch import dataset_columns, loop_bytes
 from ooc.models.train_state import at_rest
 from ooc.store.dataset import Dataset
+from ooc.store.stores import told_row
 from ooc.stream.loader import BatchAssembler, Loader
 from ooc.stream.window import Window
 
@@ -81,7 +82,8 @@ def _window_sums(model: Model, loader: Loader, parameters: np.ndarray) -> Sums:
                 raise DivergedError(
                     "the gradient over all rows is not finite; begin with mini-batches (hybrid)"
                 )
-            raise explain(model, status, loop.bad_row, *found, roles=window.roles)
+            row = told_row(window, loop.bad_row)
+            raise explain(model, status, row, *found, roles=window.roles)
         total += loop.gradient
         return len(places), float(totals[LOSS_SUM]), totals[TOTALS:]
 

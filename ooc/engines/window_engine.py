@@ -17,6 +17,7 @@ from ooc.models.contract import Model
 from ooc.models.loop import Rows, WindowLoop, make_loop
 from ooc.models.train_state import TrainState, at_rest, rate_of_step
 from ooc.optim.step import real_of, update_of
+from ooc.store.stores import told_row
 from ooc.stream.loader import Loader
 from ooc.stream.window import Window
 
@@ -64,7 +65,7 @@ class WindowEngine:
         rate = rate_of_step(self._model, self.train_state.settings[0], self.step)
         place = loop.place
         batch = window.rows(window.order[place : place + self.batch_size].astype(np.int64))
-        where = place_of(self.step, rate, batch if len(batch) else loop.waiting)
+        where = place_of(self.step, rate, batch if len(batch) else loop.waiting, window)
         if row < 0:
             return DivergedError(
                 f"the loss is not finite{where}, whose data are finite: the steps are too long; "
@@ -80,7 +81,8 @@ class WindowEngine:
             carried = loop.carried
             values = held["features"][0, at] if carried is None else carried[at]
             found = values, target, weight
-        return explain(self._model, status, row, *found, where, window.roles)
+        told = told_row(window, row)
+        return explain(self._model, status, told, *found, where, window.roles)
 
 
 def row_in(window: Window, row: int) -> tuple[np.ndarray, float | None, float | None] | None:

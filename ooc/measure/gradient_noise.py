@@ -17,6 +17,7 @@ from ooc.models.declarations import arrays_of, dtype_of, kernel_of, prepare
 from ooc.optim import sgd
 from ooc.optim.settings import FIRST, SECOND, SETTINGS, Piece
 from ooc.store.dataset import Dataset
+from ooc.store.stores import told_row
 from ooc.stream.loader import Loader
 from ooc.stream.options import StreamOptions, make_stream
 from ooc.stream.plan import Demand
@@ -249,10 +250,11 @@ def _visit(model: Model, parameters: np.ndarray, loader: Loader, epochs: int, su
         for batch in loader:
             loss = model.loss_and_grad(parameters, batch, gradient)
             if not (math.isfinite(loss) and np.isfinite(gradient).all()):
+                ends = (batch.rows.min(), batch.rows.max())
+                first, last = (told_row(batch, row) for row in ends)
                 raise DataError(
-                    f"loss or gradient of {model.name} are not finite for rows "
-                    f"{batch.rows.min()} to {batch.rows.max()} of {loader.dataset.path}; check "
-                    "these rows and the parameters"
+                    f"loss or gradient of {model.name} are not finite for rows {first} to {last} "
+                    f"of {loader.dataset.path}; check these rows and the parameters"
                 )
             count = len(batch.rows)
             sums.add(gradient * count, is_rest=count < loader.plan.batch_size)

@@ -27,7 +27,7 @@ from ooc.store.chunks.decoded import DecodedReader
 from ooc.store.chunks.files import FileReader, Request
 from ooc.store.chunks.native import NativeReader
 from ooc.store.conventions import Conventions, decode_in_place, stored_part
-from ooc.store.dataset import Dataset
+from ooc.store.dataset import Dataset, check_one_store
 from ooc.training.trainer import Trainer
 
 # What the gradient takes of a window's time at least, where the gather alone was measured slower.
@@ -107,6 +107,7 @@ def bench(
             f"bench knows the limit of dense rows, and {dataset.features} of {dataset.path} is a "
             "sparse matrix; train it with ooc train, which tells its speed"
         )
+    check_one_store(dataset, "measured")
     plan = trainer.loader(dataset).plan
     kernel = kernel_of(trainer.model, trainer.layout(dataset))
     if kernel is None or kernel.uses_blas:

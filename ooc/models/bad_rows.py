@@ -1,10 +1,13 @@
 """Why a kernel refused a row, in words that say what to do."""
 
+from typing import Any
+
 import numpy as np
 
 from ooc.core.errors import DataError, DivergedError
 from ooc.kernels.counters import BAD_TARGET, BAD_WEIGHT
 from ooc.models.contract import Model
+from ooc.store.stores import told_row
 
 # Beyond it, the squares of a few features are beyond float32.
 LARGEST_FEATURE = 1e18
@@ -13,7 +16,7 @@ LARGEST_FEATURE = 1e18
 def explain(
     model: Model,
     status: int,
-    row: int,
+    row: str,
     values: np.ndarray,
     target: float | None,
     weight: float | None = None,
@@ -25,7 +28,7 @@ def explain(
     Parameters
     ----------
     status, row
-        What the kernel returned, and the row's place in the dataset.
+        What the kernel returned, and the row's place in the dataset, see `told_row`.
     where
         What `place_of` returned.
     roles
@@ -70,14 +73,14 @@ def explain(
     )
 
 
-def place_of(step: int, rate: float, rows: np.ndarray) -> str:
-    """Name a step, its learning rate and the rows of its batch.
+def place_of(step: int, rate: float, rows: np.ndarray, holder: Any = None) -> str:
+    """Name a step, its learning rate and the rows of its batch; `holder` knows their stores.
 
     Examples
     --------
     >>> place_of(7, 0.5, np.array([3, 1, 4, 1, 5]))
     ' (step 7, learning rate 0.5, batch of rows 3, 1, 4 and 2 more)'
     """
-    first = ", ".join(str(row) for row in rows[:3].tolist())
+    first = ", ".join(told_row(holder, row) for row in rows[:3].tolist())
     rest = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
     return f" (step {step}, learning rate {rate:g}, batch of rows {first}{rest})"

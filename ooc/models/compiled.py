@@ -17,6 +17,7 @@ from ooc.models.own_loss import OwnLoss
 from ooc.models.scratch import columns_of, loop_bytes
 from ooc.models.train_state import at_rest
 from ooc.store.sparse_rows import dense_row, is_matrix, rows_of
+from ooc.store.stores import told_row
 
 BALANCED = "balanced"
 
@@ -78,7 +79,8 @@ class CompiledModel(ABC):
         target = None if batch.target is None else batch.target[place]
         weight = None if batch.weight is None else float(batch.weight[place])
         found = dense_row(batch.features, place), target, weight
-        return explain(self, status, row, *found, roles=batch.roles)  # type: ignore[arg-type]
+        told = told_row(batch, row)
+        return explain(self, status, told, *found, roles=batch.roles)  # type: ignore[arg-type]
 
     def to_config(self) -> dict[str, Any]:
         """Return name and settings, JSON-ready; a loss of the user's own by its name alone."""

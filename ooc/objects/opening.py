@@ -10,9 +10,9 @@ from ooc.objects.backing import Opened
 from ooc.objects.labelled_arrays import open_dask, open_xarray
 from ooc.objects.zarr_objects import open_icechunk, open_zarr
 from ooc.store.dataset import Dataset
-from ooc.store.dataset import open as open_path
 from ooc.store.remote import StorageOptions
 from ooc.store.roles import RoleName
+from ooc.store.several import open as open_path
 
 # By the package that an object's class is of: packages that nobody has imported stay so.
 OPENERS: dict[str, Callable[[Any, Opened], Dataset]] = {
@@ -52,6 +52,9 @@ def open(
         - the folder of a Zarr group (version 2 or 3), a zip archive of one, a file of Kerchunk
           references (``.json``), or a URL: ``s3://``, ``gs://``, ``https://``, ``memory://``, or
           any other that fsspec knows;
+        - several of these, as a list or as a pattern such as ``"20*.zarr"``, as one dataset: blocks
+          of all of them are in one order, windows mix across them, and messages name a row by its
+          store. They have the same roles, and rows of one shape;
         - a ``zarr.Group``, or a ``zarr.Array``, which is then the features; an Icechunk session;
         - an ``xarray.Dataset``, or an ``xarray.DataArray``, which is then the features, and a dask
           array: of Zarr as it was opened, or a run of its rows. What is computed from it, or held
@@ -93,8 +96,8 @@ def open(
     'X'
     """
     roles = Opened(features, target, weight, missing)
-    if isinstance(source, str | os.PathLike):
-        return open_path(os.fspath(source), *roles, storage_options)
+    if are_paths(source):
+        return open_path(source, *roles, storage_options)
     if storage_options is not None:
         raise InputError(f"storage_options are for URLs, and not for {described(source)}")
     if isinstance(source, Dataset):
@@ -119,9 +122,22 @@ def is_openable(source: Any) -> bool:
     >>> is_openable("a.zarr"), is_openable(3)
     (True, False)
     """
-    if isinstance(source, str | os.PathLike):
+    if are_paths(source):
         return True
     return any(kind.__module__.partition(".")[0] in OPENERS for kind in type(source).__mro__)
+
+
+def are_paths(source: Any) -> bool:
+    """Tell whether something is a path or a URL, or several of them.
+
+    Examples
+    --------
+    >>> are_paths(["2023.zarr", "2024.zarr"]), are_paths([]), are_paths([[1.0, 2.0]])
+    (True, False, False)
+    """
+    if isinstance(source, list | tuple):
+        return bool(source) and all(isinstance(each, str | os.PathLike) for each in source)
+    return isinstance(source, str | os.PathLike)
 
 
 def described(source: Any) -> str:

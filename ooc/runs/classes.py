@@ -12,7 +12,8 @@ from ooc.store.chunks import BadChunkError, open_reader
 from ooc.store.columns import used_pieces
 from ooc.store.dataset import Dataset
 from ooc.store.labels import TEXT_KINDS, Labels, Name, listed
-from ooc.store.names_in_store import MOST_NAMES, names_in_store
+from ooc.store.names_in_store import MOST_NAMES, names_in_store, with_names
+from ooc.store.stores import told_row
 
 
 def with_classes(dataset: Dataset, model: Model) -> Dataset:
@@ -56,6 +57,8 @@ def labelled(dataset: Dataset, labels: Labels) -> Dataset:
     """Return a dataset whose targets are read as the codes of labels."""
     assert dataset.target is not None
     spec = dataset.arrays[dataset.target].unlabelled()
+    if dataset.stores is not None:
+        return with_names(dataset, spec.name, labels.names)
     return replace(dataset, arrays={**dataset.arrays, spec.name: spec.labelled(labels)})
 
 
@@ -69,19 +72,7 @@ def labelled_as(dataset: Dataset, names: Sequence[Name]) -> Dataset:
     """
     if dataset.target is None or dataset.held or not names:
         return dataset
-    spec = dataset.arrays[dataset.target].unlabelled()
-    here = names_in_store(dataset, spec)
-    values = tuple(names)
-    if here is not None:
-        # A name that this store does not know is no code of its own: below -1 there is none.
-        code_of = dict(zip(here.names, here.values, strict=True))
-        values = tuple(code_of.get(name, -2 - place) for place, name in enumerate(names))
-    elif isinstance(names[0], str) != (spec.dtype.kind in TEXT_KINDS):
-        raise InputError(
-            f"targets {spec.name} of {dataset.path} are {spec.dtype}, but the classes that were "
-            f"learned are called {listed(names)}; name other targets"
-        )
-    return labelled(dataset, Labels(tuple(names), values, spec.dtype))
+    return with_names(dataset, dataset.target, names)
 
 
 def names_in(description: Mapping[str, Any], key: str) -> tuple[Name, ...]:
@@ -165,7 +156,7 @@ def _distinct(dataset: Dataset) -> tuple[list[Any], str]:
         part = np.unique(part[part == part])
         if part.dtype.kind == "f":
             if not (whole := part == np.floor(part)).all():
-                return [], f"from row {first} on there is {part[~whole][0]}"
+                return [], f"from row {told_row(dataset, first)} on there is {part[~whole][0]}"
             part = part.astype(np.int64)
         found.update(part.tolist())
         if len(found) > MOST_NAMES:

@@ -118,7 +118,7 @@ class Run(Summary):
         """
         dataset = labelled_as(dataset, self.class_names)
         check_targets(self.model, dataset)
-        with reporting(f"evaluate {Path(dataset.path).name}", report) as told:
+        with reporting(f"evaluate {dataset.name}", report) as told:
             loader = self._loader(dataset, memory, True, told, missing_values)
             begun, rows = time.perf_counter(), dataset.rows
             found = evaluate_batches(self.model, self.parameters, _reported(loader, told))
@@ -199,7 +199,7 @@ class Run(Summary):
             found = predict_rows(self.model, self.parameters, self.row_shape, dataset, output)
             return self._named(found, output)
         parts: list[np.ndarray] = []
-        with reporting(f"predict {Path(dataset.path).name}", report) as told:
+        with reporting(f"predict {dataset.name}", report) as told:
             loader = self._loader(dataset, memory, False, told, missing_values)
             batches, budget = _reported(loader, told), loader.plan.budget
             for outputs in self._predictions(loader, batches, missing_values, output):
@@ -229,7 +229,7 @@ class Run(Summary):
         group's attribute "class_names".
         """
         check_new(path)
-        with reporting(f"predict {Path(dataset.path).name}", report) as told:
+        with reporting(f"predict {dataset.name}", report) as told:
             loader = self._loader(dataset, memory, False, told, missing_values)
             zeros = outputs_of_zeros(self.model, self.layout, dataset)
             fields = {

@@ -1,14 +1,14 @@
 """Which rows a run was trained on, and which it held out: evaluation says so."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from ooc.core.errors import InputError
 from ooc.store.dataset import Dataset
-from ooc.store.dataset import open as open_dataset
-from ooc.store.selection import Selection
+from ooc.store.selection import STORES, Selection
+from ooc.store.several import open as open_dataset
+from ooc.stream.splits import part_of
 
 _ROLES = ("features", "target", "weight")
 
@@ -38,7 +38,7 @@ class TrainedOn:
         if dataset.held:
             return None
         named = {name: getattr(dataset, name) for name in (*_ROLES, "missing")}
-        place = {**named, "path": _place(dataset.path)}
+        place = {**named, "path": dataset.saved_path}
         return cls(place, dataset.rows, dataset.selection, dataset.held_out)
 
     @classmethod
@@ -48,10 +48,7 @@ class TrainedOn:
             None if saved.get(name) is None else Selection.from_json(saved[name])
             for name in ("selection", "held_out")
         ]
-        named = {name: saved["dataset"][name] for name in (*_ROLES, "missing", "path")}
-        if not all(isinstance(name, str | None) for name in named.values()):
-            raise TypeError(f"dataset {named}")
-        return cls(named, int(saved["rows"]), *sides)
+        return cls(named_in(saved["dataset"]), int(saved["rows"]), *sides)
 
     def to_json(self) -> dict[str, Any]:
         """Return what is saved with a run, JSON-ready."""
@@ -61,8 +58,16 @@ class TrainedOn:
 
     def rows_in(self, dataset: Dataset) -> int | None:
         """Return how many rows of a dataset were trained on; None where that is not known."""
-        if dataset.held or _place(dataset.path) != self.dataset["path"]:
+        here, there = (_listed(path) for path in (dataset.saved_path, self.dataset["path"]))
+        if dataset.held or not set(here) & set(there):
             return 0
+        if here != there:
+            # Some stores are of both; which of their rows is known where all were trained on.
+            whole = self.selection is None or self.selection.by == STORES
+            is_whole = dataset.selection is None or dataset.selection.by == STORES
+            counts = zip(here, dataset.store_rows, strict=True)
+            shared = sum(rows for path, rows in counts if path in there)
+            return shared if whole and is_whole else None
         ours, theirs = self.selection, dataset.selection
         if theirs is None or theirs == ours:
             return self.rows
@@ -79,16 +84,32 @@ class TrainedOn:
             If none were.
         """
         if self.held_out is None:
+            where = ", ".join(_listed(self.dataset["path"]))
             raise InputError(
-                f"the run on {self.dataset['path']} held no rows out; train with validation rows, "
-                "or name other data"
+                f"the run on {where} held no rows out; train with validation rows, or name other "
+                "data"
             )
         if dataset is None:
             # A role that was not there is not to be guessed now.
             roles = {name: self.dataset[name] or False for name in ("target", "weight")}
             dataset = open_dataset(**{**self.dataset, **roles})
-        return replace(dataset, selection=self.held_out)
+        return part_of(dataset, self.held_out)
 
 
-def _place(path: str) -> str:
-    return path if "://" in path else str(Path(path).absolute())
+def named_in(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a saved run's dataset is opened: its path or paths, and names; a TypeError if not.
+
+    Examples
+    --------
+    >>> named_in({"path": "a", "features": "X", "target": "y", "weight": None, "missing": "raise"})
+    {'path': 'a', 'features': 'X', 'target': 'y', 'weight': None, 'missing': 'raise'}
+    """
+    named = {name: saved[name] for name in ("path", *_ROLES, "missing")}
+    texts = [*_listed(named["path"]), *(named[name] for name in (*_ROLES, "missing"))]
+    if not texts[0] or not all(isinstance(text, str | None) for text in texts):
+        raise TypeError(f"dataset {named}")
+    return named
+
+
+def _listed(path: str | list[str]) -> list[str]:
+    return list(path) if isinstance(path, list) else [path]

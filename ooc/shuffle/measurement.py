@@ -18,7 +18,7 @@ from ooc.shuffle.scan import BatchSums, same_pairs
 from ooc.shuffle.streams import ListStream, LoaderStream, Stream, full_shuffle_pairs
 from ooc.store.chunks import open_reader
 from ooc.store.chunks.native import NativeReader
-from ooc.store.dataset import Dataset
+from ooc.store.dataset import Dataset, check_one_store
 from ooc.stream.block_statistics import BlockStatistics, Column, block_statistics
 from ooc.stream.loader import Loader
 from ooc.stream.mixing_theory import inflation
@@ -77,6 +77,7 @@ def measure(
     >>> found.every_row_once, found.columns[0].predicted
     (True, 1.0)
     """
+    check_one_store(dataset, "measured")
     if dataset.selection is not None:
         raise InputError(f"{dataset.path} is one side of a split; measure the whole dataset")
     if dataset.arrays[dataset.features].is_sparse:

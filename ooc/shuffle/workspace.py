@@ -13,7 +13,7 @@ from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
 from ooc.shuffle.job import Job
 from ooc.store.copies import Copy
-from ooc.store.dataset import Dataset
+from ooc.store.dataset import Dataset, check_one_store
 from ooc.store.writer import encode_chunk, make_folder
 
 SAMPLED_BLOCKS = 16
@@ -21,6 +21,7 @@ SAMPLED_BLOCKS = 16
 
 def check_destination(source: Dataset, destination: Path) -> None:
     """Refuse a destination that lies inside the source, and a source that is not whole."""
+    check_one_store(source, "shuffled")
     local = "://" not in source.path
     if local and Path(source.path).resolve() in destination.resolve().parents:
         raise InputError(

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ from ooc.store.roles import (
 from ooc.store.selection import Selection
 from ooc.store.sparse import sparse_spec
 from ooc.store.spec import ArraySpec as ArraySpec
+from ooc.store.stacked import StackedSpec, stacked
+from ooc.store.stores import Stores
 
 MISSING_CHUNKS = ("raise", "fill")
 
@@ -58,6 +60,8 @@ class Dataset(Summary):
         What the features of a row are called, where somebody has looked for that.
     store, inside
         The store that somebody has opened, where the path names none, and the group's path in it.
+    parts, stores
+        Where several stores are one: a dataset of each, and where its rows are among those of all.
     """
 
     path: str
@@ -77,6 +81,27 @@ class Dataset(Summary):
     feature_names: tuple[str, ...] = field(default=(), repr=False, compare=False)
     store: Store | None = field(default=None, repr=False, compare=False)
     inside: str = field(default="", repr=False)
+    parts: tuple["Dataset", ...] = field(default=(), repr=False)
+    stores: Stores | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """What it is called in a title: the last part of its path, or of the first of several."""
+        if self.stores is None:
+            return PurePath(self.path).name
+        return f"{PurePath(self.stores.paths[0]).name} and {len(self.parts) - 1} more"
+
+    @property
+    def saved_path(self) -> str | list[str]:
+        """Its path, or those of several stores, that are the same from any folder."""
+        paths = (self.path,) if self.stores is None else self.stores.paths
+        found = [path if "://" in path else str(Path(path).absolute()) for path in paths]
+        return found[0] if self.stores is None else found
+
+    @property
+    def store_rows(self) -> list[int]:
+        """Rows of each of its stores."""
+        return [part.stored_rows for part in self.parts] or [self.stored_rows]
 
     @property
     def place(self) -> Place:
@@ -105,7 +130,8 @@ class Dataset(Summary):
 
     def facts(self) -> dict[str, str]:
         """Return what a prompt shows: its rows and the arrays that play a role."""
-        kept = "" if self.selection is None else f" of {self.stored_rows:,}"
+        total = self.stored_rows - (0 if self.stores is None else self.stores.padding)
+        kept = "" if self.rows == total else f" of {total:,}"
         found = {"path": self.path, "rows": f"{self.rows:,}{kept}"}
         for role, name in zip(USUAL_NAMES, self.roles, strict=True):
             if name is not None:
@@ -114,6 +140,14 @@ class Dataset(Summary):
                 found[role] = f"{name} {spec.dtype}{shape}"
         row_bytes = sum(spec.row_bytes for spec in self.arrays.values())
         return found | {"decoded": format_size(self.rows * row_bytes)}
+
+    def stacks(self, spec: ArraySpec) -> list[tuple["Dataset", ArraySpec]]:
+        """Return the arrays that are read as one, with the dataset of each."""
+        assert isinstance(spec, StackedSpec)
+        return [
+            (replace(part, arrays={**part.arrays, own.name: own}), own)
+            for part, own in zip(self.parts, spec.parts, strict=True)
+        ]
 
     def specs(self, names: tuple[str, ...]) -> tuple[ArraySpec, ...]:
         """Return the arrays with these names; refuse those that are not there."""
@@ -247,6 +281,11 @@ def with_array(dataset: Dataset, name: str) -> tuple[Dataset, str]:
     if name in dataset.arrays or "/" not in name or dataset.held:
         dataset.specs((name,))
         return dataset, name
+    if dataset.stores is not None:
+        found_in = [with_array(part, name) for part in dataset.parts]
+        specs = [part.arrays[own] for part, own in found_in]
+        both = {**dataset.arrays, specs[0].name: stacked(specs, dataset.stores)}
+        return replace(dataset, arrays=both), specs[0].name
     found = opened_member(dataset.place, name)
     if found is not None and found.is_categorical:
         name = f"{name}/codes"
@@ -305,6 +344,12 @@ def _spec_of(member: Member, array: zarr.Array) -> ArraySpec:
     if conventions is None:
         return plain
     return replace(plain, dtype=conventions.decoded, conventions=conventions)
+
+
+def check_one_store(dataset: Dataset, done: str) -> None:
+    """Refuse several stores where only one can be dealt with."""
+    if dataset.stores is not None:
+        raise InputError(f"{dataset.path} are several stores; each is {done} by itself: name one")
 
 
 def check_one_number_a_row(path: str, spec: ArraySpec) -> None:

@@ -1,11 +1,13 @@
 """What the features of a row are called, as far as a store says so."""
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 
 import numpy as np
 import zarr
 
+from ooc.core.errors import InputError
 from ooc.store.dataset import Dataset
 from ooc.store.labels import TEXT_KINDS
 from ooc.store.member import DAMAGE, attributes_of, dimensions_of
@@ -27,6 +29,8 @@ def feature_names_of(dataset: Dataset) -> tuple[str, ...]:
     >>> feature_names_of(ooc.open(example_dataset))
     ()
     """
+    if dataset.stores is not None:
+        return _shared([(part.path, feature_names_of(part)) for part in dataset.parts])
     count = math.prod(dataset.row_shape)
     if dataset.held or len(dataset.row_shape) != 1 or count > MOST_NAMES:
         return ()
@@ -35,6 +39,20 @@ def feature_names_of(dataset: Dataset) -> tuple[str, ...]:
             if len(names) == count == len(set(names)):
                 return names
     return ()
+
+
+def _shared(found: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[str, ...]:
+    """Return the names of all stores; refuse features that stand in another order in one."""
+    (first, names), *_ = found
+    for path, own in found:
+        if names and own and own != names:
+            place = next(place for place, name in enumerate(names) if own[place] != name)
+            raise InputError(
+                f"feature {place} is {names[place]} in {first} and {own[place]} in {path}; store "
+                "the same features in the same order in all"
+            )
+        names = names or own
+    return names
 
 
 def _noted(group: zarr.Group, features: str) -> tuple[str, ...]:

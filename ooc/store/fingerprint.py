@@ -36,14 +36,20 @@ def fingerprint(dataset: Dataset, names: Sequence[str], io: str = "auto") -> dic
     1000
     """
     specs = dataset.specs(tuple(names))
-    stored = [each for spec in specs for each in parts_of(dataset, spec)]
+    stored = {
+        _key(dataset, alone, part): (alone, part)
+        for spec in specs
+        for alone, part in parts_of(dataset, spec)
+    }
     return {
         "rows": dataset.rows,
         "arrays": {spec.name: spec.to_json() for spec in specs},
         "selection": dataset.selection and dataset.selection.to_json(),
-        "files": {spec.name: inventory(alone, spec.name) for alone, spec in stored},
-        "attributes": {spec.name: _attributes_hash(alone, spec.name) for alone, spec in stored},
-        "sampled_rows_sha256": _sampled_hash(stored, io),
+        "files": {key: inventory(alone, spec.name) for key, (alone, spec) in stored.items()},
+        "attributes": {
+            key: _attributes_hash(alone, spec.name) for key, (alone, spec) in stored.items()
+        },
+        "sampled_rows_sha256": _sampled_hash(list(stored.values()), io),
     }
 
 
@@ -101,6 +107,13 @@ def differences(saved: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
             was, now = (text if len(text) <= 60 else text[:57] + "..." for text in texts)
             found.append(f"{name} was {was}, here it is {now}")
     return found
+
+
+def _key(dataset: Dataset, alone: Dataset, spec: ArraySpec) -> str:
+    """Return an array's name, after the number of its store where there are several."""
+    if dataset.stores is None:
+        return spec.name
+    return f"store {dataset.stores.paths.index(alone.path)}: {spec.name}"
 
 
 def _attributes_hash(dataset: Dataset, name: str) -> str:

@@ -8,7 +8,10 @@ import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.core.hashing import fill_row_keys, keys_of
+from ooc.store.stores import is_within
 
+# What decides where the rows of several stores are parted by rows of none: no array's name.
+STORES = "/stores"
 # Rows that lack a value are one group.
 NO_LABEL = int(np.array(np.nan).view(np.int64))
 _LISTS = ("lower", "upper", "classes", "groups")
@@ -22,7 +25,8 @@ class Selection:
     Attributes
     ----------
     by
-        "row", "block", or the name of the array whose values are kept together.
+        "row", "block", or the name of the array whose values are kept together; `STORES` for the
+        rows from each lower limit to its upper one.
     key
         Key of the function that gives rows, blocks or values random keys. None where their order
         is kept: the key is then the number of the row or block, or the value itself.
@@ -54,14 +58,17 @@ class Selection:
         """Names of the arrays whose values decide."""
         own = self.by if self.stratify is None else self.stratify
         above = () if self.within is None else self.within.arrays
-        return tuple(dict.fromkeys((*above, *(() if own in ("row", "block") else (own,)))))
+        named = () if own in ("row", "block", STORES) else (own,)
+        return tuple(dict.fromkeys((*above, *named)))
 
     def contains(self, first: int, stop: int, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         """Tell of rows first to stop - 1 whether they are on this part: (rows,) bool.
 
         `arrays` holds those rows of the arrays that decide.
         """
-        if self.groups:
+        if self.by == STORES:
+            found = is_within(np.arange(first, stop), self.lower, self.upper)
+        elif self.groups:
             found = np.isin(as_labels(arrays[self.by]), self.groups, invert=self.others)
         else:
             keys = self.keys(first, stop, arrays)

@@ -164,6 +164,8 @@ def block_statistics(
     else:
         chosen = _drawn(min(sample_blocks, full), full, number)
     spans = [(int(k) * block_rows, min((int(k) + 1) * block_rows, rows)) for k in chosen]
+    if dataset.stores is not None:
+        spans = [span for span in spans if dataset.stores.pieces(*span)]
     sample = _Sample(dataset, spans, blocks, block_rows, io, number, most_bytes)
     label, classes = (None, ()) if dataset.target is None else sample.label(dataset.target)
     features = sample.columns(dataset.features, columns)
@@ -256,6 +258,8 @@ class _Sample:
         for start, stop in self.spans:
             block = memory[: stop - start]
             reader.read_runs([(start, stop)], block)
+            if self.dataset.stores is not None:  # some rows may be of none
+                block = block[self.dataset.stores.holds(start, stop)]
             yield block.reshape(len(block), -1)
 
     def _shares(

@@ -16,6 +16,7 @@ from ooc.core.summary import Summary
 from ooc.store.chunks import BadChunkError
 from ooc.store.dataset import Dataset
 from ooc.store.sparse_rows import is_matrix, stacked
+from ooc.store.stores import Stores
 from ooc.stream.ending import wait_for_others
 from ooc.stream.options import AUTO, StreamOptions, make_stream
 from ooc.stream.plan import (
@@ -52,6 +53,8 @@ class Batch(ByRole):
     importance
         (rows,) float64 where rows are drawn by weight: what makes a mean over the batch an
         unbiased estimate of the mean over all rows. None where each row is visited once.
+    stores
+        Of which store a row is, where there are several: `Stores.locate`.
     """
 
     arrays: dict[str, Any]
@@ -61,6 +64,7 @@ class Batch(ByRole):
     roles: tuple[str, str | None, str | None]
     ends_epoch: bool = False
     importance: np.ndarray | None = None
+    stores: Stores | None = None
 
     def __getitem__(self, name: str) -> Any:
         """Return the rows of one array."""
@@ -337,6 +341,7 @@ class BatchAssembler:
 
     def __init__(self, loader: Loader, batch_size: int, first_step: int | None = None) -> None:
         self._order, self._roles = loader.plan.order, loader.dataset.roles
+        self._stores = loader.dataset.stores
         self.batch_size, self.used_up = batch_size, True
         self._step = loader.step if first_step is None else first_step
         self._parts: list[dict[str, Any]] = []
@@ -369,6 +374,7 @@ class BatchAssembler:
         rows, importance = arrays.pop(_ROWS), arrays.pop(_IMPORTANCE, None)
         seed = key(self._order.seed, Purpose.BATCH, index=self._step)
         batch = Batch(arrays, rows, self._step, seed, self._roles, ends_epoch, importance)
+        batch = batch if self._stores is None else replace(batch, stores=self._stores)
         self._parts, self._have = [], 0
         self._step += 1
         return batch

@@ -108,7 +108,7 @@ def complete(
 
 
 def missing_error(
-    spec: ArraySpec, where: str, row: int, values: np.ndarray, count: int, rows: int
+    spec: ArraySpec, where: str, row: str, values: np.ndarray, count: int, rows: int
 ) -> DataError:
     """Name the first row that lacks a value, its column, and how many there are in a window."""
     column = int(np.argmax(np.isnan(values.reshape(-1))))

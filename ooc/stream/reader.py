@@ -31,6 +31,7 @@ from ooc.store.chunks import BadChunkError, RowReader, open_reader
 from ooc.store.dataset import ArraySpec, Dataset
 from ooc.store.sparse import SparseSpec
 from ooc.store.sparse_rows import empty_rows
+from ooc.store.stores import told_row
 from ooc.stream.ending import end_later, wait_for_others
 from ooc.stream.missing_values import complete, missing_error, rows_that_lack, rule_of
 from ooc.stream.plan import Plan
@@ -122,6 +123,7 @@ class WindowReader:
         self._sources = {name: open_reader(dataset, name, io) for name in names}
         self._specs = dict(zip(names, dataset.specs(tuple(names)), strict=True))
         self._where, self._rule = dataset.path, rule_of(missing_values)
+        self._stores = dataset.stores
         self._may_lack = self._rule.arrays(tuple(self._specs.values()))
         # All readers are busy while the windows that are on their way are read.
         self._tasks = max(
@@ -272,6 +274,7 @@ class WindowReader:
             skipped_rows=expected - len(order),
             weights=weights,
             missing=missing,
+            stores=self._stores,
         )
         if missing and self._rule.name == "raise":
             raise self._missing_error(window)
@@ -293,7 +296,7 @@ class WindowReader:
         rows = window.rows(places)
         first = int(np.argmin(rows))
         values = window.arrays[name][places[first]]
-        told = (self._where, int(rows[first]), values, count, len(window.order))
+        told = (self._where, told_row(window, rows[first]), values, count, len(window.order))
         return missing_error(self._specs[name], *told)
 
     def _used(self, blocks: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:

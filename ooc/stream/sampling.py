@@ -14,6 +14,7 @@ from ooc.core.errors import InputError
 from ooc.store.columns import block_sums, count_labels, used_pieces
 from ooc.store.dataset import Dataset, check_one_number_a_row
 from ooc.store.selection import as_labels
+from ooc.store.stores import told_row
 from ooc.stream.draws import Draws
 
 
@@ -44,8 +45,8 @@ def make_draws(dataset: Dataset, sampling: str, block_rows: int) -> Draws | None
         bad = np.flatnonzero(~(weights >= 0) | ~np.isfinite(weights))
         if len(bad):
             raise InputError(
-                f"row {first + bad[0]} of {name} of {dataset.path} weighs {weights[bad[0]]}; a "
-                "weight is zero or a positive finite number"
+                f"row {told_row(dataset, first + bad[0])} of {name} of {dataset.path} weighs "
+                f"{weights[bad[0]]}; a weight is zero or a positive finite number"
             )
         return weights
 
@@ -77,8 +78,8 @@ def _balanced(dataset: Dataset, name: str) -> tuple[tuple[int, ...], tuple[float
         found = as_labels(arrays[name])
         if found.min() < 0 or not (found == arrays[name].reshape(-1)).all():
             raise InputError(
-                f"array {name} of {dataset.path} holds no classes from row {first} on: they are "
-                "whole numbers from 0"
+                f"array {name} of {dataset.path} holds no classes from row "
+                f"{told_row(dataset, first)} on: they are whole numbers from 0"
             )
         count_labels(counts, found[used])
         if len(counts) > 2**16:

@@ -20,10 +20,11 @@ from ooc.core.hashing import ALL_BITS, keys_at_ranks, keys_of
 from ooc.core.order_statistics import values_at_ranks
 from ooc.core.random_keys import Purpose, key
 from ooc.store.columns import block_sums, count_labels, used_pieces
-from ooc.store.dataset import Dataset, check_one_number_a_row, with_array
+from ooc.store.dataset import Dataset, check_one_number_a_row
 from ooc.store.labels import listed
-from ooc.store.names_in_store import names_in_store
+from ooc.store.names_in_store import deciding, names_in_store
 from ooc.store.selection import Selection, as_labels
+from ooc.store.stores import told_row
 from ooc.stream.missing_values import rule_of
 from ooc.stream.order import Subset
 
@@ -107,9 +108,9 @@ def split(
             f"groups are values of an array, and go not with {what}; name that array by by="
         )
     if by not in ("row", "block"):
-        dataset, by = with_array(dataset, by)
+        dataset, by = deciding(dataset, by)
     if stratify is not None:
-        dataset, stratify = with_array(dataset, stratify)
+        dataset, stratify = deciding(dataset, stratify)
     for own in [each for each in (by, stratify) if each not in ("row", "block", None)]:
         if rule_of(missing_values).name == "raise":
             _check_complete(dataset, str(own))
@@ -128,6 +129,16 @@ def split(
             )
     train, *others = [replace(dataset, selection=side) for side in sides]
     return replace(train, held_out=others[-1].selection), *others
+
+
+def part_of(dataset: Dataset, selection: Selection | None) -> Dataset:
+    """Return the part of a dataset that a selection of an earlier split is, all for None."""
+    if selection is None:
+        # Between several stores are rows that nothing uses.
+        return dataset
+    for name in selection.arrays:
+        dataset, _ = deciding(dataset, name)
+    return replace(dataset, selection=selection)
 
 
 def make_subset(dataset: Dataset, block_rows: int) -> Subset | None:
@@ -318,8 +329,8 @@ def _check_complete(dataset: Dataset, name: str) -> None:
     if count:
         raise DataError(
             f"array {name} of {dataset.path}, which decides on a row's side, has no value in row "
-            f"{first}; {count:,} of the {dataset.rows:,} rows lack one: leave such rows out with "
-            "missing_values=drop, or split by another array"
+            f"{told_row(dataset, first)}; {count:,} of the {dataset.rows:,} rows lack one: leave "
+            "such rows out with missing_values=drop, or split by another array"
         )
 
 

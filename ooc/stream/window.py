@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ooc.store.stores import Stores
+
 
 class ByRole:
     """Arrays by what they are for, of whatever has `arrays` and `roles`."""
@@ -53,6 +55,8 @@ class Window(ByRole):
         How long its reading kept the caller waiting.
     weights
         (stored rows,) float64, what the rows were drawn by; None where each is visited once.
+    stores
+        Of which store a row is, where there are several.
     """
 
     arrays: dict[str, np.ndarray]
@@ -69,6 +73,7 @@ class Window(ByRole):
     wait_seconds: float = 0.0
     weights: np.ndarray | None = None
     missing: Mapping[str, int] = field(default_factory=dict)
+    stores: Stores | None = None
 
     def rows(self, places: np.ndarray) -> np.ndarray:
         """Return the rows of the dataset (int64) at places in the arrays."""

@@ -11,6 +11,7 @@ from ooc.core.errors import DataError
 from ooc.models.bad_rows import LARGEST_FEATURE
 from ooc.store.chunks import open_reader
 from ooc.store.dataset import Dataset
+from ooc.store.stores import told_row
 from ooc.training.statistics import LARGEST_TARGET
 
 # What writers put where they have no value: whole numbers of measurements, the smallest and
@@ -52,9 +53,10 @@ def warn_of_marks(dataset: Dataset, names: Collection[str]) -> None:
         mark, share, (low, high) = found
         row, column = (int(place[0]) for place in np.nonzero(values == values.dtype.type(mark)))
         warnings.warn(
-            f"{share:.2g} of the values of {name} in {dataset.path} are {mark:g} (row {rows[row]}, "
-            f"{role} {column}), far from all others, which lie between {low:.6g} and {high:.6g} in "
-            "a sample: if they mark missing values, declare them as the array's attribute "
+            f"{share:.2g} of the values of {name} in {dataset.path} are {mark:g} (row "
+            f"{told_row(dataset, rows[row])}, {role} {column}), far from all others, which lie "
+            f"between {low:.6g} and {high:.6g} in a sample: if they mark missing "
+            "values, declare them as the array's attribute "
             f"missing_value = {mark!r}, and choose what is done with them with missing_values="
             '"drop" or "fill:NUMBER"',
             stacklevel=2,
@@ -73,8 +75,8 @@ def refused_values(dataset: Dataset, names: Collection[str], missing_values: str
         if wild.any():
             row, column = (int(place[0]) for place in np.nonzero(wild))
             yield (
-                f"row {rows[row]} of {name} has {values[row, column]} in {role} {column}, and "
-                "training will refuse it; remove or fill such rows first"
+                f"row {told_row(dataset, rows[row])} of {name} has {values[row, column]} in {role} "
+                f"{column}, and training will refuse it; remove or fill such rows first"
             )
 
 
@@ -119,8 +121,13 @@ def _sample(dataset: Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
         part = np.empty((count, *spec.shape[1:]), spec.dtype)
         with suppress(DataError):
             reader.read_runs([(start, start + count)], part)
-            rows.append(np.arange(start, start + count))
-            parts.append(part.reshape(count, -1))
+            kept = (
+                slice(None)
+                if dataset.stores is None
+                else dataset.stores.holds(start, start + count)
+            )
+            rows.append(np.arange(start, start + count)[kept])
+            parts.append(part.reshape(count, -1)[kept])
     if not parts:
         return np.empty(0, np.int64), np.empty((0, 1), spec.dtype)
     return np.concatenate(rows), np.concatenate(parts)

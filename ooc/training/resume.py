@@ -13,18 +13,17 @@ from ooc.models import from_config
 from ooc.optim import method_from_config
 from ooc.runs import checkpoint
 from ooc.runs.run import Run
-from ooc.runs.trained_on import TrainedOn
+from ooc.runs.trained_on import TrainedOn, named_in
 from ooc.store.dataset import Dataset
-from ooc.store.dataset import open as open_dataset
+from ooc.store.several import open as open_dataset
 from ooc.stream.options import NAMES, StreamOptions, make_stream
+from ooc.stream.splits import part_of
 from ooc.training.trainer import Trainer
 from ooc.training.watchers.callbacks import NO_CALLBACKS, Callbacks
 from ooc.training.watchers.saver import USUAL, Saving
 from ooc.training.watchers.steering import steering_from_config
 from ooc.training.watchers.trackers import Tracker
 from ooc.training.watchers.validation import Validation
-
-_NAMES = ("path", "features", "target", "weight", "missing")
 
 
 def resume(
@@ -82,9 +81,7 @@ def resume(
         whole = None if trained_on is None else trained_on.selection
         if whole is not None and trainer.validation is not None:
             whole = whole.within  # its validation rows are held out again
-        named = {name: saved["dataset"][name] for name in _NAMES}
-        if not all(isinstance(name, str | None) for name in named.values()):
-            raise TypeError(f"dataset {named}")
+        named = named_in(saved["dataset"])
     if dataset is None:
         if is_side and trained_on is None:  # as a run of an earlier version
             raise InputError(
@@ -95,7 +92,7 @@ def resume(
         roles = {name: named[name] or False for name in ("target", "weight")}
         dataset = open_dataset(**{**named, **roles})
         if trained_on is not None:
-            dataset = replace(dataset, selection=whole, held_out=trained_on.held_out)
+            dataset = replace(part_of(dataset, whole), held_out=trained_on.held_out)
     return trainer.resume(dataset, run_dir, report, stop, callbacks, same_data, trackers)
 
 

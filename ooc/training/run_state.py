@@ -1,7 +1,6 @@
 """What is kept of a session: the run that a descent is by now, and its checkpoint."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -85,7 +84,6 @@ def save_run(
     dataset, track = session.loader.dataset, session.tracks[number]
     assert track.folder is not None  # who saves nothing has no saver
     names = {key: getattr(dataset, key) for key in ("features", "target", "weight", "missing")}
-    path = dataset.path
     description = {
         "model": run.model.to_config(),
         "optimizer": one.methods[0].to_config(),
@@ -95,7 +93,7 @@ def save_run(
         "results": dict(run.results),
         "epochs": session.epochs,
         "finished": finished or not active,
-        "dataset": {**names, "path": path if "://" in path else str(Path(path).absolute())},
+        "dataset": {**names, "path": dataset.saved_path},
         "trained_on": run.trained_on and run.trained_on.to_json(),
         "fingerprint": dict(session.fingerprint),
         "memory": session.loader.stream.memory,

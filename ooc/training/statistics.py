@@ -15,6 +15,7 @@ from ooc.core.progress import Progress, Report, silent, tell
 from ooc.models.bad_rows import LARGEST_FEATURE
 from ooc.store.dataset import Dataset
 from ooc.store.sparse_rows import SparseRows
+from ooc.store.stores import told_row
 from ooc.stream.block_statistics import NOT_FINITE
 from ooc.stream.loader import Loader
 from ooc.stream.missing_values import rule_of
@@ -146,8 +147,9 @@ class RowStatistics:
                 place = int(np.argmin(whole))
                 (row,) = window.rows(window.order[place : place + 1].astype(np.int64))
                 raise DataError(
-                    f"row {row} of {dataset.target} has target {float(labels[place])}, but "
-                    f"{model} takes {targets}; correct the row, or choose another model"
+                    f"row {told_row(window, row)} of {dataset.target} has target "
+                    f"{float(labels[place])}, but {model} takes {targets}; correct the row, or "
+                    "choose another model"
                 )
             counts += np.bincount(labels.astype(np.int64), minlength=classes)
         if not counts.all():
@@ -252,7 +254,7 @@ def wildest(window: Window, array: str, limit: float) -> DataError | None:
     if found < 0:
         return None
     at = window.order[found : found + 1].astype(np.int64)
-    row, value = int(window.rows(at)[0]), rows[at[0], column]
+    row, value = told_row(window, window.rows(at)[0]), rows[at[0], column]
     place = f"feature {column}" if array == window.roles[0] else f"place {column}"
     return _wild(row, array, value, place, size, limit)
 
@@ -266,13 +268,13 @@ def _wildest_sparse(window: Window, rows: SparseRows, array: str, limit: float) 
         if sizes.max(initial=0.0) > limit:
             at = int(np.argmax(sizes))
             place = int(np.searchsorted(matrix.indptr, at, "right")) - 1
-            row = int(window.rows(places[place : place + 1])[0])
+            row = told_row(window, window.rows(places[place : place + 1])[0])
             column, size = f"feature {matrix.indices[at]}", float(sizes[at])
             return _wild(row, array, matrix.data[at], column, size, limit)
     return None
 
 
-def _wild(row: int, array: str, value: Any, place: str, size: float, limit: float) -> DataError:
+def _wild(row: str, array: str, value: Any, place: str, size: float, limit: float) -> DataError:
     why = "" if np.isinf(size) else f", beyond {limit:g}, where squares overflow"
     return DataError(
         f"row {row} of {array} has {value} in {place}{why}; remove or fill such rows first"

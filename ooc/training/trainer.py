@@ -377,7 +377,7 @@ class Trainer:
     ) -> Iterator[Roster]:
         """Yield what happens beside training: shown where somebody sees it, and ended by Ctrl-C."""
         own = (self.validation, self.steering, self.saving, self.log_every)
-        title = f"train {Path(dataset.path).name}"
+        title = f"train {dataset.name}"
         saved_in = None if run_dir is None else str(run_dir)
         with reporting(title, report) as seen, interruptible(stop, saved_in) as asked:
             yield Roster(*own, seen, asked, **more)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from zarr.abc.store import Store
 
+from ooc.core.process import allowed_bytes
 from ooc.store.chunks.codecs import NotNativeError, most_stored_bytes
 from ooc.store.chunks.decoded import DecodedReader
-from ooc.store.chunks.files import BATCH_BYTES, FileReader, choose_mode
+from ooc.store.chunks.files import BATCH_BYTES, CACHED_SHARE, FileReader, choose_mode
 from ooc.store.chunks.general import DECODE_COPIES, ZarrReader
 from ooc.store.chunks.held import HeldReader
 from ooc.store.chunks.labelled import LABEL_BYTES, TEXT_BYTES, LabelReader
@@ -15,12 +16,14 @@ from ooc.store.chunks.layout import ChunkLayout, native_layout
 from ooc.store.chunks.native import Files, NativeReader
 from ooc.store.chunks.objects import ObjectReader
 from ooc.store.chunks.row_reader import BadChunkError, RowReader
-from ooc.store.chunks.sparse import CsrReader, parts_of
+from ooc.store.chunks.sparse import CsrReader
+from ooc.store.chunks.stacked import StackedReader
 from ooc.store.conventions import PIECE_BYTES
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array
 from ooc.store.local import METADATA
 from ooc.store.remote import RemoteStore
 from ooc.store.sparse import SparseSpec
+from ooc.store.stacked import StackedSpec
 
 __all__ = [
     "BadChunkError",
@@ -66,6 +69,12 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
     Its rows are decoded as its attributes declare; `Dataset.undecoded` reads them as stored.
     """
     (spec,) = dataset.specs((name,))
+    if isinstance(spec, StackedSpec):
+        # What all of them take together decides how each is read.
+        if io == "auto" and spec.row_bytes * spec.shape[0] > allowed_bytes() // CACHED_SHARE:
+            io = "direct"
+        found = [open_reader(alone, part.name, io) for alone, part in dataset.stacks(spec)]
+        return StackedReader(spec, dataset.path, found)
     if spec.labels is not None and not spec.labels.are_codes:
         plain = replace(dataset, arrays={**dataset.arrays, name: spec.unlabelled()})
         return LabelReader(open_reader(plain, name, io), spec.labels)
@@ -96,6 +105,11 @@ DECODER_COPIES, DECODER_BYTES = 5, 5 * 2**19
 
 def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
     """Return the most bytes that one thread needs to read blocks of an array, on either path."""
+    if isinstance(spec, StackedSpec):
+        casts = [part.row_bytes for part in spec.parts if part.dtype != spec.dtype]
+        return max(scratch_bytes(part, block_rows) for part in spec.parts) + block_rows * max(
+            casts, default=0
+        )
     if isinstance(spec, SparseSpec):
         most, parts = int(spec.heaviest(min(block_rows, spec.shape[0]))[0]), spec.parts
         aside = 0 if spec.native else 2 * 8 * most
@@ -109,6 +123,18 @@ def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
         aside += block_rows * (TEXT_BYTES if spec.labels.is_text else LABEL_BYTES)
     decoder = min(DECODER_COPIES * spec.chunk_bytes, DECODER_BYTES)
     return max(requests + spec.chunk_bytes + decoder, through_zarr) + aside
+
+
+def parts_of(dataset: Dataset, spec: ArraySpec) -> list[tuple[Dataset, ArraySpec]]:
+    """Return each stored array behind an array, with a dataset of it alone: itself, if dense."""
+    if isinstance(spec, StackedSpec):
+        return [each for alone, part in dataset.stacks(spec) for each in parts_of(alone, part)]
+    if not isinstance(spec, SparseSpec):
+        return [(dataset, spec)]
+    alone = replace(dataset, target=None, weight=None, selection=None, unused={}, held={})
+    return [
+        (replace(alone, arrays={part.name: part}, features=part.name), part) for part in spec.parts
+    ]
 
 
 def _resolve(

@@ -28,6 +28,8 @@ ALIGNMENT = 4096
 POLICIES = ("auto", "direct", "buffered")
 TRANSIENT = (errno.EIO, errno.EAGAIN, errno.ETIMEDOUT, errno.ESTALE)
 RETRIES = 3
+# An array that fits such a part of what the process may use stays in the page cache.
+CACHED_SHARE = 4
 # Each thread has two batches of requests: one is read while the other one is decoded.
 BATCH_BYTES = 2 * 2**20
 
@@ -45,7 +47,7 @@ def choose_mode(policy: str, stored_at_most: int, sample: Path) -> str:
     """
     if policy not in POLICIES:
         raise InputError(f"io is one of {', '.join(POLICIES)}, not {policy!r}")
-    if policy == "auto" and stored_at_most <= allowed_bytes() // 4:
+    if policy == "auto" and stored_at_most <= allowed_bytes() // CACHED_SHARE:
         return "cached"
     if policy == "buffered" or not takes_direct_io(sample):
         return "buffered"

@@ -28,6 +28,9 @@ class BadChunkError(DataError):
         First and last row that the chunk holds.
     run
         Number of the run of rows that asked for it.
+    first_row
+        That of its store among the rows of all, where there are several: a message has the store's
+        own.
     """
 
     array: str
@@ -37,12 +40,14 @@ class BadChunkError(DataError):
     rows: tuple[int, int]
     reason: str
     run: int
+    first_row: int = 0
 
     def __str__(self) -> str:
         chunk = ".".join(map(str, self.cell))
+        first, last = (row - self.first_row for row in self.rows)
         return (
-            f"chunk {chunk} of array {self.array} in {self.where}, rows {self.rows[0]} to "
-            f"{self.rows[1]}, cannot be read from {self.file}: {self.reason}"
+            f"chunk {chunk} of array {self.array} in {self.where}, rows {first} to {last}, cannot "
+            f"be read from {self.file}: {self.reason}"
         )
 
 

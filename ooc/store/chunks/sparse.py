@@ -6,19 +6,8 @@ import numpy as np
 
 from ooc.core.errors import DataError
 from ooc.store.chunks.row_reader import BadChunkError, BadChunks, RowReader, Runs
-from ooc.store.dataset import ArraySpec, Dataset
 from ooc.store.sparse import INDICES, SparseSpec, check_ascending
 from ooc.store.sparse_rows import SparseRows
-
-
-def parts_of(dataset: Dataset, spec: ArraySpec) -> list[tuple[Dataset, ArraySpec]]:
-    """Return each stored array behind an array, with a dataset of it alone: itself, if dense."""
-    if not isinstance(spec, SparseSpec):
-        return [(dataset, spec)]
-    alone = replace(dataset, target=None, weight=None, selection=None, unused={}, held={})
-    return [
-        (replace(alone, arrays={part.name: part}, features=part.name), part) for part in spec.parts
-    ]
 
 
 class CsrReader(RowReader):
