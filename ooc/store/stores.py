@@ -28,8 +28,8 @@ class Stores:
     Examples
     --------
     >>> stores = Stores(("2023.zarr", "2024.zarr"), (0, 400), (365, 766))
-    >>> stores.told(402), stores.padding, stores.holds(363, 401).sum()
-    ('2 in 2024.zarr', 35, 3)
+    >>> stores.told(402), stores.padding
+    ('2 in 2024.zarr', 35)
     """
 
     paths: tuple[str, ...]

@@ -108,7 +108,7 @@ OF_ROWS = {**ELSEWHERE, "data": 0.25}
     ("changes", "trainer", "what"),
     [
         (
-            {"fingerprint": {"selection": "ab"}},
+            {"fingerprint": {"selection": {"by": "row"}}},
             {"validation": None},
             "one side of a split of a.zarr",
         ),
@@ -142,7 +142,7 @@ def test_a_model_that_has_no_options_is_refused(config: dict[str, Any], what: st
 
 def test_rows_that_a_run_held_out_are_an_option() -> None:
     """The selection of their other side is the run's own doing."""
-    saved = saved_of({"fingerprint": {"selection": "ab"}}, validation=OF_ROWS)
+    saved = saved_of({"fingerprint": {"selection": {"by": "row"}}}, validation=OF_ROWS)
     assert settings_of("r", saved)["validation"] == {"validation": 0.25, "validation-by": "block"}
 
 

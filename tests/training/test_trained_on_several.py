@@ -143,4 +143,7 @@ def test_the_shell_takes_several_stores(
     Path("run.toml").write_text(
         f'data = ["{names[0]}", "{names[1]}"]\nmodel = "linear"\nbatch-size = 7\n'
     )
-    assert called(capsys, "train", "--config", "run.toml", "--run", "told")["rows"] == 84
+    assert (
+        called(capsys, "train", "--config", "run.toml", "--run", "told", "--epochs", "1")["rows"]
+        == 84
+    )
