@@ -69,10 +69,10 @@ class TrainedOn:
             shared = sum(rows for path, rows in counts if path in there)
             return shared if whole and is_whole else None
         ours, theirs = self.selection, dataset.selection
-        whole = ours
-        while whole is not None and whole != theirs:
-            whole = whole.within
-        if theirs is None or whole is not None:
+        above = ours
+        while above is not None and above != theirs:
+            above = above.within
+        if theirs is None or above is not None:
             return self.rows
         if ours is None:
             return theirs.rows
