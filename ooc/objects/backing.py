@@ -1,7 +1,7 @@
 """What lies behind an object: arrays of a Zarr group, opened as a dataset without a copy."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,9 @@ from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_path
+from ooc.store.feature_choice import Columns
 from ooc.store.place import IN_HAND, Place
+from ooc.store.remote import StorageOptions
 from ooc.store.roles import RoleName
 from ooc.store.selection import Selection
 
@@ -47,12 +49,14 @@ class ArrayAlone(WrapperStore[Any]):
 
 
 class Opened(NamedTuple):
-    """How data are to be opened: names of roles, and what missing chunks mean."""
+    """How data are to be opened, as `ooc.store.dataset.open` takes it."""
 
-    features: str | None = None
+    features: str | Sequence[str] | None = None
     target: RoleName = None
     weight: RoleName = None
     missing: str = "raise"
+    storage_options: StorageOptions | None = None
+    columns: Columns | None = None
 
 
 @dataclass(frozen=True)

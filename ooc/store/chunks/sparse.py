@@ -7,18 +7,21 @@ import numpy as np
 from ooc.core.errors import DataError
 from ooc.store.chunks.row_reader import BadChunkError, BadChunks, RowReader, Runs
 from ooc.store.dataset import ArraySpec, Dataset
+from ooc.store.joined import JoinedSpec
 from ooc.store.sparse import INDICES, SparseSpec, check_ascending
 from ooc.store.sparse_rows import SparseRows
 
 
 def parts_of(dataset: Dataset, spec: ArraySpec) -> list[tuple[Dataset, ArraySpec]]:
-    """Return each stored array behind an array, with a dataset of it alone: itself, if dense."""
-    if not isinstance(spec, SparseSpec):
+    """Return each stored array behind an array, with a dataset of it alone: itself, if it is."""
+    if isinstance(spec, SparseSpec):
+        parts = spec.parts
+    elif isinstance(spec, JoinedSpec):
+        parts = tuple(part.spec for part in spec.parts)
+    else:
         return [(dataset, spec)]
     alone = replace(dataset, target=None, weight=None, selection=None, unused={}, held={})
-    return [
-        (replace(alone, arrays={part.name: part}, features=part.name), part) for part in spec.parts
-    ]
+    return [(replace(alone, arrays={part.name: part}, features=part.name), part) for part in parts]
 
 
 class CsrReader(RowReader):
