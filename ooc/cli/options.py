@@ -52,7 +52,13 @@ Seed = Annotated[int, option_of(StreamOptions, "seed")]
 Readers = Annotated[int | None, option_of(StreamOptions, "readers")]
 MissingValues = Annotated[str, option_of(StreamOptions, "missing_values")]
 Io = Annotated[str, option_of(StreamOptions, "io")]
-Features = Annotated[str | None, flag("Name of the features array.", unset="X")]
+_FEATURES = "Name of the features array; of several, side by side: t2m,obsm/X_pca[0:3]."
+Features = Annotated[str | None, flag(_FEATURES, unset="X")]
+RunFeatures = Annotated[str | None, flag(_FEATURES, unset="the run's own")]
+Columns = Annotated[
+    str | None,
+    flag("Columns of the features array, by name or place: age,3,10:20.", unset="all"),
+]
 BatchSize = Annotated[str, flag("Rows of a step; full for all rows.")]
 Missing = Annotated[str, flag("What a chunk that is not stored means: raise (an error) or fill.")]
 DataPath = Annotated[Path, typer.Argument(metavar="DATA", help="A Zarr group.")]
@@ -71,6 +77,7 @@ class DataOptions:
     no_target: Annotated[bool, flag("Take no array for targets.", "--no-target")] = False
     no_weight: Annotated[bool, flag("Take no array for weights.", "--no-weight")] = False
     missing: Missing = "raise"
+    columns: Columns = None
 
     def open(self) -> "Dataset":
         """Open the dataset; roles that nobody named are told in the end."""
@@ -78,7 +85,8 @@ class DataOptions:
 
         target = role_of("target", self.target, self.no_target)
         weight = role_of("weight", self.weight, self.no_weight)
-        dataset = open_dataset(str(self.data), self.features, target, weight, self.missing)
+        given = (self.features, target, weight, self.missing, None, self.columns)
+        dataset = open_dataset(str(self.data), *given)
         if guesses := dataset.describe_guesses():
             NOTES.append(guesses)
         return dataset
@@ -89,6 +97,7 @@ class DataOrNoneOptions(DataOptions):
     """As `DataOptions`, where a run knows its own dataset."""
 
     data: DataOrNone = None  # type: ignore[assignment]
+    features: RunFeatures = None
 
 
 @dataclass(frozen=True)

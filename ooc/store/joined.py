@@ -98,6 +98,16 @@ class JoinedSpec(ArraySpec):
         return tuple(found)
 
     @property
+    def taken_row_bytes(self) -> int:
+        """Bytes of the wanted columns, each of its part's type."""
+        return sum(part.width * part.spec.dtype.itemsize for part in self.parts)
+
+    @property
+    def read_row_bytes(self) -> int:
+        """Bytes of all columns of chunks that hold any of the wanted ones."""
+        return sum(stripe.spec.row_bytes for stripe in self.stripes)
+
+    @property
     def index_bytes(self) -> int:
         """Bytes of the indices of shards, which readers keep."""
         return sum(part.spec.index_bytes for part in self.parts)
@@ -204,9 +214,21 @@ def alone(spec: ArraySpec) -> tuple[ArraySpec, ...]:
     if not isinstance(spec, JoinedSpec):
         return (spec,)
     return tuple(
-        part.spec if part.columns is None else joined(part.spec.name, [part])
-        for part in spec.parts
+        part.spec if part.columns is None else joined(part.spec.name, [part]) for part in spec.parts
     )
+
+
+def stored_names(spec: ArraySpec) -> tuple[str, ...]:
+    """Return the names of the arrays of the store that an array is made of: its own, if it is one.
+
+    Examples
+    --------
+    >>> stored_names(ArraySpec("X", (9, 3), np.dtype("float32"), (9, 3), None))
+    ('X',)
+    """
+    if not isinstance(spec, JoinedSpec):
+        return (spec.name,)
+    return tuple(part.spec.name for part in spec.parts)
 
 
 def _describe(part: Part) -> str:

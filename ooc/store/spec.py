@@ -52,6 +52,16 @@ class ArraySpec:
         return self.dtype.itemsize * math.prod(self.shape[1:])
 
     @property
+    def taken_row_bytes(self) -> int:
+        """Bytes that are taken of what is decoded for a row."""
+        return self.row_bytes
+
+    @property
+    def read_row_bytes(self) -> int:
+        """Bytes that are decoded for a row even where all rows of a chunk are used."""
+        return self.row_bytes
+
+    @property
     def chunk_bytes(self) -> int:
         """Decoded bytes of one chunk."""
         return self.dtype.itemsize * math.prod(self.chunks)
