@@ -100,7 +100,8 @@ def _like(trained: "Run", where: DataOptions) -> DataOptions:
     """Return the options with the features of the run, where they name none."""
     from ooc.store.roles import FEATURES, USUAL_NAMES
 
-    if where.features is not None or where.columns is not None or trained.trained_on is None:
+    noted = trained.trained_on
+    if noted is None or where.features is not None or where.columns is not None:
         return where
-    own = trained.trained_on.dataset[FEATURES]
+    own = noted.dataset[FEATURES]
     return where if own == USUAL_NAMES[FEATURES] else replace(where, features=own)
