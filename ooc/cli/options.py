@@ -52,7 +52,13 @@ Seed = Annotated[int, option_of(StreamOptions, "seed")]
 Readers = Annotated[int | None, option_of(StreamOptions, "readers")]
 MissingValues = Annotated[str, option_of(StreamOptions, "missing_values")]
 Io = Annotated[str, option_of(StreamOptions, "io")]
-Features = Annotated[str | None, flag("Name of the features array.", unset="X")]
+_FEATURES = "Name of the features array; of several, side by side: t2m,obsm/X_pca[0:3]."
+Features = Annotated[str | None, flag(_FEATURES, unset="X")]
+RunFeatures = Annotated[str | None, flag(_FEATURES, unset="the run's own")]
+Columns = Annotated[
+    str | None,
+    flag("Columns of the features array, by name or place: age,3,10:20.", unset="all"),
+]
 BatchSize = Annotated[str, flag("Rows of a step; full for all rows.")]
 Missing = Annotated[str, flag("What a chunk that is not stored means: raise (an error) or fill.")]
 DataPath = Annotated[Path, typer.Argument(metavar="DATA", help="A Zarr group.")]
@@ -75,6 +81,7 @@ class DataOptions:
     no_target: Annotated[bool, flag("Take no array for targets.", "--no-target")] = False
     no_weight: Annotated[bool, flag("Take no array for weights.", "--no-weight")] = False
     missing: Missing = "raise"
+    columns: Columns = None
 
     @property
     def paths(self) -> list[Path]:
@@ -100,7 +107,8 @@ class DataOptions:
         target = role_of("target", self.target, self.no_target)
         weight = role_of("weight", self.weight, self.no_weight)
         paths = [str(each) for each in self.paths]
-        dataset = open_dataset(paths, self.features, target, weight, self.missing)
+        given = (self.features, target, weight, self.missing, None, self.columns)
+        dataset = open_dataset(paths, *given)
         if guesses := dataset.describe_guesses():
             NOTES.append(guesses)
         return dataset
@@ -123,6 +131,7 @@ class DataOrNoneOptions(SeveralDataOptions):
     """As `SeveralDataOptions`, where a run knows its own dataset."""
 
     data: DataOrNone = None  # type: ignore[assignment]
+    features: RunFeatures = None
 
 
 @dataclass(frozen=True)

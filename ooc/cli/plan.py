@@ -83,7 +83,7 @@ def _mixing_lines(dataset: "Dataset", planned: "Plan", advice: "Advice") -> dict
         else f"chunks of {advice.chunk_rows:,} rows, now {planned.order.block_rows:,}, would do "
         "so in this window if they differ as much"
     )
-    scratch = dataset.stored_rows * sum(spec.row_bytes for spec in dataset.arrays.values())
+    scratch = dataset.stored_rows * dataset.stored_row_bytes
     lines["an exact shuffle"] = (
         f"brings it to 1.000 for good: ooc shuffle {dataset.path} NEW, with "
         f"{format_size(scratch)} of scratch space"

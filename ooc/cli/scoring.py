@@ -1,25 +1,31 @@
 """Commands about saved runs: evaluate and predict."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ooc.cli.groups import flag, with_groups
 from ooc.cli.options import (
+    Columns,
+    DataOptions,
     DataOrNoneOptions,
     DataPaths,
-    Features,
     Json,
     Memory,
     Missing,
     MissingValues,
+    RunFeatures,
     RunPath,
     SeveralDataOptions,
     local_output,
 )
 from ooc.cli.show import NOTES, show_measured
 from ooc.core.errors import InputError
+
+if TYPE_CHECKING:
+    from ooc.runs.run import Run
 
 
 @with_groups
@@ -46,7 +52,8 @@ def evaluate(
     with ProgressDisplay(f"evaluate {where.name if where.paths else run.name}") as report:
         from ooc.runs.run import load
 
-        trained, dataset = load(run), where.open() if where.paths else None
+        trained = load(run)
+        dataset = _like(trained, where).open() if where.paths else None
         if held_out:
             dataset = trained.held_out(dataset)
         assert dataset is not None
@@ -64,7 +71,8 @@ def predict(
         Path, typer.Argument(metavar="OUT", help="Dataset to write.", callback=local_output)
     ],
     memory: Memory = "1GiB",
-    features: Features = None,
+    features: RunFeatures = None,
+    columns: Columns = None,
     missing: Missing = "raise",
     missing_values: MissingValues = "raise",
     json_: Json = False,
@@ -77,10 +85,24 @@ def predict(
     """
     from ooc.core.progress_bar import ProgressDisplay
 
-    where = SeveralDataOptions(data, features, no_target=True, no_weight=True, missing=missing)
+    where = SeveralDataOptions(
+        data, features, no_target=True, no_weight=True, missing=missing, columns=columns
+    )
     with ProgressDisplay(f"predict {where.name}") as report:
         from ooc.runs.run import load
 
-        dataset = where.open()
-        result = load(run).predict_to(dataset, out, memory, report, missing_values)
+        trained = load(run)
+        dataset = _like(trained, where).open()
+        result = trained.predict_to(dataset, out, memory, report, missing_values)
     show_measured({**result, "run": str(run), "path": str(out)}, json_, "")
+
+
+def _like(trained: "Run", where: DataOptions) -> DataOptions:
+    """Return the options with the features of the run, where they name none."""
+    from ooc.store.roles import FEATURES, USUAL_NAMES
+
+    noted = trained.trained_on
+    if noted is None or where.features is not None or where.columns is not None:
+        return where
+    own = noted.dataset[FEATURES]
+    return where if own == USUAL_NAMES[FEATURES] else replace(where, features=own)

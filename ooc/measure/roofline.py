@@ -108,6 +108,11 @@ def bench(
             "sparse matrix; train it with ooc train, which tells its speed"
         )
     check_one_store(dataset, "measured")
+    if dataset.arrays[dataset.features].is_joined:
+        raise InputError(
+            f"bench knows the limit of one array, and the features {dataset.features} of "
+            f"{dataset.path} are put together; train it with ooc train, which tells its speed"
+        )
     plan = trainer.loader(dataset).plan
     kernel = kernel_of(trainer.model, trainer.layout(dataset))
     if kernel is None or kernel.uses_blas:

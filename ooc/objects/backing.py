@@ -1,7 +1,7 @@
 """What lies behind an object: arrays of a Zarr group, opened as a dataset without a copy."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,9 @@ from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_path
+from ooc.store.feature_choice import ArrayChoice, Columns, text_of
 from ooc.store.place import IN_HAND, Place
+from ooc.store.remote import StorageOptions
 from ooc.store.roles import RoleName
 from ooc.store.selection import Selection
 
@@ -47,12 +49,14 @@ class ArrayAlone(WrapperStore[Any]):
 
 
 class Opened(NamedTuple):
-    """How data are to be opened: names of roles, and what missing chunks mean."""
+    """How data are to be opened, as `ooc.store.dataset.open` takes it."""
 
-    features: str | None = None
+    features: str | Sequence[str] | None = None
     target: RoleName = None
     weight: RoleName = None
     missing: str = "raise"
+    storage_options: StorageOptions | None = None
+    columns: Columns | None = None
 
 
 @dataclass(frozen=True)
@@ -99,19 +103,30 @@ def in_hand(kind: str, name: str, store: Any, inside: str = "") -> Place:
     return Place(f"{IN_HAND}://{path}", store=store, inside=inside)
 
 
-def open_arrays(arrays: Mapping[str, Backing], roles: Mapping[str, Any]) -> Dataset:
+def open_arrays(
+    arrays: Mapping[str, tuple[Backing, ...]],
+    roles: Mapping[str, Any],
+    choices: Sequence[ArrayChoice] = (),
+) -> Dataset:
     """Open arrays of one group as the roles of a dataset, and of their rows those that are shown.
 
     Parameters
     ----------
     arrays
-        By role; all of one group, and of the same rows.
+        By role, features one or more; all of one group, and of the same rows.
     roles
         What `ooc.store.dataset.open` takes beside the roles.
+    choices
+        Of features that are put together, each with its columns.
     """
-    main = arrays["features"]
+    main = arrays["features"][0]
     place = place_of(main.array.store, main.array.path.rpartition("/")[0])
-    named = {role: each.array.path.rpartition("/")[2] for role, each in arrays.items()}
+    names = {role: [_last(each) for each in several] for role, several in arrays.items()}
+    named: dict[str, Any] = {role: name for role, (name, *_) in names.items()}
+    if len(choices) > 1 or any(choice.columns is not None for choice in choices):
+        # What an object calls a variable need not be what the store calls it.
+        stored = zip(choices, names["features"], strict=True)
+        named["features"] = [text_of([replace(choice, name=name)]) for choice, name in stored]
     if not main.array.path:
         place, named["features"] = _group_of(main.array)
     given: dict[str, Any] = {**roles, **named}
@@ -124,6 +139,11 @@ def open_arrays(arrays: Mapping[str, Backing], roles: Mapping[str, Any]) -> Data
     return replace(dataset, selection=selection)
 
 
+def _last(backing: Backing) -> str:
+    """Return an array's name in its group."""
+    return backing.array.path.rpartition("/")[2]
+
+
 def _group_of(array: zarr.Array) -> tuple[Place, str]:
     """Return the group of an array that is a whole store, and the array's name in it."""
     path = Path(place_of(array.store, "").path)
@@ -132,9 +152,9 @@ def _group_of(array: zarr.Array) -> tuple[Place, str]:
     return in_hand("Array", f"{id(array.store):x}", ArrayAlone(array.store)), ALONE
 
 
-def are_together(arrays: Mapping[str, Backing]) -> bool:
+def are_together(arrays: Sequence[Backing]) -> bool:
     """Tell whether arrays are of one group of one store, and show the same of its rows."""
-    first, *others = arrays.values()
+    first, *others = arrays
     group = first.array.path.rpartition("/")[0]
     return all(
         each.array.store == first.array.store

@@ -4,7 +4,7 @@ How a library wraps an array of Zarr is its own business, and may change: whatev
 recognised as that array, or a run of its rows, is computed and written once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import zarr
@@ -13,6 +13,7 @@ from ooc.core.errors import InputError
 from ooc.objects.backing import Backing, Opened, are_together, open_arrays
 from ooc.objects.temporary import write_once
 from ooc.store.dataset import Dataset
+from ooc.store.feature_choice import ArrayChoice, read_choices, text_of
 
 # How deep xarray wraps an array of a store.
 MOST_LAYERS = 12
@@ -27,24 +28,31 @@ def open_xarray(source: Any, roles: Opened) -> Dataset:
     if not hasattr(source, "data_vars"):
         name = roles.features or source.name or USUAL["features"]
         source, roles = source.to_dataset(name=name), roles._replace(features=name)
-    names = _names(source, roles)
-    for role, name in names.items():
-        if name not in source.variables:
-            there = ", ".join(map(str, source.data_vars)) or "none"
-            raise InputError(
-                f"the {type(source).__name__} has no variable {name!r} for {role}; it has: "
-                f"{there}; name the right one with {role}="
-            )
-    found = {role: source.variables[name] for role, name in names.items()}
-    if not found["features"].ndim:
-        name = names["features"]
-        raise InputError(f"variable {name!r} is one number, and has no rows; name another one")
+    choices = _choices(source, roles)
+    names = {"features": tuple(choice.name for choice in choices), **_names(source, roles)}
+    for role, several in names.items():
+        for name in several:
+            if name not in source.variables:
+                there = ", ".join(map(str, source.data_vars)) or "none"
+                raise InputError(
+                    f"the {type(source).__name__} has no variable {name!r} for {role}; it has: "
+                    f"{there}; name the right one with {role}="
+                )
+    found = {role: [source.variables[name] for name in each] for role, each in names.items()}
+    for name in names["features"]:
+        if not source.variables[name].ndim:
+            raise InputError(f"variable {name!r} is one number, and has no rows; name another one")
     _check_rows(found)
-    behind = {role: _behind(each._data, _is_decoded(each)) for role, each in found.items()}
     off = {role: False for role in ROLES if role not in found}
+    behind = {
+        role: tuple(_behind(each._data, _is_decoded(each)) for each in several)
+        for role, several in found.items()
+    }
     if (backed := _together(behind)) is not None:
-        return open_arrays(backed, {**off, "missing": roles.missing})
-    return write_once({names[role]: each for role, each in found.items()}, kind, names | off)
+        return open_arrays(backed, {**off, "missing": roles.missing}, choices)
+    told = {role: name for role, (name, *_) in names.items()} | off
+    arrays = {name: source.variables[name] for each in names.values() for name in each}
+    return write_once(arrays, kind, {**told, "features": _told(choices)})
 
 
 def open_dask(source: Any, roles: Opened) -> Dataset:
@@ -58,45 +66,70 @@ def open_dask(source: Any, roles: Opened) -> Dataset:
     if not source.ndim:
         raise InputError("the dask array is one number, and has no rows; give another one")
     beside = {"target": roles.target, "weight": roles.weight}
-    if (backed := _together({"features": _behind(source, False)})) is not None:
+    columns = {"columns": roles.columns}
+    if (backed := _together({"features": (_behind(source, False),)})) is not None:
         # It has its neighbours for roles, as an array of Zarr has.
-        return open_arrays(backed, {**beside, "missing": roles.missing})
+        return open_arrays(backed, {**beside, **columns, "missing": roles.missing})
     if named := [role for role, name in beside.items() if name]:
         raise InputError(
             f"the array is computed, and has no {named[0]} beside it; give an xarray.Dataset of "
             "both"
         )
     name = roles.features or USUAL["features"]
-    return write_once({name: source}, type(source), {"features": name})
+    if not isinstance(name, str):
+        raise InputError(f"a dask array is one array, which has one name, and not {name!r}")
+    return write_once({name: source}, type(source), {"features": name, **columns})
 
 
-def _names(source: Any, roles: Opened) -> dict[str, Any]:
-    """Return variables by role: those that are named, and others of the usual names."""
+def _choices(source: Any, roles: Opened) -> tuple[ArrayChoice, ...]:
+    """Return the variables that features are made of; a text may be one's own name, too."""
+    name = roles.features
+    if isinstance(name, Hashable) and name in source.variables and roles.columns is None:
+        return (ArrayChoice(name),)  # type: ignore[arg-type]
+    return read_choices(name, roles.columns, USUAL["features"])
+
+
+def _told(choices: Sequence[ArrayChoice]) -> str | list[str]:
+    """Return choices as `ooc.store.dataset.open` takes them."""
+    if len(choices) == 1 and choices[0].columns is None:
+        return choices[0].name
+    return [text_of([choice]) for choice in choices]
+
+
+def _names(source: Any, roles: Opened) -> dict[str, tuple[Any]]:
+    """Return the target and the weight: those that are named, and others of the usual names."""
     found = {}
-    for role, name in zip(ROLES, roles, strict=False):
-        usual = USUAL[role]
-        if name is None and (role == "features" or usual in source.data_vars):
-            name = usual
+    for role, name in (("target", roles.target), ("weight", roles.weight)):
+        if name is None and USUAL[role] in source.data_vars:
+            name = USUAL[role]
         if name is not None and name is not False:
-            found[role] = name
+            found[role] = (name,)
     return found
 
 
-def _together(behind: Mapping[str, Backing | None]) -> dict[str, Backing] | None:
+def _together(
+    behind: Mapping[str, tuple[Backing | None, ...]],
+) -> dict[str, tuple[Backing, ...]] | None:
     """Return what lies behind all roles, where that is one group; None where not."""
-    backed = {role: each for role, each in behind.items() if each is not None}
-    return backed if len(backed) == len(behind) and are_together(backed) else None
+    backed = {
+        role: tuple(each for each in several if each is not None)
+        for role, several in behind.items()
+    }
+    is_whole = all(len(backed[role]) == len(several) for role, several in behind.items())
+    together = is_whole and are_together([each for several in backed.values() for each in several])
+    return backed if together else None
 
 
-def _check_rows(variables: Mapping[str, Any]) -> None:
-    main = variables["features"]
-    for role, each in variables.items():
-        if each.dims[:1] != main.dims[:1]:
-            raise InputError(
-                f"rows of the features are along {main.dims[0]!r}, those of the {role} along "
-                f"{each.dims[0] if each.dims else 'nothing'!r}; transpose one, so that its first "
-                "dimension is that of rows"
-            )
+def _check_rows(variables: Mapping[str, Sequence[Any]]) -> None:
+    main = variables["features"][0]
+    for role, several in variables.items():
+        for each in several:
+            if each.dims[:1] != main.dims[:1]:
+                raise InputError(
+                    f"rows of the features are along {main.dims[0]!r}, those of the {role} along "
+                    f"{each.dims[0] if each.dims else 'nothing'!r}; transpose one, so that its "
+                    "first dimension is that of rows"
+                )
 
 
 def _is_decoded(variable: Any) -> bool:

@@ -1,7 +1,7 @@
 """One door for a path, a URL, and the objects of other libraries."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ooc.core.errors import InputError
@@ -10,6 +10,7 @@ from ooc.objects.backing import Opened
 from ooc.objects.labelled_arrays import open_dask, open_xarray
 from ooc.objects.zarr_objects import open_icechunk, open_zarr
 from ooc.store.dataset import Dataset
+from ooc.store.feature_choice import Columns
 from ooc.store.remote import StorageOptions
 from ooc.store.roles import RoleName
 from ooc.store.several import open as open_path
@@ -26,11 +27,12 @@ OPENERS: dict[str, Callable[[Any, Opened], Dataset]] = {
 
 def open(
     source: Any,
-    features: str | None = None,
+    features: str | Sequence[str] | None = None,
     target: RoleName = None,
     weight: RoleName = None,
     missing: str = "raise",
     storage_options: StorageOptions | None = None,
+    columns: Columns | None = None,
 ) -> Dataset:
     """Open data in Zarr as a dataset; only metadata are read.
 
@@ -65,6 +67,12 @@ def open(
         An array of a group in the group is named like "obsm/X_pca". It may be a sparse matrix: a
         group of "data", "indices" and "indptr" in CSR, as AnnData and SciPy have it, with its
         attribute "shape"; where its rows begin is then read through once.
+
+        Several, such as ``["t2m", "msl"]`` or "t2m,msl", stand side by side in a row: the numbers
+        of each, decoded by its own conventions and flattened, in this order. If they are of one
+        type, so is the row; else it is float32 where that holds all numbers of their types, and
+        float64 where not. Each may have columns of its own: "obs/score,obsm/X_pca[0:10]". They are
+        dense, and the target is none of them.
     target, weight
         Names of the targets and of the sample weights, one number a row. By default "y" and
         "weight" where the group has them and they are no coordinates; False for none. How many
@@ -78,14 +86,19 @@ def open(
         ``key``, ``secret`` and ``anon`` for ``s3://``. Without it, keys come from where that
         file system looks for them: its environment variables and files. Options in options, such
         as ``config_kwargs``, are added to those by which requests are bounded.
+    columns
+        Of one features array, those columns that are used, in this order: names, as its store
+        has them, places from 0 in a flattened row, and ranges, such as ``["age", 3]``, or the
+        text "age,3,10:20", where a name in double quotes is never a place. Chunks that hold none
+        of them are not read.
 
     Raises
     ------
     InputError
         If there is no Zarr group, a named array is missing, damaged or not numeric, lengths or
-        dimension names of axis 0 differ, or there are no rows; for a URL also if its scheme is
-        unknown, its package is not installed, the server does not answer, or it gives no
-        permission. If the object is none of these.
+        dimension names of axis 0 differ, or there are no rows; a column is not there, or named
+        twice; for a URL also if its scheme is unknown, its package is not installed, the server
+        does not answer, or it gives no permission. If the object is none of these.
 
     Examples
     --------
@@ -94,10 +107,12 @@ def open(
     (1000, (1000, 3), 'y')
     >>> open(zarr.open_group(example_dataset)["X"]).features
     'X'
+    >>> open(example_dataset, columns=[2, 0]).row_shape
+    (2,)
     """
-    roles = Opened(features, target, weight, missing)
+    roles = Opened(features, target, weight, missing, None, columns)
     if are_paths(source):
-        return open_path(source, *roles, storage_options)
+        return open_path(source, *roles._replace(storage_options=storage_options))
     if storage_options is not None:
         raise InputError(f"storage_options are for URLs, and not for {described(source)}")
     if isinstance(source, Dataset):

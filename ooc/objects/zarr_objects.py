@@ -22,8 +22,9 @@ def open_zarr(source: Any, roles: Opened) -> Dataset:
             f"an array is the features itself; leave features={roles.features!r} out, or give the "
             "zarr.Group that holds both"
         )
-    rest = {"target": roles.target, "weight": roles.weight, "missing": roles.missing}
-    return open_arrays({"features": Backing(source, 0, source.shape[0])}, rest)
+    rest: dict[str, Any] = {"target": roles.target, "weight": roles.weight}
+    rest |= {"missing": roles.missing, "columns": roles.columns}
+    return open_arrays({"features": (Backing(source, 0, source.shape[0]),)}, rest)
 
 
 def open_icechunk(source: Any, roles: Opened) -> Dataset:

@@ -28,6 +28,7 @@ from ooc.runs.evaluation import evaluate_batches
 from ooc.runs.outputs import output_of, predict_rows
 from ooc.runs.run_directory import read_history
 from ooc.runs.scoring import (
+    check_feature_order,
     check_scorable,
     check_targets,
     outputs_of_zeros,
@@ -329,6 +330,7 @@ class Run(Summary):
         missing_values: str,
     ) -> Loader:
         check_scorable(self.model, dataset, self.row_shape)
+        check_feature_order(self.feature_names, dataset)
         held = held_bytes(ours=self.parameters.nbytes)
         load_kernels(scoring_kernels(self.model, dataset, with_target), report)
         # A prediction belongs to each row: those that lack a value travel to be marked.

@@ -1,5 +1,6 @@
 """How rows are read to be scored: in order, a few at a time, beside whatever else is in memory."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +13,7 @@ from ooc.engines.engine import scoring_bytes
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import arrays_of, dtype_of, kernel_for_data, predictions_of
 from ooc.store.dataset import Dataset
+from ooc.store.feature_names import feature_names_of
 from ooc.store.sparse_rows import is_matrix, zero_rows
 from ooc.stream.loader import Batch, Loader
 from ooc.stream.plan import Demand, batch_bytes
@@ -32,6 +34,23 @@ def check_scorable(model: Model, dataset: Dataset, row_shape: tuple[int, ...]) -
     # A kernel, and the compiler with it, is loaded after what the process holds was measured.
     if dataset.arrays[dataset.features].is_sparse:
         kernel_for_data(model, dataset)  # which refuses rows that the model does not take
+
+
+def check_feature_order(names: Sequence[str], dataset: Dataset) -> None:
+    """Refuse a dataset whose features are those that a model was trained on in another order.
+
+    `names` are those of the model's features, where they have any.
+    """
+    here = feature_names_of(dataset) if names and dataset.row_shape == (len(names),) else ()
+    if here != tuple(names) and sorted(here) == sorted(names):
+        place = next(
+            at for at, (was, now) in enumerate(zip(names, here, strict=True)) if was != now
+        )
+        raise InputError(
+            f"the model was trained on feature {names[place]} at place {place}, where "
+            f"{dataset.features} of {dataset.path} has {here[place]}; open the same features in "
+            "the order of the run"
+        )
 
 
 def check_targets(model: Model, dataset: Dataset) -> None:

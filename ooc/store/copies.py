@@ -19,6 +19,7 @@ from ooc.store.chunks import open_reader
 from ooc.store.chunks.general import ZarrReader
 from ooc.store.chunks.row_reader import Runs
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array, stored_spec
+from ooc.store.joined import stored_names, without_joined
 from ooc.store.member import ENCODINGS, OLD_CATEGORIES, Member, attributes_of, encoding_of
 from ooc.store.members import members_of, opened, quiet
 from ooc.store.place import Place
@@ -102,9 +103,11 @@ def plan_copy(source: Dataset, most_bytes: int) -> Copy:
     `most_bytes` are for what lies beside the rows, of which a chunk is decoded at a time.
     """
     with opened(source.place) as group:
-        members = members_of(source.place, group, set(source.arrays))
+        members = members_of(source.place, group, set(without_joined(source.arrays)))
         members |= {each.name: each for each in _tree("", members)}
-    main = members[source.features]
+    # Of joined features a copy keeps the arrays that they are made of.
+    first = stored_names(source.arrays[source.features])[0]
+    main = members[first]
     if main.array is None:
         raise InputError(
             f"{source.features} of {source.path} is a sparse matrix, and no copy of it in another "
@@ -136,7 +139,7 @@ def plan_copy(source: Dataset, most_bytes: int) -> Copy:
             left_out[name] = reason
         else:
             where.append(name)
-    whole = replace(source, arrays=arrays)
+    whole = replace(source, arrays=arrays, features=first)
     return Copy(whole, fields, tuple(groups), tuple(beside), left_out, widths)
 
 

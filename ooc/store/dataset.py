@@ -1,7 +1,7 @@
 """Datasets: Zarr groups whose arrays share axis 0."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -13,10 +13,14 @@ from zarr.abc.store import Store
 from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
 from ooc.core.summary import Summary
+from ooc.store.column_choice import places_of
+from ooc.store.column_names import column_names
 from ooc.store.conventions import read_conventions
+from ooc.store.feature_choice import ArrayChoice, Columns, read_choices, text_of
+from ooc.store.joined import Part, joined, without_joined
 from ooc.store.labels import Labels, Name
 from ooc.store.member import Member, attributes_of, declared_by
-from ooc.store.members import check_whole, members_of, opened, opened_member
+from ooc.store.members import check_whole, member_of, members_of, opened, opened_member
 from ooc.store.place import IN_HAND, Place
 from ooc.store.remote import StorageOptions, checked_path
 from ooc.store.roles import (
@@ -28,7 +32,7 @@ from ooc.store.roles import (
     why_apart,
 )
 from ooc.store.selection import Selection
-from ooc.store.sparse import sparse_spec
+from ooc.store.sparse import check_dense, sparse_spec
 from ooc.store.spec import ArraySpec as ArraySpec
 from ooc.store.stacked import StackedSpec, stacked
 from ooc.store.stores import Stores
@@ -43,7 +47,10 @@ class Dataset(Summary):
     Attributes
     ----------
     arrays
-        Every numeric array that shares axis 0, by name.
+        Every numeric array that shares axis 0, by name; and the features, where they are made of
+        several, or of some columns of one.
+    features
+        The name of the features: of an array, or the text that says what they are made of.
     storage_options
         What opens the store behind a URL again; it may hold keys, so that it is never shown.
     selection
@@ -138,8 +145,12 @@ class Dataset(Summary):
                 spec = self.arrays[name]
                 shape = f" {spec.shape[1:]}" if spec.shape[1:] else ""
                 found[role] = f"{name} {spec.dtype}{shape}"
-        row_bytes = sum(spec.row_bytes for spec in self.arrays.values())
-        return found | {"decoded": format_size(self.rows * row_bytes)}
+        return found | {"decoded": format_size(self.rows * self.stored_row_bytes)}
+
+    @property
+    def stored_row_bytes(self) -> int:
+        """Decoded bytes of one row of all arrays of the store."""
+        return sum(spec.row_bytes for spec in without_joined(self.arrays).values())
 
     def stacks(self, spec: ArraySpec) -> list[tuple["Dataset", ArraySpec]]:
         """Return the arrays that are read as one, with the dataset of each."""
@@ -190,11 +201,12 @@ class Dataset(Summary):
 
 def open(
     path: str | Path | Place,
-    features: str | None = None,
+    features: str | Sequence[str] | None = None,
     target: RoleName = None,
     weight: RoleName = None,
     missing: str = "raise",
     storage_options: StorageOptions | None = None,
+    columns: Columns | None = None,
 ) -> Dataset:
     """Open a group of Zarr, version 2 or 3, by its place, as `ooc.objects.opening.open` does.
 
@@ -221,8 +233,11 @@ def open(
     path = place.path
     if missing not in MISSING_CHUNKS:
         raise InputError(f"missing is one of {', '.join(MISSING_CHUNKS)}, not {missing!r}")
-    wanted = {features or "X", target or "y", weight or "weight"}
     with opened(place) as group:
+        choices = _choices_in(group, features, columns)
+        is_joined = len(choices) > 1 or choices[0].columns is not None
+        chosen = tuple(each.name for each in choices)
+        wanted = {*chosen, target or "y", weight or "weight"}
         attributes = attributes_of(group)
         members = members_of(place, group, wanted)
         check_whole(path, group, members)
@@ -232,12 +247,13 @@ def open(
             codes = f"{named.name}/codes"
             members |= members_of(place, group, wanted | {codes})
             target = codes if target is not False else False
-        name = features or USUAL_NAMES[FEATURES]
-        sparse = sparse_spec(path, members.get(name), _spec_of)
+        if is_joined:
+            check_dense(path, [members[name] for name in chosen if name in members])
+        sparse = None if is_joined else sparse_spec(path, members.get(chosen[0]), _spec_of)
     if sparse is not None:
-        members[name] = Member(name, sparse_rows=sparse.shape[0])
+        members[sparse.name] = Member(sparse.name, sparse_rows=sparse.shape[0])
     listed = coordinates_in(attributes)
-    roles = find_roles(path, members, listed, features, target, weight)
+    roles = find_roles(path, members, listed, chosen if features else (), target, weight)
     main = members[roles["features"]]
     aligned: dict[str, ArraySpec] = {}
     unused = {}
@@ -251,6 +267,9 @@ def open(
             aligned[name] = sparse
         elif member.array is not None:
             aligned[name] = _spec_of(member, member.array)
+    if is_joined:
+        roles["features"] = text_of(choices)
+        aligned[roles["features"]] = _joined(place, choices, aligned)
     found = Dataset(
         path,
         aligned,
@@ -266,6 +285,38 @@ def open(
     if spec.shape[0] == 0:
         raise InputError(f"array {spec.name} of {path} is empty: its shape is {spec.shape}")
     return found
+
+
+def _choices_in(
+    group: zarr.Group, features: str | Sequence[str] | None, columns: Columns | None
+) -> tuple[ArrayChoice, ...]:
+    """Return what features are made of; a text may be an array's own name, too."""
+    if isinstance(features, str) and columns is None:
+        is_text = features and text_of([ArrayChoice(features)]) != features
+        if is_text and member_of(group, features) is not None:
+            return (ArrayChoice(features),)
+    return read_choices(features or None, columns, USUAL_NAMES[FEATURES])
+
+
+def _joined(
+    place: Place, choices: Sequence[ArrayChoice], arrays: Mapping[str, ArraySpec]
+) -> ArraySpec:
+    """Describe what features are made of as one array."""
+    parts = []
+    for choice in choices:
+        part = Part(arrays[choice.name])
+        if part.spec.problem is not None:
+            raise InputError(
+                f"array {choice.name} of {place.path} cannot be decoded: {part.spec.problem}"
+            )
+        if choice.columns is not None:
+            with opened(place) as group:
+                names = column_names(group, choice.name, part.stored_width)
+            what = f"array {choice.name} of {place.path}"
+            places = places_of(what, choice.columns, part.stored_width, names)
+            part = Part(part.spec, places)
+        parts.append(part)
+    return joined(text_of(choices), parts)
 
 
 def with_array(dataset: Dataset, name: str) -> tuple[Dataset, str]:

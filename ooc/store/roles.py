@@ -31,7 +31,7 @@ def find_roles(
     path: str,
     members: Mapping[str, Member],
     coordinates: frozenset[str],
-    features: str | None,
+    features: tuple[str, ...],
     target: RoleName,
     weight: RoleName,
 ) -> Roles:
@@ -41,24 +41,32 @@ def find_roles(
     ----------
     coordinates
         Names of arrays that the group notes as coordinates.
-    features, target, weight
+    features
+        Names of arrays that stand side by side; none for the usual one.
+    target, weight
         Names of arrays; None for the usual names, and False for none at all.
 
     Raises
     ------
     InputError
-        If a named array is missing or cannot be used, or rows of two are along different
-        dimensions.
+        If a named array is missing or cannot be used, rows of two are along different
+        dimensions, or the target is among several features.
     """
     guessed, passed_over = [] if features else [FEATURES], {}
-    main = _named(path, members, FEATURES, features or USUAL_NAMES[FEATURES])
+    all_features = [
+        _named(path, members, FEATURES, name) for name in features or (USUAL_NAMES[FEATURES],)
+    ]
+    main = all_features[0]
     if not features and main.is_coordinate:
         raise InputError(
             f"array {main.name} of {path} is a coordinate, as its only dimension has its name; "
             "name the array of features with features="
         )
-    if main.array is not None:
-        coordinates |= coordinates_in(main.array.metadata.attributes)
+    for other in all_features[1:]:
+        _check_fits(path, main, other, FEATURES, guessed=False)
+    for each in all_features:
+        if each.array is not None:
+            coordinates |= coordinates_in(each.array.metadata.attributes)
     found: dict[str, str | None] = {}
     for role, name in ((TARGET, target), (WEIGHT, weight)):
         found[role] = None if name is False else name
@@ -66,10 +74,17 @@ def find_roles(
             member = members[USUAL_NAMES[role]]
             if why := _no_role(member, coordinates, role):
                 passed_over[role] = why
+            elif member.name in features and len(features) > 1:
+                passed_over[role] = f"{member.name} is among the features"
             elif member.name != main.name:
                 found[role] = member.name
                 guessed.append(role)
         if (used := found[role]) is not None:
+            if role == TARGET and used in features and len(features) > 1:
+                raise InputError(
+                    f"the target {used} is among the features, {', '.join(features)}, which would "
+                    "tell it; leave it out there"
+                )
             _check_fits(path, main, _named(path, members, role, used), role, role in guessed)
     return Roles(
         features=main.name,

@@ -8,6 +8,7 @@ from typing import Any
 from ooc.core.errors import InputError
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_one
+from ooc.store.feature_choice import Columns
 from ooc.store.patterns import paths_of
 from ooc.store.place import Place
 from ooc.store.remote import StorageOptions
@@ -23,11 +24,12 @@ _MOST_NAMED = 3
 
 def open(
     path: Paths,
-    features: Any = None,
+    features: str | Sequence[str] | None = None,
     target: RoleName = None,
     weight: RoleName = None,
     missing: str = "raise",
     storage_options: StorageOptions | None = None,
+    columns: Columns | None = None,
 ) -> Dataset:
     """Open one group of Zarr, or several as one, as `ooc.objects.opening.open` does.
 
@@ -42,7 +44,7 @@ def open(
     >>> open([example_dataset]).rows
     1000
     """
-    given: Any = (features, target, weight, missing, storage_options)
+    given: Any = (features, target, weight, missing, storage_options, columns)
     if isinstance(path, Place):
         return open_one(path, *given)
     paths = paths_of(path, storage_options)

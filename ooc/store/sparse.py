@@ -3,7 +3,7 @@
 Of row i the non-zeros are ``data[indptr[i] : indptr[i + 1]]``, in the columns ``indices[...]``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -198,6 +198,24 @@ def is_sparse(group: zarr.Group) -> bool:
     """Tell whether a group's arrays are parts of a sparse matrix, by its mark or their names."""
     words = encoding_of(group)
     return "sparse" in words if words else all(part in group for part in PARTS)
+
+
+def check_dense(path: str, members: Sequence[Member]) -> None:
+    """Refuse a sparse matrix among the arrays of which features are put together.
+
+    Raises
+    ------
+    InputError
+        If there is one: it is named.
+    """
+    for member in members:
+        if member.group is not None and is_sparse(member.group):
+            raise InputError(
+                f"{member.name} of {path} is a sparse matrix, of which no columns are taken, and "
+                "beside which no other array is put; take all of it as the only features, or store "
+                "the columns that you need as a dense array: in AnnData "
+                "adata.obsm['some'] = adata[:, names].X.toarray()"
+            )
 
 
 def _shape(what: str, attributes: Mapping[str, Any]) -> tuple[int, int]:

@@ -25,6 +25,8 @@ class ArraySpec:
         Of a target whose values are read as codes 0 to K - 1: what they stand for.
     is_sparse
         Whether rows are stored as their non-zeros, see `ooc.store.sparse.SparseSpec`.
+    is_joined
+        Whether it is made of others that are stored, see `ooc.store.joined.JoinedSpec`.
     """
 
     name: str
@@ -37,6 +39,7 @@ class ArraySpec:
     labels: Labels | None = None
 
     is_sparse: ClassVar[bool] = False
+    is_joined: ClassVar[bool] = False
 
     @property
     def declares_missing(self) -> bool:
@@ -47,6 +50,16 @@ class ArraySpec:
     def row_bytes(self) -> int:
         """Decoded bytes of one row."""
         return self.dtype.itemsize * math.prod(self.shape[1:])
+
+    @property
+    def taken_row_bytes(self) -> int:
+        """Bytes that are taken of what is decoded for a row."""
+        return self.row_bytes
+
+    @property
+    def read_row_bytes(self) -> int:
+        """Bytes that are decoded for a row even where all rows of a chunk are used."""
+        return self.row_bytes
 
     @property
     def chunk_bytes(self) -> int:
@@ -76,6 +89,10 @@ class ArraySpec:
         if self.labels is not None and self.labels.is_text:
             return f"text {self.shape}, labels, chunks {self.chunks}{shards}"
         return f"{self.dtype} {self.shape}, {size}, chunks {self.chunks}{shards}"
+
+    def place_name(self, place: int) -> str:
+        """Say which number of a row is at a place, flattened."""
+        return f"column {place}"
 
     def undecoded(self) -> "ArraySpec":
         """Return the array as it is stored, whatever its attributes declare."""

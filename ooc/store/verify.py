@@ -10,6 +10,7 @@ import numpy as np
 from ooc.core.progress import Progress, Report, silent
 from ooc.store.chunks import BadChunkError, RowReader, open_reader, parts_of
 from ooc.store.dataset import ArraySpec, Dataset
+from ooc.store.joined import without_joined
 
 PIECE_BYTES = 8 * 2**20
 
@@ -24,7 +25,8 @@ def verify(
     # A chunk is whole or not, whatever its numbers stand for.
     dataset = dataset.undecoded()
     begun, done = time.perf_counter(), 0
-    stored = [each for spec in dataset.arrays.values() for each in parts_of(dataset, spec)]
+    arrays = without_joined(dataset.arrays)
+    stored = [each for spec in arrays.values() for each in parts_of(dataset, spec)]
     total = sum(spec.row_bytes * spec.shape[0] for _, spec in stored)
     found: list[BadChunkError] = []
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:

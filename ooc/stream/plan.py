@@ -409,7 +409,9 @@ def _block_rows(
     # chunks make reading it decode much that is not used, and while a window holds many blocks.
     while block_rows < rows:
         small = block_rows * row_bytes < SMALLEST_BLOCK
-        wasteful = _amplification(specs, block_rows, rows) > MOST_AMPLIFICATION
+        # Columns that share a chunk with wanted ones are decoded whatever a block is.
+        decoded = _amplification(specs, block_rows, rows) * sum(s.taken_row_bytes for s in specs)
+        wasteful = decoded > MOST_AMPLIFICATION * sum(spec.read_row_bytes for spec in specs)
         room = window_bytes // (2 * block_rows * row_bytes) >= FEWEST_BLOCKS
         if not ((small or wasteful) and room):
             break
@@ -425,4 +427,4 @@ def _amplification(specs: Sequence[ArraySpec], block_rows: int, rows: int) -> fl
         for spec in specs
         for start in range(0, used, block_rows)
     )
-    return decoded / (used * sum(spec.row_bytes for spec in specs))
+    return decoded / (used * sum(spec.taken_row_bytes for spec in specs))

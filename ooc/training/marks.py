@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from ooc.core.errors import DataError
 from ooc.models.bad_rows import LARGEST_FEATURE
 from ooc.store.chunks import open_reader
 from ooc.store.dataset import Dataset
+from ooc.store.joined import alone
 from ooc.store.stores import told_row
 from ooc.training.statistics import LARGEST_TARGET
 
@@ -41,26 +43,36 @@ def warn_of_marks(dataset: Dataset, names: Collection[str]) -> None:
     for role, name in zip(("feature", "target"), dataset.roles[:2], strict=True):
         if name is None or name not in names:
             continue
-        spec = dataset.arrays[name]
-        if spec.dtype.itemsize == 1 or spec.declares_missing or spec.is_sparse:
-            continue
-        # What a thread reads with goes with it: none of it is part of the run.
-        with ThreadPoolExecutor(1) as apart:
-            rows, values = apart.submit(_sample, dataset, name).result()
-        found = find_mark(values)
-        if found is None:
-            continue
-        mark, share, (low, high) = found
-        row, column = (int(place[0]) for place in np.nonzero(values == values.dtype.type(mark)))
-        warnings.warn(
-            f"{share:.2g} of the values of {name} in {dataset.path} are {mark:g} (row "
-            f"{told_row(dataset, rows[row])}, {role} {column}), far from all others, which lie "
-            f"between {low:.6g} and {high:.6g} in a sample: if they mark missing "
-            "values, declare them as the array's attribute "
-            f"missing_value = {mark!r}, and choose what is done with them with missing_values="
-            '"drop" or "fill:NUMBER"',
-            stacklevel=2,
-        )
+        # Of arrays that stand side by side each has its own marks, and its own span.
+        for spec in alone(dataset.arrays[name]):
+            if spec.dtype.itemsize == 1 or spec.declares_missing or spec.is_sparse:
+                continue
+            here = replace(dataset, arrays={**dataset.arrays, spec.name: spec})
+            # What a thread reads with goes with it: none of it is part of the run.
+            with ThreadPoolExecutor(1) as apart:
+                rows, values = apart.submit(_sample, here, spec.name).result()
+            found = find_mark(values)
+            if found is not None:
+                mark = values == values.dtype.type(found[0])
+                row, column = (int(place[0]) for place in np.nonzero(mark))
+                place = f"row {told_row(dataset, rows[row])}, {role} {column}"
+                if name != spec.name:
+                    place = f"row {told_row(dataset, rows[row])}, {spec.place_name(column)}"
+                _warn(dataset.path, spec.name, place, *found)
+
+
+def _warn(
+    path: str, name: str, place: str, mark: float, share: float, span: tuple[float, float]
+) -> None:
+    low, high = span
+    warnings.warn(
+        f"{share:.2g} of the values of {name} in {path} are {mark:g} ({place}), far from all "
+        f"others, which lie between {low:.6g} and {high:.6g} in a sample: if they mark missing "
+        "values, declare them as the array's attribute "
+        f"missing_value = {mark!r}, and choose what is done with them with missing_values="
+        '"drop" or "fill:NUMBER"',
+        stacklevel=3,
+    )
 
 
 def refused_values(dataset: Dataset, names: Collection[str], missing_values: str) -> Iterator[str]:

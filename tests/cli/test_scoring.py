@@ -28,7 +28,8 @@ def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         Path(out).write_bytes(b"12345")
         return out
 
-    run = SimpleNamespace(evaluate=asked, predict_to=asked, export=export)
+    how = {"evaluate": asked, "predict_to": asked, "export": export}
+    run = SimpleNamespace(trained_on=None, **how)
     monkeypatch.setattr("ooc.runs.run.load", lambda run_dir: run)
     return given
 

@@ -32,7 +32,7 @@ def roles_of(
     coordinates: frozenset[str] = NO_COORDINATES,
 ) -> Roles:
     named = {each.name: each for each in members}
-    return find_roles("a.zarr", named, coordinates, features, target, weight)
+    return find_roles("a.zarr", named, coordinates, (features,) if features else (), target, weight)
 
 
 X, Y, W, Z = member("X", 9, 3), member("y", 9), member("weight", 9), member("z", 9, 1)

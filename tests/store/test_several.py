@@ -186,3 +186,22 @@ def test_what_deals_with_one_store_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="are several stores; each is shuffled by itself"):
         exact(dataset, tmp_path / "shuffled.zarr")
     assert not (tmp_path / "shuffled.zarr").exists()
+
+
+def test_features_of_several_arrays_are_those_of_each_store(tmp_path: Path) -> None:
+    """Columns are found by their names, wherever a store has them."""
+    rng = np.random.default_rng(1)
+    tables = []
+    for name, columns in (("a", ["u", "v", "w"]), ("b", ["w", "u", "v"])):
+        values = rng.standard_normal((30, 3)).astype(np.float32)
+        level = rng.standard_normal(30).astype(np.float32)
+        x = {"data": values, "chunks": (10, 2), "attributes": {"feature_names": columns}}
+        foreign(tmp_path / f"{name}.zarr", 3, X=x, level={"data": level, "chunks": (7,)})
+        by_name = dict(zip(columns, values.T, strict=True))
+        tables.append(np.stack([by_name["w"], by_name["v"], level], axis=1))
+    dataset = ooc.open(str(tmp_path / "*.zarr"), features=["X[w,v]", "level"])
+    np.testing.assert_array_equal(all_of(dataset, dataset.features), np.concatenate(tables))
+    assert feature_names_of(dataset) == ("w", "v", "level")
+    assert set(fingerprint(dataset, [dataset.features])["files"]) == {
+        "store 0: X", "store 0: level", "store 1: X", "store 1: level",
+    }  # fmt: skip

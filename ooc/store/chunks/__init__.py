@@ -11,6 +11,7 @@ from ooc.store.chunks.decoded import DecodedReader
 from ooc.store.chunks.files import BATCH_BYTES, CACHED_SHARE, FileReader, choose_mode
 from ooc.store.chunks.general import DECODE_COPIES, ZarrReader
 from ooc.store.chunks.held import HeldReader
+from ooc.store.chunks.joined import JoinedReader, aside_bytes
 from ooc.store.chunks.labelled import LABEL_BYTES, TEXT_BYTES, LabelReader
 from ooc.store.chunks.layout import ChunkLayout, native_layout
 from ooc.store.chunks.native import Files, NativeReader
@@ -20,6 +21,7 @@ from ooc.store.chunks.sparse import CsrReader
 from ooc.store.chunks.stacked import StackedReader
 from ooc.store.conventions import PIECE_BYTES
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array
+from ooc.store.joined import JoinedSpec, Stripe
 from ooc.store.local import METADATA
 from ooc.store.remote import RemoteStore
 from ooc.store.sparse import SparseSpec
@@ -59,8 +61,17 @@ _MODES = {
 
 def read_path(dataset: Dataset, name: str, io: str = "auto") -> ReadPath:
     """Tell which path an array takes; `io` is as in `ooc.store.chunks.files.choose_mode`."""
-    # Of sparse rows what is told is how their non-zeros are read.
-    return _resolve(*parts_of(dataset, dataset.arrays[name])[0], io)[0]
+    spec = dataset.arrays[name]
+    stored = parts_of(dataset, spec)
+    if not isinstance(spec, JoinedSpec):
+        # Of sparse rows what is told is how their non-zeros are read.
+        return _resolve(*stored[0], io)[0]
+    paths = {part.name: _resolve(alone, part, io)[0] for alone, part in stored}
+    first, *others = paths.values()
+    if all(path == first for path in others):
+        return first
+    told = "; ".join(f"{part} {path.describe()}" for part, path in paths.items())
+    return ReadPath(all(path.native for path in paths.values()), "part by part", told)
 
 
 def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
@@ -81,6 +92,13 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
     if isinstance(spec, SparseSpec):
         found = [open_reader(alone, part.name, io) for alone, part in parts_of(dataset, spec)]
         return CsrReader(spec, dataset.path, found)
+    if isinstance(spec, JoinedSpec):
+        datasets = {part.name: alone for alone, part in parts_of(dataset, spec)}
+        stripes = [_stripe_reader(datasets[each.part.name], each, io) for each in spec.stripes]
+        native = [stored for stored in map(_stored, stripes) if isinstance(stored, NativeReader)]
+        for stored in native[1:]:
+            stored.share_scratch(native[0])
+        return JoinedReader(spec, dataset.path, stripes)
     if name in dataset.held:
         return HeldReader(dataset.held[name], name, dataset.path, spec.chunks)
     path, layout, store = _resolve(dataset, spec, io)
@@ -96,6 +114,19 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
     if spec.conventions is None or not spec.conventions.changes:
         return reader
     return DecodedReader(reader, spec.conventions)
+
+
+def _stripe_reader(dataset: Dataset, stripe: Stripe, io: str) -> RowReader:
+    """Open a part of joined features, of which no more than a stripe is read."""
+    reader = open_reader(dataset, stripe.part.name, io)
+    if stripe.across is not None:
+        _stored(reader).narrow(*stripe.across)
+    return reader
+
+
+def _stored(reader: RowReader) -> RowReader:
+    """Return what reads stored numbers."""
+    return reader.stored if isinstance(reader, DecodedReader) else reader
 
 
 # What decoders have for a moment, with what the allocator keeps of it, as measured: copies of a
@@ -115,6 +146,9 @@ def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
         aside = 0 if spec.native else 2 * 8 * most
         needed = max(scratch_bytes(part, max(1, most)) for part in parts[:2])
         return max(needed, scratch_bytes(parts[2], block_rows)) + aside
+    if isinstance(spec, JoinedSpec):
+        needed = max(scratch_bytes(stripe.spec, block_rows) for stripe in spec.stripes)
+        return needed + aside_bytes(spec, block_rows)
     # Two batches in flight, and single requests, whose memory is replaced as it grows.
     requests = 2 * BATCH_BYTES + 2 * most_stored_bytes(spec.chunk_bytes)
     through_zarr = DECODE_COPIES * spec.most_decoded_bytes(block_rows)
@@ -126,15 +160,17 @@ def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
 
 
 def parts_of(dataset: Dataset, spec: ArraySpec) -> list[tuple[Dataset, ArraySpec]]:
-    """Return each stored array behind an array, with a dataset of it alone: itself, if dense."""
+    """Return each stored array behind an array, with a dataset of it alone: itself, if it is."""
     if isinstance(spec, StackedSpec):
         return [each for alone, part in dataset.stacks(spec) for each in parts_of(alone, part)]
-    if not isinstance(spec, SparseSpec):
+    if isinstance(spec, SparseSpec):
+        parts = spec.parts
+    elif isinstance(spec, JoinedSpec):
+        parts = tuple(part.spec for part in spec.parts)
+    else:
         return [(dataset, spec)]
     alone = replace(dataset, target=None, weight=None, selection=None, unused={}, held={})
-    return [
-        (replace(alone, arrays={part.name: part}, features=part.name), part) for part in spec.parts
-    ]
+    return [(replace(alone, arrays={part.name: part}, features=part.name), part) for part in parts]
 
 
 def _resolve(

@@ -112,7 +112,7 @@ class ZarrReader(RowReader):
         for run, start, stop, rows in self._each(runs, out):
             cells = list(self._cells(start, stop))
             try:
-                self._read(cells, (slice(start, stop),), rows)
+                self._read(cells, self._selection((slice(start, stop),)), rows)
             except Exception as error:  # stores and codecs raise errors of many unrelated kinds
                 if len(cells) == 1:
                     self._fail(bad, cells[0], run, error)
@@ -122,11 +122,19 @@ class ZarrReader(RowReader):
                     down, *across = self._place(cell, start, stop)
                     try:
                         selection = (slice(down.start + start, down.stop + start), *across)
-                        self._read([cell], selection, rows[(down, *across)])
+                        self._read([cell], self._selection(selection), rows[(down, *across)])
                     except Exception as error:
                         self._fail(bad, cell, run, error)
         if not self._strict:
             self._check_folder()
+
+    def _selection(self, places: tuple[slice, ...]) -> tuple[slice, ...]:
+        """Return places of what is read as places of the array."""
+        if self._stripe is None:
+            return places
+        first, stop = self._stripe
+        down, columns, *rest = (*places, slice(0, stop - first)) if len(places) == 1 else places
+        return down, slice(columns.start + first, columns.stop + first), *rest
 
     def _read(self, cells: list[Cell], selection: tuple[slice, ...], out: np.ndarray) -> None:
         self._array.get_basic_selection(selection, out=cpu.NDBuffer.from_numpy_array(out))
@@ -158,7 +166,8 @@ class ZarrReader(RowReader):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Workers of a cluster open their own store; loops and connections do not travel.
-        return ZarrReader, (self.dataset, self.name)
+        own = (self.dataset, self.name)
+        return ZarrReader, own, {"_stripe": self._stripe, "_across": self._across}
 
 
 def _root_of(store: Store) -> Any:

@@ -50,11 +50,11 @@ class _ShardIndex(NamedTuple):
 
 
 class _ThreadMemory(threading.local):
-    """Scratch of one thread: one decoded chunk, and which one that is."""
+    """Scratch of one thread: one decoded chunk, whose reader, and which one that is."""
 
     def __init__(self) -> None:
         self.decoded = np.empty(0, np.uint8)
-        self.cell: Cell | None = None
+        self.chunk: tuple[NativeReader, Cell] | None = None
 
 
 class NativeReader(RowReader):
@@ -106,11 +106,15 @@ class NativeReader(RowReader):
     def _fills(self) -> bool:
         return self.missing == "fill" and self.layout.fill_value is not None
 
+    def share_scratch(self, other: "NativeReader") -> None:
+        """Decode aside where another one does, so that a thread holds one chunk of all such."""
+        self._memory = other._memory
+
     def requests(self, runs: Runs) -> list[Request]:
         """Return the requests that `read_runs` would make, for measuring their parts alone."""
         # Only the shape of this memory is used: no page of it is ever touched.
         rows = sum(stop - start for start, stop in runs)
-        out = np.empty((rows, *self.shape[1:]), self.layout.dtype)
+        out = np.empty((rows, *self._read_shape), self.layout.dtype)
         return list(_merged(self._jobs(runs, out, None)))
 
     def _decode(self, job: Job, stored: memoryview) -> None:
@@ -118,15 +122,16 @@ class NativeReader(RowReader):
         if self._straight and job.out.nbytes == self.chunk_bytes:
             decode_chunk(decoders, stored, job.out.reshape(-1).view(np.uint8))
             return
-        if memory.cell != job.cell:
-            if memory.decoded.nbytes != self.chunk_bytes:
-                memory.decoded = np.empty(self.chunk_bytes, np.uint8)
-            memory.cell = None
-            decode_chunk(decoders, stored, memory.decoded)
-            memory.cell = job.cell
+        if memory.decoded.nbytes < self.chunk_bytes:
+            memory.chunk, memory.decoded = None, np.empty(self.chunk_bytes, np.uint8)
+        decoded = memory.decoded[: self.chunk_bytes]
+        if memory.chunk != (self, job.cell):
+            memory.chunk = None
+            decode_chunk(decoders, stored, decoded)
+            memory.chunk = self, job.cell
         rows, *rest = job.out.shape
         part = slice(job.above, job.above + rows), *(slice(0, length) for length in rest)
-        job.out[...] = self.layout.values(memory.decoded)[part]
+        job.out[...] = self.layout.values(decoded)[part]
 
     def _jobs(self, runs: Runs, out: np.ndarray, bad: BadChunks) -> Iterator[Job]:
         """Yield what is stored of the runs; deal with what is not."""
@@ -201,7 +206,8 @@ class NativeReader(RowReader):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Workers of a cluster make their own memory and read their own indices.
-        return NativeReader, (self.name, self.where, self.layout, self.files, self.missing)
+        own = (self.name, self.where, self.layout, self.files, self.missing)
+        return NativeReader, own, {"_stripe": self._stripe, "_across": self._across}
 
 
 def _merged(jobs: Iterator[Job]) -> Iterator[Request]:

@@ -93,6 +93,8 @@ class RowReader(ABC):
     retries = 0
     # The chunks' own, where they are local files.
     _folder: str | None = None
+    # First place along axis 1, and the one behind the last, where rows are not read whole.
+    _stripe: tuple[int, int] | None = None
 
     def __init__(
         self, name: str, where: str, shape: tuple[int, ...], chunks: tuple[int, ...]
@@ -101,6 +103,11 @@ class RowReader(ABC):
         self._across = [
             range(-(-length // chunk)) for length, chunk in zip(shape[1:], chunks[1:], strict=True)
         ]
+
+    def narrow(self, first: int, stop: int) -> None:
+        """Read no more than these places along axis 1 from now on: those of whole chunks."""
+        self._stripe = first, stop
+        self._across[0] = range(first // self.chunks[1], -(-stop // self.chunks[1]))
 
     @abstractmethod
     def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
@@ -132,7 +139,18 @@ class RowReader(ABC):
         row = cell[0] * self.chunks[0]
         first = slice(max(row - start, 0), min(row + self.chunks[0], stop) - start)
         axes = zip(cell[1:], self.chunks[1:], self.shape[1:], strict=True)
-        return first, *(slice(each * n, min((each + 1) * n, length)) for each, n, length in axes)
+        rest = [slice(each * n, min((each + 1) * n, length)) for each, n, length in axes]
+        if self._stripe is not None:
+            above = self._stripe[0]
+            rest[0] = slice(rest[0].start - above, rest[0].stop - above)
+        return first, *rest
+
+    @property
+    def _read_shape(self) -> tuple[int, ...]:
+        """Shape of a row as it is read."""
+        if self._stripe is None:
+            return self.shape[1:]
+        return self._stripe[1] - self._stripe[0], *self.shape[2:]
 
     def _check_folder(self) -> None:
         """Refuse a local folder that is gone: none of its chunks is bad, nor left out."""
