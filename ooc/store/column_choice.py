@@ -71,8 +71,9 @@ def _place_of(what: str, name: str, width: int, names: Sequence[str]) -> int:
 def _check_places(what: str, places: range, width: int) -> None:
     if places.start < 0 or places.stop > width:
         wrong = places.start if places.start < 0 else max(places.start, width)
+        told = f"its {width} columns have the places 0 to {width - 1}"
         raise InputError(
-            f"{what} has no column {wrong}; its {width} columns have the places 0 to {width - 1}"
+            f"{what} has no column {wrong}; {'it has one, at place 0' if width == 1 else told}"
         )
 
 

@@ -295,7 +295,7 @@ def _choices_in(
         is_text = features and text_of([ArrayChoice(features)]) != features
         if is_text and member_of(group, features) is not None:
             return (ArrayChoice(features),)
-    return read_choices(features or None, columns, USUAL_NAMES[FEATURES])
+    return read_choices(features, columns, USUAL_NAMES[FEATURES])
 
 
 def _joined(

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ooc.core.errors import InputError
 
 # A column by its name, by its place, or a run of places.
@@ -60,12 +62,12 @@ def read_choices(
     >>> read_choices(None, ["age", range(2)])
     (ArrayChoice(name='X', columns=('age', range(0, 2))),)
     """
-    if features is None:
+    if features is None or features == "":
         found = [ArrayChoice(usual)]
     elif isinstance(features, str):
         found = _read_arrays(features)
     else:
-        items = list(features)
+        items = list(features) if isinstance(features, Sequence) else []
         if not items or not all(isinstance(each, str) for each in items):
             raise InputError(f"features are names of arrays, not {features!r}; {_FORM}")
         found = [choice for each in items for choice in _read_arrays(each)]
@@ -207,7 +209,8 @@ def _given_columns(columns: Any) -> tuple[Column, ...]:
         if at != len(columns):
             raise _unread(columns, at, said)
         return found
-    several = [columns] if isinstance(columns, int | range) else list(columns)
+    several = columns if isinstance(columns, Sequence | np.ndarray) else [columns]
+    several = [columns] if isinstance(columns, range) else list(several)
     if not several:
         raise InputError("columns are none; name some, or leave columns out for all")
     return tuple(map(_given_column, several))

@@ -65,6 +65,10 @@ def test_columns_are_names_and_places(columns: Any, expected: tuple[Any, ...]) -
         ("a,b,a", None, r"array a is named twice.*a\[0,3\]"),
         (["a", 3], None, "names of arrays, not"),
         ([], None, "names of arrays, not"),
+        (3, None, "names of arrays, not 3"),
+        ({"a"}, None, "names of arrays, not"),
+        ("a", 1.5, "a name or a place, not 1.5"),
+        ("a", {"b"}, "a name or a place, not {'b'}"),
         ('"\\x"', None, "no text in quotes"),
         ("a,b", "0", "columns are of one array, and features are a,b"),
         ("a[0]", "0", r"features are a\[0\]"),
@@ -104,6 +108,12 @@ def test_columns_are_found_by_name_and_by_place() -> None:
 def test_what_is_no_column_or_two_is_refused(columns: list[Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         places_of("X", columns, 5, NAMES)
+
+
+def test_one_number_a_row_is_one_column() -> None:
+    assert places_of("X", [0], 1, ()) == (0,)
+    with pytest.raises(InputError, match="no column 1; it has one, at place 0"):
+        places_of("X", [1], 1, ())
 
 
 def test_names_that_a_store_lacks_are_refused_with_the_places() -> None:
