@@ -6,13 +6,16 @@ import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ooc.conversion.source import CATEGORY, NUMBER, OTHER, TEXT, TIME, Column, Source
+from ooc.conversion.sparse import column_places, sparse_row_bytes
 from ooc.core.errors import InputError
 from ooc.store.roles import FEATURES, TARGET, USUAL_NAMES, WEIGHT, RoleName
+from ooc.store.sparse_writer import SparseField
 from ooc.store.writer import Field
 
 # Of CF: what packed numbers are decoded by, which decoded ones do not keep.
@@ -86,8 +89,23 @@ class Output:
         return NUMBER if self.stacked else self.column.kind
 
     @property
+    def is_sparse(self) -> bool:
+        """Whether its rows are written as their non-zeros; its parts are then of one matrix."""
+        return self.column.is_sparse
+
+    @cached_property
+    def places(self) -> np.ndarray | None:
+        """Of sparse rows, for each column of the source its place here, or -1; None for all."""
+        chosen = [entry for part in self.parts for entry in part.entries or ()]
+        return column_places(chosen, self.column.shape[0]) if chosen else None
+
+    @property
     def row_bytes(self) -> int:
-        """Bytes of one row."""
+        """Bytes of one row; of sparse ones on average, as far as is known."""
+        if self.column.nonzeros is not None:
+            share = self.shape[0] / max(1, self.column.shape[0])
+            kept = max(1, int(self.column.nonzeros * share))
+            return sparse_row_bytes(self.dtype, kept, self.column.rows or 1)
         return self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
 
     def field(self) -> Field:
@@ -100,6 +118,10 @@ class Output:
             with suppress(ValueError):  # it is such a text already
                 self.attributes["_FillValue"] = fill_text(float(filled))
         return Field(self.dtype, self.shape, self.attributes, dimensions)
+
+    def sparse_field(self, chunk_bytes: int, shard_bytes: int) -> SparseField:
+        """Return what the writer of sparse rows takes; its attributes are read at the end."""
+        return SparseField(self.dtype, self.shape[0], self.attributes, chunk_bytes, shard_bytes)
 
 
 @dataclass(frozen=True)
@@ -119,6 +141,16 @@ class Layout:
     def row_bytes(self) -> int:
         """Bytes of one row of all arrays."""
         return sum(output.row_bytes for output in self.outputs)
+
+    @property
+    def dense(self) -> tuple[Output, ...]:
+        """The arrays whose rows have all their values."""
+        return tuple(output for output in self.outputs if not output.is_sparse)
+
+    @property
+    def sparse(self) -> tuple[Output, ...]:
+        """The sparse matrices."""
+        return tuple(output for output in self.outputs if output.is_sparse)
 
     @property
     def features(self) -> Output | None:
@@ -290,6 +322,7 @@ def _features_output(source: Source, parts: list[Part], dtype: str | None, decod
         if column.name != name:
             kept.setdefault("long_name", column.name)
         return Output(name, tuple(parts), FEATURES, chosen, column.shape, False, keeps, kept)
+    _check_sparse_alone(source, parts)
     for part in parts:
         if len(part.column.shape) > 1:
             raise InputError(
@@ -307,6 +340,20 @@ def _features_output(source: Source, parts: list[Part], dtype: str | None, decod
         notes["feature_units"] = units
     width = sum(part.width for part in parts)
     return Output("X", tuple(parts), FEATURES, chosen, (width,), True, False, notes)
+
+
+def _check_sparse_alone(source: Source, parts: Sequence[Part]) -> None:
+    """Refuse features of which some are sparse and others are not, or are of two matrices."""
+    sparse = next((part.column for part in parts if part.column.is_sparse), None)
+    other = next((part.column for part in parts if part.column is not sparse), None)
+    whole = next((part for part in parts if part.entries is None), None)
+    if sparse is None or (other is None and whole is None):
+        return
+    beside = f"{other.name} beside it" if other else "single columns of it, named beside it,"
+    raise InputError(
+        f"{sparse.name} of {source.path} is sparse, and {beside} would need dense rows; name "
+        "columns of one sparse matrix alone, or give --dense"
+    )
 
 
 def _decoded_dtype(part: Part) -> np.dtype:
@@ -334,6 +381,11 @@ def _alone(column: Column, name: str, role: str, source: Source) -> Output:
         raise InputError(
             f"column {column.name} of {source.path} is not one number a row, which a weight is; "
             "name another one, or none with weight=False (--no-weight)"
+        )
+    if role == TARGET and column.is_sparse:
+        raise InputError(
+            f"{column.name} of {source.path} is a sparse matrix and no target; name an array, or "
+            "none with target=False (--no-target)"
         )
     dtype, notes = column.dtype, dict(column.attributes)
     if column.kind in (TEXT, CATEGORY):

@@ -7,7 +7,7 @@ import numpy as np
 
 from ooc.conversion.arrays import ArraySource, array_column
 from ooc.conversion.formats import Opening
-from ooc.conversion.source import OTHER, Column, Texts, stamp_of
+from ooc.conversion.source import OTHER, Column, Entries, stamp_of
 from ooc.core.errors import InputError
 from ooc.store.beside import copy_beside
 from ooc.store.chunks import scratch_bytes
@@ -97,7 +97,7 @@ class ZarrSource(ArraySource):
         scratch = max(scratch_bytes(arrays[name], self.unit_rows(name)) for name in names)
         return super().piece_bytes(names) // 2 + scratch + objects
 
-    def read(self, name: str, first: int, stop: int) -> np.ndarray | Texts:
+    def read(self, name: str, first: int, stop: int) -> Entries:
         """Return rows of an array."""
         spec = self._copy.dataset.arrays[name]
         out = np.empty((stop - first, *spec.shape[1:]), spec.dtype)
