@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from ooc.conversion.layout import Layout, Output, fill_text
 from ooc.conversion.notes import Standing
+from ooc.conversion.outputs import Layout, Output, fill_text
 from ooc.conversion.source import CATEGORY, NO_CATEGORY, TEXT, TIME
 from ooc.store.roles import FEATURES, TARGET
 from ooc.stream.missing_values import MissingRule

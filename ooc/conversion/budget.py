@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 
 from ooc.conversion.formats import FORMATS
-from ooc.conversion.layout import Layout
+from ooc.conversion.outputs import Layout
 from ooc.conversion.pipeline import GROUP_BYTES
 from ooc.conversion.source import Source
 from ooc.core.errors import TooSmallError

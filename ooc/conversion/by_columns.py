@@ -10,10 +10,20 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ooc.conversion.matrices import PIECE_BYTES, Parts, Spans, check_within
+from ooc.conversion.formats import Opening
+from ooc.conversion.matrices import (
+    PIECE_BYTES,
+    CsrMatrix,
+    Parts,
+    Spans,
+    StoredMatrix,
+    check_within,
+    shape_of,
+)
 from ooc.conversion.sparse import SparseValues
 from ooc.core.destination import write_whole
 from ooc.core.errors import DataError, InputError
@@ -28,6 +38,18 @@ NOTED_BYTES = 2**29
 MOST_BUCKETS = 2**16 - 1
 
 Say = Callable[[str], None]
+
+
+def stored_matrix(what: str, kind: str, node: Any, number: int, opening: Opening) -> StoredMatrix:
+    """Return the matrix of a node with three arrays, which is of a kind, "csr" or "csc".
+
+    `what` names it, as in "X of cells.h5ad"; its number is no other matrix's of the source.
+    """
+    parts = Parts(what, node, shape_of(what, node.attrs))
+    if kind == "csr":
+        return CsrMatrix(parts)
+    scratch = opening.scratch / f"by-rows-{number}"
+    return CscMatrix(parts, scratch, opening.memory, opening.say)
 
 
 class CscMatrix:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from ooc.conversion.arrays import array_column, as_column, matrix_column, sorted_columns
-from ooc.conversion.by_columns import CscMatrix
+from ooc.conversion.by_columns import stored_matrix
 from ooc.conversion.formats import Opening, importing
 from ooc.conversion.hdf5 import Hdf5Source, open_file
-from ooc.conversion.matrices import CsrMatrix, Parts, StoredMatrix, memory_of, shape_of, sparse_kind
+from ooc.conversion.matrices import StoredMatrix, memory_of, sparse_kind
 from ooc.conversion.source import CATEGORY, TEXT, Column, Entries
 from ooc.core.errors import InputError
 
@@ -31,7 +31,7 @@ def open_h5ad(path: Path, opening: Opening) -> "H5adSource":
     for number, (name, node) in enumerate(matrices.items()):
         names = genes if name == "X" or name.startswith("layers/") else []
         if kind := sparse_kind(node.attrs):
-            matrix = stored[name] = _matrix(f"{name} of {path}", kind, node, number, opening)
+            matrix = stored[name] = stored_matrix(f"{name} of {path}", kind, node, number, opening)
             found[name] = matrix_column(name, matrix, opening.dense, names)
         else:
             found[name] = _dense_column(name, node, names)
@@ -48,14 +48,6 @@ def open_h5ad(path: Path, opening: Opening) -> "H5adSource":
             held[name] = values
     columns, skipped = sorted_columns(found)
     return H5adSource(path, file, columns, skipped, matrices, held, stored)
-
-
-def _matrix(what: str, kind: str, node: Any, number: int, opening: Opening) -> StoredMatrix:
-    parts = Parts(what, node, shape_of(what, node.attrs))
-    if kind == "csr":
-        return CsrMatrix(parts)
-    scratch = opening.scratch / f"by-rows-{number}"
-    return CscMatrix(parts, scratch, opening.memory, opening.say)
 
 
 def _dense_column(name: str, node: Any, names: Sequence[str]) -> Column | str:

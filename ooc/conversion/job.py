@@ -13,8 +13,9 @@ from typing import Any
 from ooc.conversion.account import described, final_attributes, told_of
 from ooc.conversion.budget import Fit, fit
 from ooc.conversion.formats import Opening, open_source
-from ooc.conversion.layout import Layout, lay_out
+from ooc.conversion.layout import lay_out
 from ooc.conversion.notes import Notes
+from ooc.conversion.outputs import Layout
 from ooc.conversion.pipeline import copy
 from ooc.conversion.sorting import sort_categories
 from ooc.conversion.source import Source
@@ -253,10 +254,8 @@ def _write(work: _Work, place: Path, notes: Notes) -> dict[str, Any]:
             output.name: SparseWriter(writer.partial, output.name, output.sparse_field(*cut))
             for output in layout.sparse
         }
-        standing = copy(
-            work.source, layout, writer, sparse, notes, work.rule, fitted.threads, fitted.depth,
-            advance,
-        )  # fmt: skip
+        how = (work.rule, fitted.threads, fitted.depth)
+        standing = copy(work.source, layout, writer, notes, *how, advance, sparse)
         if writer.rows == 0:
             raise DataError(
                 f"no row of {work.source.path} is left: each of its {standing.rows_read:,} rows "

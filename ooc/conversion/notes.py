@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from ooc.store.sparse_writer import SparseWriter
 from ooc.store.writer import Writer, make_folder
 
 SparseWriters = Mapping[str, SparseWriter]
+NO_TAILS: Mapping[str, Tails] = MappingProxyType({})
+NO_SPARSE: SparseWriters = MappingProxyType({})
 
 
 @dataclass
@@ -94,7 +97,7 @@ class Notes:
             f"{', '.join(changed)}"
         )
 
-    def standing(self, writer: Writer, sparse: SparseWriters) -> Standing:
+    def standing(self, writer: Writer, sparse: SparseWriters = NO_SPARSE) -> Standing:
         """Return how far the whole shards of an earlier call reach; sparse arrays go back there."""
         found = Standing()
         while (note := self._path(found.shards)).exists():
@@ -126,7 +129,7 @@ class Notes:
             return split_by_matrix(found, list(standing.sparse))
 
     def save(
-        self, standing: Standing, before: Mapping[str, int], tails: Mapping[str, Tails]
+        self, standing: Standing, before: Mapping[str, int], tails: Mapping[str, Tails] = NO_TAILS
     ) -> None:
         """Note a shard that is on the disk; `before` are numbers of categories until then."""
         if tails:

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from ooc.conversion.layout import Layout
-from ooc.conversion.notes import Notes, SparseWriters, Standing
+from ooc.conversion.notes import NO_SPARSE, Notes, SparseWriters, Standing
+from ooc.conversion.outputs import Layout
 from ooc.conversion.source import Piece, Source, Texts
 from ooc.conversion.sparse import SparseValues
 from ooc.conversion.sparse_chunks import PartChunk, SparseCutter, Tails
@@ -99,16 +99,16 @@ def copy(
     source: Source,
     layout: Layout,
     writer: Writer,
-    sparse: SparseWriters,
     notes: Notes,
     rule: MissingRule,
     threads: int,
     depth: int,
     advance: Advance,
+    sparse: SparseWriters = NO_SPARSE,
 ) -> Standing:
     """Write all rows of a source, from where the notes say on; return what it came to.
 
-    `advance` is told the rows that are written, often.
+    `advance` is told the rows that are written, often; `sparse` are what writes its matrices.
     """
     standing = notes.standing(writer, sparse)
     advance(standing.rows_written)

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from ooc.conversion.layout import Layout, Output, Part
+from ooc.conversion.outputs import Layout, Output, Part
 from ooc.conversion.source import (
     CATEGORY,
     NO_CATEGORY,
