@@ -5,7 +5,7 @@ One pass over the text finds how many rows and columns there are; then blocks of
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
 from itertools import pairwise
@@ -24,7 +24,8 @@ SCAN_BYTES = 2**20
 # In any lines: a label that is a whole number; and the last index of a line, which is the largest
 # where they ascend, as they have to.
 _WHOLE = re.compile(rb"(?:^|\n)[ \t]*[+-]?\d+(?=[\s#]|$)")
-_LAST = re.compile(rb"(\d+):[^\s:#]+[ \t\r]*(?:#[^\n]*)?(?:\n|$)")
+_COMMENT = re.compile(rb"#[^\n]*")
+_LAST = re.compile(rb"(\d+):[^\s:#]+[ \t\r]*(?:\n|$)")
 
 
 _NEWLINE, _SPACE, _COLON, _ZERO, _TEN = (np.uint8(each) for each in (10, 32, 58, 48, 10))
@@ -79,7 +80,10 @@ def scan(block: bytes) -> Scan:
         ends = np.append(ends, len(text))
     starts = np.concatenate(([0], ends[:-1] + 1))
     longest = int((ends - starts).max()) + 1
-    plain = b"#" not in block and (ends > starts).all() and (text[starts] > _SPACE).all()
+    if b"#" in block:
+        # What a comment says is no value, nor an index.
+        return replace(scan(_COMMENT.sub(b"", block)), longest=longest)
+    plain = (ends > starts).all() and (text[starts] > _SPACE).all()
     if not plain:
         largest = max([0, *map(int, _LAST.findall(block))])
         whole = len(_WHOLE.findall(block))

@@ -125,6 +125,7 @@ def test_what_decides_on_the_bits_is_described() -> None:
         "float32",
         [5],
         False,
+        False,
         [["a", None], ["m", None], ["z", None]],
     ]
     others = [
