@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import resolve_name
@@ -186,6 +187,7 @@ def _format_of(path: Path) -> str:
     )
 
 
+@lru_cache
 def importing(package: str) -> Any:
     """Import what an extra brings; `open_source` has looked whether it is there."""
     return resolve_name(package)

@@ -148,7 +148,8 @@ class CsrMatrix:
             parts.what, parts.pointers, parts.chunk(POINTERS), self.rows, unit, self.nonzeros
         )
         size = self.dtype.itemsize + INDEX_DTYPE.itemsize
-        self._spans = Spans(places, unit, self.rows, PIECE_BYTES // size)
+        # Values are held as they are stored and as they are read.
+        self._spans = Spans(places, unit, self.rows, PIECE_BYTES // (2 * size))
 
     @property
     def held_bytes(self) -> int:

@@ -29,9 +29,6 @@ from ooc.store.conventions import decode
 from ooc.store.roles import FEATURES
 from ooc.stream.missing_values import MissingRule, rows_that_lack
 
-# Columns are put beside each other some rows at a time, which stay in a core's cache.
-CACHED_BYTES, FEWEST_ROWS = 2**20, 64
-
 Place = Callable[[int], str]
 
 
@@ -192,22 +189,9 @@ def _stack(output: Output, values: Values, dtype: np.dtype, place: Place) -> np.
         columns.append(flat if part.entries is None else flat[:, part.entries])
     if len(columns) == 1:
         return np.ascontiguousarray(columns[0], dtype)
-    rows = len(columns[0])
-    out = np.empty((rows, *output.shape), dtype)
-    step = max(FEWEST_ROWS, CACHED_BYTES // max(1, output.row_bytes))
-    # Matrices are copied whole; single columns some rows at a time, put beside each other there.
-    alone = all(column.shape[1] == 1 for column in columns)
-    single = [column.reshape(-1) for column in columns] if alone else []
-    for start in range(0, rows, step):
-        stop, entry = min(start + step, rows), 0
-        if alone:
-            out[start:stop] = np.array([column[start:stop] for column in single], dtype).T
-            continue
-        for column in columns:
-            width = column.shape[1]
-            out[start:stop, entry : entry + width] = column[start:stop]
-            entry += width
-    return out
+    # Column by column into place: among threads as fast as any blocks of rows, and without copies.
+    out = np.empty((len(columns[0]), *output.shape), dtype)
+    return np.concatenate(columns, axis=1, out=out, casting="unsafe")
 
 
 def _times(values: np.ndarray) -> np.ndarray:

@@ -226,7 +226,7 @@ def test_spans_have_few_values_unless_a_row_has_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Callable[..., Any]
 ) -> None:
     small(monkeypatch)
-    monkeypatch.setattr("ooc.conversion.matrices.PIECE_BYTES", 8 * 20)
+    monkeypatch.setattr("ooc.conversion.matrices.PIECE_BYTES", 2 * 8 * 20)
     monkeypatch.setattr("ooc.conversion.by_columns.PIECE_BYTES", 2 * 12 * 20)
     x = matrix()
     source: CsrMatrix | CscMatrix = CsrMatrix(parts_of(x))
