@@ -1,7 +1,9 @@
 """Measure conversions: each format's rate beside that of reading the same source with its library.
 
-Sources are generated once, of about --mb decoded megabytes each. Each round drops a source from the
-page cache, reads it alone as its library's users do, drops it again, and converts it, in turn.
+Sources are generated once, of about --mb decoded megabytes each. Each round reads a source alone,
+as its library's users do, in parts of some rows, then converts it, then compresses as many dense
+bytes alone, on as many threads as there are cores: what compresses cannot be faster than that.
+Sources are in the page cache, unless --cold drops them before each reading.
 """
 
 import argparse
@@ -12,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ import numpy as np
 
 import ooc
 from ooc.core.machine import machine
+from ooc.store.writer import CHUNK_BYTES, encode_chunk
 
 WIDTH, ROWS_AT_ONCE = 64, 8192
 IMAGE_SIDE = 64
@@ -86,9 +90,16 @@ def write_npz(path: Path, rows: int) -> None:
 
 
 def read_npz(path: Path) -> list[np.ndarray]:
-    """Read all arrays."""
+    """Read all arrays, whole: the library has no parts."""
     with np.load(path) as arrays:
         return [arrays[name] for name in arrays.files]
+
+
+def read_npy(path: Path) -> None:
+    """Read it part by part."""
+    rows = np.load(path, mmap_mode="r")
+    for first in range(0, len(rows), ROWS_AT_ONCE):
+        _ = np.array(rows[first : first + ROWS_AT_ONCE])
 
 
 def write_hdf5(path: Path, rows: int) -> None:
@@ -164,13 +175,30 @@ def write_h5ad(path: Path, rows: int) -> None:
 
 
 def read_h5ad(path: Path) -> None:
-    """Read it backed, part by part, as dense rows."""
+    """Read it backed, part by part, as sparse rows."""
     import anndata
 
     cells = anndata.read_h5ad(path, backed="r")
     for first in range(0, cells.n_obs, ROWS_AT_ONCE):
-        _ = cells.X[first : first + ROWS_AT_ONCE].toarray()
+        _ = cells.X[first : first + ROWS_AT_ONCE]
     cells.file.close()
+
+
+def write_csc(path: Path, rows: int) -> None:
+    """Write the same matrix by columns."""
+    import anndata
+
+    write_h5ad(path, rows)
+    cells = anndata.read_h5ad(path)
+    cells.X = cells.X.tocsc()
+    cells.write_h5ad(path)
+
+
+def read_csc(path: Path) -> Any:
+    """Read it whole, and put it by rows: the library has no parts."""
+    import anndata
+
+    return anndata.read_h5ad(path).X.tocsr()
 
 
 def write_images(path: Path, rows: int) -> None:
@@ -217,12 +245,13 @@ def read_zarr(path: Path) -> None:
 CASES = {
     "parquet": Case(write_parquet, read_parquet, ".parquet", options=(("target", "label"),)),
     "csv": Case(write_csv, read_csv, ".csv", share=0.5, options=(("target", "label"),)),
-    "npy": Case(lambda path, rows: np.save(path, features(rows)), np.load, ".npy", share=2),
+    "npy": Case(lambda path, rows: np.save(path, features(rows)), read_npy, ".npy", share=2),
     "npz": Case(write_npz, read_npz, ".npz"),
     "hdf5": Case(write_hdf5, read_hdf5, ".h5"),
     "netcdf": Case(write_netcdf, read_netcdf, ".nc"),
     "svmlight": Case(write_svmlight, read_svmlight, ".svm", share=0.1),
     "h5ad": Case(write_h5ad, read_h5ad, ".h5ad"),
+    "h5ad csc": Case(write_csc, read_csc, ".h5ad"),
     "images": Case(write_images, read_images, "", row_bytes=3 * IMAGE_SIDE**2, share=0.2),
     "zarr": Case(write_zarr, read_zarr, ".zarr"),
 }
@@ -245,28 +274,44 @@ def seconds_of(work: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def measure(name: str, folder: Path, megabytes: int, rounds: int, memory: str) -> None:
+def compress(values: np.ndarray, megabytes: float) -> None:
+    """Compress as many megabytes of these values, a chunk at a time, on all cores."""
+    rows = CHUNK_BYTES // values[:1].nbytes
+    chunks = [values[first : first + rows] for first in range(0, len(values) - rows, rows)]
+    wanted = max(1, int(megabytes * 1e6 / CHUNK_BYTES))
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for _ in pool.map(
+            lambda number: len(encode_chunk(chunks[number % len(chunks)])), range(wanted)
+        ):
+            pass
+
+
+def measure(name: str, options: argparse.Namespace, folder: Path) -> None:
     """Measure one format and print its line."""
     case = CASES[name]
-    rows = int(case.share * megabytes * 1e6 / case.row_bytes)
+    rows = int(case.share * options.mb * 1e6 / case.row_bytes)
     source, target = folder / f"source{case.suffix}", folder / "converted.zarr"
     case.write(source, rows)
-    options: dict[str, Any] = {"report": False, **dict(case.options)}
-    alone, rates, ratios = [], [], []
-    for number in range(rounds + 1):
-        drop(source)
+    asked: dict[str, Any] = {"report": False, "memory": options.memory, **dict(case.options)}
+    decoded, values = rows * case.row_bytes / 1e6, features(100_000)
+    times: list[tuple[float, float, float]] = []
+    for number in range(options.rounds + 1):
+        if options.cold:
+            drop(source)
         reading = seconds_of(lambda: case.read(source))
-        drop(source)
-        converting = seconds_of(lambda: ooc.convert(source, target, memory=memory, **options))
+        if options.cold:
+            drop(source)
+        converting = seconds_of(lambda: ooc.convert(source, target, **asked))
         shutil.rmtree(target)
         if number:  # the first round imports
-            decoded = rows * case.row_bytes / 1e6
-            alone.append(decoded / reading)
-            rates.append(decoded / converting)
-            ratios.append(reading / converting)
-    middle = [f"{statistics.median(each):8.0f}" for each in (alone, rates)]
+            alone = seconds_of(lambda: compress(values, decoded))
+            times.append((reading, converting, alone))
+    columns = [[decoded / each for each in column] for column in zip(*times, strict=True)]
+    reading_rate, rate, limit = (statistics.median(column) for column in columns)
+    ratios = [reading / converting for reading, converting, _ in times]
     spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-    print(f"{name:>10}  {middle[0]}  {middle[1]}  {statistics.median(ratios):6.2f}  {spread}")
+    middle = f"{statistics.median(ratios):6.2f}  {spread}"
+    print(f"{name:>10}  {reading_rate:8.0f}  {rate:8.0f}  {middle}  {limit:8.0f}")
     sys.stdout.flush()
     shutil.rmtree(source) if source.is_dir() else source.unlink()
 
@@ -279,13 +324,15 @@ def main() -> None:
     parser.add_argument("--memory", default="1GiB", help="the budget")
     parser.add_argument("--formats", default=",".join(CASES), help="names with commas between")
     parser.add_argument("--folder", default=".", help="where sources are made for a while")
+    parser.add_argument("--cold", action="store_true", help="sources are not in the page cache")
     options = parser.parse_args()
-    print(f"{machine()}; medians of {options.rounds} rounds, cold")
-    print(f"{'':>10}  reading,  converting,  ratio  from to")
-    print(f"{'':>10}  MB/s      MB/s")
+    cache = "cold" if options.cold else "sources in the page cache"
+    print(f"{machine()}; medians of {options.rounds} rounds, {cache}")
+    print(f"{'':>10}  reading,  converting,  ratio, from to       compressing")
+    print(f"{'':>10}  MB/s      MB/s                              alone, MB/s")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for name in options.formats.split(","):
-            measure(name, Path(folder), options.mb, options.rounds, options.memory)
+            measure(name, options, Path(folder))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from ooc.conversion.layout import Layout, Output, fill_text
 from ooc.conversion.notes import Standing
+from ooc.conversion.outputs import Layout, Output, fill_text
 from ooc.conversion.source import CATEGORY, NO_CATEGORY, TEXT, TIME
 from ooc.store.roles import FEATURES, TARGET
 from ooc.stream.missing_values import MissingRule
@@ -21,6 +21,7 @@ def described(layout: Layout) -> list[Any]:
             str(output.dtype),
             list(output.shape),
             output.stored,
+            output.is_sparse,
             [[part.column.name, part.entries and list(part.entries)] for part in output.parts],
         ]
         for output in layout.outputs
@@ -34,7 +35,7 @@ def final_attributes(output: Output, standing: Standing, rule: MissingRule) -> d
         found["categories"] = sorted(standing.categories.get(output.column.name, []))
     kept = rule.name == "keep" or not output.role
     lacks = any(standing.missing[part.column.name] for part in output.parts)
-    if not (kept and lacks) or output.stored:
+    if not (kept and lacks) or output.stored or output.is_sparse:
         return found
     if output.kind in (TEXT, CATEGORY):
         found["missing_value"] = NO_CATEGORY
@@ -48,7 +49,8 @@ def told_of(layout: Layout, standing: Standing, rule: MissingRule) -> dict[str, 
     told: dict[str, str] = {}
     for output in layout.outputs:
         entry = 0
-        for part in output.parts:
+        # Columns that are chosen from a sparse matrix are one of the source's, and many.
+        for part in output.parts[:1] if output.is_sparse else output.parts:
             column = part.column
             where = _where(output, entry, part.width)
             parts = [where, *_kind(output, standing)]
@@ -64,12 +66,20 @@ def told_of(layout: Layout, standing: Standing, rule: MissingRule) -> dict[str, 
 
 
 def _where(output: Output, entry: int, width: int) -> str:
+    if output.is_sparse:
+        return _where_sparse(output)
     if output.stacked:
         last = f" to {entry + width - 1}" if width > 1 else ""
         return f"{output.name} {output.dtype}, feature {entry}{last}"
     shape = f" {output.shape}" if output.shape else ""
     role = f" ({output.role})" if output.role in (FEATURES, TARGET) else ""
     return f"array {output.name}{role}, {output.dtype}{shape}"
+
+
+def _where_sparse(output: Output) -> str:
+    role = f" ({output.role})" if output.role else ""
+    chosen = f" of {output.column.shape[0]:,} columns" if output.stacked else ""
+    return f"sparse rows {output.name}{role}, {output.dtype} {output.shape}{chosen}"
 
 
 def _kind(output: Output, standing: Standing) -> list[str]:

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from ooc.conversion.matrices import StoredMatrix
 from ooc.conversion.source import (
     NUMBER,
     PIECE_BYTES,
     TEXT,
     Column,
+    Entries,
     Piece,
-    Texts,
     Values,
     stamp_of,
     texts_of,
@@ -25,13 +26,22 @@ from ooc.core.errors import InputError
 from ooc.store.conventions import read_conventions
 
 MOST_UNIT = 2**31
+# Of a sparse row, beside its values: where it begins, and how many there are.
+_SPARSE_ROW = 16
 
 
 class ArraySource:
-    """Arrays by name; a format's class opens them, and reads spans of their rows."""
+    """Arrays by name; a format's class opens them, and reads spans of their rows.
+
+    Attributes
+    ----------
+    matrices
+        Those of the columns that are sparse matrices where they are stored.
+    """
 
     is_table = False
     held_bytes = 0
+    matrices: Mapping[str, StoredMatrix] = {}
 
     def __init__(
         self,
@@ -50,7 +60,7 @@ class ArraySource:
         found = {column.rows for column in self.columns.values()}
         return found.pop() if len(found) == 1 else None
 
-    def read(self, name: str, first: int, stop: int) -> np.ndarray | Texts:
+    def read(self, name: str, first: int, stop: int) -> Entries:
         """Return rows of an array."""
         raise NotImplementedError
 
@@ -63,27 +73,39 @@ class ArraySource:
         return stamp_of(self.files, self.path)
 
     def piece_rows(self, names: Sequence[str]) -> int:
-        """Return the rows of a piece."""
-        row_bytes = max(1, sum(self.columns[name].row_bytes for name in names))
+        """Return the rows of a piece, of sparse ones at most."""
+        row_bytes = max(1, self._row_bytes(names))
         units = [min(self.unit_rows(name), MOST_UNIT) for name in names]
         wanted = max(1, PIECE_BYTES // row_bytes)
         unit = math.lcm(*units)
         unit = unit if unit <= 8 * max(wanted, *units) else max(units)
         return max(1, wanted // unit) * unit
 
+    def _row_bytes(self, names: Sequence[str]) -> int:
+        """Return the bytes of a row, of sparse ones of what a row takes without values."""
+        columns = [self.columns[name] for name in names]
+        return sum(_SPARSE_ROW if each.is_sparse else each.row_bytes for each in columns)
+
     def piece_bytes(self, names: Sequence[str]) -> int:
         """Return the most bytes that reading a piece takes: its values, and what is decoded."""
         rows = self.piece_rows(names)
-        return 2 * sum(rows * self.columns[name].row_bytes for name in names)
+        dense = self._row_bytes(names)
+        matrices = (self.matrices[name] for name in names if name in self.matrices)
+        return 2 * rows * dense + sum(matrix.piece_bytes for matrix in matrices)
 
     def pieces(self, names: Sequence[str], position: Any) -> Iterator[Piece]:
         """Yield spans of rows from a row on."""
         rows, step = self.columns[names[0]].rows, self.piece_rows(names)
         assert rows is not None
-        for first in range(position or 0, rows, step):
-            stop = min(first + step, rows)
+        matrices = [self.matrices[name] for name in names if name in self.matrices]
+        for matrix in matrices:
+            matrix.prepare()
+        first = position or 0
+        while first < rows:
+            stop = min(first + step, rows, *(matrix.stop(first) for matrix in matrices))
             read = partial(self._read_all, tuple(names), first, stop)
             yield Piece(first, first, read, partial(self.place, first))
+            first = stop
 
     def _read_all(self, names: Sequence[str], first: int, stop: int) -> Values:
         return {name: self.read(name, first, stop) for name in names}
@@ -134,7 +156,7 @@ def array_column(
     )  # fmt: skip
 
 
-def as_column(column: Column, values: np.ndarray) -> np.ndarray | Texts:
+def as_column(column: Column, values: np.ndarray) -> Entries:
     """Return values of NumPy's as a column's pieces hold them."""
     if column.kind == TEXT:
         return texts_of(values)
@@ -146,6 +168,21 @@ def as_column(column: Column, values: np.ndarray) -> np.ndarray | Texts:
         }[unit]  # fmt: skip
         return values.astype(f"datetime64[{short}]").view(np.int64)
     return np.ascontiguousarray(values, column.dtype)
+
+
+def matrix_column(name: str, matrix: StoredMatrix, dense: bool, names: Sequence[str]) -> Column:
+    """Describe a sparse matrix, whose rows stay sparse unless they are to be dense ones."""
+    return Column(
+        name,
+        NUMBER,
+        matrix.dtype,
+        (matrix.width,),
+        matrix.rows,
+        names=list(names) if len(names) == matrix.width else (),
+        may_lack=matrix.dtype.kind == "f",
+        was="sparse rows" if dense else "",
+        nonzeros=None if dense else matrix.nonzeros,
+    )
 
 
 def sorted_columns(

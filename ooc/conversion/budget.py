@@ -4,11 +4,12 @@ import os
 from dataclasses import dataclass
 
 from ooc.conversion.formats import FORMATS
-from ooc.conversion.layout import Layout
+from ooc.conversion.outputs import Layout
 from ooc.conversion.pipeline import GROUP_BYTES
 from ooc.conversion.source import Source
 from ooc.core.errors import TooSmallError
 from ooc.core.sizes import format_size
+from ooc.store.sparse import PARTS
 from ooc.store.writer import CHUNK_BYTES, SHARD_BYTES
 from ooc.stream.plan import MIB
 
@@ -27,6 +28,8 @@ class Fit:
         Threads that read and encode, and pieces that are read ahead.
     chunk_rows, shard_rows, widest
         Of the store; bytes of a row of its largest array.
+    chunk_bytes, shard_bytes
+        By which the arrays of sparse matrices are cut.
     """
 
     threads: int
@@ -36,6 +39,8 @@ class Fit:
     widest: int
     projected: int
     budget: int
+    chunk_bytes: int = CHUNK_BYTES
+    shard_bytes: int = SHARD_BYTES
 
 
 def fit(
@@ -50,7 +55,8 @@ def fit(
 
     `held` is what the process held before the source was opened, see `ooc.stream.plan.held_bytes`.
     """
-    widest = max(output.field().row_bytes for output in layout.outputs)
+    dense = max((output.field().row_bytes for output in layout.dense), default=0)
+    widest = max(dense, *(output.row_bytes for output in layout.sparse), 1)
     chunk_rows = max(1, CHUNK_BYTES // widest)
     shard_rows = chunk_rows * max(1, SHARD_BYTES // (chunk_rows * widest))
     fixed = RESERVED_BYTES + FORMATS[format_name].library_bytes + held + source.held_bytes
@@ -58,6 +64,8 @@ def fit(
     # A piece as it is read, and as the arrays that are made of it.
     piece = source.piece_bytes(layout.names) * (1 + layout.row_bytes / max(1, read))
     chunk = chunk_rows * layout.row_bytes
+    # The chunks of sparse matrices that are begun, and a copy of those that is noted.
+    fixed += 2 * len(PARTS) * len(layout.sparse) * CHUNK_BYTES
     group = max(GROUP_BYTES, 2 * chunk)
     wanted = threads or min(MOST_THREADS, (os.cpu_count() or 1) + 1)
     for used in range(wanted, 0, -1):
@@ -65,7 +73,8 @@ def fit(
         under_way = (2 * used + 3) * piece + (used + 2) * 2 * group
         projected = int(fixed + 2 * chunk + under_way)
         if projected <= budget:
-            return Fit(used, used + 1, chunk_rows, shard_rows, widest, projected, budget)
+            shape = (chunk_rows, shard_rows, widest)
+            return Fit(used, used + 1, *shape, projected, budget, CHUNK_BYTES, SHARD_BYTES)
     needed = -(-projected // MIB) * MIB
     raise TooSmallError(
         f"the budget of {format_size(budget)} is below the {format_size(needed)} that converting "

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import resolve_name
@@ -23,7 +24,7 @@ class Opening:
     Attributes
     ----------
     dense
-        Write sparse rows as dense ones, whatever that takes.
+        Write sparse rows as dense ones.
     zero_based
         Indices of svmlight begin at 0.
     image_size
@@ -32,6 +33,11 @@ class Opening:
         Names of the columns that are to be the features, if they were given.
     memory
         Bytes that opening may take for what is read whole.
+    scratch
+        Folder in which a source may keep what it puts in another order; it is there when rows are
+        read, and what an earlier call of the same conversion left is in it.
+    say
+        Is told what is done before rows are read, where that takes long.
     """
 
     dense: bool = False
@@ -39,6 +45,8 @@ class Opening:
     image_size: tuple[int, int] | None = None
     columns: tuple[str, ...] = ()
     memory: int = 2**30
+    scratch: Path = Path()
+    say: Callable[[str], None] = lambda text: None
 
 
 @dataclass(frozen=True)
@@ -179,6 +187,7 @@ def _format_of(path: Path) -> str:
     )
 
 
+@lru_cache
 def importing(package: str) -> Any:
     """Import what an extra brings; `open_source` has looked whether it is there."""
     return resolve_name(package)

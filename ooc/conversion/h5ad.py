@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ooc.conversion.arrays import array_column, as_column, sorted_columns
+from ooc.conversion.arrays import array_column, as_column, matrix_column, sorted_columns
+from ooc.conversion.by_columns import stored_matrix
 from ooc.conversion.formats import Opening, importing
 from ooc.conversion.hdf5 import Hdf5Source, open_file
-from ooc.conversion.source import CATEGORY, NUMBER, TEXT, Column, Texts
-from ooc.conversion.sparse import SparseRows, check_dense
-from ooc.core.errors import DataError, InputError
-
-_SPARSE = {"csr_matrix": "rows", "csc_matrix": "columns"}
+from ooc.conversion.matrices import StoredMatrix, memory_of, sparse_kind
+from ooc.conversion.source import CATEGORY, TEXT, Column, Entries
+from ooc.core.errors import InputError
 
 
 def open_h5ad(path: Path, opening: Opening) -> "H5adSource":
@@ -27,10 +26,15 @@ def open_h5ad(path: Path, opening: Opening) -> "H5adSource":
         for name in file.get(group, {}):
             matrices[f"{group}/{name}"] = file[group][name]
     found: dict[str, Column | str] = {}
+    stored: dict[str, StoredMatrix] = {}
     genes = [str(name) for name in read_elem(file["var"][file["var"].attrs["_index"]])]
-    for name, node in matrices.items():
+    for number, (name, node) in enumerate(matrices.items()):
         names = genes if name == "X" or name.startswith("layers/") else []
-        found[name] = _matrix_column(path, name, node, names, opening)
+        if kind := sparse_kind(node.attrs):
+            matrix = stored[name] = stored_matrix(f"{name} of {path}", kind, node, number, opening)
+            found[name] = matrix_column(name, matrix, opening.dense, names)
+        else:
+            found[name] = _dense_column(name, node, names)
     held: dict[str, np.ndarray] = {}
     for name in obs:
         if name == obs.attrs["_index"] or name == "__categories":
@@ -43,37 +47,14 @@ def open_h5ad(path: Path, opening: Opening) -> "H5adSource":
         if values is not None:
             held[name] = values
     columns, skipped = sorted_columns(found)
-    return H5adSource(path, file, columns, skipped, matrices, held)
+    return H5adSource(path, file, columns, skipped, matrices, held, stored)
 
 
-def _matrix_column(
-    path: Path, name: str, node: Any, names: Sequence[str], opening: Opening
-) -> Column | str:
-    kind = _SPARSE.get(str(node.attrs.get("encoding-type", "")))
-    if kind is None:
-        if not hasattr(node, "dtype"):
-            return "it is a table or another group, and no matrix"
-        column = array_column(name, node.dtype, node.shape)
-        return _named(column, names) if isinstance(column, Column) else column
-    rows, width = (int(each) for each in node.attrs["shape"])
-    values = node["data"]
-    matrix = SparseRows(rows, width, len(values), values.dtype.itemsize)
-    if kind == "columns":
-        why = "it is stored by columns (csc_matrix), and rows cannot be read; write X.tocsr()"
-        if name == "X":
-            raise InputError(f"X of {path}: {why}")
-        return why
-    try:
-        choose = ", or name the genes to keep in --columns"
-        chosen = bool(opening.columns) and name not in opening.columns
-        # Single genes are named where they are to be the features.
-        check_dense(path, name, matrix, opening.dense or chosen, choose)
-    except InputError as error:
-        if name == "X":
-            raise
-        return str(error)
-    column = Column(name, NUMBER, values.dtype, (width,), rows, may_lack=values.dtype.kind == "f")
-    return _named(column, names)
+def _dense_column(name: str, node: Any, names: Sequence[str]) -> Column | str:
+    if not hasattr(node, "dtype"):
+        return "it is a table or another group, and no matrix"
+    column = array_column(name, node.dtype, node.shape)
+    return _named(column, names) if isinstance(column, Column) else column
 
 
 def _named(column: Column, names: Sequence[str]) -> Column:
@@ -106,39 +87,35 @@ class H5adSource(Hdf5Source):
     """Matrices in the file, and columns of obs in memory."""
 
     def __init__(
-        self, path: Path, file: Any, columns: Any, skipped: Any, matrices: Any, held: Any
+        self,
+        path: Path,
+        file: Any,
+        columns: Any,
+        skipped: Any,
+        matrices: Any,
+        held: Any,
+        stored: Any,
     ) -> None:
         super().__init__(path, file, columns, skipped)
         self.attributes = {}
-        self._matrices, self._held = matrices, held
+        self._dense, self._held, self.matrices = matrices, held, stored
         self.held_bytes = sum(
             each.nbytes * (10 if each.dtype.kind == "O" else 1) for each in held.values()
-        )
-        datasets = importing("anndata.io").sparse_dataset
-        self._sparse = {
-            name: datasets(node)
-            for name, node in matrices.items()
-            if name in columns and not hasattr(node, "dtype")
-        }
+        ) + memory_of(stored.values())
 
     def node(self, name: str) -> Any:
         """Return a matrix, or a column in memory."""
-        return self._held.get(name, self._matrices.get(name))
+        return self._held.get(name, self._dense.get(name))
 
-    def piece_bytes(self, names: Sequence[str]) -> int:
-        """Return the bytes of a piece, of sparse rows with their indices, too."""
-        return 2 * super().piece_bytes(names)
+    def unit_rows(self, name: str) -> int:
+        """Return the rows of a chunk; sparse rows are cut where they have values enough."""
+        return 1 if name in self.matrices else super().unit_rows(name)
 
-    def read(self, name: str, first: int, stop: int) -> np.ndarray | Texts:
-        """Return rows; sparse ones become dense."""
+    def read(self, name: str, first: int, stop: int) -> Entries:
+        """Return rows; sparse ones are dense where that was asked for."""
         if name in self._held:
             return as_column(self.columns[name], self._held[name][first:stop])
-        if name not in self._sparse:
+        if name not in self.matrices:
             return super().read(name, first, stop)
-        try:
-            return np.asarray(self._sparse[name][first:stop].toarray())
-        except OSError as error:
-            raise DataError(
-                f"rows {first} to {stop - 1} of {name} in {self.path} cannot be read: {error}; "
-                "restore the file from its source"
-            ) from None
+        rows = self.matrices[name].read(first, stop)
+        return rows if self.columns[name].is_sparse else rows.toarray()

@@ -7,7 +7,7 @@ import numpy as np
 
 from ooc.conversion.arrays import ArraySource, array_column, as_column, sorted_columns
 from ooc.conversion.formats import Opening, importing
-from ooc.conversion.source import NUMBER, TEXT, Column, Texts
+from ooc.conversion.source import NUMBER, TEXT, Column, Entries
 from ooc.core.errors import DataError, InputError
 
 # Attributes of HDF5's own, on scales of dimensions.
@@ -96,7 +96,7 @@ class Hdf5Source(ArraySource):
         chunks = getattr(self.node(name), "chunks", None)
         return int(chunks[0]) if chunks else 1
 
-    def read(self, name: str, first: int, stop: int) -> np.ndarray | Texts:
+    def read(self, name: str, first: int, stop: int) -> Entries:
         """Return rows of a dataset."""
         node, column = self.node(name), self.columns[name]
         try:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ooc.conversion.arrays import ArraySource
 from ooc.conversion.formats import IMAGES, Opening, importing
-from ooc.conversion.source import CATEGORY, NUMBER, Column, Texts
+from ooc.conversion.source import CATEGORY, NUMBER, Column, Entries
 from ooc.core.errors import DataError, InputError
 
 # Modes of Pillow's as they are stored: grey, or three colours.
@@ -102,7 +102,7 @@ class ImageSource(ArraySource):
         """Return the bytes of a piece, and of an image while it is decoded."""
         return super().piece_bytes(names) + 8 * self.columns["X"].row_bytes + 2**20
 
-    def read(self, name: str, first: int, stop: int) -> np.ndarray | Texts:
+    def read(self, name: str, first: int, stop: int) -> Entries:
         """Decode images, or return their classes."""
         if name == "y":
             return self._codes[first:stop]

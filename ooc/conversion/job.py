@@ -6,14 +6,16 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ooc.conversion.account import described, final_attributes, told_of
 from ooc.conversion.budget import Fit, fit
 from ooc.conversion.formats import Opening, open_source
-from ooc.conversion.layout import Layout, lay_out
+from ooc.conversion.layout import lay_out
 from ooc.conversion.notes import Notes
+from ooc.conversion.outputs import Layout
 from ooc.conversion.pipeline import copy
 from ooc.conversion.sorting import sort_categories
 from ooc.conversion.source import Source
@@ -25,6 +27,7 @@ from ooc.core.process import memory_numbers
 from ooc.core.progress import Progress, Report, tell
 from ooc.store.dataset import open as open_dataset
 from ooc.store.roles import RoleName
+from ooc.store.sparse_writer import SparseWriter
 from ooc.store.writer import check_new, create
 from ooc.stream.missing_values import MissingRule, rule_of
 from ooc.stream.plan import budget_of, held_bytes
@@ -88,7 +91,8 @@ def convert(
     format
         One of `ooc.conversion.formats.FORMATS`, where the suffix does not tell it.
     dense
-        Write sparse rows as dense ones, also where that is many times as large.
+        Write sparse rows as dense ones, also where that is many times as large; by default they
+        stay sparse.
     zero_based
         Indices of an svmlight file begin at 0, as scikit-learn writes them by default.
     image_size
@@ -121,12 +125,16 @@ def convert(
     check_counts(threads=threads)
     rule, budget, begun = rule_of(missing_values), budget_of(memory), time.perf_counter()
     held = held_bytes()
-    opening = Opening(dense, zero_based, image_size, tuple(columns or ()), budget)
+    scratch = Notes(hidden_beside(place, "unshuffled") if shuffle else place).folder
     with reporting(f"convert {Path(source).name}", report) as telling:
+        how = (dense, zero_based, image_size, tuple(columns or ()), budget, scratch)
+        opening = Opening(*how, partial(tell, telling))
         tell(telling, "opening the source")
         opened, name = open_source(source, format, opening)
         _check_apart(opened, place)
         layout = lay_out(opened, columns, without, target, weight, dtype, rule.name == "fill")
+        if shuffle:
+            _check_shuffled(opened, layout)
         fitted = fit(opened, layout, name, budget, threads, held)
         settings = {
             "source": str(Path(source).resolve()),
@@ -176,6 +184,17 @@ def _check_apart(source: Source, destination: Path) -> None:
         )
 
 
+def _check_shuffled(source: Source, layout: Layout) -> None:
+    """Refuse to write sparse rows in another order."""
+    if layout.sparse:
+        names = ", ".join(output.column.name for output in layout.sparse)
+        raise InputError(
+            f"--shuffle cannot put sparse rows in another order yet, as those of {names} in "
+            f"{source.path}; convert without it, as training shuffles blocks of them while it "
+            "reads, leave them out with --without, or give --dense"
+        )
+
+
 def _convert(work: _Work, place: Path) -> dict[str, Any]:
     """Write the store under a path, and return what there is to tell; its notes stay."""
     notes = Notes(place)
@@ -213,10 +232,12 @@ def _write(work: _Work, place: Path, notes: Notes) -> dict[str, Any]:
         work.report(replace(numbers, memory_budget_bytes=fitted.budget))
 
     def complete(folder: Path) -> None:
+        for output in layout.sparse:
+            sparse[output.name].finish(writer.rows, standing.nonzeros[output.name])
         sort_categories(folder, layout, writer, standing, notes)
         work.source.finish(folder)
 
-    fields = {output.name: output.field() for output in layout.outputs}
+    fields = {output.name: output.field() for output in layout.dense}
     attributes = {**work.source.attributes, "converted": _origin(work)}
     with create(
         place,
@@ -226,10 +247,15 @@ def _write(work: _Work, place: Path, notes: Notes) -> dict[str, Any]:
         shard_bytes=fitted.shard_rows * fitted.widest,
         resume=True,
         check=complete,
+        beside_bytes=max((output.row_bytes for output in layout.sparse), default=0),
     ) as writer:
-        standing = copy(
-            work.source, layout, writer, notes, work.rule, fitted.threads, fitted.depth, advance
-        )
+        cut = (fitted.chunk_bytes, fitted.shard_bytes)
+        sparse = {
+            output.name: SparseWriter(writer.partial, output.name, output.sparse_field(*cut))
+            for output in layout.sparse
+        }
+        how = (work.rule, fitted.threads, fitted.depth)
+        standing = copy(work.source, layout, writer, notes, *how, advance, sparse)
         if writer.rows == 0:
             raise DataError(
                 f"no row of {work.source.path} is left: each of its {standing.rows_read:,} rows "

@@ -1,129 +1,21 @@
 """Which columns of a source become which arrays of the store: pure decisions, before any work."""
 
-import base64
 import difflib
-import struct
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ooc.conversion.outputs import Layout, Output, Part
 from ooc.conversion.source import CATEGORY, NUMBER, OTHER, TEXT, TIME, Column, Source
 from ooc.core.errors import InputError
 from ooc.store.roles import FEATURES, TARGET, USUAL_NAMES, WEIGHT, RoleName
-from ooc.store.writer import Field
 
 # Of CF: what packed numbers are decoded by, which decoded ones do not keep.
 PACKING = (
     "scale_factor", "add_offset", "_FillValue", "missing_value", "valid_min", "valid_max",
     "valid_range", "_Unsigned",
 )  # fmt: skip
-
-
-def fill_text(value: float) -> str:
-    """Return a float as xarray writes a `_FillValue` into Zarr's attributes, which know no NaN."""
-    return base64.standard_b64encode(struct.pack("<d", value)).decode()
-
-
-@dataclass(frozen=True)
-class Part:
-    """A column's share of an array: all entries of a row, or some."""
-
-    column: Column
-    entries: tuple[int, ...] | None = None
-
-    @property
-    def width(self) -> int:
-        """Entries that it adds to a row."""
-        return int(np.prod(self.column.shape)) if self.entries is None else len(self.entries)
-
-    @property
-    def names(self) -> list[str]:
-        """What these entries are called."""
-        column = self.column
-        every = list(column.names) or [
-            column.name if not column.shape else f"{column.name}[{','.join(map(str, place))}]"
-            for place in np.ndindex(column.shape)
-        ]
-        return every if self.entries is None else [every[entry] for entry in self.entries]
-
-
-@dataclass(frozen=True)
-class Output:
-    """One array of the store.
-
-    Attributes
-    ----------
-    role
-        "features", "target", "weight", or empty for what lies beside.
-    stacked
-        Whether its parts are columns of its rows; else there is one part, and its shape is kept.
-    stored
-        Whether numbers stay as the source has packed them, with what declares how.
-    attributes
-        What is noted of it; what is known in the end only is added then.
-    """
-
-    name: str
-    parts: tuple[Part, ...]
-    role: str
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    stacked: bool
-    stored: bool
-    attributes: dict[str, Any]
-
-    @property
-    def column(self) -> Column:
-        """The column of an array that has but one."""
-        return self.parts[0].column
-
-    @property
-    def kind(self) -> str:
-        """The kind of its values."""
-        return NUMBER if self.stacked else self.column.kind
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row."""
-        return self.dtype.itemsize * int(np.prod(self.shape, dtype=np.int64))
-
-    def field(self) -> Field:
-        """Return what the writer takes; its attributes are read when all rows are written."""
-        if not self.stacked and self.column.written is not None:
-            return self.column.written
-        dimensions = None if self.stacked else self.column.dimensions
-        filled = self.attributes.get("_FillValue")
-        if self.dtype.kind == "f" and filled is not None:
-            with suppress(ValueError):  # it is such a text already
-                self.attributes["_FillValue"] = fill_text(float(filled))
-        return Field(self.dtype, self.shape, self.attributes, dimensions)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """All arrays of the store, and what is skipped, and why."""
-
-    outputs: tuple[Output, ...]
-    skipped: Mapping[str, str]
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the columns that are read."""
-        columns = [part.column.name for output in self.outputs for part in output.parts]
-        return list(dict.fromkeys(columns))
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row of all arrays."""
-        return sum(output.row_bytes for output in self.outputs)
-
-    @property
-    def features(self) -> Output | None:
-        """The array of features, if there is one."""
-        return next((each for each in self.outputs if each.role == FEATURES), None)
 
 
 def lay_out(
@@ -290,6 +182,7 @@ def _features_output(source: Source, parts: list[Part], dtype: str | None, decod
         if column.name != name:
             kept.setdefault("long_name", column.name)
         return Output(name, tuple(parts), FEATURES, chosen, column.shape, False, keeps, kept)
+    _check_sparse_alone(source, parts)
     for part in parts:
         if len(part.column.shape) > 1:
             raise InputError(
@@ -307,6 +200,20 @@ def _features_output(source: Source, parts: list[Part], dtype: str | None, decod
         notes["feature_units"] = units
     width = sum(part.width for part in parts)
     return Output("X", tuple(parts), FEATURES, chosen, (width,), True, False, notes)
+
+
+def _check_sparse_alone(source: Source, parts: Sequence[Part]) -> None:
+    """Refuse features of which some are sparse and others are not, or are of two matrices."""
+    sparse = next((part.column for part in parts if part.column.is_sparse), None)
+    other = next((part.column for part in parts if part.column is not sparse), None)
+    whole = next((part for part in parts if part.entries is None), None)
+    if sparse is None or (other is None and whole is None):
+        return
+    beside = f"{other.name} beside it" if other else "single columns of it, named beside it,"
+    raise InputError(
+        f"{sparse.name} of {source.path} is sparse, and {beside} would need dense rows; name "
+        "columns of one sparse matrix alone, or give --dense"
+    )
 
 
 def _decoded_dtype(part: Part) -> np.dtype:
@@ -334,6 +241,11 @@ def _alone(column: Column, name: str, role: str, source: Source) -> Output:
         raise InputError(
             f"column {column.name} of {source.path} is not one number a row, which a weight is; "
             "name another one, or none with weight=False (--no-weight)"
+        )
+    if role == TARGET and column.is_sparse:
+        raise InputError(
+            f"{column.name} of {source.path} is a sparse matrix and no target; name an array, or "
+            "none with target=False (--no-target)"
         )
     dtype, notes = column.dtype, dict(column.attributes)
     if column.kind in (TEXT, CATEGORY):

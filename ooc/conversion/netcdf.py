@@ -11,7 +11,7 @@ import numpy as np
 from ooc.conversion.arrays import ArraySource, array_column, as_column, sorted_columns
 from ooc.conversion.formats import Opening, importing
 from ooc.conversion.hdf5 import json_value
-from ooc.conversion.source import Column, Texts
+from ooc.conversion.source import Column, Entries
 from ooc.core.errors import DataError, InputError
 
 _HDF5 = b"\x89HDF"
@@ -64,7 +64,7 @@ class NetcdfSource(ArraySource):
         chunks = self._dataset.variables[name].encoding.get("chunksizes")
         return int(chunks[0]) if chunks else 1
 
-    def read(self, name: str, first: int, stop: int) -> np.ndarray | Texts:
+    def read(self, name: str, first: int, stop: int) -> Entries:
         """Return rows of a variable."""
         variable = self._dataset.variables[name]
         try:

@@ -8,11 +8,21 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
+from ooc.conversion.sparse_chunks import Tails, joined, split_by_matrix
 from ooc.core.destination import hidden_beside, write_whole
+from ooc.store.sparse_writer import SparseWriter
 from ooc.store.writer import Writer, make_folder
+
+SparseWriters = Mapping[str, SparseWriter]
+NO_TAILS: Mapping[str, Tails] = MappingProxyType({})
+NO_SPARSE: SparseWriters = MappingProxyType({})
 
 
 @dataclass
@@ -29,6 +39,10 @@ class Standing:
         Rows that lacked a value, by column.
     categories
         Texts by column, in the order of their codes.
+    sparse
+        How far the arrays of sparse matrices are, by name, see `SparseWriter.state`.
+    nonzeros
+        Values of sparse matrices, by name.
     """
 
     position: Any = None
@@ -38,6 +52,8 @@ class Standing:
     rows_read: int = 0
     missing: Counter[str] = field(default_factory=Counter)
     categories: dict[str, list[str]] = field(default_factory=dict)
+    sparse: dict[str, Any] = field(default_factory=dict)
+    nonzeros: dict[str, int] = field(default_factory=dict)
 
 
 class Notes:
@@ -81,22 +97,45 @@ class Notes:
             f"{', '.join(changed)}"
         )
 
-    def standing(self, writer: Writer) -> Standing:
-        """Return how far the whole shards of an earlier call reach."""
+    def standing(self, writer: Writer, sparse: SparseWriters = NO_SPARSE) -> Standing:
+        """Return how far the whole shards of an earlier call reach; sparse arrays go back there."""
         found = Standing()
         while (note := self._path(found.shards)).exists():
             told = json.loads(note.read_text())
             new = told.pop("new_categories")
             rows = told["rows_written"] - found.rows_written
+            if not self._holds(sparse, told):
+                break
             if not writer.keep_shard(found.shards, rows):
                 break
             categories = {name: [*found.categories.get(name, []), *new[name]] for name in new}
             missing = Counter(told.pop("missing"))
             found = Standing(**told, missing=missing, categories=categories)
+        for name, state in found.sparse.items():
+            sparse[name].go_back(state)
         return found
 
-    def save(self, standing: Standing, before: Mapping[str, int]) -> None:
+    def _holds(self, sparse: SparseWriters, told: Mapping[str, Any]) -> bool:
+        if not sparse:
+            return True
+        there = self._tails(told["shards"]).exists()
+        return there and all(each.holds(told["sparse"][name]) for name, each in sparse.items())
+
+    def tails(self, standing: Standing) -> dict[str, Tails]:
+        """Return what was in no chunk yet of each sparse matrix."""
+        if not standing.sparse:
+            return {}
+        with np.load(self._tails(standing.shards), allow_pickle=False) as found:
+            return split_by_matrix(found, list(standing.sparse))
+
+    def save(
+        self, standing: Standing, before: Mapping[str, int], tails: Mapping[str, Tails] = NO_TAILS
+    ) -> None:
         """Note a shard that is on the disk; `before` are numbers of categories until then."""
+        if tails:
+            packed = BytesIO()
+            np.savez(packed, **joined(tails))  # type: ignore[arg-type]
+            write_whole(self._tails(standing.shards), packed.getbuffer())
         told = {**vars(standing), "missing": dict(standing.missing)}
         known = told.pop("categories")
         told["new_categories"] = {name: known[name][before.get(name, 0) :] for name in known}
@@ -114,6 +153,9 @@ class Notes:
     def forget(self) -> None:
         """Remove the notes."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _tails(self, shards: int) -> Path:
+        return self.folder / f"tails-{shards:06d}.npz"
 
     def _path(self, shard: int) -> Path:
         return self.folder / f"shard-{shard:06d}.json"

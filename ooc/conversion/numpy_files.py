@@ -13,7 +13,7 @@ import numpy as np
 
 from ooc.conversion.arrays import ArraySource, array_column, as_column, sorted_columns
 from ooc.conversion.formats import Opening
-from ooc.conversion.source import Column, Piece, Texts
+from ooc.conversion.source import Column, Entries, Piece
 from ooc.core.errors import DataError, InputError
 
 FEATURES_NAME = "X"
@@ -175,7 +175,7 @@ class NumpySource(ArraySource):
                 read = partial(self._read_rest, here, rest, piece.first, stop)
                 yield Piece(piece.position, piece.first, read, piece.place)
 
-    def _unpacked(self, name: str, stream: IO[bytes], rows: int) -> np.ndarray | Texts:
+    def _unpacked(self, name: str, stream: IO[bytes], rows: int) -> Entries:
         member = self._member(name)
         try:
             raw = stream.read(rows * _row_bytes(member))
@@ -185,13 +185,11 @@ class NumpySource(ArraySource):
         return self._column_of(name, np.frombuffer(raw, member.dtype).reshape(shape))
 
     def _read_rest(
-        self, here: dict[str, np.ndarray | Texts], rest: Sequence[str], first: int, stop: int
-    ) -> Mapping[str, np.ndarray | Texts]:
+        self, here: dict[str, Entries], rest: Sequence[str], first: int, stop: int
+    ) -> Mapping[str, Entries]:
         return {**here, **self._read_all(rest, first, stop)}
 
-    def _read_all(
-        self, names: Sequence[str], first: int, stop: int
-    ) -> dict[str, np.ndarray | Texts]:
+    def _read_all(self, names: Sequence[str], first: int, stop: int) -> dict[str, Entries]:
         rows: dict[str, np.ndarray] = {}
         for name in names:
             member = self._member(name)
@@ -199,14 +197,14 @@ class NumpySource(ArraySource):
                 rows[member.name] = self._rows_of(member, first, stop)
         return {name: self._column_of(name, rows[self._member(name).name]) for name in names}
 
-    def read(self, name: str, first: int, stop: int) -> np.ndarray | Texts:
+    def read(self, name: str, first: int, stop: int) -> Entries:
         """Return rows of an array."""
         return self._read_all([name], first, stop)[name]
 
     def _member(self, name: str) -> _Member:
         return self._members[self._fields.get(name, name)]
 
-    def _column_of(self, name: str, rows: np.ndarray) -> np.ndarray | Texts:
+    def _column_of(self, name: str, rows: np.ndarray) -> Entries:
         return as_column(self.columns[name], rows[name] if name in self._fields else rows)
 
     def _rows_of(self, member: _Member, first: int, stop: int) -> np.ndarray:

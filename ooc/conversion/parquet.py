@@ -4,7 +4,7 @@ Batches of a row group are read one after the other; pyarrow's own threads decod
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -175,9 +175,10 @@ class ParquetSource:
 
     def _read(self, batch: Any, names: Sequence[str], keys: Mapping[str, Any]) -> Values:
         found: dict[str, np.ndarray | Texts] = {}
+        stored = dict(zip(batch.schema.names, batch.columns, strict=True))
         for name in names:
             if name not in keys:
-                found[name] = values_of(self.columns[name], batch.column(name))
+                found[name] = values_of(self.columns[name], stored[name])
             elif self.columns[name].kind == TEXT:
                 codes = np.zeros(batch.num_rows, np.int32)
                 found[name] = Texts(codes, [str(keys[name])])
@@ -245,6 +246,8 @@ def values_of(column: Column, array: Any) -> np.ndarray | Texts:
     pyarrow, types = importing("pyarrow"), importing("pyarrow.types")
     if isinstance(array, pyarrow.ChunkedArray):
         array = array.combine_chunks()
+    if array.type == _arrow_type(column) and not array.null_count:
+        return np.asarray(array.to_numpy())  # a view
     if column.kind == TEXT:
         if not types.is_dictionary(array.type):
             array = array.dictionary_encode()
@@ -274,6 +277,17 @@ def values_of(column: Column, array: Any) -> np.ndarray | Texts:
     found = array.to_numpy(zero_copy_only=False)
     found = found.astype(column.dtype, copy=False)
     return found.reshape(-1, *column.shape)
+
+
+@lru_cache(maxsize=256)
+def _plain_type(dtype: np.dtype) -> Any:
+    return importing("pyarrow").from_numpy_dtype(dtype)
+
+
+def _arrow_type(column: Column) -> Any:
+    """Return the type of Arrow's whose values are a column's as they are; None where none is."""
+    plain = column.kind == NUMBER and not column.shape and column.dtype.kind in "iuf"
+    return _plain_type(column.dtype) if plain else None
 
 
 def _lists_with_nulls(column: Column, array: Any) -> np.ndarray:

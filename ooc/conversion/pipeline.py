@@ -5,7 +5,7 @@ is a function of the source alone.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,17 +13,22 @@ from typing import TypeVar
 
 import numpy as np
 
-from ooc.conversion.layout import Layout
-from ooc.conversion.notes import Notes, Standing
+from ooc.conversion.notes import NO_SPARSE, Notes, SparseWriters, Standing
+from ooc.conversion.outputs import Layout
 from ooc.conversion.source import Piece, Source, Texts
+from ooc.conversion.sparse import SparseValues
+from ooc.conversion.sparse_chunks import PartChunk, SparseCutter, Tails
 from ooc.conversion.values import Assembled, Categories, assemble
 from ooc.core.blas import one_thread
 from ooc.core.errors import DataError
-from ooc.store.writer import Columns, Encoded, Writer
+from ooc.store.sparse import VALUES
+from ooc.store.writer import Columns, Encoded, Writer, encode_chunk
 from ooc.stream.missing_values import MissingRule
 
 # Chunks that a thread encodes at once, in bytes.
 GROUP_BYTES = 2**21
+# Files that wait for the disk, for which writing goes on.
+MOST_CLOSING = 1
 # A column with more different texts is no category.
 MOST_CATEGORIES = 2**16
 
@@ -33,11 +38,44 @@ Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
+class End:
+    """Where a shard ends: what is noted of it.
+
+    Attributes
+    ----------
+    before
+        Numbers of categories until the shard began.
+    tails
+        What of sparse matrices is in no chunk yet.
+    """
+
+    standing: Standing
+    before: dict[str, int]
+    tails: dict[str, Tails]
+
+
+@dataclass(frozen=True)
 class Group:
-    """Chunks that follow each other in one shard; `end` is where a shard ends with the last one."""
+    """Chunks that follow each other in one shard, which `end` says to end with the last one.
+
+    Attributes
+    ----------
+    parts
+        Chunks of sparse matrices, by name, which end anywhere.
+    """
 
     chunks: Sequence[tuple[Columns, int]]
-    end: tuple[Standing, dict[str, int]] | None
+    end: End | None
+    parts: Sequence[tuple[str, PartChunk]] = ()
+
+
+@dataclass(frozen=True)
+class EncodedGroup:
+    """A group as it is written; `parts` are (matrix, array of it, chunk)."""
+
+    chunks: Sequence[tuple[Encoded, int]]
+    parts: Sequence[tuple[str, str, bytes]]
+    end: End | None
 
 
 def in_order(
@@ -66,12 +104,13 @@ def copy(
     threads: int,
     depth: int,
     advance: Advance,
+    sparse: SparseWriters = NO_SPARSE,
 ) -> Standing:
     """Write all rows of a source, from where the notes say on; return what it came to.
 
-    `advance` is told the rows that are written, often.
+    `advance` is told the rows that are written, often; `sparse` are what writes its matrices.
     """
-    standing = notes.standing(writer)
+    standing = notes.standing(writer, sparse)
     advance(standing.rows_written)
     skips = iter([standing.skip])
 
@@ -79,18 +118,22 @@ def copy(
         made = assemble(layout, piece.read(), piece.first, skip, rule, piece.place)
         return piece, made
 
-    def encode(group: Group) -> tuple[list[tuple[Encoded, int]], Group]:
-        return [(writer.encode(columns, rows), rows) for columns, rows in group.chunks], group
+    def encode(group: Group) -> EncodedGroup:
+        return EncodedGroup(
+            [(writer.encode(columns, rows), rows) for columns, rows in group.chunks],
+            [(name, part, encode_chunk(chunk)) for name, (part, chunk) in group.parts],
+            group.end,
+        )
 
     # Whether values are missing is found by products, of which each thread makes its own.
     with one_thread(), ThreadPoolExecutor(threads, thread_name_prefix="ooc-convert") as pool:
         found = source.pieces(layout.names, standing.position)
         pieces = ((piece, next(skips, 0)) for piece in found)
         assembled = in_order(pool, lambda each: read(*each), pieces, depth)
-        cutter = _Cutter(layout, writer, standing)
+        cutter = _Cutter(layout, writer, standing, _sparse_cutters(sparse, notes, standing))
         encoded = in_order(pool, encode, cutter.groups(assembled), threads + 1)
         try:
-            _write(writer, notes, encoded, standing.shards, advance)
+            _write(writer, sparse, notes, encoded, standing.shards, advance)
         finally:
             encoded.close()  # type: ignore[attr-defined]
             assembled.close()  # type: ignore[attr-defined]
@@ -98,11 +141,29 @@ def copy(
     return cutter.standing
 
 
+def _sparse_cutters(
+    sparse: SparseWriters, notes: Notes, standing: Standing
+) -> dict[str, SparseCutter]:
+    """Return what cuts sparse matrices, from where they stand on."""
+    tails = notes.tails(standing)
+    return {
+        name: SparseCutter(writer.field, writer.chunks(VALUES), tails.get(name, {}))
+        for name, writer in sparse.items()
+    }
+
+
 class _Cutter:
     """Cuts pieces into chunks, and counts."""
 
-    def __init__(self, layout: Layout, writer: Writer, standing: Standing) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        writer: Writer,
+        standing: Standing,
+        sparse: Mapping[str, SparseCutter],
+    ) -> None:
         self._layout, self._writer, self.standing = layout, writer, standing
+        self._sparse = sparse
         self._categories = {
             output.name: Categories(
                 output.column.name, standing.categories.get(output.column.name, ())
@@ -131,7 +192,7 @@ class _Cutter:
                     self._count(made, counted, read)
                     counted, shard_left = read, writer.shard_rows
                     yield self._group(self._end(piece, made, read))
-                elif len(self._ready) >= group_rows:
+                elif len(self._ready) >= group_rows or self._sparse_ready >= GROUP_BYTES:
                     yield self._group(None)
             self._count(made, counted, made.read)
         if self._begun_rows:
@@ -140,11 +201,13 @@ class _Cutter:
         if shard_left < writer.shard_rows:
             standing.rows_written += writer.shard_rows - shard_left
             standing.shards += 1
-            yield self._group(None)
+        last = [(name, part) for name, each in self._sparse.items() for part in each.last()]
+        if self._ready or last:
+            yield Group(self._take_ready(), None, last)
 
-    def _coded(self, made: Assembled) -> dict[str, np.ndarray]:
+    def _coded(self, made: Assembled) -> dict[str, np.ndarray | SparseValues]:
         """Return a piece's arrays with the codes of all pieces."""
-        arrays: dict[str, np.ndarray] = {}
+        arrays: dict[str, np.ndarray | SparseValues] = {}
         for name, values in made.arrays.items():
             if not isinstance(values, Texts):
                 arrays[name] = values
@@ -160,14 +223,19 @@ class _Cutter:
                 )
         return arrays
 
-    def _take(self, arrays: dict[str, np.ndarray], start: int, rows: int) -> None:
+    def _take(self, arrays: Mapping[str, np.ndarray | SparseValues], start: int, rows: int) -> None:
         """Add rows to the chunk that is begun; a whole one is a view of its piece."""
         chunk_rows = self._writer.chunk_rows
-        views = {name: values[start : start + rows] for name, values in arrays.items()}
+        views: dict[str, np.ndarray] = {}
+        for name, values in arrays.items():
+            if isinstance(values, SparseValues):
+                self._sparse[name].add(values.cut(start, start + rows))
+            else:
+                views[name] = values[start : start + rows]
         if rows == chunk_rows:
             self._ready.append((views, rows))
             return
-        if not self._begun:
+        if not self._begun_rows:
             self._begun = {
                 name: np.empty((chunk_rows, *view.shape[1:]), view.dtype)
                 for name, view in views.items()
@@ -179,9 +247,17 @@ class _Cutter:
             self._ready.append((self._begun, chunk_rows))
             self._begun, self._begun_rows = {}, 0
 
-    def _group(self, end: tuple[Standing, dict[str, int]] | None) -> Group:
+    @property
+    def _sparse_ready(self) -> int:
+        return sum(each.ready_bytes for each in self._sparse.values())
+
+    def _take_ready(self) -> list[tuple[Columns, int]]:
         ready, self._ready = self._ready, []
-        return Group(ready, end)
+        return ready
+
+    def _group(self, end: End | None) -> Group:
+        parts = [(name, part) for name, each in self._sparse.items() for part in each.ready()]
+        return Group(self._take_ready(), end, parts)
 
     def _read_until(self, made: Assembled, left: int) -> int:
         """Return how many rows were read up to the first `left` of those that are left."""
@@ -193,7 +269,7 @@ class _Cutter:
             if count := int(np.count_nonzero(rows[start:stop])):
                 self.standing.missing[name] += count
 
-    def _end(self, piece: Piece, made: Assembled, read: int) -> tuple[Standing, dict[str, int]]:
+    def _end(self, piece: Piece, made: Assembled, read: int) -> End:
         """Return where the next shard begins, with what was counted until then."""
         standing = self.standing
         standing.shards += 1
@@ -206,10 +282,11 @@ class _Cutter:
             Counter(standing.missing), known,
         )  # fmt: skip
         before, self._before = self._before, {name: len(each) for name, each in known.items()}
-        return told, before
+        return End(told, before, {name: each.tails() for name, each in self._sparse.items()})
 
     def finish(self) -> None:
-        """Note the categories of all rows."""
+        """Note what is known when all rows were read."""
+        self.standing.nonzeros = {name: each.nonzeros for name, each in self._sparse.items()}
         self.standing.categories = {
             each.name: list(each.known) for each in self._categories.values()
         }
@@ -217,8 +294,9 @@ class _Cutter:
 
 def _write(
     writer: Writer,
+    sparse: SparseWriters,
     notes: Notes,
-    groups: Iterable[tuple[list[tuple[Encoded, int]], Group]],
+    groups: Iterable[EncodedGroup],
     shard: int,
     advance: Advance,
 ) -> None:
@@ -227,26 +305,37 @@ def _write(
     with ThreadPoolExecutor(1, thread_name_prefix="ooc-convert-sync") as syncing:
         closing: deque[Future[None]] = deque()
         try:
-            for encoded, group in groups:
-                if append is None:
+            for group in groups:
+                if append is None and group.chunks:
                     append = files.enter_context(writer.open_shard(shard))
-                for chunk, rows in encoded:
+                for chunk, rows in group.chunks:
+                    assert append is not None
                     append(chunk, rows)
+                for name, part, encoded in group.parts:
+                    if (whole := sparse[name].append(part, encoded)) is not None:
+                        closing.append(syncing.submit(whole))
                 advance(writer.rows)
                 if group.end is not None:
-                    closing.append(syncing.submit(_close, files.pop_all(), notes, group.end))
+                    group.end.standing.sparse = {name: s.state() for name, s in sparse.items()}
+                    syncs = [each.syncs() for each in sparse.values()]
+                    job = (files.pop_all(), syncs, notes, group.end)
+                    closing.append(syncing.submit(_close, *job))
                     append, shard = None, shard + 1
-                if len(closing) > 1:
+                while len(closing) > MOST_CLOSING:
                     closing.popleft().result()
             closing.append(syncing.submit(files.pop_all().close))
-            for each in closing:
-                each.result()
+            for waiting in closing:
+                waiting.result()
         except BaseException as error:
             # What is not whole does not get its name.
             files.pop_all().__exit__(type(error), error, error.__traceback__)
+            for each in sparse.values():
+                each.close()
             raise
 
 
-def _close(files: ExitStack, notes: Notes, end: tuple[Standing, dict[str, int]]) -> None:
+def _close(files: ExitStack, syncs: Sequence[Callable[[], None]], notes: Notes, end: End) -> None:
     files.close()
-    notes.save(*end)
+    for sync in syncs:
+        sync()
+    notes.save(end.standing, end.before, end.tails)

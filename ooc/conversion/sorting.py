@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ooc.conversion.layout import Layout
 from ooc.conversion.notes import Notes, Standing
+from ooc.conversion.outputs import Layout
 from ooc.conversion.source import NO_CATEGORY, TEXT
 from ooc.conversion.values import Categories
 from ooc.store.chunks import open_reader

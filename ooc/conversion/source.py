@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ooc.conversion.sparse import SparseValues, sparse_row_bytes
 from ooc.core.errors import InputError
 from ooc.store.conventions import Conventions
 from ooc.store.member import NUMERIC_KINDS
@@ -51,6 +52,8 @@ class Column:
         The type in the source, in its words, where it is another one here.
     written
         How it is written, where it is copied as it is.
+    nonzeros
+        How many values its rows have stored, where they are sparse, in pieces `SparseValues`.
     """
 
     name: str
@@ -67,10 +70,21 @@ class Column:
     whole: bool = False
     was: str = ""
     written: Field | None = None
+    nonzeros: int | None = None
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether rows have their non-zeros alone."""
+        return self.nonzeros is not None
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one row in memory; of a text those of its code and of what holds it."""
+        """Bytes of one row in memory; of a text those of its code and of what holds it.
+
+        Of sparse rows, which differ, those of one on average.
+        """
+        if self.nonzeros is not None:
+            return sparse_row_bytes(self.dtype, self.nonzeros, self.rows or 1)
         size = 24 if self.kind == TEXT else self.dtype.itemsize
         return size * int(np.prod(self.shape, dtype=np.int64))
 
@@ -83,7 +97,9 @@ class Texts:
     values: Sequence[str]
 
 
-Values = Mapping[str, np.ndarray | Texts]
+# What one column's values of a piece are.
+Entries = np.ndarray | Texts | SparseValues
+Values = Mapping[str, Entries]
 
 
 @dataclass(frozen=True)

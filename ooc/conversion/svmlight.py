@@ -1,10 +1,11 @@
-"""svmlight (libsvm) text by scikit-learn: labels, and sparse rows, which become dense ones.
+"""svmlight (libsvm) text by scikit-learn: labels, and sparse rows.
 
-One pass over the text finds how many features there are; then blocks of lines are parsed.
+One pass over the text finds how many rows and columns there are; then blocks of lines are parsed.
 """
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
 from itertools import pairwise
@@ -14,31 +15,109 @@ from typing import Any
 import numpy as np
 
 from ooc.conversion.formats import Opening, importing
-from ooc.conversion.source import NUMBER, PIECE_BYTES, Column, Piece, Values, stamp_of
-from ooc.conversion.sparse import SparseRows, check_dense
+from ooc.conversion.source import NUMBER, PIECE_BYTES, Column, Entries, Piece, Values, stamp_of
+from ooc.conversion.sparse import SparseValues
 from ooc.core.errors import DataError, InputError
+from ooc.store.sparse import INDEX_DTYPE
 
 SCAN_BYTES = 2**20
-# A label that is a whole number; and the last index of a line, which is the largest where they
-# ascend, as they have to.
+# In any lines: a label that is a whole number; and the last index of a line, which is the largest
+# where they ascend, as they have to.
 _WHOLE = re.compile(rb"(?:^|\n)[ \t]*[+-]?\d+(?=[\s#]|$)")
-_LAST = re.compile(rb"(\d+):[^\s:#]+[ \t\r]*(?:#[^\n]*)?(?:\n|$)")
+_COMMENT = re.compile(rb"#[^\n]*")
+_LAST = re.compile(rb"(\d+):[^\s:#]+[ \t\r]*(?:\n|$)")
+
+
+_NEWLINE, _SPACE, _COLON, _ZERO, _TEN = (np.uint8(each) for each in (10, 32, 58, 48, 10))
+_MOST_DIGITS = 18
+# Of a text's values: those of a line have four letters each at least, as in "1:2 "; the parser
+# holds them twice while its lists grow, as 16 bytes, and then there are 12.
+_SHORTEST, _PARSED_BYTES = 4, 2 * 16 + 12
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What is in lines: rows, values, rows whose label is whole, and the largest index and line."""
+
+    rows: int = 0
+    stored: int = 0
+    whole: int = 0
+    largest: int = 0
+    longest: int = 0
+
+    def __add__(self, other: "Scan") -> "Scan":
+        return Scan(
+            self.rows + other.rows,
+            self.stored + other.stored,
+            self.whole + other.whole,
+            max(self.largest, other.largest),
+            max(self.longest, other.longest),
+        )
 
 
 def open_svmlight(path: Path, opening: Opening) -> "SvmlightSource":
     """Open a file of lines like '1 3:0.5 7:2'."""
-    rows = stored = largest = whole = 0
+    found = Scan()
     with path.open("rb") as stream:
         for block in _blocks(stream, 0, SCAN_BYTES):
-            rows += _rows_in(block)
-            stored += block.count(b":")
-            whole += len(_WHOLE.findall(block))
-            largest = max(largest, *map(int, _LAST.findall(block)), 0)
-    if not rows or not stored:
+            found += scan(block)
+    if not found.rows or not found.stored:
         raise InputError(f"{path} has no line like '1 3:0.5 7:2'; there is nothing to convert")
-    width = largest + opening.zero_based
-    check_dense(path, "X", SparseRows(rows, width, stored, 8), opening.dense, "")
-    return SvmlightSource(path, rows, width, opening.zero_based, whole == rows)
+    return SvmlightSource(path, found, opening)
+
+
+def scan(block: bytes) -> Scan:
+    r"""Return what is in whole lines.
+
+    Examples
+    --------
+    >>> scan(b"1 3:0.5 7:2\n-1 2:1\n")
+    Scan(rows=2, stored=3, whole=2, largest=7, longest=12)
+    """
+    text = np.frombuffer(block, np.uint8)
+    ends = np.flatnonzero(text == _NEWLINE)
+    if not block.endswith(b"\n"):
+        ends = np.append(ends, len(text))
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    longest = int((ends - starts).max()) + 1
+    if b"#" in block:
+        # What a comment says is no value, nor an index.
+        return replace(scan(_COMMENT.sub(b"", block)), longest=longest)
+    plain = (ends > starts).all() and (text[starts] > _SPACE).all()
+    if not plain:
+        largest = max([0, *map(int, _LAST.findall(block))])
+        whole = len(_WHOLE.findall(block))
+        return Scan(_rows_in(block), block.count(b":"), whole, largest, longest)
+    colons = np.flatnonzero(text == _COLON)
+    whole = int(np.count_nonzero(_are_whole(text, starts)))
+    return Scan(len(starts), len(colons), whole, _largest(text, starts, ends, colons), longest)
+
+
+def _are_whole(text: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Tell of each line whether its label is a whole number."""
+    at = starts + np.isin(text[starts], (ord("+"), ord("-")))
+    begin, padded = at.copy(), np.append(text, np.uint8(_NEWLINE))
+    while (more := padded[at] - _ZERO < _TEN).any():
+        at += more
+    return (at > begin) & (padded[at] <= _SPACE)
+
+
+def _largest(text: np.ndarray, starts: np.ndarray, ends: np.ndarray, colons: np.ndarray) -> int:
+    """Return the largest of the lines' last indices; 0 where no line has one."""
+    if not len(colons):
+        return 0
+    places = np.searchsorted(colons, ends) - 1
+    last = colons[np.maximum(places, 0)]
+    at = last[(places >= 0) & (last > starts)] - 1
+    found, scale, going = np.zeros(len(at), np.int64), 1, np.ones(len(at), bool)
+    for _ in range(_MOST_DIGITS):
+        digits = text[at] - _ZERO
+        going &= digits < _TEN
+        if not going.any():
+            break
+        found[going] += scale * digits[going].astype(np.int64)
+        scale, at = scale * 10, np.maximum(at - 1, 0)
+    return int(found.max(initial=0))
 
 
 def _blocks(stream: Any, start: int, size: int) -> Iterator[bytes]:
@@ -61,42 +140,53 @@ class SvmlightSource:
     is_table = False
     held_bytes = 0
 
-    def __init__(self, path: Path, rows: int, width: int, zero_based: bool, whole: bool) -> None:
-        self.path, self._zero_based = path, zero_based
-        self.rows: int | None = rows
+    def __init__(self, path: Path, found: Scan, opening: Opening) -> None:
+        self.path, self._zero_based = path, opening.zero_based
+        self.rows: int | None = found.rows
         self.attributes: dict[str, Any] = {}
         self.skipped: dict[str, str] = {}
-        number = np.dtype(np.float64)
-        x = Column("X", NUMBER, number, (width,), rows, was="sparse rows", may_lack=True)
-        y = Column("y", NUMBER, number, rows=rows, may_lack=True, whole=whole)
+        number, shape = np.dtype(np.float64), (found.largest + opening.zero_based,)
+        known: dict[str, Any] = {"rows": found.rows, "may_lack": True}
+        known_x = {"was": "sparse rows"} if opening.dense else {"nonzeros": found.stored}
+        x = Column("X", NUMBER, number, shape, **known, **known_x)
+        y = Column("y", NUMBER, number, whole=found.whole == found.rows, **known)
         self.columns = {"X": x, "y": y}
         with path.open("rb") as stream:
             self._has_query = b"qid:" in stream.read(SCAN_BYTES)
         if self._has_query:
-            self.columns["qid"] = Column("qid", NUMBER, np.dtype(np.int64), rows=rows)
-        # Dense rows are many times as large as their text.
-        self._block_bytes = self._bytes_of_blocks(rows, width)
+            self.columns["qid"] = Column("qid", NUMBER, np.dtype(np.int64), rows=found.rows)
+        self._block_bytes, self._longest = self._bytes_of_blocks(found), found.longest
+        self._most_rows = self._block_bytes + found.longest
+        if opening.dense:
+            # In short lines there are more dense rows than were hoped for.
+            self._most_rows = PIECE_BYTES // x.row_bytes or 1
 
-    def _bytes_of_blocks(self, rows: int, width: int) -> int:
-        line_bytes = max(1, self.path.stat().st_size // rows)
-        return max(line_bytes, min(SCAN_BYTES, PIECE_BYTES // (8 * width) * line_bytes))
+    def _bytes_of_blocks(self, found: Scan) -> int:
+        """Return the bytes of text that are parsed at once: dense rows are many times as large."""
+        x = self.columns["X"]
+        if x.is_sparse:
+            return SCAN_BYTES
+        line_bytes = max(1, self.path.stat().st_size // found.rows)
+        wanted = PIECE_BYTES // (8 * x.shape[0]) * line_bytes
+        return max(line_bytes, min(SCAN_BYTES, wanted))
 
     def stamp(self) -> Any:
         """Return name, size and time of the file."""
         return stamp_of([self.path], self.path)
 
     def piece_bytes(self, names: Sequence[str]) -> int:
-        """Return the bytes of the dense rows of a block, whose lines may be short, and of text."""
-        dense = PIECE_BYTES + self.columns["X"].row_bytes
-        return 4 * dense + 8 * self._block_bytes
+        """Return the bytes of a block of text, of what it is parsed to, and of dense rows."""
+        text = self._block_bytes + self._longest
+        found = text + text // _SHORTEST * _PARSED_BYTES
+        x = self.columns["X"]
+        return found if x.is_sparse else found + 3 * (PIECE_BYTES + x.row_bytes)
 
     def pieces(self, names: Sequence[str], position: Any) -> Iterator[Piece]:
         """Yield blocks of lines; a position is (byte, line, row) of its beginning."""
         byte, line, row = position or (0, 1, 0)
         with self.path.open("rb") as stream:
             for block in _blocks(stream, byte, self._block_bytes):
-                # In short lines there are more dense rows than were hoped for.
-                for part in _split(block, PIECE_BYTES // self.columns["X"].row_bytes or 1):
+                for part in _split(block, self._most_rows):
                     read = partial(self._read, part, tuple(names), line)
                     place = partial(self._place, part, line)
                     rows = _rows_in(part)
@@ -113,10 +203,17 @@ class SvmlightSource:
             )  # fmt: skip
         except ValueError as error:
             raise DataError(self._explained(block, line, str(error))) from None
-        found = {"X": x.toarray() if "X" in names else np.empty(0), "y": y}
+        found = {"X": self._rows_of(x) if "X" in names else np.empty(0), "y": y}
         if self._has_query:
             found["qid"] = more[0]
         return {name: found[name] for name in names}
+
+    def _rows_of(self, matrix: Any) -> Entries:
+        if not self.columns["X"].is_sparse:
+            return np.asarray(matrix.toarray())
+        counts = np.diff(matrix.indptr).astype(np.int64)
+        indices = matrix.indices.astype(INDEX_DTYPE, copy=False)
+        return SparseValues(matrix.data, indices, counts, matrix.shape[1])
 
     def _explained(self, block: bytes, line: int, said: str) -> str:
         """Name the first line that is wrong."""
@@ -143,7 +240,12 @@ class SvmlightSource:
                     )
                 return f"{where} has the index {indices[0]}, but indices begin at {least}; {todo}"
             for before, index in pairwise(indices):
-                if index <= before:
+                if index == before:
+                    return (
+                        f"{where} has the index {index} twice; leave one of the two, or write "
+                        "their sum once"
+                    )
+                if index < before:
                     return (
                         f"{where} has the index {index} after {before}; indices of a line are to "
                         "ascend: sort them"

@@ -1,20 +1,27 @@
 """Zarr, version 2 or 3, with whatever chunks: arrays as they are stored, with their attributes."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zarr
 
-from ooc.conversion.arrays import ArraySource, array_column
+from ooc.conversion.arrays import ArraySource, array_column, matrix_column
+from ooc.conversion.by_columns import stored_matrix
 from ooc.conversion.formats import Opening
-from ooc.conversion.source import OTHER, Column, Texts, stamp_of
+from ooc.conversion.matrices import StoredMatrix, memory_of, shape_of, sparse_kind
+from ooc.conversion.source import OTHER, Column, Entries, stamp_of
 from ooc.core.errors import InputError
 from ooc.store.beside import copy_beside
 from ooc.store.chunks import scratch_bytes
-from ooc.store.copies import Copy, plan_copy
+from ooc.store.copies import OF_COLUMNS, Copy, plan_copy
+from ooc.store.dataset import ArraySpec
 from ooc.store.dataset import open as open_dataset
+from ooc.store.member import NUMERIC_KINDS, attributes_of
 from ooc.store.members import members_of, opened
 from ooc.store.place import Place
+from ooc.store.sparse import is_sparse
 from ooc.store.writer import NUMBER_KINDS
 
 # What a chunk of arrays beside the rows may take to be copied.
@@ -22,10 +29,33 @@ _BESIDE_SHARE = 8
 
 
 def open_zarr(path: Path, opening: Opening) -> "ZarrSource":
-    """Open a group: all arrays that share the rows of X, or of the largest one."""
-    main = _main_array(path, opening)
-    source = open_dataset(path, main, False, False).undecoded()
-    copy = plan_copy(source, opening.memory // _BESIDE_SHARE)
+    """Open a group: all arrays, and sparse matrices, that share the rows of X, or the largest."""
+    with opened(Place(str(path))) as group:
+        attributes = attributes_of(group)
+        nodes = _sparse_nodes(group)
+        main = next((name for name in (*opening.columns, "X") if name in nodes), "")
+        rows = shape_of(f"{main} of {path}", nodes[main].attrs)[0] if main else None
+        main = _main_array(path, opening) if rows is None else _array_beside(group, rows, nodes)
+    copy, columns, skipped = None, dict[str, Column](), dict[str, str]()
+    if main:
+        source = open_dataset(path, main, False, False).undecoded()
+        copy = plan_copy(source, opening.memory // _BESIDE_SHARE)
+        rows = source.rows
+        columns, skipped = _columns_of(copy)
+    matrices: dict[str, StoredMatrix] = {}
+    for number, (name, node) in enumerate(nodes.items()):
+        what = f"{name} of {path}"
+        if shape_of(what, node.attrs)[0] != rows:
+            continue
+        kind = sparse_kind(node.attrs) or "csr"
+        matrix = matrices[name] = stored_matrix(what, kind, node, number, opening)
+        columns[name] = matrix_column(name, matrix, opening.dense, _names(group, name))
+    left = {name: why for name, why in skipped.items() if name not in matrices}
+    return ZarrSource(path, copy, columns, left, matrices, attributes)
+
+
+def _columns_of(copy: Copy) -> tuple[dict[str, Column], dict[str, str]]:
+    """Describe the arrays of a copy."""
     columns: dict[str, Column] = {}
     skipped = dict(copy.left_out)
     for name, field in copy.fields.items():
@@ -43,7 +73,39 @@ def open_zarr(path: Path, opening: Opening) -> "ZarrSource":
             skipped[name] = found
         else:
             columns[name] = found
-    return ZarrSource(path, copy, columns, skipped)
+    return columns, skipped
+
+
+def _sparse_nodes(group: zarr.Group) -> dict[str, zarr.Group]:
+    """Return the sparse matrices of a group whose rows may be the data's, by their paths."""
+    return {
+        name: node
+        for name, node in group.members(max_depth=None)
+        if isinstance(node, zarr.Group) and is_sparse(node) and not OF_COLUMNS.match(name)
+    }
+
+
+def _array_beside(group: zarr.Group, rows: int, nodes: Mapping[str, zarr.Group]) -> str:
+    """Return an array of numbers whose rows are those of a sparse matrix; empty if none is."""
+    for name, node in group.members(max_depth=None):
+        inside = any(name.startswith(f"{each}/") for each in nodes) or OF_COLUMNS.match(name)
+        if inside or not isinstance(node, zarr.Array) or name.endswith("/categories"):
+            continue
+        if node.shape[:1] == (rows,) and node.dtype.kind in NUMERIC_KINDS:
+            return name
+    return ""
+
+
+def _names(group: zarr.Group, name: str) -> list[str]:
+    """Return what AnnData calls the columns of a matrix, or what `ooc.convert` has noted."""
+    noted = attributes_of(group[name]).get("feature_names")
+    if isinstance(noted, list):
+        return list(map(str, noted))
+    if (name != "X" and not name.startswith("layers/")) or "var" not in group:
+        return []
+    index = f"var/{attributes_of(group['var']).get('_index', '_index')}"
+    found = group.get(index)
+    return list(map(str, np.asarray(found[...]).tolist())) if isinstance(found, zarr.Array) else []
 
 
 def _main_array(path: Path, opening: Opening) -> str:
@@ -64,17 +126,39 @@ def _main_array(path: Path, opening: Opening) -> str:
 
 
 class ZarrSource(ArraySource):
-    """Arrays of a group."""
+    """Arrays of a group, and sparse matrices."""
 
     def __init__(
-        self, path: Path, copy: Copy, columns: dict[str, Column], skipped: dict[str, str]
+        self,
+        path: Path,
+        copy: Copy | None,
+        columns: dict[str, Column],
+        skipped: dict[str, str],
+        matrices: Mapping[str, StoredMatrix],
+        attributes: Mapping[str, Any],
     ) -> None:
-        super().__init__(path, columns, skipped, dict(copy.dataset.attributes))
-        self._copy = copy
-        self._readers = {name: copy.reader(copy.dataset, name, "auto") for name in columns}
-        self.held_bytes = max(
-            scratch_bytes(copy.dataset.arrays[name], self.unit_rows(name)) for name in columns
+        super().__init__(path, columns, skipped, attributes)
+        self._copy, self.matrices = copy, matrices
+        self._readers = (
+            {
+                name: copy.reader(copy.dataset, name, "auto")
+                for name in copy.fields
+                if name in columns
+            }
+            if copy is not None
+            else {}
         )
+        self.held_bytes = self._scratch(list(self._readers)) + memory_of(matrices.values())
+
+    def _scratch(self, names: Sequence[str]) -> int:
+        """Return what decodes a chunk of the largest array."""
+        return max(
+            (scratch_bytes(self._arrays[name], self.unit_rows(name)) for name in names), default=0
+        )
+
+    @property
+    def _arrays(self) -> Mapping[str, ArraySpec]:
+        return {} if self._copy is None else self._copy.dataset.arrays
 
     def stamp(self) -> Any:
         """Return names, sizes and times of all files, summed up."""
@@ -87,19 +171,25 @@ class ZarrSource(ArraySource):
         return [len(stamps), sum(size for _, size, _ in stamps), max(t for *_, t in stamps)]
 
     def unit_rows(self, name: str) -> int:
-        """Return the rows of a chunk."""
-        return int(self._copy.dataset.arrays[name].chunks[0])
+        """Return the rows of a chunk; sparse rows are cut where they have values enough."""
+        return 1 if name in self.matrices else int(self._arrays[name].chunks[0])
 
-    def piece_bytes(self, names: Any) -> int:
+    def piece_bytes(self, names: Sequence[str]) -> int:
         """Return the bytes of a piece, and of what decodes it."""
-        rows, arrays = self.piece_rows(names), self._copy.dataset.arrays
-        objects = sum(self._copy.object_bytes.get(name, 0) for name in names) * rows
-        scratch = max(scratch_bytes(arrays[name], self.unit_rows(name)) for name in names)
-        return super().piece_bytes(names) // 2 + scratch + objects
+        rows = self.piece_rows(names)
+        known = {} if self._copy is None else self._copy.object_bytes
+        objects = sum(known.get(name, 0) for name in names) * rows
+        scratch = self._scratch([name for name in names if name not in self.matrices])
+        matrices = sum(self.matrices[name].piece_bytes for name in names if name in self.matrices)
+        return rows * self._row_bytes(names) + matrices + scratch + objects
 
-    def read(self, name: str, first: int, stop: int) -> np.ndarray | Texts:
-        """Return rows of an array."""
-        spec = self._copy.dataset.arrays[name]
+    def read(self, name: str, first: int, stop: int) -> Entries:
+        """Return rows of an array; of a sparse one dense rows where that was asked for."""
+        if name in self.matrices:
+            rows = self.matrices[name].read(first, stop)
+            return rows if self.columns[name].is_sparse else rows.toarray()
+        assert self._copy is not None
+        spec = self._arrays[name]
         out = np.empty((stop - first, *spec.shape[1:]), spec.dtype)
         self._readers[name]([(first, stop)], out)
         values = self._copy.for_writer(name, out)
@@ -109,4 +199,6 @@ class ZarrSource(ArraySource):
 
     def finish(self, folder: Path) -> None:
         """Copy what lies beside the rows."""
-        copy_beside(self._copy.dataset, self._copy.groups, self._copy.beside, folder)
+        if self._copy is not None:
+            copy = self._copy
+            copy_beside(copy.dataset, copy.groups, copy.beside, folder)

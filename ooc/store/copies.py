@@ -35,7 +35,7 @@ OBJECT_BYTES = 192
 OBJECT_COPIES = 4
 
 # What AnnData has beside cells.
-_OF_COLUMNS = re.compile("(var|varm|varp|uns|raw/var|raw/varm)(/|$)")
+OF_COLUMNS = re.compile("(var|varm|varp|uns|raw/var|raw/varm)(/|$)")
 
 Read = Callable[[Runs, np.ndarray], None]
 
@@ -167,7 +167,7 @@ def _moves(member: Member, main: Member, members: Mapping[str, Member]) -> bool:
     if OLD_CATEGORIES in member.name or (last != "codes" and _is_of(members, above, "categorical")):
         return False
     # As many cells as genes do not make genes cells.
-    sides = [not _OF_COLUMNS.match(each.name) for each in (member, main)]
+    sides = [not OF_COLUMNS.match(each.name) for each in (member, main)]
     return not _is_of(members, "obs") or sides[0] == sides[1]
 
 

@@ -173,10 +173,9 @@ def sparse_spec(
         parts.append(spec)
     rows, columns = _shape(what, attributes)
     _check_parts(what, parts, rows, columns)
-    unit = 1
-    while -(-rows // unit) >= MOST_PLACES:
-        unit *= 2
-    places, longest = _places(what, arrays[POINTERS], rows, unit, parts[0].shape[0])
+    unit = unit_of(rows)
+    pointers, chunk = arrays[POINTERS], arrays[POINTERS].chunks[0]
+    places, longest = places_of(what, pointers, chunk, rows, unit, parts[0].shape[0])
     stored = parts[0].dtype
     small = stored.itemsize <= 2 or stored == np.float32
     a_chunk = max(1, parts[0].chunks[0] * max(1, rows) // max(1, int(places[-1])))
@@ -248,11 +247,27 @@ def _check_parts(what: str, parts: list[ArraySpec], rows: int, columns: int) -> 
         )
 
 
-def _places(
-    what: str, pointers: zarr.Array, rows: int, unit: int, nonzeros: int
+def unit_of(rows: int) -> int:
+    """Return of how many rows the beginning is kept."""
+    unit = 1
+    while -(-rows // unit) >= MOST_PLACES:
+        unit *= 2
+    return unit
+
+
+def places_of(
+    what: str, pointers: Any, chunk: int, rows: int, unit: int, nonzeros: int
 ) -> tuple[np.ndarray, int]:
-    """Return where every `unit` rows begin, and the non-zeros of the longest row: one pass."""
-    step = max(1, _PIECE // pointers.chunks[0]) * pointers.chunks[0]
+    """Return where every `unit` rows begin, and the non-zeros of the longest row: one pass.
+
+    `pointers` (rows + 1,) are sliced, a few of their chunks at a time.
+
+    Raises
+    ------
+    DataError
+        If rows do not begin where those before end, or the last does not end with the values.
+    """
+    step = max(1, _PIECE // chunk) * chunk
     places, longest, before = [], 0, 0
     for first in range(0, rows + 1, step):
         found = np.asarray(pointers[first : min(first + step, rows + 1)]).astype(np.int64)

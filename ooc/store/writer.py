@@ -96,6 +96,7 @@ def create(
     shard_bytes: int = SHARD_BYTES,
     resume: bool = False,
     check: Callable[[Path], None] | None = None,
+    beside_bytes: int = 0,
 ) -> Iterator["Writer"]:
     """Create a dataset; use the result as a context manager and append rows to it.
 
@@ -117,6 +118,9 @@ def create(
     check
         Called with the whole dataset's hidden folder before it gets its name; if it raises,
         there is no dataset.
+    beside_bytes
+        Bytes of a row of the largest array that the caller writes, such as sparse rows: chunks
+        are cut by it, too, and fields may then be none.
 
     Raises
     ------
@@ -132,11 +136,13 @@ def create(
     >>> zarr.open_group(folder / "new.zarr", mode="r")["y"][8:12]
     array([0, 0, 1, 1])
     """
-    if not fields:
+    if not fields and not beside_bytes:
         raise InputError(f"{path} needs at least one array; give fields such as X and y")
     described = {name: Field(*value) for name, value in fields.items()}
     place = check_new(path)
-    writer = Writer(place, described, dict(attributes or {}), chunk_bytes, shard_bytes)
+    writer = Writer(
+        place, described, dict(attributes or {}), chunk_bytes, shard_bytes, beside_bytes
+    )
     with nullcontext() if resume else claimed(place):
         # It may have come while the path was not claimed yet.
         check_new(place)
@@ -197,9 +203,11 @@ class Writer:
         attributes: dict[str, Any],
         chunk_bytes: int,
         shard_bytes: int,
+        beside_bytes: int = 0,
     ) -> None:
         self.path, self.fields, self.attributes = path, fields, attributes
-        widest = max(field.row_bytes for field in fields.values())
+        widest = max((field.row_bytes for field in fields.values()), default=0)
+        widest = max(widest, beside_bytes)
         self.chunk_rows = max(1, chunk_bytes // widest)
         self.shard_rows = self.chunk_rows * max(1, shard_bytes // (self.chunk_rows * widest))
         self.rows = 0
@@ -359,10 +367,10 @@ def encode_chunk(chunk: np.ndarray | bytes) -> bytes:
     if isinstance(chunk, np.ndarray) and chunk.dtype.kind not in NUMBER_KINDS:
         chunk = chunk.tobytes()
     codec = Blosc("lz4", clevel=COMPRESSION_LEVEL, shuffle=Blosc.BITSHUFFLE)
-    return _checked(bytes(codec.encode(chunk)))
+    return checked(bytes(codec.encode(chunk)))
 
 
-def _checked(stored: bytes) -> bytes:
+def checked(stored: bytes) -> bytes:
     """Return bytes with their checksum behind them."""
     return stored + struct.pack("<I", crc32c.crc32c(stored))
 
@@ -387,14 +395,14 @@ def _chunk_files(path_of: Callable[[int], Path]) -> Callable[[bytes], None]:
 
     def append(encoded: bytes) -> None:
         path = path_of(next(numbers))
-        aside = _aside(path)
+        aside = aside_of(path)
         aside.write_bytes(encoded)
         aside.rename(path)
 
     return append
 
 
-def _aside(path: Path) -> Path:
+def aside_of(path: Path) -> Path:
     """Return where a file grows until it gets its name; its folder is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.with_name(f".{path.name}.part")
@@ -403,7 +411,7 @@ def _aside(path: Path) -> Path:
 @contextmanager
 def _shard_file(path: Path, chunks: int) -> Iterator[Callable[[bytes], None]]:
     """Write encoded chunks one after another, then their index; the file gets its name at last."""
-    aside, numbers = _aside(path), itertools.count()
+    aside, numbers = aside_of(path), itertools.count()
     index = np.full((chunks, 2), _MISSING, "<u8")
     with aside.open("wb") as stream:
 
@@ -412,7 +420,7 @@ def _shard_file(path: Path, chunks: int) -> Iterator[Callable[[bytes], None]]:
             stream.write(encoded)
 
         yield append
-        stream.write(_checked(index.tobytes()))
+        stream.write(checked(index.tobytes()))
         # A shard that has its name is kept by whoever goes on: it must be there after an outage.
         stream.flush()
         os.fsync(stream.fileno())

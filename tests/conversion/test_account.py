@@ -11,8 +11,9 @@ import pytest
 from conversions import number, source_of, text
 
 from ooc.conversion.account import described, final_attributes, told_of
-from ooc.conversion.layout import Layout, lay_out
+from ooc.conversion.layout import lay_out
 from ooc.conversion.notes import Standing
+from ooc.conversion.outputs import Layout
 from ooc.conversion.source import CATEGORY, Column, time_column
 from ooc.store.conventions import read_conventions
 from ooc.stream.missing_values import rule_of
@@ -123,6 +124,7 @@ def test_what_decides_on_the_bits_is_described() -> None:
         "features",
         "float32",
         [5],
+        False,
         False,
         [["a", None], ["m", None], ["z", None]],
     ]

@@ -198,7 +198,7 @@ def test_svmlight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zero_based: b
     dump_svmlight_file(
         x, np.arange(300) % 3, str(path), zero_based=zero_based, query_id=queries, comment="b: 1:2"
     )
-    group, _ = converted(path, zero_based=zero_based)
+    group, _ = converted(path, zero_based=zero_based, dense=True)
     expected, labels, qid = load_svmlight_file(str(path), zero_based=zero_based, query_id=True)
     assert_array_equal(group["X"][:], expected.toarray())
     assert_array_equal(group["y"][:], labels)
@@ -222,7 +222,7 @@ def test_h5ad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sparse: bool) -> 
     pca = np.random.default_rng(0).standard_normal((300, 3))
     cells = anndata.AnnData(x if sparse else x.toarray(), obs=obs, var=var, obsm={"X_pca": pca})
     cells.write_h5ad(tmp_path / "a.h5ad")
-    group, _ = converted(tmp_path / "a.h5ad")
+    group, _ = converted(tmp_path / "a.h5ad", dense=True)
     read = anndata.read_h5ad(tmp_path / "a.h5ad")
     assert_array_equal(group["X"][:], read.to_df().to_numpy())
     assert group["X"].attrs["feature_names"] == list(read.var_names)
@@ -233,8 +233,9 @@ def test_h5ad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sparse: bool) -> 
     (tmp_path / "b").mkdir()
     (tmp_path / "a.h5ad").rename(tmp_path / "b" / "b.h5ad")
     group, _ = converted(
-        tmp_path / "b" / "b.h5ad", columns=["g7", "size"], target="kind", missing_values="drop"
-    )
+        tmp_path / "b" / "b.h5ad", columns=["g7", "size"], target="kind", missing_values="drop",
+        dense=True,
+    )  # fmt: skip
     has_kind = read.obs["kind"].notna().to_numpy()
     expected = np.column_stack([read.to_df()["g7"], read.obs["size"]])[has_kind]
     assert_array_equal(group["X"][:], expected)

@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
-from scipy.sparse import csr_matrix
+from scipy.sparse import csc_matrix, csr_matrix
 
 from ooc.conversion.formats import Opening
 from ooc.conversion.h5ad import H5adSource, open_h5ad
 from ooc.conversion.hdf5 import Hdf5Source, json_value, open_hdf5, plain_attributes
+from ooc.conversion.matrices import memory_of
 from ooc.conversion.source import Texts
+from ooc.conversion.sparse import SparseValues
 from ooc.core.errors import DataError, InputError
 
 
@@ -102,11 +104,7 @@ def read_elem(node: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def _anndata(monkeypatch: pytest.MonkeyPatch) -> None:
-    def sparse_dataset(group: Any) -> Any:
-        parts = (group["data"][:], group["indices"][:], group["indptr"][:])
-        return csr_matrix(parts, shape=group.attrs["shape"])
-
-    stand_in = SimpleNamespace(read_elem=read_elem, sparse_dataset=sparse_dataset)
+    stand_in = SimpleNamespace(read_elem=read_elem)
     monkeypatch.setattr("ooc.conversion.h5ad.importing", lambda package: stand_in)
 
 
@@ -114,7 +112,7 @@ X = np.array([[0, 1.5, 0, 2], [3, 0, 0, 0], [0, 0, 4, 0]], np.float32)
 
 
 def add_sparse(file: Any, name: str, values: np.ndarray, kind: str = "csr_matrix") -> None:
-    rows = csr_matrix(values)
+    rows = (csc_matrix if kind.startswith("csc") else csr_matrix)(values)
     group = file.create_group(name)
     group.attrs.update({"encoding-type": kind, "shape": values.shape})
     for part in ("data", "indices", "indptr"):
@@ -156,12 +154,9 @@ def opened(path: Path, **options: Any) -> H5adSource:
 def test_an_annotated_matrix_is_its_features_with_columns_beside(tmp_path: Path) -> None:
     cells(tmp_path / "a.h5ad")
     source = opened(tmp_path / "a.h5ad")
-    assert set(source.columns) == {"X", "obsm/pca", "layers/raw", "kind", "size", "who", "score"}
-    assert source.skipped == {
-        "obsm/table": "it is a table or another group, and no matrix",
-        "layers/by_gene": "it is stored by columns (csc_matrix), and rows cannot be read; write "
-        "X.tocsr()",
-    }
+    names = {"X", "obsm/pca", "layers/raw", "layers/by_gene", "kind", "size", "who", "score"}
+    assert set(source.columns) == names
+    assert source.skipped == {"obsm/table": "it is a table or another group, and no matrix"}
     genes = ["g0", "g1", "g2", "g3"]
     assert [source.columns[name].names for name in ("X", "layers/raw")] == [genes, genes]
     assert list(source.columns["obsm/pca"].names) == []
@@ -170,18 +165,22 @@ def test_an_annotated_matrix_is_its_features_with_columns_beside(tmp_path: Path)
     assert (size.kind, size.dtype) == ("number", np.float64)
     assert source.rows == 3 and source.attributes == {}
     for name, expected in (
-        ("X", X), ("layers/raw", X), ("kind", [1, -1, 0]), ("size", [7, np.nan, 9]),
+        ("X", X), ("kind", [1, -1, 0]), ("size", [7, np.nan, 9]),
         ("score", [0.5, 1.5, 2.5]), ("obsm/pca", np.arange(6.0).reshape(3, 2)),
     ):  # fmt: skip
         found = source.read(name, 1, 3)
         assert isinstance(found, np.ndarray)
         assert_array_equal(found, np.asarray(expected)[1:])
+    rows = source.read("layers/raw", 1, 3)
+    assert isinstance(rows, SparseValues)
+    assert_array_equal(rows.toarray(), X[1:])
     who = source.read("who", 1, 3)
     assert isinstance(who, Texts) and (who.values, who.codes.tolist()) == (["y", "x"], [0, 1])
     # Columns are in memory: pointers and what they point to, codes of one byte, two of numbers.
-    assert source.held_bytes == 10 * 3 * 8 + 3 * 1 + 3 * 8 + 3 * 4
+    matrices = memory_of(source.matrices.values())
+    assert source.held_bytes - matrices == 10 * 3 * 8 + 3 * 1 + 3 * 8 + 3 * 4
     rows = source.piece_rows(["X"])
-    assert source.piece_bytes(["X"]) == 2 * 2 * rows * 16
+    assert source.piece_bytes(["X"]) == 2 * rows * 16
 
 
 def test_a_column_that_is_called_like_the_matrix_leaves_it_be(tmp_path: Path) -> None:
@@ -202,34 +201,24 @@ def refused(path: Path, **options: Any) -> str:
     return str(caught.value)
 
 
-def test_thin_rows_become_dense_where_that_is_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["csr_matrix", "csc_matrix"])
+def test_sparse_rows_stay_so_unless_they_are_to_be_dense(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.h5ad"
     thin = np.zeros((3, 200), np.float32)
-    thin[0, 7] = 5
-    cells(path, x=thin)
-    # 4 + 4 bytes of one value, and 8 of each row and one more.
-    assert refused(path) == (
-        f"X of {path} is sparse: 0.17% of 3 x 200 values are stored, and dense rows take 2.34 KiB "
-        "instead of 40 B; give --dense to write them so all the same, or name the genes to keep in "
-        "--columns"
-    )
-    assert refused(path, columns=("X",)) == refused(path)
-    cells(tmp_path / "layers.h5ad")
-    with h5py.File(tmp_path / "layers.h5ad", "a") as file:
-        add_sparse(file, "layers/thin", thin)
-    told = opened(tmp_path / "layers.h5ad").skipped["layers/thin"]
-    assert told.startswith(f"layers/thin of {tmp_path}/layers.h5ad is sparse: 0.17% of 3 x 200 ")
-    for options in ({"dense": True}, {"columns": ("g7",)}):
-        source = opened(path, **options)
-        assert_array_equal(source.read("X", 0, 3), thin)
+    thin[0, 7], thin[2, 199], thin[2, 3] = 5, 6, 7
+    cells(path, x=thin, kind=kind)
+    for dense in (False, True):
+        source = opened(path, dense=dense, scratch=tmp_path)
         column = source.columns["X"]
         assert (column.shape, column.dtype, column.may_lack) == ((200,), np.float32, True)
-    path = tmp_path / "b.h5ad"
-    cells(path, x=X, kind="csc_matrix")
-    assert refused(path) == (
-        f"X of {path}: it is stored by columns (csc_matrix), and rows cannot be read; write "
-        "X.tocsr()"
-    )
+        assert column.nonzeros == (None if dense else 3)
+        piece = next(source.pieces(["X"], None))
+        rows = piece.read()["X"]
+        assert isinstance(rows, np.ndarray if dense else SparseValues)
+        assert_array_equal(rows if dense else rows.toarray(), thin)  # type: ignore[union-attr]
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.h5ad"
     with h5py.File(path, "w") as file:
         file["X"] = X

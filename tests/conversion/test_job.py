@@ -221,7 +221,8 @@ def test_what_was_asked_for_is_what_is_opened_and_laid_out(
             assert refused(tmp_path / "in", tmp_path / "b", **given) == "enough"
             (path, name, opening), parts = asked
             assert (path, name) == (tmp_path / "in", "csv")
-            assert opening == Opening(columns=("a",), memory=parse_size(MEMORY), **more)
+            known = {"scratch": tmp_path / ".b.convert", "say": opening.say}
+            assert opening == Opening(columns=("a",), memory=parse_size(MEMORY), **known, **more)
             assert parts == (["a"], ["b"], "c", "d", "f2", fills)
             asked.clear()
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from conversions import number, source_of, text
 
-from ooc.conversion.layout import Layout, lay_out
+from ooc.conversion.layout import lay_out
+from ooc.conversion.outputs import Layout
 from ooc.conversion.source import CATEGORY, OTHER, Column, time_column
 from ooc.core.errors import InputError
 from ooc.store.conventions import read_conventions

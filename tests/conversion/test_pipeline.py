@@ -110,9 +110,9 @@ def test_any_pieces_come_to_the_same_rows(
     monkeypatch.setattr("ooc.conversion.pipeline.GROUP_BYTES", group_bytes)
     lengths = list[int]()
 
-    def group(chunks: list[Any], end: Any) -> Group:
+    def group(chunks: list[Any], end: Any, parts: list[Any]) -> Group:
         lengths.append(len(chunks))
-        return Group(chunks, end)
+        return Group(chunks, end, parts)
 
     monkeypatch.setattr("ooc.conversion.pipeline.Group", group)
     source = Made(sizes)

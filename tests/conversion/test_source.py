@@ -9,7 +9,6 @@ import pytest
 
 from ooc.conversion.formats import FORMATS, Opening, files_of, open_source, suffix_of
 from ooc.conversion.source import check_no_duplicates, stamp_of, texts_of, time_column
-from ooc.conversion.sparse import SparseRows, check_dense
 from ooc.core.errors import InputError
 
 
@@ -55,21 +54,6 @@ def test_a_column_that_is_there_twice_is_named_by_its_numbers() -> None:
         check_no_duplicates(Path("a"), ["x", "y", "z", "y"])
     assert str(caught.value) == (
         "a has two columns named 'y', numbers 2 and 4; rename one of them in the source"
-    )
-
-
-def test_sparse_rows_become_dense_ones_up_to_four_times_as_large() -> None:
-    # 8 bytes a value and 4 an index, and 8 a row: 100 x (4 x 12 + 8) + 8 of 100 x 28 x 8.
-    fits = SparseRows(100, 28, 400, 8)
-    assert (fits.sparse_bytes, fits.dense_bytes) == (5608, 22_400)
-    check_dense(Path("a"), "X", fits, False, "")
-    wide = SparseRows(100, 29, 400, 8)
-    check_dense(Path("a"), "X", wide, True, "")
-    with pytest.raises(InputError) as caught:
-        check_dense(Path("a"), "X", wide, False, ", or pray")
-    assert str(caught.value) == (
-        "X of a is sparse: 14% of 100 x 29 values are stored, and dense rows take 22.7 KiB instead "
-        "of 5.48 KiB; give --dense to write them so all the same, or pray"
     )
 
 

@@ -10,7 +10,8 @@ from numpy.testing import assert_array_equal
 from scipy.sparse import csr_matrix
 
 from ooc.conversion.formats import Opening
-from ooc.conversion.svmlight import SvmlightSource, open_svmlight
+from ooc.conversion.sparse import SparseValues
+from ooc.conversion.svmlight import Scan, SvmlightSource, open_svmlight, scan
 from ooc.core.errors import DataError, InputError
 
 
@@ -66,7 +67,7 @@ def test_lines_become_rows_from_any_piece_on(
     monkeypatch.setattr("ooc.conversion.svmlight.PIECE_BYTES", 4 * 48)
     monkeypatch.setattr("ooc.conversion.svmlight.SCAN_BYTES", 256)
     text, x = made(50, 1 - zero_based)
-    source = opened(tmp_path / "a.svm", text, zero_based=zero_based)
+    source = opened(tmp_path / "a.svm", text, zero_based=zero_based, dense=True)
     assert (source.rows, source.columns["X"].shape) == (50, (6,))
     names = ["X", "y", "qid"]
     pieces = list(source.pieces(names, None))
@@ -112,9 +113,13 @@ def test_the_width_is_the_largest_index(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_what_a_piece_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ooc.conversion.svmlight.PIECE_BYTES", 4 * 16)
-    # Four rows of 16 bytes, as lines of 8: a block of 32 bytes.
-    source = opened(tmp_path / "a.svm", "1 2:345\n" * 20)
-    assert source.piece_bytes(["X"]) == 4 * (4 * 16 + 16) + 8 * 32
+    # Four rows of 16 bytes, as lines of 8: a block of 32 bytes, and the longest line behind it. Of
+    # each four bytes there may be a value, of 2 x 16 and 12 bytes.
+    text = "1 2:345\n" * 20
+    source = opened(tmp_path / "a.svm", text, dense=True)
+    assert source.piece_bytes(["X"]) == (32 + 8) + (32 + 8) // 4 * 44 + 3 * (4 * 16 + 16)
+    monkeypatch.setattr("ooc.conversion.svmlight.SCAN_BYTES", 64)
+    assert opened(tmp_path / "a.svm", text).piece_bytes(["X"]) == (64 + 8) + (64 + 8) // 4 * 44
 
 
 def refused(path: Path, text: str, **options: Any) -> str:
@@ -132,7 +137,9 @@ def test_the_first_line_that_is_wrong_is_named(
     cases = {
         "1 0:2 2:1": "line 11 of {} has the index 0, but indices begin at 1; if they begin at 0, "
         "as scikit-learn writes them by default, give --zero-based",
-        "1 2:1 2:3": "line 11 of {} has the index 2 after 2; indices of a line are to ascend: sort "
+        "1 2:1 2:3": "line 11 of {} has the index 2 twice; leave one of the two, or write their "
+        "sum once",
+        "1 2:1 1:3": "line 11 of {} has the index 1 after 2; indices of a line are to ascend: sort "
         "them",
         "1 1:x": "line 11 of {} is no label and pairs like '1 3:0.5 7:2', but '1 1:x'; correct it",
         "word 1:2": "line 11 of {} is no label and pairs like '1 3:0.5 7:2', but 'word 1:2'; "
@@ -163,6 +170,30 @@ def test_what_no_line_explains_is_told_in_the_parsers_words(
     )
 
 
-def test_thin_rows_are_refused_unless_they_are_to_be_dense(tmp_path: Path) -> None:
-    assert "; give --dense to write them so all the same" in refused(tmp_path / "a.svm", "1 99:1\n")
-    assert opened(tmp_path / "a.svm", "1 99:1\n", dense=True).columns["X"].shape == (99,)
+def test_rows_are_sparse_unless_they_are_to_be_dense(tmp_path: Path) -> None:
+    source = opened(tmp_path / "a.svm", "1 2:3 99:1\n0\n1 1:4\n")
+    assert source.columns["X"].nonzeros == 3
+    rows = next(source.pieces(["X"], None)).read()["X"]
+    assert isinstance(rows, SparseValues)
+    assert (rows.counts.tolist(), rows.width) == ([2, 0, 1], 99)
+    assert (rows.indices.tolist(), rows.data.tolist()) == ([1, 98, 0], [3, 1, 4])
+    assert opened(tmp_path / "a.svm", "1 99:1\n", dense=True).columns["X"].nonzeros is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"1 3:0.5 7:2\n-1 2:1\n", Scan(2, 3, 2, 7, 12)),
+        (b"+1 qid:4 3:0.5 12:2\n1.5 10:1\n2e3\n7", Scan(4, 4, 2, 12, 20)),
+        (b"# 9:9\n1 1:2 # 8:1\n\n 3 2:1 \r\n", Scan(2, 2, 2, 2, 12)),
+        (b"- 1:2\n1\t5:1\nx 12345:1\n", Scan(3, 3, 1, 12345, 10)),
+    ],
+)
+def test_lines_are_counted_with_and_without_comments(text: bytes, expected: Scan) -> None:
+    assert scan(text) == expected
+
+
+def test_lines_are_counted_alike_by_either_way() -> None:
+    text = made(60, 1)[0].replace("# nothing\n\n", "").replace(" # 9:9", "").split("\n", 1)[1]
+    plain, commented = scan(text.encode()), scan(f"{text}\n#\n".encode())
+    assert plain == commented

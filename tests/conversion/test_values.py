@@ -30,16 +30,11 @@ def assembled(
     return assemble(layout, arrays, 100, skip, rule_of(rule), lambda row: f"place {row}")
 
 
-@pytest.mark.parametrize("cached", [2**20, 1])
 @pytest.mark.parametrize("shapes", [((), (), ()), ((), (2,), (3,)), ((3,),)])
 def test_columns_stand_beside_each_other(
-    monkeypatch: pytest.MonkeyPatch,
     rng: np.random.Generator,
-    cached: int,
     shapes: tuple[tuple[int, ...], ...],
 ) -> None:
-    monkeypatch.setattr("ooc.conversion.values.CACHED_BYTES", cached)
-    monkeypatch.setattr("ooc.conversion.values.FEWEST_ROWS", 3)
     columns = [number(f"c{i}", "int16", *shape) for i, shape in enumerate(shapes)]
     values = {
         column.name: rng.integers(-99, 99, (10, *column.shape)).astype(np.int16)
