@@ -71,6 +71,11 @@ class DataOptions:
     no_target: Annotated[bool, flag("Take no array for targets.", "--no-target")] = False
     no_weight: Annotated[bool, flag("Take no array for weights.", "--no-weight")] = False
     missing: Missing = "raise"
+    transform: str | None = option(
+        "{transforms}: what is done to features as they are read. A number of its own follows a "
+        "colon: hash:18.",
+        unset="nothing",
+    )
 
     def open(self) -> "Dataset":
         """Open the dataset; roles that nobody named are told in the end."""
@@ -79,6 +84,10 @@ class DataOptions:
         target = role_of("target", self.target, self.no_target)
         weight = role_of("weight", self.weight, self.no_weight)
         dataset = open_dataset(str(self.data), self.features, target, weight, self.missing)
+        if self.transform:
+            from ooc.store.transforms import transformed
+
+            dataset = transformed(dataset, self.transform)
         if guesses := dataset.describe_guesses():
             NOTES.append(guesses)
         return dataset

@@ -13,6 +13,7 @@ from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_path
 from ooc.store.remote import StorageOptions
 from ooc.store.roles import RoleName
+from ooc.store.transforms import transformed
 
 # By the package that an object's class is of: packages that nobody has imported stay so.
 OPENERS: dict[str, Callable[[Any, Opened], Dataset]] = {
@@ -31,6 +32,7 @@ def open(
     weight: RoleName = None,
     missing: str = "raise",
     storage_options: StorageOptions | None = None,
+    transform: str | None = None,
 ) -> Dataset:
     """Open data in Zarr as a dataset; only metadata are read.
 
@@ -75,6 +77,17 @@ def open(
         ``key``, ``secret`` and ``anon`` for ``s3://``. Without it, keys come from where that
         file system looks for them: its environment variables and files. Options in options, such
         as ``config_kwargs``, are added to those by which requests are bounded.
+    transform
+        What is done to the features as they are read; a run keeps it, and does the same to the
+        rows that it is evaluated on:
+
+        - "log-normalise": counts in a sparse matrix are scaled to 10,000 a row ("log-normalise:N"
+          to N), then log(1 + x) is taken;
+        - "hash:B": the columns of a sparse matrix, or category codes in columns of whole numbers,
+          are hashed to 2^B columns, by default 2^20;
+        - "hash-pairs:B": so are the products of each two of a row, too.
+
+        Several are divided by commas.
 
     Raises
     ------
@@ -93,6 +106,10 @@ def open(
     'X'
     """
     roles = Opened(features, target, weight, missing)
+    return transformed(_open(source, roles, storage_options), transform)
+
+
+def _open(source: Any, roles: Opened, storage_options: StorageOptions | None) -> Dataset:
     if isinstance(source, str | os.PathLike):
         return open_path(os.fspath(source), *roles, storage_options)
     if storage_options is not None:

@@ -13,6 +13,7 @@ from ooc.models.contract import Layout, Model
 from ooc.models.declarations import arrays_of, dtype_of, kernel_for_data, predictions_of
 from ooc.store.dataset import Dataset
 from ooc.store.sparse_rows import is_matrix, zero_rows
+from ooc.store.transforms import transform_kernels
 from ooc.stream.loader import Batch, Loader
 from ooc.stream.plan import Demand, batch_bytes
 
@@ -106,4 +107,5 @@ def scoring_kernels(model: Model, dataset: Dataset, with_target: bool = True) ->
             metrics.update(states, model.measure(parameters, batch))
             metrics.values(states)
 
-    return [Compilation(f"scoring {with_target} {model.to_config()} {kinds}", rehearse)]
+    own = transform_kernels(dataset)
+    return [*own, Compilation(f"scoring {with_target} {model.to_config()} {kinds}", rehearse)]

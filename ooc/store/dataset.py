@@ -58,6 +58,8 @@ class Dataset(Summary):
         What the features of a row are called, where somebody has looked for that.
     store, inside
         The store that somebody has opened, where the path names none, and the group's path in it.
+    transform
+        What is done to the features as they are read, see `ooc.store.transforms.transformed`.
     """
 
     path: str
@@ -77,6 +79,7 @@ class Dataset(Summary):
     feature_names: tuple[str, ...] = field(default=(), repr=False, compare=False)
     store: Store | None = field(default=None, repr=False, compare=False)
     inside: str = field(default="", repr=False)
+    transform: str = ""
 
     @property
     def place(self) -> Place:
@@ -151,7 +154,8 @@ class Dataset(Summary):
 
     def undecoded(self) -> "Dataset":
         """Return the dataset with its arrays as they are stored: for copies that keep them so."""
-        return replace(self, arrays={name: spec.undecoded() for name, spec in self.arrays.items()})
+        arrays = {name: spec.undecoded() for name, spec in self.arrays.items()}
+        return replace(self, arrays=arrays, transform="")
 
 
 def open(

@@ -28,6 +28,8 @@ def feature_names_of(dataset: Dataset) -> tuple[str, ...]:
     ()
     """
     count = math.prod(dataset.row_shape)
+    if "hash" in dataset.transform:  # columns that many features share have no names
+        return ()
     if dataset.held or len(dataset.row_shape) != 1 or count > MOST_NAMES:
         return ()
     with opened(dataset.place) as group, suppress(*DAMAGE):

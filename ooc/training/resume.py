@@ -16,6 +16,7 @@ from ooc.runs.run import Run
 from ooc.runs.trained_on import TrainedOn
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_dataset
+from ooc.store.transforms import transform_in, transformed
 from ooc.stream.options import NAMES, StreamOptions, make_stream
 from ooc.training.trainer import Trainer
 from ooc.training.watchers.callbacks import NO_CALLBACKS, Callbacks
@@ -83,6 +84,7 @@ def resume(
         if whole is not None and trainer.validation is not None:
             whole = whole.within  # its validation rows are held out again
         named = {name: saved["dataset"][name] for name in _NAMES}
+        transform = transform_in(saved)
         if not all(isinstance(name, str | None) for name in named.values()):
             raise TypeError(f"dataset {named}")
     if dataset is None:
@@ -93,7 +95,7 @@ def resume(
             )
         # A role that was not there is not to be guessed now.
         roles = {name: named[name] or False for name in ("target", "weight")}
-        dataset = open_dataset(**{**named, **roles})
+        dataset = transformed(open_dataset(**{**named, **roles}), transform)
         if trained_on is not None:
             dataset = replace(dataset, selection=whole, held_out=trained_on.held_out)
     return trainer.resume(dataset, run_dir, report, stop, callbacks, same_data, trackers)

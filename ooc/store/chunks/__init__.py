@@ -16,11 +16,13 @@ from ooc.store.chunks.native import Files, NativeReader
 from ooc.store.chunks.objects import ObjectReader
 from ooc.store.chunks.row_reader import BadChunkError, RowReader
 from ooc.store.chunks.sparse import CsrReader, parts_of
+from ooc.store.chunks.transformed import TransformedReader
 from ooc.store.conventions import PIECE_BYTES
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array
 from ooc.store.local import METADATA
 from ooc.store.remote import RemoteStore
 from ooc.store.sparse import SparseSpec
+from ooc.store.transforms import TransformedSpec
 
 __all__ = [
     "BadChunkError",
@@ -69,6 +71,9 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
     if spec.labels is not None and not spec.labels.are_codes:
         plain = replace(dataset, arrays={**dataset.arrays, name: spec.unlabelled()})
         return LabelReader(open_reader(plain, name, io), spec.labels)
+    if isinstance(spec, TransformedSpec):
+        plain = replace(dataset, arrays={**dataset.arrays, name: spec.source})
+        return TransformedReader(spec, dataset.path, open_reader(plain, name, io))
     if isinstance(spec, SparseSpec):
         found = [open_reader(alone, part.name, io) for alone, part in parts_of(dataset, spec)]
         return CsrReader(spec, dataset.path, found)
@@ -96,6 +101,8 @@ DECODER_COPIES, DECODER_BYTES = 5, 5 * 2**19
 
 def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
     """Return the most bytes that one thread needs to read blocks of an array, on either path."""
+    if isinstance(spec, TransformedSpec):
+        return scratch_bytes(spec.source, block_rows) + spec.bytes_aside(block_rows)
     if isinstance(spec, SparseSpec):
         most, parts = int(spec.heaviest(min(block_rows, spec.shape[0]))[0]), spec.parts
         aside = 0 if spec.native else 2 * 8 * most
