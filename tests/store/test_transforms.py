@@ -14,7 +14,7 @@ from ooc.core.random_keys import splitmix
 from ooc.store.chunks import open_reader, scratch_bytes
 from ooc.store.sparse_rows import empty_rows
 from ooc.store.transforms import transformed
-from tests.sparse_rows import random_matrix, write_sparse
+from sparse_rows import random_matrix, write_sparse
 
 GOLDEN, ALL = 0x9E3779B97F4A7C15, 2**64 - 1
 

@@ -78,9 +78,7 @@ class TransformedReader(RowReader):
             found = spec.kind.of_codes(stored.astype(np.float64), *made)
         if found:
             reason, place = divmod(int(found), ROWS)
-            why = _WHY.get(
-                reason, "has more values than it had when it was opened; open it again"
-            )
+            why = _WHY.get(reason, "has more values than it had when it was opened; open it again")
             raise DataError(
                 f"row {start + place} of {self.name} in {self.where} {why} "
                 f"(transform {spec.transform})"
