@@ -202,8 +202,8 @@ class Run(Summary):
         if not isinstance(dataset, Dataset):
             if self.transform:
                 raise InputError(
-                    f"this run transforms rows as they are read (transform {self.transform}), which "
-                    "an array is not; write it with ooc.create, and give what ooc.open returns"
+                    f"this run transforms rows as they are read (transform {self.transform}), and "
+                    "an array is not read; write it by ooc.create, and give what ooc.open returns"
                 )
             found = predict_rows(self.model, self.parameters, self.row_shape, dataset, output)
             return self._named(found, output)

@@ -57,8 +57,8 @@ class Increment:
         """Return the run that the descent would leave now."""
         parameters = self.train_state.solution().copy()
         results = {"steps": self.step, "loss": self.loss}
-        own = (self.model, self.layout, parameters, self.row_shape, [], results)
-        return Run(*own, self.class_names, transform=self.transform)
+        names, how = self.class_names, {"transform": self.transform}
+        return Run(self.model, self.layout, parameters, self.row_shape, [], results, names, **how)
 
 
 def take_steps(

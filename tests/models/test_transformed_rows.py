@@ -147,7 +147,7 @@ def test_a_bad_row_ends_training_with_its_number(tmp_path: Path) -> None:
     matrix.data[matrix.indptr[123]] = -4
     path = write_sparse(tmp_path / "counts.zarr", matrix, y=labels)
     trainer = ooc.Trainer(ooc.models.Logistic(), ooc.optim.sgd(0.1), batch_size=32, **STREAM)
-    with pytest.raises(DataError, match="row 123 of X .* count below 0"):
+    with pytest.raises(DataError, match=r"row 123 of X .* count below 0"):
         trainer.fit(ooc.open(path, transform="log-normalise"))
 
 

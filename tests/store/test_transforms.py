@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import zarr
+from sparse_rows import random_matrix, write_sparse
 
 import ooc
 from ooc.core.errors import DataError, InputError
@@ -14,7 +15,6 @@ from ooc.core.random_keys import splitmix
 from ooc.store.chunks import open_reader, scratch_bytes
 from ooc.store.sparse_rows import empty_rows
 from ooc.store.transforms import transformed
-from sparse_rows import random_matrix, write_sparse
 
 GOLDEN, ALL = 0x9E3779B97F4A7C15, 2**64 - 1
 
@@ -178,12 +178,12 @@ def test_a_row_that_cannot_be_transformed_is_named(tmp_path: Path) -> None:
     matrix = counts_of()
     matrix.data[matrix.indptr[42]] = -1
     path = write_sparse(tmp_path / "a.zarr", matrix)
-    with pytest.raises(DataError, match="row 42 of X .* count below 0"):
+    with pytest.raises(DataError, match=r"row 42 of X .* count below 0"):
         read(ooc.open(path, transform="log-normalise"), 10)
     for value in (0.5, np.nan, np.inf, 1e300):
         codes = np.zeros((9, 3))
         codes[4, 1] = value
         group = zarr.create_group(tmp_path / "b.zarr", overwrite=True)
         group.create_array("X", data=codes)
-        with pytest.raises(DataError, match="row 4 of X .* no category code"):
+        with pytest.raises(DataError, match=r"row 4 of X .* no category code"):
             read(ooc.open(tmp_path / "b.zarr", transform="hash"))
