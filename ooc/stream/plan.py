@@ -46,7 +46,7 @@ SAMPLED_BLOCKS = 64
 MOST_AMPLIFICATION = 1.25
 FEWEST_BLOCKS = 64
 # Of sparse rows no block ends where a chunk does: one of few chunks decodes much for nothing.
-FEWEST_SPARSE_BLOCKS = 32
+FEWEST_SPARSE_BLOCKS = 16
 # Reading blocks in the kernel, not on a core: a few threads more than cores keep the disk busy.
 FEWEST_READERS, MOST_READERS = 6, 16
 
