@@ -12,6 +12,7 @@ from sparse_rows import random_matrix, write_sparse
 import ooc
 from ooc.core.errors import DataError, InputError
 from ooc.core.random_keys import splitmix
+from ooc.shuffle import exact
 from ooc.store.chunks import open_reader, scratch_bytes
 from ooc.store.sparse_rows import empty_rows
 from ooc.store.transforms import transformed
@@ -187,3 +188,24 @@ def test_a_row_that_cannot_be_transformed_is_named(tmp_path: Path) -> None:
         group.create_array("X", data=codes)
         with pytest.raises(DataError, match=r"row 4 of X .* no category code"):
             read(ooc.open(tmp_path / "b.zarr", transform="hash"))
+
+
+@pytest.mark.parametrize("text", ["log-normalise", "hash:8", "hash-pairs:8"])
+def test_rows_are_the_same_where_few_places_are_known(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_sparse(tmp_path / "a.zarr", counts_of())
+    wanted = read(ooc.open(path, transform=text))
+    monkeypatch.setattr("ooc.store.sparse.MOST_PLACES", 50)
+    dataset = ooc.open(path, transform=text)
+    assert dataset.arrays["X"].unit == 8  # type: ignore[attr-defined]
+    assert np.array_equal(read(dataset), wanted)
+    loader = ooc.Loader(dataset, 300, memory="512MiB", block_rows=16, shuffle="none")
+    (batch,) = list(loader)
+    assert np.array_equal(batch["X"].toarray(), wanted)
+
+
+def test_a_shuffled_copy_keeps_rows_as_they_are_stored(tmp_path: Path) -> None:
+    path = write_sparse(tmp_path / "a.zarr", counts_of(), y=np.zeros(300))
+    with pytest.raises(InputError, match="opened with transform='hash:8'"):
+        exact(ooc.open(path, transform="hash:8"), tmp_path / "b.zarr", "512MiB")
