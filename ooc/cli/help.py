@@ -24,6 +24,7 @@ TABLES = {
     "samplings": "ooc.stream.sampling:SAMPLINGS",
     "schedules": "ooc.optim.schedules:SCHEDULES",
     "shuffles": "ooc.stream.order:SHUFFLES",
+    "transforms": "ooc.store.transforms:TRANSFORMS",
     "trackers": "ooc.training.watchers.trackers:TRACKERS",
 }
 

@@ -82,6 +82,11 @@ class DataOptions:
     no_weight: Annotated[bool, flag("Take no array for weights.", "--no-weight")] = False
     missing: Missing = "raise"
     columns: Columns = None
+    transform: str | None = option(
+        "{transforms}: what is done to features as they are read. A number of its own follows a "
+        "colon: hash:18.",
+        unset="nothing",
+    )
 
     @property
     def paths(self) -> list[Path]:
@@ -109,6 +114,10 @@ class DataOptions:
         paths = [str(each) for each in self.paths]
         given = (self.features, target, weight, self.missing, None, self.columns)
         dataset = open_dataset(paths, *given)
+        if self.transform:
+            from ooc.store.transforms import transformed
+
+            dataset = transformed(dataset, self.transform)
         if guesses := dataset.describe_guesses():
             NOTES.append(guesses)
         return dataset

@@ -66,7 +66,7 @@ def _data(dataset: Mapping[str, Any]) -> dict[str, Any]:
     found = {"data": dataset["path"], "features": dataset["features"]}
     for role in ("target", "weight"):
         found |= {f"no_{role}": True} if dataset[role] is None else {role: dataset[role]}
-    return found | {"missing": dataset["missing"]}
+    return found | {"missing": dataset["missing"], "transform": dataset.get("transform")}
 
 
 def _model(run_dir: str, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ooc.optim.penalties import clip_scale
 from ooc.optim.settings import SETTINGS, rate_at
 from ooc.optim.step import step_piece
 from ooc.store.dataset import Dataset
+from ooc.store.transforms import transform_kernels
 from ooc.stream.order import order_kernels
 
 
@@ -31,6 +32,7 @@ def engine_kernels(
         *parts_of(lambda: kernel_for_data(model, dataset)),
         *parts_of(lambda: _updates(model, methods, dtype)),
         *order_kernels(),
+        *transform_kernels(dataset),
         kernel_for(rate_at, settings, 0),
     ]
     if getattr(model, "kernel", None) is None:

@@ -1,14 +1,14 @@
 """Steps of the linear family on wide sparse rows: only the columns of a batch are changed.
 
 A share leaves the slopes of its rows by their scores, and where their non-zeros are. When the batch
-is whole, a table in the caches tells which columns they are in, each in the order in which it is
-met first, and their gradients are added up side by side: no memory is as wide as the rows.
+is whole, their gradients are added up in a vector as long as the parameters, which says of each
+entry whether a row before had it, so that no table is searched. Entries are listed in the order in
+which they are met first; the step takes them alone, and leaves the vector as it found it.
 """
 
 import numpy as np
 
 from ooc.core.compiler import array_at, lean_kernel, view_at
-from ooc.core.hashing import mix
 from ooc.kernels.counters import OK
 from ooc.kernels.linear import INTERCEPT, LOSS, OUTPUTS, PAIR, RULE
 from ooc.kernels.share import TOUCHED, Numbers, Output, PointLoss, Share, call_loss
@@ -29,10 +29,10 @@ from ooc.optim.step import step_piece
 
 # Entries that an optimizer is given side by side, in the memory of the loop's `halves`.
 CHUNK = 512
-_FREE = -1
-# A place of the table holds a column, and below so many bits its number.
-_BITS = np.int64(32)
-_NUMBER = np.int64(2**32 - 1)
+# What the gradient of an entry is before the first row that has it: no sum is -0.0 to which 0.0
+# was added.
+UNTOUCHED = -0.0
+_BITS = np.int64(-(2**63))
 
 
 def accumulate_slopes(
@@ -63,66 +63,62 @@ def add_rows(
     like: np.floating,
     slopes: np.ndarray,
     factor: float,
+    width: int,
     gradient: np.ndarray,
-    table: np.ndarray,
-    columns: np.ndarray,
+    bits: np.ndarray,
+    entries: np.ndarray,
     count: int,
 ) -> int:
-    """Add a share's rows to the gradients of the columns listed so far; return how many are."""
+    """Add a share's rows to the gradient, and list what they are the first to have.
+
+    Parameters
+    ----------
+    gradient, bits
+        (P,) float64, and the same memory as int64.
+    entries
+        Where in the vector the first `count` are that were listed so far.
+
+    Returns
+    -------
+    count
+        How many are listed now.
+    """
     rows, outputs = slopes.shape
-    mask = np.uint64(table.size - 1)
     for r in range(rows):
         size = extents[r, COUNT]
         places = array_at(extents[r, INDEX_ADDRESS], (size,), np.uint32(0))
         values = array_at(extents[r, VALUE_ADDRESS], (size,), like)
-        for j in range(size):
-            column = np.int64(places[j])
-            place = mix(np.uint64(column)) & mask
-            while table[place] != _FREE and table[place] >> _BITS != column:
-                place = (place + np.uint64(1)) & mask
-            if table[place] == _FREE:
-                table[place] = (column << _BITS) | count
-                columns[count] = column
-                for k in range(outputs):
-                    gradient[count * outputs + k] = 0.0
-                count += 1
-            first, value = (table[place] & _NUMBER) * outputs, np.float64(values[j]) * factor
-            for k in range(outputs):
-                gradient[first + k] += slopes[r, k] * value
+        for k in range(outputs):
+            first, slope = np.uint64(k * width), np.float64(slopes[r, k])
+            for j in range(size):
+                entry = first + np.uint64(places[j])
+                # No branch: which columns are new is anybody's guess.
+                entries[count] = entry
+                count += bits[entry] == _BITS
+                gradient[entry] += slope * (np.float64(values[j]) * factor) + 0.0
     return count
 
 
 def merge_columns(work: np.ndarray, one: np.floating) -> int:
-    """Fill the gradients of a batch's columns, and behind them the intercepts'.
+    """Fill the gradient of a batch's entries, and the intercepts'.
 
-    Returns a number above 0: one more than the columns.
+    Returns a number above 0: one more than the entries that are listed.
     """
     w, integer, real = work[0], np.int64(0), np.float64(0)
     integers = array_at(w.integers, (w.integer_count,), integer)
     outputs, width = integers[OUTPUTS], integers[WIDTH]
     factor = 1.0 / w.in_batch if w.mean != 0 else 1.0
-    scale = array_at(w.reals, (w.real_count,), real)[SCALE]
-    nonzeros, count = int(integer), int(integer)
-    for slot in range(w.used):
-        at = w.model * w.slots + slot
-        rows = array_at(w.reports + at * 16, (2,), integer)[TOUCHED]
-        extents = array_at(w.touched + at * w.capacity * 8, (rows, 3), integer)
-        for r in range(rows):
-            nonzeros += extents[r, COUNT]
-    # Half of the table stays free, whatever this batch has, and no more than that is cleared.
-    places = 2
-    while places < 2 * min(nonzeros, width):
-        places *= 2
-    table = array_at(w.places, (places,), integer)
-    table[:] = _FREE
-    columns = array_at(w.merged, (w.gradient_count // outputs,), integer)
+    scale, count = array_at(w.reals, (w.real_count,), real)[SCALE], int(integer)
+    # What is not new is written behind the list, which has a place for that.
+    entries = array_at(w.merged, (w.gradient_count,), integer)
     gradient = array_at(w.gradient, (w.gradient_count,), real)
+    bits = array_at(w.gradient, (w.gradient_count,), integer)
     for slot in range(w.used):
         at = w.model * w.slots + slot
         rows = array_at(w.reports + at * 16, (2,), integer)[TOUCHED]
         slopes = array_at(w.gradients + at * w.gradient_size * w.item, (rows, outputs), one)
         extents = array_at(w.touched + at * w.capacity * 8, (rows, 3), integer)
-        given = (slopes, factor * scale, gradient, table, columns, count)
+        given = (slopes, factor * scale, width, gradient, bits, entries, count)
         if integers[VALUE_BYTES] == 4:
             count = add_rows(extents, np.float32(0), *given)
         else:
@@ -137,48 +133,50 @@ def merge_columns(work: np.ndarray, one: np.floating) -> int:
                 slopes = array_at(first, (rows, outputs), one)
                 for r in range(rows):
                     total += np.float64(slopes[r, k])
-            gradient[count * outputs + k] = total * factor
+            gradient[outputs * width + k] = total * factor
     return 1 + count
 
 
 def step_columns(work: np.ndarray, one: np.floating) -> int:
-    """Take the optimizer's step with the batch's columns, side by side, and the intercepts."""
+    """Take the optimizer's step with the batch's entries, side by side, and the intercepts."""
     w, integer, real = work[0], np.int64(0), np.float64(0)
     integers = array_at(w.integers, (w.integer_count,), integer)
     outputs, width, m = integers[OUTPUTS], integers[WIDTH], w.model
     count = w.touched_count - 1
-    columns = array_at(w.merged, (w.gradient_count // outputs,), integer)
+    entries = array_at(w.merged, (count,), np.uint64(0))
+    gradient = array_at(w.gradient, (w.gradient_count,), real)
     parameters = array_at(w.parameters + m * w.size * w.item, (w.size,), one)
     state = array_at(w.state + 8 * m * w.state_rows * w.size, (w.state_rows, w.size), real)
     settings = array_at(w.settings + 8 * (m * w.phases + w.turn) * SETTINGS, (SETTINGS,), real)
     update = array_at(w.updates, (w.models, w.phases), integer)[m, w.turn]
     mask = array_at(w.halves, (CHUNK,), np.bool_(True))
     mask[:] = True
-    places = array_at(w.halves + 8 * CHUNK, (CHUNK,), integer)
-    for begin in range(0, count * outputs, CHUNK):
-        size = min(CHUNK, count * outputs - begin)
-        slopes = array_at(w.gradient + 8 * begin, (size,), real)
+    for begin in range(0, count, CHUNK):
+        size = min(CHUNK, count - begin)
+        slopes = array_at(w.halves + 8 * CHUNK, (size,), real)
         taken = array_at(w.halves + 16 * CHUNK, (size,), one)
         states = array_at(w.halves + 24 * CHUNK, (w.state_rows, size), real)
         for i in range(size):
-            column, k = columns[(begin + i) // outputs], (begin + i) % outputs
-            places[i] = k * width + column
-        for i in range(size):
-            taken[i] = parameters[places[i]]
+            entry = entries[begin + i]
+            taken[i], slopes[i] = parameters[entry], gradient[entry]
+            gradient[entry] = UNTOUCHED
         for s in range(w.state_rows):
             for i in range(size):
-                states[s, i] = state[s, places[i]]
+                states[s, i] = state[s, entries[begin + i]]
         step_piece(
             update, taken, slopes, states, settings, w.rate, w.own_step, mask, int(integer), 1.0
         )
         for i in range(size):
-            parameters[places[i]] = taken[i]
+            parameters[entries[begin + i]] = taken[i]
         for s in range(w.state_rows):
             for i in range(size):
-                state[s, places[i]] = states[s, i]
+                state[s, entries[begin + i]] = states[s, i]
     if integers[INTERCEPT] != 0:
-        first, slopes = outputs * width, w.gradient + 8 * count * outputs
+        first = outputs * width
         step_with(
-            work, first, view_at(parameters, first, (outputs,)), array_at(slopes, (outputs,), real)
+            work,
+            first,
+            view_at(parameters, first, (outputs,)),
+            view_at(gradient, first, (outputs,)),
         )
     return OK

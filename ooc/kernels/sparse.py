@@ -6,7 +6,7 @@ and of values, and how many there are. Columns were checked when they were read.
 
 import numpy as np
 
-from ooc.core.compiler import array_at, lean_sums, view_at
+from ooc.core.compiler import array_at, lean_sums, prefetch, view_at
 from ooc.kernels.counters import OK
 from ooc.kernels.linear import INTERCEPT, LOSS, OUTPUTS, PAIR, RULE
 from ooc.kernels.share import Numbers, Output, PointLoss, Share, call_loss
@@ -16,6 +16,9 @@ from ooc.kernels.share import Numbers, Output, PointLoss, Share, call_loss
 WIDTH, VALUE_BYTES = 5, 6
 CONSTANT, SCALE, CLASSES = range(3)
 INDEX_ADDRESS, VALUE_ADDRESS, COUNT = range(3)
+# Rows lie anywhere in a window, and no processor guesses where the next one is: so many rows ahead
+# so many bytes of it are asked for.
+AHEAD, ASKED_BYTES, LINE_BYTES = 8, 256, 64
 
 
 @lean_sums
@@ -31,6 +34,11 @@ def score_rows(
     """Fill `scores` (rows, K) with scale X W^T + b; `like` has the type of a value."""
     rows, outputs = scores.shape
     for r in range(rows):
+        if r + AHEAD < rows:
+            size = min(ASKED_BYTES, 4 * extents[r + AHEAD, COUNT])
+            for place in range(0, size, LINE_BYTES):
+                prefetch(extents[r + AHEAD, INDEX_ADDRESS] + place)
+                prefetch(extents[r + AHEAD, VALUE_ADDRESS] + place)
         count = extents[r, COUNT]
         columns = array_at(extents[r, INDEX_ADDRESS], (count,), np.uint32(0))
         values = array_at(extents[r, VALUE_ADDRESS], (count,), like)

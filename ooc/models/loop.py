@@ -12,7 +12,7 @@ import numpy as np
 from ooc.core.blas import one_thread
 from ooc.core.compiler import part
 from ooc.kernels import work as record
-from ooc.kernels.columns import merge_columns, step_columns
+from ooc.kernels.columns import UNTOUCHED, merge_columns, step_columns
 from ooc.kernels.counters import NEVER
 from ooc.kernels.jobs import run_jobs, run_jobs_in_parallel
 from ooc.kernels.rows import gather_integers_part, gather_part
@@ -196,6 +196,7 @@ class WindowLoop:
                 step_touched=part(step_touched, whole).address,
             )
         if kernel.is_by_columns:
+            self.scratch["gradient"][:] = UNTOUCHED
             self._set(
                 merge_touched=part(merge_columns, whole).address,
                 step_touched=part(step_columns, whole).address,

@@ -189,9 +189,8 @@ def scratch_of(
     if kernel.is_by_columns:
         outputs, most = layout.shapes["coefficients"][0], kernel.batch_columns
         own_parts |= {
-            "gradient": (((most + 1) * outputs,), np.float64),
-            "merged": ((most + 1,), np.int64),
-            "places": ((2, max(1, 1 << (2 * most - 1).bit_length() - 1)), np.int64),
+            "gradient": ((layout.size,), np.float64),
+            "merged": ((most * outputs + 1,), np.int64),
         }
     return {
         **tiles,

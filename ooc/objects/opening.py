@@ -14,6 +14,7 @@ from ooc.store.feature_choice import Columns
 from ooc.store.remote import StorageOptions
 from ooc.store.roles import RoleName
 from ooc.store.several import open as open_path
+from ooc.store.transforms import transformed
 
 # By the package that an object's class is of: packages that nobody has imported stay so.
 OPENERS: dict[str, Callable[[Any, Opened], Dataset]] = {
@@ -33,6 +34,7 @@ def open(
     missing: str = "raise",
     storage_options: StorageOptions | None = None,
     columns: Columns | None = None,
+    transform: str | None = None,
 ) -> Dataset:
     """Open data in Zarr as a dataset; only metadata are read.
 
@@ -91,6 +93,17 @@ def open(
         has them, places from 0 in a flattened row, and ranges, such as ``["age", 3]``, or the
         text "age,3,10:20", where a name in double quotes is never a place. Chunks that hold none
         of them are not read.
+    transform
+        What is done to the features as they are read; a run keeps it, and does the same to the
+        rows that it is evaluated on:
+
+        - "log-normalise": counts in a sparse matrix are scaled to 10,000 a row ("log-normalise:N"
+          to N), then log(1 + x) is taken;
+        - "hash:B": the columns of a sparse matrix, or category codes in columns of whole numbers,
+          are hashed to 2^B columns, by default 2^20;
+        - "hash-pairs:B": so are the products of each two of a row, too.
+
+        Several are divided by commas.
 
     Raises
     ------
@@ -111,6 +124,10 @@ def open(
     (2,)
     """
     roles = Opened(features, target, weight, missing, None, columns)
+    return transformed(_open(source, roles, storage_options), transform)
+
+
+def _open(source: Any, roles: Opened, storage_options: StorageOptions | None) -> Dataset:
     if are_paths(source):
         return open_path(source, *roles._replace(storage_options=storage_options))
     if storage_options is not None:

@@ -38,6 +38,7 @@ from ooc.runs.scoring import (
 from ooc.runs.trained_on import TrainedOn
 from ooc.store.dataset import Dataset
 from ooc.store.labels import Name, named
+from ooc.store.transforms import transform_in, transformed
 from ooc.store.writer import Field, check_new, create
 from ooc.stream.loader import Batch, Loader
 from ooc.stream.missing_values import rule_of, void_rows, with_void
@@ -63,6 +64,8 @@ class Run(Summary):
         What the features of a row are called, where the data that it was trained on say so.
     trained_on
         Which rows, and which were held out, see `held_out`.
+    transform
+        What is done to the features of any rows as they are read, see `ooc.open`.
     """
 
     model: Model
@@ -74,6 +77,7 @@ class Run(Summary):
     class_names: tuple[Name, ...] = ()
     feature_names: tuple[str, ...] = ()
     trained_on: TrainedOn | None = field(default=None, repr=False)
+    transform: str = ""
 
     def facts(self) -> dict[str, str]:
         """Return what a prompt shows: the model, how long it was trained, and its losses."""
@@ -117,7 +121,7 @@ class Run(Summary):
             If targets are missing or do not fit, nothing fits the memory, or a row cannot be
             measured.
         """
-        dataset = labelled_as(dataset, self.class_names)
+        dataset = labelled_as(transformed(dataset, self.transform), self.class_names)
         check_targets(self.model, dataset)
         with reporting(f"evaluate {dataset.name}", report) as told:
             loader = self._loader(dataset, memory, True, told, missing_values)
@@ -197,9 +201,15 @@ class Run(Summary):
         array([ 3., 24.], dtype=float32)
         """
         if not isinstance(dataset, Dataset):
+            if self.transform:
+                raise InputError(
+                    f"this run transforms rows as they are read (transform {self.transform}), and "
+                    "an array is not read; write it by ooc.create, and give what ooc.open returns"
+                )
             found = predict_rows(self.model, self.parameters, self.row_shape, dataset, output)
             return self._named(found, output)
         parts: list[np.ndarray] = []
+        dataset = transformed(dataset, self.transform)
         with reporting(f"predict {dataset.name}", report) as told:
             loader = self._loader(dataset, memory, False, told, missing_values)
             batches, budget = _reported(loader, told), loader.plan.budget
@@ -230,6 +240,7 @@ class Run(Summary):
         group's attribute "class_names".
         """
         check_new(path)
+        dataset = transformed(dataset, self.transform)
         with reporting(f"predict {dataset.name}", report) as told:
             loader = self._loader(dataset, memory, False, told, missing_values)
             zeros = outputs_of_zeros(self.model, self.layout, dataset)
@@ -288,6 +299,11 @@ class Run(Summary):
             If the suffix is none of these, the file is there already, names do not fit, the model
             has no such form, or a package is missing.
         """
+        if self.transform and Path(path).suffix == ".onnx":
+            raise InputError(
+                f"an ONNX model takes rows as they are, and this run's are read with transform "
+                f"{self.transform}; write its parameters to .safetensors, .json or .csv"
+            )
         names = (
             self.feature_names if feature_names is None else feature_names,
             self.class_names if class_names is None else class_names,
@@ -363,7 +379,7 @@ def load(run_dir: str | Path, model: Model | None = None) -> Run:
         row_shape = tuple(map(operator.index, description["row_shape"]))
         layout, classes = model.layout(row_shape), names_in(description, "class_names")
         names = tuple(map(str, names_in(description, "feature_names")))
-        noted = description.get("trained_on")
+        noted, transform = description.get("trained_on"), transform_in(description)
         trained_on = None if noted is None else TrainedOn.from_json(noted)
         if parameters.dtype != dtype_of(model) or not np.isfinite(parameters).all():
             raise ValueError(f"parameters of type {parameters.dtype}, or not finite")
@@ -373,7 +389,8 @@ def load(run_dir: str | Path, model: Model | None = None) -> Run:
             f"rows of shape {row_shape} has {layout.size}; give the model that it was trained with"
         )
     history = list(read_history(run_dir))
-    return Run(model, layout, parameters, row_shape, history, results, classes, names, trained_on)
+    own = (model, layout, parameters, row_shape, history, results, classes, names)
+    return Run(*own, trained_on, transform)
 
 
 def _reported(loader: Loader, report: Report) -> Iterator[Batch]:

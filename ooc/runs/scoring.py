@@ -15,6 +15,7 @@ from ooc.models.declarations import arrays_of, dtype_of, kernel_for_data, predic
 from ooc.store.dataset import Dataset
 from ooc.store.feature_names import feature_names_of
 from ooc.store.sparse_rows import is_matrix, zero_rows
+from ooc.store.transforms import transform_kernels
 from ooc.stream.loader import Batch, Loader
 from ooc.stream.plan import Demand, batch_bytes
 
@@ -125,4 +126,5 @@ def scoring_kernels(model: Model, dataset: Dataset, with_target: bool = True) ->
             metrics.update(states, model.measure(parameters, batch))
             metrics.values(states)
 
-    return [Compilation(f"scoring {with_target} {model.to_config()} {kinds}", rehearse)]
+    own = transform_kernels(dataset)
+    return [*own, Compilation(f"scoring {with_target} {model.to_config()} {kinds}", rehearse)]

@@ -78,8 +78,9 @@ def exact(
     Raises
     ------
     InputError
-        Before any work: if the destination exists, is a URL or lies inside the source, the disk is
-        too small, the budget is, or another process writes to the same place.
+        Before any work: if the source is opened with a transform, the destination exists, is a URL
+        or lies inside the source, the disk is too small, the budget is, or another process writes
+        to the same place.
     DataError
         If the rows that were written are not those that were read.
 
@@ -92,6 +93,11 @@ def exact(
     """
     destination = check_new(destination)
     check_destination(source, destination)
+    if source.transform:
+        raise InputError(
+            f"a shuffled copy keeps rows as they are stored, and {source.path} is opened with "
+            f"transform={source.transform!r}; leave it out, and give it when you open the copy"
+        )
     # Attributes come along, and with them what values mean.
     source = source.undecoded()
     copy, job = _planned(source, budget_of(memory), seed, threads)

@@ -69,6 +69,8 @@ class Dataset(Summary):
         The store that somebody has opened, where the path names none, and the group's path in it.
     parts, stores
         Where several stores are one: a dataset of each, and where its rows are among those of all.
+    transform
+        What is done to the features as they are read, see `ooc.store.transforms.transformed`.
     """
 
     path: str
@@ -90,6 +92,7 @@ class Dataset(Summary):
     inside: str = field(default="", repr=False)
     parts: tuple["Dataset", ...] = field(default=(), repr=False)
     stores: Stores | None = field(default=None, repr=False)
+    transform: str = ""
 
     @property
     def name(self) -> str:
@@ -196,7 +199,8 @@ class Dataset(Summary):
 
     def undecoded(self) -> "Dataset":
         """Return the dataset with its arrays as they are stored: for copies that keep them so."""
-        return replace(self, arrays={name: spec.undecoded() for name, spec in self.arrays.items()})
+        arrays = {name: spec.undecoded() for name, spec in self.arrays.items()}
+        return replace(self, arrays=arrays, transform="")
 
 
 def open(

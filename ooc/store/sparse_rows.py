@@ -80,6 +80,11 @@ class SparseRows:
         """Where each row begins in the memory."""
         return (self.extents[:, INDEX_ADDRESS] - self.indices.ctypes.data) // INDEX_DTYPE.itemsize
 
+    def start_of(self, row: int) -> int:
+        """Return where one row begins in the memory."""
+        before = int(self.extents[row, INDEX_ADDRESS]) - self.indices.ctypes.data
+        return before // INDEX_DTYPE.itemsize
+
     def place(self, starts: np.ndarray, counts: np.ndarray, first: int = 0) -> None:
         """Say where rows from `first` on lie in the memory."""
         part = self.extents[first : first + len(counts)]

@@ -45,6 +45,8 @@ SMALLEST_BLOCK = 256 * 2**10
 SAMPLED_BLOCKS = 64
 MOST_AMPLIFICATION = 1.25
 FEWEST_BLOCKS = 64
+# Of sparse rows no block ends where a chunk does: one of few chunks decodes much for nothing.
+FEWEST_SPARSE_BLOCKS = 16
 # Reading blocks in the kernel, not on a core: a few threads more than cores keep the disk busy.
 FEWEST_READERS, MOST_READERS = 6, 16
 
@@ -405,6 +407,8 @@ def _block_rows(
 ) -> int:
     """Choose the rows of a block: one chunk of the features, or a few."""
     block_rows = chunk_rows
+    is_sparse = any(spec.is_sparse for spec in specs)
+    fewest = FEWEST_SPARSE_BLOCKS if is_sparse else FEWEST_BLOCKS
     # A block is doubled while it is too small to be read well, or while other arrays with longer
     # chunks make reading it decode much that is not used, and while a window holds many blocks.
     while block_rows < rows:
@@ -412,7 +416,7 @@ def _block_rows(
         # Columns that share a chunk with wanted ones are decoded whatever a block is.
         decoded = _amplification(specs, block_rows, rows) * sum(s.taken_row_bytes for s in specs)
         wasteful = decoded > MOST_AMPLIFICATION * sum(spec.read_row_bytes for spec in specs)
-        room = window_bytes // (2 * block_rows * row_bytes) >= FEWEST_BLOCKS
+        room = window_bytes // (2 * block_rows * row_bytes) >= fewest
         if not ((small or wasteful) and room):
             break
         block_rows *= 2

@@ -17,6 +17,7 @@ from ooc.runs.classes import labelled_as, with_classes
 from ooc.runs.run import Run
 from ooc.store.dataset import Dataset
 from ooc.store.labels import Name
+from ooc.store.transforms import transformed
 from ooc.stream.loader import Loader
 from ooc.training.session import first_parameters, with_rates
 from ooc.training.statistics import RowStatistics
@@ -39,6 +40,8 @@ class Increment:
         Mean loss of the rows passed over last, on the way.
     class_names
         What classes are called; empty where they are their numbers.
+    transform
+        What is done to the features as they are read.
     """
 
     model: Model
@@ -48,13 +51,14 @@ class Increment:
     step: int = 0
     loss: float | None = None
     class_names: tuple[Name, ...] = ()
+    transform: str = ""
 
     def run(self) -> Run:
         """Return the run that the descent would leave now."""
         parameters = self.train_state.solution().copy()
         results = {"steps": self.step, "loss": self.loss}
-        names = self.class_names
-        return Run(self.model, self.layout, parameters, self.row_shape, [], results, names)
+        own = (self.model, self.layout, parameters, self.row_shape)
+        return Run(*own, [], results, self.class_names, transform=self.transform)
 
 
 def take_steps(
@@ -77,7 +81,7 @@ def take_steps(
             "takes steps on mini-batches, such as sgd or adam"
         )
     if before is not None:
-        dataset = labelled_as(dataset, before.class_names)
+        dataset = labelled_as(transformed(dataset, before.transform), before.class_names)
     if not isinstance(before, Increment):
         dataset = with_classes(dataset, trainer.model)
         before = _begin(trainer, method, dataset, before)
@@ -110,4 +114,4 @@ def _begin(trainer: Trainer, method: Method, dataset: Dataset, run: Run | None) 
     loader = replace(trainer, model=model).loader(dataset)
     known, _ = with_rates([method], model, loader, parameters, 1)
     state, names = start(known, parameters, model), dataset.class_names
-    return Increment(model, layout, state, dataset.row_shape, class_names=names)
+    return Increment(model, layout, state, dataset.row_shape, 0, None, names, dataset.transform)

@@ -14,6 +14,7 @@ from ooc.models.declarations import arrays_of
 from ooc.runs.classes import labelled_as
 from ooc.runs.scoring import scoring_kernels, scoring_loader
 from ooc.store.dataset import Dataset
+from ooc.store.transforms import transformed
 from ooc.stream.loader import Loader
 from ooc.training.budget import Needs, check_fits
 
@@ -50,6 +51,7 @@ def loaders_of(
     names, validation = arrays_of(model, dataset), None
     if needs.validation is not None:
         dataset, held_out = needs.validation.sides(dataset, needs.stream)
+        held_out = transformed(held_out, dataset.transform)
         if held_out.class_names != dataset.class_names:
             held_out = labelled_as(held_out, dataset.class_names)
         how = needs.scoring() | {"with_target": True, "held": needs.held}

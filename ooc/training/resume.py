@@ -16,6 +16,7 @@ from ooc.runs.run import Run
 from ooc.runs.trained_on import TrainedOn, named_in
 from ooc.store.dataset import Dataset
 from ooc.store.several import open as open_dataset
+from ooc.store.transforms import transform_in, transformed
 from ooc.stream.options import NAMES, StreamOptions, make_stream
 from ooc.stream.splits import part_of
 from ooc.training.trainer import Trainer
@@ -82,6 +83,7 @@ def resume(
         if whole is not None and trainer.validation is not None:
             whole = whole.within  # its validation rows are held out again
         named = named_in(saved["dataset"])
+        transform = transform_in(saved)
     if dataset is None:
         if is_side and trained_on is None:  # as a run of an earlier version
             raise InputError(
@@ -90,7 +92,7 @@ def resume(
             )
         # A role that was not there is not to be guessed now.
         roles = {name: named[name] or False for name in ("target", "weight")}
-        dataset = open_dataset(**{**named, **roles})
+        dataset = transformed(open_dataset(**{**named, **roles}), transform)
         if trained_on is not None:
             dataset = replace(part_of(dataset, whole), held_out=trained_on.held_out)
     return trainer.resume(dataset, run_dir, report, stop, callbacks, same_data, trackers)

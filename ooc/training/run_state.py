@@ -34,7 +34,7 @@ def make_run(session: Session, number: int, watchers: Sequence[Watcher]) -> Run:
         results["class_names"] = list(dataset.class_names)
     own = (session.model, session.layout, parameters, dataset.row_shape)
     names = (dataset.class_names, dataset.feature_names)
-    return Run(*own, lines, results, *names, TrainedOn.of(dataset))
+    return Run(*own, lines, results, *names, TrainedOn.of(dataset), dataset.transform)
 
 
 def save_run(
@@ -84,6 +84,7 @@ def save_run(
     dataset, track = session.loader.dataset, session.tracks[number]
     assert track.folder is not None  # who saves nothing has no saver
     names = {key: getattr(dataset, key) for key in ("features", "target", "weight", "missing")}
+    names |= {"transform": dataset.transform} if dataset.transform else {}
     description = {
         "model": run.model.to_config(),
         "optimizer": one.methods[0].to_config(),

@@ -25,6 +25,7 @@ from ooc.runs.run_directory import cut_history, locked, new_runs
 from ooc.store.dataset import Dataset
 from ooc.store.feature_names import feature_names_of
 from ooc.store.fingerprint import check_same_data, fingerprint
+from ooc.store.transforms import transform_in, transformed
 from ooc.stream.loader import Loader
 from ooc.stream.options import StreamOptions, make_stream
 from ooc.stream.plan import held_bytes
@@ -267,6 +268,7 @@ class Trainer:
             with checkpoint.understood(run_dir):
                 check_same(where, "version", saved["versions"], versions())
                 check_same(where, "setting", saved["trainer"], self.to_config())
+                dataset = transformed(dataset, transform_in(saved))
                 if tuple(saved["row_shape"]) != dataset.row_shape:
                     raise ValueError(f"rows of shape {saved['row_shape']}")
                 epoch, epochs = saved["position"]["epoch"], saved["epochs"]

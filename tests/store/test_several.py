@@ -205,3 +205,19 @@ def test_features_of_several_arrays_are_those_of_each_store(tmp_path: Path) -> N
     assert set(fingerprint(dataset, [dataset.features])["files"]) == {
         "store 0: X", "store 0: level", "store 1: X", "store 1: level",
     }  # fmt: skip
+
+
+def test_codes_of_several_stores_are_hashed_alike(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    codes = rng.integers(0, 40, (90, 5)).astype(np.int32)
+    for name, rows in (("a", codes[:53]), ("b", codes[53:])):
+        foreign(tmp_path / f"{name}.zarr", 3, X={"data": rows, "chunks": (20, 5)})
+    foreign(tmp_path / "one.zarr", 3, X={"data": codes, "chunks": (20, 5)})
+    both = ooc.open([f"{tmp_path}/a.zarr", f"{tmp_path}/b.zarr"], transform="hash:6")
+    one = ooc.open(tmp_path / "one.zarr", transform="hash:6")
+    found, wanted = (
+        [batch["X"].toarray() for batch in ooc.Loader(each, 90, memory="512MiB", shuffle="none")]
+        for each in (both, one)
+    )
+    np.testing.assert_array_equal(found, wanted)
+    assert set(fingerprint(both, ["X"])["files"]) == {"store 0: X", "store 1: X"}

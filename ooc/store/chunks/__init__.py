@@ -19,6 +19,7 @@ from ooc.store.chunks.objects import ObjectReader
 from ooc.store.chunks.row_reader import BadChunkError, RowReader
 from ooc.store.chunks.sparse import CsrReader
 from ooc.store.chunks.stacked import StackedReader
+from ooc.store.chunks.transformed import TransformedReader
 from ooc.store.conventions import PIECE_BYTES
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array
 from ooc.store.joined import JoinedSpec, Stripe
@@ -26,6 +27,7 @@ from ooc.store.local import METADATA
 from ooc.store.remote import RemoteStore
 from ooc.store.sparse import SparseSpec
 from ooc.store.stacked import StackedSpec
+from ooc.store.transforms import TransformedSpec
 
 __all__ = [
     "BadChunkError",
@@ -89,6 +91,9 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
     if spec.labels is not None and not spec.labels.are_codes:
         plain = replace(dataset, arrays={**dataset.arrays, name: spec.unlabelled()})
         return LabelReader(open_reader(plain, name, io), spec.labels)
+    if isinstance(spec, TransformedSpec):
+        plain = replace(dataset, arrays={**dataset.arrays, name: spec.source})
+        return TransformedReader(spec, dataset.path, open_reader(plain, name, io))
     if isinstance(spec, SparseSpec):
         found = [open_reader(alone, part.name, io) for alone, part in parts_of(dataset, spec)]
         return CsrReader(spec, dataset.path, found)
@@ -141,6 +146,8 @@ def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
         return max(scratch_bytes(part, block_rows) for part in spec.parts) + block_rows * max(
             casts, default=0
         )
+    if isinstance(spec, TransformedSpec):
+        return scratch_bytes(spec.source, block_rows) + spec.bytes_aside(block_rows)
     if isinstance(spec, SparseSpec):
         most, parts = int(spec.heaviest(min(block_rows, spec.shape[0]))[0]), spec.parts
         aside = 0 if spec.native else 2 * 8 * most
@@ -163,6 +170,9 @@ def parts_of(dataset: Dataset, spec: ArraySpec) -> list[tuple[Dataset, ArraySpec
     """Return each stored array behind an array, with a dataset of it alone: itself, if it is."""
     if isinstance(spec, StackedSpec):
         return [each for alone, part in dataset.stacks(spec) for each in parts_of(alone, part)]
+    if isinstance(spec, TransformedSpec):
+        plain = replace(dataset, arrays={**dataset.arrays, spec.name: spec.source})
+        return parts_of(plain, spec.source)
     if isinstance(spec, SparseSpec):
         parts = spec.parts
     elif isinstance(spec, JoinedSpec):

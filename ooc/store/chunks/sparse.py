@@ -35,7 +35,7 @@ class CsrReader(RowReader):
             If a column is beyond the matrix: its row is named.
         """
         rows: SparseRows = out  # type: ignore[assignment]
-        begin, first = int(rows.starts[0]), 0
+        begin, first = rows.start_of(0), 0
         pointers, spans = [], []
         for start, stop in runs:
             found = self._pointers(start, stop)
@@ -49,7 +49,7 @@ class CsrReader(RowReader):
             if run in unread:
                 rows.extents[first : first + stop - start, 2] = 0
             elif len(found) > 1 and found[-1] > found[0]:
-                self._check_columns(start, found, rows, int(rows.starts[first]))
+                self._check_columns(start, found, rows, rows.start_of(first))
             first += stop - start
 
     def _pointers(self, start: int, stop: int) -> np.ndarray:
@@ -78,7 +78,7 @@ class CsrReader(RowReader):
         bad: BadChunks,
     ) -> set[int]:
         """Read non-zeros and columns; return the runs that lack some."""
-        place, unread = int(rows.starts[0]), set()
+        place, unread = rows.start_of(0), set()
         kept = [number for number, (first, last) in enumerate(spans) if last > first]
         for part, spec, memory in zip(
             self._parts, self.spec.parts, (rows.values, rows.indices), strict=False
