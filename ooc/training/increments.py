@@ -57,8 +57,8 @@ class Increment:
         """Return the run that the descent would leave now."""
         parameters = self.train_state.solution().copy()
         results = {"steps": self.step, "loss": self.loss}
-        own = (self.model, self.layout, parameters, self.row_shape)
-        return Run(*own, [], results, self.class_names, transform=self.transform)
+        found = Run(self.model, self.layout, parameters, self.row_shape, [], results)
+        return replace(found, class_names=self.class_names, transform=self.transform)
 
 
 def take_steps(
