@@ -130,15 +130,27 @@ class JoinedSpec(ArraySpec):
         """Say in one line what it is."""
         return f"{super().describe()}; made of {', '.join(map(_describe, self.parts))}"
 
-    def place_name(self, place: int) -> str:
-        """Say which number of which part is at a place of a row."""
+    def stored_at(self, place: int) -> tuple[ArraySpec, int]:
+        """Return the part that has the number at a place of a row, and its place in that."""
         for part in self.parts:
             if place < part.width:
-                own = place if part.columns is None else part.columns[place]
-                alone = part.stored_width == 1
-                return f"{part.spec.name}" if alone else f"column {own} of {part.spec.name}"
+                return part.spec, place if part.columns is None else part.columns[place]
             place -= part.width
         raise IndexError(f"a row has {self.shape[1]} numbers")
+
+    def number_name(self, place: int) -> str:
+        """Return what the number at a place of a row is called: by its part, and its place there.
+
+        Examples
+        --------
+        >>> a = ArraySpec("a", (9,), np.dtype("int16"), (4,), None)
+        >>> b = ArraySpec("b", (9, 5), np.dtype("int16"), (3, 5), None)
+        >>> two = joined("a,b[4,0]", [Part(a), Part(b, (4, 0))])
+        >>> [two.number_name(place) for place in range(3)]
+        ['a', 'b[4]', 'b[0]']
+        """
+        part, own = self.stored_at(place)
+        return part.name if math.prod(part.shape[1:]) == 1 else f"{part.name}[{own}]"
 
     def to_json(self) -> dict[str, Any]:
         """Return what is known of it, JSON-ready."""

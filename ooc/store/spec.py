@@ -90,9 +90,13 @@ class ArraySpec:
             return f"text {self.shape}, labels, chunks {self.chunks}{shards}"
         return f"{self.dtype} {self.shape}, {size}, chunks {self.chunks}{shards}"
 
-    def place_name(self, place: int) -> str:
-        """Say which number of a row is at a place, flattened."""
-        return f"column {place}"
+    def stored_at(self, place: int) -> tuple["ArraySpec", int]:
+        """Return the array that stores the number at a place of a row, and its place there."""
+        return self, place
+
+    def number_name(self, place: int) -> str:
+        """Return what the number at a place of a flattened row is called, such as 'X[3]'."""
+        return f"{self.name}[{place}]"
 
     def undecoded(self) -> "ArraySpec":
         """Return the array as it is stored, whatever its attributes declare."""

@@ -14,7 +14,7 @@ from ooc.core.errors import DataError
 from ooc.core.memory import own_memory
 from ooc.core.random_keys import Purpose, key
 from ooc.store.chunks import open_reader
-from ooc.store.dataset import Dataset
+from ooc.store.dataset import ArraySpec, Dataset
 from ooc.stream.order import shuffled
 
 MOST_CLASSES = 64
@@ -64,12 +64,15 @@ class Columns(Sequence[Column]):
         (C,) int64, where they are in a row.
     numbers
         (4, C) float64: mean, variance, share between blocks, and its error.
+    spec
+        The array, where it says what a place of its rows is called.
     """
 
     array: str
     block_rows: int
     places: np.ndarray = field(repr=False)
     numbers: np.ndarray = field(repr=False)
+    spec: ArraySpec | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.places)
@@ -85,7 +88,8 @@ class Columns(Sequence[Column]):
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         mean, variance, share, error = self.numbers[:, index].tolist()
-        name = f"{self.array}[{self.places[index]}]"
+        place = int(self.places[index])
+        name = f"{self.array}[{place}]" if self.spec is None else self.spec.number_name(place)
         return Column(name, mean, variance, share, error, self.block_rows * share)
 
     def worst(self) -> Column:
@@ -202,7 +206,8 @@ class _Sample:
         if places is None:
             places = self._places(math.prod(self.dataset.row_shape), self.most_bytes)
         moments = (_moments(block, places) for block in self._read(name))
-        return Columns(name, self.block_rows, places, self._shares(moments, len(places)))
+        shares = self._shares(moments, len(places))
+        return Columns(name, self.block_rows, places, shares, self.dataset.arrays[name])
 
     def _places(self, values: int, most_bytes: int) -> np.ndarray:
         """Return the places in a row of those columns whose moments fit, all if they do."""

@@ -113,7 +113,8 @@ def missing_error(
     """Name the first row that lacks a value, its column, and how many there are in a window."""
     column = int(np.argmax(np.isnan(values.reshape(-1))))
     total = int(np.isnan(values).sum())
-    many = spec.place_name(column) + (f" and {total - 1} more of its columns" if total > 1 else "")
+    spec, column = spec.stored_at(column)
+    many = f"column {column}" + (f" and {total - 1} more of its columns" if total > 1 else "")
     told = spec.conventions.describe() if spec.conventions else str(spec.dtype)
     return DataError(
         f"array {spec.name} of {where} has a missing value in row {row}, {many} ({told}); "

@@ -57,7 +57,7 @@ def warn_of_marks(dataset: Dataset, names: Collection[str]) -> None:
                 row, column = (int(place[0]) for place in np.nonzero(mark))
                 place = f"row {told_row(dataset, rows[row])}, {role} {column}"
                 if name != spec.name:
-                    place = f"row {told_row(dataset, rows[row])}, {spec.place_name(column)}"
+                    place = f"row {told_row(dataset, rows[row])}, {spec.number_name(column)}"
                 _warn(dataset.path, spec.name, place, *found)
 
 

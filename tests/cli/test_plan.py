@@ -99,7 +99,9 @@ def test_values_that_a_run_would_refuse_are_told(
 )
 def test_what_would_mix_better_is_told_in_words(chunk_rows: int | None, smaller: str) -> None:
     arrays = {"X": SimpleNamespace(row_bytes=1000), "y": SimpleNamespace(row_bytes=24)}
-    dataset: Any = SimpleNamespace(path="a.zarr", stored_rows=2**20, rows=7, arrays=arrays)
+    dataset: Any = SimpleNamespace(
+        path="a.zarr", stored_rows=2**20, rows=7, arrays=arrays, stored_row_bytes=1024
+    )
     planned: Any = SimpleNamespace(order=SimpleNamespace(block_rows=5000))
     worst = SimpleNamespace(name="y", between_share=0.25, error=0.0125)
     advice: Any = SimpleNamespace(

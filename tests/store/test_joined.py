@@ -196,7 +196,9 @@ def test_missing_values_are_those_of_each_part(tmp_path: Path) -> None:
     options = {"encoding": {"a": {**packed, "chunks": (40,)}}, "consolidated": False}
     xarray.Dataset(arrays).to_zarr(tmp_path / "a.zarr", **options)
     dataset = ooc.open(tmp_path / "a.zarr", ["b", "a"])
-    with pytest.raises(DataError, match=r"b,a of .* missing value in row 5, a "):
+    with pytest.raises(
+        DataError, match=r"array a of .* missing value in row 5, column 0 \(int16 times"
+    ):
         read(dataset)
     loader = ooc.Loader(dataset, 50, memory="512MiB", missing_values="drop")
     rows = np.concatenate([batch.rows for batch in loader])

@@ -176,7 +176,7 @@ def test_marks_for_missing_are_looked_for_in_each_array(tmp_path: Path) -> None:
         warn_of_marks(dataset, [dataset.features])
     for features in (["pressure", "wind"], ["wind[1,3]", "pressure"]):
         dataset = ooc.open(tmp_path / "a.zarr", features)
-        with pytest.warns(UserWarning, match=r"values of wind in .* are -9999 \(row 0, column 3"):
+        with pytest.warns(UserWarning, match=r"values of wind in .* are -9999 \(row 0, wind\[3\]"):
             warn_of_marks(dataset, [dataset.features])
 
 
