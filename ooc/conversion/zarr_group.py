@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 
 from ooc.conversion.arrays import ArraySource, array_column, matrix_column
 from ooc.conversion.by_columns import stored_matrix
@@ -15,13 +14,13 @@ from ooc.conversion.source import OTHER, Column, Entries, stamp_of
 from ooc.core.errors import InputError
 from ooc.store.beside import copy_beside
 from ooc.store.chunks import scratch_bytes
-from ooc.store.copies import OF_COLUMNS, Copy, plan_copy
+from ooc.store.copies import Copy, plan_copy
 from ooc.store.dataset import ArraySpec
 from ooc.store.dataset import open as open_dataset
-from ooc.store.member import NUMERIC_KINDS, attributes_of
+from ooc.store.member import attributes_of
 from ooc.store.members import members_of, opened
 from ooc.store.place import Place
-from ooc.store.sparse import is_sparse
+from ooc.store.sparse_members import array_beside, column_names, sparse_members
 from ooc.store.writer import NUMBER_KINDS
 
 # What a chunk of arrays beside the rows may take to be copied.
@@ -32,10 +31,10 @@ def open_zarr(path: Path, opening: Opening) -> "ZarrSource":
     """Open a group: all arrays, and sparse matrices, that share the rows of X, or the largest."""
     with opened(Place(str(path))) as group:
         attributes = attributes_of(group)
-        nodes = _sparse_nodes(group)
+        nodes = sparse_members(group)
         main = next((name for name in (*opening.columns, "X") if name in nodes), "")
         rows = shape_of(f"{main} of {path}", nodes[main].attrs)[0] if main else None
-        main = _main_array(path, opening) if rows is None else _array_beside(group, rows, nodes)
+        main = _main_array(path, opening) if rows is None else array_beside(group, rows, nodes)
     copy, columns, skipped = None, dict[str, Column](), dict[str, str]()
     if main:
         source = open_dataset(path, main, False, False).undecoded()
@@ -49,7 +48,7 @@ def open_zarr(path: Path, opening: Opening) -> "ZarrSource":
             continue
         kind = sparse_kind(node.attrs) or "csr"
         matrix = matrices[name] = stored_matrix(what, kind, node, number, opening)
-        columns[name] = matrix_column(name, matrix, opening.dense, _names(group, name))
+        columns[name] = matrix_column(name, matrix, opening.dense, column_names(group, name))
     left = {name: why for name, why in skipped.items() if name not in matrices}
     return ZarrSource(path, copy, columns, left, matrices, attributes)
 
@@ -74,38 +73,6 @@ def _columns_of(copy: Copy) -> tuple[dict[str, Column], dict[str, str]]:
         else:
             columns[name] = found
     return columns, skipped
-
-
-def _sparse_nodes(group: zarr.Group) -> dict[str, zarr.Group]:
-    """Return the sparse matrices of a group whose rows may be the data's, by their paths."""
-    return {
-        name: node
-        for name, node in group.members(max_depth=None)
-        if isinstance(node, zarr.Group) and is_sparse(node) and not OF_COLUMNS.match(name)
-    }
-
-
-def _array_beside(group: zarr.Group, rows: int, nodes: Mapping[str, zarr.Group]) -> str:
-    """Return an array of numbers whose rows are those of a sparse matrix; empty if none is."""
-    for name, node in group.members(max_depth=None):
-        inside = any(name.startswith(f"{each}/") for each in nodes) or OF_COLUMNS.match(name)
-        if inside or not isinstance(node, zarr.Array) or name.endswith("/categories"):
-            continue
-        if node.shape[:1] == (rows,) and node.dtype.kind in NUMERIC_KINDS:
-            return name
-    return ""
-
-
-def _names(group: zarr.Group, name: str) -> list[str]:
-    """Return what AnnData calls the columns of a matrix, or what `ooc.convert` has noted."""
-    noted = attributes_of(group[name]).get("feature_names")
-    if isinstance(noted, list):
-        return list(map(str, noted))
-    if (name != "X" and not name.startswith("layers/")) or "var" not in group:
-        return []
-    index = f"var/{attributes_of(group['var']).get('_index', '_index')}"
-    found = group.get(index)
-    return list(map(str, np.asarray(found[...]).tolist())) if isinstance(found, zarr.Array) else []
 
 
 def _main_array(path: Path, opening: Opening) -> str:
