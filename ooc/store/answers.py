@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
@@ -25,7 +25,8 @@ BYTES_IN_SECONDS = 2**20
 # server has closed meanwhile.
 RETRIES, FIRST_PAUSE = 4, 0.1
 _PIECE_BYTES = 2**20
-# As much of a page that tells of an error as is read.
+# What a server may tell of objects, and as much of a page that tells of an error as is read.
+_PAGE_BYTES = 64 * 2**20
 _ERROR_BYTES = 64 * 2**10
 # Errors that may be gone when it is asked again; packages that need not be installed are told by
 # the names of their kinds.
@@ -170,6 +171,33 @@ def answer_class() -> type:
             return self._body
 
     return Answer
+
+
+@cache
+def session_class() -> type:
+    """Return the class of aiobotocore's sessions whose answers are read as far as they are wanted.
+
+    But for objects, which `ask_s3` reads itself.
+    """
+    from aiobotocore.httpsession import AIOHTTPSession
+
+    class Session(AIOHTTPSession):
+        async def send(self, request: Any) -> Any:
+            if (wanted := WANTED.get()) is None:
+                return await super().send(request)
+            streams, request.stream_output = request.stream_output, True  # it is read here
+            answer = await super().send(request)
+            if (status := answer.status_code) >= 300 or not streams:
+                status = max(status, 400) if status >= 300 else status
+                page = replace(wanted, start=None, stop=None, most=_PAGE_BYTES)
+                try:
+                    body = await take(answer.raw.content.read, status, answer.headers, page)
+                finally:
+                    answer.raw.close()  # the rest of it must not stand before another answer
+                wanted.received, answer._content = page.received, bytes(body)
+            return answer
+
+    return Session
 
 
 async def ask_s3(fs: Any, path: str, wanted: Wanted) -> bytearray:

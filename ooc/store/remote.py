@@ -41,6 +41,7 @@ from ooc.store.answers import (
     passes,
     retry_after,
     server_seconds,
+    session_class,
     status_of,
 )
 from ooc.store.local import MOST_METADATA_BYTES, is_metadata
@@ -267,6 +268,7 @@ def _layer_options(scheme: str) -> dict[str, Any]:
             "read_timeout": seconds,
             "retries": {"max_attempts": 0},
             "max_pool_connections": MOST_CONNECTIONS,
+            "http_session_cls": session_class(),
         }
         # A listing that is kept does not show what was added since.
         return {"config_kwargs": connection, "use_listings_cache": False}
