@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -25,6 +26,9 @@ BYTES_IN_SECONDS = 2**20
 # server has closed meanwhile.
 RETRIES, FIRST_PAUSE = 4, 0.1
 _PIECE_BYTES = 2**20
+# HTTP's for no permission, no such object, and no such part of it.
+OF_AN_OBJECT = (401, 403, 404, 410, 416)
+_STATUS = re.compile(r"status code: (\d{3})\b")
 # What a server may tell of objects, and as much of a page that tells of an error as is read.
 _PAGE_BYTES = 64 * 2**20
 _ERROR_BYTES = 64 * 2**10
@@ -215,10 +219,29 @@ async def ask_s3(fs: Any, path: str, wanted: Wanted) -> bytearray:
 
 
 def status_of(error: BaseException) -> int:
-    """Return the HTTP status that an error came with: of aiohttp, gcsfs or botocore; or 0."""
+    """Return the HTTP status that an error came with, or 0.
+
+    Of aiohttp, gcsfs and botocore; obstore has it in what it says alone.
+    """
     answers = (_answer_of(each).get("HTTPStatusCode") for each in (error, error.__cause__))
     status = error.status if hasattr(error, "status") else getattr(error, "code", None)
-    return next((each for each in (status, *answers) if isinstance(each, int)), 0)
+    told = next((each for each in (status, *answers) if isinstance(each, int)), 0)
+    if not told and _is_of_obstore(error) and (found := _STATUS.search(str(error))):
+        return int(found[1])
+    return told
+
+
+def _is_of_obstore(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] == "obstore"
+
+
+def is_of_server(error: BaseException) -> bool:
+    """Tell whether an error is of a server, or of the way to it, whatever it is asked for."""
+    if not _is_of_obstore(error):
+        return isinstance(error, ServerError)
+    if status := status_of(error):
+        return status not in OF_AN_OBJECT
+    return "HTTP error" in str(error)
 
 
 def _answer_of(error: BaseException | None) -> Mapping[str, Any]:
