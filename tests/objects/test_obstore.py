@@ -42,6 +42,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server: "Server"
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: object) -> None:
         pass
