@@ -156,6 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         given: argparse.Namespace = parser.parse_args(arguments)
         parse_size(given.memory)
+        if min(given.rounds, given.readers, given.mb) < 1:
+            raise InputError("--rounds, --readers and --mb are at least 1")
         distances = [float(each) for each in given.milliseconds.split(",")]
         print(f"{machine()}; medians of {given.rounds} rounds, {given.readers} readers")
         with tempfile.TemporaryDirectory(dir=given.folder) as made:
