@@ -3,11 +3,12 @@
 import asyncio
 import errno
 import os
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
@@ -25,7 +26,11 @@ BYTES_IN_SECONDS = 2**20
 # server has closed meanwhile.
 RETRIES, FIRST_PAUSE = 4, 0.1
 _PIECE_BYTES = 2**20
-# As much of a page that tells of an error as is read.
+# HTTP's for no permission, no such object, and no such part of it.
+OF_AN_OBJECT = (401, 403, 404, 410, 416)
+_STATUS = re.compile(r"status code: (\d{3})\b")
+# What a server may tell of objects, and as much of a page that tells of an error as is read.
+_PAGE_BYTES = 64 * 2**20
 _ERROR_BYTES = 64 * 2**10
 # Errors that may be gone when it is asked again; packages that need not be installed are told by
 # the names of their kinds.
@@ -172,6 +177,33 @@ def answer_class() -> type:
     return Answer
 
 
+@cache
+def session_class() -> type:
+    """Return the class of aiobotocore's sessions whose answers are read as far as they are wanted.
+
+    But for objects, which `ask_s3` reads itself.
+    """
+    from aiobotocore.httpsession import AIOHTTPSession
+
+    class Session(AIOHTTPSession):
+        async def send(self, request: Any) -> Any:
+            if (wanted := WANTED.get()) is None:
+                return await super().send(request)
+            streams, request.stream_output = request.stream_output, True  # it is read here
+            answer = await super().send(request)
+            if (status := answer.status_code) >= 300 or not streams:
+                status = max(status, 400) if status >= 300 else status
+                page = replace(wanted, start=None, stop=None, most=_PAGE_BYTES)
+                try:
+                    body = await take(answer.raw.content.read, status, answer.headers, page)
+                finally:
+                    answer.raw.close()  # the rest of it must not stand before another answer
+                wanted.received, answer._content = page.received, bytes(body)
+            return answer
+
+    return Session
+
+
 async def ask_s3(fs: Any, path: str, wanted: Wanted) -> bytearray:
     """Ask for an object by s3fs, which itself would read it whole, and again and again."""
     bucket, key, version = fs.split_path(path)
@@ -187,10 +219,29 @@ async def ask_s3(fs: Any, path: str, wanted: Wanted) -> bytearray:
 
 
 def status_of(error: BaseException) -> int:
-    """Return the HTTP status that an error came with: of aiohttp, gcsfs or botocore; or 0."""
+    """Return the HTTP status that an error came with, or 0.
+
+    Of aiohttp, gcsfs and botocore; obstore has it in what it says alone.
+    """
     answers = (_answer_of(each).get("HTTPStatusCode") for each in (error, error.__cause__))
     status = error.status if hasattr(error, "status") else getattr(error, "code", None)
-    return next((each for each in (status, *answers) if isinstance(each, int)), 0)
+    told = next((each for each in (status, *answers) if isinstance(each, int)), 0)
+    if not told and _is_of_obstore(error) and (found := _STATUS.search(str(error))):
+        return int(found[1])
+    return told
+
+
+def _is_of_obstore(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] == "obstore"
+
+
+def is_of_server(error: BaseException) -> bool:
+    """Tell whether an error is of a server, or of the way to it, whatever it is asked for."""
+    if not _is_of_obstore(error):
+        return isinstance(error, ServerError)
+    if status := status_of(error):
+        return status not in OF_AN_OBJECT
+    return "HTTP error" in str(error)
 
 
 def _answer_of(error: BaseException | None) -> Mapping[str, Any]:

@@ -31,6 +31,7 @@ from ooc.core.plain_files import ANY_SIZE
 from ooc.store.answers import (
     BYTES_IN_SECONDS,
     FIRST_PAUSE,
+    OF_AN_OBJECT,
     RETRIES,
     SECONDS_VARIABLE,
     WANTED,
@@ -38,9 +39,11 @@ from ooc.store.answers import (
     Wanted,
     answer_class,
     ask_s3,
+    is_of_server,
     passes,
     retry_after,
     server_seconds,
+    session_class,
     status_of,
 )
 from ooc.store.local import MOST_METADATA_BYTES, is_metadata
@@ -57,8 +60,7 @@ S3_SCHEMES, GS_SCHEMES, WEB_SCHEMES = ("s3", "s3a"), ("gs", "gcs"), ("http", "ht
 REMOTE_SCHEMES = (*S3_SCHEMES, *GS_SCHEMES, *WEB_SCHEMES)
 # Errors of packages that need not be installed are told by their names.
 _NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
-# HTTP's for no permission, no such object, and no such part of it.
-_OF_AN_OBJECT = (401, 403, 404, 410, 416)
+_DENIED = {"PermissionDeniedError", "UnauthenticatedError"}
 # pathlib folds the two slashes of a URL into one.
 _FOLDED_URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
 
@@ -168,7 +170,7 @@ class RemoteStore(FsspecStore):
                         return await ask()
                 except Exception as error:
                     if not passes(error):
-                        if (status := status_of(error)) < 300 or status in _OF_AN_OBJECT:
+                        if (status := status_of(error)) < 300 or status in OF_AN_OBJECT:
                             raise
                         raise ServerError(self._told(error, attempt + 1, clock() - begun)) from None
                     pause = max(FIRST_PAUSE * 4**attempt, retry_after(error))
@@ -267,6 +269,7 @@ def _layer_options(scheme: str) -> dict[str, Any]:
             "read_timeout": seconds,
             "retries": {"max_attempts": 0},
             "max_pool_connections": MOST_CONNECTIONS,
+            "http_session_cls": session_class(),
         }
         # A listing that is kept does not show what was added since.
         return {"config_kwargs": connection, "use_listings_cache": False}
@@ -311,6 +314,7 @@ def reason_of(error: BaseException, storage_options: StorageOptions | None = Non
     """
     error = _first_of(error)
     said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    said = said.partition("\n\nDebug source:")[0]  # what obstore adds for those who wrote it
     for secret in _secrets(storage_options or {}):
         said = said.replace(secret, "...")
     return textwrap.shorten(said, 400) or type(error).__name__
@@ -320,7 +324,7 @@ def is_denied(error: BaseException) -> bool:
     """Tell whether an error is that a server, or a file system, gives no permission to read."""
     error = _first_of(error)
     forbidden = status_of(error) in (401, 403) or str(error).startswith("Forbidden")
-    return forbidden or isinstance(error, PermissionError)
+    return forbidden or isinstance(error, PermissionError) or type(error).__name__ in _DENIED
 
 
 def _first_of(error: BaseException) -> BaseException:
@@ -388,7 +392,7 @@ def _explanation(path: str, error: Exception, storage_options: StorageOptions | 
             f"no permission to read {path}: {reason}; give keys in storage_options or the "
             'environment, or {"anon": True} where the data are public'
         )
-    if isinstance(_first_of(error), ServerError):
+    if is_of_server(_first_of(error)):
         todo = "check the network, the URL and storage_options"
         return f"the server of {path} does not answer: {reason}; {todo}"
     return f"{path} cannot be read: {reason}; check the URL and storage_options"

@@ -89,6 +89,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
+    def says_at_length(self, status: int) -> None:
+        self.head(status, {"Content-Length": LONGER, "Content-Type": "text/xml"})
+        for _ in range(LONGER // 2**20 if self.command != "HEAD" else 0):
+            self.wfile.write(bytes(2**20))
+
     def dropped(self) -> None:
         linger = struct.pack("ii", 1, 0)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -152,6 +157,7 @@ FAULTS: dict[str, Fault] = {
     "503, later": lambda handler: handler.says(503, "SlowDown", **{"Retry-After": "120"}),
     "429": lambda handler: handler.says(429, "TooManyRequests", **{"Retry-After": "0"}),
     "403": lambda handler: handler.says(403, "AccessDenied"),
+    "403, 300 MB": lambda handler: handler.says_at_length(403),
     "404": lambda handler: handler.says(404, "NoSuchKey"),
     "shorter": Handler.shorter,
     "300 MB longer": lambda handler: handler.part(1, more=LONGER),

@@ -31,6 +31,7 @@ OUTAGES = tuple(FAULTS)[: tuple(FAULTS).index("403")]
 OF_METADATA = {
     **dict.fromkeys(OUTAGES, "does not answer"),
     "403": "no permission to read",
+    "403, 300 MB": "no permission to read",
     "404": "has no array 'X'",
     "shorter": "array X of",
     "300 MB longer": "it may have 67,108,864 bytes",
@@ -41,6 +42,7 @@ OF_METADATA = {
 OF_CHUNKS = {
     **dict.fromkeys(OUTAGES, "no chunk is to blame"),
     "403": "no permission",
+    "403, 300 MB": "no permission",
     "404": "rows 20 to 29, cannot be read from",
     "shorter": "rows 20 to 29, cannot be read from",
     "300 MB longer": "no chunk is to blame",

@@ -4,18 +4,21 @@ import asyncio
 import errno
 import time
 from email.utils import formatdate
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ooc.core.errors import InputError
 from ooc.store.answers import (
+    WANTED,
     ServerError,
     Wanted,
     ask_s3,
     passes,
     retry_after,
     server_seconds,
+    session_class,
     status_of,
     take,
 )
@@ -128,6 +131,56 @@ def test_a_page_of_an_error_is_read_as_far_as_it_is_short() -> None:
     assert page.asked == [64 * 1024 + 1]
     assert taken(Body(b"no"), Wanted(None, None, 1, 1.0), 400) == b"no"
     assert refused(OSError, Body(b"no"), Wanted(None, None, 1, 1.0), 399)
+
+
+class Served:
+    """A request that aiobotocore's session has sent, and its answer."""
+
+    def __init__(self, status: int, body: Body, stream_output: bool) -> None:
+        self.status_code, self.stream_output = status, stream_output
+        self.headers: dict[str, str] = {}
+        self.raw = SimpleNamespace(content=body, close=self.close)
+        self.closed, self._content = 0, None
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def sent(self, monkeypatch: pytest.MonkeyPatch, wanted: Wanted | None) -> None:
+        async def send(session: Any, request: Any) -> Any:
+            assert request.stream_output or wanted is None
+            return request
+
+        async def run() -> None:
+            WANTED.set(wanted)
+            session: Any = object.__new__(session_class())
+            assert await session.send(self) is self
+
+        monkeypatch.setattr("aiobotocore.httpsession.AIOHTTPSession.send", send)
+        asyncio.run(run())
+
+
+def test_pages_of_s3_are_bounded_and_its_objects_left_to_their_reader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of errors a part is read, whatever part of an object was asked for; listings are whole."""
+    pages = (bytes(40 * 2**10), bytes(40 * 2**10))
+    denied = Served(403, Body(*pages), stream_output=True)
+    denied.sent(monkeypatch, Wanted(1000, 1004, 4, 10.0))
+    assert denied._content == bytes(80 * 2**10)[: 2**16 + 1] and denied.closed == 1
+    listing = Served(200, Body(b"<List", b"/>"), stream_output=False)
+    wanted = Wanted(4, 8, 4, 10.0)  # what is asked beside an object is not a part of it
+    listing.sent(monkeypatch, wanted)
+    assert (listing._content, wanted.received) == (b"<List/>", 7)
+    endless = Served(200, Body(b"<List", b"/>....."), stream_output=False)
+    monkeypatch.setattr("ooc.store.answers._PAGE_BYTES", 7)
+    with pytest.raises(OSError, match="it may have 7 bytes, and more came"):
+        endless.sent(monkeypatch, Wanted(None, None, 7, 10.0))
+    assert endless.closed == 1
+    body = Body(b"abcd")
+    for wanted, streams in ((Wanted(0, 4, 4, 10.0), True), (None, True), (None, False)):
+        left = Served(200, body, streams)
+        left.sent(monkeypatch, wanted)
+        assert (left._content, left.closed, body.asked) == (None, 0, [])
 
 
 def test_bytes_that_come_postpone_the_end_and_drops_do_not() -> None:

@@ -11,7 +11,7 @@ from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteReques
 from zarr.buffer import cpu
 
 from ooc.store import remote
-from ooc.store.answers import WANTED, ServerError, Wanted
+from ooc.store.answers import WANTED, ServerError, Wanted, session_class
 from ooc.store.remote import (
     RemoteStore,
     open_store,
@@ -278,7 +278,7 @@ def test_layers_below_send_nothing_again(monkeypatch: pytest.MonkeyPatch) -> Non
         assert told["use_listings_cache"] is False
         assert told["config_kwargs"] == {
             "connect_timeout": 7, "read_timeout": 7, "retries": {"max_attempts": 0},
-            "max_pool_connections": 64,
+            "max_pool_connections": 64, "http_session_cls": session_class(),
         }  # fmt: skip
     for scheme, name in (("gs", "session_kwargs"), ("gcs", "session_kwargs"),
                          ("http", "client_kwargs"), ("https", "client_kwargs")):  # fmt: skip

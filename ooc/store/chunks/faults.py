@@ -5,7 +5,7 @@ import os
 import resource
 
 from ooc.core.errors import InputError
-from ooc.store.answers import ServerError
+from ooc.store.answers import is_of_server
 from ooc.store.remote import is_denied
 
 # What they mean is of the process, the machine or a permission, and any chunk may meet them.
@@ -28,7 +28,7 @@ def check_fault(error: BaseException, array: str, where: str, file: str, reason:
             "objects that are not there, too"
         )
         raise _fault(array, where, file, f"no permission ({reason or error})", todo)
-    if isinstance(error, ServerError):
+    if is_of_server(error):
         raise _fault(array, where, file, reason or str(error), "see to the server, then go on")
     if isinstance(error, OSError) and (
         error.errno in _FAULTS or isinstance(error, PermissionError)
