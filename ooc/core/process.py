@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import sys
 import time
 from contextlib import suppress
 from functools import lru_cache
@@ -101,6 +102,17 @@ def trim_allocator() -> None:
     """Give freed memory that the C library's allocator has kept back to the system, if it can."""
     with suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
+
+
+def give_back_freed() -> None:
+    """Give freed memory back to the system that allocators of this process have kept.
+
+    Arrow has one of its own, which keeps what pandas and readers of Parquet have worked with.
+    """
+    trim_allocator()
+    if (arrow := sys.modules.get("pyarrow")) is not None:
+        with suppress(AttributeError):
+            arrow.default_memory_pool().release_unused()
 
 
 def release_code(library: str, maps: Path = Path("/proc/self/maps")) -> int:

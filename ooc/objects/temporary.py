@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ooc.core.errors import InputError
+from ooc.core.process import share_heaps
 from ooc.core.sizes import format_size
 from ooc.core.terminal import say
 from ooc.store.dataset import Dataset
@@ -49,6 +50,8 @@ def write_once(arrays: Mapping[str, Any], kind: type, roles: Mapping[str, Any]) 
     path = new_folder() / "data.zarr"
     told(kind, rows * row_bytes, path)
     step = _step(arrays, max(1, PIECE_BYTES // max(1, row_bytes)))
+    # What computes has threads of its own, whose heaps would count as held by the run to come.
+    share_heaps()
     with create(path, fields) as writer:
         for first in range(0, rows, step):
             part = {name: values[first : first + step] for name, values in arrays.items()}

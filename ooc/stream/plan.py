@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from ooc.core.errors import InputError, TooSmallError
-from ooc.core.process import allowed_bytes, resident_bytes
+from ooc.core.process import allowed_bytes, give_back_freed, resident_bytes
 from ooc.core.sizes import format_size, parse_size
 from ooc.core.summary import Summary
 from ooc.store.chunks import scratch_bytes
@@ -154,8 +154,9 @@ def held_bytes(ours: int = 0, before: int = BEFORE_RUN_BYTES) -> int:
 
     Only what exceeds an ordinary process counts, in whole steps: noise makes no difference. `ours`
     is what is in memory already, and among a plan's terms, and `before` what an ordinary process
-    holds before its first run. Ask before kernels are loaded.
+    holds before its first run. Ask before kernels are loaded. What was freed is given back first.
     """
+    give_back_freed()
     held = resident_bytes() - ours
     # The limits leave room for noise, which is not of what is held where something is.
     first, later = (
