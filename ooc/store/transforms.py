@@ -93,7 +93,7 @@ class TransformedSpec(SparseSpec):
     source
         What is stored.
     transform
-        Its name, and behind a colon its number.
+        Its name, and behind a colon its number; of category codes also how many columns of them.
     each
         Non-zeros of every row, where all have as many; `places` is then empty.
     """
@@ -110,7 +110,7 @@ class TransformedSpec(SparseSpec):
     @property
     def number(self) -> float:
         """What follows its colon."""
-        return float(self.transform.partition(":")[2])
+        return float(self.transform.split(":")[1])
 
     @property
     def nonzeros(self) -> int:
@@ -162,7 +162,8 @@ def transformed(dataset: Dataset, text: str | None) -> Dataset:
     ----------
     text
         Names of `TRANSFORMS`, one after the other with commas between, each with a number behind a
-        colon, such as "hash-pairs:18" or "log-normalise,hash"; None or "" for none.
+        colon, such as "hash-pairs:18" or "log-normalise,hash"; None or "" for none. Behind another
+        colon, rows of category codes have as many columns: what a run keeps of them.
 
     Raises
     ------
@@ -175,21 +176,29 @@ def transformed(dataset: Dataset, text: str | None) -> Dataset:
     >>> import ooc
     >>> dataset = transformed(ooc.open(example_dataset), "hash:8")
     >>> dataset.row_shape, dataset.transform
-    ((256,), 'hash:8')
+    ((256,), 'hash:8:3')
     """
     names = [_named(each) for each in (text or "").split(",") if each.strip()]
-    wanted = ",".join(names)
-    if wanted == dataset.transform:
-        return dataset
     if dataset.transform:
+        here = dataset.transform.split(",")
+        if len(here) == len(names) and all(map(_is_kind_of, here, names)):
+            return dataset
         raise InputError(
             f"{dataset.features} of {dataset.path} is opened with transform={dataset.transform!r}, "
-            f"and {wanted or 'none'!r} is needed; open it with that, or without one"
+            f"and {','.join(names) or 'none'!r} is needed; open it with that, or without one"
         )
-    spec = dataset.arrays[dataset.features]
+    if not names:
+        return dataset
+    spec, noted = dataset.arrays[dataset.features], []
     for each in names:
         spec = _transformed_spec(dataset.path, spec, each)
-    return replace(dataset, arrays={**dataset.arrays, spec.name: spec}, transform=wanted)
+        noted.append(spec.transform)
+    return replace(dataset, arrays={**dataset.arrays, spec.name: spec}, transform=",".join(noted))
+
+
+def _is_kind_of(transform: str, wanted: str) -> bool:
+    """Tell whether a transform is one that was asked for, with or without a number of columns."""
+    return transform == wanted or transform.rpartition(":")[0] == wanted
 
 
 def transform_in(description: Mapping[str, Any]) -> str:
@@ -203,20 +212,29 @@ def transform_in(description: Mapping[str, Any]) -> str:
 def _named(text: str) -> str:
     """Return a transform with its number."""
     name, _, given = text.strip().partition(":")
+    given, _, columns = given.partition(":")
     kind = entry_of("transform", TRANSFORMS, name)
     try:
         number = float(given) if given else kind.number
+        width = f":{int(columns)}" if columns else ""
     except ValueError:
-        raise InputError(f"transform {text}: {given!r} is no number; try {name}") from None
+        wrong = given if not columns or columns.isdecimal() else columns
+        raise InputError(f"transform {text}: {wrong!r} is no number; try {name}") from None
     kind.check(text, number)
-    return f"{name}:{number:g}"
+    return f"{name}:{number:g}{width}"
 
 
 def _transformed_spec(path: str, source: ArraySpec, text: str) -> TransformedSpec:
-    name, _, number = text.partition(":")
+    name, number, *columns_of_codes = text.split(":")
     kind, rows, width = TRANSFORMS[name], source.shape[0], math.prod(source.shape[1:])
     columns = 2 ** int(number) if kind.hashes else width
+    told = f"transform {name} of {source.name} of {path}"
     if isinstance(source, SparseSpec):
+        if columns_of_codes:
+            raise InputError(
+                f"{told} is for rows of {columns_of_codes[0]} columns of category codes, and these "
+                "are sparse; name such an array"
+            )
         places, unit = source.places, source.unit
         if isinstance(source, TransformedSpec) and source.each:
             places = np.arange(rows + 1) * source.each
@@ -240,10 +258,16 @@ def _transformed_spec(path: str, source: ArraySpec, text: str) -> TransformedSpe
             f"transform {name} takes rows of category codes, one a column, and {source.name} of "
             f"{path} is {source.dtype} {source.shape}; name an array of two axes"
         )
+    if columns_of_codes and int(columns_of_codes[0]) != width:
+        raise InputError(
+            f"{told} is for rows of {columns_of_codes[0]} columns of category codes, and these "
+            f"have {width}; name those columns"
+        )
     each = kind.nonzeros(width)
     return TransformedSpec(
         source.name, (rows, columns), np.dtype(np.float32), (source.chunks[0], columns), None,
-        parts=(source,), longest=each, source=source, transform=text, each=each,
+        parts=(source,), longest=each, source=source, each=each,
+        transform=f"{name}:{number}:{width}",
     )  # fmt: skip
 
 

@@ -209,3 +209,25 @@ def test_a_shuffled_copy_keeps_rows_as_they_are_stored(tmp_path: Path) -> None:
     path = write_sparse(tmp_path / "a.zarr", counts_of(), y=np.zeros(300))
     with pytest.raises(InputError, match="opened with transform='hash:8'"):
         exact(ooc.open(path, transform="hash:8"), tmp_path / "b.zarr", "512MiB")
+
+
+def test_codes_of_another_number_of_columns_are_refused(tmp_path: Path) -> None:
+    """Hashed rows are all of one shape, whichever columns they are made of."""
+    group = zarr.create_group(tmp_path / "a.zarr")
+    group.create_array("X", data=np.ones((9, 3), np.int64))
+    group.create_array("wide", data=np.ones((9, 4), np.int64))
+    dataset = ooc.open(tmp_path / "a.zarr", transform="hash:6")
+    assert dataset.transform == "hash:6:3"
+    again = transformed(ooc.open(tmp_path / "a.zarr"), dataset.transform)
+    assert np.array_equal(read(again), read(dataset))
+    assert transformed(dataset, "hash:6") is dataset is transformed(dataset, "hash:6:3")
+    wide = ooc.open(tmp_path / "a.zarr", features="wide")
+    with pytest.raises(InputError, match=r"hash of wide of .* is for rows of 3 columns .* have 4"):
+        transformed(wide, dataset.transform)
+    with pytest.raises(InputError, match="opened with transform='hash:6:4', and 'hash:6:3'"):
+        transformed(transformed(wide, "hash:6"), dataset.transform)
+    sparse = ooc.open(write_sparse(tmp_path / "b.zarr", random_matrix(20, 3, 0.5)))
+    with pytest.raises(InputError, match="category codes, and these are sparse"):
+        transformed(sparse, dataset.transform)
+    with pytest.raises(InputError, match="'x' is no number"):
+        transformed(wide, "hash:6:x")
