@@ -237,6 +237,9 @@ def open(
     path = place.path
     if missing not in MISSING_CHUNKS:
         raise InputError(f"missing is one of {', '.join(MISSING_CHUNKS)}, not {missing!r}")
+    for role, given in (("target", target), ("weight", weight)):
+        if not isinstance(given, str | None) and given is not False:
+            raise InputError(f"{role} is the name of an array, or False for none, not {given!r}")
     with opened(place) as group:
         choices = _choices_in(group, features, columns)
         is_joined = len(choices) > 1 or choices[0].columns is not None

@@ -180,3 +180,24 @@ def test_the_code_of_a_library_is_given_back_and_nothing_else(
     assert release_code("libfast", maps) == 0x2000
     assert given == [(0x1000, 0x2000, 4), (0x5000, 0x2000, 4)]
     assert release_code("libfast", tmp_path / "none") == 0
+
+
+def test_memory_that_was_freed_is_no_longer_held() -> None:
+    """Of Arrow's own allocator too, which keeps what readers of tables have worked with."""
+    pytest.importorskip("pyarrow")
+    code = (
+        "import numpy as np, pyarrow as pa\n"
+        "from ooc.core.process import give_back_freed, resident_bytes\n"
+        "give_back_freed()\n"
+        "before = resident_bytes()\n"
+        "tables = [pa.array(np.arange(50_000, dtype=float)).cast(pa.string()) for _ in range(60)]\n"
+        "held = resident_bytes()\n"
+        "del tables\n"
+        "give_back_freed()\n"
+        "print(before, held, resident_bytes())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, held, after = map(int, done.stdout.split())
+    assert held - before > 60 * 2**20
+    # An allocator keeps some of its own.
+    assert held - after > 20 * 2**20

@@ -271,3 +271,10 @@ def test_an_array_is_opened_as_it_was_known(tmp_path: Path) -> None:
     out = np.zeros(3)
     open_reader(dataset, "weight").read_runs([(4, 7)], out)
     assert out.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("role", ["target", "weight"])
+@pytest.mark.parametrize("given", [["y"], 3, True])
+def test_a_role_is_the_name_of_one_array(dataset: Dataset, role: str, given: object) -> None:
+    with pytest.raises(InputError, match=f"{role} is the name of an array, or False for none, not"):
+        ooc.open(dataset.path, **{role: given})
