@@ -35,6 +35,7 @@ from ooc.store.selection import Selection
 from ooc.store.sparse import check_dense, sparse_spec
 from ooc.store.spec import ArraySpec as ArraySpec
 from ooc.store.stacked import StackedSpec, stacked
+from ooc.store.stacked_sparse import StackedSparseSpec
 from ooc.store.stores import Stores
 
 MISSING_CHUNKS = ("raise", "fill")
@@ -157,10 +158,11 @@ class Dataset(Summary):
 
     def stacks(self, spec: ArraySpec) -> list[tuple["Dataset", ArraySpec]]:
         """Return the arrays that are read as one, with the dataset of each."""
-        assert isinstance(spec, StackedSpec)
+        assert isinstance(spec, StackedSpec | StackedSparseSpec)
+        stored = spec.parts if isinstance(spec, StackedSpec) else spec.sources
         return [
             (replace(part, arrays={**part.arrays, own.name: own}), own)
-            for part, own in zip(self.parts, spec.parts, strict=True)
+            for part, own in zip(self.parts, stored, strict=True)
         ]
 
     def specs(self, names: tuple[str, ...]) -> tuple[ArraySpec, ...]:

@@ -14,8 +14,11 @@ from ooc.store.place import Place
 from ooc.store.remote import StorageOptions
 from ooc.store.roles import RoleName
 from ooc.store.selection import STORES, Selection
+from ooc.store.sparse import SparseSpec
+from ooc.store.spec import ArraySpec
 from ooc.store.stacked import stacked
-from ooc.store.stores import placed
+from ooc.store.stacked_sparse import stacked_sparse
+from ooc.store.stores import Stores, placed
 
 Paths = str | Path | Place | Sequence[str | Path]
 # So many paths are named where all are too many.
@@ -67,8 +70,11 @@ def together(parts: Sequence[Dataset]) -> Dataset:
                     f"name the {role} that all of them have, or none"
                 )
     paths = [part.path for part in parts]
-    unit = max(part.arrays[part.features].chunks[0] for part in parts)
-    stores = placed(paths, [part.stored_rows for part in parts], unit)
+    main = [part.arrays[part.features] for part in parts]
+    # Of sparse rows only some have places that are known.
+    least = max([spec.unit for spec in main if isinstance(spec, SparseSpec)], default=1)
+    unit = -(-max(spec.chunks[0] for spec in main) // least) * least
+    stores = placed(paths, [part.stored_rows for part in parts], unit, least)
     arrays, unused = {}, dict(first.unused)
     for name in first.arrays:
         lacking = next((part for part in others if name not in part.arrays), None)
@@ -76,7 +82,7 @@ def together(parts: Sequence[Dataset]) -> Dataset:
             unused[name] = f"it is not in {lacking.path}"
             continue
         try:
-            arrays[name] = stacked([part.arrays[name] for part in parts], stores)
+            arrays[name] = _as_one([part.arrays[name] for part in parts], stores)
         except InputError as error:
             if name in first.roles:
                 raise
@@ -102,6 +108,12 @@ def together(parts: Sequence[Dataset]) -> Dataset:
         parts=tuple(parts),
         stores=stores,
     )
+
+
+def _as_one(specs: Sequence[ArraySpec], stores: Stores) -> ArraySpec:
+    """Describe arrays of one name as one: dense ones, or sparse ones."""
+    found = [spec for spec in specs if isinstance(spec, SparseSpec)]
+    return stacked_sparse(found, stores) if len(found) == len(specs) else stacked(specs, stores)
 
 
 def _told(paths: Sequence[str]) -> str:

@@ -103,9 +103,8 @@ def stacked(parts: Sequence[ArraySpec], stores: Stores) -> ArraySpec:
     for part, path in zip(parts, stores.paths, strict=True):
         if part.is_sparse:
             raise InputError(
-                f"{part.name} of {path} is a sparse matrix, and several stores are read as one "
-                "where rows are dense; store all rows in one matrix: "
-                "anndata.experimental.concat_on_disk does that out of memory"
+                f"{part.name} of {path} is a sparse matrix, and in other stores it is dense; store "
+                "it alike in all"
             )
         if part.shape[1:] != first.shape[1:]:
             raise InputError(

@@ -82,8 +82,10 @@ def is_within(rows: np.ndarray, starts: Sequence[int], stops: Sequence[int]) -> 
     return rows < np.asarray(stops)[place]
 
 
-def placed(paths: Sequence[str], rows: Sequence[int], unit: int) -> Stores:
+def placed(paths: Sequence[str], rows: Sequence[int], unit: int, least: int = 1) -> Stores:
     """Place stores one after the other, each at a multiple of `unit`, if that costs few rows.
+
+    Else each is at a multiple of `least`, of which `unit` is one.
 
     Examples
     --------
@@ -92,7 +94,7 @@ def placed(paths: Sequence[str], rows: Sequence[int], unit: int) -> Stores:
     >>> placed(["a", "b"], [15, 40], unit=1000).starts
     (0, 15)
     """
-    for step in (unit, 1):
+    for step in (unit, least):
         starts, stops, reached = [], [], 0
         for count in rows:
             start = -(-reached // step) * step

@@ -19,6 +19,7 @@ from ooc.store.chunks.objects import ObjectReader
 from ooc.store.chunks.row_reader import BadChunkError, RowReader
 from ooc.store.chunks.sparse import CsrReader
 from ooc.store.chunks.stacked import StackedReader
+from ooc.store.chunks.stacked_sparse import StackedCsrReader
 from ooc.store.chunks.transformed import TransformedReader
 from ooc.store.conventions import PIECE_BYTES
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array
@@ -27,6 +28,7 @@ from ooc.store.local import METADATA
 from ooc.store.remote import RemoteStore
 from ooc.store.sparse import SparseSpec
 from ooc.store.stacked import StackedSpec
+from ooc.store.stacked_sparse import StackedSparseSpec
 from ooc.store.transforms import TransformedSpec
 
 __all__ = [
@@ -82,12 +84,14 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
     Its rows are decoded as its attributes declare; `Dataset.undecoded` reads them as stored.
     """
     (spec,) = dataset.specs((name,))
-    if isinstance(spec, StackedSpec):
+    if isinstance(spec, StackedSpec | StackedSparseSpec):
         # What all of them take together decides how each is read.
         if io == "auto" and spec.row_bytes * spec.shape[0] > allowed_bytes() // CACHED_SHARE:
             io = "direct"
         found = [open_reader(alone, part.name, io) for alone, part in dataset.stacks(spec)]
-        return StackedReader(spec, dataset.path, found)
+        if isinstance(spec, StackedSparseSpec):
+            return StackedCsrReader(spec, dataset.path, found)
+        return StackedReader(spec, dataset.path, found, [part.dtype for part in spec.parts])
     if spec.labels is not None and not spec.labels.are_codes:
         plain = replace(dataset, arrays={**dataset.arrays, name: spec.unlabelled()})
         return LabelReader(open_reader(plain, name, io), spec.labels)
@@ -146,6 +150,10 @@ def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
         return max(scratch_bytes(part, block_rows) for part in spec.parts) + block_rows * max(
             casts, default=0
         )
+    if isinstance(spec, StackedSparseSpec):
+        aside = 16 * int(spec.heaviest(min(block_rows, spec.shape[0]))[0])
+        is_cast = any(source.dtype != spec.dtype for source in spec.sources)
+        return max(scratch_bytes(each, block_rows) for each in spec.sources) + aside * is_cast
     if isinstance(spec, TransformedSpec):
         return scratch_bytes(spec.source, block_rows) + spec.bytes_aside(block_rows)
     if isinstance(spec, SparseSpec):
@@ -168,7 +176,7 @@ def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
 
 def parts_of(dataset: Dataset, spec: ArraySpec) -> list[tuple[Dataset, ArraySpec]]:
     """Return each stored array behind an array, with a dataset of it alone: itself, if it is."""
-    if isinstance(spec, StackedSpec):
+    if isinstance(spec, StackedSpec | StackedSparseSpec):
         return [each for alone, part in dataset.stacks(spec) for each in parts_of(alone, part)]
     if isinstance(spec, TransformedSpec):
         plain = replace(dataset, arrays={**dataset.arrays, spec.name: spec.source})

@@ -1,13 +1,14 @@
 """Rows of several stores as those of one array: each run goes to the readers of its stores."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ooc.store.chunks.row_reader import BadChunkError, BadChunks, RowReader, Runs
 from ooc.store.stacked import StackedSpec
+from ooc.store.stacked_sparse import StackedSparseSpec
 
 
 class _Piece(NamedTuple):
@@ -26,9 +27,15 @@ class _Piece(NamedTuple):
 class StackedReader(RowReader):
     """Reads runs of rows of whichever stores they are in; rows of none are zeros."""
 
-    def __init__(self, spec: StackedSpec, where: str, parts: list[RowReader]) -> None:
+    def __init__(
+        self,
+        spec: StackedSpec | StackedSparseSpec,
+        where: str,
+        parts: list[RowReader],
+        dtypes: Sequence[np.dtype],
+    ) -> None:
         super().__init__(spec.name, where, spec.shape, spec.chunks)
-        self._spec, self._parts = spec, parts
+        self._stores, self._parts, self._dtypes = spec.stores, parts, dtypes
 
     @property
     def retries(self) -> int:  # type: ignore[override]
@@ -55,7 +62,7 @@ class StackedReader(RowReader):
 
     def _pieces(self, runs: Runs) -> Iterator[_Piece]:
         """Yield what is read at once, in the order of the memory."""
-        stores, piece, place = self._spec.stores, None, 0
+        stores, piece, place = self._stores, None, 0
         for run, (start, stop) in enumerate(runs):
             for number, first, last in stores.pieces(start, stop):
                 at = place + stores.starts[number] + first - start
@@ -69,9 +76,9 @@ class StackedReader(RowReader):
         if piece is not None:
             yield piece
 
-    def _read(self, piece: _Piece, out: np.ndarray, bad: BadChunks) -> None:
-        part, start = self._parts[piece.store], self._spec.stores.starts[piece.store]
-        dtype = self._spec.parts[piece.store].dtype
+    def _read(self, piece: _Piece, out: Any, bad: BadChunks) -> None:
+        part, start = self._parts[piece.store], self._stores.starts[piece.store]
+        dtype = self._dtypes[piece.store]
         into = out if dtype == out.dtype else np.empty(out.shape, dtype)
         notes: list[BadChunkError] | None = None if bad is None else []
         try:
