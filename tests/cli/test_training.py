@@ -112,7 +112,8 @@ def test_every_option_comes_to_what_scores_a_run(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     seen = Seen()
-    run = type("Run", (), {"evaluate": staticmethod(seen), "predict_to": staticmethod(seen)})
+    own = {"evaluate": staticmethod(seen), "predict_to": staticmethod(seen), "trained_on": None}
+    run = type("Run", (), own)
     monkeypatch.setattr("ooc.runs.run.load", lambda run_dir: run)
     out = ["out.zarr"] if command == "predict" else []
     assert main([command, "there", dataset.path, *out, *SCORED.split()]) == 2
