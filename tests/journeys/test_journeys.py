@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,13 +49,18 @@ def run(script: Path, *words: str, cwd: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Data of each script, made when they are asked for."""
-    folder, found = tmp_path_factory.mktemp("trades"), {}
-    for name, (trade, suffix, rows) in DATA.items():
-        found[name] = folder / f"{trade}.{suffix}"
-        run(HERE / "generate.py", trade, str(found[name]), str(rows), cwd=folder)
-    return found
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return what makes a script's data when they are first asked for."""
+    folder = tmp_path_factory.mktemp("trades")
+
+    def make(name: str) -> Path:
+        trade, suffix, rows = DATA[name]
+        path = folder / f"{trade}.{suffix}"
+        if not path.exists():
+            run(HERE / "generate.py", trade, str(path), str(rows), cwd=folder)
+        return path
+
+    return make
 
 
 def in_memory_cells(path: Path) -> float:
@@ -128,10 +134,10 @@ def test_a_job_is_a_script_of_a_few_lines(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_job_is_done_as_well_as_scikit_learn_does_it_in_memory(
-    made: dict[str, Path], tmp_path: Path, name: str
+    made: Callable[[str], Path], tmp_path: Path, name: str
 ) -> None:
-    _, quality = run(HERE / f"{name}.py", str(made[name]), cwd=tmp_path).split()
-    best = IN_MEMORY[name](made[name])
+    _, quality = run(HERE / f"{name}.py", str(made(name)), cwd=tmp_path).split()
+    best = IN_MEMORY[name](made(name))
     assert float(quality) >= best - TOLERANCE
 
 
@@ -147,11 +153,11 @@ print(peak_bytes())
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_job_stays_within_the_memory_that_its_script_names(
-    made: dict[str, Path], tmp_path: Path, name: str
+    made: Callable[[str], Path], tmp_path: Path, name: str
 ) -> None:
     script, watcher = HERE / f"{name}.py", tmp_path / "peak.py"
     watcher.write_text(PEAK)
-    peak = int(run(watcher, str(script), str(made[name]), cwd=tmp_path).split()[-1])
+    peak = int(run(watcher, str(script), str(made(name)), cwd=tmp_path).split()[-1])
     budgets = set(re.findall(r"""memory=['"](.*?)['"]""", script.read_text()))
     assert len(budgets) == 1
     assert peak <= parse_size(budgets.pop())
