@@ -1,6 +1,7 @@
 """Paths and URLs that fit a pattern, such as ``20*.zarr``."""
 
 import glob
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from os import PathLike
@@ -13,6 +14,8 @@ from ooc.core.errors import InputError
 from ooc.store.remote import StorageOptions, checked_path, explained, open_store
 
 _SIGNS = "*?["
+# Of a server whose address is one of IPv6.
+_BRACKETED = re.compile(r"//\[[0-9A-Fa-f:.%]*\]")
 
 
 def paths_of(path: str | Path | Sequence[str | Path], options: StorageOptions | None) -> list[str]:
@@ -46,8 +49,15 @@ def paths_of(path: str | Path | Sequence[str | Path], options: StorageOptions | 
 
 
 def is_pattern(path: str) -> bool:
-    """Tell whether a path stands for those that fit it: it has a sign of one, and is not there."""
-    return any(sign in path for sign in _SIGNS) and not Path(path).exists()
+    """Tell whether a path stands for those that fit it: it has a sign of one, and is not there.
+
+    Examples
+    --------
+    >>> is_pattern("s3://bucket/20*.zarr"), is_pattern("https://[::1]:9000/2023.zarr")
+    (True, False)
+    """
+    looked_at = _BRACKETED.sub("//", path)
+    return any(sign in looked_at for sign in _SIGNS) and not Path(path).exists()
 
 
 def _matching(pattern: str, options: StorageOptions | None) -> list[str]:
