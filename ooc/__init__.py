@@ -57,6 +57,7 @@ from importlib.util import find_spec
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
+from ooc.core.garbage import uncollected
 from ooc.version import VERSION
 
 if TYPE_CHECKING:
@@ -142,7 +143,8 @@ if find_spec("sklearn") is not None:
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return resolve_name(_HOMES[name])
+        with uncollected():
+            return resolve_name(_HOMES[name])
     raise AttributeError(f"module 'ooc' has no attribute {name!r}")
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from numba.core.registry import cpu_target
 
 from ooc.core.errors import InputError
+from ooc.core.garbage import uncollected
 from ooc.core.kernel_cache import FOLDER, is_ready, mark_ready
 from ooc.core.process import release_code
 from ooc.core.progress import Progress, Report, tell
@@ -44,15 +45,16 @@ def load_kernels(wanted: Sequence[Compilation], report: Report) -> int:
     if missing and FOLDER is not None:
         _compile_aside(missing, report)
     tell(report, "loading kernels")
-    for each in named.values():
-        try:
-            each.compile()
-        except OSError as error:
-            raise InputError(
-                f"kernels cannot be kept in {FOLDER}: {error.strerror}; make room there, or set "
-                "NUMBA_CACHE_DIR to another folder"
-            ) from None
-        mark_ready(each.name)
+    with uncollected():
+        for each in named.values():
+            try:
+                each.compile()
+            except OSError as error:
+                raise InputError(
+                    f"kernels cannot be kept in {FOLDER}: {error.strerror}; make room there, or "
+                    "set NUMBA_CACHE_DIR to another folder"
+                ) from None
+            mark_ready(each.name)
     release_code("llvmlite")
     return len(missing)
 

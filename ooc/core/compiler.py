@@ -10,11 +10,13 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.ccallback import CFunc
+from numba.core.sigutils import normalize_signature
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array, populate_array
 
 from ooc.core.compile_child import Compilation
-from ooc.core.kernel_cache import FOLDER
+from ooc.core.kernel_cache import FOLDER, CompiledBefore
 from ooc.core.threading_layer import choose_layer
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -60,7 +62,10 @@ def _compiled(function: Function, **options: Any) -> Function:
     # C calls no kernel by its name: what C calls is a `part`.
     common = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, "_nrt": True}
     compile_: Any = numba.njit
-    return cast(Function, compile_(cache=FOLDER is not None, **(common | options))(function))
+    made = compile_(**(common | options))(function)
+    if FOLDER is not None:
+        made._cache = CompiledBefore(function)
+    return cast(Function, made)
 
 
 def part(function: Callable[..., Any], signature: Any, **options: Any) -> Any:
@@ -99,8 +104,12 @@ def _part(known: tuple[Callable[..., Any], Any, tuple[tuple[str, Any], ...]]) ->
     plain, signature, options = known
     if known not in _PARTS:
         chosen = dict(options)
-        chosen["cache"] &= FOLDER is not None
-        _PARTS[known] = numba.cfunc(signature, **chosen)(plain)
+        is_kept = chosen.pop("cache") and FOLDER is not None
+        made: Any = CFunc(plain, normalize_signature(signature), locals={}, options=chosen)
+        if is_kept:
+            made._cache = CompiledBefore(plain)
+        made.compile()
+        _PARTS[known] = made
     return _PARTS[known]
 
 

@@ -11,9 +11,12 @@ import platform
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import llvmlite.binding as llvm
 import numba
+from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 
 from ooc.core.terminal import say
 from ooc.version import VERSION
@@ -93,6 +96,22 @@ FOLDER = cache_folder()
 if FOLDER is not None:
     # Numba declares none of its settings.
     setattr(numba.config, "CACHE_DIR", str(FOLDER))  # noqa: B010
+
+
+class CompiledBefore(FunctionCache):
+    """Where Numba finds what it compiled before: what it can compile is not looked up for that.
+
+    Numba's own lists all that it knows of the language, of NumPy and of SciPy's BLAS before it
+    loads: as long as the rest of a warm start takes. A kernel that is not there is compiled as
+    ever, for the compiler makes that list itself.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return a kernel for some types, None where it was not compiled before."""
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
+        return None
 
 
 def is_ready(name: str) -> bool:

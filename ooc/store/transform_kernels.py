@@ -13,6 +13,8 @@ from ooc.core.hashing import GOLDEN, mix
 
 OK, NEGATIVE, NOT_WHOLE, TOO_MANY = range(4)
 ROWS = 2**40
+# Logarithms that are kept of each row: those of counts below this.
+KNOWN_COUNTS = 32
 _ONE = np.uint64(1)
 _SIGN = np.uint64(63)
 
@@ -30,7 +32,8 @@ def log_normalise(
 ) -> int:
     """Scale each row of counts to the total `number`, and take ``log(1 + x)``.
 
-    A row without counts stays as it is (scanpy's ``normalize_total`` and ``log1p``).
+    A row without counts stays as it is (scanpy's ``normalize_total`` and ``log1p``). Most counts
+    are small and whole, so that a row has few logarithms.
     """
     at = 0
     for r in range(len(extents)):
@@ -46,9 +49,16 @@ def log_normalise(
             total += given[j]
         # NaN is not zero, and stays NaN.
         scale = 1.0 if total == 0.0 else number / total
+        known = min(KNOWN_COUNTS, size // 2)
+        for count in range(known):
+            products[count] = math.log1p(count * scale)
         for j in range(size):
             columns[at + j] = of_row[j]
-            values[at + j] = math.log1p(given[j] * scale)
+            count = np.int64(given[j]) if given[j] < KNOWN_COUNTS else known
+            if count < known and count == given[j]:
+                values[at + j] = products[count]
+            else:
+                values[at + j] = math.log1p(given[j] * scale)
         counts[r] = size
         at += size
     return OK
