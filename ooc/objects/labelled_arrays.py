@@ -4,8 +4,8 @@ How a library wraps an array of Zarr is its own business, and may change: whatev
 recognised as that array, or a run of its rows, is computed and written once.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import zarr
 
@@ -22,20 +22,49 @@ DECODED_BY = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Uns
 USUAL = {"features": "X", "target": "y", "weight": "weight"}
 
 
+class Labelled(NamedTuple):
+    """Arrays that have names, and know their dimensions.
+
+    Attributes
+    ----------
+    variables
+        By name: what has a shape, a dtype, ``dims``, ``attrs``, and behind ``_data`` what it shows.
+    names
+        Of those that are no coordinates.
+    kind
+        Of the object that they are of; it is told.
+    """
+
+    variables: Mapping[Any, Any]
+    names: Collection[Hashable]
+    kind: type
+
+
 def open_xarray(source: Any, roles: Opened) -> Dataset:
     """Open variables of an `xarray.Dataset`, or an `xarray.DataArray` as features."""
     kind = type(source)
     if not hasattr(source, "data_vars"):
         name = roles.features or source.name or USUAL["features"]
         source, roles = source.to_dataset(name=name), roles._replace(features=name)
+    return open_variables(Labelled(source.variables, list(source.data_vars), kind), roles)
+
+
+def open_variables(source: Labelled, roles: Opened) -> Dataset:
+    """Open arrays by the roles of their names: those of a Zarr group as they are, others written.
+
+    Raises
+    ------
+    InputError
+        If a name is not there, or rows are not along the same dimension.
+    """
     choices = _choices(source, roles)
     names = {"features": tuple(choice.name for choice in choices), **_names(source, roles)}
     for role, several in names.items():
         for name in several:
             if name not in source.variables:
-                there = ", ".join(map(str, source.data_vars)) or "none"
+                there = ", ".join(map(str, source.names)) or "none"
                 raise InputError(
-                    f"the {type(source).__name__} has no variable {name!r} for {role}; it has: "
+                    f"the {source.kind.__name__} has no variable {name!r} for {role}; it has: "
                     f"{there}; name the right one with {role}="
                 )
     found = {role: [source.variables[name] for name in each] for role, each in names.items()}
@@ -52,7 +81,7 @@ def open_xarray(source: Any, roles: Opened) -> Dataset:
         return open_arrays(backed, {**off, "missing": roles.missing}, choices)
     told = {role: name for role, (name, *_) in names.items()} | off
     arrays = {name: source.variables[name] for each in names.values() for name in each}
-    return write_once(arrays, kind, {**told, "features": _told(choices)})
+    return write_once(arrays, source.kind, {**told, "features": _told(choices)})
 
 
 def open_dask(source: Any, roles: Opened) -> Dataset:
@@ -72,8 +101,8 @@ def open_dask(source: Any, roles: Opened) -> Dataset:
         return open_arrays(backed, {**beside, **columns, "missing": roles.missing})
     if named := [role for role, name in beside.items() if name]:
         raise InputError(
-            f"the array is computed, and has no {named[0]} beside it; give an xarray.Dataset of "
-            "both"
+            f"the array is computed, and has no {named[0]} beside it; give both by their names, as "
+            "in ooc.open({'X': ..., 'y': ...})"
         )
     name = roles.features or USUAL["features"]
     if not isinstance(name, str):
@@ -81,7 +110,7 @@ def open_dask(source: Any, roles: Opened) -> Dataset:
     return write_once({name: source}, type(source), {"features": name, **columns})
 
 
-def _choices(source: Any, roles: Opened) -> tuple[ArrayChoice, ...]:
+def _choices(source: Labelled, roles: Opened) -> tuple[ArrayChoice, ...]:
     """Return the variables that features are made of; a text may be one's own name, too."""
     name = roles.features
     if isinstance(name, Hashable) and name in source.variables and roles.columns is None:
@@ -96,11 +125,11 @@ def _told(choices: Sequence[ArrayChoice]) -> str | list[str]:
     return [text_of([choice]) for choice in choices]
 
 
-def _names(source: Any, roles: Opened) -> dict[str, tuple[Any]]:
+def _names(source: Labelled, roles: Opened) -> dict[str, tuple[Any]]:
     """Return the target and the weight: those that are named, and others of the usual names."""
     found = {}
     for role, name in (("target", roles.target), ("weight", roles.weight)):
-        if name is None and USUAL[role] in source.data_vars:
+        if name is None and USUAL[role] in source.names:
             name = USUAL[role]
         if name is not None and name is not False:
             found[role] = (name,)

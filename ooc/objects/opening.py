@@ -8,6 +8,7 @@ from ooc.core.errors import InputError
 from ooc.objects.anndata_objects import open_anndata
 from ooc.objects.backing import Opened
 from ooc.objects.labelled_arrays import open_dask, open_xarray
+from ooc.objects.named_arrays import open_mapping
 from ooc.objects.zarr_objects import open_icechunk, open_zarr
 from ooc.store.dataset import Dataset
 from ooc.store.feature_choice import Columns
@@ -63,6 +64,8 @@ def open(
         - an ``xarray.Dataset``, or an ``xarray.DataArray``, which is then the features, and a dask
           array: of Zarr as it was opened, or a run of its rows. What is computed from it, or held
           in memory, is written once to a temporary store, which is said;
+        - a dict of arrays by name, of Zarr, Dask or NumPy, such as ``{"X": counts, "y": outcome}``;
+          they are taken in the same way;
         - an ``anndata.AnnData``; a backed one is copied out of its file in the same way.
     features
         Name of the features array, by default "X"; one row is one sample, of any number of axes.
@@ -136,6 +139,8 @@ def _open(source: Any, roles: Opened, storage_options: StorageOptions | None) ->
         raise InputError(
             f"{source.path} is open already; use that dataset, or name its path to open it anew"
         )
+    if isinstance(source, dict):
+        return open_mapping(source, roles)
     for kind in type(source).__mro__:
         if (opener := OPENERS.get(kind.__module__.partition(".")[0])) is not None:
             return opener(source, roles)
@@ -154,7 +159,7 @@ def is_openable(source: Any) -> bool:
     >>> is_openable("a.zarr"), is_openable(3)
     (True, False)
     """
-    if are_paths(source):
+    if are_paths(source) or isinstance(source, dict):
         return True
     return any(kind.__module__.partition(".")[0] in OPENERS for kind in type(source).__mro__)
 

@@ -4,6 +4,7 @@ import atexit
 import shutil
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,17 @@ def write_once(arrays: Mapping[str, Any], kind: type, roles: Mapping[str, Any]) 
     step = _step(arrays, max(1, PIECE_BYTES // max(1, row_bytes)))
     # What computes has threads of its own, whose heaps would count as held by the run to come.
     share_heaps()
-    with create(path, fields) as writer:
+    # One piece is encoded while the next one is computed.
+    with create(path, fields) as writer, ThreadPoolExecutor(1, "ooc-write") as beside:
+        written: Future[None] | None = None
         for first in range(0, rows, step):
             part = {name: values[first : first + step] for name, values in arrays.items()}
-            writer.append({name: np.asarray(values) for name, values in part.items()})
+            computed = {name: np.asarray(values) for name, values in part.items()}
+            if written is not None:
+                written.result()
+            written = beside.submit(writer.append, computed)
+        if written is not None:
+            written.result()
     return open_path(path, **roles)
 
 
@@ -68,7 +76,8 @@ def new_folder() -> Path:
 
 def told(kind: type, size: int, path: Path) -> None:
     """Say that something is written, of which it was not asked."""
-    name = f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
+    package = "" if kind.__module__ == "builtins" else f"{kind.__module__.partition('.')[0]}."
+    name = f"{package}{kind.__qualname__}"
     say(
         f"ooc: the {name} is not as it is in a Zarr store, and is written once, "
         f"{format_size(size)}, to {path} until this process ends; to keep it, write it to Zarr "

@@ -50,8 +50,8 @@ def log_normalise(
         # NaN is not zero, and stays NaN.
         scale = 1.0 if total == 0.0 else number / total
         known = min(KNOWN_COUNTS, size // 2)
-        for count in range(known):
-            products[count] = math.log1p(count * scale)
+        for whole in range(known):
+            products[whole] = math.log1p(whole * scale)
         for j in range(size):
             columns[at + j] = of_row[j]
             count = np.int64(given[j]) if given[j] < KNOWN_COUNTS else known

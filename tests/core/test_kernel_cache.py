@@ -1,11 +1,15 @@
 """The folder of kernels is named by all that they are made of: nothing stale is ever served."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import ooc
 from ooc.core import kernel_cache
 from ooc.core.kernel_cache import cache_name
 
@@ -142,3 +146,33 @@ def test_a_kernel_is_ready_once_it_was_compiled_to_the_end(
     monkeypatch.setattr(kernel_cache, "FOLDER", None)
     kernel_cache.mark_ready("a")
     assert not kernel_cache.is_ready("a")
+
+
+@pytest.mark.slow
+def test_a_warm_start_lists_nothing_that_a_compiler_knows(tmp_path: Path) -> None:
+    """Numba's lists of NumPy and SciPy are as large as all else; what is lost is compiled again."""
+    with ooc.create(tmp_path / "a.zarr", {"X": ("float32", (3,)), "y": ("int8", ())}) as writer:
+        rng = np.random.default_rng(0)
+        writer.append({"X": rng.normal(size=(500, 3)), "y": rng.integers(0, 2, 500)})
+    code = (
+        "import sys, ooc\n"
+        "run = ooc.Trainer(ooc.models.Logistic(), ooc.optim.sgd(0.1), batch_size=50).fit(ooc.open(sys.argv[1]))\n"
+        "print(run.parameters.tobytes().hex(), 'numba.np.arraymath' in sys.modules,\n"
+        "      'scipy.linalg' in sys.modules)"
+    )
+
+    def trained() -> tuple[str, ...]:
+        command = [sys.executable, "-c", code, str(tmp_path / "a.zarr")]
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
+        return tuple(done.stdout.decode().split())
+
+    parameters, *listed = trained()
+    assert listed[0] == "True"
+    assert trained() == (parameters, "False", "False")
+    lost = list((tmp_path / "cache").rglob("*.nbc"))
+    assert lost
+    for file in lost:
+        file.unlink()
+    assert trained() == (parameters, "True", "True")
+    assert trained() == (parameters, "False", "False")

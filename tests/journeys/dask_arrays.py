@@ -3,14 +3,12 @@
 import sys
 
 import dask.array as da
-import xarray
 
 import ooc
 
 counts, outcome = (da.from_zarr(sys.argv[1], name) for name in ("counts", "outcome"))
 logs = da.log1p(counts.astype("float32"))
-data = xarray.Dataset({"X": (("row", "column"), logs), "y": ("row", outcome)})
-train, held_out = ooc.split(ooc.open(data), 0.1, ordered=True)
+train, held_out = ooc.split(ooc.open({"X": logs, "y": outcome}), 0.1, ordered=True)
 trainer = ooc.Trainer(ooc.models.Linear(), ooc.optim.adam(), batch_size=256, memory="512MiB")
 run = trainer.fit(train)
 print(f"r2 {run.evaluate(held_out, memory='512MiB')['r2']:.4f}")

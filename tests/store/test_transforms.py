@@ -64,6 +64,22 @@ def test_the_mixer_is_that_of_the_package() -> None:
     assert all(mixed(x) == splitmix(x) for x in (1, GOLDEN, ALL - 3))
 
 
+def test_counts_of_any_size_become_logarithms(tmp_path: Path) -> None:
+    """Small and whole, large, and neither; in rows of few counts and of many."""
+    matrix = random_matrix(50, 200, 0.4)
+    rng = np.random.default_rng(2)
+    matrix.data = rng.choice(np.float32([0, 1, 2, 31, 32, 33, 0.5, 31.5, 1e9, 3e38]), matrix.nnz)
+    matrix.data[matrix.indptr[3] : matrix.indptr[4]] = 2
+    matrix.data[matrix.indptr[3] + 4] = np.nan
+    path = write_sparse(tmp_path / "a.zarr", matrix)
+    dense = matrix.toarray().astype(np.float64)
+    total = dense.sum(1, keepdims=True)
+    wanted = np.log1p(dense * (1e4 / np.where(total == 0, 1e4, total)))
+    wanted[3] = np.where(dense[3] == 0, 0, np.nan)
+    found = read(ooc.open(path, transform="log-normalise"))
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-30)
+
+
 def test_counts_become_logarithms_of_shares(tmp_path: Path) -> None:
     matrix = counts_of()
     path = write_sparse(tmp_path / "a.zarr", matrix)
