@@ -156,7 +156,8 @@ def test_a_warm_start_lists_nothing_that_a_compiler_knows(tmp_path: Path) -> Non
         writer.append({"X": rng.normal(size=(500, 3)), "y": rng.integers(0, 2, 500)})
     code = (
         "import sys, ooc\n"
-        "run = ooc.Trainer(ooc.models.Logistic(), ooc.optim.sgd(0.1), batch_size=50).fit(ooc.open(sys.argv[1]))\n"
+        "trainer = ooc.Trainer(ooc.models.Logistic(), ooc.optim.sgd(0.1), batch_size=50)\n"
+        "run = trainer.fit(ooc.open(sys.argv[1]))\n"
         "print(run.parameters.tobytes().hex(), 'numba.np.arraymath' in sys.modules,\n"
         "      'scipy.linalg' in sys.modules)"
     )

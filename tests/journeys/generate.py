@@ -1,7 +1,8 @@
 """Data of four trades, written by each trade's own library, in the format that its people have.
 
-``python tests/journeys/generate.py TRADE PATH ROWS`` writes one of `TRADES`. Rows are seeded; how
-much of a label or target can be told from a row is known by construction, and never all of it.
+``python tests/journeys/generate.py TRADE PATH ROWS [SEED]`` writes one of `TRADES`. Rows are
+seeded; how much of a label or target can be told from a row is known by construction, and never all
+of it.
 """
 
 import sys
@@ -13,7 +14,9 @@ import numpy as np
 SEED = 7
 
 
-def cells(path: Path, rows: int, genes: int = 20_000, types: int = 12, donors: int = 10) -> None:
+def cells(
+    path: Path, rows: int, seed: int = SEED, genes: int = 20_000, types: int = 12, donors: int = 10
+) -> None:
     """Write counts of genes in cells, by anndata: an h5ad file, or a Zarr store.
 
     Counts are negative binomial. A type of cells raises or lowers a few genes, types come in
@@ -24,7 +27,7 @@ def cells(path: Path, rows: int, genes: int = 20_000, types: int = 12, donors: i
     import pandas
     import scipy.sparse
 
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     usual = rng.normal(-4.2, 1.8, genes)
     marked = rng.random((types, genes)) < 0.05
     family = rng.normal(0, 0.6, (types // 3, genes))[np.arange(types) % (types // 3)]
@@ -61,7 +64,7 @@ FIELDS = {"t2m": (281.0, 9.0), "d2m": (276.0, 8.0), "msl": (101_300.0, 900.0)}
 FIELDS |= {"u10": (1.0, 4.0), "v10": (0.5, 4.0)}
 
 
-def climate(path: Path, rows: int, height: int = 12, width: int = 20) -> None:
+def climate(path: Path, rows: int, seed: int = SEED, height: int = 12, width: int = 20) -> None:
     """Write six-hourly fields and a demand for energy, by xarray: a Zarr store, or NetCDF.
 
     Fields are packed in int16 as ECMWF packs them: a mean, a season, a time of day, and weather
@@ -70,7 +73,7 @@ def climate(path: Path, rows: int, height: int = 12, width: int = 20) -> None:
     import pandas
     import xarray
 
-    rng, patterns = np.random.default_rng(SEED), 24
+    rng, patterns = np.random.default_rng(seed), 24
     times = pandas.date_range("1979-01-01", periods=rows, freq="6h")
     season = np.cos(2 * np.pi * (times.dayofyear.to_numpy() - 200) / 365.25)
     hour = np.cos(2 * np.pi * (times.hour.to_numpy() - 15) / 24)
@@ -108,7 +111,7 @@ def climate(path: Path, rows: int, height: int = 12, width: int = 20) -> None:
         data.to_netcdf(path, engine="h5netcdf", encoding=encoding)
 
 
-def clicks(path: Path, rows: int) -> None:
+def clicks(path: Path, rows: int, seed: int = SEED) -> None:
     """Write clicks as those of Criteo, by pyarrow: Parquet, or CSV.
 
     13 counts with missing values and 26 columns of categories, of which few are common and most
@@ -118,7 +121,7 @@ def clicks(path: Path, rows: int) -> None:
     import pyarrow.csv
     import pyarrow.parquet
 
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     sizes = (10 ** rng.uniform(1, 5, 26)).astype(int)
     effects = [rng.normal(0, 0.45, size).astype(np.float32) for size in sizes]
     common = [int(place) for place in np.argsort(sizes)[:8]]
@@ -152,7 +155,7 @@ def clicks(path: Path, rows: int) -> None:
             writer.write(pyarrow.record_batch(columns, schema=schema))
 
 
-def events(path: Path, rows: int, width: int = 64) -> None:
+def events(path: Path, rows: int, seed: int = SEED, width: int = 64) -> None:
     """Write counts of events and an outcome, by dask.array: a Zarr store of two arrays.
 
     The outcome is linear in the logarithms of the counts, which are of very different size.
@@ -160,8 +163,8 @@ def events(path: Path, rows: int, width: int = 64) -> None:
     import dask.array
 
     block = min(rows, 20_000)
-    state = dask.array.random.default_rng(SEED)
-    hidden = np.random.default_rng(SEED)
+    state = dask.array.random.default_rng(seed)
+    hidden = np.random.default_rng(seed)
     weights, scales = hidden.normal(0, 1, width), hidden.uniform(0.5, 6, width)
     logs = state.normal(0, 1, (rows, width), chunks=(block, width)) + scales
     counts = dask.array.floor(dask.array.exp(logs)).clip(0, 65_535).astype("uint16")
@@ -185,7 +188,7 @@ def _new(path: Path, name: str, array: object) -> object:
     )
 
 
-TRADES: dict[str, Callable[[Path, int], None]] = {
+TRADES: dict[str, Callable[[Path, int, int], None]] = {
     "cells": cells,
     "climate": climate,
     "clicks": clicks,
@@ -193,5 +196,5 @@ TRADES: dict[str, Callable[[Path, int], None]] = {
 }
 
 if __name__ == "__main__":
-    trade, place, count = sys.argv[1:]
-    TRADES[trade](Path(place), int(count))
+    trade, place, count, *seeds = sys.argv[1:]
+    TRADES[trade](Path(place), int(count), int(*seeds or [SEED]))
