@@ -44,6 +44,9 @@ from ooc.stream.loader import Batch, Loader
 from ooc.stream.missing_values import rule_of, void_rows, with_void
 from ooc.stream.plan import held_bytes
 
+# For a run of which nothing is known.
+USUAL_MEMORY = "1GiB"
+
 
 @dataclass(frozen=True, repr=False)
 class Run(Summary):
@@ -92,7 +95,7 @@ class Run(Summary):
     def evaluate(
         self,
         dataset: Dataset,
-        memory: str | int = "1GiB",
+        memory: str | int | None = None,
         report: Report | bool = True,
         missing_values: str = "raise",
     ) -> dict[str, Any]:
@@ -103,7 +106,7 @@ class Run(Summary):
         dataset
             Rows with targets; weights count where they are there.
         memory
-            Bytes that the whole process may use.
+            Bytes that the whole process may use; by default what training was given.
         report
             A function that is told of progress; True shows it where somebody sees it, False never.
         missing_values
@@ -164,7 +167,7 @@ class Run(Summary):
         self,
         dataset: Dataset | np.ndarray,
         output: str = "prediction",
-        memory: str | int = "1GiB",
+        memory: str | int | None = None,
         missing_values: str = "raise",
         report: Report | bool = True,
     ) -> np.ndarray:
@@ -179,7 +182,8 @@ class Run(Summary):
             "prediction", another one that the model names, or "scores": what they are made of.
             A prediction of a class with a name is that name.
         memory
-            Of a dataset: bytes that the process may use; outputs may take a quarter of them.
+            Of a dataset: bytes that the process may use, by default what training was given;
+            outputs may take a quarter of them.
         missing_values
             Of a dataset, see `ooc.stream.options.StreamOptions`. With "drop", the output of a row
             that lacks a value is NaN, or -1 of whole numbers.
@@ -228,7 +232,7 @@ class Run(Summary):
         self,
         dataset: Dataset,
         path: str | Path,
-        memory: str | int = "1GiB",
+        memory: str | int | None = None,
         report: Report | bool = True,
         missing_values: str = "raise",
     ) -> dict[str, Any]:
@@ -340,7 +344,7 @@ class Run(Summary):
     def _loader(
         self,
         dataset: Dataset,
-        memory: str | int,
+        memory: str | int | None,
         with_target: bool,
         report: Report,
         missing_values: str,
@@ -353,6 +357,8 @@ class Run(Summary):
         tell(report, "reading the first rows")
         drops = not with_target and rule_of(missing_values).name == "drop"
         how = {"missing_values": "keep" if drops else missing_values}
+        if memory is None:
+            memory = int(self.results.get("memory_budget_bytes", 0)) or USUAL_MEMORY
         return scoring_loader(self.model, self.layout, dataset, memory, with_target, held, **how)
 
 

@@ -115,6 +115,17 @@ def test_predictions_that_take_a_quarter_of_the_memory_are_refused(
     assert len(run.predict(dataset, memory=MEMORY)) == 250
 
 
+def test_rows_are_measured_in_the_memory_that_training_was_given(tmp_path: Path) -> None:
+    with ooc.create(tmp_path / "a.zarr", {"X": ("float32", (3,)), "y": ("float32", ())}) as writer:
+        writer.append({"X": np.ones((100, 3)), "y": np.ones(100)})
+    dataset = ooc.open(tmp_path / "a.zarr")
+    trainer = ooc.Trainer(ooc.models.Linear(), ooc.optim.sgd(0.1), batch_size=10, memory="700MiB")
+    run = trainer.fit(dataset, run_dir=tmp_path / "run")
+    for each in (run, ooc.load(tmp_path / "run")):
+        assert each.evaluate(dataset)["memory_budget_bytes"] == 700 * 2**20
+        assert each.evaluate(dataset, memory="1GiB")["memory_budget_bytes"] == 2**30
+
+
 def test_a_prompt_shows_a_run() -> None:
     run = trained(MODEL)
     assert run.facts() == {"model": "softmax", "parameters": "21"}
