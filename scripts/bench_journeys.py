@@ -2,9 +2,10 @@
 
 Every way is a script in `tests/journeys/` that reads generated data in the trade's own format and
 prints how good its model is on rows that it did not train on. All settings were chosen on data of
-another seed, so that these rows are new to them, too. Each runs in a process of its own,
-in turn, several rounds, on cold data; a first round, in which kernels are compiled and modules
-cached, does not count. Seconds are from the start of the process to its end.
+another seed, so that these rows are new to them, too. Each runs in a process of its own, in turn,
+several rounds, on cold data and with libraries that were loaded before; a first round, in which
+kernels are compiled and modules cached, does not count. Seconds are from the start of the process
+to its end.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from peers.bench import drop_page_cache, ignored_folder
+from peers.bench import forget_files, ignored_folder
 from peers.environments import UnavailableError
 from peers.journeys import JOURNEYS, JOURNEYS_BY_NAME, Journey, Outcome, Way, run_way
 from peers.text import Parser, print_table
@@ -72,7 +73,7 @@ def measure(journey: Journey, given: argparse.Namespace, folder: Path) -> list[M
     data = {each.way.suffix: made(folder, journey.trade, each.way.suffix, rows) for each in found}
     for number in range(given.rounds + 1):
         for each in [each for each in found if each.reason is None]:
-            drop_page_cache([data[each.way.suffix]])
+            forget_files([data[each.way.suffix]])
             try:
                 outcome = run_way(each.way, data[each.way.suffix], given.timeout)
             except UnavailableError as error:

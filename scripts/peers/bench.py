@@ -129,6 +129,16 @@ def interpreter(environment: Environment) -> Path:
 
 def drop_page_cache(paths: Sequence[Path]) -> bool:
     """Ask the system to forget the files under these paths; tell whether all caches went."""
+    forget_files(paths)
+    try:
+        DROP_CACHES.write_text("3\n")
+    except OSError:
+        return False
+    return True
+
+
+def forget_files(paths: Sequence[Path]) -> None:
+    """Ask the system to forget what is in the files under these paths, and nothing else."""
     os.sync()
     for path in paths:
         for file in path.rglob("*") if path.is_dir() else [path]:
@@ -138,11 +148,6 @@ def drop_page_cache(paths: Sequence[Path]) -> bool:
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
                 finally:
                     os.close(descriptor)
-    try:
-        DROP_CACHES.write_text("3\n")
-    except OSError:
-        return False
-    return True
 
 
 def ignored_folder(folder: Path) -> Path:
