@@ -11,11 +11,11 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
+from ooc.store.addresses import StorageOptions
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_path
 from ooc.store.feature_choice import ArrayChoice, Columns, text_of
 from ooc.store.place import IN_HAND, Place
-from ooc.store.remote import StorageOptions
 from ooc.store.roles import RoleName
 from ooc.store.selection import Selection
 

@@ -10,9 +10,9 @@ from ooc.objects.backing import Opened
 from ooc.objects.labelled_arrays import open_dask, open_xarray
 from ooc.objects.named_arrays import open_mapping
 from ooc.objects.zarr_objects import open_icechunk, open_zarr
+from ooc.store.addresses import StorageOptions
 from ooc.store.dataset import Dataset
 from ooc.store.feature_choice import Columns
-from ooc.store.remote import StorageOptions
 from ooc.store.roles import RoleName
 from ooc.store.several import open as open_path
 from ooc.store.transforms import transformed

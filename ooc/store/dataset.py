@@ -13,6 +13,7 @@ from zarr.abc.store import Store
 from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
 from ooc.core.summary import Summary
+from ooc.store.addresses import StorageOptions, checked_path
 from ooc.store.column_choice import places_of
 from ooc.store.column_names import column_names
 from ooc.store.conventions import read_conventions
@@ -22,7 +23,6 @@ from ooc.store.labels import Labels, Name
 from ooc.store.member import Member, attributes_of, declared_by
 from ooc.store.members import check_whole, member_of, members_of, opened, opened_member
 from ooc.store.place import IN_HAND, Place
-from ooc.store.remote import StorageOptions, checked_path
 from ooc.store.roles import (
     FEATURES,
     USUAL_NAMES,

@@ -12,8 +12,8 @@ import zarr
 from zarr.buffer import cpu
 from zarr.core.sync import sync
 
+from ooc.store.addresses import reason_of
 from ooc.store.labels import TEXT_KINDS
-from ooc.store.remote import reason_of
 
 NUMERIC_KINDS = "biuf"
 LARGEST = 2**63

@@ -17,6 +17,7 @@ import zarr
 from zarr.core.sync import sync
 
 from ooc.core.errors import InputError
+from ooc.store.addresses import explained
 from ooc.store.local import METADATA, PlainStore, metadata_marks, open_zip
 from ooc.store.member import (
     COLUMN,
@@ -35,7 +36,6 @@ from ooc.store.references import is_references, open_references
 from ooc.store.remote import (
     MOST_REQUESTS,
     cancel_requests,
-    explained,
     open_store,
 )
 

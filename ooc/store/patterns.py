@@ -11,7 +11,8 @@ from zarr.core.sync import sync
 from zarr.storage import FsspecStore
 
 from ooc.core.errors import InputError
-from ooc.store.remote import StorageOptions, checked_path, explained, open_store
+from ooc.store.addresses import StorageOptions, checked_path, explained
+from ooc.store.remote import open_store
 
 _SIGNS = "*?["
 # Of a server whose address is one of IPv6.

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from zarr.abc.store import Store
 
-from ooc.store.remote import StorageOptions
+from ooc.store.addresses import StorageOptions
 
 # The scheme of what a store in hand is called.
 IN_HAND = "object"

@@ -13,8 +13,10 @@ from typing import Any
 from ooc.core.errors import InputError
 from ooc.core.plain_files import ANY_SIZE, check_plain
 from ooc.core.sizes import format_size
+from ooc.store.addresses import REMOTE_SCHEMES
+from ooc.store.file_systems import open_file_system
 from ooc.store.local import MOST_METADATA_BYTES, is_metadata
-from ooc.store.remote import REMOTE_SCHEMES, RemoteStore, open_file_system
+from ooc.store.remote import RemoteStore
 
 Reference = str | list[Any]
 

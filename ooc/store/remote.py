@@ -1,18 +1,11 @@
-"""Datasets behind URLs: the store, what is retried, and what to say when it does not answer."""
+"""The store behind a URL: what is asked, how long, and how often again."""
 
 import asyncio
 import atexit
-import inspect
-import logging
-import re
-import textwrap
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
-from types import MethodType
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from zarr.abc.store import (
     ByteRequest,
@@ -26,8 +19,8 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore
 
-from ooc.core.errors import InputError
 from ooc.core.plain_files import ANY_SIZE
+from ooc.store.addresses import GS_SCHEMES, S3_SCHEMES, WEB_SCHEMES, StorageOptions, reason_of
 from ooc.store.answers import (
     BYTES_IN_SECONDS,
     FIRST_PAUSE,
@@ -37,40 +30,24 @@ from ooc.store.answers import (
     WANTED,
     ServerError,
     Wanted,
-    answer_class,
     ask_s3,
-    is_of_server,
     passes,
     retry_after,
     server_seconds,
-    session_class,
     status_of,
 )
+from ooc.store.file_systems import layer_options, merged, send_once
 from ooc.store.local import MOST_METADATA_BYTES, is_metadata
 
-# Requests of one array that are on their way at once, whatever the number of reader threads, and
-# those of all arrays.
-MOST_REQUESTS, MOST_CONNECTIONS = 16, 64
+# Requests of one array that are on their way at once, whatever the number of reader threads.
+MOST_REQUESTS = 16
 # Objects that servers tell of in one answer.
 LISTED_AT_ONCE = 1000
-# A shorter one is part of many words, and no secret.
-SHORTEST_SECRET = 6
-# Their packages come with the extra "remote".
-S3_SCHEMES, GS_SCHEMES, WEB_SCHEMES = ("s3", "s3a"), ("gs", "gcs"), ("http", "https")
-REMOTE_SCHEMES = (*S3_SCHEMES, *GS_SCHEMES, *WEB_SCHEMES)
-# Errors of packages that need not be installed are told by their names.
-_NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}
-_DENIED = {"PermissionDeniedError", "UnauthenticatedError"}
-# pathlib folds the two slashes of a URL into one.
-_FOLDED_URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
 
-StorageOptions = Mapping[str, Any]
 Found = TypeVar("Found")
 
 # Tasks that wait for a server.
 _UNDER_WAY: set[asyncio.Task[Any]] = set()
-# gcsfs also logs what it raises, with a traceback, which Python prints if nobody handles it.
-logging.getLogger("gcsfs").addHandler(logging.NullHandler())
 
 
 class RemoteStore(FsspecStore):
@@ -131,7 +108,7 @@ class RemoteStore(FsspecStore):
         wanted = Wanted(start, stop, most, self._seconds)
         path = f"{self.path}/{key}" if self.path else key
         async with self._turns:
-            found = await self._patiently(lambda: self._ask(path, wanted), wanted)
+            found = await self.patiently(lambda: self._ask(path, wanted), wanted)
         # The index of a shard and what it tells of have to be of the same object.
         tag = None if start is None or "http" in self._schemes else wanted.tag
         if tag is not None and self._tags.setdefault(key, tag) != tag:
@@ -155,7 +132,7 @@ class RemoteStore(FsspecStore):
             return b""  # there is an object, and nothing where it is asked for
         return found
 
-    async def _patiently(
+    async def patiently(
         self, ask: Callable[[], Awaitable[Found]], wanted: Wanted, answers: int = 1
     ) -> Found:
         """Ask, in vain if need be, in the time that an answer may take: see `ooc.store.answers`."""
@@ -211,77 +188,19 @@ class RemoteStore(FsspecStore):
 
     async def _listed(self, ask: Callable[[], Awaitable[Any]], answers: int = 1) -> Any:
         wanted = Wanted(None, None, MOST_METADATA_BYTES, self._seconds)
-        return await self._patiently(ask, wanted, answers)
+        return await self.patiently(ask, wanted, answers)
 
 
 def open_store(path: str, storage_options: StorageOptions | None) -> FsspecStore:
     """Open the store behind a URL for reading."""
     scheme = path.split("://")[0]
-    options = merged(_layer_options(scheme), storage_options or {})
+    options = merged(layer_options(scheme), storage_options or {})
     store = RemoteStore.from_url(path, options, read_only=True)
-    _send_once(store.fs, scheme)
+    send_once(store.fs, scheme)
     # zarr sends several requests at once, and those that an outage leaves under way would be
     # reported when the process ends: ask for one object alone first.
     sync(store.get("zarr.json", cpu.buffer_prototype))
     return store
-
-
-def open_file_system(scheme: str) -> Any:
-    """Open fsspec's file system of a scheme for single objects, with the bounds of `open_store`."""
-    import fsspec
-
-    found = fsspec.filesystem(scheme, asynchronous=True, **_layer_options(scheme))
-    _send_once(found, scheme)
-    return found
-
-
-def _send_once(file_system: Any, scheme: str) -> None:
-    """Let a layer below send nothing again."""
-    if scheme in S3_SCHEMES:
-        file_system.retries = 1
-        sync(file_system.set_session())  # which takes a while, without a server
-    elif scheme in GS_SCHEMES:  # what its own decorator sends again
-        once = inspect.unwrap(type(file_system)._request)
-        file_system._request = MethodType(once, file_system)
-
-
-def merged(ours: StorageOptions, theirs: StorageOptions) -> dict[str, Any]:
-    """Return options of both, also of those in options; theirs count.
-
-    Examples
-    --------
-    >>> merged({"client_kwargs": {"a": 1, "b": 1}}, {"client_kwargs": {"b": 2}, "anon": True})
-    {'client_kwargs': {'a': 1, 'b': 2}, 'anon': True}
-    """
-    found = {**ours, **theirs}
-    for name in ours.keys() & theirs.keys():
-        if isinstance(ours[name], Mapping) and isinstance(theirs[name], Mapping):
-            found[name] = merged(ours[name], theirs[name])
-    return found
-
-
-def _layer_options(scheme: str) -> dict[str, Any]:
-    """Return options by which layers below send nothing again, and have no bounds of their own."""
-    seconds = server_seconds()
-    if scheme in S3_SCHEMES:
-        connection = {
-            "connect_timeout": seconds,
-            "read_timeout": seconds,
-            "retries": {"max_attempts": 0},
-            "max_pool_connections": MOST_CONNECTIONS,
-            "http_session_cls": session_class(),
-        }
-        # A listing that is kept does not show what was added since.
-        return {"config_kwargs": connection, "use_listings_cache": False}
-    if scheme not in (*GS_SCHEMES, *WEB_SCHEMES):
-        return {}
-    import aiohttp
-
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
-    session = {"timeout": timeout, "response_class": answer_class()}
-    if scheme in WEB_SCHEMES:
-        return {"client_kwargs": session}
-    return {"session_kwargs": session, "use_listings_cache": False}
 
 
 def cancel_requests() -> None:
@@ -302,97 +221,3 @@ def cancel_requests() -> None:
 
 
 atexit.register(cancel_requests)
-
-
-def reason_of(error: BaseException, storage_options: StorageOptions | None = None) -> str:
-    """Return what an error says, on one line and without what the options keep secret.
-
-    Examples
-    --------
-    >>> reason_of(OSError("no such key: KEY123"), {"key": "KEY123", "endpoint_url": "http://a"})
-    'no such key: ...'
-    """
-    error = _first_of(error)
-    said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    said = said.partition("\n\nDebug source:")[0]  # what obstore adds for those who wrote it
-    for secret in _secrets(storage_options or {}):
-        said = said.replace(secret, "...")
-    return textwrap.shorten(said, 400) or type(error).__name__
-
-
-def is_denied(error: BaseException) -> bool:
-    """Tell whether an error is that a server, or a file system, gives no permission to read."""
-    error = _first_of(error)
-    forbidden = status_of(error) in (401, 403) or str(error).startswith("Forbidden")
-    return forbidden or isinstance(error, PermissionError) or type(error).__name__ in _DENIED
-
-
-def _first_of(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def _secrets(options: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in options.items():
-        if isinstance(value, Mapping):
-            yield from _secrets(value)
-        elif isinstance(value, str) and len(value) >= SHORTEST_SECRET and "url" not in name:
-            yield value
-
-
-def checked_path(path: str | Path, storage_options: StorageOptions | None) -> str:
-    """Return a folder as it is, a URL in one form; refuse secrets in it, as paths are shown."""
-    text = _FOLDED_URL.sub(r"\1://", str(path))
-    if "://" not in text:
-        if storage_options:
-            raise InputError(f"storage_options are for URLs, and {text} is a local folder")
-        return text
-    try:
-        url = urlsplit(text)
-    except ValueError:  # brackets that hold no IPv6 address
-        url = urlsplit("")
-    if not url.scheme or not (url.netloc + url.path).strip("/"):
-        shown = text.rpartition("@")[2]
-        raise InputError(f"{shown} is no URL of a Zarr group; write it like s3://bucket/name.zarr")
-    where = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
-    if url.password is not None:
-        raise InputError(f"the URL of {where} holds a password; give it in storage_options")
-    if url.query and url.scheme in ("http", "https"):
-        raise InputError(
-            f"the URL of {where} has a query, and a group is many objects below one address; "
-            "give tokens in storage_options"
-        )
-    return text.rstrip("/")
-
-
-@contextmanager
-def explained(path: str, storage_options: StorageOptions | None) -> Iterator[None]:
-    """Turn what the layers below a URL raise, of many unrelated kinds, into one line."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        if "://" not in path:
-            raise
-        # The cause may show keys in its own arguments.
-        raise InputError(_explanation(path, error, storage_options)) from None
-
-
-def _explanation(path: str, error: Exception, storage_options: StorageOptions | None) -> str:
-    scheme, reason = path.split("://")[0], reason_of(error, storage_options)
-    if isinstance(error, ImportError):
-        todo = "run: pip install 'ooc[remote]'" if scheme in REMOTE_SCHEMES else "install it"
-        return f"{path} needs a package that is not installed ({reason}); {todo}"
-    if isinstance(error, ValueError) and str(error).startswith("Protocol not known"):
-        return f"{path} has the unknown scheme {scheme!r}; use s3, gs, https, memory or a folder"
-    if is_denied(error) or type(error).__name__ in _NO_CREDENTIALS:
-        return (
-            f"no permission to read {path}: {reason}; give keys in storage_options or the "
-            'environment, or {"anon": True} where the data are public'
-        )
-    if is_of_server(_first_of(error)):
-        todo = "check the network, the URL and storage_options"
-        return f"the server of {path} does not answer: {reason}; {todo}"
-    return f"{path} cannot be read: {reason}; check the URL and storage_options"

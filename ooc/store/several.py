@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from ooc.core.errors import InputError
+from ooc.store.addresses import StorageOptions
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_one
 from ooc.store.feature_choice import Columns
 from ooc.store.patterns import paths_of
 from ooc.store.place import Place
-from ooc.store.remote import StorageOptions
 from ooc.store.roles import RoleName
 from ooc.store.selection import STORES, Selection
 from ooc.store.sparse import SparseSpec

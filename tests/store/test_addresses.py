@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from ooc.core.errors import InputError
+from ooc.store.addresses import checked_path, explained, is_denied, reason_of
 from ooc.store.answers import ServerError
-from ooc.store.remote import checked_path, explained, is_denied, merged, reason_of
+from ooc.store.file_systems import merged
 
 
 class StatusError(Exception):

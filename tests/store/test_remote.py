@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from datasets import write_dataset
 
+from ooc.store.addresses import reason_of
 from ooc.store.answers import ServerError, Wanted
 from ooc.store.chunks import BadChunkError
 from ooc.store.chunks.general import ZarrReader
-from ooc.store.remote import RemoteStore, reason_of
+from ooc.store.remote import RemoteStore
 
 
 def store_of(tags: list[str], scheme: str) -> RemoteStore:
@@ -31,7 +32,7 @@ def store_of(tags: list[str], scheme: str) -> RemoteStore:
     async def patiently(call: Callable[[], Awaitable[Any]], wanted: Wanted) -> Any:
         return await call()
 
-    vars(store).update(_ask=ask, _patiently=patiently)
+    vars(store).update(_ask=ask, patiently=patiently)
     return store
 
 

@@ -12,6 +12,7 @@ from zarr.buffer import cpu
 
 from ooc.store import remote
 from ooc.store.answers import WANTED, ServerError, Wanted, session_class
+from ooc.store.file_systems import layer_options
 from ooc.store.remote import (
     RemoteStore,
     open_store,
@@ -274,7 +275,7 @@ def test_a_long_list_has_time_for_all_of_its_answers(
 def test_layers_below_send_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OOC_SERVER_SECONDS", "7")
     for scheme in ("s3", "s3a"):
-        told = remote._layer_options(scheme)
+        told = layer_options(scheme)
         assert told["use_listings_cache"] is False
         assert told["config_kwargs"] == {
             "connect_timeout": 7, "read_timeout": 7, "retries": {"max_attempts": 0},
@@ -282,11 +283,11 @@ def test_layers_below_send_nothing_again(monkeypatch: pytest.MonkeyPatch) -> Non
         }  # fmt: skip
     for scheme, name in (("gs", "session_kwargs"), ("gcs", "session_kwargs"),
                          ("http", "client_kwargs"), ("https", "client_kwargs")):  # fmt: skip
-        told = remote._layer_options(scheme)
+        told = layer_options(scheme)
         limit = told[name]["timeout"]
         assert (limit.total, limit.sock_connect, limit.sock_read) == (None, 7, 7)
         assert ("use_listings_cache" in told) == (name == "session_kwargs")
-    assert remote._layer_options("memory") == {}
+    assert layer_options("memory") == {}
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "https"])

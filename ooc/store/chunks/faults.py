@@ -5,8 +5,8 @@ import os
 import resource
 
 from ooc.core.errors import InputError
+from ooc.store.addresses import is_denied
 from ooc.store.answers import is_of_server
-from ooc.store.remote import is_denied
 
 # What they mean is of the process, the machine or a permission, and any chunk may meet them.
 _FAULTS = (

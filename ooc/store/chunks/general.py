@@ -14,13 +14,14 @@ from zarr.core.sync import sync
 from zarr.storage import WrapperStore
 
 from ooc.core.plain_files import ANY_SIZE, check_plain
+from ooc.store.addresses import reason_of
 from ooc.store.chunks.codecs import NotNativeError, most_stored_bytes
 from ooc.store.chunks.layout import ShardLayout, shard_layout
 from ooc.store.chunks.row_reader import BadChunks, Cell, NotStoredError, RowReader, Runs
 from ooc.store.dataset import Dataset, open_zarr_array
 from ooc.store.local import ZippedStore
 from ooc.store.members import quiet
-from ooc.store.remote import RemoteStore, reason_of
+from ooc.store.remote import RemoteStore
 
 # Decoding one block through zarr-python holds the stored chunk, the decoded chunk and a copy.
 DECODE_COPIES = 3

@@ -6,10 +6,11 @@ from typing import Any
 
 from zarr.core.sync import sync
 
+from ooc.store.addresses import is_denied, reason_of
 from ooc.store.answers import ServerError
 from ooc.store.chunks.files import Request, TruncatedError, batched
 from ooc.store.dataset import Dataset, open_zarr_array
-from ooc.store.remote import RemoteStore, is_denied, reason_of
+from ooc.store.remote import RemoteStore
 
 UNKNOWN_SIZE = 2**63
 

@@ -1,0 +1,75 @@
+"""fsspec's file systems, whose layers below send nothing again and have no bounds of their own."""
+
+import inspect
+import logging
+from collections.abc import Mapping
+from types import MethodType
+from typing import Any
+
+from zarr.core.sync import sync
+
+from ooc.store.addresses import GS_SCHEMES, S3_SCHEMES, WEB_SCHEMES, StorageOptions
+from ooc.store.answers import answer_class, server_seconds, session_class
+
+# Connections to one server.
+MOST_CONNECTIONS = 64
+# gcsfs also logs what it raises, with a traceback, which Python prints if nobody handles it.
+logging.getLogger("gcsfs").addHandler(logging.NullHandler())
+
+
+def open_file_system(scheme: str) -> Any:
+    """Open the file system of a scheme for single objects, bounded as `RemoteStore` bounds them."""
+    import fsspec
+
+    found = fsspec.filesystem(scheme, asynchronous=True, **layer_options(scheme))
+    send_once(found, scheme)
+    return found
+
+
+def send_once(file_system: Any, scheme: str) -> None:
+    """Let a layer below send nothing again."""
+    if scheme in S3_SCHEMES:
+        file_system.retries = 1
+        sync(file_system.set_session())  # which takes a while, without a server
+    elif scheme in GS_SCHEMES:  # what its own decorator sends again
+        once = inspect.unwrap(type(file_system)._request)
+        file_system._request = MethodType(once, file_system)
+
+
+def merged(ours: StorageOptions, theirs: StorageOptions) -> dict[str, Any]:
+    """Return options of both, also of those in options; theirs count.
+
+    Examples
+    --------
+    >>> merged({"client_kwargs": {"a": 1, "b": 1}}, {"client_kwargs": {"b": 2}, "anon": True})
+    {'client_kwargs': {'a': 1, 'b': 2}, 'anon': True}
+    """
+    found = {**ours, **theirs}
+    for name in ours.keys() & theirs.keys():
+        if isinstance(ours[name], Mapping) and isinstance(theirs[name], Mapping):
+            found[name] = merged(ours[name], theirs[name])
+    return found
+
+
+def layer_options(scheme: str) -> dict[str, Any]:
+    """Return options by which layers below send nothing again, and have no bounds of their own."""
+    seconds = server_seconds()
+    if scheme in S3_SCHEMES:
+        connection = {
+            "connect_timeout": seconds,
+            "read_timeout": seconds,
+            "retries": {"max_attempts": 0},
+            "max_pool_connections": MOST_CONNECTIONS,
+            "http_session_cls": session_class(),
+        }
+        # A listing that is kept does not show what was added since.
+        return {"config_kwargs": connection, "use_listings_cache": False}
+    if scheme not in (*GS_SCHEMES, *WEB_SCHEMES):
+        return {}
+    import aiohttp
+
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds)
+    session = {"timeout": timeout, "response_class": answer_class()}
+    if scheme in WEB_SCHEMES:
+        return {"client_kwargs": session}
+    return {"session_kwargs": session, "use_listings_cache": False}
