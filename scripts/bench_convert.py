@@ -23,7 +23,7 @@ import numpy as np
 
 import ooc
 from ooc.core.machine import machine
-from ooc.store.writer import CHUNK_BYTES, encode_chunk
+from ooc.store.fields import CHUNK_BYTES, encode_chunk
 
 WIDTH, ROWS_AT_ONCE = 64, 8192
 IMAGE_SIDE = 64

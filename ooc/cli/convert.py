@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ooc.cli.groups import flag
-from ooc.cli.options import Json, Memory, Seed, local_output, names_of, role_of
+from ooc.cli.options import Json, Memory, Seed, dataset_output, names_of, role_of
 from ooc.cli.show import NOTES, show_measured, table
 from ooc.core.errors import InputError
 
@@ -14,7 +14,7 @@ from ooc.core.errors import InputError
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help="File or folder: {input_formats}.")],
     destination: Annotated[
-        Path, typer.Argument(metavar="DST", help="Dataset to write.", callback=local_output)
+        str, typer.Argument(metavar="DST", help="Dataset to write.", callback=dataset_output)
     ],
     columns: Annotated[
         str | None,
@@ -94,7 +94,7 @@ def convert(
         )
         NOTES.extend(result.pop("notes"))
         result.pop("missing")
-    show_measured({**result, "path": str(destination)}, json_, "")
+    show_measured({**result, "path": destination}, json_, "")
 
 
 def _size(text: str) -> tuple[int, int]:

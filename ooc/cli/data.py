@@ -1,12 +1,12 @@
 """Commands about data: make, info."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated
 
 import typer
 
 from ooc.cli.groups import flag, with_groups
-from ooc.cli.options import Io, Json, Seed, SeveralDataOptions, local_output
+from ooc.cli.options import Io, Json, Seed, SeveralDataOptions, dataset_output
 from ooc.cli.show import show, show_measured, table
 from ooc.core.errors import InputError
 from ooc.core.sizes import parse_count
@@ -16,7 +16,7 @@ from ooc.core.terminal import one_line
 def make(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="{kinds}.")],
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="Folder to make.", callback=local_output)
+        str, typer.Argument(metavar="PATH", help="Folder or URL to make.", callback=dataset_output)
     ],
     rows: Annotated[str, flag("Rows, such as 20M.")],
     features: Annotated[int, flag("Features of a row.")] = 128,
@@ -38,9 +38,9 @@ def make(
     from ooc.synthetic import make as generate
 
     recipe = Recipe(kind, parse_count(rows), features, classes, order, seed, held_out)
-    with ProgressDisplay(f"make {path.name}") as report:
+    with ProgressDisplay(f"make {PurePath(path).name}") as report:
         result = generate(path, recipe, threads, report)
-    show_measured({**result, "path": str(path)}, json_, "")
+    show_measured({**result, "path": path}, json_, "")
 
 
 @with_groups

@@ -32,6 +32,16 @@ def local_output(path: Path | None) -> Path | None:
     return None if path is None else local_path(path, "outputs")
 
 
+def dataset_output(path: str | None) -> str | None:
+    """Return where a dataset is to be written: a local path, or a URL in one form."""
+    from ooc.core.destination import local_path
+    from ooc.store.addresses import written_path
+
+    if path is not None and "://" not in (path := written_path(path, None)):
+        local_path(path, "datasets that are written")
+    return path
+
+
 def output(help_text: str, unset: str | None = None) -> OptionInfo:
     """Return an option that names a local file or folder to write."""
     return flag(help_text, unset=unset, callback=local_output)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from ooc.cli.groups import flag, with_groups
-from ooc.cli.options import DataOptions, Json, Memory, Seed, local_output, output, read
+from ooc.cli.options import DataOptions, Json, Memory, Seed, dataset_output, output, read
 from ooc.cli.show import NOTES, show, show_measured, table
 from ooc.core.errors import InputError
 
@@ -17,9 +17,9 @@ SAMPLE_PROBLEM = "--sample is a number of blocks, at least 2, or all, not {!r}"
 def shuffle(
     where: DataOptions,
     destination: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
-            metavar="[DST]", help="Dataset to write.", show_default=False, callback=local_output
+            metavar="[DST]", help="Dataset to write.", show_default=False, callback=dataset_output
         ),
     ] = None,
     measure: Annotated[
@@ -84,7 +84,7 @@ def shuffle(
     if not json_:
         left_out = result.pop("left_out")
         NOTES.extend(f"left out: {name}, as {why}" for name, why in left_out.items())
-    show_measured({**result, "path": str(destination)}, json_, "")
+    show_measured({**result, "path": destination}, json_, "")
 
 
 def _order(order: str) -> Any:

@@ -9,8 +9,8 @@ from ooc.conversion.pipeline import GROUP_BYTES
 from ooc.conversion.source import Source
 from ooc.core.errors import TooSmallError
 from ooc.core.sizes import format_size
+from ooc.store.fields import CHUNK_BYTES, SHARD_BYTES
 from ooc.store.sparse import PARTS
-from ooc.store.writer import CHUNK_BYTES, SHARD_BYTES
 from ooc.stream.plan import MIB
 
 # The interpreter, the imports of every conversion, thread stacks and the allocator's slack.

@@ -20,15 +20,21 @@ from ooc.conversion.pipeline import copy
 from ooc.conversion.sorting import sort_categories
 from ooc.conversion.source import Source
 from ooc.core.audience import reporting
-from ooc.core.destination import blamed, claimed, hidden_beside, write_whole
+from ooc.core.destination import blamed, hidden_beside, write_whole
 from ooc.core.errors import DataError, InputError
 from ooc.core.numbers import check_counts
 from ooc.core.process import memory_numbers
 from ooc.core.progress import Progress, Report, tell
+from ooc.store.addresses import StorageOptions
 from ooc.store.dataset import open as open_dataset
+from ooc.store.destinations import (
+    Destination,
+    LocalDestination,
+    UnfinishedError,
+)
 from ooc.store.roles import RoleName
 from ooc.store.sparse_writer import SparseWriter
-from ooc.store.writer import check_new, create
+from ooc.store.writer import create, new_destination
 from ooc.stream.missing_values import MissingRule, rule_of
 from ooc.stream.plan import budget_of, held_bytes
 from ooc.version import VERSION
@@ -52,6 +58,7 @@ def convert(
     zero_based: bool = False,
     image_size: tuple[int, int] | None = None,
     report: Report | bool = True,
+    storage_options: StorageOptions | None = None,
 ) -> dict[str, Any]:
     """Write data of another format as a dataset, out of core.
 
@@ -67,7 +74,7 @@ def convert(
     source
         A file or folder. The format is told by its suffix or what is in it.
     destination
-        A local folder that does not exist yet.
+        A local folder that does not exist yet, or a URL at which there is nothing yet.
     columns
         Names of the features, in their order; no others are then kept beside them but target and
         weight. By default all columns of numbers of a table, or the array "X", or the only one.
@@ -97,6 +104,8 @@ def convert(
         Indices of an svmlight file begin at 0, as scikit-learn writes them by default.
     image_size
         (height, width) to which images are resized; by default all have to be of one size.
+    storage_options
+        Of a URL, as `ooc.open` takes them.
 
     Returns
     -------
@@ -121,11 +130,12 @@ def convert(
     >>> result["rows"], zarr.open_group(folder / "a.zarr", mode="r")["X"][2].tolist()
     (3, [4.0, 5.0])
     """
-    place = check_new(destination)
+    place = new_destination(destination, storage_options)
     check_counts(threads=threads)
     rule, budget, begun = rule_of(missing_values), budget_of(memory), time.perf_counter()
-    held = held_bytes()
-    scratch = Notes(hidden_beside(place, "unshuffled") if shuffle else place).folder
+    held = held_bytes() + place.buffer_bytes
+    between = LocalDestination(hidden_beside(place.beside, "unshuffled"))
+    scratch = Notes(between if shuffle else place).folder
     with reporting(f"convert {Path(source).name}", report) as telling:
         how = (dense, zero_based, image_size, tuple(columns or ()), budget, scratch)
         opening = Opening(*how, partial(tell, telling))
@@ -146,7 +156,9 @@ def convert(
         }
         work = _Work(opened, layout, rule, fitted, settings, name, telling)
         if shuffle:
-            result = _convert_and_shuffle(work, place, budget, seed, threads)
+            with place.claim():
+                pass  # refuse now where nothing can be written
+            result = _convert_and_shuffle(work, place, between, budget, seed, threads)
         else:
             result = _convert(work, place)
             Notes(place).forget()
@@ -176,11 +188,11 @@ class _Work:
     report: Report
 
 
-def _check_apart(source: Source, destination: Path) -> None:
+def _check_apart(source: Source, destination: Destination) -> None:
     """Refuse a destination inside of the source."""
-    if source.path.resolve() in destination.resolve().parents:
+    if source.path.resolve() in destination.beside.resolve().parents:
         raise InputError(
-            f"{destination} lies inside the source {source.path}; choose a path outside it"
+            f"{destination.shown} lies inside the source {source.path}; choose a path outside it"
         )
 
 
@@ -195,14 +207,18 @@ def _check_shuffled(source: Source, layout: Layout) -> None:
         )
 
 
-def _convert(work: _Work, place: Path) -> dict[str, Any]:
+def _convert(work: _Work, place: Destination) -> dict[str, Any]:
     """Write the store under a path, and return what there is to tell; its notes stay."""
     notes = Notes(place)
-    with claimed(place), blamed(place):
+    with place.claim(), blamed(place.beside):
         if anew := notes.begin(work.settings):
             work.report(Progress(0, 1, 0, 0.0, text=anew))
         try:
             result = _write(work, place, notes)
+        except UnfinishedError as error:
+            raise UnfinishedError(
+                f"{error}; what is written stays, and the same command goes on from there"
+            ) from None
         except InputError:
             # The source or the settings have to change: there is nothing to go on with.
             notes.remove()
@@ -211,14 +227,14 @@ def _convert(work: _Work, place: Path) -> dict[str, Any]:
             if error.errno != errno.ENOSPC:
                 raise
             raise InputError(
-                f"the disk of {place} filled up; free some space and give the same command again "
-                f"to go on, or remove {notes.folder} and {notes.partial}"
+                f"the disk of {place.beside} filled up; free some space and give the same command "
+                f"again to go on, or remove {notes.folder} and {notes.partial}"
             ) from None
     result["notes"] += [anew] if anew else []
     return result
 
 
-def _write(work: _Work, place: Path, notes: Notes) -> dict[str, Any]:
+def _write(work: _Work, place: Destination, notes: Notes) -> dict[str, Any]:
     """Write all rows, and what is noted of them."""
     layout, fitted = work.layout, work.fitted
     begun, before = time.perf_counter(), [-1]
@@ -234,7 +250,7 @@ def _write(work: _Work, place: Path, notes: Notes) -> dict[str, Any]:
     def complete(folder: Path) -> None:
         for output in layout.sparse:
             sparse[output.name].finish(writer.rows, standing.nonzeros[output.name])
-        sort_categories(folder, layout, writer, standing, notes)
+        sort_categories(place.place(), folder, layout, writer, standing, notes)
         work.source.finish(folder)
 
     fields = {output.name: output.field() for output in layout.dense}
@@ -251,7 +267,7 @@ def _write(work: _Work, place: Path, notes: Notes) -> dict[str, Any]:
     ) as writer:
         cut = (fitted.chunk_bytes, fitted.shard_bytes)
         sparse = {
-            output.name: SparseWriter(writer.partial, output.name, output.sparse_field(*cut))
+            output.name: SparseWriter(place, output.name, output.sparse_field(*cut))
             for output in layout.sparse
         }
         how = (work.rule, fitted.threads, fitted.depth)
@@ -280,25 +296,29 @@ def _origin(work: _Work) -> dict[str, Any]:
 
 
 def _convert_and_shuffle(
-    work: _Work, place: Path, budget: int, seed: int, threads: int | None
+    work: _Work,
+    place: Destination,
+    between: LocalDestination,
+    budget: int,
+    seed: int,
+    threads: int | None,
 ) -> dict[str, Any]:
     """Convert to a hidden store, and shuffle that to the destination."""
     from ooc.shuffle.external_sort import exact
 
-    between = hidden_beside(place, "unshuffled")
-    notes = Notes(between)
+    notes, path = Notes(between), between.path
     done = notes.folder / "result.json"
-    if between.exists() and not (notes.same(work.settings) and done.exists()):
-        shutil.rmtree(between)
-    if not between.exists():
+    if path.exists() and not (notes.same(work.settings) and done.exists()):
+        shutil.rmtree(path)
+    if not path.exists():
         result = _convert(work, between)
         write_whole(done, json.dumps(result).encode())
     result = json.loads(done.read_text())
     first = work.layout.outputs[0].name
     shuffled = exact(
-        open_dataset(between, first, False, False), place, budget, seed, threads, work.report
+        open_dataset(path, first, False, False), place, budget, seed, threads, work.report
     )
-    shutil.rmtree(between)
+    shutil.rmtree(path)
     notes.forget()
     result["notes"] += [f"left out: {name}, as {why}" for name, why in shuffled["left_out"].items()]
     return result | {

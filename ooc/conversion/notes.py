@@ -17,8 +17,9 @@ import numpy as np
 
 from ooc.conversion.sparse_chunks import Tails, joined, split_by_matrix
 from ooc.core.destination import hidden_beside, write_whole
+from ooc.store.destinations import Destination, make_folder
 from ooc.store.sparse_writer import SparseWriter
-from ooc.store.writer import Writer, make_folder
+from ooc.store.writer import Writer
 
 SparseWriters = Mapping[str, SparseWriter]
 NO_TAILS: Mapping[str, Tails] = MappingProxyType({})
@@ -59,14 +60,14 @@ class Standing:
 class Notes:
     """The hidden folder of a conversion's notes."""
 
-    def __init__(self, destination: Path) -> None:
-        self.folder = hidden_beside(destination, "convert")
-        self.partial = hidden_beside(destination, "partial")
+    def __init__(self, destination: Destination) -> None:
+        self._destination, self.partial = destination, destination.partial
+        self.folder = hidden_beside(destination.beside, "convert")
 
     def begin(self, identity: Mapping[str, Any]) -> str:
         """Keep what an earlier call of the same job left; return why it was not kept, or ''.
 
-        The destination is this process's alone, see `ooc.core.destination.claimed`.
+        The destination is this process's alone, see `Destination.claim`.
         """
         make_folder(self.folder)
         if self.same(identity) and not (self.folder / "sorting").exists():
@@ -147,7 +148,7 @@ class Notes:
 
     def remove(self) -> None:
         """Remove the notes, and the store that grew."""
-        shutil.rmtree(self.partial, ignore_errors=True)
+        self._destination.discard()
         self.forget()
 
     def forget(self) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 
 from ooc.conversion.source import NUMBER, Column
 from ooc.conversion.sparse import column_places, sparse_row_bytes
+from ooc.store.fields import Field
 from ooc.store.roles import FEATURES
 from ooc.store.sparse_writer import SparseField
-from ooc.store.writer import Field
 
 
 def fill_text(value: float) -> str:

@@ -21,8 +21,9 @@ from ooc.conversion.sparse_chunks import PartChunk, SparseCutter, Tails
 from ooc.conversion.values import Assembled, Categories, assemble
 from ooc.core.blas import one_thread
 from ooc.core.errors import DataError
+from ooc.store.fields import encode_chunk
 from ooc.store.sparse import VALUES
-from ooc.store.writer import Columns, Encoded, Writer, encode_chunk
+from ooc.store.writer import Columns, Encoded, Writer
 from ooc.stream.missing_values import MissingRule
 
 # Chunks that a thread encodes at once, in bytes.
@@ -318,7 +319,7 @@ def _write(
                 if group.end is not None:
                     group.end.standing.sparse = {name: s.state() for name, s in sparse.items()}
                     syncs = [each.syncs() for each in sparse.values()]
-                    job = (files.pop_all(), syncs, notes, group.end)
+                    job = (files.pop_all(), syncs, sparse, notes, group.end)
                     closing.append(syncing.submit(_close, *job))
                     append, shard = None, shard + 1
                 while len(closing) > MOST_CLOSING:
@@ -334,8 +335,16 @@ def _write(
             raise
 
 
-def _close(files: ExitStack, syncs: Sequence[Callable[[], None]], notes: Notes, end: End) -> None:
+def _close(
+    files: ExitStack,
+    syncs: Sequence[Callable[[], None]],
+    sparse: SparseWriters,
+    notes: Notes,
+    end: End,
+) -> None:
     files.close()
     for sync in syncs:
         sync()
     notes.save(end.standing, end.before, end.tails)
+    for name, each in sparse.items():
+        each.keep(end.standing.sparse[name])

@@ -12,13 +12,22 @@ from ooc.conversion.values import Categories
 from ooc.store.chunks import open_reader
 from ooc.store.chunks.row_reader import RowReader
 from ooc.store.dataset import open as open_dataset
+from ooc.store.destinations import LocalDestination
+from ooc.store.place import Place
 from ooc.store.writer import Columns, Writer
 
 
 def sort_categories(
-    folder: Path, layout: Layout, writer: Writer, standing: Standing, notes: Notes
+    written: Place,
+    folder: Path,
+    layout: Layout,
+    writer: Writer,
+    standing: Standing,
+    notes: Notes,
 ) -> None:
     """Rewrite the codes of a store whose rows are all written; its attributes are sorted already.
+
+    It is read as `written`, and files of a `folder` of it are replaced.
 
     Codes are 4 bytes a row, and hardly any on the disk: it takes little time beside the rest.
     """
@@ -33,15 +42,17 @@ def sort_categories(
         table = np.append(order, np.int32(NO_CATEGORY))
         size, field = output.row_bytes, output.field()
         again = Writer(
-            notes.folder / "sorted", {output.name: field}, {}, writer.chunk_rows * size,
-            writer.shard_rows * size,
+            LocalDestination(notes.folder / "sorted"), {output.name: field}, {},
+            writer.chunk_rows * size, writer.shard_rows * size,
         )  # fmt: skip
-        written = open_dataset(folder, output.name, False, False).undecoded()
-        reader = open_reader(written, output.name)
+        found = open_dataset(written, output.name, False, False).undecoded()
+        reader = open_reader(found, output.name)
         for shard in range(-(-writer.rows // writer.shard_rows)):
             again.write_shard(shard, _recoded(reader, output.name, writer, shard, table))
         for file in sorted((again.partial / output.name / "c").iterdir()):
-            file.replace(folder / output.name / "c" / file.name)
+            place = folder / output.name / "c" / file.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(place)
 
 
 def _recoded(

@@ -13,8 +13,8 @@ import numpy as np
 from ooc.conversion.sparse import SparseValues, sparse_row_bytes
 from ooc.core.errors import InputError
 from ooc.store.conventions import Conventions
+from ooc.store.fields import Field
 from ooc.store.member import NUMERIC_KINDS
-from ooc.store.writer import Field
 
 # What a piece is cut to, in bytes of all columns that are read: threads hold a few each. Arrays of
 # below 4 MiB come from the allocator's heap, whose pages are there already.

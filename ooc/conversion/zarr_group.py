@@ -17,11 +17,11 @@ from ooc.store.chunks import scratch_bytes
 from ooc.store.copies import Copy, plan_copy
 from ooc.store.dataset import ArraySpec
 from ooc.store.dataset import open as open_dataset
+from ooc.store.fields import NUMBER_KINDS
 from ooc.store.member import attributes_of
 from ooc.store.members import members_of, opened
 from ooc.store.place import Place
 from ooc.store.sparse_members import array_beside, column_names, sparse_members
-from ooc.store.writer import NUMBER_KINDS
 
 # What a chunk of arrays beside the rows may take to be copied.
 _BESIDE_SHARE = 8

@@ -17,7 +17,7 @@ _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:(/|$)")
 MOST_NAME_BYTES = 255
 # What writers keep beside a path while they write it: their lock, what grows, and scratch files.
 _LOCK = "lock"
-_LEFT = ("partial", "shuffle", "convert", "unshuffled")
+_LEFT = ("partial", "shuffle", "convert", "unshuffled", "token")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -92,11 +92,11 @@ def _lock(descriptor: int) -> None:
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[None]:
+def claimed(path: Path, shown: str = "") -> Iterator[None]:
     """Keep a path that is about to be written for this writer alone.
 
     The lock is a hidden file beside it, which is removed in the end; one that a killed process
-    left is taken over.
+    left is taken over. What is written may be `shown` by another name.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def claimed(path: Path) -> Iterator[None]:
         descriptor = take_lock(lock)
     except TakenError as owner:
         raise InputError(
-            f"process {owner} is writing {path}; wait for it, or choose another path"
+            f"process {owner} is writing {shown or path}; wait for it, or choose another path"
         ) from None
     except OSError as error:
         remove_empty(made)
@@ -153,6 +153,8 @@ def clear_leftovers(path: Path) -> None:
     with suppress(InputError), claimed(path):
         for each in left:
             shutil.rmtree(each, ignore_errors=True)
+            if each.is_file():
+                each.unlink()
 
 
 def remove_empty(folders: Iterable[Path]) -> None:

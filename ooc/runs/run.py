@@ -37,9 +37,11 @@ from ooc.runs.scoring import (
 )
 from ooc.runs.trained_on import TrainedOn
 from ooc.store.dataset import Dataset
+from ooc.store.destinations import check_new
+from ooc.store.fields import Field
 from ooc.store.labels import Name, named
 from ooc.store.transforms import transform_in, transformed
-from ooc.store.writer import Field, check_new, create
+from ooc.store.writer import create
 from ooc.stream.loader import Batch, Loader
 from ooc.stream.missing_values import rule_of, void_rows, with_void
 from ooc.stream.plan import held_bytes

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ooc.core.destination import blamed, claimed
+from ooc.core.destination import blamed
 from ooc.core.errors import DataError, InputError, TooSmallError
 from ooc.core.hashing import fill_row_keys, keys_at_ranks, keys_of_rows
 from ooc.core.process import memory_numbers
@@ -24,11 +24,13 @@ from ooc.shuffle.job import RESERVED_BYTES, Job, plan_job, too_small
 from ooc.shuffle.records import checksum
 from ooc.shuffle.scratch import Scratch
 from ooc.shuffle.workspace import check_destination, file_bytes, folders_beside, workspace
+from ooc.store.addresses import StorageOptions
 from ooc.store.beside import copy_beside
 from ooc.store.copies import Copy, plan_copy
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_dataset
-from ooc.store.writer import Writer, check_new, create
+from ooc.store.destinations import Destination, UnfinishedError
+from ooc.store.writer import Writer, create, new_destination
 from ooc.stream.plan import MIB, budget_of, held_bytes
 
 PROOF_BYTES = 8 * MIB
@@ -41,11 +43,12 @@ Result = TypeVar("Result")
 
 def exact(
     source: Dataset,
-    destination: str | Path,
+    destination: str | Path | Destination,
     memory: str | int = "1GiB",
     seed: int = 0,
     threads: int | None = None,
     report: Report = silent,
+    storage_options: StorageOptions | None = None,
 ) -> dict[str, Any]:
     """Write all arrays of a dataset to a new store, their rows in one uniformly random order.
 
@@ -60,13 +63,16 @@ def exact(
     Parameters
     ----------
     destination
-        A local folder that does not exist yet, outside the source.
+        A local folder that does not exist yet, outside the source, or a URL at which there is
+        nothing yet.
     memory
         Bytes that the whole process may use.
     seed
         What the order is a function of, with the number of rows.
     threads
         Pieces that are worked on at once, at most 4; by default one more than cores.
+    storage_options
+        Of a URL, as `ooc.open` takes them.
 
     Returns
     -------
@@ -78,9 +84,9 @@ def exact(
     Raises
     ------
     InputError
-        Before any work: if the source is opened with a transform, the destination exists, is a URL
-        or lies inside the source, the disk is too small, the budget is, or another process writes
-        to the same place.
+        Before any work: if the source is opened with a transform, the destination exists,
+        lies inside the source or cannot be written to, the disk is too small, the budget is, or
+        another process writes to the same place.
     DataError
         If the rows that were written are not those that were read.
 
@@ -91,8 +97,8 @@ def exact(
     >>> result["rows"], ooc.open(folder / "shuffled.zarr").arrays["X"].shape
     (1000, (1000, 3))
     """
-    destination = check_new(destination)
-    check_destination(source, destination)
+    place = new_destination(destination, storage_options)
+    check_destination(source, place)
     if source.transform:
         raise InputError(
             f"a shuffled copy keeps rows as they are stored, and {source.path} is opened with "
@@ -100,21 +106,25 @@ def exact(
         )
     # Attributes come along, and with them what values mean.
     source = source.undecoded()
-    copy, job = _planned(source, budget_of(memory), seed, threads)
+    copy, job = _planned(source, budget_of(memory), seed, threads, place.buffer_bytes)
     begun = time.perf_counter()
-    taken = workspace(copy, destination, job)
-    with claimed(destination), blamed(destination), taken as folder:
+    taken = workspace(copy, place, job)
+    with place.claim(), blamed(place.beside), taken as folder:
         if copy.left_out:
             said = "; ".join(f"{name}, as {why}" for name, why in copy.left_out.items())
             report(Progress(0, job.rows, 0, 0.0, text=f"leaves out {said}"))
         try:
-            result = _Run(copy, destination, folder, job, report).all()
+            result = _Run(copy, place, folder, job, report).all()
+        except UnfinishedError as error:
+            raise UnfinishedError(
+                f"{error}; what is written stays, and the same command goes on from there"
+            ) from None
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            scratch, partial = folders_beside(destination)
+            scratch, partial = folders_beside(place)
             raise InputError(
-                f"the disk of {destination} filled up; free some space and give the same command "
+                f"the disk of {place.beside} filled up; free some space and give the same command "
                 f"again to go on, or remove {scratch} and {partial}"
             ) from None
     seconds = time.perf_counter() - begun
@@ -130,9 +140,11 @@ def exact(
     }
 
 
-def _planned(source: Dataset, budget: int, seed: int, threads: int | None) -> tuple[Copy, Job]:
+def _planned(
+    source: Dataset, budget: int, seed: int, threads: int | None, buffer_bytes: int = 0
+) -> tuple[Copy, Job]:
     """Plan what is copied, and how; a refusal names a budget that is enough."""
-    needed, enough, held = budget, False, held_bytes()
+    needed, enough, held = budget, False, held_bytes() + buffer_bytes
     while True:
         copy = plan_copy(source, needed - RESERVED_BYTES - held)
         try:
@@ -163,7 +175,7 @@ class _Run:
     """The passes over one job."""
 
     def __init__(
-        self, copy: Copy, destination: Path, folder: Path, job: Job, report: Report
+        self, copy: Copy, destination: Destination, folder: Path, job: Job, report: Report
     ) -> None:
         self._copy, self._source = copy, copy.dataset
         self._destination, self._job, self._report = destination, job, report
@@ -182,10 +194,10 @@ class _Run:
         def prove(folder: Path) -> None:
             copy_beside(source, self._copy.groups, self._copy.beside, folder)
             roles: list[Any] = [name or False for name in source.roles]
-            written = open_dataset(folder, *roles)
+            written = open_dataset(self._destination.place(), *roles)
             if (after := self._sum_up(written)) != before:
                 raise DataError(
-                    f"the rows written to {self._destination} are not those of "
+                    f"the rows written to {self._destination.shown} are not those of "
                     f"{source.path}: their sum is {after:016x}, not {before:016x}; "
                     "the disk or memory is faulty"
                 )
@@ -201,7 +213,7 @@ class _Run:
             check=prove,
         ) as writer:
             self._write_shards(writer)
-        written = job.rows * job.layout.record_bytes + file_bytes(self._destination)
+        written = job.rows * job.layout.record_bytes + file_bytes(self._destination.shown)
         return {
             "checksum": note["checksum"],
             "bytes_read": file_bytes(source.path) + written,

@@ -16,7 +16,7 @@ from ooc.store.chunks import scratch_bytes
 from ooc.store.chunks.codecs import most_stored_bytes
 from ooc.store.chunks.files import BATCH_BYTES
 from ooc.store.dataset import ArraySpec, Dataset
-from ooc.store.writer import CHUNK_BYTES, SHARD_BYTES
+from ooc.store.fields import CHUNK_BYTES, SHARD_BYTES
 from ooc.stream.plan import MIB
 
 # Segments of this size are read at random as fast as in order.

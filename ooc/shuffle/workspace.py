@@ -14,43 +14,47 @@ from ooc.core.sizes import format_size
 from ooc.shuffle.job import Job
 from ooc.store.copies import Copy
 from ooc.store.dataset import Dataset, check_one_store
-from ooc.store.writer import encode_chunk, make_folder
+from ooc.store.destinations import Destination, make_folder
+from ooc.store.fields import encode_chunk
 
 SAMPLED_BLOCKS = 16
 
 
-def check_destination(source: Dataset, destination: Path) -> None:
+def check_destination(source: Dataset, destination: Destination) -> None:
     """Refuse a destination that lies inside the source, and a source that is not whole."""
     check_one_store(source, "shuffled")
-    local = "://" not in source.path
-    if local and Path(source.path).resolve() in destination.resolve().parents:
+    if "://" in source.path:
+        inside = destination.shown.startswith(f"{source.path}/")
+    else:
+        inside = Path(source.path).resolve() in destination.beside.resolve().parents
+    if inside:
         raise InputError(
-            f"{destination} lies inside the source {source.path}; choose a path outside it"
+            f"{destination.shown} lies inside the source {source.path}; choose a path outside it"
         )
     if source.selection is not None:
         raise InputError(f"{source.path} is one side of a split; shuffle the whole dataset first")
 
 
-def folders_beside(destination: Path) -> tuple[Path, Path]:
+def folders_beside(destination: Destination) -> tuple[Path, Path]:
     """Return the hidden folders of scratch files and of the store that is not whole yet."""
-    return hidden_beside(destination, "shuffle"), hidden_beside(destination, "partial")
+    return hidden_beside(destination.beside, "shuffle"), destination.partial
 
 
 @contextmanager
-def workspace(copy: Copy, destination: Path, job: Job) -> Iterator[Path]:
+def workspace(copy: Copy, destination: Destination, job: Job) -> Iterator[Path]:
     """Make the folder of scratch files; in the end it goes.
 
-    The destination is this process's alone, see `ooc.core.destination.claimed`. What an earlier
+    The destination is this process's alone, see `Destination.claim`. What an earlier
     call of the very same job left is kept; what any other one did is removed.
     """
-    folder, partial = folders_beside(destination)
+    folder, _ = folders_beside(destination)
     _check_free_space(copy, destination, job)
     make_folder(folder)
     note, identity = folder / "job.json", json.dumps(job.identity(copy.dataset))
     if not note.exists() or note.read_text() != identity:
         for file in folder.iterdir():
             file.unlink()
-        shutil.rmtree(partial, ignore_errors=True)
+        destination.discard()
         write_whole(note, identity.encode())
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -64,13 +68,14 @@ def file_bytes(folder: str | Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _check_free_space(copy: Copy, destination: Path, job: Job) -> None:
-    parent = next(each for each in destination.resolve().parents if each.exists())
+def _check_free_space(copy: Copy, destination: Destination, job: Job) -> None:
+    parent = next(each for each in destination.beside.resolve().parents if each.exists())
     there = sum(map(file_bytes, folders_beside(destination)))
-    stays, free = _stored_bytes(copy, job), shutil.disk_usage(parent).free
+    stays = _stored_bytes(copy, job) if destination.is_local else 0
+    free = shutil.disk_usage(parent).free
     if job.scratch_bytes + stays - there > free:
         raise InputError(
-            f"shuffling to {destination} will take about {format_size(job.scratch_bytes)} of "
+            f"shuffling to {destination.shown} will take about {format_size(job.scratch_bytes)} of "
             f"scratch and {format_size(stays)} to stay, but {parent} has {format_size(free)} free; "
             "choose another disk"
         )

@@ -87,9 +87,31 @@ def checked_path(path: str | Path, storage_options: StorageOptions | None) -> st
     return text.rstrip("/")
 
 
+def written_path(path: str | Path, storage_options: StorageOptions | None) -> str:
+    """Return where something is written, as `checked_path`; refuse URLs that are but read."""
+    text = checked_path(path, storage_options)
+    scheme, _, below = text.partition("://")
+    if scheme in WEB_SCHEMES:
+        raise InputError(
+            f"{text} is on a web server, which is but read from; write to a bucket, such as "
+            "s3://bucket/name.zarr, or to a local path"
+        )
+    if below and scheme in ("file", "local"):
+        raise InputError(f"{text} is on this machine; give its local path, {below}")
+    return text
+
+
 @contextmanager
-def explained(path: str, storage_options: StorageOptions | None) -> Iterator[None]:
-    """Turn what the layers below a URL raise, of many unrelated kinds, into one line."""
+def explained(
+    path: str,
+    storage_options: StorageOptions | None,
+    done: str = "read",
+    kind: type[InputError] = InputError,
+) -> Iterator[None]:
+    """Turn what the layers below a URL raise, of many unrelated kinds, into one line.
+
+    `done` is what is done to the path, and `kind` the error that is raised.
+    """
     try:
         yield
     except InputError:
@@ -98,22 +120,33 @@ def explained(path: str, storage_options: StorageOptions | None) -> Iterator[Non
         if "://" not in path:
             raise
         # The cause may show keys in its own arguments.
-        raise InputError(_explanation(path, error, storage_options)) from None
+        raise kind(_explanation(path, error, storage_options, done)) from None
 
 
-def _explanation(path: str, error: Exception, storage_options: StorageOptions | None) -> str:
+def _explanation(
+    path: str, error: Exception, storage_options: StorageOptions | None, done: str
+) -> str:
     scheme, reason = path.split("://")[0], reason_of(error, storage_options)
+    found = _first_of(error)
     if isinstance(error, ImportError):
         todo = "run: pip install 'ooc[remote]'" if scheme in REMOTE_SCHEMES else "install it"
         return f"{path} needs a package that is not installed ({reason}); {todo}"
     if isinstance(error, ValueError) and str(error).startswith("Protocol not known"):
         return f"{path} has the unknown scheme {scheme!r}; use s3, gs, https, memory or a folder"
-    if is_denied(error) or type(error).__name__ in _NO_CREDENTIALS:
+    if is_denied(error) or type(found).__name__ in _NO_CREDENTIALS:
+        if done == "read":
+            return (
+                f"no permission to read {path}: {reason}; give keys in storage_options or the "
+                'environment, or {"anon": True} where the data are public'
+            )
         return (
-            f"no permission to read {path}: {reason}; give keys in storage_options or the "
-            'environment, or {"anon": True} where the data are public'
+            f"no permission to write to {path}: {reason}; give keys in storage_options or the "
+            "environment that may list, read, write and remove objects there"
         )
-    if is_of_server(_first_of(error)):
+    if is_of_server(found):
         todo = "check the network, the URL and storage_options"
         return f"the server of {path} does not answer: {reason}; {todo}"
-    return f"{path} cannot be read: {reason}; check the URL and storage_options"
+    if done != "read" and isinstance(found, FileNotFoundError):
+        todo = f"make the bucket {urlsplit(path).netloc} first, or check the URL"
+        return f"{path} cannot be {done}: {reason}; {todo}"
+    return f"{path} cannot be {done}: {reason}; check the URL and storage_options"

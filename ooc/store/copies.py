@@ -19,13 +19,13 @@ from ooc.store.chunks import open_reader
 from ooc.store.chunks.general import ZarrReader
 from ooc.store.chunks.row_reader import Runs
 from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array, stored_spec
+from ooc.store.fields import Field, create_array
 from ooc.store.joined import stored_names, without_joined
 from ooc.store.member import ENCODINGS, OLD_CATEGORIES, Member, attributes_of, encoding_of
 from ooc.store.members import members_of, opened, quiet
 from ooc.store.place import Place
 from ooc.store.roles import why_apart
 from ooc.store.variable import LENGTH_BYTES, as_bytes, pack_values, unpack_values
-from ooc.store.writer import Field, create_array
 
 FIXED_KINDS = "biufcmMSUV"
 # A longer string would make every row's record as long.

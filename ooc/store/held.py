@@ -6,8 +6,8 @@ import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.store.dataset import ArraySpec, Dataset
+from ooc.store.fields import CHUNK_BYTES
 from ooc.store.member import NUMERIC_KINDS
-from ooc.store.writer import CHUNK_BYTES
 
 WHERE = "the data in memory"
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import zarr
+from zarr.buffer import cpu
 from zarr.core.sync import sync
 
 from ooc.core.errors import InputError
@@ -35,6 +36,7 @@ from ooc.store.place import Place
 from ooc.store.references import is_references, open_references
 from ooc.store.remote import (
     MOST_REQUESTS,
+    UNFINISHED,
     cancel_requests,
     open_store,
 )
@@ -66,7 +68,14 @@ def open_group(place: Place) -> zarr.Group:
             else "is not a Zarr group: it holds no zarr.json or .zgroup of a group; name the "
             "folder of the group"
         )
-        if not remote:
+        if remote:
+            with suppress(Exception):
+                if sync(store.get(UNFINISHED, cpu.buffer_prototype)) is not None:
+                    why = (
+                        "is half-written: whoever writes it has not finished; wait for that, or "
+                        "give the same command again there to go on"
+                    )
+        else:
             with suppress(Exception):  # what else it is, is but a help
                 zarr.open_array(store, path=inside, mode="r")
                 why = (

@@ -43,8 +43,11 @@ from ooc.store.local import MOST_METADATA_BYTES, is_metadata
 MOST_REQUESTS = 16
 # Objects that servers tell of in one answer.
 LISTED_AT_ONCE = 1000
+# An object of a store that is being written to, which goes when that is whole.
+UNFINISHED = "ooc-unfinished.json"
 
 Found = TypeVar("Found")
+OneStore = TypeVar("OneStore", bound="RemoteStore")
 
 # Tasks that wait for a server.
 _UNDER_WAY: set[asyncio.Task[Any]] = set()
@@ -72,6 +75,16 @@ class RemoteStore(FsspecStore):
         self.retries, self.most_bytes = 0, ANY_SIZE
         protocol = self.fs.protocol
         self._schemes = {protocol} if isinstance(protocol, str) else set(protocol)
+
+    @property
+    def seconds(self) -> float:
+        """The bound of a word from the server."""
+        return self._seconds
+
+    @property
+    def schemes(self) -> set[str]:
+        """What its URL may begin with."""
+        return self._schemes
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
@@ -133,7 +146,7 @@ class RemoteStore(FsspecStore):
         return found
 
     async def patiently(
-        self, ask: Callable[[], Awaitable[Found]], wanted: Wanted, answers: int = 1
+        self, ask: Callable[[], Awaitable[Found]], wanted: Wanted, answers: float = 1
     ) -> Found:
         """Ask, in vain if need be, in the time that an answer may take: see `ooc.store.answers`."""
         clock, attempt = asyncio.get_running_loop().time, 0
@@ -193,14 +206,20 @@ class RemoteStore(FsspecStore):
 
 def open_store(path: str, storage_options: StorageOptions | None) -> FsspecStore:
     """Open the store behind a URL for reading."""
-    scheme = path.split("://")[0]
-    options = merged(layer_options(scheme), storage_options or {})
-    store = RemoteStore.from_url(path, options, read_only=True)
-    send_once(store.fs, scheme)
+    store = store_at(path, storage_options, RemoteStore)
     # zarr sends several requests at once, and those that an outage leaves under way would be
     # reported when the process ends: ask for one object alone first.
     sync(store.get("zarr.json", cpu.buffer_prototype))
     return store
+
+
+def store_at(path: str, storage_options: StorageOptions | None, kind: type[OneStore]) -> OneStore:
+    """Return the store behind a URL; nothing is asked of it yet."""
+    scheme = path.split("://")[0]
+    options = merged(layer_options(scheme), storage_options or {})
+    store = kind.from_url(path, options, read_only=True)
+    send_once(store.fs, scheme)
+    return store  # type: ignore[return-value]
 
 
 def cancel_requests() -> None:

@@ -13,9 +13,11 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import zarr
 
+from ooc.store.destinations import Destination
+from ooc.store.fields import CHUNK_BYTES, SHARD_BYTES, Field, checked, create_array
 from ooc.store.members import quiet
+from ooc.store.shard_files import aside_of
 from ooc.store.sparse import INDEX_DTYPE, INDICES, PARTS, POINTERS, VALUES
-from ooc.store.writer import CHUNK_BYTES, SHARD_BYTES, Field, aside_of, checked, create_array
 
 POINTER_DTYPE = np.dtype(np.int64)
 _MISSING = 2**64 - 1
@@ -47,12 +49,14 @@ class SparseField(NamedTuple):
 
 
 class SparseWriter:
-    """Appends encoded chunks to the arrays of a sparse matrix, in the folder of a store."""
+    """Appends encoded chunks to the arrays of a sparse matrix, in the store of a destination."""
 
-    def __init__(self, folder: Path, name: str, field: SparseField) -> None:
+    def __init__(self, destination: Destination, name: str, field: SparseField) -> None:
         self.name, self.field = name, field
-        self._folder = folder
-        self._arrays = {part: _Growing(folder / name / part / "c", field) for part in PARTS}
+        self._folder = folder = destination.partial
+        self._arrays = {
+            part: _Growing(destination, folder / name / part / "c", field) for part in PARTS
+        }
 
     def append(self, part: str, encoded: bytes) -> Callable[[], None] | None:
         """Append a chunk; where a shard is whole, return what puts it on the disk, by its name."""
@@ -79,6 +83,11 @@ class SparseWriter:
     def holds(self, state: Mapping[str, Any]) -> bool:
         """Tell whether all that a state says is on the disk."""
         return all(array.holds(state[part]) for part, array in self._arrays.items())
+
+    def keep(self, state: Mapping[str, Any]) -> None:
+        """Have the destination take over what is whole by a state: nobody goes back before it."""
+        for part, array in self._arrays.items():
+            array.keep(state[part])
 
     def go_back(self, state: Mapping[str, Any]) -> None:
         """Go on from a state that it holds."""
@@ -118,9 +127,10 @@ class SparseWriter:
 class _Growing:
     """One array, of which a shard is open at a time."""
 
-    def __init__(self, folder: Path, field: SparseField) -> None:
+    def __init__(self, destination: Destination, folder: Path, field: SparseField) -> None:
+        self._destination = destination
         self._folder, self._shard_chunks = folder, field.shard_chunks
-        self._shard, self._bytes = 0, 0
+        self._shard, self._bytes, self._kept = 0, 0, 0
         self._places: list[tuple[int, int]] = []
         self._stream: IO[bytes] | None = None
 
@@ -172,7 +182,7 @@ class _Growing:
 
     def holds(self, state: Mapping[str, Any]) -> bool:
         shard, needed = state["shard"], _end(state["chunks"])
-        if not all(self._path(before).exists() for before in range(shard)):
+        if not all(self._destination.holds(self._path(before)) for before in range(shard)):
             return False
         return not needed or any(size >= needed for size in self._sizes(shard))
 
@@ -181,6 +191,12 @@ class _Growing:
         for file in (path, aside_of(path)):
             if file.exists():
                 yield file.stat().st_size
+
+    def keep(self, state: Mapping[str, Any]) -> None:
+        stop = state["shard"]
+        files = [self._path(shard) for shard in range(self._kept, stop)]
+        self._destination.keep([file for file in files if file.exists()])
+        self._kept = stop
 
     def go_back(self, state: Mapping[str, Any]) -> None:
         self.close()

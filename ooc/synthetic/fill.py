@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from ooc.core.errors import InputError
 from ooc.core.progress import Progress, Report, silent
 from ooc.core.sizes import format_size
-from ooc.store.writer import Columns, Writer, encode_chunk
+from ooc.store.fields import encode_chunk
+from ooc.store.writer import Columns, Writer
 
 # (number of the chunk, its first row, its rows) -> its values
 Draw = Callable[[int, int, int], Columns]
@@ -45,11 +46,14 @@ def fill(
 
 def check_free_space(writer: Writer, sample: Columns, sampled: int, rows: int) -> None:
     """Refuse a disk that is too small for `rows` rows, judged by a sample of them."""
+    if not writer.destination.is_local:
+        return
     stored = sum(len(encode_chunk(values)) for values in sample.values())
     needed = int(1.02 * stored * rows / sampled) + 2**20
-    free = shutil.disk_usage(writer.path.parent).free
+    folder = writer.destination.beside.parent
+    free = shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(
-            f"{writer.path} will take about {format_size(needed)}, but {writer.path.parent} has "
+            f"{writer.path} will take about {format_size(needed)}, but {folder} has "
             f"{format_size(free)} free; make fewer rows or choose another disk"
         )

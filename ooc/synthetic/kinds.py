@@ -16,7 +16,9 @@ from ooc.core.errors import InputError
 from ooc.core.numbers import check_counts, entry_of
 from ooc.core.progress import Report, silent
 from ooc.core.random_keys import Purpose, generator
-from ooc.store.writer import Columns, Field, create
+from ooc.store.addresses import StorageOptions
+from ooc.store.fields import Field
+from ooc.store.writer import Columns, create
 from ooc.synthetic.fill import fill
 
 # Features lie on a grid of 1/256, as an instrument's do: stored, they take half the space.
@@ -193,9 +195,13 @@ KINDS: dict[str, type[Kind]] = {"linear": _Linear, "logistic": _Logistic, "softm
 
 
 def make(
-    path: str | Path, recipe: Recipe, threads: int | None = None, report: Report = silent
+    path: str | Path,
+    recipe: Recipe,
+    threads: int | None = None,
+    report: Report = silent,
+    storage_options: StorageOptions | None = None,
 ) -> dict[str, Any]:
-    """Generate a dataset in a new local folder, chunk by chunk, in parallel.
+    """Generate a dataset in a new local folder or at a URL, chunk by chunk, in parallel.
 
     Threads are by default one a core; the bits do not depend on them.
 
@@ -217,7 +223,7 @@ def make(
     attributes: dict[str, Any] = {"generator": generated, **noted}
     begun = time.perf_counter()
     purpose = Purpose.HELD_OUT_DATA if recipe.held_out else Purpose.DATA
-    with create(path, fields, attributes) as writer:
+    with create(path, fields, attributes, storage_options=storage_options) as writer:
         best = np.zeros((-(-recipe.rows // writer.chunk_rows), 2))
 
         def draw(number: int, first: int, rows: int) -> Columns:

@@ -16,6 +16,7 @@ from ooc.core.errors import InputError
 from ooc.core.progress import Progress
 from ooc.core.sizes import parse_size
 from ooc.shuffle import exact_order
+from ooc.store.destinations import LocalDestination
 from ooc.version import VERSION
 
 
@@ -124,7 +125,7 @@ def test_what_the_shuffle_tells_is_told(
     assert result["notes"] == ["left out: z, as it is odd"]
     assert result["memory_projected_bytes"] == (most or plain["memory_projected_bytes"])
     ((dataset, *rest, _),) = asked
-    assert rest == [tmp_path / "c", parse_size(MEMORY), 3, 2]
+    assert rest == [LocalDestination(tmp_path / "c"), parse_size(MEMORY), 3, 2]
     assert dataset.features == "X"
 
 

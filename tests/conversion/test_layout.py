@@ -13,7 +13,7 @@ from ooc.conversion.outputs import Layout
 from ooc.conversion.source import CATEGORY, OTHER, Column, time_column
 from ooc.core.errors import InputError
 from ooc.store.conventions import read_conventions
-from ooc.store.writer import Field
+from ooc.store.fields import Field
 
 KIND = Column("kind", CATEGORY, np.dtype(np.int8), categories=["b", "a"])
 DAY = time_column("day", "D")

@@ -19,6 +19,8 @@ from ooc.conversion.pipeline import Group, copy, in_order
 from ooc.conversion.sorting import sort_categories
 from ooc.conversion.source import Piece, texts_of
 from ooc.core.errors import DataError
+from ooc.store.destinations import LocalDestination
+from ooc.store.place import Place
 from ooc.store.writer import create
 from ooc.stream.missing_values import rule_of
 
@@ -62,7 +64,7 @@ def converted(
 
     fields = {output.name: output.field() for output in layout.outputs}
     folder.parent.mkdir(exist_ok=True)
-    notes = Notes(folder)
+    notes = Notes(LocalDestination(folder))
     notes.begin({"job": 1})
     with create(folder, fields, {}, chunk_bytes=4 * 8, shard_bytes=12 * 8, resume=True) as writer:
         assert (writer.chunk_rows, writer.shard_rows) == (4, 12)
@@ -193,7 +195,7 @@ def test_codes_are_sorted_over_chunks_and_shards(tmp_path: Path) -> None:
     standing, _ = converted(tmp_path / "a", source, "keep")
     group = zarr.open_group(tmp_path / "a", mode="r")
     before, x = group["t"][:], group["X"][:]
-    notes = Notes(tmp_path / "a")
+    notes = Notes(LocalDestination(tmp_path / "a"))
     notes.begin({"job": 1})
     fields = {output.name: output.field() for output in layout.outputs}
     with (
@@ -201,7 +203,7 @@ def test_codes_are_sorted_over_chunks_and_shards(tmp_path: Path) -> None:
         create(tmp_path / "b", fields, {}, chunk_bytes=32, shard_bytes=96, resume=True) as writer,
     ):
         writer.rows = 63
-        sort_categories(tmp_path / "a", layout, writer, standing, notes)
+        sort_categories(Place(str(tmp_path / "a")), tmp_path / "a", layout, writer, standing, notes)
         raise KeyboardInterrupt
     known = standing.categories["t"]
     assert known == ["m", "c", "z", "a"]
@@ -216,13 +218,20 @@ def test_codes_are_sorted_over_chunks_and_shards(tmp_path: Path) -> None:
 
 def test_codes_that_are_sorted_already_are_left_alone(tmp_path: Path) -> None:
     layout = lay_out(Made([3]))  # type: ignore[arg-type]
-    notes = Notes(tmp_path / "a")
-    sort_categories(tmp_path / "a", layout, None, Standing(categories={"t": ["a", "b"]}), notes)  # type: ignore[arg-type]
+    notes = Notes(LocalDestination(tmp_path / "a"))
+    sort_categories(
+        Place(str(tmp_path / "a")),
+        tmp_path / "a",
+        layout,
+        None,
+        Standing(categories={"t": ["a", "b"]}),
+        notes,
+    )  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_notes_are_of_one_job(tmp_path: Path) -> None:
-    notes = Notes(tmp_path / "a")
+    notes = Notes(LocalDestination(tmp_path / "a"))
     assert notes.begin({"layout": [1], "source": "x", "version": 1}) == ""
     assert notes.begin({"version": 1, "source": "x", "layout": [1]}) == ""
     notes.partial.mkdir()

@@ -21,7 +21,8 @@ from ooc.shuffle.records import RecordLayout
 from ooc.shuffle.workspace import file_bytes, folders_beside
 from ooc.store.copies import Copy
 from ooc.store.dataset import Dataset
-from ooc.store.writer import encode_chunk
+from ooc.store.destinations import LocalDestination
+from ooc.store.fields import encode_chunk
 
 MEMORY = "512MiB"
 
@@ -41,21 +42,21 @@ def test_bytes_of_files_are_those_of_all_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a" / "b" / "two").write_bytes(bytes(7))
     assert [file_bytes(tmp_path / name) for name in ("a", "a/one", "a/b", "none")] == [17, 10, 7, 0]
     assert file_bytes("https://host/a") == 0
-    told = folders_beside(tmp_path / "new.zarr")
+    told = folders_beside(LocalDestination(tmp_path / "new.zarr"))
     assert told == (tmp_path / ".new.zarr.shuffle", tmp_path / ".new.zarr.partial")
 
 
 def test_scratch_of_the_same_job_is_kept_and_any_other_removed(
     data: Dataset, tmp_path: Path
 ) -> None:
-    scratch, partial = folders_beside(tmp_path / "new.zarr")
+    scratch, partial = folders_beside(LocalDestination(tmp_path / "new.zarr"))
     copy, job = planned(data)
     for seed, is_kept in ((0, False), (0, True), (5, False), (5, True)):
         copy, job = planned(data, seed)
         partial.mkdir(exist_ok=True)
         with (
             pytest.raises(KeyError),
-            workspace.workspace(copy, tmp_path / "new.zarr", job) as folder,
+            workspace.workspace(copy, LocalDestination(tmp_path / "new.zarr"), job) as folder,
         ):
             assert folder == scratch
             assert (folder / "piece-000000").exists() == is_kept
@@ -64,7 +65,7 @@ def test_scratch_of_the_same_job_is_kept_and_any_other_removed(
             assert identity == json.loads(json.dumps(job.identity(copy.dataset)))
             (folder / "piece-000000").touch()
             raise KeyError
-    with workspace.workspace(copy, tmp_path / "new.zarr", job):
+    with workspace.workspace(copy, LocalDestination(tmp_path / "new.zarr"), job):
         assert (scratch / "piece-000000").exists()
     assert not scratch.exists()
     assert partial.exists()
@@ -76,7 +77,8 @@ def test_a_disk_has_room_for_scratch_and_store_less_what_is_there(
 ) -> None:
     """Rows in random order take what they take in a sample of 16 chunks, and a twentieth more."""
     copy, job = planned(data)
-    scratch, _ = folders_beside(tmp_path / "folder" / "new.zarr")
+    place = LocalDestination(tmp_path / "folder" / "new.zarr")
+    scratch, _ = folders_beside(place)
     if there:
         scratch.mkdir(parents=True)
         (scratch / "piece").write_bytes(bytes(there))
@@ -94,10 +96,10 @@ def test_a_disk_has_room_for_scratch_and_store_less_what_is_there(
         monkeypatch.setattr(workspace.shutil, "disk_usage", usage)
 
     disk_usage(needed)
-    workspace._check_free_space(copy, tmp_path / "folder" / "new.zarr", job)
+    workspace._check_free_space(copy, place, job)
     disk_usage(needed - 1)
     with pytest.raises(InputError) as refused:
-        workspace._check_free_space(copy, tmp_path / "folder" / "new.zarr", job)
+        workspace._check_free_space(copy, place, job)
     parent = tmp_path / "folder" if there else tmp_path
     assert seen == [parent, parent]
     assert str(refused.value) == (
@@ -135,7 +137,7 @@ def test_a_disk_that_fills_up_is_told_with_what_to_do(
     full(errno.ENOSPC)
     with pytest.raises(InputError) as refused:
         exact(data, tmp_path / "new.zarr", MEMORY)
-    scratch, partial = folders_beside(tmp_path / "new.zarr")
+    scratch, partial = folders_beside(LocalDestination(tmp_path / "new.zarr"))
     assert str(refused.value) == (
         f"the disk of {tmp_path / 'new.zarr'} filled up; free some space and give the same command "
         f"again to go on, or remove {scratch} and {partial}"

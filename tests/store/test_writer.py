@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import ooc
 from ooc.core.errors import InputError
-from ooc.store.writer import CHUNK_BYTES, SHARD_BYTES, Field
+from ooc.store.fields import CHUNK_BYTES, SHARD_BYTES, Field
 
 
 @settings(max_examples=16, deadline=None)

@@ -14,8 +14,9 @@ import zarr
 
 import ooc
 from ooc.core.errors import InputError
+from ooc.store.destinations import check_new, make_folder
+from ooc.store.fields import Field, encode_chunk
 from ooc.store.members import quiet
-from ooc.store.writer import Field, check_new, encode_chunk, make_folder
 
 RECORD = np.dtype([("a", "<i4"), ("b", "<f8")])
 STRUCTURED = Field(RECORD, (2,))
@@ -167,7 +168,7 @@ def test_nothing_grows_among_what_cannot_be_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".a.zarr.partial" / "X").mkdir(parents=True)
-    monkeypatch.setattr("ooc.store.writer.shutil.rmtree", lambda *given, **more: None)
+    monkeypatch.setattr("ooc.store.destinations.shutil.rmtree", lambda *given, **more: None)
     with (
         pytest.raises(InputError, match=r"cannot write to .*: File exists"),
         ooc.create(tmp_path / "a.zarr", {"X": ("float32", ())}) as writer,
@@ -184,7 +185,7 @@ def test_what_came_before_the_path_was_claimed_is_not_written_over(
         place.mkdir()
         yield
 
-    monkeypatch.setattr("ooc.store.writer.claimed", late)
+    monkeypatch.setattr("ooc.store.destinations.claimed", late)
     with (
         pytest.raises(InputError, match="already exists"),
         ooc.create(tmp_path / "a.zarr", {"X": ("float32", ())}) as writer,

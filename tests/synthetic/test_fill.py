@@ -14,7 +14,9 @@ import ooc
 from ooc.core.errors import InputError
 from ooc.core.progress import Progress
 from ooc.core.random_keys import Purpose, generator
-from ooc.store.writer import create, encode_chunk
+from ooc.store.destinations import LocalDestination
+from ooc.store.fields import encode_chunk
+from ooc.store.writer import create
 from ooc.synthetic import KINDS, Recipe, check_free_space, fill, make
 from ooc.synthetic.kinds import GRID, NOISE, SEPARATION
 
@@ -63,7 +65,7 @@ def test_a_disk_is_judged_by_what_a_sample_takes(
         return SimpleNamespace(free=free[0])
 
     monkeypatch.setattr("shutil.disk_usage", usage)
-    writer: Any = SimpleNamespace(path=tmp_path / "a")
+    writer: Any = SimpleNamespace(path=tmp_path / "a", destination=LocalDestination(tmp_path / "a"))
     check_free_space(writer, sample, 50, 5000)
     free[0] -= 1
     with pytest.raises(InputError) as caught:

@@ -198,7 +198,7 @@ def _resolve(
     array = open_zarr_array(dataset, spec.name)
     total = spec.row_bytes * dataset.stored_rows
     try:
-        if dataset.store is not None:
+        if dataset.store is not None and not isinstance(dataset.store, RemoteStore):
             raise NotNativeError("it is in a store that was opened elsewhere")
         if isinstance(array.store, RemoteStore) and "://" not in dataset.path:
             raise NotNativeError("it is where references say")
