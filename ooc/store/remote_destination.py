@@ -80,7 +80,7 @@ class RemoteDestination:
             self._store = store_at(url, storage_options, GrowingStore)
             self._store.folder = self.partial
             self._uploads = Uploads(self._store)
-        # What was kept, by key.
+        # What was kept, or is about to be, by key.
         self._sizes: dict[str, int] = {}
         self._is_marked = False
 
@@ -99,8 +99,8 @@ class RemoteDestination:
                 return
             raise InputError(
                 f"{self.shown} is half-written: {mark.get('host')} began it, with its scratch in "
-                f"{mark.get('scratch', 'an unknown folder')}; give the same command again there to go on, "
-                "or remove what is there first"
+                f"{mark.get('scratch', 'an unknown folder')}; give the same command again there to "
+                "go on, or remove what is there first"
             )
         if mark:  # killed when it was whole already
             with suppress(Exception):
@@ -167,10 +167,10 @@ class RemoteDestination:
     def keep(self, files: Iterable[Path]) -> None:
         """Write objects of files, which then go."""
         named = {file.relative_to(self.partial).as_posix(): file for file in files}
-        sizes = {key: file.stat().st_size for key, file in named.items()}
+        # Of several that fail, some may be there.
+        self._sizes.update({key: file.stat().st_size for key, file in named.items()})
         with self._explained():
             sync(self._uploads.put_files(named))
-        self._sizes.update(sizes)
         for file in named.values():
             file.unlink()
 

@@ -47,6 +47,7 @@ class Handler(BaseHTTPRequestHandler):
     """Passes requests on, but of those that match."""
 
     server: "Proxy"
+    body: bytes
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
@@ -54,17 +55,18 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        fault = self.server.fault_of(unquote(self.path))
+        fault = self.server.fault_of(f"{self.command} {unquote(self.path)}")
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         with suppress(OSError):
             (fault or Handler.passed_on)(self)
 
-    do_HEAD = do_GET  # noqa: N815
+    do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815
 
     def upstream(self, **changes: str | None) -> tuple[int, dict[str, str], bytes]:
         """Return what the server answers to this request, with other headers."""
         headers = {name: value for name, value in {**self.headers, **changes}.items() if value}
         connection = http.client.HTTPConnection("127.0.0.1", self.server.upstream_port)
-        connection.request(self.command, self.path, headers=headers)
+        connection.request(self.command, self.path, self.body or None, headers)
         answer = connection.getresponse()
         body = answer.read()
         connection.close()
@@ -133,6 +135,11 @@ class Handler(BaseHTTPRequestHandler):
         self.head(status, headers)
         self.wfile.write(body)
 
+    def answered_in_vain(self) -> None:
+        """Do what is asked; the answer is lost."""
+        self.upstream()
+        self.dropped()
+
     def written_again(self) -> None:
         self.server.count += 1
         status, headers, body = self.upstream()
@@ -146,6 +153,7 @@ Fault = Callable[[Handler], None]
 FAULTS: dict[str, Fault] = {
     "silent": lambda handler: bool(handler.server.stopped.wait(60)) and None,
     "resets": Handler.dropped,
+    "answer lost": Handler.answered_in_vain,
     "closes": lambda handler: setattr(handler, "close_connection", True),
     "drips": lambda handler: handler.part(1, pause=0.1),
     "drips its headers": lambda handler: drip(handler),
