@@ -186,5 +186,5 @@ def test_destinations_that_cannot_be(tmp_path: Path) -> None:
         ooc.convert(tmp_path / "a.csv", tmp_path / "there")
     with pytest.raises(InputError, match="lies inside the source"):
         ooc.convert(tmp_path, tmp_path / "new.zarr", format="csv", report=False)
-    with pytest.raises(InputError, match="is a URL"):
-        ooc.convert(tmp_path / "a.csv", "s3://bucket/new.zarr")
+    with pytest.raises(InputError, match="is on a web server, which is but read from"):
+        ooc.convert(tmp_path / "a.csv", "https://host/new.zarr")
