@@ -1,4 +1,4 @@
-"""Time epochs from an S3 server some milliseconds away: by s3fs, as ooc reads, and by obstore.
+"""Time epochs from and datasets to an S3 server some milliseconds away: by s3fs and by obstore.
 
 The server is one of this machine's own, see scripts/far/server.py. Each way runs in a process of
 its own, all of them in turn, several rounds, with the same readers and as many requests at once.
@@ -9,6 +9,7 @@ requests for the same bytes, which nobody decodes: what the server can give.
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,7 +21,9 @@ from typing import Any
 
 import numpy as np
 import zarr
-from far.epoch import S3FS, SOCKETS, WAYS
+from far import writing
+from far.epoch import S3FS, SOCKETS, WAYS, WIDTH
+from far.writing import features_of
 from peers.text import Parser, print_table
 
 import ooc
@@ -28,7 +31,7 @@ from ooc.core.errors import InputError
 from ooc.core.machine import machine
 from ooc.core.sizes import parse_size
 
-WIDTH, BUCKET = 64, "bench"
+BUCKET = "bench"
 LAYOUTS = ("sharded", "plain")
 SHARD_BYTES, CHUNK_ROWS = 32 * 2**20, 2048
 # What is imported, and what pip would install beside zarr.
@@ -42,10 +45,7 @@ SCRIPTS = Path(__file__).parent
 
 def write(folder: Path, megabytes: int) -> int:
     """Write the same rows in both layouts; return their decoded bytes."""
-    rows = int(megabytes * 1e6) // (4 * WIDTH)
-    values = np.random.default_rng(0).standard_normal((rows, WIDTH), np.float32)
-    # With the precision of measurements, which compress by a half.
-    features = np.round(values * 256).astype(np.float32) / 256
+    features = features_of(megabytes)
     (folder / BUCKET).mkdir()
     fields = {"X": ("float32", (WIDTH,))}
     with ooc.create(folder / BUCKET / "sharded.zarr", fields, shard_bytes=SHARD_BYTES) as writer:
@@ -97,6 +97,22 @@ def measure(folder: Path, endpoint: str, layout: str, given: argparse.Namespace)
     return found
 
 
+def measure_writing(folder: Path, endpoint: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Return what each way takes to write in every round; all must have written the same."""
+    found: dict[str, list[dict[str, float]]] = {way: [] for way in writing.WAYS}
+    wanted = ooc.open(folder / BUCKET / "sharded.zarr").rows
+    for _ in range(given.rounds):
+        for way, each in found.items():
+            command = ["-m", "far.writing", way, f"s3://{BUCKET}/new.zarr", endpoint]
+            options = ["--mb", str(given.mb), "--shard-bytes", str(SHARD_BYTES)]
+            each.append(json.loads(run(*command, *options)))
+            made = folder / BUCKET / "new.zarr"
+            if way != SOCKETS and ooc.open(made).rows != wanted:
+                raise InputError(f"{way} wrote other rows")
+            shutil.rmtree(made)
+    return found
+
+
 def lines_of(size: int, found: dict[str, list[dict[str, float]]]) -> Iterator[list[str]]:
     """Yield a way's cells: medians, and how its ratios to s3fs spread."""
     for way, rounds in found.items():
@@ -111,7 +127,7 @@ def lines_of(size: int, found: dict[str, list[dict[str, float]]]) -> Iterator[li
             f"{size / 1e6 / middle('seconds'):.0f}",
             f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
             f"{middle('processor'):.2f}",
-            "" if way == SOCKETS else f"{middle('opening'):.2f}",
+            f"{middle('opening'):.2f}" if rounds[0].get("opening") else "",
             f"{middle('peak') / 2**20:.0f}",
         ]
 
@@ -150,6 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--milliseconds", default="0,20,100", help="each way, commas between")
     parser.add_argument("--readers", type=int, default=16)
+    parser.add_argument("--layouts", default=",".join(LAYOUTS), help="what is read, or ''")
     parser.add_argument("--memory", default="512MiB", help="the loader's budget")
     parser.add_argument("--packages", action="store_true", help="count packages, by pip's index")
     parser.add_argument("--folder", default=".", help="where the stores are made for a while")
@@ -163,15 +180,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(dir=given.folder) as made:
             folder = Path(made).resolve()
             size = write(folder, given.mb)
+            rest = ["times s3fs", "processor, s", "opening, s", "peak, MiB"]
             for milliseconds in distances:
                 with serving(folder, milliseconds) as endpoint:
-                    for layout in LAYOUTS:
+                    for layout in filter(None, given.layouts.split(",")):
                         found = measure(folder, endpoint, layout, given)
                         first = f"{layout}, {milliseconds:g} ms"
-                        rest = ["times s3fs", "processor, s", "opening, s", "peak, MiB"]
                         print()
                         print_table([[first, "MB/s", *rest], *lines_of(size, found)])
                         sys.stdout.flush()
+                    found = measure_writing(folder, endpoint, given)
+                    print()
+                    first = f"written, {milliseconds:g} ms"
+                    print_table([[first, "MB/s", *rest], *lines_of(size, found)])
+                    sys.stdout.flush()
         if given.packages:
             print_imports(given.rounds)
     except (InputError, ValueError, OSError, subprocess.CalledProcessError) as error:

@@ -5,6 +5,7 @@ metadata of the group are there, no reader takes them for a dataset, and an obje
 whose they are. What may still change is on this machine's disk: shards that are not whole, notes.
 """
 
+import asyncio
 import hashlib
 import json
 import os
@@ -89,14 +90,18 @@ class RemoteDestination:
 
     def check_new(self) -> None:
         """Refuse what is there already, but for what this machine left half-written."""
+        self._is_begun()
+
+    def _is_begun(self) -> bool:
+        """Refuse what is there; tell whether it is what this machine left half-written."""
         with self._explained():
             names = sync(self._uploads.names())
-            mark = self._mark() if UNFINISHED in names else {}
+            mark = sync(self._mark()) if UNFINISHED in names else {}
         if not names:
-            return
+            return False
         if ROOT not in names and mark:
             if mark.get("token") == self._token():
-                return
+                return True
             raise InputError(
                 f"{self.shown} is half-written: {mark.get('host')} began it, with its scratch in "
                 f"{mark.get('scratch', 'an unknown folder')}; give the same command again there to "
@@ -112,20 +117,20 @@ class RemoteDestination:
     def claim(self) -> Iterator[None]:
         """Lock it on this machine, and leave a mark there, which other machines see."""
         with claimed(self.beside, self.shown):
-            self.check_new()
+            is_begun = self._is_begun()
             try:
                 with self._explained():
-                    self._begin()
+                    self._begin(is_begun)
                 yield
             finally:
                 if self._is_marked and not self._sizes:
                     with suppress(Exception):  # else the next one says whose it is
                         self._unmark()
 
-    def _begin(self) -> None:
+    def _begin(self, is_begun: bool) -> None:
         """Leave the mark, or find what was written under the one that this machine left."""
         self._is_marked = True
-        if self._mark():
+        if is_begun:
             sync(self._uploads.abort_parts())
             found = sync(self._uploads.sizes())
             self._sizes = {key: size for key, size in found.items() if key != UNFINISHED}
@@ -141,12 +146,15 @@ class RemoteDestination:
         write_whole(self._token_file, token.encode())
         sync(self._uploads.put(UNFINISHED, json.dumps(mark).encode()))
 
-    def _mark(self) -> Mapping[str, Any]:
-        found = sync(self._store.get(UNFINISHED, cpu.buffer_prototype))
+    async def _mark(self) -> Mapping[str, Any]:
+        found = await self._store.get(UNFINISHED, cpu.buffer_prototype)
         with suppress(ValueError):
             mark = json.loads(found.to_bytes()) if found is not None else {}
             return mark if isinstance(mark, dict) else {}
         return {"host": "another program"}
+
+    async def _seen(self) -> tuple[dict[str, int], Mapping[str, Any]]:
+        return await asyncio.gather(self._uploads.sizes(), self._mark())
 
     def _token(self) -> str:
         with suppress(OSError):
@@ -195,10 +203,9 @@ class RemoteDestination:
         files = [Path(folder, name) for folder, _, names in os.walk(self.partial) for name in names]
         self.keep(file for file in sorted(files) if file != root)
         with self._explained():
-            found = sync(self._uploads.sizes())
-            token = self._mark().get("token")
+            found, mark = sync(self._seen())
         found.pop(UNFINISHED, None)
-        if token != self._token() or found != self._sizes:
+        if mark.get("token") != self._token() or found != self._sizes:
             changed = {key for key in found | self._sizes if found.get(key) != self._sizes.get(key)}
             what = f"{len(changed)} objects, such as {min(changed)}," if changed else "the mark"
             raise InputError(

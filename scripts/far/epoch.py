@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 S3FS, OBSTORE, IN_HAND, SOCKETS = "s3fs", "obstore", "ObjectStore in hand", "sockets alone"
 WAYS = (S3FS, OBSTORE, IN_HAND, SOCKETS)
+# Numbers of a row.
+WIDTH = 64
 # About what is stored of a chunk.
 PART_BYTES = 2**18
 

@@ -4,6 +4,8 @@ It is measured beside the way by s3fs, and no part of the package.
 """
 
 import asyncio
+from collections.abc import Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,8 +15,11 @@ from obstore.store import S3Store
 from zarr.abc.store import Store
 from zarr.storage import ObjectStore
 
+from ooc.store import remote_destination
 from ooc.store.answers import Wanted, server_seconds
 from ooc.store.remote import MOST_REQUESTS, RemoteStore
+from ooc.store.uploads import MOST_PIECES, Uploads
+from ooc.store.uploads import PIECE_BYTES as PART_BYTES
 
 PIECE_BYTES = 2**20
 
@@ -70,6 +75,35 @@ class BoundedStore(RemoteStore):
         """Return sizes and tags of the objects below a prefix."""
         found = await obstore.list(self._bucket, f"{self.path}/{prefix}").collect_async()
         return {each["path"]: {"size": each["size"], "ETag": each["e_tag"]} for each in found}
+
+
+class ObstoreUploads(Uploads):
+    """Puts objects by obstore, as large parts and as many of them at once."""
+
+    def __init__(self, store: RemoteStore, bucket: S3Store) -> None:
+        super().__init__(store)
+        self._bucket, self._root = bucket, store.path.partition("/")[2]
+        self._at_once = asyncio.Semaphore(2)
+
+    async def put(self, key: str, content: bytes) -> None:
+        """Write a small object."""
+        await obstore.put_async(self._bucket, f"{self._root}/{key}", content)
+
+    async def put_files(self, files: Mapping[str, Path]) -> None:
+        """Write an object of each file; as many parts are on their way as are of ours."""
+        parts: Any = {"chunk_size": PART_BYTES, "max_concurrency": MOST_PIECES // 2}
+
+        async def put_file(key: str, file: Path) -> None:
+            async with self._at_once:
+                await obstore.put_async(self._bucket, f"{self._root}/{key}", file, **parts)
+
+        await asyncio.gather(*(put_file(*each) for each in files.items()))
+
+
+def use_for_writing(url: str, endpoint: str) -> None:
+    """Have what is written to a server from now on sent by obstore."""
+    bucket = bucket_of(url, endpoint)
+    vars(remote_destination)["Uploads"] = lambda store: ObstoreUploads(store, bucket)
 
 
 def in_hand(url: str, endpoint: str) -> ObjectStore[S3Store]:

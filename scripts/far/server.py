@@ -1,21 +1,25 @@
-"""A server of files that speaks as much of S3 as reading takes, some milliseconds away.
+"""A server of files that speaks as much of S3 as a dataset takes, some milliseconds away.
 
-Whole objects, ranges and listings; keys are not looked at. Bodies go from the page cache to the
-socket by ``sendfile``, so that it costs little beside its clients. An answer comes a round trip
-after its request, and on a new connection one more, for TCP's handshake; the bandwidth is that of
-loopback, and connections need not gain speed first.
+Whole objects, ranges, listings, and uploads in one part or several; keys are not looked at. Bodies
+go from the page cache to the socket by ``sendfile``, so that it costs little beside its clients. An
+answer comes a round trip after its request, and on a new connection one more, for TCP's handshake;
+the bandwidth is that of loopback, and connections need not gain speed first.
 
 Run as ``python -m far.server FOLDER MILLISECONDS``, it prints its port and serves until it ends.
 """
 
 import asyncio
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
+from uuid import uuid4
 from xml.sax.saxutils import escape
 
 LISTED_AT_ONCE = 1000
+# Where parts of uploads lie.
+UPLOADS = ".uploads"
 XML = "application/xml"
 
 
@@ -39,26 +43,63 @@ class Server:
             await asyncio.sleep(self._seconds)
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
+                lines = head.decode("latin-1").split("\r\n")
+                if _headers(lines).get("expect") == "100-continue":
+                    await asyncio.sleep(self._seconds)
+                    writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                body = await reader.readexactly(int(_headers(lines).get("content-length", 0)))
                 await asyncio.sleep(self._seconds)
-                await self._answer(head.decode("latin-1").split("\r\n"), writer)
+                await self._answer(lines, body, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
 
-    async def _answer(self, lines: list[str], writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, lines: list[str], body: bytes, writer: asyncio.StreamWriter) -> None:
         method, target, _ = lines[0].split(" ")
-        pairs = (line.partition(":") for line in lines[1:] if line)
-        headers = {name.lower(): value.strip() for name, _, value in pairs}
-        url = urlsplit(target)
-        if "list-type" in url.query:
-            body = self._listing(unquote(url.path).strip("/"), parse_qs(url.query)).encode()
-            self._head(writer, 200, {"Content-Length": len(body), "Content-Type": XML})
-            writer.write(body)
+        headers, url = _headers(lines), urlsplit(target)
+        if method in ("PUT", "POST", "DELETE"):
+            told = self._change(method, unquote(url.path), parse_qs(url.query, True), body)
+            length = {"Content-Length": len(told), "Content-Type": XML, "ETag": '"a-tag"'}
+            self._head(writer, 204 if method == "DELETE" else 200, length)
+            writer.write(told)
+        elif "list-type" in url.query:
+            listing = self._listing(unquote(url.path).strip("/"), parse_qs(url.query)).encode()
+            self._head(writer, 200, {"Content-Length": len(listing), "Content-Type": XML})
+            writer.write(listing)
         else:
             file = self._folder / unquote(url.path).lstrip("/")
             await self._object(file, headers.get("range", ""), method == "GET", writer)
         await writer.drain()
+
+    def _change(self, method: str, path: str, query: dict[str, list[str]], body: bytes) -> bytes:
+        """Write or remove an object, or a part of one that is there when all parts are."""
+        file = self._folder / path.lstrip("/")
+        parts = self._folder / UPLOADS / query.get("uploadId", [""])[0]
+        if method == "DELETE":
+            file.unlink(missing_ok=True)
+        elif "uploads" in query:
+            upload = uuid4().hex
+            (self._folder / UPLOADS / upload).mkdir(parents=True)
+            told = f"<UploadId>{upload}</UploadId>"
+            return f"<InitiateMultipartUploadResult>{told}</InitiateMultipartUploadResult>".encode()
+        elif method == "PUT" and "uploadId" in query:
+            (parts / f"{int(query['partNumber'][0]):05d}").write_bytes(body)
+        elif method == "POST":
+            first, *others = sorted(parts.iterdir())
+            with first.open("ab") as whole:
+                for part in others:
+                    with part.open("rb") as content:
+                        shutil.copyfileobj(content, whole, 2**20)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            first.rename(file)
+            shutil.rmtree(parts)
+            told = '<ETag>"a-tag"</ETag>'
+            return f"<CompleteMultipartUploadResult>{told}</CompleteMultipartUploadResult>".encode()
+        else:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(body)
+        return b""
 
     async def _object(
         self, file: Path, wanted: str, has_body: bool, writer: asyncio.StreamWriter
@@ -128,11 +169,17 @@ class Server:
         )
 
 
+def _headers(lines: list[str]) -> dict[str, str]:
+    pairs = (line.partition(":") for line in lines[1:] if line)
+    return {name.lower(): value.strip() for name, _, value in pairs}
+
+
 async def run(folder: Path, milliseconds: float) -> None:
     """Serve on a free port of loopback, which is printed."""
     # There and back again.
     served = Server(folder, 2 * milliseconds / 1000)
-    server = await asyncio.start_server(served.serve, "127.0.0.1", 0, backlog=256)
+    limits = {"backlog": 256, "limit": 2**20}
+    server = await asyncio.start_server(served.serve, "127.0.0.1", 0, **limits)
     print(server.sockets[0].getsockname()[1], flush=True)
     async with server:
         await server.serve_forever()
