@@ -30,6 +30,7 @@ from ooc.store.copies import Copy, plan_copy
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_dataset
 from ooc.store.destinations import Destination, UnfinishedError
+from ooc.store.remote import connections_bytes
 from ooc.store.writer import Writer, create, new_destination
 from ooc.stream.plan import MIB, budget_of, held_bytes
 
@@ -144,7 +145,8 @@ def _planned(
     source: Dataset, budget: int, seed: int, threads: int | None, buffer_bytes: int = 0
 ) -> tuple[Copy, Job]:
     """Plan what is copied, and how; a refusal names a budget that is enough."""
-    needed, enough, held = budget, False, held_bytes() + buffer_bytes
+    needed, enough = budget, False
+    held = held_bytes() + buffer_bytes + connections_bytes(source.saved_path)
     while True:
         copy = plan_copy(source, needed - RESERVED_BYTES - held)
         try:

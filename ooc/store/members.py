@@ -35,11 +35,13 @@ from ooc.store.member import (
 from ooc.store.place import Place
 from ooc.store.references import is_references, open_references
 from ooc.store.remote import (
-    MOST_REQUESTS,
     UNFINISHED,
     cancel_requests,
     open_store,
 )
+
+# Members of a remote group that are opened at once.
+MOST_OPENED = 16
 
 
 def open_group(place: Place) -> zarr.Group:
@@ -99,7 +101,7 @@ def members_of(place: Place, group: zarr.Group, wanted: set[str]) -> dict[str, M
     if not place.is_remote:
         inside = {name for name in wanted if "/" in name}
         return _opened(group, sorted(_listed(group) | inside), threads=1)
-    own = _opened(group, sorted(wanted), threads=MOST_REQUESTS)
+    own = _opened(group, sorted(wanted), threads=MOST_OPENED)
     noted = _consolidated(group)
     known = [name for name in wanted if "/" not in name]
     if noted and all(_marks(noted.get(name)) == _marks(own.get(name)) for name in known):
@@ -107,7 +109,7 @@ def members_of(place: Place, group: zarr.Group, wanted: set[str]) -> dict[str, M
     found: set[str] = set()
     with suppress(Exception):  # many web servers list nothing
         found = _listed(group)
-    return _opened(group, sorted(found | noted.keys() | wanted), threads=MOST_REQUESTS)
+    return _opened(group, sorted(found | noted.keys() | wanted), threads=MOST_OPENED)
 
 
 def member_of(group: zarr.Group, name: str, parts: bool = False) -> Member | None:

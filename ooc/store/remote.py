@@ -2,7 +2,7 @@
 
 import asyncio
 import atexit
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -36,11 +36,13 @@ from ooc.store.answers import (
     server_seconds,
     status_of,
 )
-from ooc.store.file_systems import layer_options, merged, send_once
+from ooc.store.file_systems import MOST_CONNECTIONS, layer_options, merged, send_once
 from ooc.store.local import MOST_METADATA_BYTES, is_metadata
 
-# Requests of one array that are on their way at once, whatever the number of reader threads.
-MOST_REQUESTS = 16
+# Requests of one array that are on their way at once, whatever the number of reader threads. What
+# they bring is in the memory of the readers that wait for it; beside that each connection has
+# buffers, as measured.
+MOST_REQUESTS, CONNECTION_BYTES = 64, 2**19
 # Objects that servers tell of in one answer.
 LISTED_AT_ONCE = 1000
 # An object of a store that is being written to, which goes when that is whole.
@@ -202,6 +204,19 @@ class RemoteStore(FsspecStore):
     async def _listed(self, ask: Callable[[], Awaitable[Any]], answers: int = 1) -> Any:
         wanted = Wanted(None, None, MOST_METADATA_BYTES, self._seconds)
         return await self.patiently(ask, wanted, answers)
+
+
+def connections_bytes(paths: str | Sequence[str]) -> int:
+    """Return what connections to servers take where data are read that lie behind URLs.
+
+    Examples
+    --------
+    >>> connections_bytes("a.zarr"), connections_bytes(["a.zarr", "s3://bucket/b.zarr"]) // 2**20
+    (0, 32)
+    """
+    found = [paths] if isinstance(paths, str) else paths
+    is_remote = any("://" in path for path in found)
+    return MOST_CONNECTIONS * CONNECTION_BYTES if is_remote else 0
 
 
 def open_store(path: str, storage_options: StorageOptions | None) -> FsspecStore:

@@ -19,6 +19,7 @@ from ooc.core.sizes import format_size, parse_size
 from ooc.core.summary import Summary
 from ooc.store.chunks import scratch_bytes
 from ooc.store.dataset import ArraySpec, Dataset
+from ooc.store.remote import connections_bytes
 from ooc.store.sparse import EXTENT_BYTES, SparseSpec
 from ooc.stream.block_statistics import MOST_BYTES, sample_bytes
 from ooc.stream.missing_values import ROW_BYTES
@@ -295,7 +296,11 @@ def _fit(
     scratch = max(scratch_bytes(spec, block_rows) for spec in specs)
     # The window stays the same whatever else the process holds: the half that is left gives way.
     held = demand.held_bytes or 0
-    beside = {"held": held, "saving": demand.saved_bytes // MIB * MIB}
+    beside = {
+        "held": held,
+        "saving": demand.saved_bytes // MIB * MIB,
+        "connections": connections_bytes(dataset.saved_path),
+    }
     fixed |= {name: size for name, size in beside.items() if size}
     roomy = MOST_SLABS * window_total + scratch <= budget - sum(fixed.values())
     slabs = MOST_SLABS if roomy else FEWEST_SLABS

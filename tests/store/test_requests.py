@@ -337,4 +337,4 @@ def test_layers_that_send_again_by_themselves_are_told_not_to(
 def test_a_store_in_memory_is_opened_for_reading() -> None:
     store: Any = open_store("memory://requests-of-tests.zarr", None)
     assert store.read_only and store.retries == 0
-    assert store._schemes == {"memory"} and store._turns._value == 16
+    assert store._schemes == {"memory"} and store._turns._value == 64
