@@ -26,7 +26,7 @@ from ooc.store.addresses import StorageOptions, explained
 from ooc.store.destinations import UnfinishedError, make_folder
 from ooc.store.place import Place
 from ooc.store.remote import UNFINISHED, RemoteStore, store_at
-from ooc.store.uploads import UPLOAD_BYTES, Uploads
+from ooc.store.uploads import UPLOAD_BYTES, Known, Uploads
 from ooc.version import VERSION
 
 SCRATCH_VARIABLE = "OOC_SCRATCH"
@@ -82,7 +82,7 @@ class RemoteDestination:
             self._store.folder = self.partial
             self._uploads = Uploads(self._store)
         # What was kept, or is about to be, by key.
-        self._sizes: dict[str, int] = {}
+        self._kept: dict[str, Known] = {}
         self._is_marked = False
 
     def _explained(self) -> Any:
@@ -123,7 +123,7 @@ class RemoteDestination:
                     self._begin(is_begun)
                 yield
             finally:
-                if self._is_marked and not self._sizes:
+                if self._is_marked and not self._kept:
                     with suppress(Exception):  # else the next one says whose it is
                         self._unmark()
 
@@ -132,8 +132,8 @@ class RemoteDestination:
         self._is_marked = True
         if is_begun:
             sync(self._uploads.abort_parts())
-            found = sync(self._uploads.sizes())
-            self._sizes = {key: size for key, size in found.items() if key != UNFINISHED}
+            found = sync(self._uploads.known())
+            self._kept = {key: known for key, known in found.items() if key != UNFINISHED}
             return
         token = uuid4().hex
         mark = {
@@ -153,8 +153,14 @@ class RemoteDestination:
             return mark if isinstance(mark, dict) else {}
         return {"host": "another program"}
 
-    async def _seen(self) -> tuple[dict[str, int], Mapping[str, Any]]:
-        return await asyncio.gather(self._uploads.sizes(), self._mark())
+    def _is_changed(self, key: str, found: Known | None) -> bool:
+        kept = self._kept.get(key)
+        if kept is None or found is None or kept[0] != found[0]:
+            return True
+        return kept[1] != found[1] and bool(kept[1] and found[1])
+
+    async def _seen(self) -> tuple[dict[str, Known], Mapping[str, Any]]:
+        return await asyncio.gather(self._uploads.known(), self._mark())
 
     def _token(self) -> str:
         with suppress(OSError):
@@ -176,15 +182,15 @@ class RemoteDestination:
         """Write objects of files, which then go."""
         named = {file.relative_to(self.partial).as_posix(): file for file in files}
         # Of several that fail, some may be there.
-        self._sizes.update({key: file.stat().st_size for key, file in named.items()})
+        self._kept.update({key: (file.stat().st_size, "") for key, file in named.items()})
         with self._explained():
-            sync(self._uploads.put_files(named))
+            self._kept.update(sync(self._uploads.put_files(named)))
         for file in named.values():
             file.unlink()
 
     def holds(self, file: Path) -> bool:
         """Tell whether a file is whole, here or there."""
-        return file.exists() or file.relative_to(self.partial).as_posix() in self._sizes
+        return file.exists() or file.relative_to(self.partial).as_posix() in self._kept
 
     def place(self) -> Place:
         """Return what is there, and what is here, as one."""
@@ -194,8 +200,8 @@ class RemoteDestination:
         """Remove the folder, and the objects."""
         shutil.rmtree(self.partial, ignore_errors=True)
         with self._explained():
-            sync(self._uploads.remove(list(self._sizes)))
-        self._sizes.clear()
+            sync(self._uploads.remove(list(self._kept)))
+        self._kept.clear()
 
     def finish(self) -> None:
         """Write what is still here; the group's metadata come when all else is there."""
@@ -205,8 +211,8 @@ class RemoteDestination:
         with self._explained():
             found, mark = sync(self._seen())
         found.pop(UNFINISHED, None)
-        if mark.get("token") != self._token() or found != self._sizes:
-            changed = {key for key in found | self._sizes if found.get(key) != self._sizes.get(key)}
+        changed = [key for key in found | self._kept if self._is_changed(key, found.get(key))]
+        if mark.get("token") != self._token() or changed:
             what = f"{len(changed)} objects, such as {min(changed)}," if changed else "the mark"
             raise InputError(
                 f"{self.shown} was changed while it was written: {what} there are not those that "
@@ -216,7 +222,7 @@ class RemoteDestination:
             sync(self._uploads.put(ROOT, root.read_bytes()))
         with suppress(Exception):  # it is whole, and a mark is in nobody's way
             self._unmark()
-        self._sizes.clear()
+        self._kept.clear()
         shutil.rmtree(self.partial, ignore_errors=True)
 
 

@@ -24,6 +24,8 @@ UPLOAD_BYTES = MOST_PIECES * (2 * PIECE_BYTES + 2**20)
 _MOST_LISTED = 1_000_000
 
 Answer = TypeVar("Answer")
+# Bytes of an object, and its version, empty where that is not told.
+Known = tuple[int, str]
 
 
 class Uploads:
@@ -34,33 +36,35 @@ class Uploads:
         self._schemes, self._turns = store.schemes, asyncio.Semaphore(MOST_PIECES)
         self._is_s3 = bool(self._schemes & {*S3_SCHEMES})
 
-    async def put(self, key: str, content: bytes) -> None:
-        """Write a small object."""
+    async def put(self, key: str, content: bytes) -> str:
+        """Write a small object; return its version, if that is told."""
         path = self._path(key)
         if self._is_s3:
-            await self._s3("put_object", path, len(content), Body=content)
-        else:
-            await self._send(lambda: self._fs._pipe_file(path, content), len(content))
+            return _tag(await self._s3("put_object", path, len(content), Body=content))
+        await self._send(lambda: self._fs._pipe_file(path, content), len(content))
+        return ""
 
-    async def put_files(self, files: Mapping[str, Path]) -> None:
-        """Write an object of each file."""
+    async def put_files(self, files: Mapping[str, Path]) -> dict[str, Known]:
+        """Write an object of each file; return what is known of each."""
         async with asyncio.TaskGroup() as group:
-            for key, file in files.items():
-                group.create_task(self._put_file(key, file))
+            tasks = {
+                key: group.create_task(self._put_file(key, file)) for key, file in files.items()
+            }
+        return {key: task.result() for key, task in tasks.items()}
 
-    async def _put_file(self, key: str, file: Path) -> None:
+    async def _put_file(self, key: str, file: Path) -> Known:
         size, path = file.stat().st_size, self._path(key)
         if size <= PIECE_BYTES:
             async with self._turns:
-                await self.put(key, await asyncio.to_thread(file.read_bytes))
-        elif self._is_s3:
-            await self._put_parts(path, file, size)
-        else:
-            how = {"chunksize": PIECE_BYTES} if self._schemes & {*GS_SCHEMES} else {}
-            async with self._turns:
-                await self._send(lambda: self._fs._put_file(str(file), path, **how), size)
+                return size, await self.put(key, await asyncio.to_thread(file.read_bytes))
+        if self._is_s3:
+            return size, await self._put_parts(path, file, size)
+        how = {"chunksize": PIECE_BYTES} if self._schemes & {*GS_SCHEMES} else {}
+        async with self._turns:
+            await self._send(lambda: self._fs._put_file(str(file), path, **how), size)
+        return size, ""
 
-    async def _put_parts(self, path: str, file: Path, size: int) -> None:
+    async def _put_parts(self, path: str, file: Path, size: int) -> str:
         told = await self._s3("create_multipart_upload", path)
         upload, step = {"UploadId": told["UploadId"]}, max(PIECE_BYTES, -(-size // MOST_PARTS))
         try:
@@ -70,7 +74,7 @@ class Uploads:
                     for first in range(0, size, step)
                 ]
             tags = [{"PartNumber": n + 1, "ETag": part.result()} for n, part in enumerate(parts)]
-            await self._complete(path, size, {**upload, "MultipartUpload": {"Parts": tags}})
+            return await self._complete(path, size, {**upload, "MultipartUpload": {"Parts": tags}})
         except BaseException:
             # Parts that are in no object are paid for, too.
             with suppress(Exception):
@@ -86,13 +90,15 @@ class Uploads:
             told = await self._s3("upload_part", path, len(content), **given)
         return str(told["ETag"])
 
-    async def _complete(self, path: str, size: int, upload: Mapping[str, Any]) -> None:
+    async def _complete(self, path: str, size: int, upload: Mapping[str, Any]) -> str:
         try:
-            await self._s3("complete_multipart_upload", path, size, **upload)
+            return _tag(await self._s3("complete_multipart_upload", path, size, **upload))
         except FileNotFoundError:
             # An answer that was lost: it was complete already when it was asked for again.
-            if (await self._s3("head_object", path)).get("ContentLength") != size:
+            told = await self._s3("head_object", path)
+            if told.get("ContentLength") != size:
                 raise
+            return _tag(told)
 
     async def _s3(self, method: str, path: str, size: int = 0, **given: Any) -> Any:
         bucket, key, _ = self._fs.split_path(path)
@@ -115,12 +121,12 @@ class Uploads:
             return set()
         return {name.rstrip("/").rpartition("/")[2] for name in found}
 
-    async def sizes(self) -> dict[str, int]:
-        """Return the bytes of all objects of the store, by key."""
+    async def known(self) -> dict[str, Known]:
+        """Return what is told of all objects of the store, by key."""
         found = await self._store.find("", _MOST_LISTED)
         root = self._path("").strip("/")
         return {
-            path.strip("/").removeprefix(f"{root}/"): int(told.get("size") or 0)
+            path.strip("/").removeprefix(f"{root}/"): (int(told.get("size") or 0), _tag(told))
             for path, told in found.items()
             if told.get("type") != "directory"
         }
@@ -151,6 +157,10 @@ class Uploads:
 
     def _path(self, key: str) -> str:
         return f"{self._store.path}/{key}".rstrip("/")
+
+
+def _tag(told: Mapping[str, Any]) -> str:
+    return str(told.get("ETag") or "").strip('"')
 
 
 def _read(file: Path, first: int, length: int) -> bytes:

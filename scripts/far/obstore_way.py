@@ -18,7 +18,7 @@ from zarr.storage import ObjectStore
 from ooc.store import remote_destination
 from ooc.store.answers import Wanted, server_seconds
 from ooc.store.remote import MOST_REQUESTS, RemoteStore
-from ooc.store.uploads import MOST_PIECES, Uploads
+from ooc.store.uploads import MOST_PIECES, Known, Uploads
 from ooc.store.uploads import PIECE_BYTES as PART_BYTES
 
 PIECE_BYTES = 2**20
@@ -85,19 +85,22 @@ class ObstoreUploads(Uploads):
         self._bucket, self._root = bucket, store.path.partition("/")[2]
         self._at_once = asyncio.Semaphore(2)
 
-    async def put(self, key: str, content: bytes) -> None:
+    async def put(self, key: str, content: bytes) -> str:
         """Write a small object."""
         await obstore.put_async(self._bucket, f"{self._root}/{key}", content)
+        return ""
 
-    async def put_files(self, files: Mapping[str, Path]) -> None:
+    async def put_files(self, files: Mapping[str, Path]) -> dict[str, Known]:
         """Write an object of each file; as many parts are on their way as are of ours."""
         parts: Any = {"chunk_size": PART_BYTES, "max_concurrency": MOST_PIECES // 2}
 
-        async def put_file(key: str, file: Path) -> None:
+        async def put_file(key: str, file: Path) -> Known:
             async with self._at_once:
                 await obstore.put_async(self._bucket, f"{self._root}/{key}", file, **parts)
+            return file.stat().st_size, ""
 
-        await asyncio.gather(*(put_file(*each) for each in files.items()))
+        found = await asyncio.gather(*(put_file(*each) for each in files.items()))
+        return dict(zip(files, found, strict=True))
 
 
 def use_for_writing(url: str, endpoint: str) -> None:

@@ -60,7 +60,9 @@ class Server:
         headers, url = _headers(lines), urlsplit(target)
         if method in ("PUT", "POST", "DELETE"):
             told = self._change(method, unquote(url.path), parse_qs(url.query, True), body)
-            length = {"Content-Length": len(told), "Content-Type": XML, "ETag": '"a-tag"'}
+            file = self._folder / unquote(url.path).lstrip("/")
+            tag = _tag(file) if file.is_file() else '"of-a-part"'
+            length = {"Content-Length": len(told), "Content-Type": XML, "ETag": tag}
             self._head(writer, 204 if method == "DELETE" else 200, length)
             writer.write(told)
         elif "list-type" in url.query:
@@ -94,7 +96,7 @@ class Server:
             file.parent.mkdir(parents=True, exist_ok=True)
             first.rename(file)
             shutil.rmtree(parts)
-            told = '<ETag>"a-tag"</ETag>'
+            told = f"<ETag>{escape(_tag(file))}</ETag>"
             return f"<CompleteMultipartUploadResult>{told}</CompleteMultipartUploadResult>".encode()
         else:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +120,7 @@ class Server:
         headers = {
             "Content-Length": stop - first,
             "Content-Range": f"bytes {first}-{stop - 1}/{size}",
-            "ETag": f'"{told.st_mtime_ns:x}-{size:x}"',
+            "ETag": _tag(file),
             "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT",
         }
         self._head(writer, 206 if wanted else 200, headers)
@@ -160,13 +162,17 @@ class Server:
     def _entry(self, bucket: str, name: str) -> str:
         if name.endswith("/"):
             return f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>"
-        told = (self._folder / bucket / name).stat()
-        tag = f'"{told.st_mtime_ns:x}-{told.st_size:x}"'
+        told, tag = (self._folder / bucket / name).stat(), _tag(self._folder / bucket / name)
         return (
             f"<Contents><Key>{escape(name)}</Key><Size>{told.st_size}</Size>"
             f"<LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>{escape(tag)}</ETag>"
             "<StorageClass>STANDARD</StorageClass></Contents>"
         )
+
+
+def _tag(file: Path) -> str:
+    told = file.stat()
+    return f'"{told.st_mtime_ns:x}-{told.st_size:x}"'
 
 
 def _headers(lines: list[str]) -> dict[str, str]:
