@@ -116,6 +116,14 @@ class RemoteDestination:
     @contextmanager
     def claim(self) -> Iterator[None]:
         """Lock it on this machine, and leave a mark there, which other machines see."""
+        folder = self.beside.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"cannot write to {folder}, for what is not at {self.shown} yet: {error.strerror}; "
+                f"name another folder in {SCRATCH_VARIABLE}"
+            ) from None
         with claimed(self.beside, self.shown):
             is_begun = self._is_begun()
             try:
@@ -199,9 +207,11 @@ class RemoteDestination:
     def discard(self) -> None:
         """Remove the folder, and the objects."""
         shutil.rmtree(self.partial, ignore_errors=True)
-        with self._explained():
-            sync(self._uploads.remove(list(self._kept)))
-        self._kept.clear()
+        if self._kept:
+            with self._explained():
+                sync(self._uploads.abort_parts())
+                sync(self._uploads.remove(list(self._kept)))
+            self._kept.clear()
 
     def finish(self) -> None:
         """Write what is still here; the group's metadata come when all else is there."""
@@ -212,7 +222,12 @@ class RemoteDestination:
             found, mark = sync(self._seen())
         found.pop(UNFINISHED, None)
         changed = [key for key in found | self._kept if self._is_changed(key, found.get(key))]
-        if mark.get("token") != self._token() or changed:
+        is_ours = mark.get("token") == self._token()
+        if not is_ours:  # nor are the objects any more
+            self._kept.clear()
+            self._is_marked = False
+            self._token_file.unlink(missing_ok=True)
+        if changed or not is_ours:
             what = f"{len(changed)} objects, such as {min(changed)}," if changed else "the mark"
             raise InputError(
                 f"{self.shown} was changed while it was written: {what} there are not those that "

@@ -234,6 +234,8 @@ def test_what_somebody_else_writes_meanwhile_is_seen_in_the_end(far: Far) -> Non
             writer.append(rows(50))
             there = far.bucket.cat(f"{path}/{changed}") if name == "same size" else b"{}."
             far.bucket.pipe(f"{path}/{changed}", bytes([there[0] ^ 1, *there[1:]]))
+        # What has another's mark is another's.
+        assert (far.objects(f"{name}.zarr") == {}) == (name != "mark" and name != "more")
         assert "zarr.json" not in far.objects(f"{name}.zarr")
 
 
@@ -420,6 +422,20 @@ def test_a_shuffled_conversion_goes_there_too(
     assert scratch() == []
 
 
+def test_a_scratch_folder_that_cannot_be_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("OOC_SCRATCH", str(tmp_path / "file" / "below"))
+    with pytest.raises(
+        InputError,
+        match=r"file/below, for what is not at memory://s.zarr yet: .*"
+        "Not a directory; name another folder in OOC_SCRATCH",
+    ):
+        write("memory://s.zarr")
+    assert not fsspec.filesystem("memory").exists("/s.zarr")
+
+
 @pytest.mark.parametrize("path", ["https://host/a.zarr", "file:///tmp/a.zarr"])
 def test_urls_that_are_but_read_are_refused(path: str) -> None:
     with pytest.raises(InputError, match=r"give its local path, /tmp/a|is on a web server, which"):
@@ -434,5 +450,5 @@ def test_any_file_system_of_fsspec_will_do(tmp_path: Path, monkeypatch: pytest.M
     memory = fsspec.filesystem("memory")
     found = {path.removeprefix("/some/a.zarr/"): memory.cat(path) for path in memory.find("/some")}
     assert found == files(tmp_path / "a.zarr")
-    assert not (tmp_path / "scratch").exists()
+    assert list((tmp_path / "scratch").iterdir()) == []
     memory.rm("/some", recursive=True)
