@@ -452,3 +452,17 @@ def test_any_file_system_of_fsspec_will_do(tmp_path: Path, monkeypatch: pytest.M
     assert found == files(tmp_path / "a.zarr")
     assert list((tmp_path / "scratch").iterdir()) == []
     memory.rm("/some", recursive=True)
+
+
+def test_connections_count_in_the_plan_and_change_no_window(tmp_path: Path) -> None:
+    """The stream of a budget is the same from a server as from a disk."""
+    write(tmp_path / "a.zarr", 900)
+    write("memory://plan.zarr", 900)
+    local, remote = (
+        ooc.Loader(ooc.open(path), batch_size=16, memory="512MiB").plan
+        for path in (tmp_path / "a.zarr", "memory://plan.zarr")
+    )
+    assert remote.terms["connections"] == 64 * 2**19
+    assert remote.order == local.order
+    assert remote.projected == local.projected + 64 * 2**19 <= remote.budget
+    fsspec.filesystem("memory").rm("/plan.zarr", recursive=True)
