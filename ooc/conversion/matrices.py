@@ -144,7 +144,7 @@ class CsrMatrix:
         self.dtype, self.rows, self.width = parts.dtype, parts.rows, parts.columns
         self.nonzeros = parts.nonzeros
         unit = unit_of(self.rows)
-        places, _ = places_of(
+        places, *_ = places_of(
             parts.what, parts.pointers, parts.chunk(POINTERS), self.rows, unit, self.nonzeros
         )
         size = self.dtype.itemsize + INDEX_DTYPE.itemsize

@@ -8,7 +8,7 @@ which they are met first; the step takes them alone, and leaves the vector as it
 
 import numpy as np
 
-from ooc.core.compiler import array_at, lean_kernel, view_at
+from ooc.core.compiler import array_at, lean_kernel, prefetch, view_at
 from ooc.kernels.counters import OK
 from ooc.kernels.linear import INTERCEPT, LOSS, OUTPUTS, PAIR, RULE
 from ooc.kernels.share import TOUCHED, Numbers, Output, PointLoss, Share, call_loss
@@ -32,6 +32,8 @@ CHUNK = 512
 # What the gradient of an entry is before the first row that has it: no sum is -0.0 to which 0.0
 # was added.
 UNTOUCHED = -0.0
+# So many rows ahead their entries are asked for.
+NEAR = 2
 _BITS = np.int64(-(2**63))
 
 
@@ -58,6 +60,20 @@ def accumulate_slopes(
 
 
 @lean_kernel
+def ask_for(
+    places: np.ndarray, outputs: int, width: int, size: int, states: tuple[int, int, int]
+) -> None:
+    """Ask for gradient and state, (vectors, size) float64, of a row's entries."""
+    gradient, state, vectors = states
+    for k in range(outputs):
+        for j in range(places.size):
+            offset = 8 * (k * width + np.int64(places[j]))
+            prefetch(gradient + offset)
+            for s in range(vectors):
+                prefetch(state + 8 * s * size + offset)
+
+
+@lean_kernel
 def add_rows(
     extents: np.ndarray,
     like: np.floating,
@@ -68,6 +84,7 @@ def add_rows(
     bits: np.ndarray,
     entries: np.ndarray,
     count: int,
+    states: tuple[int, int, int],
 ) -> int:
     """Add a share's rows to the gradient, and list what they are the first to have.
 
@@ -77,6 +94,9 @@ def add_rows(
         (P,) float64, and the same memory as int64.
     entries
         Where in the vector the first `count` are that were listed so far.
+    states
+        Addresses of the gradient and of the optimizer's state, and its vectors: of rows to come
+        both are asked for, which lie anywhere in memory.
 
     Returns
     -------
@@ -85,6 +105,10 @@ def add_rows(
     """
     rows, outputs = slopes.shape
     for r in range(rows):
+        if r + NEAR < rows:
+            size = extents[r + NEAR, COUNT]
+            places = array_at(extents[r + NEAR, INDEX_ADDRESS], (size,), np.uint32(0))
+            ask_for(places, outputs, width, gradient.size, states)
         size = extents[r, COUNT]
         places = array_at(extents[r, INDEX_ADDRESS], (size,), np.uint32(0))
         values = array_at(extents[r, VALUE_ADDRESS], (size,), like)
@@ -113,12 +137,14 @@ def merge_columns(work: np.ndarray, one: np.floating) -> int:
     entries = array_at(w.merged, (w.gradient_count,), integer)
     gradient = array_at(w.gradient, (w.gradient_count,), real)
     bits = array_at(w.gradient, (w.gradient_count,), integer)
+    vectors = w.state_rows
+    states = (w.gradient, w.state + 8 * w.model * vectors * w.size, vectors)
     for slot in range(w.used):
         at = w.model * w.slots + slot
         rows = array_at(w.reports + at * 16, (2,), integer)[TOUCHED]
         slopes = array_at(w.gradients + at * w.gradient_size * w.item, (rows, outputs), one)
         extents = array_at(w.touched + at * w.capacity * 8, (rows, 3), integer)
-        given = (slopes, factor * scale, width, gradient, bits, entries, count)
+        given = (slopes, factor * scale, width, gradient, bits, entries, count, states)
         if integers[VALUE_BYTES] == 4:
             count = add_rows(extents, np.float32(0), *given)
         else:

@@ -23,7 +23,10 @@ INDEX_DTYPE = np.dtype(np.int32)
 EXTENT_BYTES = 24
 # Where the non-zeros of every so many rows begin is kept, of at most this many places.
 MOST_PLACES = 2**20
-_PIECE = 2**20
+# Beside them the non-zeros of each row are kept, in so many bytes at most: of most data one or two
+# a row. Else where rows begin within a unit is read with each block.
+MOST_COUNT_BYTES = 2**23
+_PIECE = 2**18
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class SparseSpec(ArraySpec):
         Where the non-zeros of each `unit` rows begin, and where the last row's end, int64.
     longest
         Non-zeros of the row that has most.
+    counts
+        Non-zeros of each row, in the smallest integers that hold them; empty where units are of one
+        row, or where they would be too many.
     """
 
     parts: tuple[ArraySpec, ...] = ()
@@ -50,6 +56,9 @@ class SparseSpec(ArraySpec):
         default_factory=lambda: np.zeros(1, np.int64), compare=False, repr=False
     )
     longest: int = 0
+    counts: np.ndarray = field(
+        default_factory=lambda: np.zeros(0, np.uint8), compare=False, repr=False
+    )
 
     is_sparse: ClassVar[bool] = True
 
@@ -70,8 +79,10 @@ class SparseSpec(ArraySpec):
 
     @property
     def index_bytes(self) -> int:
-        """Bytes of what readers keep: places of rows, and the indices of shards."""
-        return self.places.nbytes + sum(part.index_bytes for part in self.parts)
+        """Bytes of what readers keep: places and counts of rows, and the indices of shards."""
+        return (
+            self.places.nbytes + self.counts.nbytes + sum(part.index_bytes for part in self.parts)
+        )
 
     @property
     def stored_chunks(self) -> int:
@@ -82,12 +93,30 @@ class SparseSpec(ArraySpec):
         """Return where a row's non-zeros begin; of a row within a unit, where the unit's do."""
         return self.nonzeros if row >= self.shape[0] else int(self.places[row // self.unit])
 
+    @property
+    def reads_pointers(self) -> bool:
+        """Whether where rows begin is read with each block."""
+        return self.unit > 1 and len(self.counts) == 0
+
+    def pointers(self, start: int, stop: int) -> np.ndarray:
+        """Return where rows begin, and where the last one ends, int64, without reading.
+
+        `start` is a multiple of the unit.
+        """
+        if self.unit == 1:
+            return self.places[start : stop + 1]
+        found = np.empty(stop - start + 1, np.int64)
+        found[0] = self.place_of(start)
+        np.cumsum(self.counts[start:stop], out=found[1:])
+        found[1:] += found[0]
+        return found
+
     def decoded_bytes(self, start: int, stop: int) -> int:
         """Return the bytes that are decoded to read rows start to stop: whole chunks of parts."""
         first, last = self.place_of(start), self.place_of(stop)
         values, indices, pointers = self.parts
         found = sum(part.decoded_bytes(first, last) for part in (values, indices) if last > first)
-        return found + (pointers.decoded_bytes(start, stop) if self.unit > 1 else 0)
+        return found + (pointers.decoded_bytes(start, stop) if self.reads_pointers else 0)
 
     def most_nonzeros(self, rows: int) -> int:
         """Return the most non-zeros that so many rows can have."""
@@ -175,7 +204,7 @@ def sparse_spec(
     _check_parts(what, parts, rows, columns)
     unit = unit_of(rows)
     pointers, chunk = arrays[POINTERS], arrays[POINTERS].chunks[0]
-    places, longest = places_of(what, pointers, chunk, rows, unit, parts[0].shape[0])
+    places, longest, counts = places_of(what, pointers, chunk, rows, unit, parts[0].shape[0])
     stored = parts[0].dtype
     small = stored.itemsize <= 2 or stored == np.float32
     a_chunk = max(1, parts[0].chunks[0] * max(1, rows) // max(1, int(places[-1])))
@@ -190,6 +219,7 @@ def sparse_spec(
         unit=unit,
         places=places,
         longest=longest,
+        counts=counts,
     )
 
 
@@ -257,10 +287,10 @@ def unit_of(rows: int) -> int:
 
 def places_of(
     what: str, pointers: Any, chunk: int, rows: int, unit: int, nonzeros: int
-) -> tuple[np.ndarray, int]:
-    """Return where every `unit` rows begin, and the non-zeros of the longest row: one pass.
+) -> tuple[np.ndarray, int, np.ndarray]:
+    """Return where every `unit` rows begin, the non-zeros of the longest row, and of each: one pass.
 
-    `pointers` (rows + 1,) are sliced, a few of their chunks at a time.
+    `pointers` (rows + 1,) are sliced, a few of their chunks at a time. See `SparseSpec.counts`.
 
     Raises
     ------
@@ -268,15 +298,22 @@ def places_of(
         If rows do not begin where those before end, or the last does not end with the values.
     """
     step = max(1, _PIECE // chunk) * chunk
-    places, longest, before = [], 0, 0
+    places, of_rows, longest, before = [], list[np.ndarray](), 0, 0
+    keeps = unit > 1
     for first in range(0, rows + 1, step):
-        found = np.asarray(pointers[first : min(first + step, rows + 1)]).astype(np.int64)
+        found = np.asarray(pointers[first : min(first + step, rows + 1)]).astype(
+            np.int64, copy=False
+        )
         if first == 0 and found[0] != 0:
             raise DataError(f"{what} begins at {found[0]} and not at 0; write it again")
         counts = np.diff(found, prepend=before)
         check_ascending(what, counts, first - 1)
         longest, before = max(longest, int(counts.max(initial=0))), int(found[-1])
-        places.append(found[-first % unit :: unit])
+        places.append(found[-first % unit :: unit].copy())
+        keeps = keeps and np.min_scalar_type(longest).itemsize * rows <= MOST_COUNT_BYTES
+        if keeps:
+            # The first one is what ends the row before: of the first row that is nothing.
+            of_rows.append(counts[first == 0 :].astype(np.min_scalar_type(longest)))
     if before != nonzeros:
         raise DataError(
             f"{what} has {nonzeros:,} values, but its rows end at {before:,}; data or indptr were "
@@ -284,7 +321,9 @@ def places_of(
         )
     table = np.concatenate(places)
     # Where the last row ends is the last place, whether or not it ends a unit.
-    return (table if rows % unit == 0 else np.append(table, before)), longest
+    table = table if rows % unit == 0 else np.append(table, before)
+    kept = np.concatenate(of_rows) if keeps else np.zeros(0, np.uint8)
+    return table, longest, kept
 
 
 def check_ascending(what: str, counts: np.ndarray, first_row: int) -> None:

@@ -13,7 +13,7 @@ from sparse_rows import random_matrix, write_csr, write_sparse
 
 import ooc
 from ooc.core.errors import DataError, InputError
-from ooc.store.sparse import SparseSpec
+from ooc.store.sparse import SparseSpec, places_of
 from ooc.store.spec import ArraySpec
 
 MATRIX = random_matrix(400, 50)
@@ -29,6 +29,7 @@ SPEC = SparseSpec(
     "X", (6, 7), F4, (2, 7), None, parts=PARTS, places=np.array([0, 3, 3, 7, 9, 10, 10]), longest=4
 )
 BY_TWO = replace(SPEC, unit=2, places=np.array([0, 3, 9, 10]))
+COUNTED = replace(BY_TWO, counts=np.array([3, 0, 4, 2, 1, 0], np.uint8))
 
 
 def test_bytes_of_sparse_rows_are_those_of_their_non_zeros() -> None:
@@ -59,6 +60,7 @@ def test_bytes_of_sparse_rows_are_those_of_their_non_zeros() -> None:
         (BY_TWO, (2, 4), 3 * 4 * 4 + 2 * 5 * 4 + 2 * 3 * 8),
         (BY_TWO, (4, 6), 1 * 4 * 4 + 1 * 5 * 4 + 1 * 3 * 8),
         (BY_TWO, (0, 6), 3 * 4 * 4 + 2 * 5 * 4 + 2 * 3 * 8),
+        (COUNTED, (2, 4), 3 * 4 * 4 + 2 * 5 * 4),
     ],
 )
 def test_what_is_decoded_for_rows_are_the_chunks_that_they_touch(
@@ -75,6 +77,34 @@ def test_where_rows_begin_is_known_of_each_unit() -> None:
         assert spec.heaviest(2).tolist() == [6, 9, 10]
         assert spec.heaviest(4).tolist() == [9, 10]
         assert spec.heaviest(6).tolist() == [10]
+
+
+@pytest.mark.parametrize("spec", [SPEC, COUNTED])
+def test_where_rows_begin_is_known_without_reading(spec: SparseSpec) -> None:
+    assert not spec.reads_pointers and BY_TWO.reads_pointers
+    assert spec.pointers(2, 6).tolist() == [3, 7, 9, 10, 10]
+    assert spec.pointers(4, 5).tolist() == [9, 10]
+    assert spec.pointers(0, 6).dtype == np.int64
+    assert (COUNTED.index_bytes, BY_TWO.index_bytes) == (4 * 8 + 6 + 3 * 16, 4 * 8 + 3 * 16)
+
+
+@pytest.mark.parametrize(("longest", "dtype"), [(255, "u1"), (256, "u2"), (65_536, "u4")])
+@pytest.mark.parametrize("place", [0, 57, 99])
+def test_non_zeros_of_rows_are_kept_in_few_bytes(
+    monkeypatch: pytest.MonkeyPatch, longest: int, dtype: str, place: int
+) -> None:
+    """Whichever piece of the pass the longest row is in, and unless they take too many."""
+    wanted = np.arange(100) % 7
+    wanted[place] = longest
+    pointers = np.concatenate([[0], np.cumsum(wanted)])
+    monkeypatch.setattr("ooc.store.sparse._PIECE", 10)
+    given = ("it", pointers, 10, 100, 4, pointers[-1])
+    places, found, counts = places_of(*given)
+    assert (found, counts.dtype) == (longest, np.dtype(dtype))
+    assert np.array_equal(counts, wanted) and np.array_equal(places, pointers[::4])
+    monkeypatch.setattr("ooc.store.sparse.MOST_COUNT_BYTES", counts.nbytes - 1)
+    assert len(places_of(*given)[2]) == 0
+    assert len(places_of("it", pointers, 10, 100, 1, pointers[-1])[2]) == 0, "places are enough"
 
 
 def test_sparse_rows_are_described_in_whole() -> None:

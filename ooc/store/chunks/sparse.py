@@ -55,8 +55,8 @@ class CsrReader(RowReader):
     def _pointers(self, start: int, stop: int) -> np.ndarray:
         """Return where rows begin, and where the last one ends."""
         spec = self.spec
-        if spec.unit == 1:
-            return spec.places[start : stop + 1]
+        if not spec.reads_pointers:
+            return spec.pointers(start, stop)
         found = np.empty(stop - start + 1, np.int64)
         part = np.empty(stop - start, spec.parts[2].dtype)
         self._parts[2].read_runs([(start, stop)], part)

@@ -58,11 +58,20 @@ def places_of_runs() -> np.ndarray:
 
 
 @pytest.mark.parametrize(("values", "index"), STORED)
-@pytest.mark.parametrize(("places", "unit"), [(1000, 1), (100, 2), (60, 4)])
+@pytest.mark.parametrize(
+    ("places", "unit", "count_bytes"), [(1000, 1, 0), (100, 2, 0), (60, 4, 0), (60, 4, 120)]
+)
 def test_runs_follow_each_other_in_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: str, index: str, places: int, unit: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    values: str,
+    index: str,
+    places: int,
+    unit: int,
+    count_bytes: int,
 ) -> None:
     monkeypatch.setattr("ooc.store.sparse.MOST_PLACES", places)
+    monkeypatch.setattr("ooc.store.sparse.MOST_COUNT_BYTES", count_bytes)
     dataset = write(tmp_path / "a.zarr", values, index)
     assert dataset.arrays["X"].unit == unit  # type: ignore[attr-defined]
     out, rows = read(dataset), places_of_runs()
@@ -158,6 +167,7 @@ def test_rows_that_were_written_since_are_refused(
 ) -> None:
     """Where only the first of several rows is known, the others are read with their block."""
     monkeypatch.setattr("ooc.store.sparse.MOST_PLACES", 60)
+    monkeypatch.setattr("ooc.store.sparse.MOST_COUNT_BYTES", 0)
     path = tmp_path / "a.zarr"
     dataset = write(path)
     pointers = zarr.open_group(path, mode="r+")["X/indptr"]
