@@ -288,7 +288,7 @@ def unit_of(rows: int) -> int:
 def places_of(
     what: str, pointers: Any, chunk: int, rows: int, unit: int, nonzeros: int
 ) -> tuple[np.ndarray, int, np.ndarray]:
-    """Return where every `unit` rows begin, the non-zeros of the longest row, and of each: one pass.
+    """Return where every `unit` rows begin, non-zeros of the longest row, and of each: one pass.
 
     `pointers` (rows + 1,) are sliced, a few of their chunks at a time. See `SparseSpec.counts`.
 

@@ -117,8 +117,9 @@ def dense_row(rows: Any, place: int) -> np.ndarray:
 
 def empty_rows(rows: int, nonzeros: int, columns: int, dtype: np.dtype) -> SparseRows:
     """Return memory for rows with so many non-zeros in all; it goes back to the system."""
-    indices, values = (own_memory((nonzeros,), kind) for kind in (INDEX_DTYPE, dtype))
-    return SparseRows(own_memory((rows, 3), np.dtype(np.int64)), indices, values, columns)
+    # Rows lie in any order in it, and each begins on another page.
+    indices, values = (own_memory((nonzeros,), kind, True) for kind in (INDEX_DTYPE, dtype))
+    return SparseRows(own_memory((rows, 3), np.dtype(np.int64), True), indices, values, columns)
 
 
 def rows_of(matrix: Any) -> SparseRows:
