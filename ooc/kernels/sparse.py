@@ -4,12 +4,14 @@ A share's integers are the extents of its rows, see `ooc.store.sparse_rows`: add
 and of values, and how many there are. Columns were checked when they were read.
 """
 
+from typing import Any
+
 import numpy as np
 
-from ooc.core.compiler import array_at, lean_sums, prefetch, view_at
+from ooc.core.compiler import array_at, array_of, lean_kernel, lean_sums, prefetch, view_at
 from ooc.kernels.counters import OK
 from ooc.kernels.linear import INTERCEPT, LOSS, OUTPUTS, PAIR, RULE
-from ooc.kernels.share import Numbers, Output, PointLoss, Share, call_loss
+from ooc.kernels.share import Numbers, Output, PointLoss, Share, Taken, call_loss
 
 # Entries of the model's integers behind those of `ooc.kernels.linear`: columns, and bytes of a
 # value. Its reals are the loss's constant, the scale of all features, and the weights of classes.
@@ -21,6 +23,28 @@ INDEX_ADDRESS, VALUE_ADDRESS, COUNT = range(3)
 AHEAD, ASKED_BYTES, LINE_BYTES = 8, 256, 64
 # Classes that are worked on in one pass over a row.
 TOGETHER = 4
+
+
+@lean_kernel
+def ask_for_row(extents: np.ndarray, row: int) -> None:
+    """Ask for the first of a row's columns and values."""
+    size = min(ASKED_BYTES, 4 * extents[row, COUNT])
+    for place in range(0, size, LINE_BYTES):
+        prefetch(extents[row, INDEX_ADDRESS] + place)
+        prefetch(extents[row, VALUE_ADDRESS] + place)
+
+
+def gather_extents(source: Any, taken: Taken, tile: np.ndarray) -> int:
+    """Copy extents to a tile, and ask for the first rows of the next share."""
+    rows, first = array_of(source, (1, taken.values)), taken.column
+    for r in range(taken.rows):
+        row = np.int64(taken.order[taken.start + r])
+        for j in range(taken.values):
+            tile[taken.filled + r, first + j] = rows[row, j]
+    after = taken.start + taken.rows
+    for place in range(after, min(after + AHEAD, taken.order.size)):
+        ask_for_row(rows, np.int64(taken.order[place]))
+    return 0
 
 
 @lean_sums
@@ -37,10 +61,7 @@ def score_rows(
     rows, outputs = scores.shape
     for r in range(rows):
         if r + AHEAD < rows:
-            size = min(ASKED_BYTES, 4 * extents[r + AHEAD, COUNT])
-            for place in range(0, size, LINE_BYTES):
-                prefetch(extents[r + AHEAD, INDEX_ADDRESS] + place)
-                prefetch(extents[r + AHEAD, VALUE_ADDRESS] + place)
+            ask_for_row(extents, r + AHEAD)
         count = extents[r, COUNT]
         columns = array_at(extents[r, INDEX_ADDRESS], (count,), np.uint32(0))
         values = array_at(extents[r, VALUE_ADDRESS], (count,), like)

@@ -106,6 +106,8 @@ class Kernel:
     by_columns, batch_columns
         What takes the function's place where steps change the columns of a batch's sparse rows
         alone, see `ooc.kernels.columns`, and how many those are at most; 0 where it has not.
+    by_rows
+        Whether such steps subtract one row after the other, see `ooc.kernels.row_steps`.
     """
 
     accumulate: Callable[..., int]
@@ -123,6 +125,7 @@ class Kernel:
     eager: bool = False
     by_columns: Callable[..., int] | None = None
     batch_columns: int = 0
+    by_rows: bool = False
 
     @property
     def is_by_columns(self) -> bool:
@@ -285,7 +288,8 @@ def kernel_for_steps(
     """Return the model's part of the compiled loop for steps by some optimizers.
 
     Where rows are sparse and so wide that a batch has non-zeros in few columns, and all optimizers
-    leave an entry without gradient as it is, steps change the columns of a batch alone.
+    leave an entry without gradient as it is, steps change the columns of a batch alone; those of
+    plain descent row by row.
     """
     kernel, rows = kernel_for_data(model, dataset, parameters), dataset.arrays[dataset.features]
     if kernel is None or kernel.by_columns is None or not isinstance(rows, SparseSpec):
@@ -294,7 +298,8 @@ def kernel_for_steps(
     if not leave or rows.shape[1] * rows.shape[0] <= WIDE * rows.nonzeros * batch_size:
         return kernel
     most = max(1, min(rows.most_nonzeros(batch_size), rows.shape[1]))
-    return replace(kernel, accumulate=kernel.by_columns, batch_columns=most)
+    by_rows = all(each is not None and each.is_linear for each in optimizers)
+    return replace(kernel, accumulate=kernel.by_columns, batch_columns=most, by_rows=by_rows)
 
 
 def loss_unit_of(model: Model, layout: Layout, parameters: np.ndarray) -> float:

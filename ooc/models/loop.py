@@ -15,9 +15,11 @@ from ooc.kernels import work as record
 from ooc.kernels.columns import UNTOUCHED, merge_columns, step_columns
 from ooc.kernels.counters import NEVER
 from ooc.kernels.jobs import run_jobs, run_jobs_in_parallel
+from ooc.kernels.row_steps import leave_rows, step_rows
 from ooc.kernels.rows import gather_integers_part, gather_part
-from ooc.kernels.share import TOUCHED, accumulate_of
+from ooc.kernels.share import TOUCHED, accumulate_of, gather_integers_of, source_of
 from ooc.kernels.shares import run_share, run_share_at
+from ooc.kernels.sparse import gather_extents
 from ooc.kernels.steps import fold, run_piece, take_steps
 from ooc.kernels.touched import merge_touched, step_touched
 from ooc.kernels.window_loop import run_window
@@ -136,7 +138,9 @@ class WindowLoop:
         if kernel.is_by_columns:  # whose steps are taken all at once
             pieces, decay = pieces[:0], decay[:0]
         self._gathers = [
-            gather_integers_part(column.dtype)
+            part(gather_extents, gather_integers_of(source_of(column.dtype)))
+            if column.are_extents
+            else gather_integers_part(column.dtype)
             if column.place == record.INTEGERS
             else gather_part(column.dtype, dtype)
             for column in columns
@@ -198,8 +202,8 @@ class WindowLoop:
         if kernel.is_by_columns:
             self.scratch["gradient"][:] = UNTOUCHED
             self._set(
-                merge_touched=part(merge_columns, whole).address,
-                step_touched=part(step_columns, whole).address,
+                merge_touched=part(leave_rows if kernel.by_rows else merge_columns, whole).address,
+                step_touched=part(step_rows if kernel.by_rows else step_columns, whole).address,
             )
         self._drivers = {False: driver(dtype, False)}
         self.carried: SparseRows | None = None

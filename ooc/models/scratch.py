@@ -31,13 +31,17 @@ TILES = {
 
 @dataclass(frozen=True)
 class Column:
-    """Where an array, of so many values a row, goes in a share: see `ooc.kernels.work.PLACE`."""
+    """Where an array, of so many values a row, goes in a share: see `ooc.kernels.work.PLACE`.
+
+    `are_extents` tells that the values of a row are where its non-zeros are.
+    """
 
     name: str
     dtype: np.dtype
     values: int
     place: int
     start: int = 0
+    are_extents: bool = False
 
 
 def is_sparse(rows: Any) -> bool:
@@ -66,9 +70,10 @@ def columns_of(
         for name in names:
             if name is not None:
                 dtype, values = arrays[name].dtype, math.prod(arrays[name].shape[1:])
-                if is_sparse(arrays[name]):
+                sparse = is_sparse(arrays[name])
+                if sparse:
                     dtype, values = np.dtype(np.int64), EXTENT_BYTES // 8
-                columns.append(Column(name, dtype, values, place, start))
+                columns.append(Column(name, dtype, values, place, start, sparse))
                 start += values
     return tuple(columns)
 
@@ -192,6 +197,8 @@ def scratch_of(
             "gradient": ((layout.size,), np.float64),
             "merged": ((most * outputs + 1,), np.int64),
         }
+    if kernel.by_rows:  # what is added up is the intercepts' gradient alone
+        own_parts |= {"gradient": ((outputs,), np.float64), "merged": ((0,), np.int64)}
     return {
         **tiles,
         **own_parts,

@@ -66,6 +66,9 @@ class Optimizer:
     waits
         Whether an entry whose gradient is zero stays as it is, its state included, where it is not
         penalised: then steps may leave out all such entries.
+    is_linear
+        Whether a step is the rate times the gradient, without a state: then gradients of rows may
+        be subtracted one after the other.
 
     Raises
     ------
@@ -96,6 +99,7 @@ class Optimizer:
     reach: float = 0.0
     averages: bool = False
     waits: bool = False
+    is_linear: bool = False
 
     def __post_init__(self) -> None:
         if self.rate is not None:

@@ -51,7 +51,7 @@ def update_sgd(piece: Piece, settings: np.ndarray, rate: float, step: int) -> in
 
 def sgd(lr: float | None = None, **common: Unpack[Common]) -> Optimizer:
     """Stochastic gradient descent (Robbins and Monro 1951): ``w -= lr * gradient``."""
-    return Optimizer("sgd", update_sgd, lr, reach=1.0, waits=True, **common)
+    return Optimizer("sgd", update_sgd, lr, reach=1.0, waits=True, is_linear=True, **common)
 
 
 def update_momentum(piece: Piece, settings: np.ndarray, rate: float, step: int) -> int:
