@@ -26,7 +26,7 @@ TOGETHER = 4
 
 
 @lean_kernel
-def ask_for_row(extents: np.ndarray, row: int) -> None:
+def ask_for_row(extents: np.ndarray, row: int | np.int64) -> None:
     """Ask for the first of a row's columns and values."""
     size = min(ASKED_BYTES, 4 * extents[row, COUNT])
     for place in range(0, size, LINE_BYTES):
@@ -65,7 +65,7 @@ def score_rows(
         count = extents[r, COUNT]
         columns = array_at(extents[r, INDEX_ADDRESS], (count,), np.uint32(0))
         values = array_at(extents[r, VALUE_ADDRESS], (count,), like)
-        k = np.int64(0)
+        k = int(np.int64(0))
         # Four classes at a time: columns and values are read once for all of them.
         while k + TOGETHER <= outputs:
             w0 = view_at(parameters, k * width, (width,))
@@ -111,7 +111,7 @@ def fill_gradient(
         count = extents[r, COUNT]
         columns = array_at(extents[r, INDEX_ADDRESS], (count,), np.uint32(0))
         values = array_at(extents[r, VALUE_ADDRESS], (count,), like)
-        factor, k = derivatives.dtype.type(scale), np.int64(0)
+        factor, k = derivatives.dtype.type(scale), int(np.int64(0))
         while k + TOGETHER <= outputs:
             d0, d1 = derivatives[r, k] * factor, derivatives[r, k + 1] * factor
             d2, d3 = derivatives[r, k + 2] * factor, derivatives[r, k + 3] * factor

@@ -40,7 +40,7 @@ from ooc.models.declarations import (
 )
 from ooc.models.loop import turns_of
 from ooc.models.scratch import dataset_columns
-from ooc.optim import Optimizer, adam, momentum, sgd
+from ooc.optim import Optimizer, adagrad, adam, ftrl, momentum, sgd
 
 
 @dataclass(frozen=True)
@@ -241,6 +241,26 @@ def test_steps_change_the_columns_of_a_batch_alone_where_rows_are_wide(tmp_path:
         (1, [sgd(0.1, clip_norm=0.5)]),
     ):  # fmt: skip
         assert columns_of(batch, *optimizers) == 0
+
+
+@pytest.mark.parametrize(
+    ("optimizers", "by_rows"),
+    [
+        ([sgd(0.1)], True),
+        ([sgd(0.1), sgd(0.2)], True),
+        ([sgd(0.1), adagrad(0.1)], False),
+        ([ftrl(0.1)], False),
+    ],
+)
+def test_steps_without_a_state_go_row_by_row(
+    tmp_path: Path, optimizers: list[Optimizer], by_rows: bool
+) -> None:
+    write_sparse(tmp_path / "a.zarr", random_matrix(99, 2000, 0.002), y=np.arange(99) % 2)
+    dataset = ooc.open(tmp_path / "a.zarr")
+    kernel = kernel_for_steps(Linear(), dataset, optimizers, 3)
+    assert kernel is not None and kernel.is_by_columns and kernel.by_rows == by_rows
+    many = kernel_for_steps(Linear(), dataset, [sgd(0.1, l2=0.5)], 3)
+    assert many is not None and not many.by_rows
 
 
 def test_rows_are_wide_beyond_twice_the_non_zeros_of_a_batch(tmp_path: Path) -> None:

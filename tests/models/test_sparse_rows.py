@@ -25,6 +25,8 @@ MODELS = {
     "logistic": (ooc.models.Logistic(class_weights="balanced"), LABELS),
     "softmax": (ooc.models.Softmax(classes=3, scale=0.5), THIRDS),
     "svm": (ooc.models.LinearSVM(intercept=False), LABELS),
+    # Four classes are worked on together, and then the rest.
+    "softmax of six": (ooc.models.Softmax(classes=6), np.digitize(SIGNAL, [-2, -1, 0, 1, 2])),
 }
 
 
@@ -149,7 +151,10 @@ WIDE = scipy.sparse.csr_array(
         ("linear", ooc.optim.sgd(0.05)),
         ("logistic", ooc.optim.adagrad(0.1)),
         ("softmax", ooc.optim.ftrl(0.1, 0.5, 0.7, 0.1)),
+        ("softmax of six", ooc.optim.adagrad(0.1)),
+        ("softmax of six", ooc.optim.sgd(0.05, schedule=ooc.schedules.cosine())),
         ("svm", ooc.optim.adagrad(0.1)),
+        ("svm", ooc.optim.sgd(0.05)),
     ],
     ids=lambda given: getattr(given, "name", given),
 )
@@ -168,11 +173,56 @@ def test_steps_of_touched_columns_are_those_of_all(
     assert np.count_nonzero(few.parameters) < 45 * model.outputs, "columns that no row has stay 0"
 
 
-def test_a_run_of_touched_columns_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", [ooc.optim.ftrl(0.1), ooc.optim.sgd(0.1)], ids=["f", "s"])
+def test_a_run_of_touched_columns_goes_on_to_the_same_bits(tmp_path: Path, optimizer: Any) -> None:
     sparse = ooc.open(write_sparse(tmp_path / "a.zarr", WIDE, y=LABELS))
-    trainer = ooc.Trainer(ooc.models.Logistic(), ooc.optim.ftrl(0.1), batch_size=50, **STREAM)
+    trainer = ooc.Trainer(ooc.models.Logistic(), optimizer, batch_size=50, **STREAM)
     whole = trainer.fit(sparse, epochs=2)
     stop = threading.Event()
     calls = ooc.Callbacks(step_end=lambda now: stop.set() if now.step == 7 else None, every=1)
     trainer.fit(sparse, epochs=2, run_dir=tmp_path / "run", stop=stop, callbacks=calls)
     assert np.array_equal(ooc.resume(tmp_path / "run").parameters, whole.parameters)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("values", ["float32", "float64"])
+@pytest.mark.parametrize("batch", [1, 7, 50])
+def test_plain_steps_on_wide_rows_are_those_of_their_formula(
+    tmp_path: Path, dtype: str, values: str, batch: int
+) -> None:
+    """``w -= rate / B * sum of slope * row``, with slopes before the batch; also of a last one."""
+    matrix = WIDE.astype(values)
+    sparse = ooc.open(write_sparse(tmp_path / "a.zarr", matrix, y=LABELS))
+    model = ooc.models.Logistic(standardise=False, scale=0.5, dtype=dtype)
+    options = STREAM | {"shuffle": "none"}
+    run = ooc.Trainer(model, ooc.optim.sgd(0.3), batch_size=batch, **options).fit(sparse, epochs=2)
+    w, b = np.zeros(matrix.shape[1]), 0.0
+    for _ in range(2):
+        for first in range(0, len(LABELS), batch):
+            rows, targets = 0.5 * matrix[first : first + batch], LABELS[first : first + batch]
+            slopes = 1 / (1 + np.exp(-(rows @ w + b))) - targets
+            w = w - 0.3 / len(targets) * (rows.T @ slopes)
+            b -= 0.3 * slopes.mean()
+    tight = {"rtol": 1e-10, "atol": 1e-12} if dtype == "float64" else {"rtol": 2e-4, "atol": 2e-6}
+    np.testing.assert_allclose(run.parameters, [*w, b], **tight)
+
+
+def test_readers_do_not_change_the_bits_of_plain_steps(tmp_path: Path) -> None:
+    sparse = ooc.open(write_sparse(tmp_path / "a.zarr", WIDE, y=LABELS))
+    found = {
+        ooc.Trainer(
+            ooc.models.Logistic(), ooc.optim.sgd(0.1), batch_size=9, readers=readers, **STREAM
+        ).fit(sparse, epochs=2).results["parameters_sha256"]
+        for readers in (1, 3)
+    }  # fmt: skip
+    assert len(found) == 1
+
+
+def test_many_runs_of_plain_steps_are_each_of_them_alone(tmp_path: Path) -> None:
+    sparse = ooc.open(write_sparse(tmp_path / "a.zarr", WIDE, y=LABELS))
+    optimizers = {"slow": ooc.optim.sgd(0.05), "fast": ooc.optim.sgd(0.2)}
+    trainer = ooc.Trainer(ooc.models.Logistic(), optimizers["slow"], batch_size=20, **STREAM)
+    runs = trainer.fit_many(sparse, optimizers)
+    for name, optimizer in optimizers.items():
+        one = ooc.Trainer(ooc.models.Logistic(), optimizer, batch_size=20, **STREAM).fit(sparse)
+        assert np.array_equal(runs[name].parameters, one.parameters)
