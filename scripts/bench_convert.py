@@ -180,7 +180,9 @@ def write_svmlight(path: Path, rows: int) -> None:
     """Write one value in sixteen."""
     from sklearn.datasets import dump_svmlight_file
 
-    dump_svmlight_file(sparse_features(rows, GENES // 8), np.arange(rows) % 2, str(path), zero_based=False)
+    dump_svmlight_file(
+        sparse_features(rows, GENES // 8), np.arange(rows) % 2, str(path), zero_based=False
+    )
 
 
 def read_svmlight(path: Path) -> float:
@@ -416,8 +418,9 @@ def measure(name: str, options: argparse.Namespace, folder: Path) -> None:
 
 
 def _print_line(name: str, decoded: float, times: list[tuple[Time, Time, Time]]) -> None:
-    rates = [statistics.median(decoded / each.seconds for each in side) for side in zip(*times)]
-    loads = [statistics.median(each.processor for each in side) for side in zip(*times)]
+    sides = list(zip(*times, strict=True))
+    rates = [statistics.median(decoded / each.seconds for each in side) for side in sides]
+    loads = [statistics.median(each.processor for each in side) for side in sides]
     ratios = [reading.seconds / converting.seconds for reading, converting, _ in times]
     best = statistics.median(reading.seconds / alone.seconds for reading, _, alone in times)
     spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
@@ -443,7 +446,9 @@ def main() -> None:
     cache = "sources in the page cache" if options.warm else "no source in the page cache"
     print(f"{machine()}; medians of {options.rounds} rounds, {cache}")
     print(f"{'':>9}  reading converting                          limit:         core seconds a GB:")
-    print(f"{'':>9}     MB/s       MB/s    ratio  from  to         MB/s    ratio   read  conv  limit")
+    print(
+        f"{'':>9}     MB/s       MB/s    ratio  from  to         MB/s    ratio   read  conv  limit"
+    )
     with tempfile.TemporaryDirectory(dir=".") as passing:
         for name in options.formats.split(","):
             measure(name, options, Path(options.folder or passing))

@@ -37,6 +37,10 @@ def convert(
             "keep (as missing), fill:NUMBER (features)."
         ),
     ] = "raise",
+    hash_text: Annotated[
+        str | None,
+        flag("Columns of text to hash to whole numbers, or such a file.", unset="none"),
+    ] = None,
     shuffle: Annotated[
         bool, flag("Write rows in one uniformly random order.", "--shuffle")
     ] = False,
@@ -70,21 +74,22 @@ def convert(
         result = convert_(
             source,
             destination,
-            names_of(columns),
-            role_of("target", target, no_target),
-            role_of("weight", weight, no_weight),
-            names_of(without) or [],
-            dtype,
-            missing_values,
-            shuffle,
-            seed,
-            memory,
-            threads,
-            format_,
-            dense,
-            zero_based,
-            None if image_size is None else _size(image_size),
-            report,
+            columns=names_of(columns),
+            target=role_of("target", target, no_target),
+            weight=role_of("weight", weight, no_weight),
+            without=names_of(without) or [],
+            dtype=dtype,
+            missing_values=missing_values,
+            shuffle=shuffle,
+            seed=seed,
+            memory=memory,
+            threads=threads,
+            format=format_,
+            dense=dense,
+            zero_based=zero_based,
+            image_size=None if image_size is None else _size(image_size),
+            hash_text=names_of(hash_text) or [],
+            report=report,
         )
     if not json_:
         table(

@@ -4,7 +4,8 @@ from typing import Any
 
 from ooc.conversion.notes import Standing
 from ooc.conversion.outputs import Layout, Output, fill_text
-from ooc.conversion.source import CATEGORY, NO_CATEGORY, TEXT, TIME
+from ooc.conversion.source import CATEGORY, HASH, NO_CATEGORY, TEXT, TIME
+from ooc.conversion.text_hash import told_of_hash
 from ooc.store.roles import FEATURES, TARGET
 from ooc.stream.missing_values import MissingRule
 
@@ -23,6 +24,7 @@ def described(layout: Layout) -> list[Any]:
             output.stored,
             output.is_sparse,
             [[part.column.name, part.entries and list(part.entries)] for part in output.parts],
+            [column.name for column in output.hashed],
         ]
         for output in layout.outputs
     ]
@@ -37,7 +39,7 @@ def final_attributes(output: Output, standing: Standing, rule: MissingRule) -> d
     lacks = any(standing.missing[part.column.name] for part in output.parts)
     if not (kept and lacks) or output.stored or output.is_sparse:
         return found
-    if output.kind in (TEXT, CATEGORY):
+    if output.kind in (TEXT, CATEGORY, HASH):
         found["missing_value"] = NO_CATEGORY
     elif output.dtype.kind == "f":
         found["_FillValue"] = fill_text(float("nan"))
@@ -54,6 +56,8 @@ def told_of(layout: Layout, standing: Standing, rule: MissingRule) -> dict[str, 
             column = part.column
             where = _where(output, entry, part.width)
             parts = [where, *_kind(output, standing)]
+            if column.kind == HASH:
+                parts.append(told_of_hash(standing.sketches.get(column.name), output.dtype))
             if column.was:
                 parts.append(f"was {column.was}")
             if count := standing.missing[column.name]:

@@ -12,14 +12,17 @@ from typing import Any
 
 from ooc.conversion.account import described, final_attributes, told_of
 from ooc.conversion.budget import Fit, fit
+from ooc.conversion.choice import Choice
 from ooc.conversion.formats import Opening, open_source
 from ooc.conversion.layout import lay_out
 from ooc.conversion.notes import Notes
 from ooc.conversion.outputs import Layout
-from ooc.conversion.pipeline import copy
+from ooc.conversion.pipeline import Growing, Work, copy
 from ooc.conversion.sorting import sort_categories
 from ooc.conversion.source import Source
+from ooc.conversion.text_hash import hashing_kernels
 from ooc.core.audience import reporting
+from ooc.core.compile_child import load_kernels
 from ooc.core.destination import blamed, hidden_beside, write_whole
 from ooc.core.errors import DataError, InputError
 from ooc.core.numbers import check_counts
@@ -35,7 +38,7 @@ from ooc.store.destinations import (
 from ooc.store.roles import RoleName
 from ooc.store.sparse_writer import SparseWriter
 from ooc.store.writer import create, new_destination
-from ooc.stream.missing_values import MissingRule, rule_of
+from ooc.stream.missing_values import rule_of
 from ooc.stream.plan import budget_of, held_bytes
 from ooc.version import VERSION
 
@@ -59,6 +62,7 @@ def convert(
     image_size: tuple[int, int] | None = None,
     report: Report | bool = True,
     storage_options: StorageOptions | None = None,
+    hash_text: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write data of another format as a dataset, out of core.
 
@@ -106,6 +110,11 @@ def convert(
         (height, width) to which images are resized; by default all have to be of one size.
     storage_options
         Of a URL, as `ooc.open` takes them.
+    hash_text
+        Columns of text that become hashed whole numbers instead of codes of categories, of which
+        there can be 65,536 at most: of 53 bits, or as many as `dtype` holds. Among `columns` they
+        are features, for ``ooc.open(..., transform="hash:20")``, else arrays beside them; see
+        `ooc.conversion.text_hash`. How likely two texts share a number is told at the end.
 
     Returns
     -------
@@ -133,6 +142,7 @@ def convert(
     place = new_destination(destination, storage_options)
     check_counts(threads=threads)
     rule, budget, begun = rule_of(missing_values), budget_of(memory), time.perf_counter()
+    choice = Choice(columns, target, weight, tuple(without), dtype, rule, tuple(hash_text))
     held = held_bytes() + place.buffer_bytes
     between = LocalDestination(hidden_beside(place.beside, "unshuffled"))
     scratch = Notes(between if shuffle else place).folder
@@ -142,7 +152,7 @@ def convert(
         tell(telling, "opening the source")
         opened, name = open_source(source, format, opening)
         _check_apart(opened, place)
-        layout = lay_out(opened, columns, without, target, weight, dtype, rule.name == "fill")
+        layout = lay_out(opened, choice)
         if shuffle:
             _check_shuffled(opened, layout)
         fitted = fit(opened, layout, name, budget, threads, held)
@@ -154,13 +164,16 @@ def convert(
             "options": [dense, zero_based, image_size],
             "version": VERSION,
         }
-        work = _Work(opened, layout, rule, fitted, settings, name, telling)
+        work = Work(opened, layout, rule, fitted.threads, fitted.depth)
+        job = _Job(work, fitted, settings, name, telling)
+        if any(output.hashed for output in layout.outputs):
+            load_kernels(hashing_kernels(), telling)
         if shuffle:
             with place.claim():
                 pass  # refuse now where nothing can be written
-            result = _convert_and_shuffle(work, place, between, budget, seed, threads)
+            result = _convert_and_shuffle(job, place, between, budget, seed, threads)
         else:
-            result = _convert(work, place)
+            result = _convert(job, place)
             Notes(place).forget()
     seconds = time.perf_counter() - begun
     rows, projected = result["rows"], result.pop("projected", fitted.projected)
@@ -176,12 +189,10 @@ def convert(
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Job:
     """What was decided before any row was read."""
 
-    source: Source
-    layout: Layout
-    rule: MissingRule
+    work: Work
     fitted: Fit
     settings: Mapping[str, Any]
     format: str
@@ -207,14 +218,14 @@ def _check_shuffled(source: Source, layout: Layout) -> None:
         )
 
 
-def _convert(work: _Work, place: Destination) -> dict[str, Any]:
+def _convert(job: _Job, place: Destination) -> dict[str, Any]:
     """Write the store under a path, and return what there is to tell; its notes stay."""
     notes = Notes(place)
     with place.claim(), blamed(place.beside):
-        if anew := notes.begin(work.settings):
-            work.report(Progress(0, 1, 0, 0.0, text=anew))
+        if anew := notes.begin(job.settings):
+            job.report(Progress(0, 1, 0, 0.0, text=anew))
         try:
-            result = _write(work, place, notes)
+            result = _write(job, place, notes)
         except UnfinishedError as error:
             raise UnfinishedError(
                 f"{error}; what is written stays, and the same command goes on from there"
@@ -234,9 +245,9 @@ def _convert(work: _Work, place: Destination) -> dict[str, Any]:
     return result
 
 
-def _write(work: _Work, place: Destination, notes: Notes) -> dict[str, Any]:
+def _write(job: _Job, place: Destination, notes: Notes) -> dict[str, Any]:
     """Write all rows, and what is noted of them."""
-    layout, fitted = work.layout, work.fitted
+    work, layout, fitted = job.work, job.work.layout, job.fitted
     begun, before = time.perf_counter(), [-1]
 
     def advance(written: int) -> None:
@@ -245,7 +256,7 @@ def _write(work: _Work, place: Destination, notes: Notes) -> dict[str, Any]:
         total = work.source.rows or written
         passed, done = time.perf_counter() - begun, written * layout.row_bytes
         numbers = Progress(written, max(total, written), done, passed)
-        work.report(replace(numbers, memory_budget_bytes=fitted.budget))
+        job.report(replace(numbers, memory_budget_bytes=fitted.budget))
 
     def complete(folder: Path) -> None:
         for output in layout.sparse:
@@ -254,7 +265,7 @@ def _write(work: _Work, place: Destination, notes: Notes) -> dict[str, Any]:
         work.source.finish(folder)
 
     fields = {output.name: output.field() for output in layout.dense}
-    attributes = {**work.source.attributes, "converted": _origin(work)}
+    attributes = {**work.source.attributes, "converted": _origin(job)}
     with create(
         place,
         fields,
@@ -270,8 +281,7 @@ def _write(work: _Work, place: Destination, notes: Notes) -> dict[str, Any]:
             output.name: SparseWriter(place, output.name, output.sparse_field(*cut))
             for output in layout.sparse
         }
-        how = (work.rule, fitted.threads, fitted.depth)
-        standing = copy(work.source, layout, writer, notes, *how, advance, sparse)
+        standing = copy(work, Growing(writer, notes, sparse), advance)
         if writer.rows == 0:
             raise DataError(
                 f"no row of {work.source.path} is left: each of its {standing.rows_read:,} rows "
@@ -290,13 +300,13 @@ def _write(work: _Work, place: Destination, notes: Notes) -> dict[str, Any]:
     }
 
 
-def _origin(work: _Work) -> dict[str, Any]:
+def _origin(job: _Job) -> dict[str, Any]:
     """Return what the store notes of where it comes from."""
-    return {"source": work.source.path.name, "format": work.format, "ooc": VERSION}
+    return {"source": job.work.source.path.name, "format": job.format, "ooc": VERSION}
 
 
 def _convert_and_shuffle(
-    work: _Work,
+    job: _Job,
     place: Destination,
     between: LocalDestination,
     budget: int,
@@ -308,20 +318,20 @@ def _convert_and_shuffle(
 
     notes, path = Notes(between), between.path
     done = notes.folder / "result.json"
-    if path.exists() and not (notes.same(work.settings) and done.exists()):
+    if path.exists() and not (notes.same(job.settings) and done.exists()):
         shutil.rmtree(path)
     if not path.exists():
-        result = _convert(work, between)
+        result = _convert(job, between)
         write_whole(done, json.dumps(result).encode())
     result = json.loads(done.read_text())
-    first = work.layout.outputs[0].name
+    first = job.work.layout.outputs[0].name
     shuffled = exact(
-        open_dataset(path, first, False, False), place, budget, seed, threads, work.report
+        open_dataset(path, first, False, False), place, budget, seed, threads, job.report
     )
     shutil.rmtree(path)
     notes.forget()
     result["notes"] += [f"left out: {name}, as {why}" for name, why in shuffled["left_out"].items()]
     return result | {
         "seed": seed,
-        "projected": max(work.fitted.projected, shuffled["memory_projected_bytes"]),
+        "projected": max(job.fitted.projected, shuffled["memory_projected_bytes"]),
     }

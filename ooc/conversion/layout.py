@@ -2,14 +2,17 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from ooc.conversion.choice import Choice
 from ooc.conversion.outputs import Layout, Output, Part
-from ooc.conversion.source import CATEGORY, NUMBER, OTHER, TEXT, TIME, Column, Source
+from ooc.conversion.source import CATEGORY, HASH, NUMBER, OTHER, TEXT, TIME, Column, Source
+from ooc.conversion.text_hash import hash_notes
 from ooc.core.errors import InputError
-from ooc.store.roles import FEATURES, TARGET, USUAL_NAMES, WEIGHT, RoleName
+from ooc.store.roles import FEATURES, TARGET, USUAL_NAMES, WEIGHT
 
 # Of CF: what packed numbers are decoded by, which decoded ones do not keep.
 PACKING = (
@@ -17,58 +20,41 @@ PACKING = (
     "valid_range", "_Unsigned",
 )  # fmt: skip
 
+USUAL = Choice()
 
-def lay_out(
-    source: Source,
-    columns: Sequence[str] | None = None,
-    without: Sequence[str] = (),
-    target: RoleName = None,
-    weight: RoleName = None,
-    dtype: str | None = None,
-    decode: bool = False,
-) -> Layout:
+
+def lay_out(source: Source, choice: Choice = USUAL) -> Layout:
     """Decide which columns become which arrays.
-
-    Parameters
-    ----------
-    columns
-        Those that become the features, in this order; nothing is then kept beside them.
-    without
-        Those that are not read.
-    target, weight
-        A name; None for a column that is called "y", or an array that is called "weight"; False
-        for none.
-    dtype
-        Of the features; by default the smallest that holds all of them.
-    decode
-        Whether packed features are written decoded.
 
     Raises
     ------
     InputError
         If a name is not there, or a column cannot be what it is to be.
     """
+    columns, target, weight = choice.columns, choice.target, choice.weight
     known, skipped = dict(source.columns), dict(source.skipped)
-    for name in (*without, *(each for each in (target, weight) if each)):
+    for name in (*choice.without, *(each for each in (target, weight) if each)):
         _check_known(source, name)
-    skipped |= dict.fromkeys(without, "left out, as was asked for")
-    left = {name: column for name, column in known.items() if name not in without}
+    skipped |= dict.fromkeys(choice.without, "left out, as was asked for")
+    known |= {name: _hashed(source, name) for name in choice.hash_text}
+    left = {name: column for name, column in known.items() if name not in choice.without}
     named: dict[str, str] = {}
     usual = {TARGET: True, WEIGHT: not source.is_table}
     for role, given in ((TARGET, target), (WEIGHT, weight)):
         found = USUAL_NAMES[role] if given is None and usual[role] else given or ""
         if found in left and (given or found not in (columns or ())):
             named[role] = found
+            _check_not_hashed(source, role, left[found])
     parts = _features(source, left, set(named.values()), columns)
     rows = _common_rows(source, parts, named, left)
     outputs, used = [], set()
     if parts:
-        outputs.append(_features_output(source, parts, dtype, decode))
+        outputs.append(_features_output(source, parts, choice))
         used |= {part.column.name for part in parts}
-    elif dtype is not None:
+    elif choice.dtype is not None:
         raise InputError(
-            f"no array of {source.path} is the features, whose dtype is to be {dtype}; name them "
-            "with columns= (--columns)"
+            f"no array of {source.path} is the features, whose dtype is to be {choice.dtype}; name "
+            "them with columns= (--columns)"
         )
     for role, name in named.items():
         outputs.append(_alone(left[name], USUAL_NAMES[role], role, source))
@@ -105,6 +91,27 @@ def _check_known(source: Source, name: str) -> None:
     )
 
 
+def _hashed(source: Source, name: str) -> Column:
+    """Return a column of text as one that is to be hashed."""
+    _check_known(source, name)
+    column = source.columns[name]
+    if column.kind != TEXT:
+        kind = f"{column.dtype}" if column.kind == NUMBER else f"of the kind {column.kind}"
+        raise InputError(
+            f"column {name} of {source.path} is {kind} and no text; leave it out of hash_text= "
+            "(--hash-text)"
+        )
+    return replace(column, kind=HASH, dtype=np.dtype(np.int64))
+
+
+def _check_not_hashed(source: Source, role: str, column: Column) -> None:
+    if column.kind == HASH:
+        raise InputError(
+            f"column {column.name} of {source.path} is the {role} and cannot be hashed: different "
+            "texts could become one; leave it out of hash_text= (--hash-text)"
+        )
+
+
 def _features(
     source: Source, left: Mapping[str, Column], taken: set[str], columns: Sequence[str] | None
 ) -> list[Part]:
@@ -135,10 +142,11 @@ def _named_part(source: Source, left: Mapping[str, Column], name: str) -> Part:
     _check_known(source, name)
     column = left.get(name, source.columns[name])
     if column.kind in (TEXT, CATEGORY, OTHER):
+        more = "; hash_text= (--hash-text) makes one of it" if column.kind == TEXT else ""
         raise InputError(
             f"column {name} of {source.path} holds text, which is no feature; leave it out of "
             "columns= (--columns), make it the target, or convert without columns=, which keeps "
-            "its categories as codes beside the features"
+            f"its categories as codes beside the features{more}"
         )
     return Part(column)
 
@@ -162,16 +170,17 @@ def _common_rows(
     return first.rows
 
 
-def _features_output(source: Source, parts: list[Part], dtype: str | None, decode: bool) -> Output:
+def _features_output(source: Source, parts: list[Part], choice: Choice) -> Output:
     alone = len(parts) == 1 and parts[0].entries is None and not source.is_table
     column = parts[0].column
     packed = column.conventions is not None
-    keeps = alone and packed and not decode and dtype is None and column.kind == NUMBER
+    as_stored = not choice.decodes and choice.dtype is None
+    keeps = alone and packed and as_stored and column.kind == NUMBER
     chosen = column.dtype if keeps else np.result_type(*map(_decoded_dtype, parts))
     if chosen.kind == "b":
         chosen = np.dtype(np.uint8)
-    if dtype is not None:
-        chosen = _dtype_of(dtype)
+    if choice.dtype is not None:
+        chosen = _dtype_of(choice.dtype)
     if alone:
         kept = dict(column.attributes)
         if not keeps:
@@ -181,6 +190,7 @@ def _features_output(source: Source, parts: list[Part], dtype: str | None, decod
         name = USUAL_NAMES[FEATURES]
         if column.name != name:
             kept.setdefault("long_name", column.name)
+        kept |= hash_notes([column], chosen)
         return Output(name, tuple(parts), FEATURES, chosen, column.shape, False, keeps, kept)
     _check_sparse_alone(source, parts)
     for part in parts:
@@ -198,6 +208,7 @@ def _features_output(source: Source, parts: list[Part], dtype: str | None, decod
     }
     if units:
         notes["feature_units"] = units
+    notes |= hash_notes([part.column for part in parts], chosen)
     width = sum(part.width for part in parts)
     return Output("X", tuple(parts), FEATURES, chosen, (width,), True, False, notes)
 
@@ -250,6 +261,8 @@ def _alone(column: Column, name: str, role: str, source: Source) -> Output:
     dtype, notes = column.dtype, dict(column.attributes)
     if column.kind in (TEXT, CATEGORY):
         notes["categories"] = list(column.categories)
+    elif column.kind == HASH:
+        notes |= hash_notes([column], dtype)
     elif dtype.kind == "b":
         dtype = np.dtype(np.uint8)
     elif column.whole and role == TARGET:

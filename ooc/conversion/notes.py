@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ooc.conversion.sparse_chunks import Tails, joined, split_by_matrix
+from ooc.conversion.text_hash import packed_sketch, unpacked_sketch
 from ooc.core.destination import hidden_beside, write_whole
 from ooc.store.destinations import Destination, make_folder
 from ooc.store.sparse_writer import SparseWriter
@@ -44,6 +45,8 @@ class Standing:
         How far the arrays of sparse matrices are, by name, see `SparseWriter.state`.
     nonzeros
         Values of sparse matrices, by name.
+    sketches
+        How many different texts columns have that are hashed, see `ooc.conversion.text_hash`.
     """
 
     position: Any = None
@@ -55,6 +58,7 @@ class Standing:
     categories: dict[str, list[str]] = field(default_factory=dict)
     sparse: dict[str, Any] = field(default_factory=dict)
     nonzeros: dict[str, int] = field(default_factory=dict)
+    sketches: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class Notes:
@@ -111,7 +115,8 @@ class Notes:
                 break
             categories = {name: [*found.categories.get(name, []), *new[name]] for name in new}
             missing = Counter(told.pop("missing"))
-            found = Standing(**told, missing=missing, categories=categories)
+            sketches = {name: unpacked_sketch(text) for name, text in told.pop("sketches").items()}
+            found = Standing(**told, missing=missing, categories=categories, sketches=sketches)
         for name, state in found.sparse.items():
             sparse[name].go_back(state)
         return found
@@ -139,6 +144,7 @@ class Notes:
             write_whole(self._tails(standing.shards), packed.getbuffer())
         told = {**vars(standing), "missing": dict(standing.missing)}
         known = told.pop("categories")
+        told["sketches"] = {name: packed_sketch(each) for name, each in standing.sketches.items()}
         told["new_categories"] = {name: known[name][before.get(name, 0) :] for name in known}
         write_whole(self._path(standing.shards - 1), json.dumps(told).encode())
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ooc.conversion.source import NUMBER, Column
+from ooc.conversion.source import HASH, NUMBER, Column
 from ooc.conversion.sparse import column_places, sparse_row_bytes
 from ooc.store.fields import Field
 from ooc.store.roles import FEATURES
@@ -79,6 +79,11 @@ class Output:
     def kind(self) -> str:
         """The kind of its values."""
         return NUMBER if self.stacked else self.column.kind
+
+    @property
+    def hashed(self) -> tuple[Column, ...]:
+        """The columns of text that are hashed."""
+        return tuple(part.column for part in self.parts if part.column.kind == HASH)
 
     @property
     def is_sparse(self) -> bool:

@@ -4,7 +4,7 @@ Batches of a row group are read one after the other; pyarrow's own threads decod
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -254,7 +254,7 @@ def values_of(column: Column, array: Any) -> np.ndarray | Texts:
         codes = array.indices
         codes = codes.fill_null(-1) if codes.null_count else codes
         codes = codes.cast(pyarrow.int32()) if codes.type != pyarrow.int32() else codes
-        return Texts(codes.to_numpy(zero_copy_only=False), array.dictionary.to_pylist())
+        return Texts(codes.to_numpy(zero_copy_only=False), ArrowTexts(array.dictionary))
     if types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if column.kind == "time":
@@ -277,6 +277,31 @@ def values_of(column: Column, array: Any) -> np.ndarray | Texts:
     found = array.to_numpy(zero_copy_only=False)
     found = found.astype(column.dtype, copy=False)
     return found.reshape(-1, *column.shape)
+
+
+class ArrowTexts(Sequence[str]):
+    """Texts of Arrow's, which are Python's when they are asked for."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        return list(self._array.to_pylist())
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._texts[place]
+
+    def utf8(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return all bytes (uint8), and where each text begins and the last one ends (int64)."""
+        pyarrow = importing("pyarrow")
+        array = self._array.cast(pyarrow.large_string())
+        _, places, data = array.buffers()
+        bounds = np.frombuffer(places, np.int64)[array.offset : array.offset + len(array) + 1]
+        return np.frombuffer(data or b"", np.uint8), bounds
 
 
 @lru_cache(maxsize=256)

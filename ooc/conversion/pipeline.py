@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from ooc.conversion.outputs import Layout
 from ooc.conversion.source import Piece, Source, Texts
 from ooc.conversion.sparse import SparseValues
 from ooc.conversion.sparse_chunks import PartChunk, SparseCutter, Tails
+from ooc.conversion.text_hash import join_sketches
 from ooc.conversion.values import Assembled, Categories, assemble
 from ooc.core.blas import one_thread
 from ooc.core.errors import DataError
@@ -36,6 +37,32 @@ MOST_CATEGORIES = 2**16
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is converted and how.
+
+    Attributes
+    ----------
+    threads, depth
+        Threads that read and encode, and pieces that are read ahead.
+    """
+
+    source: Source
+    layout: Layout
+    rule: MissingRule
+    threads: int
+    depth: int
+
+
+@dataclass(frozen=True)
+class Growing:
+    """A store that grows, what writes its sparse matrices, and the notes of how far it is."""
+
+    writer: Writer
+    notes: Notes
+    sparse: SparseWriters = field(default_factory=lambda: NO_SPARSE)
 
 
 @dataclass(frozen=True)
@@ -96,27 +123,18 @@ def in_order(
             future.cancel()
 
 
-def copy(
-    source: Source,
-    layout: Layout,
-    writer: Writer,
-    notes: Notes,
-    rule: MissingRule,
-    threads: int,
-    depth: int,
-    advance: Advance,
-    sparse: SparseWriters = NO_SPARSE,
-) -> Standing:
+def copy(work: Work, store: Growing, advance: Advance) -> Standing:
     """Write all rows of a source, from where the notes say on; return what it came to.
 
-    `advance` is told the rows that are written, often; `sparse` are what writes its matrices.
+    `advance` is told the rows that are written, often.
     """
+    layout, writer, notes, sparse = work.layout, store.writer, store.notes, store.sparse
     standing = notes.standing(writer, sparse)
     advance(standing.rows_written)
     skips = iter([standing.skip])
 
     def read(piece: Piece, skip: int) -> tuple[Piece, Assembled]:
-        made = assemble(layout, piece.read(), piece.first, skip, rule, piece.place)
+        made = assemble(layout, piece.read(), piece.first, skip, work.rule, piece.place)
         return piece, made
 
     def encode(group: Group) -> EncodedGroup:
@@ -127,14 +145,14 @@ def copy(
         )
 
     # Whether values are missing is found by products, of which each thread makes its own.
-    with one_thread(), ThreadPoolExecutor(threads, thread_name_prefix="ooc-convert") as pool:
-        found = source.pieces(layout.names, standing.position)
+    with one_thread(), ThreadPoolExecutor(work.threads, thread_name_prefix="ooc-convert") as pool:
+        found = work.source.pieces(layout.names, standing.position)
         pieces = ((piece, next(skips, 0)) for piece in found)
-        assembled = in_order(pool, lambda each: read(*each), pieces, depth)
+        assembled = in_order(pool, lambda each: read(*each), pieces, work.depth)
         cutter = _Cutter(layout, writer, standing, _sparse_cutters(sparse, notes, standing))
-        encoded = in_order(pool, encode, cutter.groups(assembled), threads + 1)
+        encoded = in_order(pool, encode, cutter.groups(assembled), work.threads + 1)
         try:
-            _write(writer, sparse, notes, encoded, standing.shards, advance)
+            _write(store, encoded, standing.shards, advance)
         finally:
             encoded.close()  # type: ignore[attr-defined]
             assembled.close()  # type: ignore[attr-defined]
@@ -219,8 +237,8 @@ class _Cutter:
                 raise DataError(
                     f"column {categories.name} holds text, of which {len(categories.known):,} are "
                     f"different within {self.standing.rows_read + made.read:,} rows: above "
-                    f"{MOST_CATEGORIES:,} it is no category; leave it out with "
-                    f"--without {categories.name}"
+                    f"{MOST_CATEGORIES:,} it is no category; hash it with --hash-text "
+                    f"{categories.name}, or leave it out with --without {categories.name}"
                 )
         return arrays
 
@@ -269,6 +287,8 @@ class _Cutter:
         for name, rows in made.lacking.items():
             if count := int(np.count_nonzero(rows[start:stop])):
                 self.standing.missing[name] += count
+        # Those of all of the piece: what is counted twice, as after a kill, counts once.
+        join_sketches(self.standing.sketches, made.sketches)
 
     def _end(self, piece: Piece, made: Assembled, read: int) -> End:
         """Return where the next shard begins, with what was counted until then."""
@@ -280,7 +300,7 @@ class _Cutter:
         skip = made.first - piece.first + read
         told = Standing(
             piece.position, skip, standing.shards, standing.rows_written, standing.rows_read,
-            Counter(standing.missing), known,
+            Counter(standing.missing), known, sketches=dict(standing.sketches),
         )  # fmt: skip
         before, self._before = self._before, {name: len(each) for name, each in known.items()}
         return End(told, before, {name: each.tails() for name, each in self._sparse.items()})
@@ -293,15 +313,9 @@ class _Cutter:
         }
 
 
-def _write(
-    writer: Writer,
-    sparse: SparseWriters,
-    notes: Notes,
-    groups: Iterable[EncodedGroup],
-    shard: int,
-    advance: Advance,
-) -> None:
+def _write(store: Growing, groups: Iterable[EncodedGroup], shard: int, advance: Advance) -> None:
     """Write encoded chunks to shards; a whole one is synced aside, and noted then."""
+    writer, notes, sparse = store.writer, store.notes, store.sparse
     files, append = ExitStack(), None
     with ThreadPoolExecutor(1, thread_name_prefix="ooc-convert-sync") as syncing:
         closing: deque[Future[None]] = deque()

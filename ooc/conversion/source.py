@@ -21,6 +21,7 @@ from ooc.store.member import NUMERIC_KINDS
 PIECE_BYTES = 3 * 2**20
 
 NUMBER, TEXT, CATEGORY, TIME, OTHER = "number", "text", "category", "time", "other"
+HASH = "hash"
 # What stands for no time, and for no category.
 NO_TIME, NO_CATEGORY = int(np.iinfo(np.int64).min), -1
 
@@ -33,7 +34,8 @@ class Column:
     ----------
     kind
         "number"; "text", in pieces `Texts`; "category", codes of `categories`, -1 for none;
-        "time", int64 in the units that its attributes tell; "other" is copied as it is.
+        "time", int64 in the units that its attributes tell; "other" is copied as it is; "hash",
+        a text in pieces that a user asked to become numbers.
     dtype, shape
         Of the values in pieces, and of one row.
     rows
@@ -85,7 +87,7 @@ class Column:
         """
         if self.nonzeros is not None:
             return sparse_row_bytes(self.dtype, self.nonzeros, self.rows or 1)
-        size = 24 if self.kind == TEXT else self.dtype.itemsize
+        size = 24 if self.kind in (TEXT, HASH) else self.dtype.itemsize
         return size * int(np.prod(self.shape, dtype=np.int64))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from ooc.conversion.outputs import Layout, Output, Part
 from ooc.conversion.source import (
     CATEGORY,
+    HASH,
     NO_CATEGORY,
     NO_TIME,
     NUMBER,
@@ -24,6 +25,7 @@ from ooc.conversion.source import (
     Values,
 )
 from ooc.conversion.sparse import SparseValues
+from ooc.conversion.text_hash import bits_of, hash_texts
 from ooc.core.errors import DataError
 from ooc.store.conventions import decode
 from ooc.store.roles import FEATURES
@@ -46,6 +48,8 @@ class Assembled:
         Values of the rows that are left, by output; codes of texts are still the piece's own.
     lacking
         Which of the rows that were read lack a value, by column, where some do.
+    sketches
+        How many different texts columns have that were hashed, see `ooc.conversion.text_hash`.
     """
 
     first: int
@@ -53,6 +57,7 @@ class Assembled:
     rows: np.ndarray | None
     arrays: dict[str, Entries]
     lacking: dict[str, np.ndarray] = field(default_factory=dict)
+    sketches: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def left(self) -> int:
@@ -81,6 +86,7 @@ def assemble(
 
     piece = Assembled(first, _length(next(iter(values.values()))), None, {})
     absent: np.ndarray | None = None
+    values = {**values, **_hashed(layout, values, piece.sketches)}
     for output in layout.outputs:
         made = _make(output, values, place)
         lacks = _lacks(output, made)
@@ -100,12 +106,31 @@ def assemble(
         piece.arrays = {name: _cut(each, rows) for name, each in piece.arrays.items()}
     for output in layout.outputs:
         made = piece.arrays[output.name]
-        if output.kind != NUMBER or isinstance(made, Texts) or made.dtype == output.dtype:
+        if (
+            output.kind not in (NUMBER, HASH)
+            or isinstance(made, Texts)
+            or made.dtype == output.dtype
+        ):
             continue
         left = piece.rows
         at = place if left is None else partial(_place_of_left, place, left)
         piece.arrays[output.name] = _cast_any(made, output, output.dtype, at)
     return piece
+
+
+def _hashed(layout: Layout, values: Values, sketches: dict[str, np.ndarray]) -> Values:
+    """Return as numbers the texts that are to be hashed; as floats, NaN for none, for features."""
+    found: dict[str, np.ndarray] = {}
+    for output in layout.outputs:
+        for column in output.hashed:
+            texts = values[column.name]
+            assert isinstance(texts, Texts)
+            numbers, sketches[column.name] = hash_texts(texts, bits_of(output.dtype))
+            if output.role and (absent := numbers < 0).any():
+                numbers = numbers.astype(np.float64)
+                numbers[absent] = np.nan
+            found[column.name] = numbers
+    return found
 
 
 def _place_of_left(place: Place, left: np.ndarray, row: int) -> str:
@@ -259,7 +284,7 @@ def _lacks(output: Output, values: Entries) -> np.ndarray | None:
         found = values.codes == NO_CATEGORY
     elif isinstance(values, SparseValues):
         return values.lacking()
-    elif output.kind == CATEGORY:
+    elif output.kind == CATEGORY or (output.kind == HASH and not output.role):
         found = values == NO_CATEGORY
     elif output.kind == TIME and values.dtype.kind == "i":
         found = values == NO_TIME

@@ -11,6 +11,7 @@ import pytest
 from conversions import number, source_of, text
 
 from ooc.conversion.account import described, final_attributes, told_of
+from ooc.conversion.choice import Choice
 from ooc.conversion.layout import lay_out
 from ooc.conversion.notes import Standing
 from ooc.conversion.outputs import Layout
@@ -67,7 +68,7 @@ def test_each_column_is_told_in_words(rule: str, of_roles: str) -> None:
 
 
 def test_a_column_of_two_arrays_is_told_of_both() -> None:
-    layout = lay_out(source_of(number("a"), number("y")), columns=["a", "y"], target="y")
+    layout = lay_out(source_of(number("a"), number("y")), Choice(columns=["a", "y"], target="y"))
     told = told_of(layout, Standing(), rule_of("raise"))
     assert told["y"] == "X float64, feature 1; array y (target), float64"
     wide = lay_out(source_of(number("m", "f4", 3, 2), PACKED, is_table=False))
@@ -102,7 +103,7 @@ def test_what_is_missing_is_declared_where_it_is_kept() -> None:
     assert finished(lay_out(source_of(*COLUMNS)), "drop") == {
         "X": {}, "y": {}, "day": {}, "kind": {"missing_value": -1}, "c": beside,
     }  # fmt: skip
-    as_target = lay_out(source_of(number("a"), text("c")), target="c")
+    as_target = lay_out(source_of(number("a"), text("c")), Choice(target="c"))
     assert finished(as_target, "drop")["y"] == {"categories": ["a", "v", "ü"]}
     assert finished(as_target, "keep")["y"] == beside
     nothing = finished(lay_out(source_of(*COLUMNS)), "keep", Standing())
@@ -115,7 +116,7 @@ def test_what_is_missing_is_declared_where_it_is_kept() -> None:
 
 def test_what_decides_on_the_bits_is_described() -> None:
     def layout(*changed: Column, **asked: Any) -> list[Any]:
-        return described(lay_out(source_of(*(changed or COLUMNS)), **asked))
+        return described(lay_out(source_of(*(changed or COLUMNS)), Choice(**asked)))
 
     usual = layout()
     assert usual == layout()
@@ -127,6 +128,7 @@ def test_what_decides_on_the_bits_is_described() -> None:
         False,
         False,
         [["a", None], ["m", None], ["z", None]],
+        [],
     ]
     others = [
         layout(target="a"), layout(dtype="f2"), layout(columns=["m", "a"]), layout(without=["c"]),
@@ -134,6 +136,6 @@ def test_what_decides_on_the_bits_is_described() -> None:
     ]  # fmt: skip
     genes = number("m", "f4", 3, names=["u", "v", "w"])
     others += [layout(genes, columns=["u"]), layout(genes, columns=["v"])]
-    assert others[-1][0][-1] == [["m", [1]]]
+    assert others[-1][0][-2] == [["m", [1]]]
     told = [str(each) for each in [usual, *others]]
     assert len(set(told)) == len(told)

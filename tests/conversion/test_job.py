@@ -11,12 +11,14 @@ from conversions import MEMORY, converted, small_shards
 from numpy.testing import assert_array_equal
 
 import ooc
+from ooc.conversion.choice import Choice
 from ooc.conversion.formats import Opening, open_source
 from ooc.core.errors import InputError
 from ooc.core.progress import Progress
 from ooc.core.sizes import parse_size
 from ooc.shuffle import exact_order
 from ooc.store.destinations import LocalDestination
+from ooc.stream.missing_values import rule_of
 from ooc.version import VERSION
 
 
@@ -216,6 +218,7 @@ def test_what_was_asked_for_is_what_is_opened_and_laid_out(
     monkeypatch.setattr("ooc.conversion.job.open_source", opened)
     monkeypatch.setattr("ooc.conversion.job.lay_out", laid_out)
     options = {"columns": ["a"], "without": ["b"], "target": "c", "weight": "d", "dtype": "f2"}
+    options["hash_text"] = ["e"]
     for rule, fills in (("fill:3", True), ("drop", False)):
         for more in ({"dense": True}, {"zero_based": True}, {"image_size": (2, 3)}):
             given = {**options, "missing_values": rule, "format": "csv", **more}
@@ -224,7 +227,9 @@ def test_what_was_asked_for_is_what_is_opened_and_laid_out(
             assert (path, name) == (tmp_path / "in", "csv")
             known = {"scratch": tmp_path / ".b.convert", "say": opening.say}
             assert opening == Opening(columns=("a",), memory=parse_size(MEMORY), **known, **more)
-            assert parts == (["a"], ["b"], "c", "d", "f2", fills)
+            (choice,) = parts
+            assert choice == Choice(["a"], "c", "d", ("b",), "f2", rule_of(rule), ("e",))
+            assert choice.decodes == fills
             asked.clear()
 
 

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from conversions import number, source_of, text
 
+from ooc.conversion.choice import Choice
 from ooc.conversion.layout import lay_out
 from ooc.conversion.outputs import Layout
-from ooc.conversion.source import CATEGORY, OTHER, Column, time_column
+from ooc.conversion.source import CATEGORY, OTHER, TEXT, Column, time_column
 from ooc.core.errors import InputError
 from ooc.store.conventions import read_conventions
 from ooc.store.fields import Field
+from ooc.stream.missing_values import rule_of
 
 KIND = Column("kind", CATEGORY, np.dtype(np.int8), categories=["b", "a"])
 DAY = time_column("day", "D")
@@ -94,7 +96,7 @@ CASES: dict[str, tuple[Any, dict[str, Any], dict[str, tuple[str, list[str]]]]] =
 @pytest.mark.parametrize("case", CASES)
 def test_columns_have_the_roles_that_they_are_to_have(case: str) -> None:
     source, asked, expected = CASES[case]
-    assert roles(lay_out(source, **asked)) == expected
+    assert roles(lay_out(source, Choice(**asked))) == expected
 
 
 def test_what_is_not_converted_is_told_with_why() -> None:
@@ -102,12 +104,12 @@ def test_what_is_not_converted_is_told_with_why() -> None:
         number("X", "f4", 3, rows=9), number("short", rows=4), number("id", rows=9),
         is_table=False, skipped={"odd": "it is odd"},
     )  # fmt: skip
-    assert lay_out(source, without=["id"]).skipped == {
+    assert lay_out(source, Choice(without=["id"])).skipped == {
         "odd": "it is odd",
         "id": "left out, as was asked for",
         "short": "it has 4 rows, not 9",
     }
-    assert lay_out(source, columns=["X"]).skipped == {
+    assert lay_out(source, Choice(columns=["X"])).skipped == {
         "odd": "it is odd",
         "id": "not among the columns that were named",
         "short": "not among the columns that were named",
@@ -119,7 +121,7 @@ def test_rows_are_those_of_the_roles_or_else_of_the_array_of_most_bytes() -> Non
     layout = lay_out(source_of(small, large, is_table=False))
     assert roles(layout) == {"n": ("", ["n"])}
     assert layout.features is None
-    layout = lay_out(source_of(small, large, is_table=False), columns=["m"])
+    layout = lay_out(source_of(small, large, is_table=False), Choice(columns=["m"]))
     assert layout.features is layout.outputs[0]
     layout = lay_out(source_of(small, large, number("y", rows=5), is_table=False))
     assert roles(layout) == {"y": ("target", ["y"]), "m": ("", ["m"])}
@@ -134,12 +136,12 @@ def test_features_have_the_smallest_type_that_holds_all_of_them() -> None:
         "packed, as xarray decodes it": ([number("a", "int8"), packed("b")], "float64"),
     }
     for columns, expected in cases.values():
-        layout = lay_out(source_of(*columns), columns=[column.name for column in columns])
+        layout = lay_out(source_of(*columns), Choice(columns=[column.name for column in columns]))
         (output,) = layout.outputs
         assert (output.dtype, output.shape) == (np.dtype(expected), (2,))
         assert output.stacked and not output.stored
         (output,) = lay_out(
-            source_of(*columns), [column.name for column in columns], dtype="uint16"
+            source_of(*columns), Choice([column.name for column in columns], dtype="uint16")
         ).outputs
         assert output.dtype == np.uint16
 
@@ -156,7 +158,9 @@ def test_columns_of_several_entries_have_names_for_each_of_them() -> None:
         "feature_units": {"size": "um"},
     }
     assert (layout.names, layout.row_bytes) == (["X", "m", "size"], 6 * 8)
-    (output,) = lay_out(source_of(genes, size, is_table=False), ["g2", "size", "g0"]).outputs
+    (output,) = lay_out(
+        source_of(genes, size, is_table=False), Choice(["g2", "size", "g0"])
+    ).outputs
     assert [part.entries for part in output.parts] == [(2,), None, (0,)]
     assert [part.width for part in output.parts] == [1, 1, 1]
     assert output.attributes["feature_names"] == ["g2", "size", "g0"]
@@ -178,12 +182,16 @@ def test_an_array_that_is_the_features_alone_keeps_its_shape_and_what_is_noted()
 
 @pytest.mark.parametrize(
     ("asked", "dtype", "stored"),
-    [({}, "int16", True), ({"decode": True}, "float64", False), ({"dtype": "f8"}, "f8", False)],
+    [
+        ({}, "int16", True),
+        ({"missing": rule_of("fill")}, "float64", False),
+        ({"dtype": "f8"}, "f8", False),
+    ],
 )
 def test_packed_features_stay_packed_unless_their_values_are_to_change(
     asked: dict[str, Any], dtype: str, stored: bool
 ) -> None:
-    (output,) = lay_out(source_of(packed("X", 2), is_table=False), **asked).outputs
+    (output,) = lay_out(source_of(packed("X", 2), is_table=False), Choice(**asked)).outputs
     assert (output.dtype, output.stored) == (np.dtype(dtype), stored)
     assert output.attributes == (PACKING if stored else {"units": "K"})
 
@@ -217,7 +225,9 @@ def test_what_lies_alone_has_a_type_and_attributes_of_its_own() -> None:
         "t": ("int16", PACKING, True),
         "a/b": ("float64", {"units": "s"}, False),
     }
-    table = lay_out(source_of(text("a/b"), number("w", whole=True), number("c")), weight="w")
+    table = lay_out(
+        source_of(text("a/b"), number("w", whole=True), number("c")), Choice(weight="w")
+    )
     assert [each.name for each in table.outputs] == ["X", "weight", "a_b"]
     weight, beside = table.outputs[1:]
     assert (weight.dtype, weight.attributes) == (np.float64, {"long_name": "w"})
@@ -226,7 +236,8 @@ def test_what_lies_alone_has_a_type_and_attributes_of_its_own() -> None:
 
 def test_a_fill_value_is_written_as_xarray_does() -> None:
     (output,) = lay_out(
-        source_of(number("X", "f4", 2, attributes={"_FillValue": 1.5}), is_table=False), dtype=None
+        source_of(number("X", "f4", 2, attributes={"_FillValue": 1.5}), is_table=False),
+        Choice(dtype=None),
     ).outputs
     assert "_FillValue" not in output.attributes
     known = read_conventions({"_FillValue": 1.5}, np.dtype("f4"))
@@ -323,16 +334,17 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
 def test_what_cannot_be_laid_out_is_refused_in_a_line(case: str) -> None:
     source, asked, message = REFUSED[case]
     with pytest.raises(InputError) as caught:
-        lay_out(source, **asked)
+        lay_out(source, Choice(**asked))
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("column", [text("t"), KIND, Column("t", OTHER, np.dtype("u1"))])
 def test_what_is_no_number_is_no_feature(column: Column) -> None:
     with pytest.raises(InputError) as caught:
-        lay_out(source_of(number("a"), column), columns=["a", column.name])
+        lay_out(source_of(number("a"), column), Choice(columns=["a", column.name]))
+    hashes = "; hash_text= (--hash-text) makes one of it" if column.kind == TEXT else ""
     assert str(caught.value) == (
         f"column {column.name} of there.x holds text, which is no feature; leave it out of "
         "columns= (--columns), make it the target, or convert without columns=, which keeps its "
-        "categories as codes beside the features"
+        f"categories as codes beside the features{hashes}"
     )

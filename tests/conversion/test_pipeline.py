@@ -15,7 +15,7 @@ from numpy.testing import assert_array_equal
 
 from ooc.conversion.layout import lay_out
 from ooc.conversion.notes import Notes, Standing
-from ooc.conversion.pipeline import Group, copy, in_order
+from ooc.conversion.pipeline import Group, Growing, Work, copy, in_order
 from ooc.conversion.sorting import sort_categories
 from ooc.conversion.source import Piece, texts_of
 from ooc.core.errors import DataError
@@ -68,7 +68,8 @@ def converted(
     notes.begin({"job": 1})
     with create(folder, fields, {}, chunk_bytes=4 * 8, shard_bytes=12 * 8, resume=True) as writer:
         assert (writer.chunk_rows, writer.shard_rows) == (4, 12)
-        standing = copy(source, layout, writer, notes, rule_of(rule), threads, threads + 1, advance)  # type: ignore[arg-type]
+        work = Work(source, layout, rule_of(rule), threads, threads + 1)  # type: ignore[arg-type]
+        standing = copy(work, Growing(writer, notes), advance)
         assert writer.rows == standing.rows_written
     notes.forget()
     return standing, told
@@ -167,8 +168,8 @@ def test_too_many_texts_are_no_category(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(DataError) as caught:
         converted(tmp_path / "b", Made([30, 20]), "keep")
     assert str(caught.value) == (
-        "column t holds text, of which 4 are different within 50 rows: above 3 it is no category; "
-        "leave it out with --without t"
+        "column t holds text, of which 4 are different within 50 rows: above 3 it is no "
+        "category; hash it with --hash-text t, or leave it out with --without t"
     )
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from ooc.conversion.choice import Choice
 from ooc.conversion.layout import lay_out
 from ooc.conversion.source import CATEGORY, NO_TIME, OTHER, Column, Texts, texts_of, time_column
 from ooc.conversion.values import Assembled, Categories, assemble
@@ -23,7 +24,8 @@ def assembled(
     known: list[Column], values: dict[str, Any], rule: str = "raise", skip: int = 0, **asked: Any
 ) -> Assembled:
     is_table = asked.pop("is_table", True)
-    layout = lay_out(source_of(*known, is_table=is_table), **asked)
+    choice = Choice(missing=rule_of(rule), **asked)
+    layout = lay_out(source_of(*known, is_table=is_table), choice)
     arrays = {
         name: each if isinstance(each, Texts) else np.asarray(each) for name, each in values.items()
     }
@@ -77,7 +79,7 @@ def test_packed_numbers_are_decoded_where_they_are_features_beside_others() -> N
     piece = assembled([wide], alone, "keep", is_table=False)
     assert_array_equal(piece.arrays["X"], [[4], [-9]])
     assert_array_equal(piece.lacking["p"], [False, True])
-    piece = assembled([wide], alone, "fill:3", is_table=False, decode=True)
+    piece = assembled([wide], alone, "fill:3", is_table=False)
     assert_array_equal(piece.arrays["X"], [[12], [3]])
 
 
