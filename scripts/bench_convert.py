@@ -2,8 +2,9 @@
 
 Sources are generated once. Each round reads one alone, as its library's users do: in parts of some
 rows, each of whose values is added up. Then it is converted. Then as many bytes of what came out
-are encoded and written alone, on all cores: the limit of every conversion, however it reads. Before
-each of the three all that was written is synced, and the source leaves the page cache, as that of
+are encoded and written alone, on all cores: the limit of every conversion, however it reads. The
+ratio that the limit allows counts that both reading and encoding take the cores' time. Before each
+of the three all that was written is synced, and the source leaves the page cache, as that of
 more than memory would; --warm leaves it there. Reading and converting are each done in a process of
 its own, which has imported and compiled all that it needs.
 """
@@ -32,6 +33,7 @@ WIDTH, ROWS_AT_ONCE = 64, 8192
 IMAGE_SIDE = 64
 GENES = 2048
 WARM_ROWS = 2000
+CORES = os.cpu_count() or 1
 # What of a store is held to encode it again and again.
 SAMPLE_BYTES = 2**28
 
@@ -351,15 +353,14 @@ def _encode(arrays: list[tuple[list[np.ndarray], int]], folder: Path) -> None:
 
     waiting: deque[Future[bytes]] = deque()
     syncs: deque[Future[None]] = deque()
-    cores = os.cpu_count() or 1
-    with ThreadPoolExecutor(cores) as pool, ThreadPoolExecutor(1) as syncing:
+    with ThreadPoolExecutor(CORES) as pool, ThreadPoolExecutor(1) as syncing:
         for number, (parts, count) in enumerate(arrays):
             stream, filled = (folder / f"{number}").open("wb"), 0
             for chunk in range(count):
                 part = parts[chunk % len(parts)]
                 waiting.append(pool.submit(encode_chunk, part))
                 filled += part.nbytes
-                while len(waiting) > (2 * cores if chunk < count - 1 else 0):
+                while len(waiting) > (2 * CORES if chunk < count - 1 else 0):
                     stream.write(waiting.popleft().result())
                 if filled >= SHARD_BYTES or chunk == count - 1:
                     stream.flush()
@@ -422,7 +423,10 @@ def _print_line(name: str, decoded: float, times: list[tuple[Time, Time, Time]])
     rates = [statistics.median(decoded / each.seconds for each in side) for side in sides]
     loads = [statistics.median(each.processor for each in side) for side in sides]
     ratios = [reading.seconds / converting.seconds for reading, converting, _ in times]
-    best = statistics.median(reading.seconds / alone.seconds for reading, _, alone in times)
+    best = statistics.median(
+        reading.seconds / max(alone.seconds, (reading.processor + alone.processor) / CORES)
+        for reading, _, alone in times
+    )
     spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
     print(
         f"{name:>9} {rates[0]:8.0f} {rates[1]:10.0f} {statistics.median(ratios):8.2f}  {spread:<13}"

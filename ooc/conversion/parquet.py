@@ -3,6 +3,7 @@
 Batches of a row group are read one after the other; pyarrow's own threads decode their columns.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -28,6 +29,8 @@ from ooc.core.errors import DataError, InputError
 # Bytes of a column that are read at once; its pages are decoded from there.
 BUFFER_BYTES = 2**20
 FEWEST_ROWS = 1024
+# A row group that the kernel reads ahead is no larger; what it holds can be taken back from it.
+MOST_AHEAD = 2**27
 # Batches have many columns, each with its own costs: they are larger than other pieces.
 BATCH_BYTES = 2 * PIECE_BYTES
 
@@ -144,6 +147,7 @@ class ParquetSource:
                     if (number, group) < (begin_file, begin_group):
                         first += rows
                         continue
+                    _read_ahead(file, opened.metadata.row_group(group))
                     done, begin = (
                         0,
                         begin_row if (number, group) == (begin_file, begin_group) else 0,
@@ -193,6 +197,20 @@ class ParquetSource:
 
     def finish(self, folder: Path) -> None:
         """Add nothing."""
+
+
+def _read_ahead(file: Path, group: Any) -> None:
+    """Have the kernel read a row group while it is decoded, unless that is too much to keep."""
+    columns = [group.column(place) for place in range(group.num_columns)]
+    starts = [each.dictionary_page_offset or each.data_page_offset for each in columns]
+    first = min(starts)
+    size = (
+        max(start + each.total_compressed_size for start, each in zip(starts, columns, strict=True))
+        - first
+    )
+    if size <= MOST_AHEAD:
+        with file.open("rb", buffering=0) as stream:
+            os.posix_fadvise(stream.fileno(), first, size, os.POSIX_FADV_WILLNEED)
 
 
 def _may_lack(metadata: Sequence[Any], names: Sequence[str], place: int) -> bool:

@@ -16,6 +16,9 @@ from ooc.store.destinations import LocalDestination
 from ooc.store.place import Place
 from ooc.store.writer import Columns, Writer
 
+# Codes that are read at once, in bytes.
+SPAN_BYTES = 2**20
+
 
 def sort_categories(
     written: Place,
@@ -60,7 +63,11 @@ def _recoded(
 ) -> Iterator[Columns]:
     """Yield the chunks of a shard with other codes; the last entry of the table is for -1."""
     stop = min((shard + 1) * writer.shard_rows, writer.rows)
-    for first in range(shard * writer.shard_rows, stop, writer.chunk_rows):
-        codes = np.empty(min(writer.chunk_rows, stop - first), np.int32)
+    # Chunks of codes are small beside those of other arrays: many are read at once.
+    step = writer.chunk_rows * max(1, SPAN_BYTES // (writer.chunk_rows * table.itemsize))
+    for first in range(shard * writer.shard_rows, stop, step):
+        codes = np.empty(min(step, stop - first), table.dtype)
         reader.read_runs([(first, first + len(codes))], codes)
-        yield {name: table[codes]}
+        sorted_codes = table[codes]
+        for place in range(0, len(codes), writer.chunk_rows):
+            yield {name: sorted_codes[place : place + writer.chunk_rows]}
