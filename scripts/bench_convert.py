@@ -274,7 +274,7 @@ def read_zarr(path: Path) -> float:
 
 CASES = {
     "parquet": Case(write_parquet, read_parquet, ".parquet", options=(("target", "label"),)),
-    "csv": Case(write_csv, read_csv, ".csv", share=0.5, options=(("target", "label"),)),
+    "csv": Case(write_csv, read_csv, ".csv", 8 * WIDTH, options=(("target", "label"),)),
     "npy": Case(lambda path, rows: np.save(path, features(rows)), read_npy, ".npy", share=2),
     "npz": Case(write_npz, read_npz, ".npz"),
     "hdf5": Case(write_hdf5, read_hdf5, ".h5"),
