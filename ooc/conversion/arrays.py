@@ -1,10 +1,11 @@
 """Sources that are arrays with rows anywhere: pieces are spans of rows, read by any thread."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,8 +31,8 @@ MOST_UNIT = 2**31
 _SPARSE_ROW = 16
 
 
-class ArraySource:
-    """Arrays by name; a format's class opens them, and reads spans of their rows.
+class ArraySource(Protocol):
+    """Arrays by name; a format's class opens them, and says how spans of their rows are read.
 
     Attributes
     ----------
@@ -60,9 +61,9 @@ class ArraySource:
         found = {column.rows for column in self.columns.values()}
         return found.pop() if len(found) == 1 else None
 
+    @abstractmethod
     def read(self, name: str, first: int, stop: int) -> Entries:
         """Return rows of an array."""
-        raise NotImplementedError
 
     def unit_rows(self, name: str) -> int:
         """Return the rows that are decoded together: pieces are cut where these begin."""

@@ -147,7 +147,7 @@ class ParquetSource:
                     if (number, group) < (begin_file, begin_group):
                         first += rows
                         continue
-                    _read_ahead(file, opened.metadata.row_group(group))
+                    _read_ahead(file, opened.metadata.row_group(group), stored)
                     done, begin = (
                         0,
                         begin_row if (number, group) == (begin_file, begin_group) else 0,
@@ -199,18 +199,17 @@ class ParquetSource:
         """Add nothing."""
 
 
-def _read_ahead(file: Path, group: Any) -> None:
-    """Have the kernel read a row group while it is decoded, unless that is too much to keep."""
-    columns = [group.column(place) for place in range(group.num_columns)]
-    starts = [each.dictionary_page_offset or each.data_page_offset for each in columns]
-    first = min(starts)
-    size = (
-        max(start + each.total_compressed_size for start, each in zip(starts, columns, strict=True))
-        - first
-    )
-    if size <= MOST_AHEAD:
-        with file.open("rb", buffering=0) as stream:
-            os.posix_fadvise(stream.fileno(), first, size, os.POSIX_FADV_WILLNEED)
+def _read_ahead(file: Path, group: Any, names: Sequence[str]) -> None:
+    """Have the kernel read columns of a row group as others are decoded, unless they are large."""
+    chosen, columns = set(names), (group.column(each) for each in range(group.num_columns))
+    read = [each for each in columns if each.path_in_schema.partition(".")[0] in chosen]
+    if sum(each.total_compressed_size for each in read) > MOST_AHEAD:
+        return
+    with file.open("rb", buffering=0) as stream:
+        for each in read:
+            start = each.dictionary_page_offset or each.data_page_offset
+            size = each.total_compressed_size
+            os.posix_fadvise(stream.fileno(), start, size, os.POSIX_FADV_WILLNEED)
 
 
 def _may_lack(metadata: Sequence[Any], names: Sequence[str], place: int) -> bool:

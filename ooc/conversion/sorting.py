@@ -1,6 +1,8 @@
 """Codes by the texts' first appearance become codes by their order, when all texts are known."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,8 @@ from ooc.store.destinations import LocalDestination
 from ooc.store.place import Place
 from ooc.store.writer import Columns, Writer
 
-# Codes that are read at once, in bytes.
-SPAN_BYTES = 2**20
+# Codes that a thread reads at once, in bytes.
+SPAN_BYTES, THREADS = 2**20, 2
 
 
 def sort_categories(
@@ -50,8 +52,12 @@ def sort_categories(
         )  # fmt: skip
         found = open_dataset(written, output.name, False, False).undecoded()
         reader = open_reader(found, output.name)
-        for shard in range(-(-writer.rows // writer.shard_rows)):
-            again.write_shard(shard, _recoded(reader, output.name, writer, shard, table))
+        work = partial(_recoded, reader, output.name, writer, table)
+        # One thread's shard is synced while another one's is encoded.
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="ooc-convert-sort") as pool:
+            shards = range(-(-writer.rows // writer.shard_rows))
+            for _ in pool.map(again.write_shard, shards, map(work, shards)):
+                pass
         for file in sorted((again.partial / output.name / "c").iterdir()):
             place = folder / output.name / "c" / file.name
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +65,7 @@ def sort_categories(
 
 
 def _recoded(
-    reader: RowReader, name: str, writer: Writer, shard: int, table: np.ndarray
+    reader: RowReader, name: str, writer: Writer, table: np.ndarray, shard: int
 ) -> Iterator[Columns]:
     """Yield the chunks of a shard with other codes; the last entry of the table is for -1."""
     stop = min((shard + 1) * writer.shard_rows, writer.rows)
