@@ -276,7 +276,7 @@ CASES = {
     "parquet": Case(write_parquet, read_parquet, ".parquet", options=(("target", "label"),)),
     "csv": Case(write_csv, read_csv, ".csv", 8 * WIDTH, options=(("target", "label"),)),
     "npy": Case(lambda path, rows: np.save(path, features(rows)), read_npy, ".npy", share=2),
-    "npz": Case(write_npz, read_npz, ".npz"),
+    "npz": Case(write_npz, read_npz, ".npz", share=0.3),
     "hdf5": Case(write_hdf5, read_hdf5, ".h5"),
     "netcdf": Case(write_netcdf, read_netcdf, ".nc", share=2),
     "svmlight": Case(write_svmlight, read_svmlight, ".svm", GENES // 16, 0.2),
