@@ -1,11 +1,11 @@
 """Sources that are arrays with rows anywhere: pieces are spans of rows, read by any thread."""
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +31,7 @@ MOST_UNIT = 2**31
 _SPARSE_ROW = 16
 
 
-class ArraySource(Protocol):
+class ArraySource(ABC):
     """Arrays by name; a format's class opens them, and says how spans of their rows are read.
 
     Attributes
