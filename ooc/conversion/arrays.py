@@ -115,7 +115,7 @@ class ArraySource(ABC):
         """Say where a row of a piece is."""
         return f"row {first + row} of {self.path}"
 
-    def finish(self, folder: Path) -> None:
+    def finish(self, folder: Path) -> None:  # noqa: B027
         """Add nothing."""
 
 
