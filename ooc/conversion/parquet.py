@@ -104,6 +104,7 @@ class ParquetSource:
         self.attributes: Mapping[str, Any] = {}
         self.columns: dict[str, Column] = {}
         self.skipped: dict[str, str] = {}
+        self._text_bytes: dict[str, int] = {}
         for place, arrow_field in enumerate(schema):
             lacks = _may_lack(metadata, schema.names, place)
             found = column_of(arrow_field.name, arrow_field.type, lacks)
@@ -111,6 +112,8 @@ class ParquetSource:
                 self.skipped[arrow_field.name] = found
             else:
                 self.columns[arrow_field.name] = found
+                if found.kind == TEXT:
+                    self._text_bytes[found.name] = _value_bytes(metadata, schema.names, place)
         for name, value in (keys[0] if keys else {}).items():
             if name not in self.columns:
                 kind = TEXT if isinstance(value, str) else NUMBER
@@ -124,13 +127,16 @@ class ParquetSource:
         return stamp_of(self._files, self.path)
 
     def _batch_rows(self, names: Sequence[str]) -> int:
-        row_bytes = max(1, sum(self.columns[name].row_bytes for name in names))
-        return max(FEWEST_ROWS, BATCH_BYTES // row_bytes)
+        return max(FEWEST_ROWS, BATCH_BYTES // max(1, self._row_bytes(names)))
+
+    def _row_bytes(self, names: Sequence[str]) -> int:
+        """Return the bytes of a row, with those of its texts, which may all be different."""
+        texts = sum(self._text_bytes.get(name, 0) for name in names)
+        return texts + sum(self.columns[name].row_bytes for name in names)
 
     def piece_bytes(self, names: Sequence[str]) -> int:
         """Return the bytes of a batch, and of what its columns' pages take."""
-        rows = self._batch_rows(names)
-        return 2 * rows * sum(self.columns[name].row_bytes for name in names)
+        return 2 * self._batch_rows(names) * self._row_bytes(names)
 
     def pieces(self, names: Sequence[str], position: Any) -> Iterator[Piece]:
         """Yield batches; a position is (file, row group, rows of it that are before)."""
@@ -210,6 +216,17 @@ def _read_ahead(file: Path, group: Any, names: Sequence[str]) -> None:
             start = each.dictionary_page_offset or each.data_page_offset
             size = each.total_compressed_size
             os.posix_fadvise(stream.fileno(), start, size, os.POSIX_FADV_WILLNEED)
+
+
+def _value_bytes(metadata: Sequence[Any], names: Sequence[str], place: int) -> int:
+    """Return the bytes of a flat column's values as they are stored, unpacked, on average."""
+    found = 0
+    for told in metadata:
+        if told.num_columns == len(names):
+            for number in range(told.num_row_groups):
+                column = told.row_group(number).column(place)
+                found = max(found, column.total_uncompressed_size // max(1, column.num_values))
+    return found
 
 
 def _may_lack(metadata: Sequence[Any], names: Sequence[str], place: int) -> bool:

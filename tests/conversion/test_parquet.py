@@ -240,3 +240,18 @@ def test_a_group_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError, match=rf"^row group 1 of {path} cannot be read: .*; restore the"):
         list(opened(path).pieces(["x"], None))
+
+
+def test_batches_of_long_texts_have_fewer_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ooc.conversion.parquet.BATCH_BYTES", 2**19)
+    monkeypatch.setattr("ooc.conversion.parquet.FEWEST_ROWS", 7)
+    texts = pa.table({"t": [f"{i:0400d}" for i in range(3000)]})
+    pq.write_table(texts, tmp_path / "a.parquet", use_dictionary=False)
+    source = open_parquet(tmp_path / "a.parquet", Opening())
+    for piece in source.pieces(["t"], None):
+        found = piece.read()["t"]
+        assert isinstance(found, Texts)
+        assert 0 < sum(map(len, found.values)) <= 2**19
+        assert len(found.codes) * 400 > 2**18 or piece.first + len(found.codes) == 3000
