@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shell import Seen, refused
+from shell import refused
 
 from ooc.cli import main
+from ooc.core.errors import InputError
 
 EVERY = (
     "convert a.csv b.zarr --columns age,mass --target label --weight importance --without id,url "
     "--dtype float32 --missing-values drop --shuffle --seed 9 --memory 300MiB --threads 3 "
-    "--format csv --dense --image-size 20X30"
+    "--format csv --dense --image-size 20X30 --hash-text url,user"
 )
 
 
@@ -23,25 +24,27 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-NAMES = (
-    "source", "destination", "columns", "target", "weight", "without", "dtype", "missing_values",
-    "shuffle", "seed", "memory", "threads", "format", "dense", "zero_based", "image_size",
-)  # fmt: skip
 UNSET = {
     "source": "a.csv", "destination": Path("b.zarr"), "columns": None, "target": None,
     "weight": None, "without": [], "dtype": None, "missing_values": "raise", "shuffle": False,
     "seed": 0, "memory": "1GiB", "threads": None, "format": None, "dense": False,
-    "zero_based": False, "image_size": None,
+    "zero_based": False, "image_size": None, "hash_text": [],
 }  # fmt: skip
 
 
 def given_to(monkeypatch: pytest.MonkeyPatch, command: str) -> dict[str, Any]:
     """Return what the conversion takes of a command, by name."""
-    seen = Seen()
+    seen: list[dict[str, Any]] = []
+
+    def convert(source: str, destination: Path, **asked: Any) -> None:
+        seen.append({"source": source, "destination": destination, **asked})
+        raise InputError("enough")
+
     with monkeypatch.context() as patch:
-        patch.setattr("ooc.conversion.job.convert", seen)
+        patch.setattr("ooc.conversion.job.convert", convert)
         assert main(command.split()) == 2
-    return dict(zip(NAMES, seen.given[0][:-1], strict=True))
+    assert seen[0].pop("report") is not None
+    return seen[0]
 
 
 def test_every_option_comes_to_the_conversion(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +53,7 @@ def test_every_option_comes_to_the_conversion(here: Path, monkeypatch: pytest.Mo
         "target": "label", "weight": "importance", "without": ["id", "url"], "dtype": "float32",
         "missing_values": "drop", "shuffle": True, "seed": 9, "memory": "300MiB", "threads": 3,
         "format": "csv", "dense": True, "zero_based": False, "image_size": (20, 30),
+        "hash_text": ["url", "user"],
     }  # fmt: skip
 
 
@@ -98,7 +102,10 @@ def test_what_became_of_the_columns_is_told(
         "columns": {"body_mass": "feature 0 of X, float32", "url": "left out"},
         "missing": {"body_mass": 345}, "notes": ["url: it is text", "two"],
     }  # fmt: skip
-    monkeypatch.setattr("ooc.conversion.job.convert", lambda *given: json.loads(json.dumps(result)))
+    told = json.dumps(result)
+    monkeypatch.setattr("ooc.conversion.job.convert", lambda *_, **__: json.loads(told))
+        "ooc.conversion.job.convert", lambda *_, **__: json.loads(json.dumps(result))
+    )
     assert main(["convert", "data/a.csv", "out/b.zarr"]) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("a.csv, 12,345 rows read\n")
