@@ -25,7 +25,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 UNSET = {
-    "source": "a.csv", "destination": Path("b.zarr"), "columns": None, "target": None,
+    "source": "a.csv", "destination": "b.zarr", "columns": None, "target": None,
     "weight": None, "without": [], "dtype": None, "missing_values": "raise", "shuffle": False,
     "seed": 0, "memory": "1GiB", "threads": None, "format": None, "dense": False,
     "zero_based": False, "image_size": None, "hash_text": [],
@@ -36,7 +36,7 @@ def given_to(monkeypatch: pytest.MonkeyPatch, command: str) -> dict[str, Any]:
     """Return what the conversion takes of a command, by name."""
     seen: list[dict[str, Any]] = []
 
-    def convert(source: str, destination: Path, **asked: Any) -> None:
+    def convert(source: str, destination: str, **asked: Any) -> None:
         seen.append({"source": source, "destination": destination, **asked})
         raise InputError("enough")
 
@@ -49,7 +49,7 @@ def given_to(monkeypatch: pytest.MonkeyPatch, command: str) -> dict[str, Any]:
 
 def test_every_option_comes_to_the_conversion(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert given_to(monkeypatch, EVERY) == {
-        "source": "a.csv", "destination": Path("b.zarr"), "columns": ["age", "mass"],
+        "source": "a.csv", "destination": "b.zarr", "columns": ["age", "mass"],
         "target": "label", "weight": "importance", "without": ["id", "url"], "dtype": "float32",
         "missing_values": "drop", "shuffle": True, "seed": 9, "memory": "300MiB", "threads": 3,
         "format": "csv", "dense": True, "zero_based": False, "image_size": (20, 30),
