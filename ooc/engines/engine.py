@@ -87,6 +87,7 @@ def engine_bytes(
     methods: Sequence[Method | Optimizer],
     batch_size: int,
     full: bool,
+    lanes: int = 1,
 ) -> int:
     """Return the bytes of parameters, states, gradients and scratch, and of batches held.
 
@@ -107,7 +108,9 @@ def engine_bytes(
         held += full_gradient_bytes(model, dataset, minimiser)
     if kernel is not None:
         columns = dataset_columns(model, dataset)
-        held += loop_bytes(model, layout, kernel, columns, batch_size, len(methods))
+        held += loop_bytes(
+            model, layout, kernel, columns, batch_size, len(methods), lanes=lanes
+        )
         held += carried_bytes(dataset, kernel, batch_size)
         return held + (BLAS_BYTES if kernel.uses_blas else 0)
     rows = part_rows(batch_size) if full or minimiser is not None else batch_size
@@ -132,12 +135,13 @@ def demand_of(
     batch_size: int,
     full: bool,
     held: int,
+    lanes: int = 1,
 ) -> Demand:
     """Return what training needs beside the stream's windows, as `engine_bytes`.
 
     `held` is what the process held before, see `ooc.stream.plan.held_bytes`.
     """
-    used = engine_bytes(model, dataset, methods, batch_size, full)
+    used = engine_bytes(model, dataset, methods, batch_size, full, lanes)
     # Where a run is saved or returned, its parameters are copied, and looked at for what is not
     # finite.
     copied = (dtype_of(model).itemsize * len(methods) + 1) * model.layout(dataset.row_shape).size

@@ -7,6 +7,7 @@ import numpy as np
 
 from ooc.core.compile_child import Compilation
 from ooc.core.compiler import kernel_for, parts_of
+from ooc.kernels.lane_loop import run_lane_window
 from ooc.kernels.window_loop import run_window
 from ooc.kernels.work import WORK
 from ooc.models.contract import Model
@@ -23,7 +24,7 @@ from ooc.stream.order import order_kernels
 
 
 def engine_kernels(
-    model: Model, dataset: Dataset, methods: Sequence[Method], batch_size: int
+    model: Model, dataset: Dataset, methods: Sequence[Method], batch_size: int, lanes: int = 1
 ) -> list[Compilation]:
     """Return the compilations that training needs: the loop, its parts, and the order of rows."""
     layout, dtype = model.layout(dataset.row_shape), dtype_of(model)
@@ -47,8 +48,11 @@ def engine_kernels(
         # Of sparse rows a range test, or an optimizer, may need other parts than a gradient.
         is_sparse = dataset.arrays[dataset.features].is_sparse
         for optimizers in ([], *([[each.optimizer for each in methods], [sgd(1.0)]] * is_sparse)):
-            found += parts_of(partial(_loop, model, dataset, each, batch_size, optimizers))
-        found.append(kernel_for(run_window, np.zeros(1, WORK), each.type(1)))
+            for count in {1, lanes}:
+                given = (model, dataset, each, batch_size, optimizers, count)
+                found += parts_of(partial(_loop, *given))
+        for take in (run_window, run_lane_window)[: 1 + (lanes > 1)]:
+            found.append(kernel_for(take, np.zeros(1, WORK), each.type(1)))
     return [*found, *rest]
 
 
@@ -68,9 +72,10 @@ def _loop(
     dtype: np.dtype,
     batch_size: int,
     optimizers: Sequence[Optimizer | None],
+    lanes: int,
 ) -> None:
     """Ask for a loop and all that it may call; memory that nobody touches takes no room."""
     state = at_rest(model, np.zeros(model.layout(dataset.row_shape).size, dtype))
-    loop = make_loop(model, dataset, state, batch_size, optimizers=optimizers)
+    loop = make_loop(model, dataset, state, batch_size, optimizers=optimizers, lanes=lanes)
     if loop.goes_parallel:
         driver(dtype, parallel=True)

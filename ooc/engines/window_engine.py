@@ -37,8 +37,9 @@ class WindowEngine:
     ) -> None:
         self.train_state, self._model, plan = train_state, model, loader.plan
         self._loop = loop or make_loop(
-            model, loader.dataset, train_state, plan.batch_size, plan.largest_batch
-        )
+            model, loader.dataset, train_state, plan.batch_size, plan.largest_batch,
+            lanes=plan.order.lanes,
+        )  # fmt: skip
         self._loop.begin(loader.step, prefix(plan.order.seed, Purpose.BATCH))
         possible = self._loop.goes_parallel
         self.choice = ParallelChoice(possible, possible and self._loop.kernel.eager)
@@ -49,7 +50,9 @@ class WindowEngine:
         is_new, self._window = window is not self._window, window
         first, begun = window.start if is_new else self._loop.place, time.perf_counter()
         self._loop.parallel = self.choice.parallel
-        rows = Rows(window.arrays, window.order, window.block_starts, window.block_rows)
+        rows = Rows(
+            window.arrays, window.order, window.block_starts, window.block_rows, window.block_lanes
+        )
         status = self._loop.run(rows, window.last, last_step, first if is_new else None)
         if status != OK:
             raise self._explain(status, window)

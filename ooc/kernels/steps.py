@@ -202,6 +202,8 @@ def note_step(work: np.ndarray, notes: np.ndarray) -> int:
         first = (shares + 1) // 2 * w.share_rows
         if shares % 2 == 1:
             first -= w.share_rows - last
+        if w.lanes > 0:
+            first = w.even_rows
         second = rows - first
         signal = dot / first / second
         noise = one / first / first - 2.0 * signal + other / second / second

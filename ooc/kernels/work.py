@@ -43,6 +43,7 @@ sums term_sums gradient gradient_count halves longest notes ids merged places pl
 start stop slot before shares job jobs item most_rows
 step in_batch in_share used folded used_rows bad_row place
 model turn own_step adds moves touched_count
+lanes lane_slots block_lanes lane_order lane_ends lane_sums first_share even_rows
 """
 # The window: table of its arrays, order of its rows (int32), the row of the dataset at which each
 # block starts, rows of a block, and whether the epoch's last, shorter batch is taken at the end.
@@ -68,6 +69,10 @@ model turn own_step adds moves touched_count
 # The step at hand: its model, its phase and its number in that, whether pieces are added up, and
 # whether parameters move, and how many rows of the touched part were touched; then the learning
 # rate, and what the gradient is multiplied with, see `ooc.optim.penalties.clip_scale`.
+# Lanes, see `ooc.kernels.lane_loop`: how many they are (0 where shares know of none), slots that
+# their shares may take, the lane of each block of the window, (blocks,) int64; scratch: places of
+# a batch lane by lane (int32), the end of each share (lanes,), and float64 sums (threads, M, P);
+# the first share at hand, and the rows of the batch's shares of even number.
 WORK = np.dtype(
     [*((name, np.int64) for name in _FIELDS.split()), ("rate", np.float64), ("scale", np.float64)]
 )

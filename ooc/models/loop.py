@@ -15,6 +15,7 @@ from ooc.kernels import work as record
 from ooc.kernels.columns import UNTOUCHED, merge_columns, step_columns
 from ooc.kernels.counters import NEVER
 from ooc.kernels.jobs import run_jobs, run_jobs_in_parallel
+from ooc.kernels.lane_loop import run_lane_at, run_lane_window
 from ooc.kernels.row_steps import leave_rows, step_rows
 from ooc.kernels.rows import gather_integers_part, gather_part
 from ooc.kernels.share import TOUCHED, accumulate_of, gather_integers_of, source_of
@@ -47,12 +48,15 @@ class Rows:
         (rows,) int32.
     block_starts, block_rows
         Row of the dataset at which each block of the window starts, and rows of a block.
+    block_lanes
+        (blocks,) int64, the lane of each block, where there are several.
     """
 
     arrays: Mapping[str, np.ndarray]
     order: np.ndarray
     block_starts: np.ndarray
     block_rows: int
+    block_lanes: np.ndarray | None = None
 
 
 def turns_of(steps: Sequence[int]) -> np.ndarray:
@@ -91,6 +95,8 @@ class WindowLoop:
         Parameters that are updated as one.
     updates
         (M, phases) int64, addresses of the updates, if they are not those of the methods.
+    lanes
+        Of how many lanes a window's rows are.
 
     Attributes
     ----------
@@ -124,6 +130,7 @@ class WindowLoop:
         threads: int = 1,
         piece: int = scratch.PIECE,
         updates: np.ndarray | None = None,
+        lanes: int = 1,
     ) -> None:
         self.batch_size, self.parallel = batch_size, False
         self.kernel, self.columns = kernel, columns
@@ -131,7 +138,9 @@ class WindowLoop:
         self._one, standard = dtype.type(1), kernel.standard.rounded(dtype)
         of_targets = kernel.target_standard.rounded(dtype)
         most = max(batch_size, largest_batch)
-        self.sizes = sizes = scratch.sizes_of(layout, kernel, most, models, dtype.itemsize)
+        self.sizes = sizes = scratch.sizes_of(
+            layout, kernel, most, models, dtype.itemsize, lanes
+        )
         self.threads = min(threads, sizes.threads)
         names = [phase.name for phase in phases]
         pieces, decay = scratch.pieces_of(layout, names, kernel.decay, piece)
@@ -176,7 +185,9 @@ class WindowLoop:
             accumulate=part(kernel.accumulate, accumulate_of(real_of(dtype))).address,
             run_share=part(run_share, record.run_share_of(real_of(dtype))).address,
             take_steps=part(take_steps, whole).address,
-            run_share_at=part(run_share_at, record.job_of(real_of(dtype))).address,
+            run_share_at=part(
+                run_lane_at if sizes.lanes else run_share_at, record.job_of(real_of(dtype))
+            ).address,
             run_piece=part(run_piece, record.job_of(real_of(dtype))).address,
             cycle=len(self._held["turns"]), phases=len(phases), piece_count=len(pieces),
             real_count=len(kernel.reals), integer_count=len(kernel.integers),
@@ -190,9 +201,10 @@ class WindowLoop:
             gradient_count=self.scratch["gradient"].size,
             place_count=self.scratch["places"].shape[1],
             item=dtype.itemsize, most_rows=sizes.share_rows,
+            lanes=sizes.lanes, lane_slots=sizes.lane_slots,
             **{f"{name}_width": scratch.width_of(columns, place) for name, place in tiles},
         )  # fmt: skip
-        if sizes.shares > sizes.slots:
+        if scratch.folds(sizes):
             self._set(fold=part(fold, whole).address)
         if layout.touched is not None:
             self._set(
@@ -236,7 +248,7 @@ class WindowLoop:
         """
         key = int(np.uint64(run_key).astype(np.int64))
         self._set(step=step, run_key=key, seed=seed, mean=mean)
-        self._set(in_batch=0, in_share=0, used=0, folded=0)
+        self._set(in_batch=0, in_share=0, used=0, folded=0, even_rows=0)
 
     def run(self, rows: Rows, flush: bool, last_step: int = NEVER, place: int | None = None) -> int:
         """Take the steps that some rows complete, see `ooc.kernels.window_loop.run_window`.
@@ -270,8 +282,13 @@ class WindowLoop:
             last_step=last_step, run_jobs=self._drivers[parallel],
         )  # fmt: skip
         self._set(place=self.place if place is None else place)
+        take = run_window
+        if self.sizes.lanes:
+            assert rows.block_lanes is not None, "a window of lanes says whose its blocks are"
+            self._set(block_lanes=rows.block_lanes.ctypes.data)
+            take = run_lane_window
         with one_thread() if self.kernel.uses_blas else nullcontext():
-            status = int(run_window(self.work, self._one))
+            status = int(take(self.work, self._one))
         for given, start in sparse:
             self._carry(given, start)
         return status
@@ -309,6 +326,7 @@ def make_loop(
     piece: int = scratch.PIECE,
     updates: np.ndarray | None = None,
     optimizers: Sequence[Optimizer | None] | None = None,
+    lanes: int = 1,
 ) -> WindowLoop:
     """Bind a model's kernel, and a dataset's arrays, to the window loop.
 
@@ -327,7 +345,7 @@ def make_loop(
     threads = parallel_threads(len(os.sched_getaffinity(0)))
     return WindowLoop(
         model, layout, kernel, columns, train_state,
-        batch_size, largest_batch, threads, piece, updates,
+        batch_size, largest_batch, threads, piece, updates, lanes,
     )  # fmt: skip
 
 

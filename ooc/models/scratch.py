@@ -105,6 +105,10 @@ class Sizes:
         Values of one share's gradient.
     capacity
         Rows of the touched part that a share touches at most.
+    lanes, lane_slots
+        Lanes whose shares are worked off by themselves, and slots for them; 0 where none are.
+    lane_rows
+        Rows of a batch that are sorted by lanes.
     """
 
     share_rows: int
@@ -113,9 +117,19 @@ class Sizes:
     threads: int
     gradient: int
     capacity: int
+    lanes: int = 0
+    lane_slots: int = 0
+    lane_rows: int = 0
 
 
-def sizes_of(layout: Layout, kernel: Kernel, batch_size: int, models: int, itemsize: int) -> Sizes:
+def has_lanes(layout: Layout, kernel: Kernel, lanes: int) -> bool:
+    """Tell whether a share holds the rows of one lane; not where steps touch but some columns."""
+    return lanes > 1 and layout.touched is None and not kernel.is_by_columns
+
+
+def sizes_of(
+    layout: Layout, kernel: Kernel, batch_size: int, models: int, itemsize: int, lanes: int = 1
+) -> Sizes:
     """Return the sizes for batches of up to this many rows."""
     share_rows = kernel.share_rows(batch_size)
     shares = max(-(-batch_size // share_rows), min(kernel.shares, -(-batch_size // 4)))
@@ -127,6 +141,14 @@ def sizes_of(layout: Layout, kernel: Kernel, batch_size: int, models: int, items
         threads = min(MOST_THREADS, shares)
         return Sizes(share_rows, shares, shares, threads, values, share_rows * EXTENT_BYTES // 8)
     gradient = dense + capacity * width
+    if has_lanes(layout, kernel, lanes):
+        # A batch that spans two windows has two shares of each lane. A thread has a slot of its
+        # own for tiles of a share.
+        room = MOST_SLOT_BYTES // (models * gradient * itemsize)
+        lane_slots, threads = min(2 * lanes, max(room, FEWEST_SLOTS)), min(MOST_THREADS, lanes)
+        slots, rows = lane_slots + threads, min(share_rows, batch_size)
+        of_lanes = lanes, lane_slots, batch_size
+        return Sizes(rows, 2 * lanes, slots, threads, gradient, capacity, *of_lanes)
     slots = shares
     if not width:
         room = MOST_SLOT_BYTES // (models * gradient * itemsize)
@@ -163,6 +185,11 @@ def pieces_of(
     ]
     table = np.array([cut[:3] for cut in cuts], np.int64).reshape(-1, 3)
     return table, np.array([cut[3] for cut in cuts], np.float64)
+
+
+def folds(sizes: Sizes) -> bool:
+    """Tell whether a batch may have more shares than slots: with lanes it may span many windows."""
+    return sizes.lanes > 0 or sizes.shares > sizes.slots
 
 
 def scratch_of(
@@ -208,10 +235,13 @@ def scratch_of(
         "touched": ((models, slots, capacity), np.int64),
         "reports": ((models, slots, 2), np.int64),
         "statuses": ((models, slots), np.int64),
-        "sums": ((models, 2, layout.size if sizes.shares > slots else 0), np.float64),
+        "sums": ((models, 2, layout.size if folds(sizes) else 0), np.float64),
         "term_sums": ((models, terms), np.float64),
         "halves": ((threads, 2, piece), np.float64),
         "ids": ((rows,), np.int64),
+        "lane_order": ((sizes.lane_rows,), np.int32),
+        "lane_ends": ((sizes.lanes,), np.int64),
+        "lane_sums": ((threads, models, layout.size if sizes.lanes else 0), np.float64),
     }
 
 
@@ -223,12 +253,13 @@ def loop_bytes(
     batch_size: int,
     models: int = 1,
     dtype: Any = None,
+    lanes: int = 1,
 ) -> int:
     """Return the bytes of a loop's scratch for batches of up to this many rows.
 
     `dtype` is that of the parameters, if it is not the model's own.
     """
     real = np.dtype(dtype or dtype_of(model))
-    sizes = sizes_of(layout, kernel, batch_size, models, real.itemsize)
+    sizes = sizes_of(layout, kernel, batch_size, models, real.itemsize, lanes)
     arrays = scratch_of(model, layout, kernel, columns, sizes, models, real)
     return sum(math.prod(shape) * np.dtype(kind).itemsize for shape, kind in arrays.values())

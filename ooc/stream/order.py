@@ -162,6 +162,12 @@ class Order:
         found = self._lane_positions(epoch, window, lane)
         return found if self.subset is None else self.subset.blocks[found]
 
+    def lanes_of(self, blocks: np.ndarray) -> np.ndarray:
+        """Return the lane of each block, (n,) int64."""
+        if self.subset is not None:
+            blocks = np.searchsorted(self.subset.blocks, blocks)
+        return blocks % self.lanes
+
     def spans(self, blocks: np.ndarray) -> list[tuple[int, int]]:
         """Return the first row and the one after the last of each block."""
         firsts = (blocks * self.block_rows).tolist()
@@ -186,11 +192,9 @@ class Order:
         if self.lanes == 1:
             self._permute(epoch, window, 0, out)
             return
-        blocks = self.window_blocks(epoch, window)
-        if self.subset is not None:
-            blocks = np.searchsorted(self.subset.blocks, blocks)
         # Only the last block may be shorter.
-        lane_of_row = np.repeat(blocks % self.lanes, self.block_rows)[: out.size]
+        of_blocks = self.lanes_of(self.window_blocks(epoch, window))
+        lane_of_row = np.repeat(of_blocks, self.block_rows)[: out.size]
         lanes = [np.flatnonzero(lane_of_row == lane) for lane in range(self.lanes)]
         interleave(
             [self.lane_rows(epoch, window, lane, rows) for lane, rows in enumerate(lanes)], out
@@ -299,6 +303,23 @@ def interleave(parts: Sequence[np.ndarray], out: np.ndarray) -> None:
             out[place + number : place + count * len(left) : len(left)] = part[done : done + count]
         place, done = place + count * len(left), done + count
         left = [part for part in left if len(part) > done]
+
+
+def interleave_again(order: np.ndarray, lane_of_row: np.ndarray, lanes: int) -> np.ndarray:
+    """Let lanes take turns again in an order, (rows,) int32, of which some rows were left out.
+
+    `lane_of_row` is that of each entry, (rows,). Each lane's own order stays.
+
+    Examples
+    --------
+    >>> interleave_again(np.array([4, 0, 5, 1, 6], np.int32), np.array([0, 1, 0, 1, 0]), 2).tolist()
+    [4, 0, 5, 1, 6]
+    >>> interleave_again(np.array([4, 5, 1, 6], np.int32), np.array([0, 0, 1, 0]), 2).tolist()
+    [4, 1, 5, 6]
+    """
+    out = np.empty_like(order)
+    interleave([order[lane_of_row == lane] for lane in range(lanes)], out)
+    return out
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from ooc.store.sparse_rows import empty_rows
 from ooc.store.stores import told_row
 from ooc.stream.ending import end_later, wait_for_others
 from ooc.stream.missing_values import complete, missing_error, rows_that_lack, rule_of
+from ooc.stream.order import interleave_again
 from ooc.stream.plan import Plan
 from ooc.stream.unread import MOST_NOTED, Unread
 from ooc.stream.window import Window
@@ -260,6 +261,11 @@ class WindowReader:
         if bad_chunks:
             order = order[readable[order]]
         order, missing = complete(self._rule, self._may_lack, arrays, order)
+        block_lanes = self._order.lanes_of(blocks) if self._order.lanes > 1 else None
+        if block_lanes is not None and len(order) < rows:
+            # How lanes take turns depends on how many rows each has, not on which.
+            of_rows = block_lanes[order // block_rows]
+            order = interleave_again(order, of_rows, self._order.lanes)
         window = Window(
             arrays,
             self._roles,
@@ -275,6 +281,7 @@ class WindowReader:
             weights=weights,
             missing=missing,
             stores=self._stores,
+            block_lanes=block_lanes,
         )
         if missing and self._rule.name == "raise":
             raise self._missing_error(window)

@@ -57,6 +57,8 @@ class Window(ByRole):
         (stored rows,) float64, what the rows were drawn by; None where each is visited once.
     stores
         Of which store a row is, where there are several.
+    block_lanes
+        (blocks,) int64, the lane of each block, where there are several.
     """
 
     arrays: dict[str, np.ndarray]
@@ -74,6 +76,7 @@ class Window(ByRole):
     weights: np.ndarray | None = None
     missing: Mapping[str, int] = field(default_factory=dict)
     stores: Stores | None = None
+    block_lanes: np.ndarray | None = None
 
     def rows(self, places: np.ndarray) -> np.ndarray:
         """Return the rows of the dataset (int64) at places in the arrays."""

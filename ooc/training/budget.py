@@ -44,7 +44,9 @@ class Needs:
     def demand(self, model: Model, dataset: Dataset, validation: Plan | None) -> Demand:
         """Return what is needed beside windows; `validation` is the plan of its rows, if any."""
         methods = self.methods
-        demand = demand_of(model, dataset, methods, self.largest_batch, self.full, self.held)
+        demand = demand_of(
+            model, dataset, methods, self.largest_batch, self.full, self.held, self.stream.lanes
+        )
         if validation is None:
             return demand
         beside = validation.projected - validation.terms["reserved"] - self.held
