@@ -16,10 +16,10 @@ FLOORS = (
     {"kernels", "store"},
     {"models", "objects", "stream", "synthetic"},
     {"engines", "shuffle", "export"},
-    {"runs", "conversion"},
+    {"runs", "conversion", "cluster"},
     {"training"},
     {"measure", "report"},
-    {"cli", "estimators", "torch", "cluster", "testing"},
+    {"cli", "estimators", "torch", "testing"},
     {"__main__"},
 )
 FLOOR_OF = {package: number for number, packages in enumerate(FLOORS) for package in packages}

@@ -108,9 +108,7 @@ def engine_bytes(
         held += full_gradient_bytes(model, dataset, minimiser)
     if kernel is not None:
         columns = dataset_columns(model, dataset)
-        held += loop_bytes(
-            model, layout, kernel, columns, batch_size, len(methods), lanes=lanes
-        )
+        held += loop_bytes(model, layout, kernel, columns, batch_size, len(methods), lanes=lanes)
         held += carried_bytes(dataset, kernel, batch_size)
         return held + (BLAS_BYTES if kernel.uses_blas else 0)
     rows = part_rows(batch_size) if full or minimiser is not None else batch_size

@@ -98,25 +98,48 @@ def part_lanes(work: np.ndarray, count: int) -> int:
 
 
 @lean_kernel
+def make_room(work: np.ndarray, one: np.floating) -> int:
+    """Fold the shares of the batch where no slot is left; return how many are free then."""
+    w = work[0]
+    if w.used == w.lane_slots:
+        call_whole(w.fold, (work, one))
+    return w.lane_slots - w.used
+
+
+@lean_kernel
+def keep_shares(work: np.ndarray, one: np.floating) -> tuple[int, int, int]:
+    """Take the shares at hand, whose slots are filled, for parts of the batch.
+
+    Returns
+    -------
+    status, share, row
+        `OK`, or which of them cannot be used, and the first of its rows that is to blame.
+    """
+    w = work[0]
+    status, slot, bad = first_failure(work, w.shares)
+    if status != OK:
+        return status, slot - w.used, bad
+    for number in range(w.shares):
+        start, stop = share_span(work, number)
+        if (w.folded + w.used + number) % 2 == 0:
+            w.even_rows += stop - start
+    w.used += w.shares
+    return status, slot, bad
+
+
+@lean_kernel
 def run_shares(work: np.ndarray, one: np.floating, shares: int) -> int:
-    """Fill slots with the shares whose ends are at hand; where there is none left, fold first."""
+    """Work off the first shares whose ends are at hand, as many at a time as there are slots."""
     w, done = work[0], 0
     while done < shares:
-        if w.used == w.lane_slots:
-            call_whole(w.fold, (work, one))
-        w.shares = min(shares - done, w.lane_slots - w.used)
+        w.shares = min(shares - done, make_room(work, one))
         w.first_share, w.slot = done, w.used
         w.job, w.jobs = w.run_share_at, w.shares
         call_whole(w.run_jobs, (work, one))
-        status, slot, bad = first_failure(work, w.shares)
+        status, share, bad = keep_shares(work, one)
         if status != OK:
-            w.bad_row = row_at(work, share_span(work, slot - w.used)[0] + bad)
+            w.bad_row = row_at(work, share_span(work, share)[0] + bad)
             return status
-        for number in range(w.shares):
-            start, stop = share_span(work, number)
-            if (w.folded + w.used + number) % 2 == 0:
-                w.even_rows += stop - start
-        w.used += w.shares
         done += w.shares
     return OK
 

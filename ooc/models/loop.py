@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,12 +135,10 @@ class WindowLoop:
         self.batch_size, self.parallel = batch_size, False
         self.kernel, self.columns = kernel, columns
         dtype, models, phases = train_state.parameters.dtype, len(train_state), phases_of(model)
-        self._one, standard = dtype.type(1), kernel.standard.rounded(dtype)
+        self.one, standard = dtype.type(1), kernel.standard.rounded(dtype)
         of_targets = kernel.target_standard.rounded(dtype)
         most = max(batch_size, largest_batch)
-        self.sizes = sizes = scratch.sizes_of(
-            layout, kernel, most, models, dtype.itemsize, lanes
-        )
+        self.sizes = sizes = scratch.sizes_of(layout, kernel, most, models, dtype.itemsize, lanes)
         self.threads = min(threads, sizes.threads)
         names = [phase.name for phase in phases]
         pieces, decay = scratch.pieces_of(layout, names, kernel.decay, piece)
@@ -262,6 +260,19 @@ class WindowLoop:
         place
             Where in the order to begin; by default where it came to before.
         """
+        sparse = self.bind(rows, last_step, flush)
+        self._set(place=self.place if place is None else place)
+        take = run_lane_window if self.sizes.lanes else run_window
+        with self.in_one_thread():
+            status = int(take(self.work, self.one))
+        for given, start in sparse:
+            self._carry(given, start)
+        return status
+
+    def bind(
+        self, rows: Rows, last_step: int = NEVER, flush: bool = False
+    ) -> list[tuple[SparseRows, int]]:
+        """Say which rows the next steps are taken on; return those that are sparse, and where."""
         table, sparse = self._held["arrays"], list[tuple[SparseRows, int]]()
         for line, column, gather in zip(table, self.columns, self._gathers, strict=True):
             array = rows.arrays[column.name]
@@ -270,28 +281,31 @@ class WindowLoop:
                 array = array.extents
             assert array.flags.c_contiguous, "a window's arrays are contiguous"
             line[:] = gather.address, array.ctypes.data, column.values, column.place, column.start
-        parallel = self.parallel and self.threads > 1
-        if parallel not in self._drivers:
-            self._drivers[parallel] = driver(self._one.dtype, parallel)
-        if parallel:
-            numba.set_num_threads(self.threads)
+        self.bind_batch()
         self._set(
             order=rows.order.ctypes.data, rows=rows.order.size, flush=flush,
             block_starts=rows.block_starts.ctypes.data, block_rows=rows.block_rows,
-            batch_size=self.batch_size, share_rows=self.kernel.share_rows(self.batch_size),
-            last_step=last_step, run_jobs=self._drivers[parallel],
+            last_step=last_step,
         )  # fmt: skip
-        self._set(place=self.place if place is None else place)
-        take = run_window
-        if self.sizes.lanes:
-            assert rows.block_lanes is not None, "a window of lanes says whose its blocks are"
+        if rows.block_lanes is not None:
             self._set(block_lanes=rows.block_lanes.ctypes.data)
-            take = run_lane_window
-        with one_thread() if self.kernel.uses_blas else nullcontext():
-            status = int(take(self.work, self._one))
-        for given, start in sparse:
-            self._carry(given, start)
-        return status
+        return sparse
+
+    def bind_batch(self) -> None:
+        """Say how large batches are that have not begun, and who does the jobs at hand."""
+        parallel = self.parallel and self.threads > 1
+        if parallel not in self._drivers:
+            self._drivers[parallel] = driver(self.one.dtype, parallel)
+        if parallel:
+            numba.set_num_threads(self.threads)
+        self._set(
+            batch_size=self.batch_size, share_rows=self.kernel.share_rows(self.batch_size),
+            run_jobs=self._drivers[parallel],
+        )  # fmt: skip
+
+    def in_one_thread(self) -> AbstractContextManager[object]:
+        """Hold BLAS, where the kernel calls it, to one thread: its own are for the shares."""
+        return one_thread() if self.kernel.uses_blas else nullcontext()
 
     def _carry(self, rows: SparseRows, start: int) -> None:
         """Copy the non-zeros of rows that wait for the rest of their share: windows come and go."""

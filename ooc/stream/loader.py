@@ -1,7 +1,7 @@
 """Batches from windows, and a position that is enough to go on from."""
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import index
@@ -139,6 +139,8 @@ class Loader(Summary):
         self.skipped_chunks = self.skipped_rows = self.retries = 0
         # Rows that lacked a value, by array.
         self.missing: dict[str, int] = {}
+        # What reads the windows, where it is not this process by itself.
+        self.open_reader: Callable[[], Any] | None = None
         # By window of the epoch at hand: a position counts the rows used.
         self._left_out: dict[int, _LeftOut] = {}
 
@@ -210,14 +212,7 @@ class Loader(Summary):
         if places is None:
             self._take_back()
             places = self._places(epochs)
-        with WindowReader(
-            self.dataset,
-            self.names,
-            self.plan,
-            self.stream.io,
-            self.stream.on_bad_chunk,
-            self.stream.missing_values,
-        ) as reader:
+        with (self._local_reader if self.open_reader is None else self.open_reader)() as reader:
             for window in reader.windows(places):
                 if window.index == 0:
                     self._left_out = {}
@@ -227,6 +222,17 @@ class Loader(Summary):
                     self._count(left_out)
                 self.retries = reader.retries
                 yield window
+
+    def _local_reader(self) -> WindowReader:
+        stream = self.stream
+        return WindowReader(
+            self.dataset,
+            self.names,
+            self.plan,
+            stream.io,
+            stream.on_bad_chunk,
+            stream.missing_values,
+        )
 
     def _count(self, left_out: _LeftOut, sign: int = 1) -> None:
         """Add to the counts what a window has left out, or take it back."""
@@ -254,6 +260,7 @@ class Loader(Summary):
             If not one row could be read.
         """
         apart, is_empty = copy.copy(self), True
+        apart.open_reader = None
         apart.missing, apart._left_out = {}, {}
         for window in apart.windows(1):
             if len(window.order):

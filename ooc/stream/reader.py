@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,21 @@ _IN_PROCESS = (dask.threaded.get, dask.local.get_sync)
 
 
 _Read = tuple[Window, list[BadChunkError]]
+_READS_HERE = ContextVar("ooc_reads_here", default=False)
+
+
+@contextmanager
+def reading_here() -> Iterator[None]:
+    """Read on this process's own threads, whatever scheduler there is.
+
+    In a worker of a cluster Dask would hand the reading to the cluster, whose threads may all be
+    waiting for it.
+    """
+    token = _READS_HERE.set(True)
+    try:
+        yield
+    finally:
+        _READS_HERE.reset(token)
 
 
 def _scheduler() -> Callable[..., Any] | None:
@@ -52,6 +68,8 @@ def _scheduler() -> Callable[..., Any] | None:
 
     Dask imports distributed to look for a client: there is none before somebody has imported it.
     """
+    if _READS_HERE.get():
+        return None
     if not dask.config.get("scheduler", None) and "distributed" not in sys.modules:
         return None
     return dask.base.get_scheduler()

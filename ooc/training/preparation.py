@@ -33,9 +33,7 @@ def compile_missing(needs: Needs, model: Model, dataset: Dataset, report: Report
     # A validation's needs are known when the model has run: one refusal names all of them.
     with suppress(*[] if needs.validation is None else [TooSmallError]):
         check_fits(replace(needs, validation=None), model, dataset)
-    wanted = engine_kernels(
-        model, dataset, needs.methods, needs.largest_batch, needs.stream.lanes
-    )
+    wanted = engine_kernels(model, dataset, needs.methods, needs.largest_batch, needs.stream.lanes)
     if needs.validation is not None:
         wanted += hashing_kernels() + scoring_kernels(model, dataset)
     load_kernels(wanted, report)

@@ -13,7 +13,6 @@ from ooc.core.errors import InputError
 from ooc.core.numbers import check_counts
 from ooc.core.progress import Report, tell
 from ooc.core.stopping import interruptible
-from ooc.engines.engine import make_engine
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import prepare, prepared_like
 from ooc.models.train_state import start
@@ -29,7 +28,9 @@ from ooc.store.transforms import transform_in, transformed
 from ooc.stream.loader import Loader
 from ooc.stream.options import StreamOptions, make_stream
 from ooc.stream.plan import held_bytes
+from ooc.stream.reader import reading_here
 from ooc.training.budget import Needs, check_fits
+from ooc.training.engine_choice import check_client, engine_on
 from ooc.training.fit_loop import fit_session
 from ooc.training.marks import warn_of_marks
 from ooc.training.preparation import compile_missing, loaders_of
@@ -142,6 +143,7 @@ class Trainer:
         stop: threading.Event | None = None,
         callbacks: Callbacks = NO_CALLBACKS,
         trackers: Sequence[Tracker] = (),
+        client: Any = None,
     ) -> Run:
         """Train for a number of epochs.
 
@@ -165,6 +167,10 @@ class Trainer:
             Functions to call at steps', epochs' and evaluations' ends.
         trackers
             Each is called with every line of the history, see `ooc.trackers`.
+        client
+            A ``dask.distributed.Client`` whose workers read the lanes of the stream and work off
+            their gradients, to the bits that this process would come to alone with the same
+            lanes; `memory` is then the budget of each worker, too.
 
         Raises
         ------
@@ -175,8 +181,8 @@ class Trainer:
         """
         methods = {"": self._method}
         more = {"callbacks": callbacks, "trackers": trackers}
-        with self._watched(dataset, run_dir, report, stop, **more) as roster:
-            return self._fit(dataset, methods, epochs, run_dir, roster)[""]
+        with self._watched(dataset, run_dir, report, stop, client, **more) as roster:
+            return self._fit(dataset, methods, epochs, run_dir, roster, client)[""]
 
     def fit_many(
         self,
@@ -188,6 +194,7 @@ class Trainer:
         stop: threading.Event | None = None,
         halving: Halving | None = None,
         trackers: Sequence[Tracker] = (),
+        client: Any = None,
     ) -> dict[str, Run]:
         """Train the model with several optimizers at once, on one pass over the data.
 
@@ -196,7 +203,7 @@ class Trainer:
 
         Parameters
         ----------
-        dataset, epochs, report, stop, trackers
+        dataset, epochs, report, stop, trackers, client
             As for `fit`.
         optimizers
             By name, or in a row: names are then "0", "1", and so on.
@@ -230,8 +237,8 @@ class Trainer:
             if not name or Path(name).name != name:
                 raise InputError(f"{name!r} cannot be the name of a folder; choose another name")
         more = {"halving": halving, "trackers": trackers}
-        with self._watched(dataset, run_dir, report, stop, **more) as roster:
-            return self._fit(dataset, methods, epochs, run_dir, roster)
+        with self._watched(dataset, run_dir, report, stop, client, **more) as roster:
+            return self._fit(dataset, methods, epochs, run_dir, roster, client)
 
     def resume(
         self,
@@ -242,6 +249,7 @@ class Trainer:
         callbacks: Callbacks = NO_CALLBACKS,
         same_data: bool = False,
         trackers: Sequence[Tracker] = (),
+        client: Any = None,
     ) -> Run:
         """Go on with a run where it was saved last, to the bits that it would have had.
 
@@ -250,6 +258,8 @@ class Trainer:
         same_data
             Says that a dataset whose files were written after the run began, but have the same
             sizes and the same sampled rows, is the same: a copy.
+        client
+            As for `fit`; whether the run had one before makes no difference.
 
         Raises
         ------
@@ -260,7 +270,7 @@ class Trainer:
         run_dir, held = local_path(run_dir, "runs"), held_bytes()
         checkpoint.check_saved(run_dir)
         more = {"callbacks": callbacks, "trackers": trackers}
-        watched = self._watched(dataset, run_dir, report, stop, **more)
+        watched = self._watched(dataset, run_dir, report, stop, client, **more)
         with watched as roster, locked(run_dir):
             # Read now, for another process may have gone on with it until now.
             arrays, saved = checkpoint.load(run_dir)
@@ -279,6 +289,7 @@ class Trainer:
                 names = names_in(saved, "feature_names")
                 dataset = replace(dataset, feature_names=tuple(map(str, names)))
             needs = self._needs(dataset, [self._method], held)
+            check_client(client, needs, model, dataset)
             compile_missing(needs, model, dataset, roster.report)
             tell(roster.report, "reading a sample")
             loader, held_out = loaders_of(needs, model, dataset)
@@ -290,15 +301,18 @@ class Trainer:
                     return load(run_dir, model)
                 method = method_from_config(saved["optimizer"])
                 train_state = load_train_state(method, arrays, model)
-                engine = make_engine(model, loader, train_state, self._is_full)
-                layout = model.layout(dataset.row_shape)
-                track = Track("", self.to_config(), run_dir)
-                session = Session(model, layout, loader, engine, saved["epochs"], [track], marks)
-                watchers = roster.watchers(session, held_out)
-                restore_watchers(watchers, arrays, saved)
-            tell(roster.report, "reading the first rows")
-            cut_history(run_dir, saved["step"])
-            return fit_session(session, watchers, resumed=True)[""]
+            beginning = (self._is_full, saved["epochs"], marks)
+            with engine_on(client, model, loader, train_state, *beginning) as engine:
+                with checkpoint.understood(run_dir):
+                    layout = model.layout(dataset.row_shape)
+                    track = Track("", self.to_config(), run_dir)
+                    parts = (model, layout, loader, engine, saved["epochs"], [track], marks)
+                    session = Session(*parts)
+                    watchers = roster.watchers(session, held_out)
+                    restore_watchers(watchers, arrays, saved)
+                tell(roster.report, "reading the first rows")
+                cut_history(run_dir, saved["step"])
+                return fit_session(session, watchers, resumed=True)[""]
 
     def loader(self, dataset: Dataset) -> Loader:
         """Return the loader that `fit` uses; its plan tells what the run will hold."""
@@ -338,6 +352,7 @@ class Trainer:
         epochs: int | None,
         run_dir: str | Path | None,
         roster: Roster,
+        client: Any,
     ) -> dict[str, Run]:
         """Find in the data what is not given, start every descent, and train."""
         held, dataset = held_bytes(), with_classes(dataset, self.model)
@@ -349,6 +364,7 @@ class Trainer:
             for name in ("", *methods):
                 checkpoint.check_run_dir(Path(run_dir, name))
         needs, report = self._needs(dataset, given, held), roster.report
+        check_client(client, needs, self.model, dataset)
         compile_missing(needs, self.model, dataset, report)
         tell(report, "reading a sample")
         loader, held_out = loaders_of(needs, self.model, dataset)
@@ -362,11 +378,14 @@ class Trainer:
             parameters = first_parameters(model, layout, self.stream.seed, prepared.parts)
             del prepared  # of wide rows it is as large as the parameters
             known, found = with_rates(given, model, loader, parameters, epochs, report)
-            engine = make_engine(model, loader, start(known, parameters, model), self._is_full)
+            state = start(known, parameters, model)
             tell(report, "reading the first rows")
-            marks = fingerprint(loader.dataset, loader.names, self.stream.io) if folders else {}
-            session = Session(model, layout, loader, engine, epochs, tracks, marks, found)
-            return fit_session(session, roster.watchers(session, held_out), resumed=False)
+            keeps = bool(folders) or client is not None
+            marks = fingerprint(loader.dataset, loader.names, self.stream.io) if keeps else {}
+            beginning = (self._is_full, epochs, marks)
+            with engine_on(client, model, loader, state, *beginning) as engine:
+                session = Session(model, layout, loader, engine, epochs, tracks, marks, found)
+                return fit_session(session, roster.watchers(session, held_out), resumed=False)
 
     @contextmanager
     def _watched(
@@ -375,13 +394,18 @@ class Trainer:
         run_dir: str | Path | None,
         report: Report | bool,
         stop: threading.Event | None,
+        client: Any,
         **more: Any,
     ) -> Iterator[Roster]:
-        """Yield what happens beside training: shown where somebody sees it, and ended by Ctrl-C."""
+        """Yield what happens beside training: shown where somebody sees it, and ended by Ctrl-C.
+
+        A cluster's threads serve lanes meanwhile: all else is read here.
+        """
+        here = nullcontext() if client is None else reading_here()
         own = (self.validation, self.steering, self.saving, self.log_every)
         title = f"train {dataset.name}"
         saved_in = None if run_dir is None else str(run_dir)
-        with reporting(title, report) as seen, interruptible(stop, saved_in) as asked:
+        with here, reporting(title, report) as seen, interruptible(stop, saved_in) as asked:
             yield Roster(*own, seen, asked, **more)
 
     def _needs(self, dataset: Dataset, methods: Sequence[Method], held: int) -> Needs:

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from ooc.core.progress import Report
 from ooc.core.stopping import Stop
@@ -75,6 +75,14 @@ class Roster:
         return watchers
 
 
+@runtime_checkable
+class Telling(Protocol):
+    """An engine that has results of its own."""
+
+    def results(self) -> dict[str, Any]:
+        """Return what it adds to the results of a run, under their keys in JSON."""
+
+
 class EndWatcher(Watcher):
     """Ends a run once an event is set, or its method has nothing more to ask for."""
 
@@ -91,8 +99,10 @@ class EndWatcher(Watcher):
         return self._stop.is_set() or self._session.engine.ended
 
     def results(self, number: int) -> dict[str, Any]:
-        """Return what a method on the full gradient came to; nothing for any other."""
+        """Return what a method on the full gradient came to, or a cluster's lanes."""
         session = self._session
+        if isinstance(session.engine, Telling):
+            return session.engine.results()
         if session.train_state.methods[0].full is None:
             return {}
         return full_gradient_results(session.train_state, session.loss_unit)

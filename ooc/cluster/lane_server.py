@@ -1,0 +1,251 @@
+"""Serves lanes of a run: reads a lane's rows, and works off its shares. It knows no cluster."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from ooc.cluster.messages import LanePart, LaneWork, Share, part_to_wire, sums_to_wire
+from ooc.core.compile_child import load_kernels
+from ooc.core.errors import DataError, InputError
+from ooc.core.progress import silent
+from ooc.core.random_keys import Purpose, prefix
+from ooc.core.sizes import format_size
+from ooc.engines.kernels import engine_kernels
+from ooc.engines.window_engine import row_in
+from ooc.models.declarations import kernel_for_steps
+from ooc.models.lane_shares import Place, ShareSums, resting_state, share_kernels, work_off
+from ooc.models.loop import Rows, make_loop
+from ooc.models.scratch import dataset_columns, loop_bytes
+from ooc.optim import as_method, sgd
+from ooc.store.chunks import BadChunkError
+from ooc.store.fingerprint import differences, fingerprint
+from ooc.store.stores import told_row
+from ooc.stream.lanes import lane_order, lane_plan
+from ooc.stream.plan import held_bytes
+from ooc.stream.reader import WindowReader, reading_here
+from ooc.stream.window import Window
+
+
+class LaneServer:
+    """Serves whichever lanes it is asked for.
+
+    A lane is opened where a message first names it, and read ahead from there. `where` names this
+    process in errors.
+
+    Raises
+    ------
+    InputError
+        If the dataset cannot be seen here, is another one, or the lanes do not fit the budget.
+    """
+
+    def __init__(self, work: LaneWork, where: str, threads: int = 1) -> None:
+        self._work, self._where, self._serves = work, where, 1
+        self._held = held_bytes()
+        self._check_data()
+        methods = [as_method(each) for each in work.optimizers if each is not None]
+        model, plan = work.model, work.plan
+        load_kernels(
+            [
+                *engine_kernels(
+                    model, work.dataset, methods or [as_method(sgd(1.0))],
+                    plan.largest_batch, plan.order.lanes,
+                ),
+                *share_kernels(work.dtype),
+            ],
+            silent,
+        )  # fmt: skip
+        self._parameters = np.zeros(work.shape, work.dtype)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="ooc-lane")
+        self._lanes: dict[int, OpenLane] = {}
+
+    def answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Answer a message of the client; a mistake of the data is an answer, too."""
+        asked = message.pop("ask")
+        try:
+            return {"answer": getattr(self, f"_{asked}")(**message)}
+        except (InputError, OSError) as error:
+            return {"refused": str(error), "of_data": isinstance(error, DataError)}
+
+    def _keep(self, lanes: list[int]) -> list[int]:
+        """Serve these lanes from now on; those that others serve are closed."""
+        for lane in set(self._lanes) - set(lanes):
+            self._lanes.pop(lane).close()
+        self._check_memory(len(lanes))
+        self._serves = len(lanes)
+        return lanes
+
+    def _windows(self, places: list[tuple[int, int, int]]) -> list[dict[str, Any]]:
+        """Read parts of windows, each of a (lane, epoch, window), and say what they have."""
+        for lane, epoch, index in places:  # all of them read ahead, before one is waited for
+            self._open(lane, epoch, index)
+        found = [self._open(lane, *place).part(*place) for lane, *place in places]
+        return [part_to_wire(each) for each in found]
+
+    def _shares(
+        self, parameters: bytes, active: list[bool], step: int, batch_size: int, shares: list[Any]
+    ) -> list[dict[str, Any]]:
+        """Work off shares of a step's batch, at these parameters."""
+        self._parameters.reshape(-1)[:] = np.frombuffer(parameters, self._work.dtype)
+
+        def work_off_one(share: Share) -> dict[str, Any]:
+            lane = self._open(share.lane, share.epoch, share.window)
+            place = Place(step, batch_size, share.before)
+            return sums_to_wire(lane.work_off(share, place, active))
+
+        asked = list(map(Share._make, shares))
+        if len(asked) == 1:
+            return [work_off_one(asked[0])]
+        return list(self._pool.map(work_off_one, asked))
+
+    def _rows(self, places: list[list[int]]) -> list[dict[str, Any]]:
+        """Return what rows have that cannot be used, each at a place in a share."""
+        return [self._row(Share._make(share), row) for *share, row in places]
+
+    def _row(self, asked: Share, row: int) -> dict[str, Any]:
+        window = self._open(asked.lane, asked.epoch, asked.window).window(asked.epoch, asked.window)
+        number = int(window.rows(window.order[asked.start + row : asked.start + row + 1])[0])
+        found = row_in(window, number)
+        assert found is not None, "a share's rows are in its window"
+        values, target, weight = found
+        told = told_row(window, number)
+        flat = np.asarray(values, np.float64).reshape(-1).tolist()
+        return {"row": told, "values": flat, "target": target, "weight": weight}
+
+    def close(self) -> None:
+        """End all reading."""
+        for lane in self._lanes.values():
+            lane.close()
+        self._lanes.clear()
+        self._pool.shutdown(wait=False)
+
+    def _open(self, lane: int, epoch: int, index: int) -> "OpenLane":
+        found = self._lanes.get(lane)
+        if found is None or not found.reaches(epoch, index):
+            if found is not None:
+                found.close()
+            place = epoch, index
+            found = OpenLane(self._work, lane, self._serves, self._parameters, place)
+            self._lanes[lane] = found
+        return found
+
+    def _check_data(self) -> None:
+        """Refuse to read other rows than the client does."""
+        dataset, marks, problem = self._work.dataset, self._work.marks, ""
+        try:
+            here = fingerprint(dataset, self._work.names, self._work.stream.io)
+            keys = ("rows", "arrays", "attributes", "sampled_rows_sha256")
+            others = [differences({key: marks[key]}, {key: here[key]}) for key in keys]
+            problem = "; ".join(sum(others, []))
+        except (BadChunkError, InputError, OSError, KeyError, ValueError) as error:
+            problem = f"it cannot be read there: {error}"
+        if problem:
+            raise InputError(
+                f"{self._where} does not see {dataset.path} as the client does: {problem}; put "
+                "the store where every worker finds it under the same path, such as a shared file "
+                "system or an object store"
+            )
+
+    def _check_memory(self, lanes: int) -> None:
+        """Refuse lanes that do not fit the budget, which is each worker's own."""
+        work, plan = self._work, self._work.plan
+        terms = dict(lane_plan(plan, 0, max(1, lanes)).terms) | {"held": self._held}
+        terms["model"] += (lanes - 1) * lane_bytes(work)
+        needed = sum(terms.values())
+        if needed > plan.budget:
+            shown = ", ".join(f"{name} {format_size(size)}" for name, size in terms.items() if size)
+            raise InputError(
+                f"the budget of {format_size(plan.budget)} for each worker is below the "
+                f"{format_size(needed)} that {lanes} lanes need in {self._where} ({shown}); raise "
+                f"the memory to {-(-needed // 2**20)}MiB, or start more workers"
+            )
+
+
+class OpenLane:
+    """A lane that is read ahead from a place on, and its part of the compiled loop.
+
+    `parameters` are all lanes' own, (M, P); `lanes_here` are those beside it, itself included.
+    """
+
+    _window: Window | None = None
+
+    def __init__(
+        self,
+        work: LaneWork,
+        lane: int,
+        lanes_here: int,
+        parameters: np.ndarray,
+        place: tuple[int, int],
+    ) -> None:
+        self._order, plan, stream = lane_order(work.plan.order, lane), work.plan, work.stream
+        self._state = resting_state(work.model, parameters)
+        self._loop = make_loop(
+            work.model, work.dataset, self._state, plan.batch_size, plan.largest_batch,
+            optimizers=work.optimizers, lanes=plan.order.lanes,
+        )  # fmt: skip
+        self._loop.begin(0, prefix(plan.order.seed, Purpose.BATCH))
+        with reading_here():
+            self._reader = WindowReader(
+                work.dataset, work.names, lane_plan(work.plan, lane, lanes_here),
+                stream.io, stream.on_bad_chunk, stream.missing_values,
+            )  # fmt: skip
+        self._reader.__enter__()
+        places = self._order.places(*place, work.epochs)
+        self._windows: Iterator[Window] = self._reader.windows(places)
+        self._at = self._next = place
+
+    def reaches(self, epoch: int, index: int) -> bool:
+        """Tell whether a window is the one at hand, or the next one."""
+        return (epoch, index) in (self._at, self._next) or self._is_empty(epoch, index)
+
+    def part(self, epoch: int, index: int) -> LanePart:
+        """Return what the lane's part of a window has."""
+        if self._is_empty(epoch, index):
+            return LanePart(0)
+        window = self.window(epoch, index)
+        return LanePart(
+            len(window.order), window.skipped_rows, window.skipped_chunks, window.missing,
+            window.wait_seconds,
+        )  # fmt: skip
+
+    def window(self, epoch: int, index: int) -> Window:
+        """Return the lane's part of a window; that of the one before is gone then."""
+        if self._window is None or (epoch, index) != self._at:
+            self._window = next(self._windows)
+            self._at = self._window.epoch, self._window.index
+            assert self._at == (epoch, index), "windows come in their order"
+            following = self._order.places(*self._after(self._at), epoch + 2)
+            self._next = next(((each, place) for each, place, _ in following), self._at)
+        return self._window
+
+    def work_off(self, share: Share, place: Place, active: list[bool]) -> ShareSums:
+        """Return what comes of a share; models that are not active are left out."""
+        window = self.window(share.epoch, share.window)
+        self._state.active[:] = active
+        rows = Rows(window.arrays, window.order, window.block_starts, window.block_rows)
+        return work_off(self._loop, rows, share.start, share.stop, place)
+
+    def close(self) -> None:
+        """End its reading; slabs go as soon as nothing writes into them."""
+        with suppress(AttributeError):
+            self._windows.close()  # type: ignore[attr-defined]
+        self._reader.__exit__(None, None, None)
+
+    def _is_empty(self, epoch: int, index: int) -> bool:
+        return len(self._order.window_blocks(epoch, index)) == 0
+
+    def _after(self, place: tuple[int, int]) -> tuple[int, int]:
+        epoch, index = place
+        return (epoch, index + 1) if index + 1 < self._order.windows else (epoch + 1, 0)
+
+
+def lane_bytes(work: LaneWork) -> int:
+    """Return the bytes of one lane's part of the compiled loop."""
+    model, layout = work.model, work.model.layout(work.dataset.row_shape)
+    optimizers, most = list(work.optimizers), work.plan.largest_batch
+    kernel = kernel_for_steps(model, work.dataset, optimizers, most)
+    assert kernel is not None, "a cluster trains models that have a kernel"
+    columns, lanes = dataset_columns(model, work.dataset), work.plan.order.lanes
+    return loop_bytes(model, layout, kernel, columns, most, work.shape[0], lanes=lanes)
