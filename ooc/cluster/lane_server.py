@@ -53,11 +53,11 @@ class LaneServer:
                     model, work.dataset, methods or [as_method(sgd(1.0))],
                     plan.largest_batch, plan.order.lanes,
                 ),
-                *share_kernels(work.dtype),
+                *share_kernels(work.parameters.dtype),
             ],
             silent,
         )  # fmt: skip
-        self._parameters = np.zeros(work.shape, work.dtype)
+        self._parameters = work.parameters.copy()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="ooc-lane")
         self._lanes: dict[int, OpenLane] = {}
 
@@ -88,7 +88,7 @@ class LaneServer:
         self, parameters: bytes, active: list[bool], step: int, batch_size: int, shares: list[Any]
     ) -> list[dict[str, Any]]:
         """Work off shares of a step's batch, at these parameters."""
-        self._parameters.reshape(-1)[:] = np.frombuffer(parameters, self._work.dtype)
+        self._parameters.reshape(-1)[:] = np.frombuffer(parameters, self._work.parameters.dtype)
 
         def work_off_one(share: Share) -> dict[str, Any]:
             lane = self._open(share.lane, share.epoch, share.window)
@@ -137,8 +137,9 @@ class LaneServer:
         try:
             here = fingerprint(dataset, self._work.names, self._work.stream.io)
             keys = ("rows", "arrays", "attributes", "sampled_rows_sha256")
-            others = [differences({key: marks[key]}, {key: here[key]}) for key in keys]
-            problem = "; ".join(sum(others, []))
+            problem = "; ".join(
+                differences({key: marks[key] for key in keys}, {key: here[key] for key in keys})
+            )
         except (BadChunkError, InputError, OSError, KeyError, ValueError) as error:
             problem = f"it cannot be read there: {error}"
         if problem:
@@ -248,4 +249,4 @@ def lane_bytes(work: LaneWork) -> int:
     kernel = kernel_for_steps(model, work.dataset, optimizers, most)
     assert kernel is not None, "a cluster trains models that have a kernel"
     columns, lanes = dataset_columns(model, work.dataset), work.plan.order.lanes
-    return loop_bytes(model, layout, kernel, columns, most, work.shape[0], lanes=lanes)
+    return loop_bytes(model, layout, kernel, columns, most, len(work.parameters), lanes=lanes)

@@ -26,8 +26,8 @@ class LaneWork:
         Of the whole stream, all lanes together.
     optimizers
         Of each descent, on which the kernel may depend.
-    shape, dtype
-        Of the parameters: (M, P), and their type.
+    parameters
+        (M, P), those at the beginning: a kernel may read what is fixed in them.
     epochs
         Passes over the dataset.
     marks
@@ -40,14 +40,13 @@ class LaneWork:
     stream: StreamOptions
     model: Model
     optimizers: tuple[Optimizer | None, ...]
-    shape: tuple[int, int]
-    dtype: np.dtype
+    parameters: np.ndarray
     epochs: int
     marks: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Share(NamedTuple):
-    """Rows ``start`` to ``stop`` of a lane's part of a window; `before` come before in the batch."""
+    """Rows `start` to `stop` of a lane's part of a window, and those before them in the batch."""
 
     lane: int
     epoch: int

@@ -61,7 +61,7 @@ def engine_on(
     work = LaneWork(
         loader.dataset, loader.names, loader.plan, loader.stream, model,
         tuple(each.optimizer for each in train_state.methods),
-        train_state.parameters.shape, train_state.parameters.dtype, epochs, marks,
+        train_state.parameters, epochs, marks,
     )  # fmt: skip
     with lanes_on(client, model, loader, train_state, work) as engine:
         yield engine
