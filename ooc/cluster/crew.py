@@ -7,7 +7,7 @@ gone for good; its lanes go to others, and what it was asked is asked again ther
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,11 +16,11 @@ from distributed.comm import Comm, connect
 
 from ooc.cluster.messages import LaneWork
 from ooc.cluster.placement import place_lanes
-from ooc.cluster.serving import OPERATION, PATIENCE_SECONDS, LanesPlugin, serve_lanes
+from ooc.cluster.serving import OPERATION, LanesPlugin, serve_lanes
 from ooc.core.errors import DataError, InputError
 
 # How often the scheduler is asked who is there, and how long a run waits where nobody is.
-LOOK_SECONDS = 1.0
+LOOK_SECONDS, PATIENCE_FOR_WORKERS = 1.0, 60.0
 # How long an answer may take before the scheduler is asked whether the worker is alive.
 QUIET_SECONDS = 15.0
 
@@ -73,13 +73,11 @@ class Crew:
         Of Dask, connected; it is the user's, and stays open.
     work
         What the lanes are of.
-    patience
-        Seconds that a run waits for a worker where there is none.
     """
 
-    def __init__(self, client: Client, work: LaneWork, patience: float = 60.0) -> None:
+    def __init__(self, client: Client, work: LaneWork) -> None:
         self.traffic = Traffic()
-        self._client, self._work, self._patience = client, work, patience
+        self._client, self._work = client, work
         self._run = f"{work.dataset.name}-{uuid.uuid4().hex[:8]}"
         self._members: dict[str, Member] = {}
         self._placed: dict[int, str] = {}
@@ -117,11 +115,11 @@ class Crew:
         threads = await self._present()
         began = time.monotonic()
         while not threads:
-            if time.monotonic() - began > self._patience:
+            if time.monotonic() - began > PATIENCE_FOR_WORKERS:
                 raise DataError(
                     f"no worker of {self._where} is left that could serve the {self.lanes} lanes, "
-                    f"and none came within {self._patience:g} seconds; start workers, and resume "
-                    "the run"
+                    f"and none came within {PATIENCE_FOR_WORKERS:g} seconds; start workers, and "
+                    "resume the run"
                 )
             await asyncio.sleep(0.2)
             threads = await self._present()
@@ -151,7 +149,7 @@ class Crew:
                 if lanes:
                     message = {"ask": asked, key: [by_lane[lane] for lane in lanes], **common}
                     questions.append(self._told(member, message, lanes))
-            for found in await asyncio.gather(*questions):
+            for found in await all_of(questions):
                 answers |= found
         return answers
 
@@ -222,13 +220,13 @@ class Crew:
             serving.setdefault(address, []).append(lane)
         joined = [address for address in serving if address not in self._members]
         try:
-            await asyncio.gather(*(self._join(address) for address in joined))
+            await all_of([self._join(address) for address in joined])
             changed = [
                 (self._members[address], lanes)
                 for address, lanes in serving.items()
                 if self._members[address].lanes != lanes
             ]
-            await asyncio.gather(*(self._give(member, lanes) for member, lanes in changed))
+            await all_of([self._give(member, lanes) for member, lanes in changed])
         except GoneError:  # it went as it came: those that are left will do
             return
         for address in [each for each in self._members if each not in serving]:
@@ -287,4 +285,13 @@ class Crew:
         return str(self._client.scheduler.address if self._client.scheduler else "the cluster")
 
 
-assert PATIENCE_SECONDS > QUIET_SECONDS
+async def all_of(questions: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """Return all answers; an error is raised when nobody is being asked any more.
+
+    A refusal comes before a worker that is gone: it would be refused again.
+    """
+    found = await asyncio.gather(*questions, return_exceptions=True)
+    errors = [each for each in found if isinstance(each, BaseException)]
+    if errors:
+        raise min(errors, key=lambda error: isinstance(error, GoneError))
+    return found

@@ -38,6 +38,7 @@ def resume(
     callbacks: Callbacks = NO_CALLBACKS,
     same_data: bool = False,
     trackers: Sequence[Tracker] = (),
+    client: Any = None,
     **options: Any,
 ) -> Run:
     """Go on with a run where it was saved last, to the bits that it would have had.
@@ -48,8 +49,8 @@ def resume(
         Where it was saved.
     dataset
         Its dataset, if it is elsewhere now.
-    saving, log_every, report, stop, callbacks, trackers
-        See `ooc.Trainer`; the bits do not depend on them.
+    saving, log_every, report, stop, callbacks, trackers, client
+        See `ooc.Trainer` and its `fit`; the bits do not depend on them.
     same_data
         Says that a dataset whose files were written after the run began, but have the same sizes
         and the same sampled rows, is the same: a copy.
@@ -95,7 +96,7 @@ def resume(
         dataset = transformed(open_dataset(**{**named, **roles}), transform)
         if trained_on is not None:
             dataset = replace(part_of(dataset, whole), held_out=trained_on.held_out)
-    return trainer.resume(dataset, run_dir, report, stop, callbacks, same_data, trackers)
+    return trainer.resume(dataset, run_dir, report, stop, callbacks, same_data, trackers, client)
 
 
 def _validation(run_dir: str | Path, config: dict[str, Any] | None) -> Validation | None:

@@ -76,7 +76,9 @@ def test_models_of_other_kinds(
     """Parts that take turns, float64, further arrays, several terms."""
     case = CASES[name]
     data = write_dataset(tmp_path / "case.zarr", chunk_rows=40, **case.columns(1200, rng))
-    trainer = Trainer(case.model, case.optimizer, 90, memory=MEMORY, lanes=4, window=8, block_rows=40)
+    trainer = Trainer(
+        case.model, case.optimizer, 90, memory=MEMORY, lanes=4, window=8, block_rows=40
+    )
     if trainer._method.full is not None:
         trainer = replace_optimizer(trainer, ooc.optim.adam(0.01))
     here, there = both(trainer, data, client)
@@ -109,8 +111,8 @@ def test_rows_that_cannot_be_used_are_left_out_alike(
     data = write_dataset(tmp_path / "lacking.zarr", chunk_rows=40, X=x, y=y)
     Path(data.path, "X", "c", "3", "0").unlink()
     trainer = Trainer(
-        ooc.models.Logistic(), ooc.optim.sgd(0.1), 64, memory=MEMORY, lanes=3, window=12, block_rows=40,
-        missing_values="drop", on_bad_chunk="skip",
+        ooc.models.Logistic(), ooc.optim.sgd(0.1), 64, memory=MEMORY, lanes=3, window=12,
+        block_rows=40, missing_values="drop", on_bad_chunk="skip",
     )  # fmt: skip
     here, there = both(trainer, data, client)
     keys = (*SAME, "skipped_rows", "skipped_chunks", "missing")
@@ -175,7 +177,9 @@ def test_a_bad_row_is_named_as_its_worker_sees_it(
     x[321, 2] = np.inf
     data = write_dataset(tmp_path / "bad.zarr", chunk_rows=40, X=x, y=np.arange(400) % 2)
     model = ooc.models.Logistic(standardise=False)
-    trainer = Trainer(model, ooc.optim.sgd(0.1), 40, memory=MEMORY, lanes=2, window=4, block_rows=40)
+    trainer = Trainer(
+        model, ooc.optim.sgd(0.1), 40, memory=MEMORY, lanes=2, window=4, block_rows=40
+    )
     with pytest.raises(InputError, match="row 321 of X has inf in feature 2"):
         trainer.fit(data, 1, report=False, client=client)
 

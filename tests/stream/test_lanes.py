@@ -58,9 +58,12 @@ def test_a_lane_visits_the_windows_in_which_it_has_blocks(order: Order) -> None:
             if len(alone.window_blocks(epoch, window))
         ]
         assert list(alone.places(1, 0, 3)) == filled
-        assert list(alone.places(1, 1, 2)) == [each for each in filled if each[:2] >= (1, 1)][
-            : sum(each[0] == 1 and each[1] >= 1 for each in filled)
-        ]
+        assert (
+            list(alone.places(1, 1, 2))
+            == [each for each in filled if each[:2] >= (1, 1)][
+                : sum(each[0] == 1 and each[1] >= 1 for each in filled)
+            ]
+        )
 
 
 @given(st.lists(st.integers(0, 2), max_size=30))
