@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ooc.cli.cluster import ClusterOptions
 from ooc.cli.groups import with_groups
 from ooc.cli.models import ModelOptions
 from ooc.cli.options import BatchSize, DescentOptions, Json, SeveralDataOptions, make_trainer
@@ -10,9 +11,12 @@ from ooc.core.sizes import format_size
 from ooc.stream.options import StreamOptions
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from ooc.store.dataset import Dataset
     from ooc.stream.plan import Plan
     from ooc.stream.window_advice import Advice
+    from ooc.training.trainer import Trainer
 
 
 @with_groups
@@ -21,6 +25,7 @@ def plan(
     model: ModelOptions,
     descent: DescentOptions,
     stream: StreamOptions,
+    cluster: ClusterOptions,
     batch_size: BatchSize = "256",
     json_: Json = False,
 ) -> None:
@@ -43,6 +48,8 @@ def plan(
         tell(report, "reading a sample")
         planned = trainer.loader(dataset).plan
         # Of sparse rows the window is as large as there is room for, however they are mixed.
+        with cluster.connected() as client:
+            served = {} if client is None else _workers(client, trainer, dataset, planned)
         looks = stream.shuffle != "none" and not dataset.arrays[dataset.features].is_sparse
         advice = advise(dataset, planned, io=stream.io) if looks else None
         NOTES.extend(refused_values(dataset, used, stream.missing_values))
@@ -50,7 +57,8 @@ def plan(
     numbers = planned.to_json()
     if json_:
         predicted = {} if advice is None else advice.to_json()
-        show({**numbers, "read_paths": reads, **predicted}, True)
+        workers = {"workers": served} if served else {}
+        show({**numbers, "read_paths": reads, **workers, **predicted}, True)
         return
     terms = {name: format_size(size) for name, size in planned.terms.items()}
     for key in ("memory_terms", "memory_budget_bytes", "memory_projected_bytes"):
@@ -59,9 +67,26 @@ def plan(
     table("reading", reads, as_named=True)
     terms |= {"projected": format_size(planned.projected), "budget": format_size(planned.budget)}
     table("memory", terms)
+    if served:
+        budget = format_size(planned.budget)
+        lines = {
+            address: f"{each['lanes']} lanes, {format_size(each['projected_bytes'])} of {budget}"
+            for address, each in served.items()
+        }
+        table("workers", lines, as_named=True)
     if advice is not None:
         table("mixing", _mixing_lines(dataset, planned, advice))
         table("windows", trade_table(measured_trade(dataset, planned, advice)))
+
+
+def _workers(
+    client: "Client", trainer: "Trainer", dataset: "Dataset", planned: "Plan"
+) -> dict[str, dict[str, int]]:
+    """Say which workers would serve how many lanes, and what they would hold, checked there."""
+    from ooc.cluster.survey import survey
+    from ooc.optim import as_method
+
+    return survey(client, trainer.model, dataset, as_method(trainer.optimizer), planned)
 
 
 def _mixing_lines(dataset: "Dataset", planned: "Plan", advice: "Advice") -> dict[str, str]:

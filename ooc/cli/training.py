@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ooc.cli.cluster import ClusterOptions
 from ooc.cli.config import Config
 from ooc.cli.groups import flag, with_groups
 from ooc.cli.models import ModelOptions
@@ -50,6 +51,7 @@ def train(
     steering: SteeringOptions,
     validation: ValidationOptions,
     saving: SavingOptions,
+    cluster: ClusterOptions,
     batch_size: BatchSize = "256",
     epochs: Annotated[
         int | None,
@@ -72,6 +74,8 @@ def train(
     Example: ooc train big.zarr --model logistic --optimizer hybrid --l2 1e-4
 
     Example: ooc train --config run.toml --seed 1 --run runs/again
+
+    Example: ooc train big.zarr --lanes 8 --scheduler tcp://127.0.0.1:8786
     """
     from ooc.core.progress_bar import ProgressDisplay
 
@@ -83,8 +87,10 @@ def train(
                 model.config(dataset), descent.make(), batch_size, stream,
                 steering=steering.make(), validation=validation.make(), **saving.settings(),
             )  # fmt: skip
-            trackers = trackers_of(tracker)
-            result = trainer.fit(dataset, epochs, run_dir, report, stop, trackers=trackers)
+            more: dict[str, Any] = {"trackers": trackers_of(tracker)}
+            with cluster.connected() as client:
+                more |= {} if client is None else {"client": client}
+                result = trainer.fit(dataset, epochs, run_dir, report, stop, **more)
         note_skipped(result.results)
         show_measured({**result.results, "run": str(run_dir)}, json_, f"{run_dir}/run.json")
 
@@ -101,6 +107,7 @@ def resume(
         flag("The dataset is a copy, or was written again, with the same values.", "--same-data"),
     ] = False,
     saving: SavingOptions,
+    cluster: ClusterOptions,
     tracker: Trackers = [],  # noqa: B006  it is read alone
     json_: Json = False,
 ) -> None:
@@ -118,7 +125,9 @@ def resume(
         with ProgressDisplay(f"resume {run}") as report:
             from ooc.training.resume import resume as go_on
 
-            result = go_on(run, report=report, stop=stop, **options)
+            with cluster.connected() as client:
+                options |= {} if client is None else {"client": client}
+                result = go_on(run, report=report, stop=stop, **options)
         note_skipped(result.results)
         show_measured({**result.results, "run": str(run)}, json_, f"{run}/run.json")
 
@@ -130,6 +139,7 @@ def sweep(
     stream: StreamOptions,
     validation: ValidationOptions,
     saving: SavingOptions,
+    cluster: ClusterOptions,
     lr: Annotated[str, flag("Learning rates, such as 0.01,0.1,1.")],
     batch_size: BatchSize = "256",
     l2: Annotated[str, flag("L2 penalties.")] = "0",
@@ -173,7 +183,10 @@ def sweep(
             )  # fmt: skip
             rungs = Halving() if halving else None
             more = (rungs, trackers_of(tracker))
-            runs = trainer.fit_many(dataset, optimizers, epochs, run_dir, report, stop, *more)
+            with cluster.connected() as client:
+                served = {} if client is None else {"client": client}
+                given = (dataset, optimizers, epochs, run_dir, report, stop, *more)
+                runs = trainer.fit_many(*given, **served)
         note_skipped(next(iter(runs.values())).results)
         results = {
             label: {**each.results, "run": str(run_dir / label)} for label, each in runs.items()

@@ -7,18 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from ooc.cluster.lane_memory import check_lanes, lane_bytes
 from ooc.cluster.messages import LanePart, LaneWork, Share, part_to_wire, sums_to_wire
 from ooc.core.compile_child import load_kernels
 from ooc.core.errors import DataError, InputError
 from ooc.core.progress import silent
 from ooc.core.random_keys import Purpose, prefix
-from ooc.core.sizes import format_size
 from ooc.engines.kernels import engine_kernels
 from ooc.engines.window_engine import row_in
-from ooc.models.declarations import kernel_for_steps
 from ooc.models.lane_shares import Place, ShareSums, resting_state, share_kernels, work_off
 from ooc.models.loop import Rows, make_loop
-from ooc.models.scratch import dataset_columns, loop_bytes
 from ooc.optim import as_method, sgd
 from ooc.store.chunks import BadChunkError
 from ooc.store.fingerprint import differences, fingerprint
@@ -73,8 +71,10 @@ class LaneServer:
         """Serve these lanes from now on; those that others serve are closed."""
         for lane in set(self._lanes) - set(lanes):
             self._lanes.pop(lane).close()
-        self._check_memory(len(lanes))
-        self._serves = len(lanes)
+        work = self._work
+        one_lane = lane_bytes(work.model, work.dataset, work.optimizers, work.plan)
+        check_lanes(work.plan, max(1, len(lanes)), one_lane, self._held, self._where)
+        self._serves = max(1, len(lanes))
         return lanes
 
     def _windows(self, places: list[tuple[int, int, int]]) -> list[dict[str, Any]]:
@@ -147,20 +147,6 @@ class LaneServer:
                 f"{self._where} does not see {dataset.path} as the client does: {problem}; put "
                 "the store where every worker finds it under the same path, such as a shared file "
                 "system or an object store"
-            )
-
-    def _check_memory(self, lanes: int) -> None:
-        """Refuse lanes that do not fit the budget, which is each worker's own."""
-        work, plan = self._work, self._work.plan
-        terms = dict(lane_plan(plan, 0, max(1, lanes)).terms) | {"held": self._held}
-        terms["model"] += (lanes - 1) * lane_bytes(work)
-        needed = sum(terms.values())
-        if needed > plan.budget:
-            shown = ", ".join(f"{name} {format_size(size)}" for name, size in terms.items() if size)
-            raise InputError(
-                f"the budget of {format_size(plan.budget)} for each worker is below the "
-                f"{format_size(needed)} that {lanes} lanes need in {self._where} ({shown}); raise "
-                f"the memory to {-(-needed // 2**20)}MiB, or start more workers"
             )
 
 
@@ -240,13 +226,3 @@ class OpenLane:
     def _after(self, place: tuple[int, int]) -> tuple[int, int]:
         epoch, index = place
         return (epoch, index + 1) if index + 1 < self._order.windows else (epoch + 1, 0)
-
-
-def lane_bytes(work: LaneWork) -> int:
-    """Return the bytes of one lane's part of the compiled loop."""
-    model, layout = work.model, work.model.layout(work.dataset.row_shape)
-    optimizers, most = list(work.optimizers), work.plan.largest_batch
-    kernel = kernel_for_steps(model, work.dataset, optimizers, most)
-    assert kernel is not None, "a cluster trains models that have a kernel"
-    columns, lanes = dataset_columns(model, work.dataset), work.plan.order.lanes
-    return loop_bytes(model, layout, kernel, columns, most, len(work.parameters), lanes=lanes)

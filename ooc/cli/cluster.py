@@ -1,0 +1,32 @@
+"""Options that name a cluster whose workers serve a run's lanes."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ooc.cli.groups import option
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """Who serves the lanes: this process by default."""
+
+    scheduler: str | None = option(
+        "Address of a Dask scheduler, such as tcp://HOST:8786, whose workers serve the lanes."
+    )
+    local_cluster: int | None = option(
+        "Start so many worker processes on this machine for the run, which serve the lanes."
+    )
+    tls_ca_file: str | None = option("Authorities that are trusted, PEM.", unset="Dask's own")
+    tls_cert: str | None = option("The client's certificate, PEM.", unset="Dask's own")
+    tls_key: str | None = option("The key of that certificate, PEM.", unset="Dask's own")
+
+    def connected(self) -> "AbstractContextManager[Client | None]":
+        """Connect for as long as a context lasts; to None where no cluster is asked for."""
+        from ooc.cluster.connection import Certificates, connected
+
+        certificates = Certificates(self.tls_ca_file, self.tls_cert, self.tls_key)
+        return connected(self.scheduler, self.local_cluster, certificates)

@@ -1,0 +1,173 @@
+"""Workers come and go, and are killed at any moment; so is the client: the bits are the same."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets import small_windows, write_dataset
+from distributed import Client, LocalCluster
+
+import ooc
+from ooc.core.errors import DataError
+from ooc.runs import checkpoint
+from ooc.store.dataset import Dataset
+from ooc.stream.plan import MIB, RESERVED_BYTES
+from ooc.training.resume import resume
+from ooc.training.trainer import Trainer
+from ooc.training.watchers.callbacks import Callbacks
+
+pytestmark = pytest.mark.slow
+SAME = ("parameters_sha256", "loss", "steps", "rows", "epochs")
+# As many as a test has time for; by hand, 20.
+KILLS = 20
+
+
+@pytest.fixture
+def labelled(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    small_windows(monkeypatch, 16 * 2**10)
+    x = rng.standard_normal((4000, 4)).astype(np.float32)
+    y = (x[:, 0] + 0.5 * rng.standard_normal(4000) > 0).astype(np.int64)
+    return write_dataset(tmp_path / "labelled.zarr", chunk_rows=40, X=x, y=y)
+
+
+def trainer() -> Trainer:
+    memory = RESERVED_BYTES + 256 * MIB
+    return Trainer(ooc.models.Logistic(), ooc.optim.adam(0.02), 60, memory=memory, lanes=4)
+
+
+def at_steps(actions: dict[int, Callable[[], Any]]) -> Callbacks:
+    """Do something after certain steps."""
+
+    def step_end(now: Any) -> None:
+        if now.step in actions:
+            actions.pop(now.step)()
+
+    return Callbacks(step_end=step_end)
+
+
+def test_workers_that_are_killed_at_random_moments_cost_no_bit(labelled: Dataset) -> None:
+    epochs, generator = 12, random.Random(5)
+    whole = trainer().fit(labelled, epochs, report=False).results
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+
+        def kill_one() -> None:
+            """Kill a worker soon, in whatever it then does; its nanny starts another."""
+            found = [each.pid for each in cluster.workers.values() if each.pid]
+            if found:
+                delay = generator.uniform(0, 0.02)
+                victim = generator.choice(found)
+                subprocess.Popen(["sh", "-c", f"sleep {delay}; kill -9 {victim}"])
+
+        steps = generator.sample(range(3, whole["steps"] - 30), KILLS)
+        how = {"report": False, "callbacks": at_steps(dict.fromkeys(steps, kill_one))}
+        there = trainer().fit(labelled, epochs, client=client, **how).results
+    assert [there[key] for key in SAME] == [whole[key] for key in SAME]
+    assert there["workers_lost"] > 2
+
+
+def test_workers_that_come_and_go_take_lanes_over(labelled: Dataset) -> None:
+    whole = trainer().fit(labelled, 8, report=False).results
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+
+        def join() -> None:
+            cluster.scale(3)
+            client.wait_for_workers(3)
+            time.sleep(1.1)
+
+        def leave() -> None:
+            cluster.scale(1)
+            time.sleep(2)
+
+        callbacks = at_steps({40: join, 300: leave})
+        there = trainer().fit(labelled, 8, report=False, client=client, callbacks=callbacks).results
+    assert [there[key] for key in SAME] == [whole[key] for key in SAME]
+    assert there["workers"] == 3
+    assert there["lanes_moved"] > 1
+
+
+def test_a_client_that_is_killed_leaves_a_run_that_goes_on(
+    labelled: Dataset, tmp_path: Path
+) -> None:
+    whole = Trainer(
+        ooc.models.Logistic(), ooc.optim.adam(0.02), 60, memory="1GiB", lanes=4, window=20,
+        block_rows=40,
+    ).fit(labelled, 6, report=False)  # fmt: skip
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, ooc\n"
+        "from distributed import Client\n"
+        "from ooc.training.watchers.saver import Saving\n"
+        "if __name__ == '__main__':\n"
+        "    with Client(sys.argv[1]) as client:\n"
+        "        trainer = ooc.Trainer(ooc.models.Logistic(), ooc.optim.adam(0.02), 60,\n"
+        "            memory='1GiB', lanes=4, window=20, block_rows=40, saving=Saving(5))\n"
+        "        data = ooc.open(sys.argv[2])\n"
+        "        trainer.fit(data, 6, sys.argv[3], report=False, client=client)\n"
+    )
+    run = tmp_path / "run"
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1"
+    ) as cluster:
+        command = [sys.executable, str(script), cluster.scheduler_address, labelled.path, str(run)]
+        process = subprocess.Popen(command)
+        try:
+            while not saved_steps(run) or saved_steps(run)[-1] < 20:
+                assert process.poll() is None, "it ended before it was killed"
+                time.sleep(0.01)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        with Client(cluster) as client:
+            deadline = time.monotonic() + 60
+            while any(client.processing().values()) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert not any(client.processing().values()), "workers are free again"
+            there = resume(run, report=False, client=client).results
+    assert [there[key] for key in SAME] == [whole.results[key] for key in SAME]
+
+
+def saved_steps(run: Path) -> list[int]:
+    with suppress(OSError):
+        return checkpoint.steps(run)
+    return []
+
+
+def test_without_any_worker_a_run_ends_with_what_it_saved(
+    labelled: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ooc.cluster.crew.PATIENCE_FOR_WORKERS", 0.5)
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        callbacks = at_steps({70: lambda: cluster.scale(0)})
+        saving = ooc.Saving(10)
+        one = Trainer(
+            ooc.models.Logistic(), ooc.optim.adam(0.02), 60, memory="1GiB", lanes=4, saving=saving
+        )
+        with pytest.raises(DataError, match=r"no worker of tcp://.* is left .* after step"):
+            one.fit(labelled, 4, tmp_path / "run", report=False, client=client, callbacks=callbacks)
+    here = Trainer(ooc.models.Logistic(), ooc.optim.adam(0.02), 60, memory="1GiB", lanes=4)
+    whole = here.fit(labelled, 4, report=False).results
+    there = here.resume(labelled, tmp_path / "run", report=False).results
+    assert [there[key] for key in SAME] == [whole[key] for key in SAME]
