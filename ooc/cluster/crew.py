@@ -5,6 +5,7 @@ gone for good; its lanes go to others, and what it was asked is asked again ther
 """
 
 import asyncio
+import math
 import time
 import uuid
 from collections.abc import Coroutine, Mapping, Sequence
@@ -52,12 +53,16 @@ class Traffic:
 
 @dataclass
 class Member:
-    """A worker of the crew: its address, the connection to it, and the task that serves."""
+    """A worker of the crew: its address, the connection to it, and the task that serves.
+
+    `asked` is when it was asked what it has not answered, by `time.monotonic`.
+    """
 
     address: str
     comm: Comm
     task: Any
     lanes: list[int] = field(default_factory=list)
+    asked: float = math.inf
 
 
 class GoneError(Exception):
@@ -82,6 +87,7 @@ class Crew:
         self._members: dict[str, Member] = {}
         self._placed: dict[int, str] = {}
         self._looked = -LOOK_SECONDS
+        self._watching: asyncio.Future[None] | None = None
 
     @property
     def workers(self) -> tuple[str, ...]:
@@ -96,10 +102,13 @@ class Crew:
     async def begin(self) -> None:
         """Give every worker the door, and share out the lanes."""
         await self._client.register_plugin(LanesPlugin())
+        self._watching = asyncio.ensure_future(self._watch())
         await self.look()
 
     async def end(self) -> None:
         """Hang up, by which the workers' tasks end."""
+        if self._watching is not None:
+            self._watching.cancel()
         for member in self._members.values():
             await member.comm.close()
         tasks = [member.task for member in self._members.values()]
@@ -127,13 +136,13 @@ class Crew:
         await self._share_out(threads)
 
     async def ask_lanes(
-        self, asked: str, by_lane: Mapping[int, Any], key: str, common: Mapping[str, Any]
+        self, asked_for: str, by_lane: Mapping[int, Any], key: str, common: Mapping[str, Any]
     ) -> dict[int, Any]:
         """Return each lane's answer: all workers are asked at once, those that are lost again.
 
         Parameters
         ----------
-        asked
+        asked_for
             What is asked for, see `ooc.cluster.lane_server.LaneServer`.
         by_lane
             What is asked of each lane; a worker gets those of its lanes as the list `key`.
@@ -143,27 +152,37 @@ class Crew:
         answers: dict[int, Any] = {}
         while len(answers) < len(by_lane):
             await self._ensure(lane for lane in by_lane if lane not in answers)
-            questions = []
-            for member in self._members.values():
+            asked: list[tuple[Member, list[int]]] = []
+            for member in list(self._members.values()):
                 lanes = [each for each in member.lanes if each in by_lane and each not in answers]
-                if lanes:
-                    message = {"ask": asked, key: [by_lane[lane] for lane in lanes], **common}
-                    questions.append(self._told(member, message, lanes))
-            for found in await all_of(questions):
-                answers |= found
+                message = {"ask": asked_for, key: [by_lane[lane] for lane in lanes], **common}
+                if lanes and await self._tell(member, message):
+                    asked.append((member, lanes))
+            # All are heard before anything is raised: an answer that is left would be the next's.
+            refusals: list[InputError] = []
+            for member, lanes in asked:
+                try:
+                    answers |= zip(lanes, await self._hear(member), strict=True)
+                except GoneError:
+                    await self._lose(member)
+                except InputError as error:
+                    refusals.append(error)
+            if refusals:
+                raise refusals[0]
         return answers
 
-    async def _told(
-        self, member: Member, message: dict[str, Any], lanes: Sequence[int]
-    ) -> dict[int, Any]:
+    async def _tell(self, member: Member, message: dict[str, Any]) -> bool:
+        """Ask a worker; tell whether it can still be asked."""
+        self.traffic.sent += len(message.get("parameters", b""))
         try:
-            found = await self._ask(member, message)
-        except GoneError:
+            await member.comm.write(message)
+        except OSError:
             await self._lose(member)
-            return {}
-        return dict(zip(lanes, found, strict=True))
+            return False
+        member.asked = time.monotonic()
+        return True
 
-    async def _ask(self, member: Member, message: dict[str, Any]) -> Any:
+    async def _hear(self, member: Member) -> Any:
         """Return a worker's answer.
 
         Raises
@@ -174,27 +193,28 @@ class Crew:
             If it refuses, in its words.
         """
         try:
-            self.traffic.sent += len(message.get("parameters", b""))
-            await member.comm.write(message)
-            reading = asyncio.ensure_future(member.comm.read())
-            try:
-                while not reading.done():
-                    done, _ = await asyncio.wait({reading}, timeout=QUIET_SECONDS)
-                    if not done and member.address not in await self._present():
-                        raise GoneError
-                answer = reading.result()
-            finally:
-                reading.cancel()
-        except (OSError, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError):
-                raise
+            answer = await member.comm.read()
+        except OSError:
             raise GoneError from None
+        finally:
+            member.asked = math.inf
         if "refused" in answer:
             kind = DataError if answer["of_data"] else InputError
             raise kind(answer["refused"])
         for each in answer["answer"]:
             self.traffic.received += len(each.get("gradients", b"")) if type(each) is dict else 0
         return answer["answer"]
+
+    async def _watch(self) -> None:
+        """Hang up on workers that are asked, and that the scheduler does not know any more."""
+        while True:
+            await asyncio.sleep(QUIET_SECONDS)
+            quiet = time.monotonic() - QUIET_SECONDS
+            if any(each.asked < quiet for each in self._members.values()):
+                present = await self._present()
+                for member in self._members.values():
+                    if member.asked < quiet and member.address not in present:
+                        member.comm.abort()
 
     async def _ensure(self, lanes: Any) -> None:
         """Share out lanes that nobody serves."""
@@ -252,8 +272,10 @@ class Crew:
     async def _give(self, member: Member, lanes: list[int]) -> None:
         moved = [lane for lane in lanes if self._placed.get(lane, member.address) != member.address]
         self.traffic.moves += len(moved)
+        if not await self._tell(member, {"ask": "keep", "lanes": lanes}):
+            raise GoneError
         try:
-            await self._ask(member, {"ask": "keep", "lanes": lanes})
+            await self._hear(member)
         except GoneError:
             await self._lose(member)
             raise
@@ -266,8 +288,10 @@ class Crew:
 
     async def _present(self) -> dict[str, int]:
         """Return the threads of every worker that the scheduler knows."""
+        scheduler = self._client.scheduler
+        assert scheduler is not None, "a client that runs has a scheduler"
         try:
-            told = await self._client.scheduler.identity(n_workers=-1)
+            told = await scheduler.identity(n_workers=-1)
         except OSError:
             raise DataError(
                 f"the scheduler at {self._where} does not answer any more; start it and its "
@@ -282,7 +306,8 @@ class Crew:
 
     @property
     def _where(self) -> str:
-        return str(self._client.scheduler.address if self._client.scheduler else "the cluster")
+        scheduler = self._client.scheduler
+        return "the cluster" if scheduler is None else str(scheduler.address)
 
 
 async def all_of(questions: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:

@@ -67,6 +67,14 @@ class LaneServer:
         except (InputError, OSError) as error:
             return {"refused": str(error), "of_data": isinstance(error, DataError)}
 
+    def is_ready(self, shares: list[Any]) -> bool:
+        """Tell whether a question for shares is for one alone, of a window that is at hand."""
+        if len(shares) != 1:
+            return False
+        share = Share._make(shares[0])
+        lane = self._lanes.get(share.lane)
+        return lane is not None and lane.has(share.epoch, share.window)
+
     def _keep(self, lanes: list[int]) -> list[int]:
         """Serve these lanes from now on; those that others serve are closed."""
         for lane in set(self._lanes) - set(lanes):
@@ -186,6 +194,10 @@ class OpenLane:
     def reaches(self, epoch: int, index: int) -> bool:
         """Tell whether a window is the one at hand, or the next one."""
         return (epoch, index) in (self._at, self._next) or self._is_empty(epoch, index)
+
+    def has(self, epoch: int, index: int) -> bool:
+        """Tell whether a window is the one at hand."""
+        return self._window is not None and (epoch, index) == self._at
 
     def part(self, epoch: int, index: int) -> LanePart:
         """Return what the lane's part of a window has."""
