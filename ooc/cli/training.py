@@ -184,7 +184,7 @@ def sweep(
             rungs = Halving() if halving else None
             more = (rungs, trackers_of(tracker))
             with cluster.connected() as client:
-                served = {} if client is None else {"client": client}
+                served: dict[str, Any] = {} if client is None else {"client": client}
                 given = (dataset, optimizers, epochs, run_dir, report, stop, *more)
                 runs = trainer.fit_many(*given, **served)
         note_skipped(next(iter(runs.values())).results)

@@ -17,6 +17,7 @@ from distributed.core import Status
 
 from ooc.cluster.lane_server import LaneServer
 from ooc.cluster.messages import LaneWork
+from ooc.core.process import share_heaps
 
 OPERATION = "ooc_lanes"
 # How long the task waits for the client to call, and the client's call for the task to begin.
@@ -83,6 +84,8 @@ def serve_lanes(work: LaneWork, run: str) -> int:
 
     It is a task of Dask's, and holds one of the worker's threads meanwhile.
     """
+    # Dask's nannies have freed memory given back at once: each chunk's would fault in anew.
+    share_heaps()
     door = _DOORS[run] = Door()
     refused, answered = dict[str, Any](), 0
     try:

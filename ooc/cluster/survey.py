@@ -28,10 +28,11 @@ def survey(
     """
     lanes = plan.order.lanes
     check_cluster(client, model, dataset, [method], plan.largest_batch, lanes)
-    found = client.scheduler_info()["workers"]
+    scheduler = client.scheduler_info()
+    found = scheduler["workers"]
     if not found:
         raise InputError(
-            f"{client.scheduler.address} has no workers; start some with dask worker, and give "
+            f"{scheduler['address']} has no workers; start some with dask worker, and give "
             "them this address"
         )
     threads = {address: int(each["nthreads"]) for address, each in found.items()}
