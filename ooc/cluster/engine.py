@@ -240,8 +240,8 @@ def lanes_on(
     """Have workers serve a run's lanes, and read its windows; they are let go at the end."""
     crew = Crew(client, work)
     loader.open_reader = lambda: RemoteReader(client, crew, loader)
-    client.sync(crew.begin)
     try:
+        client.sync(crew.begin)
         yield ClusterEngine(client, crew, model, loader, train_state)
     finally:
         loader.open_reader = None
