@@ -67,11 +67,12 @@ def test_a_resume_is_that_of_the_trainer_as_it_was_with_what_is_given_now(
     monkeypatch.setattr(Trainer, "resume", lambda *given: seen.extend(given) or "gone on")
     ooc.resume(tmp_path / "run")
     assert seen[0] == made_again(made) and seen[1].path == labelled.path
-    assert seen[2:] == [tmp_path / "run", True, None, ooc.Callbacks(), False, ()]
+    assert seen[2:] == [tmp_path / "run", True, None, ooc.Callbacks(), False, (), None]
     seen.clear()
     given: dict[str, Any] = {
         "report": lambda progress: None, "stop": threading.Event(),
         "callbacks": ooc.Callbacks(every=3), "same_data": True, "trackers": [print],
+        "client": object(),
     }  # fmt: skip
     saving, other = ooc.Saving(every_steps=2, keep=1), replace(labelled, target="y")
     free = {"memory": "500MiB", "readers": 5, "io": "direct"}

@@ -45,7 +45,7 @@ def test_an_evaluation_is_held_beside_with_the_best_parameters_of_each(
     rows: Dataset, dtype: str
 ) -> None:
     model, needs = Logistic(standardise=False, dtype=dtype), needs_of()
-    alone = demand_of(model, rows, needs.methods, 64, False, 1000)
+    alone = demand_of(model, rows, needs.methods, 64, False, 1000, needs.stream.lanes)
     assert needs.demand(model, rows, None) == alone
     plan: Any = SimpleNamespace(projected=90_000, terms={"reserved": 50_000})
     best = 2 * 6 * np.dtype(dtype).itemsize
