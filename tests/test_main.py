@@ -27,7 +27,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         raise Left
 
     monkeypatch.setattr(program, "listen", lambda handler: found.append(("listens", handler)))
-    monkeypatch.setattr("gc.set_threshold", lambda count: found.append(("collects", count)))
+    monkeypatch.setattr("gc.set_threshold", lambda *counts: found.append(("collects", counts)))
     monkeypatch.setattr(program, "share_heaps", lambda: found.append("shares heaps"))
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     monkeypatch.setattr(os, "_exit", leave)
@@ -39,7 +39,7 @@ def test_the_command_line_runs_when_all_is_set(
 ) -> None:
     monkeypatch.setattr(ooc.cli, "run", lambda: done.append(("runs", sys.unraisablehook)))
     program.main()
-    before = [("listens", interrupt), ("collects", 10_000), "shares heaps"]
+    before = [("listens", interrupt), ("collects", (20_000, 20, 100)), "shares heaps"]
     assert done == [*before, ("runs", hush)]
 
 
