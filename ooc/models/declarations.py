@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 # Sparse rows are wide where they have this many times more columns than a batch has non-zeros.
 WIDE = 2
+# So many products of non-zeros and classes make a share of sparse rows heavy: some 0.1 ms of work,
+# where to wake a thread takes a tenth of that.
+HEAVY = 2**17
 
 
 @dataclass(frozen=True)
@@ -294,6 +297,8 @@ def kernel_for_steps(
     kernel, rows = kernel_for_data(model, dataset, parameters), dataset.arrays[dataset.features]
     if kernel is None or kernel.by_columns is None or not isinstance(rows, SparseSpec):
         return kernel
+    products = rows.nonzeros / rows.shape[0] * kernel.own_values * kernel.share_rows(batch_size)
+    kernel = replace(kernel, eager=products >= HEAVY)
     leave = bool(optimizers) and all(each is not None and each.leaves_out for each in optimizers)
     if not leave or rows.shape[1] * rows.shape[0] <= WIDE * rows.nonzeros * batch_size:
         return kernel
