@@ -295,7 +295,8 @@ def kernel_for_steps(
     plain descent row by row.
     """
     kernel, rows = kernel_for_data(model, dataset, parameters), dataset.arrays[dataset.features]
-    if kernel is None or kernel.by_columns is None or not isinstance(rows, SparseSpec):
+    by_columns = None if kernel is None else kernel.by_columns
+    if kernel is None or by_columns is None or not isinstance(rows, SparseSpec):
         return kernel
     products = rows.nonzeros / rows.shape[0] * kernel.own_values * kernel.share_rows(batch_size)
     kernel = replace(kernel, eager=products >= HEAVY)
@@ -304,7 +305,7 @@ def kernel_for_steps(
         return kernel
     most = max(1, min(rows.most_nonzeros(batch_size), rows.shape[1]))
     by_rows = all(each is not None and each.is_linear for each in optimizers)
-    return replace(kernel, accumulate=kernel.by_columns, batch_columns=most, by_rows=by_rows)
+    return replace(kernel, accumulate=by_columns, batch_columns=most, by_rows=by_rows)
 
 
 def loss_unit_of(model: Model, layout: Layout, parameters: np.ndarray) -> float:

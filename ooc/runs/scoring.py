@@ -16,8 +16,9 @@ from ooc.store.dataset import Dataset
 from ooc.store.feature_names import feature_names_of
 from ooc.store.sparse_rows import is_matrix, zero_rows
 from ooc.store.transforms import transform_kernels
+from ooc.stream.block_sizes import batch_bytes
 from ooc.stream.loader import Batch, Loader
-from ooc.stream.plan import Demand, batch_bytes
+from ooc.stream.plan import Demand
 
 # Rows that are scored at a time: the bytes of their features and outputs, so that neither wide
 # rows nor many classes break the budget; and how many copies of them are alive at once.

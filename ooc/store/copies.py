@@ -14,11 +14,12 @@ from zarr.storage import MemoryStore
 
 from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
+from ooc.store.array_specs import stored_spec
 from ooc.store.beside import kept_attributes, why_not_beside
 from ooc.store.chunks import open_reader
 from ooc.store.chunks.general import ZarrReader
 from ooc.store.chunks.row_reader import Runs
-from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array, stored_spec
+from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array
 from ooc.store.fields import Field, create_array
 from ooc.store.joined import stored_names, without_joined
 from ooc.store.member import ENCODINGS, OLD_CATEGORIES, Member, attributes_of, encoding_of

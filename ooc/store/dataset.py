@@ -14,13 +14,13 @@ from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
 from ooc.core.summary import Summary
 from ooc.store.addresses import StorageOptions, checked_path
+from ooc.store.array_specs import spec_of
 from ooc.store.column_choice import places_of
 from ooc.store.column_names import column_names
-from ooc.store.conventions import read_conventions
 from ooc.store.feature_choice import ArrayChoice, Columns, read_choices, text_of
 from ooc.store.joined import Part, joined, without_joined
-from ooc.store.labels import Labels, Name
-from ooc.store.member import Member, attributes_of, declared_by
+from ooc.store.labels import Name
+from ooc.store.member import Member, attributes_of
 from ooc.store.members import check_whole, member_of, members_of, opened, opened_member
 from ooc.store.place import IN_HAND, Place
 from ooc.store.roles import (
@@ -258,7 +258,7 @@ def open(
             target = codes if target is not False else False
         if is_joined:
             check_dense(path, [members[name] for name in chosen if name in members])
-        sparse = None if is_joined else sparse_spec(path, members.get(chosen[0]), _spec_of)
+        sparse = None if is_joined else sparse_spec(path, members.get(chosen[0]), spec_of)
     if sparse is not None:
         members[sparse.name] = Member(sparse.name, sparse_rows=sparse.shape[0])
     listed = coordinates_in(attributes)
@@ -275,7 +275,7 @@ def open(
         elif sparse is not None and name == sparse.name:
             aligned[name] = sparse
         elif member.array is not None:
-            aligned[name] = _spec_of(member, member.array)
+            aligned[name] = spec_of(member, member.array)
     if is_joined:
         roles["features"] = text_of(choices)
         aligned[roles["features"]] = _joined(place, choices, aligned)
@@ -354,7 +354,7 @@ def with_array(dataset: Dataset, name: str) -> tuple[Dataset, str]:
         raise InputError(f"{dataset.path} has no array {name!r}; check its name")
     if found.array is None or found.reason:
         raise InputError(f"{name} of {dataset.path} {found.reason}; {found.remedy}")
-    spec = _spec_of(found, found.array)
+    spec = spec_of(found, found.array)
     if spec.shape[:1] != (dataset.stored_rows,):
         raise InputError(
             f"array {name} of {dataset.path} has shape {spec.shape}, and {dataset.features} has "
@@ -377,33 +377,6 @@ def open_zarr_array(dataset: Dataset, name: str) -> zarr.Array:
             "consolidated metadata are older; consolidate them anew, and open it again"
         )
     return array
-
-
-def stored_spec(name: str, array: zarr.Array) -> ArraySpec:
-    """Describe an array of any dtype as it is stored, in this machine's order of bytes."""
-    dtype: Any = array.dtype
-    # NumPy's own strings have no order of bytes.
-    native = dtype if dtype.kind == "T" else np.dtype(dtype).newbyteorder("=")
-    return ArraySpec(name, array.shape, native, array.chunks, array.shards)
-
-
-def _spec_of(member: Member, array: zarr.Array) -> ArraySpec:
-    """Describe an array of numbers as its attributes declare that it is decoded."""
-    plain, metadata = stored_spec(member.name, array), array.metadata
-    if member.is_text:
-        return plain.labelled(Labels((), (), plain.dtype))
-    attributes = declared_by(member)
-    # In version 2, tools that know dimensions keep a `_FillValue` there, a zero as well; to all
-    # others it is what chunks that are not stored hold.
-    masks = metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in attributes
-    fill_value = metadata.fill_value if masks and plain.dtype.kind != "b" else None
-    try:
-        conventions = read_conventions(attributes, plain.dtype, fill_value)
-    except InputError as error:
-        return replace(plain, problem=str(error))
-    if conventions is None:
-        return plain
-    return replace(plain, dtype=conventions.decoded, conventions=conventions)
 
 
 def check_one_store(dataset: Dataset, done: str) -> None:

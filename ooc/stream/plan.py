@@ -18,9 +18,16 @@ from ooc.core.process import allowed_bytes, give_back_freed, resident_bytes
 from ooc.core.sizes import format_size, parse_size
 from ooc.core.summary import Summary
 from ooc.store.chunks import scratch_bytes
-from ooc.store.dataset import ArraySpec, Dataset
+from ooc.store.dataset import Dataset
 from ooc.store.remote import connections_bytes
-from ooc.store.sparse import EXTENT_BYTES, SparseSpec
+from ooc.store.sparse import EXTENT_BYTES
+from ooc.stream.block_sizes import (
+    amplification_of,
+    batch_bytes,
+    check_units,
+    choose_block_rows,
+    heaviest_blocks,
+)
 from ooc.stream.block_statistics import MOST_BYTES, sample_bytes
 from ooc.stream.missing_values import ROW_BYTES
 from ooc.stream.options import StreamOptions
@@ -41,13 +48,8 @@ MOST_SLABS, FEWEST_SLABS = 3, 2
 # A larger window mixes better and gathers slower: beyond the caches a random row costs more, and
 # memory that is touched for the first time costs most of all.
 LARGEST_WINDOW = 96 * MIB
-SMALLEST_BLOCK = 256 * 2**10
 # What the window advice looks at.
 SAMPLED_BLOCKS = 64
-MOST_AMPLIFICATION = 1.25
-FEWEST_BLOCKS = 64
-# Of sparse rows no block ends where a chunk does: one of few chunks decodes much for nothing.
-FEWEST_SPARSE_BLOCKS = 16
 # Reading blocks in the kernel, not on a core: a few threads more than cores keep the disk busy.
 FEWEST_READERS, MOST_READERS = 6, 16
 
@@ -267,12 +269,12 @@ def _fit(
     free = budget - sum(fixed.values()) - one_reader
     room = max(free, 0) // 2 // MOST_SLABS
     usual = min(room, LARGEST_WINDOW)
-    chosen = stream.block_rows or _block_rows(specs, rows, chunk_rows, row_bytes, usual)
+    chosen = stream.block_rows or choose_block_rows(specs, rows, chunk_rows, row_bytes, usual)
     block_rows = min(chosen, rows)
     blocks = -(-rows // block_rows)
     _check_sizes(batch_size, dataset.rows, stream, blocks)
-    _check_units(specs, block_rows, rows)
-    heaviest = _heaviest(specs, block_rows)
+    check_units(specs, block_rows, rows)
+    heaviest = heaviest_blocks(specs, block_rows)
     fewest = max(min(blocks, 1 if shuffle == "none" else 2), lanes)
     # A window that was asked for may be larger than usual, if there is room for it.
     wanted_bytes = room if most_blocks else usual
@@ -331,7 +333,7 @@ def _fit(
     terms = {**taken, "readers": used * scratch}
     if early > sum(terms.values()):
         terms["statistics"] = early - sum(terms.values())
-    amplification = _amplification(specs, block_rows, rows)
+    amplification = amplification_of(specs, block_rows, rows)
     largest = max(batch_size, demand.largest_batch)
     sizes = (amplification, row_bytes, largest, moments)
     return Plan(order, batch_size, used, slabs, terms, budget, *sizes)
@@ -375,66 +377,3 @@ def _check_sizes(batch_size: int, rows: int, stream: StreamOptions, blocks: int)
         )
     if problem is not None:
         raise InputError(problem)
-
-
-def _heaviest(specs: Sequence[ArraySpec], block_rows: int) -> np.ndarray | None:
-    """Return the most bytes that non-zeros of one block, of two, and so on take: (K,) int64."""
-    found = [
-        spec.heaviest(block_rows) * spec.value_bytes
-        for spec in specs
-        if isinstance(spec, SparseSpec)
-    ]
-    return sum(found[1:], found[0]) if found else None
-
-
-def batch_bytes(specs: Sequence[ArraySpec], rows: int) -> int:
-    """Return the most bytes that so many rows of some arrays take, as a batch."""
-    found = 0
-    for spec in specs:
-        found += rows * (EXTENT_BYTES if isinstance(spec, SparseSpec) else spec.row_bytes)
-        if isinstance(spec, SparseSpec):
-            # Beside values and columns there are their places in the window for a moment.
-            found += spec.most_nonzeros(rows) * (spec.value_bytes + 8)
-    return found
-
-
-def _check_units(specs: Sequence[ArraySpec], block_rows: int, rows: int) -> None:
-    """Refuse blocks that begin where nobody knows the place of their non-zeros."""
-    for spec in specs:
-        if isinstance(spec, SparseSpec) and block_rows % spec.unit and block_rows < rows:
-            raise InputError(
-                f"a block of {block_rows} rows does not go with {spec.name}, where the place of "
-                f"every {spec.unit} rows is known; take a multiple of {spec.unit}"
-            )
-
-
-def _block_rows(
-    specs: Sequence[ArraySpec], rows: int, chunk_rows: int, row_bytes: int, window_bytes: int
-) -> int:
-    """Choose the rows of a block: one chunk of the features, or a few."""
-    block_rows = chunk_rows
-    is_sparse = any(spec.is_sparse for spec in specs)
-    fewest = FEWEST_SPARSE_BLOCKS if is_sparse else FEWEST_BLOCKS
-    # A block is doubled while it is too small to be read well, or while other arrays with longer
-    # chunks make reading it decode much that is not used, and while a window holds many blocks.
-    while block_rows < rows:
-        small = block_rows * row_bytes < SMALLEST_BLOCK
-        # Columns that share a chunk with wanted ones are decoded whatever a block is.
-        decoded = _amplification(specs, block_rows, rows) * sum(s.taken_row_bytes for s in specs)
-        wasteful = decoded > MOST_AMPLIFICATION * sum(spec.read_row_bytes for spec in specs)
-        room = window_bytes // (2 * block_rows * row_bytes) >= fewest
-        if not ((small or wasteful) and room):
-            break
-        block_rows *= 2
-    return block_rows
-
-
-def _amplification(specs: Sequence[ArraySpec], block_rows: int, rows: int) -> float:
-    """Return decoded over used bytes, judged by the first blocks."""
-    used = min(64 * block_rows, rows)
-    decoded = sum(
-        spec.decoded_bytes(start, min(start + block_rows, rows))
-        for spec in specs
-        for start in range(0, used, block_rows)
-    )
-    return decoded / (used * sum(spec.taken_row_bytes for spec in specs))
