@@ -4,7 +4,8 @@ import ctypes
 import os
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,6 +16,8 @@ _ARENA_MAX, _MMAP_THRESHOLD, _TRIM_THRESHOLD = -8, -3, -1
 HEAPS = 2
 # Larger pieces are mapped by themselves, and go back when they are freed; decoders' are smaller.
 MAPPED_BYTES, KEPT_BYTES = 2**22, 2**23
+# Where pieces are used again, those up to this are; the allocator maps larger ones in any case.
+REUSED_BYTES = 2**25
 
 
 def peak_bytes(process: int | str = "self") -> int:
@@ -96,6 +99,24 @@ def share_heaps() -> None:
         allocator.mallopt(_ARENA_MAX, HEAPS)
         allocator.mallopt(_MMAP_THRESHOLD, MAPPED_BYTES)
         allocator.mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
+
+
+@contextmanager
+def reused_memory() -> Iterator[None]:
+    """Let freed pieces be used again in this block, and give them back at its end.
+
+    For work that frees and asks for pieces of the same sizes all the time: each that is mapped anew
+    is touched for the first time, page by page.
+    """
+    with suppress(AttributeError):
+        allocator = ctypes.CDLL(None)
+        allocator.mallopt(_MMAP_THRESHOLD, REUSED_BYTES)
+        allocator.mallopt(_TRIM_THRESHOLD, 4 * REUSED_BYTES)
+    try:
+        yield
+    finally:
+        share_heaps()
+        trim_allocator()
 
 
 def trim_allocator() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ooc.core.errors import InputError
-from ooc.core.process import share_heaps
+from ooc.core.process import reused_memory, share_heaps
 from ooc.core.sizes import format_size
 from ooc.core.terminal import say
 from ooc.store.dataset import Dataset
@@ -19,8 +19,9 @@ from ooc.store.dataset import open as open_path
 from ooc.store.member import NUMERIC_KINDS
 from ooc.store.writer import create
 
-# Rows that are computed at once, unless a chunk of the source has more.
-PIECE_BYTES = 32 * 2**20
+# Rows that are computed at once, unless a chunk of the source has more; larger pieces would be
+# mapped anew each time, see `ooc.core.process.reused_memory`.
+PIECE_BYTES = 24 * 2**20
 
 
 def write_once(arrays: Mapping[str, Any], kind: type, roles: Mapping[str, Any]) -> Dataset:
@@ -54,7 +55,11 @@ def write_once(arrays: Mapping[str, Any], kind: type, roles: Mapping[str, Any]) 
     # What computes has threads of its own, whose heaps would count as held by the run to come.
     share_heaps()
     # One piece is encoded while the next one is computed.
-    with create(path, fields) as writer, ThreadPoolExecutor(1, "ooc-write") as beside:
+    with (
+        reused_memory(),
+        create(path, fields) as writer,
+        ThreadPoolExecutor(1, "ooc-write") as beside,
+    ):
         written: Future[None] | None = None
         for first in range(0, rows, step):
             part = {name: values[first : first + step] for name, values in arrays.items()}

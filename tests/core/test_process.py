@@ -93,6 +93,27 @@ def test_what_the_shell_frees_goes_back_to_the_system() -> None:
     assert kept[1] > 64 * 2**20
 
 
+def test_memory_that_is_used_again_is_touched_once_and_given_back() -> None:
+    code = (
+        "import sys\n"
+        "from contextlib import nullcontext\n"
+        "from resource import RUSAGE_SELF, getrusage\n"
+        "from ooc.core.process import resident_bytes, reused_memory, share_heaps\n"
+        "share_heaps()\n"
+        "before, faults = resident_bytes(), getrusage(RUSAGE_SELF).ru_minflt\n"
+        "with reused_memory() if 'reused' in sys.argv else nullcontext():\n"
+        "    for _ in range(20):\n"
+        "        bytearray(b'1') * (24 * 2**20)\n"
+        "print(getrusage(RUSAGE_SELF).ru_minflt - faults, resident_bytes() - before)\n"
+    )
+    found = {
+        how: tuple(map(int, subprocess.check_output([sys.executable, "-c", code, how]).split()))
+        for how in ("reused", "usual")
+    }
+    assert found["reused"][0] < found["usual"][0] / 4
+    assert found["reused"][1] < 8 * 2**20
+
+
 def test_age_counts_from_the_start_of_the_process() -> None:
     assert age_seconds() > 0
     code = (
