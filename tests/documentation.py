@@ -16,11 +16,15 @@ def blocks_of(text: str) -> list[tuple[str, str]]:
 
 
 def script_of(text: str) -> str:
-    """Return a page's blocks from top to bottom as one program."""
+    """Return a page's blocks from top to bottom as one program.
+
+    Processes that the program starts may import it again: commands run once.
+    """
     parts = ["import subprocess\n"]
     for language, code in blocks_of(text):
         command = ["bash", "-euo", "pipefail", "-c", code]
-        parts.append(code if language == "python" else f"subprocess.run({command}, check=True)\n")
+        once = f"if __name__ == '__main__':\n    subprocess.run({command}, check=True)\n"
+        parts.append(code if language == "python" else once)
     return "\n".join(parts)
 
 

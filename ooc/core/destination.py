@@ -42,11 +42,16 @@ def local_path(path: str | Path, what: str, written: bool = True) -> Path:
     """
     text = os.fspath(path)
     if "://" not in text and not _URL.match(text):
-        longest = max(text.split("/"), key=len)
-        if len(os.fsencode(longest)) > MOST_NAME_BYTES:
+        try:
+            sizes = [len(os.fsencode(name)) for name in text.split("/")]
+        except UnicodeEncodeError:
+            sizes = []
+        if not sizes or "\0" in text:
+            raise InputError(f"no file can be called {text!r}; choose another name")
+        if max(sizes) > MOST_NAME_BYTES:
             raise InputError(
-                f"a name in {path} has {len(os.fsencode(longest))} bytes, above the "
-                f"{MOST_NAME_BYTES} that file systems take; choose a shorter one"
+                f"a name in {path} has {max(sizes)} bytes, above the {MOST_NAME_BYTES} that file "
+                "systems take; choose a shorter one"
             )
         return Path(path)
     # A URL may hold keys.

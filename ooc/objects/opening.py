@@ -139,7 +139,7 @@ def _open(source: Any, roles: Opened, storage_options: StorageOptions | None) ->
         raise InputError(
             f"{source.path} is open already; use that dataset, or name its path to open it anew"
         )
-    if isinstance(source, dict):
+    if type(source) is dict:  # SciPy has matrices that are dicts, too
         return open_mapping(source, roles)
     for kind in type(source).__mro__:
         if (opener := OPENERS.get(kind.__module__.partition(".")[0])) is not None:
@@ -159,7 +159,7 @@ def is_openable(source: Any) -> bool:
     >>> is_openable("a.zarr"), is_openable(3)
     (True, False)
     """
-    if are_paths(source) or isinstance(source, dict):
+    if are_paths(source) or type(source) is dict:
         return True
     return any(kind.__module__.partition(".")[0] in OPENERS for kind in type(source).__mro__)
 

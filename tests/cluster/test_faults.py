@@ -1,5 +1,6 @@
 """Workers come and go, and are killed at any moment; so is the client: the bits are the same."""
 
+import os
 import random
 import signal
 import subprocess
@@ -163,7 +164,18 @@ def test_without_any_worker_a_run_ends_with_what_it_saved(
         ) as cluster,
         Client(cluster) as client,
     ):
-        callbacks = at_steps({70: lambda: cluster.scale(0)})
+
+        def send_away() -> None:
+            """Let the one worker go, and end it at once: it would answer as long as it can."""
+            (pid,) = (each.pid for each in cluster.workers.values())
+            cluster.scale(0)
+            until = time.monotonic() + 30
+            while cluster.scheduler.workers and time.monotonic() < until:
+                time.sleep(0.01)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+        callbacks = at_steps({70: send_away})
         saving = ooc.Saving(10)
         one = Trainer(
             ooc.models.Logistic(), ooc.optim.adam(0.02), 60, memory="1GiB", lanes=4, saving=saving

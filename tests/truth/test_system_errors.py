@@ -8,7 +8,7 @@ import os
 import resource
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,17 @@ def test_more_files_than_may_be_open_are_all_read(many: Many, io: str, more: int
     assert sorted(seen) == list(range(1200))
     np.testing.assert_array_equal([seen[row][0] for row in range(1200)], x)
     np.testing.assert_array_equal([seen[row][1] for row in range(1200)], y)
+
+
+@pytest.mark.parametrize("io", ["direct", "buffered"])
+def test_a_process_that_has_many_files_open_reads_with_the_few_that_are_left(
+    many: Many, io: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_files, "_OF_OTHERS", [0])
+    with ExitStack() as others:
+        for _ in range(300):
+            others.enter_context(Path("/dev/null").open())
+        test_more_files_than_may_be_open_are_all_read(many, io, 20)
 
 
 FAULTS = ("EMFILE", "ENFILE", "EACCES", "EPERM", "ENOMEM", "ENOTCONN")

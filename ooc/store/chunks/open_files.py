@@ -9,6 +9,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 # More are of no use: opening one takes some microseconds, beside a request of hundreds.
@@ -43,15 +44,20 @@ _LOCK = threading.RLock()
 # A thread that held it does not come along into a child.
 os.register_at_fork(after_in_child=_LOCK._at_fork_reinit)  # type: ignore[attr-defined]
 _NUMBERS = itertools.count()
+# Files that this process had open for other ends when there were too many.
+_OF_OTHERS = [0]
 
 
 def most_open_files() -> int:
     """Return how many files may be open here: half of what this process may have open.
 
-    The other half is for whatever else it does.
+    The other half is for whatever else it does; where that took more, half of what it left.
     """
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return MOST_OPEN_FILES if limit < 0 else max(4, min(MOST_OPEN_FILES, limit // 2))
+    if limit < 0:
+        return MOST_OPEN_FILES
+    others = _OF_OTHERS[0] if _OF_OTHERS[0] > limit // 2 else 0
+    return max(4, min(MOST_OPEN_FILES, (limit - others) // 2))
 
 
 class OpenFiles:
@@ -77,6 +83,7 @@ class OpenFiles:
                 raise
             # Whatever else this process does has taken its half and more.
             with _LOCK:
+                _OF_OTHERS[0] = max(0, _open_now() - len(_DESCRIPTORS))
                 _make_room(0)
             file = OpenFile(path, self._flags)
         with _LOCK:
@@ -109,6 +116,15 @@ def release(files: Sequence[OpenFile]) -> None:
             file.users -= 1
             if not file.users:
                 _HELD.discard(file.descriptor)
+
+
+def _open_now() -> int:
+    """Return how many files this process has open; 0 where the system does not tell."""
+    try:
+        # The files that it has open, counted without opening one more.
+        return Path("/proc/self/fd").stat().st_size
+    except OSError:
+        return 0
 
 
 def _make_room(most: int) -> None:

@@ -56,7 +56,10 @@ def test_half_of_what_a_process_may_have_open_is_kept(
     monkeypatch: pytest.MonkeyPatch, limit: int, most: int
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (limit, limit))
+    monkeypatch.setattr(open_files, "_OF_OTHERS", [0])
     assert most_open_files() == most
+    monkeypatch.setattr(open_files, "_OF_OTHERS", [limit])
+    assert most_open_files() == (4 if limit > 0 else most)
 
 
 def test_those_that_were_not_used_for_longest_are_closed(
