@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 # Sparse rows are wide where they have this many times more columns than a batch has non-zeros.
 WIDE = 2
-# So many products of non-zeros and classes make a share of sparse rows heavy: some 0.1 ms of work,
-# where to wake a thread takes a tenth of that.
-HEAVY = 2**17
 
 
 @dataclass(frozen=True)
@@ -298,8 +295,6 @@ def kernel_for_steps(
     by_columns = None if kernel is None else kernel.by_columns
     if kernel is None or by_columns is None or not isinstance(rows, SparseSpec):
         return kernel
-    products = rows.nonzeros / rows.shape[0] * kernel.own_values * kernel.share_rows(batch_size)
-    kernel = replace(kernel, eager=products >= HEAVY)
     leave = bool(optimizers) and all(each is not None and each.leaves_out for each in optimizers)
     if not leave or rows.shape[1] * rows.shape[0] <= WIDE * rows.nonzeros * batch_size:
         return kernel
