@@ -23,9 +23,9 @@ from ooc.training.watchers.callbacks import Callbacks
 from ooc.training.watchers.validation import Validation
 
 ROWS = 600
-rng = np.random.default_rng(0)
-TEMPERATURE = rng.normal(280, 5, ROWS).astype("f4")
-WIND = rng.normal(size=(ROWS, 5)).astype("f4")
+_RNG = np.random.default_rng(0)
+TEMPERATURE = _RNG.normal(280, 5, ROWS).astype("f4")
+WIND = _RNG.normal(size=(ROWS, 5)).astype("f4")
 STORM = (TEMPERATURE - 280 + 3 * WIND[:, 2] > 0).astype("i1")
 FEATURES = ["t2m", "wind[gust,0]"]
 STACKED = np.column_stack([TEMPERATURE, WIND[:, [2, 0]]])
@@ -163,7 +163,9 @@ def test_how_rows_mix_is_measured(weather: Path) -> None:
     assert len(found[0].columns) == len(found[1].columns)
 
 
-def test_marks_for_missing_are_looked_for_in_each_array(tmp_path: Path) -> None:
+def test_marks_for_missing_are_looked_for_in_each_array(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
     values = WIND.copy()
     values[::7, 3] = -9999
     pressure = rng.normal(101_325, 20_000, ROWS)
