@@ -90,6 +90,7 @@ def shell(house: Path, *arguments: str) -> dict:
     return json.loads(printed.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_the_help_lists_what_was_added(house: Path) -> None:
     told = run(house, "-m", "ooc", "train", "--help")
     for name in ("log_cosh", "silu", "lion", "factorization_machine"):

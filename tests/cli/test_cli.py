@@ -363,6 +363,7 @@ def test_shuffle_a_store_and_measure_it(here: Path, capsys: pytest.CaptureFixtur
     assert "same-block pairs" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_plan_predicts_and_advises(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     called(capsys, "make", "logistic", "a.zarr", "--rows", "400k", "--order", "sorted")
     options = ["--memory", "512MiB", "--batch-size", "100"]

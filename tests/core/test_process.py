@@ -203,6 +203,7 @@ def test_the_code_of_a_library_is_given_back_and_nothing_else(
     assert release_code("libfast", tmp_path / "none") == 0
 
 
+@pytest.mark.slow
 def test_memory_that_was_freed_is_no_longer_held() -> None:
     """Of Arrow's own allocator too, which keeps what readers of tables have worked with."""
     pytest.importorskip("pyarrow")

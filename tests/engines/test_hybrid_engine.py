@@ -87,6 +87,7 @@ def test_directions_that_nothing_moves_have_units() -> None:
     assert np.abs(units).max() < 1e4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "steps",
     [

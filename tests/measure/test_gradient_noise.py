@@ -116,6 +116,7 @@ def by_definition(epochs: list[np.ndarray], size: int, exact_mean: bool) -> tupl
     return len(means), squares / (len(means) - (0 if exact_mean else 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "sampling"), pairs(MODELS, ["once", "replacement"]))
 def test_variances_are_those_of_batches_cut_one_by_one(
     small: Dataset, rng: np.random.Generator, name: str, sampling: str

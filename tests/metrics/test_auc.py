@@ -37,6 +37,7 @@ labels = st.lists(st.tuples(scores, st.booleans()), min_size=2, max_size=40).fil
 )
 
 
+@pytest.mark.slow
 @given(rows=labels, data=st.data())
 def test_the_error_is_at_most_the_stated_one(rows: list[tuple[float, bool]], data) -> None:
     score = np.array([score for score, _ in rows], np.float32)

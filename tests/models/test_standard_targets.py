@@ -111,6 +111,7 @@ def test_rows_are_worked_on_as_if_their_targets_came_standardised(
 METHODS = {"sgd": sgd, "adam": lambda: adam(0.01), "lbfgs": lbfgs}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("far", "method"), pairs(FAR, METHODS))
 def test_far_targets_are_learned_as_least_squares_learn_them(
     tmp_path: Path,
@@ -244,6 +245,7 @@ def test_a_batch_without_targets_is_compared_with_nothing(model: Any) -> None:
         model.measure(np.zeros(model.layout((2,)).size, np.float32), batch)
 
 
+@pytest.mark.slow
 def test_the_shell_switches_it(
     tmp_path: Path, line: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:

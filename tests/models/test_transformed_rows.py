@@ -115,6 +115,7 @@ def test_the_stream_is_the_same_with_any_number_of_readers(tmp_path: Path) -> No
     assert (np.count_nonzero(found[0], axis=1) <= 10).all()
 
 
+@pytest.mark.slow
 def test_pairs_of_hashed_codes_reach_what_scikit_learn_reaches(tmp_path: Path) -> None:
     train, labels = codes_of(6000, 1)
     test, truth = codes_of(3000, 2)

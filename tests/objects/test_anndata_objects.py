@@ -39,6 +39,7 @@ def rows_of(dataset: ooc.store.dataset.Dataset) -> Any:
     return stacked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backed", [False, True])
 @pytest.mark.parametrize("dense", [False, True])
 def test_it_is_opened_as_what_it_holds(

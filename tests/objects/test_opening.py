@@ -160,6 +160,7 @@ def test_dask_arrays_that_are_computed_are_written_by_their_chunks(
     assert "the dask.Array is not" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_temporary_stores_go_with_the_process() -> None:
     import subprocess
     import sys

@@ -53,6 +53,7 @@ def without_decay(name: str) -> dict[str, float]:
     return {"weight_decay": 0.0} if name == "adamw" else {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("l2", [0.0, 0.2])
 @pytest.mark.parametrize("name", RATES)
 def test_an_l1_penalty_finds_the_zeros_of_scikit_learn(name: str, l2: float) -> None:

@@ -167,6 +167,7 @@ def test_a_run_without_a_description_is_reported_all_the_same(
     assert run.results["steps"] == "840"
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(PARTS)
 def test_no_description_is_too_strange(history: History, strange: dict[str, Any]) -> None:

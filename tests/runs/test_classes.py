@@ -131,6 +131,7 @@ def test_a_run_goes_on_with_its_labels(tmp_path: Path) -> None:
     assert load(tmp_path / "run").class_names == rest.class_names == CITIES
 
 
+@pytest.mark.slow
 def test_the_shell_finds_the_classes_and_names_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,6 +158,7 @@ def test_the_shell_finds_the_classes_and_names_them(
     )
 
 
+@pytest.mark.slow
 def test_estimators_give_labels_back(tmp_path: Path) -> None:
     path = store(tmp_path / "a", TEXT)
     found = ooc.OOCClassifier(lr=0.1).fit(path)

@@ -117,6 +117,7 @@ def test_what_is_new_begins_with_this_version() -> None:
     assert versions == sorted(versions, reverse=True)
 
 
+@pytest.mark.slow
 def test_the_memory_table_is_what_its_script_prints() -> None:
     done = run([sys.executable, str(ROOT / "scripts" / "memory_table.py")], ROOT)
     assert done.stdout

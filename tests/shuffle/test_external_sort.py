@@ -106,6 +106,7 @@ def test_all_arrays_move_together_in_the_order_of_the_keys(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.zarr", "sorted.zarr"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_units")
 def test_same_seed_same_bits_whatever_budget_threads_and_pieces(
     sorted_rows: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -291,6 +292,7 @@ def test_pieces_of_a_source_that_was_written_again_are_not_gone_on_with(tmp_path
     assert np.array_equal(found, exact_order(2000, 1) + 10_000)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_units")
 def test_one_that_was_broken_off_goes_on_to_the_same_bits(
     sorted_rows: Dataset, tmp_path: Path

@@ -117,6 +117,7 @@ def test_a_sample_is_within_its_standard_errors(drifting: Dataset) -> None:
     assert 0.7 < np.std(scores) < 1.5
 
 
+@pytest.mark.slow
 def test_no_shuffle_an_exact_one_and_a_list(drifting: Dataset) -> None:
     none, exact = (measure(drifting, order, 50, MEMORY) for order in ("none", "exact"))
     assert none.displacement == 0
@@ -147,6 +148,7 @@ def test_it_is_json_a_table_and_a_picture(drifting: Dataset, tmp_path: Path) -> 
     assert (tmp_path / "mixing.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_verdict_in_words_is_told_and_stands_on_the_picture(
     drifting: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,6 +115,7 @@ def test_zarr_python_and_xarray_read_what_is_written(far: Far) -> None:
     assert found["X"].dims == ("row", "column")
 
 
+@pytest.mark.slow
 def test_a_large_object_is_a_multipart_upload(far: Far, rng: np.random.Generator) -> None:
     """Random bytes do not compress: the shard has 20 MiB, and the last part is a short one."""
     values = rng.integers(0, 256, (5 * 2**20, 4), np.uint8)
@@ -134,6 +135,7 @@ def test_a_large_object_is_a_multipart_upload(far: Far, rng: np.random.Generator
 PASSING = ("resets", "closes", "answer lost", "500", "502", "503", "429", "no HTTP", "half a body")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", PASSING)
 def test_what_passes_is_sent_again(far: Far, tmp_path: Path, fault: str) -> None:
     write(tmp_path / "a.zarr")
@@ -162,6 +164,7 @@ def test_parts_are_sent_again_one_by_one(
     assert ooc.open(f"s3://data/{name}").rows == len(values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "pattern", "said"),
     [
@@ -223,6 +226,7 @@ def test_what_another_machine_began_is_refused(far: Far) -> None:
         write("s3://data/damaged.zarr")
 
 
+@pytest.mark.slow
 def test_what_somebody_else_writes_meanwhile_is_seen_in_the_end(far: Far) -> None:
     places = {"more": "X/c/9/0", "other": "X/c/0/0", "same size": "X/c/0/0", "mark": UNFINISHED}
     for name, changed in places.items():
@@ -247,6 +251,7 @@ def test_two_writers_on_one_machine_are_one_too_many(far: Far) -> None:
     assert ooc.open("s3://data/two.zarr").rows == 5
 
 
+@pytest.mark.slow
 def test_a_killed_writer_s_rest_is_replaced(far: Far, tmp_path: Path) -> None:
     code = (
         "import os, sys, numpy as np, ooc\n"
@@ -288,6 +293,7 @@ def kill_at(count: int, source: Path, url: str) -> None:
     assert killed.returncode == -signal.SIGKILL, killed.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_conversion_goes_on_to_the_same_bits(
     far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -309,6 +315,7 @@ def test_a_killed_conversion_goes_on_to_the_same_bits(
     assert scratch() == []
 
 
+@pytest.mark.slow
 def test_after_an_outage_a_conversion_goes_on(
     far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +337,7 @@ def test_after_an_outage_a_conversion_goes_on(
     assert far.objects("outage.zarr") == files(tmp_path / "whole.zarr")
 
 
+@pytest.mark.slow
 def test_another_source_begins_anew_there(
     far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,6 +359,7 @@ def test_another_source_begins_anew_there(
     assert far.objects("anew.zarr") == files(tmp_path / "whole.zarr")
 
 
+@pytest.mark.slow
 def test_sparse_rows_are_written_and_gone_on_with(
     far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,6 +382,7 @@ def test_sparse_rows_are_written_and_gone_on_with(
     assert far.objects("sparse.zarr") == files(tmp_path / "whole.zarr")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["local", "far"])
 def test_a_shuffle_writes_there_what_it_writes_here(
     far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
@@ -410,6 +420,7 @@ def stopped_once(write_shards: Any) -> Any:
     return run
 
 
+@pytest.mark.slow
 def test_a_shuffled_conversion_goes_there_too(
     far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

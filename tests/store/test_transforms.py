@@ -206,6 +206,7 @@ def test_a_row_that_cannot_be_transformed_is_named(tmp_path: Path) -> None:
             read(ooc.open(tmp_path / "b.zarr", transform="hash"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["log-normalise", "hash:8", "hash-pairs:8"])
 def test_rows_are_the_same_where_few_places_are_known(
     tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch

@@ -132,6 +132,7 @@ def test_groups_are_called_as_the_store_calls_them(tmp_path: Path) -> None:
         ooc.split(ooc.open(tmp_path / "a.zarr"), by="obs/donor", groups=["D9"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("outer", "inner"), pairs(WAYS, WAYS))
 def test_a_part_is_split_like_a_whole(
     grouped: Dataset, outer: dict[str, Any], inner: dict[str, Any]

@@ -76,6 +76,7 @@ def test_where_a_window_does_not_fit_the_named_memory_is_enough(
     assert advice.chunk_rows < 10
 
 
+@pytest.mark.slow
 def test_chunks_that_are_named_are_the_longest_that_mix_well(sorted_labels: Dataset) -> None:
     """In a window of as many rows; all of the labels' variance is between blocks."""
     for window in (40, 150, 600):

@@ -35,6 +35,7 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return group["X"][...], group["y"][...]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "order"),
     [

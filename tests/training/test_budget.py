@@ -35,6 +35,7 @@ def nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ooc.stream.plan.allowed_bytes", lambda: 2**50)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize(
     "model",
@@ -66,6 +67,7 @@ def named(dataset: Dataset, model: Any, optimizer: Any, **how: Any) -> int:
         return error.needed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("validation", [None, ooc.Validation(0.2)])
 def test_a_run_at_the_named_budget_is_not_refused_after_its_rows_were_looked_at(
     tmp_path: Path, validation: ooc.Validation | None

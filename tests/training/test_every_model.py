@@ -81,6 +81,7 @@ def test_it_learns_with_the_same_bits_for_any_readers(
     assert one.evaluate(labelled)["loss"] < 0.98 * first.evaluate(labelled)["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "method"), pairs(MODELS, [name for name in METHODS if name != "mini-batches"])
 )
@@ -117,6 +118,7 @@ def test_saved_and_resumed_after_a_step(
         assert {key: resumed[key] for key in SAME} == {key: whole[key] for key in SAME}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_several_at_once_have_the_bits_of_single_runs(labelled: Dataset, name: str) -> None:
     """Optimizers of different memories, of which one diverges and is left behind."""

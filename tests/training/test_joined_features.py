@@ -106,6 +106,7 @@ def test_a_run_goes_on_with_the_same_features(weather: Path, tmp_path: Path) -> 
         ooc.resume(folder, report=False)
 
 
+@pytest.mark.slow
 def test_the_shell_keeps_a_run_s_features(
     weather: Path,
     tmp_path: Path,

@@ -41,6 +41,7 @@ def test_features_of_any_scale_train_well(tmp_path: Path, factors: list, offset:
     assert run.model.standardise == (set(factors) != {1.0} or offset > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "batch_size"), pairs(OPTIMIZERS, [1, 256, "full"]))
 def test_every_optimizer_and_batch_gets_a_rate_that_learns(
     tmp_path: Path, name: str, batch_size: int | str

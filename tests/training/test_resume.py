@@ -87,6 +87,7 @@ def test_saved_and_restored_at_every_step(
             assert resumed[key] == whole[key], (step, key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", few(OPTIMIZERS, ["adam", "averaged"]))
 def test_every_optimizer_goes_on(labelled: Dataset, tmp_path: Path, name: str) -> None:
     """With a schedule over the run, both penalties, clipping, evaluations and a standardisation."""
@@ -175,6 +176,7 @@ def test_a_found_rate_is_that_of_the_resumed_run(labelled: Dataset, tmp_path: Pa
     assert resumed["learning_rate"] == whole["learning_rate"]
 
 
+@pytest.mark.slow
 def test_the_best_parameters_may_be_of_before_the_stop(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:

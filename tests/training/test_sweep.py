@@ -161,6 +161,7 @@ def test_a_weight_below_zero_ends_all(
         trainer.fit_many(dataset, [sgd(0.1), sgd(0.01)])
 
 
+@pytest.mark.slow
 def test_halving_keeps_the_best_with_its_bits(labelled: Dataset, tmp_path: Path) -> None:
     rates = [1e-5, 1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1e-6]
     trainer = Trainer(Logistic(), sgd(), 16, memory=MEMORY)
@@ -214,6 +215,7 @@ def test_the_best_from_the_shell_is_best_on_rows_held_out(
     assert result["best"] == "lr=0.0001"
 
 
+@pytest.mark.slow
 def test_a_sweep_from_the_shell(
     labelled: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -84,6 +84,7 @@ def test_what_is_measured_and_predicted_is_that_of_all_rows(tmp_path: Path) -> N
     assert run.evaluate(several.open(), memory="512MiB")["r2"] == pytest.approx(r2, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_classes_are_those_of_all_stores(tmp_path: Path, rng: np.random.Generator) -> None:
     """Each with its own categories, in AnnData's layout."""
     anndata, pandas = pytest.importorskip("anndata"), pytest.importorskip("pandas")

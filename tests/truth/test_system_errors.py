@@ -55,6 +55,7 @@ def many(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     return foreign(tmp_path_factory.mktemp("many") / "a.zarr", request.param, **arrays), x, y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("io", "more"), pairs(["auto", "direct", "buffered"], [20, 60, 500]))
 def test_more_files_than_may_be_open_are_all_read(many: Many, io: str, more: int) -> None:
     path, x, y = many
@@ -74,6 +75,7 @@ def test_more_files_than_may_be_open_are_all_read(many: Many, io: str, more: int
     np.testing.assert_array_equal([seen[row][1] for row in range(1200)], y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("io", ["direct", "buffered"])
 def test_a_process_that_has_many_files_open_reads_with_the_few_that_are_left(
     many: Many, io: str, monkeypatch: pytest.MonkeyPatch

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from pipelines.molecules import energy, scipy_minimisers
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(starts)
 def test_the_energy_is_that_of_its_naive_twins(positions: np.ndarray) -> None:

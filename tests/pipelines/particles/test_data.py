@@ -11,6 +11,7 @@ def drawn(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return columns["X"], columns["y"]
 
 
+@pytest.mark.slow
 def test_the_likelihood_ratio_is_calibrated() -> None:
     """Among events that are signal with a probability of p, a share of p is signal."""
     x, y = drawn(200_000)

@@ -305,6 +305,7 @@ def test_only_the_damaged_chunk_of_a_run_is_blamed(tmp_path: Path, place: Place)
     assert np.array_equal(out[65:], expected[90:130])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["http", "gs"], indirect=True)
 @pytest.mark.parametrize("make", [sharded, version_2])
 def test_what_may_not_be_read_is_no_damage(
@@ -429,6 +430,7 @@ def test_errors_that_pass_are_retried(tmp_path: Path, web: WebServer, scheme: st
     assert np.array_equal(out, zarr.open_array(folder / "X", mode="r")[10:20])
 
 
+@pytest.mark.slow
 def test_an_outage_is_no_bad_chunk_to_be_skipped(
     tmp_path: Path, web: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

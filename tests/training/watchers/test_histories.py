@@ -31,6 +31,7 @@ def untimed(entries: Any) -> dict[str, Any]:
     return {key: value for key, value in entries.items() if key not in TIMES}
 
 
+@pytest.mark.slow
 def test_each_of_a_sweep_tells_what_it_tells_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
