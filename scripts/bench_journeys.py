@@ -2,10 +2,10 @@
 
 Every way is a script in `tests/journeys/` that reads generated data in the trade's own format and
 prints how good its model is on rows that it did not train on. All settings were chosen on data of
-another seed, so that these rows are new to them, too. Each runs in a process of its own, in turn,
-several rounds, on cold data and with libraries that were loaded before; a first round, in which
-kernels are compiled and modules cached, does not count. Seconds are from the start of the process
-to its end.
+another seed, so that these rows are new to them, too. A line of each job tells what only to start
+and to read everything once takes. Each runs in a process of its own, in turn, several rounds, on
+cold data and with libraries that were loaded before; a first round, in which kernels are compiled
+and modules cached, does not count. Seconds are from the start of the process to its end.
 """
 
 import argparse
@@ -20,7 +20,15 @@ from typing import Any
 
 from peers.bench import forget_files, ignored_folder
 from peers.environments import UnavailableError
-from peers.journeys import JOURNEYS, JOURNEYS_BY_NAME, Journey, Outcome, Way, run_way
+from peers.journeys import (
+    JOURNEYS,
+    JOURNEYS_BY_NAME,
+    READING_ALONE,
+    Journey,
+    Outcome,
+    Way,
+    run_way,
+)
 from peers.text import Parser, print_table
 
 from ooc.core.errors import InputError
@@ -107,12 +115,17 @@ def cells_of(name: str, each: Measured) -> tuple[str, ...]:
         name,
         each.way.name,
         str(each.lines),
-        f"{each.outcomes[0].metric} {each.median('quality'):.4f}",
+        _quality(each),
         f"{each.median('seconds'):.1f}",
         f"{min(seconds):.1f} to {max(seconds):.1f}",
         f"{each.median('core_seconds'):.1f}",
         format_size(int(each.median("peak_bytes"))),
     )
+
+
+def _quality(each: Measured) -> str:
+    metric, quality = each.outcomes[0].metric, each.median("quality")
+    return f"{metric} {quality:.4f}" if each.way.name != READING_ALONE else f"{quality:,.0f} rows"
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -15,6 +15,8 @@ from peers.environments import ROOT, Environment, UnavailableError
 
 JOURNEYS = ROOT / "tests" / "journeys"
 SAMPLE_SECONDS = 0.01
+# What no training can be faster than: imports, and every value read or computed once.
+READING_ALONE = "ooc, reading alone"
 
 CELLS = Environment(
     "annbatch-and-scikit-learn",
@@ -75,6 +77,7 @@ JOURNEYS_BY_NAME = {
         40_000,
         (
             Way("ooc", "cells.py", "zarr"),
+            Way(READING_ALONE, "limits/cells.py", "zarr"),
             Way("annbatch, scikit-learn", "peers/annbatch_sklearn.py", "zarr", CELLS),
             Way("AnnData, scikit-learn", "peers/anndata_sklearn.py", "h5ad", CELLS),
         ),
@@ -84,6 +87,7 @@ JOURNEYS_BY_NAME = {
         58_440,
         (
             Way("ooc", "climate.py", "zarr"),
+            Way(READING_ALONE, "limits/climate.py", "zarr"),
             Way("xarray, xbatcher, PyTorch", "peers/xbatcher_torch.py", "zarr", CLIMATE),
             Way("xarray, scikit-learn", "peers/xarray_sklearn.py", "zarr", CLIMATE),
         ),
@@ -93,6 +97,7 @@ JOURNEYS_BY_NAME = {
         2_000_000,
         (
             Way("ooc", "clicks.py", "parquet"),
+            Way(READING_ALONE, "limits/clicks.py", "parquet"),
             Way("scikit-learn", "peers/hashing_sklearn.py", "parquet", CLICKS),
             Way("Vowpal Wabbit", "peers/hashing_vw.py", "parquet", CLICKS),
         ),
@@ -102,6 +107,7 @@ JOURNEYS_BY_NAME = {
         2_500_000,
         (
             Way("ooc", "dask_arrays.py", "zarr"),
+            Way(READING_ALONE, "limits/dask_arrays.py", "zarr"),
             Way("dask-ml, Incremental", "peers/dask_ml_incremental.py", "zarr", DASK_ML),
             Way("dask-ml, L-BFGS", "peers/dask_ml_regression.py", "zarr", DASK_ML),
         ),
