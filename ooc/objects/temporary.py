@@ -21,7 +21,7 @@ from ooc.store.writer import create
 
 # Rows that are computed at once, unless a chunk of the source has more; larger pieces would be
 # mapped anew each time, see `ooc.core.process.reused_memory`.
-PIECE_BYTES = 24 * 2**20
+PIECE_BYTES = 12 * 2**20
 
 
 def write_once(arrays: Mapping[str, Any], kind: type, roles: Mapping[str, Any]) -> Dataset:
