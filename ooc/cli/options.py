@@ -94,7 +94,7 @@ class DataOptions:
     columns: Columns = None
     transform: str | None = option(
         "{transforms}: what is done to features as they are read. A number of its own follows a "
-        "colon: hash:18.",
+        "colon: hash:18. Or sequences:LENGTH:STRIDE: rows are runs of a long array's times.",
         unset="nothing",
     )
 

@@ -91,7 +91,7 @@ class WindowEngine:
 def row_in(window: Window, row: int) -> tuple[np.ndarray, float | None, float | None] | None:
     """Return features, target and weight of a row of the dataset; None if a window lacks it."""
     inside = row - window.block_starts
-    blocks = np.flatnonzero((inside >= 0) & (inside < window.block_rows))
+    blocks = np.flatnonzero((inside >= 0) & (inside < window.block_rows - window.overlap))
     if len(blocks) == 0:
         return None
     place = int(blocks[0]) * window.block_rows + int(inside[blocks[0]])

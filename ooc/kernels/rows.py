@@ -56,19 +56,19 @@ def move_rows(
 
 def gather(source: Any, taken: Taken, standard: Standard, tile: np.ndarray) -> int:
     """Copy rows of the array that begins at `source` to a tile, standardised."""
-    rows = array_of(source, (1, taken.values))
+    rows = array_of(source, (1, taken.step))
     return move_rows(rows, taken, standard.low, standard.factor, tile)
 
 
 def gather_exactly(source: Any, taken: Taken, standard: Standard, tile: np.ndarray) -> int:
     """Do as `gather`, subtracting in float64: for arrays that float32 would round."""
-    rows = array_of(source, (1, taken.values))
+    rows = array_of(source, (1, taken.step))
     return move_rows(rows, taken, standard.shift, standard.factor, tile)
 
 
 def gather_halves(source: Any, taken: Taken, standard: Standard, tile: np.ndarray) -> int:
     """Do as `gather` for raw float16 bits: Numba has no float16 on processors."""
-    rows, first = array_of(source, (1, taken.values)), np.uint64(taken.column)
+    rows, first = array_of(source, (1, taken.step)), np.uint64(taken.column)
     low, factor, all_alike = standard.low, standard.factor, standard.factor[0]
     for r in range(taken.rows):
         row, out = np.uint64(taken.order[taken.start + r]), np.uint64(taken.filled + r)
@@ -83,7 +83,7 @@ def gather_halves(source: Any, taken: Taken, standard: Standard, tile: np.ndarra
 
 def gather_integers(source: Any, taken: Taken, tile: np.ndarray) -> int:
     """Copy rows to a tile of int64; an identifier never goes through a float."""
-    rows, first = array_of(source, (1, taken.values)), np.uint64(taken.column)
+    rows, first = array_of(source, (1, taken.step)), np.uint64(taken.column)
     for r in range(taken.rows):
         row, out = np.uint64(taken.order[taken.start + r]), np.uint64(taken.filled + r)
         for j in range(np.uint64(taken.values)):
@@ -140,5 +140,5 @@ def _gather(
     room, first = out.shape[0], int(np.int64(0))
     for start in range(0, order.size, room):
         count = min(room, order.size - start)
-        taken = Taken(order, start, count, out.shape[1], first, first)
+        taken = Taken(order, start, count, out.shape[1], out.shape[1], first, first)
         call_gather(address, (source, taken, standard, out))

@@ -100,8 +100,8 @@ class Taken(NamedTuple):
     ----------
     order, start, rows
         Places of rows, (window rows,) int32: those of ``order[start : start + rows]``.
-    values
-        Of a row.
+    values, step
+        Of a row, and values from the first of one to the first of the next.
     filled, column
         The first row of the tile that is written, and its first column.
     """
@@ -110,6 +110,7 @@ class Taken(NamedTuple):
     start: int
     rows: int
     values: int
+    step: int
     filled: int
     column: int
 
@@ -147,7 +148,7 @@ def _named(parts: tuple[Any, ...], kind: Any) -> Any:
 
 NUMBERS = _named((_F64[::1], _I64[::1]), Numbers)
 POINT_LOSS = _named((_I64, _I64, _F64, _F64[::1]), PointLoss)
-TAKEN = _named((types.int32[::1], _I64, _I64, _I64, _I64, _I64), Taken)
+TAKEN = _named((types.int32[::1], _I64, _I64, _I64, _I64, _I64, _I64), Taken)
 
 
 def share_of(real: Any) -> Any:

@@ -63,12 +63,12 @@ def run_share(
         array_at(w.target_factor, (w.target_factor_count,), one),
     )
     plain = Standard(array_at(0, (0,), real), array_at(0, (0,), one), array_at(w.ones, (1,), one))
-    arrays = array_at(w.arrays, (w.array_count, 5), integer)
+    arrays = array_at(w.arrays, (w.array_count, 6), integer)
     for number in range(w.array_count):
         gather, source = arrays[number, record.GATHER], arrays[number, record.SOURCE]
         values, column = arrays[number, record.VALUES], arrays[number, record.COLUMN]
         place = arrays[number, record.PLACE]
-        taken = Taken(order, start, count, values, filled, column)
+        taken = Taken(order, start, count, values, arrays[number, record.STEP], filled, column)
         if place == record.INTEGERS:
             call_gather_integers(gather, (source, taken, numbers))
             continue

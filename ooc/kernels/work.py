@@ -15,8 +15,8 @@ from ooc.core.compiler import by_address
 # Where an array's rows go in a share.
 FEATURES, TARGETS, WEIGHTS, FURTHER, INTEGERS = range(5)
 # Columns of the table of arrays, int64: address of the gather, of the first value, values of a
-# row, where rows go, and the column at which they begin there.
-GATHER, SOURCE, VALUES, PLACE, COLUMN = range(5)
+# row, where rows go, the column at which they begin there, and values from row to row.
+GATHER, SOURCE, VALUES, PLACE, COLUMN, STEP = range(6)
 # Columns of the table of pieces, int64: first parameter, the one after the last, and the phase
 # that changes them.
 START, STOP, PHASE = range(3)

@@ -113,6 +113,11 @@ def bench(
             f"bench knows the limit of one array, and the features {dataset.features} of "
             f"{dataset.path} are put together; train it with ooc train, which tells its speed"
         )
+    if dataset.arrays[dataset.features].overlap:
+        raise InputError(
+            f"bench knows the limit of rows that are stored, and those of {dataset.path} overlap "
+            f"(transform={dataset.transform!r}); train it with ooc train, which tells its speed"
+        )
     plan = trainer.loader(dataset).plan
     kernel = kernel_of(trainer.model, trainer.layout(dataset))
     if kernel is None or kernel.uses_blas:

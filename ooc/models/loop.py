@@ -11,6 +11,7 @@ import numpy as np
 
 from ooc.core.blas import one_thread
 from ooc.core.compiler import part
+from ooc.core.sliding import values_between
 from ooc.kernels import work as record
 from ooc.kernels.columns import UNTOUCHED, merge_columns, step_columns
 from ooc.kernels.counters import NEVER
@@ -43,7 +44,7 @@ class Rows:
     Attributes
     ----------
     arrays
-        By name, (rows, ...), contiguous.
+        By name, (rows, ...): a row's values lie side by side, and rows may overlap.
     order
         (rows,) int32.
     block_starts, block_rows
@@ -167,7 +168,7 @@ class WindowLoop:
             "pieces": pieces,
             "decay": decay,
             "penalised": layout.penalised(),
-            "arrays": np.zeros((len(columns), 5), np.int64),
+            "arrays": np.zeros((len(columns), 6), np.int64),
             "ones": np.ones(1, dtype),
         }
         for name in ("parameters", "state", "settings", "active", "totals"):
@@ -279,8 +280,8 @@ class WindowLoop:
             if isinstance(array, SparseRows):
                 sparse.append((array, column.start))
                 array = array.extents
-            assert array.flags.c_contiguous, "a window's arrays are contiguous"
-            line[:] = gather.address, array.ctypes.data, column.values, column.place, column.start
+            line[:4] = gather.address, array.ctypes.data, column.values, column.place
+            line[4:] = column.start, values_between(array)
         self.bind_batch()
         self._set(
             order=rows.order.ctypes.data, rows=rows.order.size, flush=flush,

@@ -104,9 +104,12 @@ def open(
           to N), then log(1 + x) is taken;
         - "hash:B": the columns of a sparse matrix, or category codes in columns of whole numbers,
           are hashed to 2^B columns, by default 2^20;
-        - "hash-pairs:B": so are the products of each two of a row, too.
+        - "hash-pairs:B": so are the products of each two of a row, too;
+        - "sequences:LENGTH:STRIDE": axis 0 is one of times, and row i is
+          ``X[i * STRIDE : i * STRIDE + LENGTH]``, which is never copied: rows overlap on disk and
+          in memory. Targets and all else have their value at a row's last time.
 
-        Several are divided by commas.
+        Several of them, but the last, are divided by commas.
 
     Raises
     ------

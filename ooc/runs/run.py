@@ -40,7 +40,7 @@ from ooc.store.dataset import Dataset
 from ooc.store.destinations import check_new
 from ooc.store.fields import Field
 from ooc.store.labels import Name, named
-from ooc.store.transforms import transform_in, transformed
+from ooc.store.transforms import changes_features, transform_in, transformed
 from ooc.store.writer import create
 from ooc.stream.loader import Batch, Loader
 from ooc.stream.missing_values import rule_of, void_rows, with_void
@@ -163,7 +163,7 @@ class Run(Summary):
             raise InputError(
                 "nothing is known of the rows that this run was trained on; name the rows to use"
             )
-        return self.trained_on.held_out_of(dataset)
+        return self.trained_on.held_out_of(dataset, self.transform)
 
     def predict(
         self,
@@ -207,7 +207,7 @@ class Run(Summary):
         array([ 3., 24.], dtype=float32)
         """
         if not isinstance(dataset, Dataset):
-            if self.transform:
+            if changes_features(self.transform):
                 raise InputError(
                     f"this run transforms rows as they are read (transform {self.transform}), and "
                     "an array is not read; write it by ooc.create, and give what ooc.open returns"
@@ -305,7 +305,7 @@ class Run(Summary):
             If the suffix is none of these, the file is there already, names do not fit, the model
             has no such form, or a package is missing.
         """
-        if self.transform and Path(path).suffix == ".onnx":
+        if changes_features(self.transform) and Path(path).suffix == ".onnx":
             raise InputError(
                 f"an ONNX model takes rows as they are, and this run's are read with transform "
                 f"{self.transform}; write its parameters to .safetensors, .json or .csv"

@@ -8,6 +8,7 @@ from ooc.core.errors import InputError
 from ooc.store.dataset import Dataset
 from ooc.store.selection import STORES, Selection
 from ooc.store.several import open as open_dataset
+from ooc.store.transforms import transformed
 from ooc.stream.splits import part_of
 
 _ROLES = ("features", "target", "weight")
@@ -78,8 +79,10 @@ class TrainedOn:
             return theirs.rows
         return 0 if ours.is_apart_from(theirs) else None
 
-    def held_out_of(self, dataset: Dataset | None = None) -> Dataset:
+    def held_out_of(self, dataset: Dataset | None = None, transform: str = "") -> Dataset:
         """Return the rows that were held out, of the dataset of the run unless another is given.
+
+        `transform` is that of the run, which may say what its rows are.
 
         Raises
         ------
@@ -96,7 +99,7 @@ class TrainedOn:
             # A role that was not there is not to be guessed now.
             roles = {name: self.dataset[name] or False for name in ("target", "weight")}
             dataset = open_dataset(**{**self.dataset, **roles})
-        return part_of(dataset, self.held_out)
+        return part_of(transformed(dataset, transform), self.held_out)
 
 
 def named_in(saved: Mapping[str, Any]) -> dict[str, Any]:

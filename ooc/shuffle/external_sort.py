@@ -31,6 +31,7 @@ from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_dataset
 from ooc.store.destinations import Destination, UnfinishedError
 from ooc.store.remote import connections_bytes
+from ooc.store.transforms import changes_features
 from ooc.store.writer import Writer, create, new_destination
 from ooc.stream.plan import MIB, budget_of, held_bytes
 
@@ -100,6 +101,11 @@ def exact(
     """
     place = new_destination(destination, storage_options)
     check_destination(source, place)
+    if source.transform and not changes_features(source.transform):
+        raise InputError(
+            f"a shuffled copy has no order of times, and rows of {source.path} are sequences of "
+            f"them (transform={source.transform!r}); they are mixed as they are read"
+        )
     if source.transform:
         raise InputError(
             f"a shuffled copy keeps rows as they are stored, and {source.path} is opened with "

@@ -25,10 +25,10 @@ def pieces_of(
     """
     specs, rows = dataset.specs(tuple(names)), dataset.stored_rows
     unit = block_rows or (specs[0].chunks[0] if specs else 1)
-    row_bytes = max(8, sum(spec.row_bytes for spec in specs))
+    row_bytes = max(8, sum(spec.kept_row_bytes for spec in specs))
     step = max(1, PIECE_BYTES // (unit * row_bytes)) * unit
     readers = {spec.name: open_reader(dataset, spec.name) for spec in specs}
-    memory = {spec.name: np.empty((min(step, rows), *spec.shape[1:]), spec.dtype) for spec in specs}
+    memory = {spec.name: spec.memory(min(step, rows)) for spec in specs}
     for first in range(0, rows, step):
         stop = min(first + step, rows)
         values = {name: array[: stop - first] for name, array in memory.items()}

@@ -154,7 +154,7 @@ class Dataset(Summary):
     @property
     def stored_row_bytes(self) -> int:
         """Decoded bytes of one row of all arrays of the store."""
-        return sum(spec.row_bytes for spec in without_joined(self.arrays).values())
+        return sum(spec.kept_row_bytes for spec in without_joined(self.arrays).values())
 
     def stacks(self, spec: ArraySpec) -> list[tuple["Dataset", ArraySpec]]:
         """Return the arrays that are read as one, with the dataset of each."""
@@ -354,7 +354,7 @@ def with_array(dataset: Dataset, name: str) -> tuple[Dataset, str]:
         raise InputError(f"{dataset.path} has no array {name!r}; check its name")
     if found.array is None or found.reason:
         raise InputError(f"{name} of {dataset.path} {found.reason}; {found.remedy}")
-    spec = spec_of(found, found.array)
+    spec = dataset.arrays[dataset.features].beside(spec_of(found, found.array))
     if spec.shape[:1] != (dataset.stored_rows,):
         raise InputError(
             f"array {name} of {dataset.path} has shape {spec.shape}, and {dataset.features} has "

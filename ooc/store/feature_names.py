@@ -25,7 +25,8 @@ def feature_names_of(dataset: Dataset) -> tuple[str, ...]:
     if dataset.stores is not None:
         return _shared([(part.path, feature_names_of(part)) for part in dataset.parts])
     count = math.prod(dataset.row_shape)
-    if "hash" in dataset.transform:  # columns that many features share have no names
+    # Columns that many features share have no names, nor have times.
+    if "hash" in dataset.transform or "sequences" in dataset.transform:
         return ()
     if dataset.held or len(dataset.row_shape) != 1 or count > MOST_NAMES:
         return ()

@@ -39,6 +39,9 @@ class Selection:
         Whether the rows of all other values are.
     within
         The part of which this one is a part.
+    gap
+        Of rows that overlap: how many are left out before each upper limit, by block at the end of
+        each block, so that no two parts share a value.
     """
 
     by: str
@@ -52,6 +55,7 @@ class Selection:
     groups: tuple[int, ...] = field(default=(), repr=False)
     others: bool = False
     within: "Selection | None" = None
+    gap: int = 0
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -80,7 +84,11 @@ class Selection:
             if self.lower:
                 found &= keys >= np.array(self.lower, np.uint64)[group]
             if self.upper:
-                found &= keys < np.array(self.upper, np.uint64)[group]
+                gap = self.gap if self.by == "row" else 0
+                upper = np.maximum(np.array(self.upper, np.uint64), np.uint64(gap))
+                found &= keys < (upper - np.uint64(gap))[group]
+            if self.gap and self.by == "block":
+                found &= np.arange(first, stop) % self.block_rows < self.block_rows - self.gap
         if self.within is not None:
             found &= self.within.contains(first, stop, arrays)
         return found
@@ -115,6 +123,8 @@ class Selection:
         """Return all of it, JSON-ready."""
         told = {each.name: getattr(self, each.name) for each in fields(self)}
         told |= {name: list(told[name]) for name in _LISTS}
+        if not self.gap:  # as a run of an earlier version
+            del told["gap"]
         return told | {"within": self.within and self.within.to_json()}
 
     @classmethod

@@ -1,6 +1,7 @@
 """What the readers and the plan need to know of one array, from its metadata."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -42,6 +43,11 @@ class ArraySpec:
     is_joined: ClassVar[bool] = False
 
     @property
+    def overlap(self) -> int:
+        """How many rows after a row share values with it: there is room for them behind a block."""
+        return 0
+
+    @property
     def declares_missing(self) -> bool:
         """Whether some of its values may be missing: they are read as NaN."""
         return self.conventions is not None and self.conventions.declares_missing
@@ -52,6 +58,11 @@ class ArraySpec:
         return self.dtype.itemsize * math.prod(self.shape[1:])
 
     @property
+    def kept_row_bytes(self) -> int:
+        """Bytes that a further row takes in a window's memory."""
+        return self.row_bytes
+
+    @property
     def taken_row_bytes(self) -> int:
         """Bytes that are taken of what is decoded for a row."""
         return self.row_bytes
@@ -60,6 +71,11 @@ class ArraySpec:
     def read_row_bytes(self) -> int:
         """Bytes that are decoded for a row even where all rows of a chunk are used."""
         return self.row_bytes
+
+    @property
+    def telling_places(self) -> int:
+        """How many of a row's first values tell how rows differ: all of them."""
+        return math.prod(self.shape[1:])
 
     @property
     def chunk_bytes(self) -> int:
@@ -97,6 +113,14 @@ class ArraySpec:
     def number_name(self, place: int) -> str:
         """Return what the number at a place of a flattened row is called, such as 'X[3]'."""
         return f"{self.name}[{place}]"
+
+    def memory(self, rows: int, allocate: Callable[..., np.ndarray] = np.empty) -> np.ndarray:
+        """Return memory for so many rows, which `allocate` makes of a shape and a dtype."""
+        return allocate((rows, *self.shape[1:]), self.dtype)
+
+    def beside(self, spec: "ArraySpec") -> "ArraySpec":
+        """Return an array of as many entries as it stands beside these rows."""
+        return spec
 
     def undecoded(self) -> "ArraySpec":
         """Return the array as it is stored, whatever its attributes declare."""

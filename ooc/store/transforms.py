@@ -15,7 +15,8 @@ import numpy as np
 from ooc.core.compile_child import Compilation
 from ooc.core.compiler import kernel_for
 from ooc.core.errors import InputError
-from ooc.core.numbers import entry_of
+from ooc.core.numbers import check_choice
+from ooc.store import sequences
 from ooc.store import transform_kernels as kernels
 from ooc.store.dataset import Dataset
 from ooc.store.sparse import EXTENT_BYTES, INDEX_DTYPE, SparseSpec
@@ -161,9 +162,10 @@ def transformed(dataset: Dataset, text: str | None) -> Dataset:
     Parameters
     ----------
     text
-        Names of `TRANSFORMS`, one after the other with commas between, each with a number behind a
-        colon, such as "hash-pairs:18" or "log-normalise,hash"; None or "" for none. Behind another
-        colon, rows of category codes have as many columns: what a run keeps of them.
+        "sequences:LENGTH:STRIDE", see `ooc.store.sequences`; or names of `TRANSFORMS`, one after
+        the other with commas between, each with a number behind a colon, such as "hash-pairs:18" or
+        "log-normalise,hash"; None or "" for none. Behind another colon, rows of category codes have
+        as many columns: what a run keeps of them.
 
     Raises
     ------
@@ -178,7 +180,7 @@ def transformed(dataset: Dataset, text: str | None) -> Dataset:
     >>> dataset.row_shape, dataset.transform
     ((256,), 'hash:8:3')
     """
-    names = [_named(each) for each in (text or "").split(",") if each.strip()]
+    names = _names_in(text or "")
     if dataset.transform:
         here = dataset.transform.split(",")
         if len(here) == len(names) and all(map(_is_kind_of, here, names)):
@@ -189,6 +191,8 @@ def transformed(dataset: Dataset, text: str | None) -> Dataset:
         )
     if not names:
         return dataset
+    if names[0].startswith(f"{sequences.NAME}:"):
+        return replace(sequences.in_sequences(dataset, names[0]), transform=names[0])
     spec, noted = dataset.arrays[dataset.features], []
     for each in names:
         spec = _transformed_spec(dataset.path, spec, each)
@@ -204,16 +208,34 @@ def _is_kind_of(transform: str, wanted: str) -> bool:
 def transform_in(description: Mapping[str, Any]) -> str:
     """Return the transform that a saved run has; a ValueError if it is none."""
     text = description.get("dataset", {}).get("transform", "")
-    if not isinstance(text, str) or ",".join(map(_named, filter(None, text.split(",")))) != text:
+    if not isinstance(text, str) or ",".join(_names_in(text)) != text:
         raise ValueError(f"transform {text!r}")
     return text
+
+
+def changes_features(transform: str) -> bool:
+    """Tell whether what a model takes is not what is stored, however it is cut into rows."""
+    return bool(transform) and not transform.startswith(f"{sequences.NAME}:")
+
+
+def _names_in(text: str) -> list[str]:
+    """Read transforms with commas between."""
+    names = [_named(each) for each in text.split(",") if each.strip()]
+    if len(names) > 1 and any(name.startswith(f"{sequences.NAME}:") for name in names):
+        raise InputError(
+            f"transform {text}: {sequences.NAME} stand alone, and go with no other; leave one out"
+        )
+    return names
 
 
 def _named(text: str) -> str:
     """Return a transform with its number."""
     name, _, given = text.strip().partition(":")
+    if name == sequences.NAME:
+        return sequences.sequence_text(text)
     given, _, columns = given.partition(":")
-    kind = entry_of("transform", TRANSFORMS, name)
+    check_choice("transform", (sequences.NAME, *TRANSFORMS), name)
+    kind = TRANSFORMS[name]
     try:
         number = float(given) if given else kind.number
         width = f":{int(columns)}" if columns else ""

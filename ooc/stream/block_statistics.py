@@ -204,7 +204,8 @@ class _Sample:
     def columns(self, name: str, places: np.ndarray | None) -> Columns:
         """Return the columns of an array at these places of a row, or at those that fit."""
         if places is None:
-            places = self._places(math.prod(self.dataset.row_shape), self.most_bytes)
+            telling = self.dataset.arrays[name].telling_places
+            places = self._places(telling, self.most_bytes)
         moments = (_moments(block, places) for block in self._read(name))
         shares = self._shares(moments, len(places))
         return Columns(name, self.block_rows, places, shares, self.dataset.arrays[name])
@@ -259,7 +260,7 @@ class _Sample:
         """Yield blocks of an array, (rows, values), each in the memory of the one before."""
         (spec,), reader = self.dataset.specs((name,)), open_reader(self.dataset, name, self.io)
         longest = max(stop - start for start, stop in self.spans)
-        memory = own_memory((longest, *spec.shape[1:]), spec.dtype)
+        memory = spec.memory(longest, own_memory)
         for start, stop in self.spans:
             block = memory[: stop - start]
             reader.read_runs([(start, stop)], block)

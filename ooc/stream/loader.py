@@ -12,6 +12,7 @@ import numpy as np
 
 from ooc.core.errors import DataError, InputError
 from ooc.core.random_keys import Purpose, key
+from ooc.core.sliding import rows_at
 from ooc.core.summary import Summary
 from ooc.store.chunks import BadChunkError
 from ooc.store.dataset import Dataset
@@ -360,7 +361,7 @@ class BatchAssembler:
         while place < len(window.order):
             taken = window.order[place : place + self.batch_size - self._have]
             picked: dict[str, Any] = {
-                name: array.take(taken, axis=0) for name, array in window.arrays.items()
+                name: rows_at(array, taken) for name, array in window.arrays.items()
             }
             picked[_ROWS] = window.rows(taken)
             if self._order.draws is not None and window.weights is not None:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ooc.core.errors import DataError, InputError
+from ooc.core.sliding import values_behind, values_between
 from ooc.store.dataset import ArraySpec
 
 RULES = ("raise", "drop", "fill", "keep")
 # Values that are looked at at a time: they stay in a core's cache.
 PIECE_VALUES = 64 * 1024
-# Beside each row of a window: whether it lacks a value.
-ROW_BYTES = 2
+# Beside each row of a window: whether it lacks a value; of rows that overlap, a count as well.
+ROW_BYTES, OVERLAPPING_ROW_BYTES = 2, 8
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def rule_of(text: str) -> MissingRule:
 
 def rows_that_lack(values: np.ndarray) -> np.ndarray | None:
     """Tell of each row whether a value of it is NaN; None if no row lacks one."""
+    if values.ndim > 1 and not values.flags.c_contiguous:
+        return _views_that_lack(values)
     found = None
     width = max(1, int(np.prod(values.shape[1:])))
     step = max(1, PIECE_VALUES // width)
@@ -72,6 +75,22 @@ def rows_that_lack(values: np.ndarray) -> np.ndarray | None:
             found = np.zeros(len(values), bool) if found is None else found
             found[start : start + step] = lacks
     return found
+
+
+def _views_that_lack(values: np.ndarray) -> np.ndarray | None:
+    """Do as `rows_that_lack` for rows that overlap: each value is looked at once."""
+    step, width = values_between(values), int(np.prod(values.shape[1:]))
+    flat, changes = values_behind(values), None
+    for first in range(0, len(flat), PIECE_VALUES):
+        lacking = first + np.flatnonzero(np.isnan(flat[first : first + PIECE_VALUES]))
+        if len(lacking) == 0:
+            continue
+        if changes is None:
+            changes = np.zeros(len(values) + 1, np.int32)
+        # The first row that has the value, and the one after the last.
+        np.add.at(changes, np.maximum(0, -(-(lacking - width + 1) // step)), 1)
+        np.subtract.at(changes, np.minimum(len(values), lacking // step + 1), 1)
+    return None if changes is None else np.cumsum(changes[:-1], out=changes[:-1]) > 0
 
 
 def complete(
@@ -100,7 +119,7 @@ def complete(
         if rule.name == "drop":
             left = left[~lacks[left]]
         elif rule.name == "fill":
-            flat = arrays[name].reshape(-1)
+            flat = values_behind(arrays[name])
             for start in range(0, len(flat), PIECE_VALUES):
                 piece = flat[start : start + PIECE_VALUES]
                 piece[np.isnan(piece)] = rule.number

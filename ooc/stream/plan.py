@@ -29,7 +29,7 @@ from ooc.stream.block_sizes import (
     heaviest_blocks,
 )
 from ooc.stream.block_statistics import MOST_BYTES, sample_bytes
-from ooc.stream.missing_values import ROW_BYTES
+from ooc.stream.missing_values import OVERLAPPING_ROW_BYTES, ROW_BYTES
 from ooc.stream.options import StreamOptions
 from ooc.stream.order import Order
 
@@ -100,7 +100,7 @@ class Plan(Summary):
     amplification
         Decoded bytes over used bytes: above 1 where chunks are larger than blocks.
     row_bytes
-        Decoded bytes of one row of all arrays used.
+        Decoded bytes that one row of all arrays used adds to the rows before it.
     moment_bytes
         What the moments of a sample of blocks may take, before the slabs are there.
     """
@@ -249,15 +249,17 @@ def _fit(
     specs, rows = dataset.specs(tuple(names)), dataset.stored_rows
     shuffle, lanes, most_blocks = stream.shuffle, stream.lanes, stream.blocks
     sampled = stream.sampling != "once"
-    row_bytes = sum(spec.row_bytes for spec in specs)
+    row_bytes = sum(spec.kept_row_bytes for spec in specs)
     dense = [spec for spec in specs if not spec.is_sparse]
     # Beside its values a row has its place in the order. Sides of a split keep a flag and, for a
     # moment, a key of each row; draws a weight, its sum and a place.
-    slab_row_bytes = sum(spec.row_bytes for spec in dense) + EXTENT_BYTES * (
+    slab_row_bytes = sum(spec.kept_row_bytes for spec in dense) + EXTENT_BYTES * (
         len(specs) - len(dense)
     )
     slab_row_bytes += 4 + 10 * (dataset.selection is not None) + 24 * sampled
-    slab_row_bytes += ROW_BYTES * any(spec.declares_missing for spec in specs)
+    overlap = max(spec.overlap for spec in specs)
+    beside_row = OVERLAPPING_ROW_BYTES if overlap else ROW_BYTES
+    slab_row_bytes += beside_row * any(spec.declares_missing for spec in specs)
     fixed = {
         "reserved": RESERVED_BYTES,
         "batch": demand.batch_copies * batch_bytes(specs, batch_size),
@@ -272,17 +274,19 @@ def _fit(
     chosen = stream.block_rows or choose_block_rows(specs, rows, chunk_rows, row_bytes, usual)
     block_rows = min(chosen, rows)
     blocks = -(-rows // block_rows)
+    # Behind a block there is room for rows that overlap.
+    block_places = block_rows + overlap
     _check_sizes(batch_size, dataset.rows, stream, blocks)
     check_units(specs, block_rows, rows)
     heaviest = heaviest_blocks(specs, block_rows)
     fewest = max(min(blocks, 1 if shuffle == "none" else 2), lanes)
     # A window that was asked for may be larger than usual, if there is room for it.
     wanted_bytes = room if most_blocks else usual
-    most = wanted_bytes // (block_rows * slab_row_bytes)
+    most = wanted_bytes // (block_places * slab_row_bytes)
     if heaviest is not None:
         # As many blocks of each lane may be a few more than there are.
         nonzeros = np.pad(heaviest, (0, lanes - 1), "edge")
-        all_sizes = nonzeros + np.arange(1, blocks + lanes) * (block_rows * slab_row_bytes)
+        all_sizes = nonzeros + np.arange(1, blocks + lanes) * (block_places * slab_row_bytes)
         most = int(np.searchsorted(all_sizes, wanted_bytes, "right"))
     most = max(most, fewest)
     most = min(most, most_blocks or most)
@@ -292,7 +296,7 @@ def _fit(
     per_window = max(shared if shared <= most else shared - lanes, lanes)
     order = Order(rows, block_rows, per_window, shuffle, stream.seed, lanes)
 
-    window_total = order.blocks_per_window * block_rows * slab_row_bytes
+    window_total = (order.blocks_per_window * block_places + overlap) * slab_row_bytes
     if heaviest is not None:
         window_total += int(heaviest[: order.blocks_per_window][-1])
     scratch = max(scratch_bytes(spec, block_rows) for spec in specs)
@@ -312,8 +316,8 @@ def _fit(
     if transfers:
         taken["transfer"] = window_total
     # Before all that is there, a sample of blocks is looked at, one block of one array at a time.
-    sample = block_rows * max((spec.row_bytes for spec in dense), default=0) + scratch
-    values = max((math.prod(spec.shape[1:]) for spec in dense), default=1)
+    sample = (block_places + overlap) * max((s.kept_row_bytes for s in dense), default=0) + scratch
+    values = max((spec.telling_places for spec in dense), default=1)
     wished = min(sample_bytes(values, blocks, SAMPLED_BLOCKS), MOST_BYTES)
     standing = fixed["reserved"] + fixed["index"]
     moments = max(0, min(wished, budget - standing - held - sample))

@@ -150,6 +150,13 @@ class WindowReader:
             -(-self._order.window_rows * plan.row_bytes // TASK_BYTES),
         )
         self._in_process = not transfers_rows()
+        # All arrays have the same room behind a block.
+        self._overlap = max(spec.overlap for spec in self._specs.values())
+        if self._overlap and not self._in_process:
+            raise InputError(
+                f"rows of {dataset.features} of {dataset.path} overlap, and are read in this "
+                "process alone; leave Dask's scheduler as it is"
+            )
         self._sparse = [spec for spec in self._specs.values() if isinstance(spec, SparseSpec)]
         if self._sparse and not self._in_process:
             raise InputError(
@@ -194,12 +201,13 @@ class WindowReader:
     def _new_slab(self) -> dict[str, Any]:
         """Return arrays for one window, in memory that goes back to the system after its use."""
         rows, order, arrays = self._order.window_rows, self._order, dict[str, Any]()
+        places = rows + order.blocks_per_window * self._overlap
         for spec in self._specs.values():
             if isinstance(spec, SparseSpec):
                 most = spec.heaviest(order.block_rows)[: order.blocks_per_window]
                 arrays[spec.name] = empty_rows(rows, int(most[-1]), spec.shape[1], spec.dtype)
             else:
-                arrays[spec.name] = own_memory((rows, *spec.shape[1:]), spec.dtype)
+                arrays[spec.name] = spec.memory(places, own_memory)
         return arrays | {"": own_memory((rows,), np.dtype(np.int32))}
 
     def windows(self, places: Iterable[tuple[int, int, int]]) -> Iterator[Window]:
@@ -240,7 +248,9 @@ class WindowReader:
         epoch, index, start = place
         blocks = self._order.window_blocks(epoch, index)
         rows, block_rows = self._order.rows_in(blocks), self._order.block_rows
-        arrays = {name: slab[name][:rows] for name in self._specs}
+        block_places = block_rows + self._overlap
+        places = rows + (len(blocks) - 1) * self._overlap
+        arrays = {name: slab[name][:places] for name in self._specs}
         for spec in self._sparse:
             self._place_blocks(spec, blocks, arrays[spec.name])
         order = slab[""]
@@ -251,7 +261,7 @@ class WindowReader:
         graph = {}
         for number, part in enumerate(parts):
             outs = {
-                name: array[part[0] * block_rows : (part[-1] + 1) * block_rows]
+                name: array[part[0] * block_places : (part[-1] + 1) * block_places]
                 for name, array in arrays.items()
             }
             spans = [self._span(block) for block in blocks[part].tolist()]
@@ -270,7 +280,7 @@ class WindowReader:
                 arrays[name][first : first + len(values)] = values
         weights, draws = None, self._order.draws
         if draws is not None:
-            values = None if draws.array is None else arrays[draws.array]
+            values = None if draws.array is None else self._without_room(arrays[draws.array])
             weights = draws.weights_of(values, rows) * self._used(blocks, arrays)
             order = self._order.draw_rows(epoch, index, weights, order)
         elif self._order.subset is not None:
@@ -278,11 +288,17 @@ class WindowReader:
         expected = self._order.window_stream_rows(epoch, index)
         if bad_chunks:
             order = order[readable[order]]
+        if self._overlap:  # from here on it is of places in the arrays
+            order += order // block_rows * self._overlap
+            if weights is not None:
+                has_row = np.arange(places) % block_places < block_rows
+                weights, of_rows = np.zeros(places), weights
+                weights[has_row] = of_rows
         order, missing = complete(self._rule, self._may_lack, arrays, order)
         block_lanes = self._order.lanes_of(blocks) if self._order.lanes > 1 else None
         if block_lanes is not None and len(order) < rows:
             # How lanes take turns depends on how many rows each has, not on which.
-            of_rows = block_lanes[order // block_rows]
+            of_rows = block_lanes[order // block_places]
             order = interleave_again(order, of_rows, self._order.lanes)
         window = Window(
             arrays,
@@ -290,7 +306,8 @@ class WindowReader:
             order,
             start,
             block_starts=blocks * block_rows,
-            block_rows=block_rows,
+            block_rows=block_places,
+            overlap=self._overlap,
             epoch=epoch,
             index=index,
             last=index == self._order.windows - 1,
@@ -331,10 +348,20 @@ class WindowReader:
             for slot, block in enumerate(blocks.tolist()):
                 start, stop = self._span(block)
                 first = slot * self._order.block_rows
-                place = slice(first, first + stop - start)
-                part = {name: arrays[name][place] for name in self._selection.arrays}
-                used[place] = self._selection.contains(start, stop, part)
+                at = slot * (self._order.block_rows + self._overlap)
+                part = {
+                    name: arrays[name][at : at + stop - start] for name in self._selection.arrays
+                }
+                used[first : first + stop - start] = self._selection.contains(start, stop, part)
         return used
+
+    def _without_room(self, values: np.ndarray) -> np.ndarray:
+        """Return the rows of a window's blocks without the places behind them that hold none."""
+        if not self._overlap:
+            return values
+        places = np.arange(len(values))
+        block_rows = self._order.block_rows
+        return values[places % (block_rows + self._overlap) < block_rows]
 
     def _span(self, block: int) -> tuple[int, int]:
         start = block * self._order.block_rows

@@ -68,6 +68,8 @@ def split(
         may be a column in a group, such as "obs/donor".
     stratify
         Name of an array of classes: the shares are exact to a row in each of them. Only by row.
+        Rows that overlap, of `ooc.open(..., transform="sequences:512:128")`, are split by "block"
+        or `ordered`, and those that straddle are left out: no value is on two parts.
     missing_values
         What becomes of rows that lack a value, see `ooc.stream.options.StreamOptions`. Unless that
         is "raise", those that lack a value of the array that decides are one group, or class.
@@ -111,6 +113,7 @@ def split(
         dataset, by = deciding(dataset, by)
     if stratify is not None:
         dataset, stratify = deciding(dataset, stratify)
+    by, gap = _apart(dataset, by, ordered, groups is not None or stratify is not None)
     for own in [each for each in (by, stratify) if each not in ("row", "block", None)]:
         if rule_of(missing_values).name == "raise":
             _check_complete(dataset, str(own))
@@ -118,7 +121,9 @@ def split(
         sides, how = _by_groups(dataset, by, tuple(groups)), f"groups={list(groups)}"
     else:
         number = None if ordered else key(seed, Purpose.SPLIT)
-        sides = _by_shares(dataset, shares, _whole(dataset, by, number, stratify))
+        sides = _by_shares(dataset, shares, _whole(dataset, by, number, stratify, gap))
+        if gap:
+            sides = [replace(side, rows=_counted(dataset, side)) for side in sides]
         how = f"validation={validation} by {by}"
     for number, side in enumerate(sides):
         if side.rows == 0:
@@ -129,6 +134,24 @@ def split(
             )
     train, *others = [replace(dataset, selection=side) for side in sides]
     return replace(train, held_out=others[-1].selection), *others
+
+
+def straddling_rows(*sides: Dataset) -> int:
+    """Return how many rows are on no side of a split, as they overlap with those of two.
+
+    Examples
+    --------
+    >>> import ooc
+    >>> rows = ooc.open(example_dataset, transform="sequences:10:2")
+    >>> straddling_rows(*split(rows, 0.2, ordered=True))
+    4
+    """
+    (first, *_) = sides
+    if first.selection is None or not first.selection.gap:
+        return 0
+    within = first.selection.within
+    whole = first.stored_rows if within is None else within.rows
+    return whole - sum(side.rows for side in sides)
 
 
 def part_of(dataset: Dataset, selection: Selection | None) -> Dataset:
@@ -156,6 +179,8 @@ def make_subset(dataset: Dataset, block_rows: int) -> Subset | None:
     return Subset(blocks, counts[blocks])
 
 
+# Of a block at most one row of so many is left out, where rows overlap.
+FEWEST_GAPS = 16
 # Upper limits of sides in the order of their keys, one for each class, and the rows below them.
 Cut = tuple[tuple[int, ...], int]
 
@@ -266,10 +291,44 @@ def _by_groups(dataset: Dataset, name: str, groups: tuple[Any, ...]) -> list[Sel
     return [replace(side, rows=dataset.rows - inside, others=True), side]
 
 
-def _whole(dataset: Dataset, by: str, number: int | None, stratify: str | None) -> Selection:
+def _apart(dataset: Dataset, by: str, ordered: bool, by_values: bool) -> tuple[str, int]:
+    """Return by what rows are split, and how many have to be left out between two sides.
+
+    Raises
+    ------
+    InputError
+        If rows overlap, and such a split would put the same values on both sides.
+    """
+    gap = dataset.arrays[dataset.features].overlap
+    if not gap:
+        return by, 0
+    if ordered and by in ("row", "block") and not by_values:
+        return "row", gap
+    if by != "block" or by_values:
+        raise InputError(
+            f"rows of {dataset.path} overlap (transform={dataset.transform!r}): split by {by}, the "
+            'same values would be on both sides; split by="block", or ordered=True, as of time'
+        )
+    return by, gap
+
+
+def _counted(dataset: Dataset, side: Selection) -> int:
+    """Count the rows of a side, of which no value is read."""
+    part = replace(dataset, selection=side)
+    return int(_block_counts(part, dataset.arrays[dataset.features].chunks[0]).sum())
+
+
+def _whole(
+    dataset: Dataset, by: str, number: int | None, stratify: str | None, gap: int
+) -> Selection:
     """Return the selection of all rows of which sides are cut."""
     block_rows = dataset.arrays[dataset.features].chunks[0] if by == "block" else 1
-    whole = Selection(by, number, (), (), dataset.rows, block_rows, within=dataset.selection)
+    # Of each block some rows are left out: few of them.
+    while block_rows < FEWEST_GAPS * gap and by == "block":
+        block_rows *= 2
+    whole = Selection(
+        by, number, (), (), dataset.rows, block_rows, within=dataset.selection, gap=gap
+    )
     if stratify is None:
         return whole
     classes = tuple(sorted(_sizes(dataset, stratify)))

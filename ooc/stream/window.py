@@ -43,7 +43,9 @@ class Window(ByRole):
     start
         First place in `order` that is not used yet.
     block_starts, block_rows
-        Row of the dataset at which each block starts, and rows of a block.
+        Row of the dataset at which each block starts, and places of a block in the arrays.
+    overlap
+        How many of these, its last ones, hold no row: room for rows that overlap.
     last
         Whether the epoch ends with it.
     skipped_chunks, skipped_rows
@@ -54,7 +56,7 @@ class Window(ByRole):
     wait_seconds
         How long its reading kept the caller waiting.
     weights
-        (stored rows,) float64, what the rows were drawn by; None where each is visited once.
+        (places,) float64, what the rows were drawn by; None where each is visited once.
     stores
         Of which store a row is, where there are several.
     block_lanes
@@ -77,6 +79,7 @@ class Window(ByRole):
     missing: Mapping[str, int] = field(default_factory=dict)
     stores: Stores | None = None
     block_lanes: np.ndarray | None = None
+    overlap: int = 0
 
     def rows(self, places: np.ndarray) -> np.ndarray:
         """Return the rows of the dataset (int64) at places in the arrays."""

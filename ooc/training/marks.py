@@ -130,7 +130,7 @@ def _sample(dataset: Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
     starts = np.linspace(0, dataset.stored_rows - count, PLACES).astype(int)
     rows, parts = [], []
     for start in np.unique(starts).tolist():
-        part = np.empty((count, *spec.shape[1:]), spec.dtype)
+        part = spec.memory(count)
         with suppress(DataError):
             reader.read_runs([(start, start + count)], part)
             kept = (

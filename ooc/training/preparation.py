@@ -16,6 +16,7 @@ from ooc.runs.scoring import scoring_kernels, scoring_loader
 from ooc.store.dataset import Dataset
 from ooc.store.transforms import transformed
 from ooc.stream.loader import Loader
+from ooc.stream.splits import straddling_rows
 from ooc.training.budget import Needs, check_fits
 
 
@@ -67,3 +68,15 @@ def loaders_of(
     size, stream = needs.batch_size, needs.stream
     loader = Loader(dataset, size, arrays=names, demand=demand, stream=stream, like=before)
     return loader, validation
+
+
+def tell_left_out(needs: Needs, loader: Loader, held_out: Loader | None, report: Report) -> None:
+    """Tell how many rows are on no side of a validation's split, as they overlap with both."""
+    if needs.validation is None or held_out is None:
+        return
+    sides = [loader.dataset, held_out.dataset]
+    test = loader.dataset.held_out
+    if test is not None and test != held_out.dataset.selection:
+        sides.append(replace(loader.dataset, selection=test))
+    if count := straddling_rows(*sides):
+        tell(report, f"left out {count:,} rows that overlap with both sides of the split")

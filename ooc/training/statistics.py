@@ -12,6 +12,7 @@ import numpy as np
 
 from ooc.core.errors import DataError
 from ooc.core.progress import Progress, Report, silent, tell
+from ooc.core.sliding import rows_at
 from ooc.models.bad_rows import LARGEST_FEATURE
 from ooc.store.dataset import Dataset
 from ooc.store.sparse_rows import SparseRows
@@ -198,7 +199,7 @@ def _moments_of(rows: np.ndarray, some: slice, order: np.ndarray) -> np.ndarray:
         taken = order[first : first + step]
         # Of columns that lie apart, `take` would copy all rows first.
         is_whole = rows.shape[1] <= MOST_COLUMNS
-        values = rows.take(taken, axis=0) if is_whole else rows[taken, some]
+        values = rows_at(rows, taken) if is_whole else rows[taken, some]
         values = values.astype(np.float64, order="C")
         mean = values.mean(axis=0)
         np.subtract(values, mean, out=values)
@@ -245,7 +246,7 @@ def wildest(window: Window, array: str, limit: float) -> DataError | None:
     rows = found_rows.reshape(len(found_rows), -1)
     step, worst = max(1, PIECE_BYTES // (8 * rows.shape[1])), (limit, -1, -1)
     for first in range(0, len(window.order), step):
-        sizes = np.abs(rows.take(window.order[first : first + step], axis=0).astype(np.float64))
+        sizes = np.abs(rows_at(rows, window.order[first : first + step]).astype(np.float64))
         sizes[np.isnan(sizes)] = np.inf
         here, column = divmod(int(np.argmax(sizes)), sizes.shape[1])
         if sizes[here, column] > worst[0]:

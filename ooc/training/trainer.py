@@ -33,7 +33,7 @@ from ooc.training.budget import Needs, check_fits
 from ooc.training.engine_choice import check_client, engine_on
 from ooc.training.fit_loop import fit_session
 from ooc.training.marks import warn_of_marks
-from ooc.training.preparation import compile_missing, loaders_of
+from ooc.training.preparation import compile_missing, loaders_of, tell_left_out
 from ooc.training.run_state import restore_watchers
 from ooc.training.session import (
     Session,
@@ -368,6 +368,7 @@ class Trainer:
         compile_missing(needs, self.model, dataset, report)
         tell(report, "reading a sample")
         loader, held_out = loaders_of(needs, self.model, dataset)
+        tell_left_out(needs, loader, held_out, report)
         folders = [track.folder for track in tracks if track.folder is not None]
         with nullcontext() if run_dir is None else new_runs(Path(run_dir), folders):
             warn_of_marks(dataset, loader.names)

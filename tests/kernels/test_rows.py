@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
 from pairs import pairs
 
 from ooc.core.compiler import lean_kernel
@@ -96,7 +97,8 @@ def test_what_lies_far_from_zero_keeps_its_meaning(
 def into(
     address: int, source: int, values: int, order: np.ndarray, moved: Standard, tile: np.ndarray
 ) -> None:
-    taken = Taken(order, np.int64(10), np.int64(20), np.int64(values), np.int64(3), np.int64(2))
+    width = np.int64(values)
+    taken = Taken(order, np.int64(10), np.int64(20), width, width, np.int64(3), np.int64(2))
     call_gather(address, (source, taken, moved, tile))
 
 
@@ -104,7 +106,8 @@ def into(
 def integers_into(
     address: int, source: int, values: int, order: np.ndarray, tile: np.ndarray
 ) -> None:
-    taken = Taken(order, np.int64(10), np.int64(20), np.int64(values), np.int64(3), np.int64(2))
+    width = np.int64(values)
+    taken = Taken(order, np.int64(10), np.int64(20), width, width, np.int64(3), np.int64(2))
     call_gather_integers(address, (source, taken, tile))
 
 
@@ -159,3 +162,24 @@ def test_a_tile_stays_in_a_core_s_cache(features: int) -> None:
     assert rows % 4 == 0
     assert 4 <= rows <= 256
     assert rows == 4 or rows * 4 * features <= 128 * 2**10
+
+
+def test_rows_that_overlap_are_gathered_without_a_copy() -> None:
+    times, length, stride = 60, 7, 3
+    values = np.arange(times * 2, dtype=np.int16).reshape(times, 2)
+    rows = np.moveaxis(sliding_window_view(values, length, axis=0)[::stride], -1, 1)
+    order = np.random.default_rng(0).permutation(len(rows)).astype(np.int32)
+    empty, out = np.empty(0), np.zeros((len(rows), 2 * length), np.float32)
+    standard = Standard(empty, empty.astype(np.float32), np.ones(1, np.float32))
+    address = gather_part(values.dtype, out.dtype).address
+    _gather_overlapping(address, values.ctypes.data, 2 * stride, order, standard, out)
+    np.testing.assert_array_equal(out, rows[order].reshape(len(rows), -1))
+
+
+@lean_kernel
+def _gather_overlapping(
+    address: int, source: int, step: int, order: np.ndarray, standard: Standard, out: np.ndarray
+) -> None:
+    none = np.int64(0)
+    taken = Taken(order, none, order.size, out.shape[1], step, none, none)
+    call_gather(address, (source, taken, standard, out))

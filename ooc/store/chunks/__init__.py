@@ -17,6 +17,7 @@ from ooc.store.chunks.layout import ChunkLayout, native_layout
 from ooc.store.chunks.native import Files, NativeReader
 from ooc.store.chunks.objects import ObjectReader
 from ooc.store.chunks.row_reader import BadChunkError, RowReader
+from ooc.store.chunks.sequences import SequenceReader
 from ooc.store.chunks.sparse import CsrReader
 from ooc.store.chunks.stacked import StackedReader
 from ooc.store.chunks.stacked_sparse import StackedCsrReader
@@ -26,6 +27,7 @@ from ooc.store.dataset import ArraySpec, Dataset, open_zarr_array
 from ooc.store.joined import JoinedSpec, Stripe
 from ooc.store.local import METADATA
 from ooc.store.remote import RemoteStore
+from ooc.store.sequence_spec import SequenceSpec
 from ooc.store.sparse import SparseSpec
 from ooc.store.stacked import StackedSpec
 from ooc.store.stacked_sparse import StackedSparseSpec
@@ -67,7 +69,8 @@ def read_path(dataset: Dataset, name: str, io: str = "auto") -> ReadPath:
     """Tell which path an array takes; `io` is as in `ooc.store.chunks.files.choose_mode`."""
     spec = dataset.arrays[name]
     stored = parts_of(dataset, spec)
-    if not isinstance(spec, JoinedSpec):
+    inner = spec.source if isinstance(spec, SequenceSpec) else spec
+    if not isinstance(inner, JoinedSpec):
         # Of sparse rows what is told is how their non-zeros are read.
         return _resolve(*stored[0], io)[0]
     paths = {part.name: _resolve(alone, part, io)[0] for alone, part in stored}
@@ -92,6 +95,9 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
         if isinstance(spec, StackedSparseSpec):
             return StackedCsrReader(spec, dataset.path, found)
         return StackedReader(spec, dataset.path, found, [part.dtype for part in spec.parts])
+    if isinstance(spec, SequenceSpec):
+        plain = replace(dataset, arrays={**dataset.arrays, name: spec.source})
+        return SequenceReader(spec, dataset.path, open_reader(plain, name, io))
     if spec.labels is not None and not spec.labels.are_codes:
         plain = replace(dataset, arrays={**dataset.arrays, name: spec.unlabelled()})
         return LabelReader(open_reader(plain, name, io), spec.labels)
@@ -156,6 +162,10 @@ def scratch_bytes(spec: ArraySpec, block_rows: int) -> int:
         return max(scratch_bytes(each, block_rows) for each in spec.sources) + aside * is_cast
     if isinstance(spec, TransformedSpec):
         return scratch_bytes(spec.source, block_rows) + spec.bytes_aside(block_rows)
+    if isinstance(spec, SequenceSpec):
+        times = spec.block_times(block_rows)
+        aside = times * spec.source.row_bytes if spec.is_last and spec.stride > 1 else 0
+        return scratch_bytes(spec.source, times) + aside
     if isinstance(spec, SparseSpec):
         most, parts = int(spec.heaviest(min(block_rows, spec.shape[0]))[0]), spec.parts
         aside = 0 if spec.native else 2 * 8 * most
@@ -178,7 +188,7 @@ def parts_of(dataset: Dataset, spec: ArraySpec) -> list[tuple[Dataset, ArraySpec
     """Return each stored array behind an array, with a dataset of it alone: itself, if it is."""
     if isinstance(spec, StackedSpec | StackedSparseSpec):
         return [each for alone, part in dataset.stacks(spec) for each in parts_of(alone, part)]
-    if isinstance(spec, TransformedSpec):
+    if isinstance(spec, TransformedSpec | SequenceSpec):
         plain = replace(dataset, arrays={**dataset.arrays, spec.name: spec.source})
         return parts_of(plain, spec.source)
     if isinstance(spec, SparseSpec):
@@ -196,7 +206,7 @@ def _resolve(
 ) -> tuple[ReadPath, ChunkLayout | None, Store]:
     """Return how an array is read, its layout on the native path, and its store."""
     array = open_zarr_array(dataset, spec.name)
-    total = spec.row_bytes * dataset.stored_rows
+    total = spec.row_bytes * spec.shape[0]
     try:
         if dataset.store is not None and not isinstance(dataset.store, RemoteStore):
             raise NotNativeError("it is in a store that was opened elsewhere")
