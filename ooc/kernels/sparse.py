@@ -19,25 +19,31 @@ WIDTH, VALUE_BYTES = 5, 6
 CONSTANT, SCALE, CLASSES = range(3)
 INDEX_ADDRESS, VALUE_ADDRESS, COUNT = range(3)
 # Rows lie anywhere in a window, and no processor guesses where the next one is: so many rows ahead
-# so many bytes of it are asked for.
-AHEAD, ASKED_BYTES, LINE_BYTES = 8, 256, 64
+# so many bytes of it are asked for, and further ahead where it is.
+AHEAD, ASKED_BYTES, LINE_BYTES = 12, 256, 64
+FAR_AHEAD = 2 * AHEAD
 # Classes that are worked on in one pass over a row.
 TOGETHER = 4
 
 
 @lean_kernel
 def ask_for_row(extents: np.ndarray, row: int | np.int64) -> None:
-    """Ask for the first of a row's columns and values."""
+    """Ask for the first of a row's columns and values, by whole lines of the cache."""
     size = min(ASKED_BYTES, 4 * extents[row, COUNT])
-    for place in range(0, size, LINE_BYTES):
-        prefetch(extents[row, INDEX_ADDRESS] + place)
-        prefetch(extents[row, VALUE_ADDRESS] + place)
+    for part in (INDEX_ADDRESS, VALUE_ADDRESS):
+        address = extents[row, part]
+        inside = address % LINE_BYTES
+        for place in range(0, inside + size, LINE_BYTES):
+            prefetch(address - inside + place)
 
 
 def gather_extents(source: Any, taken: Taken, tile: np.ndarray) -> int:
     """Copy extents to a tile, and ask for the first rows of the next share."""
     rows, first = array_of(source, (1, taken.values)), taken.column
     for r in range(taken.rows):
+        far = taken.start + r + FAR_AHEAD
+        if far < taken.order.size:
+            prefetch(rows.ctypes.data + rows.strides[0] * np.int64(taken.order[far]))
         row = np.int64(taken.order[taken.start + r])
         for j in range(taken.values):
             tile[taken.filled + r, first + j] = rows[row, j]
