@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ooc.store.chunks.beginnings import decode_beginning
 from ooc.store.chunks.codecs import (
     DecodeError,
     decode_chunk,
@@ -31,12 +32,16 @@ LARGEST_GAP = 64 * 2**10
 
 
 class Job(NamedTuple):
-    """One stored chunk: its bytes in a file, its first wanted row, and where its part goes."""
+    """One stored chunk: its bytes in a file, which of its rows are wanted, and where they go.
+
+    Its first wanted row is `above`; of rows from `end` on no run wants any.
+    """
 
     path: str
     start: int
     stop: int
     above: int
+    end: int
     out: np.ndarray
     cell: Cell
     run: int
@@ -50,11 +55,12 @@ class _ShardIndex(NamedTuple):
 
 
 class _ThreadMemory(threading.local):
-    """Scratch of one thread: one decoded chunk, whose reader, and which one that is."""
+    """Scratch of one thread: one decoded chunk, whose reader, which one, and how far it goes."""
 
     def __init__(self) -> None:
         self.decoded = np.empty(0, np.uint8)
         self.chunk: tuple[NativeReader, Cell] | None = None
+        self.valid = 0
 
 
 class NativeReader(RowReader):
@@ -125,19 +131,24 @@ class NativeReader(RowReader):
         if memory.decoded.nbytes < self.chunk_bytes:
             memory.chunk, memory.decoded = None, np.empty(self.chunk_bytes, np.uint8)
         decoded = memory.decoded[: self.chunk_bytes]
-        if memory.chunk != (self, job.cell):
-            memory.chunk = None
-            decode_chunk(decoders, stored, decoded)
-            memory.chunk = self, job.cell
         rows, *rest = job.out.shape
+        # Rows come one after the other, but where another axis is stored first.
+        end = job.end if self.layout.axes[0] == 0 else self.chunks[0]
+        needed = end * (self.chunk_bytes // self.chunks[0])
+        if memory.chunk != (self, job.cell) or memory.valid < needed:
+            memory.chunk = None
+            memory.valid = decode_beginning(decoders, stored, decoded, needed)
+            memory.chunk = self, job.cell
         part = slice(job.above, job.above + rows), *(slice(0, length) for length in rest)
         job.out[...] = self.layout.values(decoded)[part]
 
     def _jobs(self, runs: Runs, out: np.ndarray, bad: BadChunks) -> Iterator[Job]:
         """Yield what is stored of the runs; deal with what is not."""
+        ends = _ends(runs, self.chunks[0])
         for run, start, stop, rows in self._each(runs, out):
             for cell in self._cells(start, stop):
                 place = self._place(cell, start, stop)
+                end = ends.get(cell[0], self.chunks[0])
                 above = start + place[0].start - cell[0] * self.chunks[0]
                 wanted = rows[place]
                 path, number = self._file(cell)
@@ -149,7 +160,7 @@ class NativeReader(RowReader):
                 if found is None:
                     wanted[...] = self.layout.fill_value
                 else:
-                    yield Job(path, *found, above, wanted, cell, run)
+                    yield Job(path, *found, above, end, wanted, cell, run)
 
     def _file(self, cell: Cell) -> tuple[str, int]:
         """Return the file that holds a chunk, and the chunk's number in it."""
@@ -208,6 +219,16 @@ class NativeReader(RowReader):
         # Workers of a cluster make their own memory and read their own indices.
         own = (self.name, self.where, self.layout, self.files, self.missing)
         return NativeReader, own, {"_stripe": self._stripe, "_across": self._across}
+
+
+def _ends(runs: Runs, length: int) -> dict[int, int]:
+    """Return how far the chunks are wanted in which runs begin or end, by their numbers."""
+    found: dict[int, int] = {}
+    for start, stop in runs:
+        for number in (start // length, (stop - 1) // length):
+            end = min(stop - number * length, length)
+            found[number] = max(found.get(number, 0), end)
+    return found
 
 
 def _merged(jobs: Iterator[Job]) -> Iterator[Request]:

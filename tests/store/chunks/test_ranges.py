@@ -49,7 +49,7 @@ def test_batches_are_as_full_as_they_may_be() -> None:
 
 
 def job(start: int, stop: int, path: str = "f") -> Job:
-    return Job(path, start, stop, 0, np.empty(0), (0,), 0)
+    return Job(path, start, stop, 0, 1, np.empty(0), (0,), 0)
 
 
 def merged(*jobs: Job) -> list[tuple[str, int, int, int]]:
