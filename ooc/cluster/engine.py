@@ -17,10 +17,10 @@ from ooc.engines.forwarding import forwarded
 from ooc.kernels.counters import NEVER
 from ooc.models.bad_rows import explain
 from ooc.models.contract import Model
-from ooc.models.declarations import kernel_for_steps
 from ooc.models.lane_shares import Refusal, end_step, take_shares
 from ooc.models.loop import make_loop
 from ooc.models.scratch import has_lanes
+from ooc.models.step_kernels import kernel_for_steps
 from ooc.models.train_state import TrainState, rate_of_step
 from ooc.optim import Method
 from ooc.store.dataset import Dataset

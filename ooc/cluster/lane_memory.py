@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from ooc.core.errors import TooSmallError
 from ooc.core.sizes import format_size
 from ooc.models.contract import Model
-from ooc.models.declarations import kernel_for_steps
 from ooc.models.scratch import dataset_columns, loop_bytes
+from ooc.models.step_kernels import kernel_for_steps
 from ooc.optim import Optimizer
 from ooc.store.dataset import Dataset
 from ooc.stream.lanes import lane_plan

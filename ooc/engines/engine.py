@@ -22,12 +22,12 @@ from ooc.models.declarations import (
     arrays_of,
     dtype_of,
     kernel_for_data,
-    kernel_for_steps,
     kernel_of,
     phases_of,
     scratch_bytes_of,
 )
 from ooc.models.scratch import dataset_columns, loop_bytes
+from ooc.models.step_kernels import kernel_for_steps, with_lazy_penalties
 from ooc.models.train_state import TrainState, train_state_bytes
 from ooc.optim import Method, Optimizer, as_method
 from ooc.store.dataset import Dataset
@@ -99,9 +99,10 @@ def engine_bytes(
         If the method does not go with the model.
     """
     layout, names = model.layout(dataset.row_shape), arrays_of(model, dataset)
-    optimizers = [as_method(method).optimizer for method in methods]
+    methods = with_lazy_penalties([as_method(each) for each in methods], model, dataset, batch_size)
+    optimizers = [method.optimizer for method in methods]
     kernel = kernel_for_steps(model, dataset, optimizers, batch_size)
-    minimiser = as_method(methods[0]).full
+    minimiser = methods[0].full
     check_method(model, layout, minimiser is not None or full)
     held = train_state_bytes(model, layout, methods)
     if minimiser is not None:

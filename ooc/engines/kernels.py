@@ -13,8 +13,9 @@ from ooc.kernels.work import WORK
 from ooc.models.contract import Model
 from ooc.models.declarations import dtype_of, kernel_for_data, phases_of
 from ooc.models.loop import driver, make_loop
+from ooc.models.step_kernels import with_lazy_penalties
 from ooc.models.train_state import at_rest
-from ooc.optim import Method, Optimizer, sgd
+from ooc.optim import Method, Optimizer, lazy, sgd
 from ooc.optim.penalties import clip_scale
 from ooc.optim.settings import SETTINGS, rate_at
 from ooc.optim.step import step_piece
@@ -47,10 +48,17 @@ def engine_kernels(
     for each in sorted(steps | exact, key=str):
         # Of sparse rows a range test, or an optimizer, may need other parts than a gradient.
         is_sparse = dataset.arrays[dataset.features].is_sparse
-        for optimizers in ([], *([[each.optimizer for each in methods], [sgd(1.0)]] * is_sparse)):
+        penalised = with_lazy_penalties(methods, model, dataset, batch_size)
+        for optimizers in ([], *([[each.optimizer for each in penalised], [sgd(1.0)]] * is_sparse)):
             for count in {1, lanes}:
                 given = (model, dataset, each, batch_size, optimizers, count)
                 found += parts_of(partial(_loop, *given))
+        if any(one.optimizer is not None and one.optimizer.is_lazy for one in penalised):
+            found.append(
+                kernel_for(
+                    lazy.write_settled, np.zeros(1, each), np.zeros((2, 1)), np.zeros(1, each)
+                )
+            )
         for take in (run_window, run_lane_window)[: 1 + (lanes > 1)]:
             found.append(kernel_for(take, np.zeros(1, WORK), each.type(1)))
     return [*found, *rest]

@@ -12,13 +12,9 @@ from ooc.core.errors import InputError
 from ooc.kernels.share import Standard
 from ooc.models.contract import BatchLike, Layout, Model, Statistics
 from ooc.store.dataset import Dataset
-from ooc.store.sparse import SparseSpec
 
 if TYPE_CHECKING:
     from ooc.optim.optimizer import Optimizer
-
-# Sparse rows are wide where they have this many times more columns than a batch has non-zeros.
-WIDE = 2
 
 
 @dataclass(frozen=True)
@@ -108,6 +104,8 @@ class Kernel:
         alone, see `ooc.kernels.columns`, and how many those are at most; 0 where it has not.
     by_rows
         Whether such steps subtract one row after the other, see `ooc.kernels.row_steps`.
+    is_lazy
+        Whether they take penalties when a column is met again, see `ooc.kernels.lazy_steps`.
     """
 
     accumulate: Callable[..., int]
@@ -126,6 +124,7 @@ class Kernel:
     by_columns: Callable[..., int] | None = None
     batch_columns: int = 0
     by_rows: bool = False
+    is_lazy: bool = False
 
     @property
     def is_by_columns(self) -> bool:
@@ -276,31 +275,6 @@ def kernel_for_data(
     """Return the model's part of the compiled loop for the rows of a dataset, see `kernel_of`."""
     rows = dataset.arrays[dataset.features]
     return kernel_of(model, model.layout(dataset.row_shape), parameters, rows)
-
-
-def kernel_for_steps(
-    model: Model,
-    dataset: Dataset,
-    optimizers: "Sequence[Optimizer | None]",
-    batch_size: int,
-    parameters: np.ndarray | None = None,
-) -> Kernel | None:
-    """Return the model's part of the compiled loop for steps by some optimizers.
-
-    Where rows are sparse and so wide that a batch has non-zeros in few columns, and all optimizers
-    leave an entry without gradient as it is, steps change the columns of a batch alone; those of
-    plain descent row by row.
-    """
-    kernel, rows = kernel_for_data(model, dataset, parameters), dataset.arrays[dataset.features]
-    by_columns = None if kernel is None else kernel.by_columns
-    if kernel is None or by_columns is None or not isinstance(rows, SparseSpec):
-        return kernel
-    leave = bool(optimizers) and all(each is not None and each.leaves_out for each in optimizers)
-    if not leave or rows.shape[1] * rows.shape[0] <= WIDE * rows.nonzeros * batch_size:
-        return kernel
-    most = max(1, min(rows.most_nonzeros(batch_size), rows.shape[1]))
-    by_rows = all(each is not None and each.is_linear for each in optimizers)
-    return replace(kernel, accumulate=by_columns, batch_columns=most, by_rows=by_rows)
 
 
 def loss_unit_of(model: Model, layout: Layout, parameters: np.ndarray) -> float:

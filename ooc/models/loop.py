@@ -17,6 +17,7 @@ from ooc.kernels.columns import UNTOUCHED, merge_columns, step_columns
 from ooc.kernels.counters import NEVER
 from ooc.kernels.jobs import run_jobs, run_jobs_in_parallel
 from ooc.kernels.lane_loop import run_lane_at, run_lane_window
+from ooc.kernels.lazy_steps import step_lazily
 from ooc.kernels.row_steps import leave_rows, step_rows
 from ooc.kernels.rows import gather_integers_part, gather_part
 from ooc.kernels.share import TOUCHED, accumulate_of, gather_integers_of, source_of
@@ -27,9 +28,10 @@ from ooc.kernels.touched import merge_touched, step_touched
 from ooc.kernels.window_loop import run_window
 from ooc.models import scratch
 from ooc.models.contract import Layout, Model
-from ooc.models.declarations import Kernel, kernel_for_steps, phases_of, terms_of
+from ooc.models.declarations import Kernel, phases_of, terms_of
+from ooc.models.step_kernels import kernel_for_steps
 from ooc.models.train_state import TrainState, update_addresses
-from ooc.optim import Optimizer
+from ooc.optim import Optimizer, lazy
 from ooc.optim.step import real_of
 from ooc.store.dataset import Dataset
 from ooc.store.sparse_rows import SparseRows, copied
@@ -173,6 +175,8 @@ class WindowLoop:
         }
         for name in ("parameters", "state", "settings", "active", "totals"):
             self._held[name] = getattr(train_state, name)
+        if kernel.is_lazy:
+            self._held["integers"] = begin_lazily(self._held["integers"], layout, train_state)
         self.work = np.zeros(1, record.WORK)
         for name, array in self._held.items():
             assert array.flags.c_contiguous, f"{name} is contiguous"
@@ -189,7 +193,7 @@ class WindowLoop:
             ).address,
             run_piece=part(run_piece, record.job_of(real_of(dtype))).address,
             cycle=len(self._held["turns"]), phases=len(phases), piece_count=len(pieces),
-            real_count=len(kernel.reals), integer_count=len(kernel.integers),
+            real_count=len(kernel.reals), integer_count=len(self._held["integers"]),
             shift_count=standard.shift.size, factor_count=standard.factor.size,
             target_shift_count=of_targets.shift.size, target_factor_count=of_targets.factor.size,
             touched_first=first, touched_rows=rows, touched_width=width,
@@ -212,9 +216,10 @@ class WindowLoop:
             )
         if kernel.is_by_columns:
             self.scratch["gradient"][:] = UNTOUCHED
+            step = step_columns if not kernel.by_rows else step_rows
             self._set(
                 merge_touched=part(leave_rows if kernel.by_rows else merge_columns, whole).address,
-                step_touched=part(step_rows if kernel.by_rows else step_columns, whole).address,
+                step_touched=part(step_lazily if kernel.is_lazy else step, whole).address,
             )
         self._drivers = {False: driver(dtype, False)}
         self.carried: SparseRows | None = None
@@ -330,6 +335,16 @@ class WindowLoop:
     def _set(self, **numbers: int) -> None:
         for name, number in numbers.items():
             self.work[name] = number
+
+
+def begin_lazily(integers: np.ndarray, layout: Layout, train_state: TrainState) -> np.ndarray:
+    """Return the integers of a kernel with where the state is that it reads, which is begun."""
+    parameters, state = train_state.parameters, train_state.state
+    for method, own in zip(train_state.methods, state, strict=False):
+        if method.optimizer is not None and method.optimizer.is_lazy:
+            lazy.begin(own, layout.penalised())
+    where = [parameters.ctypes.data, state.ctypes.data, state.shape[1]]
+    return np.concatenate([integers, np.array(where, np.int64)])
 
 
 def make_loop(

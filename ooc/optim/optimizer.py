@@ -10,6 +10,7 @@ import numpy as np
 from ooc.core.compiler import part
 from ooc.core.errors import InputError
 from ooc.core.numbers import not_negative, positive
+from ooc.optim import lazy
 from ooc.optim.penalties import clip_scale
 from ooc.optim.schedules import UNCHANGED, Schedule, cosine
 from ooc.optim.settings import SETTINGS, rate_at
@@ -69,6 +70,9 @@ class Optimizer:
     is_linear
         Whether a step is the rate times the gradient, without a state: then gradients of rows may
         be subtracted one after the other.
+    is_lazy
+        Whether such steps take of an entry what its penalties do when it is met again, with vectors
+        of state for that, see `ooc.optim.lazy`; what a run keeps is up to date.
 
     Raises
     ------
@@ -100,6 +104,7 @@ class Optimizer:
     averages: bool = False
     waits: bool = False
     is_linear: bool = False
+    is_lazy: bool = False
 
     def __post_init__(self) -> None:
         if self.rate is not None:
@@ -129,8 +134,14 @@ class Optimizer:
     @property
     def leaves_out(self) -> bool:
         """Whether steps may leave out entries whose gradient is zero, with these penalties."""
-        penalties = (self.l1, self.l2, self.decay, self.clip_norm or 0.0)
-        return self.waits and not any(penalties)
+        penalties = () if self.is_lazy else (self.l1, self.l2)
+        return self.waits and not any((*penalties, self.decay, self.clip_norm or 0.0))
+
+    @property
+    def can_be_lazy(self) -> bool:
+        """Whether its penalties may be taken of entries when they are met again."""
+        others = self.decay > 0 or self.clip_norm is not None
+        return self.is_linear and not others and (self.l1 > 0 or self.l2 > 0)
 
     def init(self, parameters: int) -> np.ndarray:
         """Return the zeroed float64 state, shape (slots, parameters)."""
@@ -192,8 +203,15 @@ class Optimizer:
     def solution(self, parameters: np.ndarray, state: np.ndarray) -> np.ndarray:
         """Return what a run keeps: the average of iterates where the optimizer has one.
 
-        For all other optimizers it is `parameters` itself, no copy.
+        Where penalties are taken late it is a copy from which they are taken; for all other
+        optimizers it is `parameters` itself, no copy.
         """
+        if self.is_lazy:
+            if state[lazy.SCALARS, lazy.SCALE] == 0.0:  # no step was taken yet
+                return parameters
+            found = np.empty_like(parameters)
+            lazy.write_settled(parameters, state, found)
+            return found
         if not self.averages:
             return parameters
         average: np.ndarray = (parameters + state[0]).astype(parameters.dtype)

@@ -17,8 +17,9 @@ from ooc.kernels.counters import LOSS_SUM
 from ooc.models.bad_rows import LARGEST_FEATURE
 from ooc.models.contract import Model
 from ooc.models.declarations import first_rate, loss_unit_of
+from ooc.models.step_kernels import with_lazy_penalties
 from ooc.models.train_state import start
-from ooc.optim import Optimizer, sgd
+from ooc.optim import Optimizer, as_method, sgd
 from ooc.optim.schedules import UNCHANGED
 from ooc.optim.settings import RATE
 from ooc.store.sparse_rows import is_matrix
@@ -178,7 +179,9 @@ def _descent(
     Without an optimizer steps have no length: so nothing is compiled but what training needs.
     """
     chosen = sgd(1.0) if optimizer is None else replace(optimizer, schedule=UNCHANGED)
-    train_state = start([chosen], parameters, model)
+    most = max(loader.plan.batch_size, loader.plan.largest_batch)
+    methods = with_lazy_penalties([as_method(chosen)], model, loader.dataset, most)
+    train_state = start(methods, parameters, model)
     if optimizer is None:
         train_state.settings[0, RATE] = 0.0
     engine = make_engine(model, loader, train_state)

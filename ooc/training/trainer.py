@@ -15,6 +15,7 @@ from ooc.core.progress import Report, tell
 from ooc.core.stopping import interruptible
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import prepare, prepared_like
+from ooc.models.step_kernels import with_lazy_penalties
 from ooc.models.train_state import start
 from ooc.optim import Method, Optimizer, as_method, method_from_config
 from ooc.runs import checkpoint
@@ -300,6 +301,9 @@ class Trainer:
                 if saved["finished"]:
                     return load(run_dir, model)
                 method = method_from_config(saved["optimizer"])
+                if client is None:
+                    most = loader.plan.largest_batch
+                    (method,) = with_lazy_penalties([method], model, loader.dataset, most)
                 train_state = load_train_state(method, arrays, model)
             beginning = (self._is_full, saved["epochs"], marks)
             with engine_on(client, model, loader, train_state, *beginning) as engine:
@@ -379,6 +383,8 @@ class Trainer:
             parameters = first_parameters(model, layout, self.stream.seed, prepared.parts)
             del prepared  # of wide rows it is as large as the parameters
             known, found = with_rates(given, model, loader, parameters, epochs, report)
+            if client is None:
+                known = with_lazy_penalties(known, model, loader.dataset, loader.plan.largest_batch)
             state = start(known, parameters, model)
             tell(report, "reading the first rows")
             keeps = bool(folders) or client is not None
