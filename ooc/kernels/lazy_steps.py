@@ -10,6 +10,7 @@ import numpy as np
 from ooc.core.compiler import array_at, lean_kernel, lean_sums, view_at
 from ooc.kernels.counters import OK
 from ooc.kernels.linear import INTERCEPT, LOSS, OUTPUTS, PAIR, RULE
+from ooc.kernels.row_steps import subtract_rows
 from ooc.kernels.share import TOUCHED, Numbers, Output, PointLoss, Share, call_loss
 from ooc.kernels.sparse import (
     AHEAD,
@@ -114,7 +115,6 @@ def subtract_from_rest(
     width: int,
     parameters: np.ndarray,
     state: np.ndarray,
-    l1: float,
 ) -> None:
     """Do as `ooc.kernels.row_steps.subtract_rows` with what is left of coefficients after L1."""
     rows, outputs = slopes.shape
@@ -131,8 +131,9 @@ def subtract_from_rest(
             for j in range(size):
                 entry = first + np.uint64(places[j])
                 weight = np.float64(parameters[entry])
-                if l1 > 0.0 and state[lazy.STAMPS, entry] != taken:
-                    weight = lazy.rest_of(weight, taken - state[lazy.STAMPS, entry])
+                if state[lazy.STAMPS, entry] != taken:
+                    pending = taken - state[lazy.STAMPS, entry]
+                    weight = np.float64(lazy.rest_of(weight, pending))
                     state[lazy.STAMPS, entry] = taken
                 parameters[entry] = weight - step * np.float64(values[j])
 
@@ -162,11 +163,16 @@ def step_lazily(work: np.ndarray, one: np.floating) -> int:
         rows = array_at(w.reports + at * 16, (2,), integer)[TOUCHED]
         slopes = array_at(w.gradients + at * w.gradient_size * w.item, (rows, outputs), one)
         extents = array_at(w.touched + at * w.capacity * 8, (rows, 3), integer)
-        given = (slopes, length * factor / scale, width, parameters, state, l1)
-        if integers[VALUE_BYTES] == 4:
-            subtract_from_rest(extents, np.float32(0), *given)
+        given = (slopes, length * factor / scale, width, parameters)
+        is_single = integers[VALUE_BYTES] == 4
+        if l1 > 0.0 and is_single:
+            subtract_from_rest(extents, np.float32(0), *given, state)
+        elif l1 > 0.0:
+            subtract_from_rest(extents, np.float64(0), *given, state)
+        elif is_single:
+            subtract_rows(extents, np.float32(0), *given)
         else:
-            subtract_from_rest(extents, np.float64(0), *given)
+            subtract_rows(extents, np.float64(0), *given)
         for r in range(rows):
             for k in range(outputs):
                 sums[k] += np.float64(slopes[r, k])

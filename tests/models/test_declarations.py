@@ -24,7 +24,6 @@ from ooc.models.declarations import (
     arrays_of,
     dtype_of,
     first_rate,
-    kernel_for_steps,
     kernel_of,
     loss_unit_of,
     needs_of,
@@ -40,6 +39,7 @@ from ooc.models.declarations import (
 )
 from ooc.models.loop import turns_of
 from ooc.models.scratch import dataset_columns
+from ooc.models.step_kernels import kernel_for_steps
 from ooc.optim import Optimizer, adagrad, adam, ftrl, momentum, sgd
 
 

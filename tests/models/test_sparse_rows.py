@@ -166,7 +166,7 @@ def test_steps_of_touched_columns_are_those_of_all(
     path = write_sparse(tmp_path / "a.zarr", WIDE, y=target, weight=np.linspace(0.5, 2, 503))
     trainer = ooc.Trainer(model, optimizer, batch_size=50, **STREAM)
     few = trainer.fit(ooc.open(path), epochs=3)
-    monkeypatch.setattr("ooc.models.declarations.WIDE", 1e9)
+    monkeypatch.setattr("ooc.models.step_kernels.WIDE", 1e9)
     every = trainer.fit(ooc.open(path), epochs=3)
     np.testing.assert_allclose(few.parameters, every.parameters, rtol=2e-4, atol=2e-6)
     assert few.results["loss"] == pytest.approx(every.results["loss"], rel=1e-5)

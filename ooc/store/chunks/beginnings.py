@@ -75,10 +75,10 @@ def begin_zstd(stored: Buffer, out: np.ndarray, needed: int) -> bool:
         return False
     if size != out.nbytes:
         raise DecodeError(f"it decodes to {size:,} bytes, not to {out.nbytes:,}")
-    wanted, place = memoryview(out)[:needed], 0
+    wanted, place = memoryview(out)[:needed], 0  # type: ignore[arg-type]
     with zstandard.ZstdDecompressor().stream_reader(stored) as stream:
         while place < needed:
-            count = stream.readinto(wanted[place:])  # type: ignore[arg-type]
+            count = stream.readinto(wanted[place:])
             if count == 0:
                 raise DecodeError(f"its frame ends after {place:,} of {size:,} bytes")
             place += count
