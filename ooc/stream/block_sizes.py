@@ -11,8 +11,9 @@ from ooc.store.sparse import EXTENT_BYTES, SparseSpec
 SMALLEST_BLOCK = 256 * 2**10
 MOST_AMPLIFICATION = 1.25
 FEWEST_BLOCKS = 64
-# Of sparse rows no block ends where a chunk does: one of few chunks decodes much for nothing.
-FEWEST_SPARSE_BLOCKS = 16
+# Of sparse rows no block ends where a chunk does: one of few chunks decodes much for nothing. So few
+# do where blocks are alike, which is looked at in the targets, see `ooc.stream.window_advice`.
+FEWEST_SPARSE_BLOCKS = 12
 
 
 def heaviest_blocks(specs: Sequence[ArraySpec], block_rows: int) -> np.ndarray | None:

@@ -159,9 +159,9 @@ class Loader(Summary):
             demand = replace(demand, held_bytes=held_bytes(before=BEFORE_LOADER_BYTES))
         plan_for = partial(make_plan, dataset, batch_size, self.names, demand=demand)
         planned = plan_for(stream, transfers=transfers_rows())
-        # How sparse rows are mixed is not looked at: their windows are as large as there is room.
-        is_sparse = dataset.arrays[dataset.features].is_sparse
-        if stream.window == AUTO and stream.shuffle != "none" and not is_sparse:
+        # Of sparse rows no more than the targets are looked at.
+        looks = not dataset.arrays[dataset.features].is_sparse or dataset.target is not None
+        if stream.window == AUTO and stream.shuffle != "none" and looks:
             blocks = max(stream.lanes, self._enough_blocks(planned))
             planned = plan_for(replace(stream, window=blocks), transfers=transfers_rows())
         block_rows, sampling = planned.order.block_rows, stream.sampling

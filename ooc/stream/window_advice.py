@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,14 +10,16 @@ import numpy as np
 from ooc.core.sizes import format_size
 from ooc.kernels.rows import gather_rows, tile_rows
 from ooc.store.dataset import Dataset
+from ooc.stream.block_sizes import FEWEST_SPARSE_BLOCKS
 from ooc.stream.block_statistics import Column, block_statistics
 from ooc.stream.mixing_theory import inflation, smallest_window
 from ooc.stream.plan import SAMPLED_BLOCKS, Plan, memory_for_window, window_bytes
 
 LIMIT = 1.05
 FEWEST_BLOCKS = 64
-# Below this a window's own costs are felt: its graph, its permutation, its first requests.
-SMALLEST_WINDOW = 64 * 2**20
+# Below this a window's own costs are felt: its graph, its permutation, its first requests. A sparse
+# row is fetched from anywhere in its window, and sooner where that is no larger than a cache.
+SMALLEST_WINDOW, SMALLEST_SPARSE_WINDOW = 64 * 2**20, 24 * 2**20
 # The share is taken to be this many standard errors larger than estimated.
 CAUTION = 2.0
 MEASURED_SECONDS = 0.1
@@ -40,6 +42,8 @@ class Advice:
     chunk_rows
         Rows of a chunk with which the plan's window would reach the limit, its blocks being as
         different as now; None where not even one row would.
+    of_targets
+        Whether the targets alone were looked at, as is done of sparse rows.
     """
 
     worst: Column
@@ -48,6 +52,7 @@ class Advice:
     needed_blocks: int
     memory: int
     chunk_rows: int | None
+    of_targets: bool = False
 
     @property
     def enough(self) -> bool:
@@ -69,13 +74,15 @@ class Advice:
 
 def chosen_blocks(advice: Advice, plan: Plan) -> int:
     """Return the blocks of the window to take: as few as mix well, but not so few as to be slow."""
-    return max(advice.needed_blocks, -(-SMALLEST_WINDOW // window_bytes(plan, 1)))
+    smallest = SMALLEST_SPARSE_WINDOW if advice.of_targets else SMALLEST_WINDOW
+    return max(advice.needed_blocks, -(-smallest // window_bytes(plan, 1)))
 
 
 def advise(dataset: Dataset, plan: Plan, limit: float = LIMIT, io: str = "auto") -> Advice:
     """Read a sample of blocks and hold the plan's window against what it says.
 
-    Inflation of the variance of batch means up to `limit` is good enough.
+    Inflation of the variance of batch means up to `limit` is good enough. Of sparse rows it is that
+    of the targets, which there must be: no sample of wide rows says much of a column that few have.
 
     Examples
     --------
@@ -85,12 +92,16 @@ def advise(dataset: Dataset, plan: Plan, limit: float = LIMIT, io: str = "auto")
     >>> advice.enough, advice.needed_blocks
     (True, 1)
     """
-    order = plan.order
+    order, of_targets = plan.order, dataset.arrays[dataset.features].is_sparse
+    if of_targets:
+        assert dataset.target is not None, "there are targets to look at"
+        dataset = replace(dataset, features=dataset.target)
     worst = block_statistics(
         dataset, order.block_rows, SAMPLED_BLOCKS, io=io, most_bytes=plan.moment_bytes
     ).worst()
     fewest = smallest_window(_share(worst), order.rows, order.block_rows, plan.batch_size, limit)
-    fewest = max(fewest, min(FEWEST_BLOCKS, order.blocks))
+    least = FEWEST_SPARSE_BLOCKS if of_targets else FEWEST_BLOCKS
+    fewest = max(fewest, min(least, order.blocks))
     # Windows are of one size: as many of them as there can be that are not smaller than this.
     needed = -(-order.blocks // (order.blocks // fewest))
     predicted = _inflation(worst, plan, order.blocks_per_window)
@@ -102,7 +113,7 @@ def advise(dataset: Dataset, plan: Plan, limit: float = LIMIT, io: str = "auto")
         for rows in halved
         if _inflation(worst, plan, max(window_rows // rows, 1), rows) <= limit
     )
-    return Advice(worst, limit, predicted, needed, memory, next(mixing, None))
+    return Advice(worst, limit, predicted, needed, memory, next(mixing, None), of_targets)
 
 
 def _share(worst: Column) -> float:

@@ -184,11 +184,16 @@ def test_lanes_have_a_block_each_though_fewer_mix_well(
     assert Loader(dataset, 64, memory=MEMORY).plan.order.blocks_per_window == 2
 
 
-def test_sparse_rows_are_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_sparse_rows_targets_are_looked_at_where_there_are_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looks = enough(monkeypatch, 2)
     path = write_sparse(tmp_path / "a.zarr", random_matrix(300, 20), y=np.arange(300))
-    assert Loader(ooc.open(path), 10, memory=MEMORY).plan.order.blocks_per_window >= 1
+    none = write_sparse(tmp_path / "b.zarr", random_matrix(300, 20))
+    assert Loader(ooc.open(none), 10, memory=MEMORY).plan.order.blocks_per_window >= 1
     assert looks == []
+    assert Loader(ooc.open(path), 10, memory=MEMORY).plan.order.blocks_per_window >= 1
+    assert len(looks) == 1
 
 
 @pytest.mark.parametrize("rule", ["raise", "skip"])
