@@ -8,6 +8,7 @@ of its own, which is made before. Losses are of held-out rows.
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -105,6 +106,23 @@ def run(way: str, store: Path, rate: float, memory: str) -> tuple[dict[str, Any]
         return result, found
 
 
+def limits_of(store: Path, rate: float, memory: str) -> str:
+    """Say what bounds our time and memory on one store, cold: each part by itself."""
+    drop_page_cache([store])
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "peers.sparse_ways", "limits", str(store.resolve())]
+        run_checked([*command, folder, str(rate), memory])
+        found = json.loads(Path(folder, "result.json").read_text())
+    reading, decoding, kernel = (found[name] for name in ("reading", "decoding", "kernel"))
+    cores = len(os.sched_getaffinity(0))
+    least = max(kernel, (decoding + kernel) / cores)
+    return (
+        f"limits of ooc: reading alone {reading:.2f} s, of which {decoding:.2f} core-seconds, the "
+        f"kernel alone {kernel:.2f} on one core, so that {cores} cores need {least:.2f} s or more; "
+        f"its imports alone take {format_size(found['imports'])}"
+    )
+
+
 def loss_of(parameters: np.ndarray, held_out: tuple[Any, np.ndarray]) -> float:
     """Return the mean logistic loss of held-out rows."""
     matrix, labels = held_out
@@ -136,6 +154,8 @@ def compare(kind: str, store: Path, rows: int, given: argparse.Namespace) -> Non
         lines.append((way, *shown, format_size(peak), f"{losses[way]:.4f}"))
     print(f"{kind}: {rows:,} rows of {KINDS[kind][0]:,} columns, {given.rounds} rounds")
     print_table(lines)
+    if "ooc" in ways:
+        print(limits_of(store, best["ooc"], given.memory))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

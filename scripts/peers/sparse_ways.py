@@ -1,13 +1,15 @@
 """One epoch of logistic regression on a sparse store, one way each, and what it took.
 
 ``python -m peers.sparse_ways WAY STORE FOLDER RATE [MEMORY]`` writes ``result.json`` and the
-coefficients, the intercept last, to the folder.
+coefficients, the intercept last, to the folder. The way "limits" measures what bounds ours: reading
+alone, the kernel alone, and the memory of what it imports.
 """
 
 import json
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +31,49 @@ def train_ooc(store: Path, folder: Path, rate: float, memory: str) -> tuple[np.n
     trainer = ooc.Trainer(ooc.models.Logistic(), optimizer, batch_size=batch, memory=memory)
     run = trainer.fit(ooc.open(store), epochs=1, report=False)
     return run.parameters, run.results["seconds"]
+
+
+def measure_limits(store: Path, rate: float, memory: str) -> dict[str, float]:
+    """Return the seconds of reading alone and of the kernel alone, and bytes of imports alone.
+
+    Of reading both the time that passes and that of the processor are told. The kernel runs on one
+    thread over the rows of one window, as often as the store has its rows.
+    """
+    import ooc
+    from ooc.engines.engine import make_engine
+    from ooc.models.train_state import start
+
+    model, optimizer = ooc.models.Logistic(standardise=False), ooc.optim.sgd(rate)
+    trainer = ooc.Trainer(
+        model, optimizer, batch_size=BATCH[store.stem.split("-")[0]], memory=memory
+    )
+    imported, dataset = peak_bytes(), ooc.open(store)
+    loader = trainer.loader(dataset)
+    begun, used = time.perf_counter(), time.process_time()
+    for _ in loader.windows(1):
+        pass
+    reading, decoding = time.perf_counter() - begun, time.process_time() - used
+    found = list[float]()
+    layout = model.layout(dataset.row_shape)
+    parameters = model.init(layout, np.random.default_rng(0))
+    engine = make_engine(model, loader, start([optimizer], parameters, model))
+    windows = loader.windows(1)
+    window = next(windows)
+    time.sleep(0.5)  # until the windows behind it are there, too
+    for _ in range(4):
+        begun = time.thread_time()
+        engine.advance(replace(window))
+        found.append(time.thread_time() - begun)
+    share = dataset.rows / len(window.order)
+    windows.close()
+    kernel = min(found) * share
+    return {"reading": reading, "decoding": decoding, "kernel": kernel, "imports": imported}
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process had."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def train_sklearn(store: Path, folder: Path, rate: float, memory: str) -> tuple[np.ndarray, float]:
@@ -143,9 +188,12 @@ def main() -> None:
     """Run one way, and write what it took."""
     way, store, folder, rate, *memory = sys.argv[1:]
     given = (Path(store), Path(folder), float(rate), memory[0] if memory else "512MiB")
+    if way == "limits":
+        limits = measure_limits(given[0], *given[2:])
+        Path(folder, "result.json").write_text(json.dumps(limits))
+        return
     parameters, seconds = WAYS[way](*given)
-    status = Path("/proc/self/status").read_text()
-    peak = int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    peak = peak_bytes()
     np.save(Path(folder, "parameters.npy"), parameters)
     Path(folder, "result.json").write_text(json.dumps({"seconds": seconds, "peak_bytes": peak}))
 
