@@ -154,7 +154,7 @@ def test_a_bad_row_ends_training_with_its_number(tmp_path: Path) -> None:
 
 def test_pairs_that_do_not_fit_are_refused_before_a_row_is_read(tmp_path: Path) -> None:
     matrix = scipy.sparse.random(400, 5000, 0.4, "csr", dtype=np.float32, random_state=0)
-    path = write_sparse(tmp_path / "a.zarr", matrix, chunk=2**17, y=np.zeros(400, np.float32))
+    path = write_sparse(tmp_path / "a.zarr", matrix, chunk=2**17, y=np.ones(400, np.float32))
     with pytest.raises(TooSmallError, match="slabs"):
         ooc.Loader(ooc.open(path, transform="hash-pairs:18"), 32, memory="512MiB")
     ooc.Loader(ooc.open(path), 32, memory="512MiB")
