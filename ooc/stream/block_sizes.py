@@ -11,8 +11,8 @@ from ooc.store.sparse import EXTENT_BYTES, SparseSpec
 SMALLEST_BLOCK = 256 * 2**10
 MOST_AMPLIFICATION = 1.25
 FEWEST_BLOCKS = 64
-# Of sparse rows no block ends where a chunk does: one of few chunks decodes much for nothing. So few
-# do where blocks are alike, which is looked at in the targets, see `ooc.stream.window_advice`.
+# Of sparse rows no block ends where a chunk does: one of few chunks decodes much for nothing. So
+# few do where they are alike, as the targets tell: see `ooc.stream.window_advice`.
 FEWEST_SPARSE_BLOCKS = 12
 
 

@@ -57,7 +57,7 @@ def measure_limits(store: Path, rate: float, memory: str) -> dict[str, float]:
     layout = model.layout(dataset.row_shape)
     parameters = model.init(layout, np.random.default_rng(0))
     engine = make_engine(model, loader, start([optimizer], parameters, model))
-    windows = loader.windows(1)
+    windows = loader.windows(1)  # whose readers live as long as it does
     window = next(windows)
     time.sleep(0.5)  # until the windows behind it are there, too
     for _ in range(4):
@@ -65,7 +65,6 @@ def measure_limits(store: Path, rate: float, memory: str) -> dict[str, float]:
         engine.advance(replace(window))
         found.append(time.thread_time() - begun)
     share = dataset.rows / len(window.order)
-    windows.close()
     kernel = min(found) * share
     return {"reading": reading, "decoding": decoding, "kernel": kernel, "imports": imported}
 
