@@ -111,6 +111,8 @@ def engine_bytes(
         columns = dataset_columns(model, dataset)
         held += loop_bytes(model, layout, kernel, columns, batch_size, len(methods), lanes=lanes)
         held += carried_bytes(dataset, kernel, batch_size)
+        # What is up to date is a copy where penalties are taken late.
+        held += dtype_of(model).itemsize * layout.size * kernel.is_lazy
         return held + (BLAS_BYTES if kernel.uses_blas else 0)
     rows = part_rows(batch_size) if full or minimiser is not None else batch_size
     row_bytes = sum(spec.row_bytes for spec in dataset.specs(names))

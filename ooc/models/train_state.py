@@ -64,6 +64,15 @@ class TrainState:
         state = self.state[only, :slots]
         return TrainState(self.methods[only], self.parameters[only], state, *arrays)
 
+    def iterate(self, number: int = 0) -> np.ndarray:
+        """Return the parameters that a descent trains; a read-only copy if penalties come late."""
+        optimizer = self.methods[number].optimizer
+        if optimizer is None or not optimizer.is_lazy:
+            return self.parameters[number]
+        found = self.solution(number).view()
+        found.flags.writeable = False
+        return found
+
     def solution(self, number: int = 0) -> np.ndarray:
         """Return what a run keeps of a descent: its parameters, or their average."""
         one = self.alone(number)

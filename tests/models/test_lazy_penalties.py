@@ -101,6 +101,21 @@ def test_a_run_that_was_stopped_has_the_bits_of_one_that_was_not(tmp_path: Path,
     assert resumed.parameters.tobytes() == whole.parameters.tobytes()
 
 
+def test_callbacks_see_coefficients_that_are_up_to_date(tmp_path: Path) -> None:
+    dataset, optimizer, seen = data(tmp_path), sgd(0.5, l1=1e-3, l2=0.1), list[np.ndarray]()
+
+    def keep(now: Any) -> None:
+        seen.append(now.parameters.copy())
+        np.testing.assert_array_equal(now.parameters, now.solution)
+        with pytest.raises(ValueError, match="read-only"):
+            now.parameters[0] = 1.0
+
+    model, calls = ooc.models.Logistic(dtype="float64"), ooc.Callbacks(step_end=keep, every=30)
+    found = fitted(dataset, optimizer, model, epochs=2, callbacks=calls)
+    np.testing.assert_allclose(seen[0], np.append(*naive(dataset, optimizer, epochs=1)), rtol=1e-12)
+    np.testing.assert_array_equal(seen[1], found)
+
+
 def test_descents_side_by_side_each_have_penalties_of_their_own(tmp_path: Path) -> None:
     dataset, model = data(tmp_path), ooc.models.Logistic()
     optimizers = [sgd(0.5), sgd(0.5, l1=2e-3), sgd(0.25, l2=0.1), sgd(0.5, l1=1e-3, l2=0.1)]

@@ -23,7 +23,8 @@ class Situation:
     step, epoch
         Steps taken, and epochs that were begun before this one.
     parameters
-        (P,) float32, the very vector that is trained: copy what is to be kept.
+        (P,) float32, the very vector that is trained: copy what is to be kept. Where penalties of
+        wide sparse rows are taken late it is a copy that is up to date, and read-only.
     solution
         (P,) float32, what a run that ended here would keep: the average of iterates where the
         optimizer has one, elsewhere `parameters` itself.
@@ -155,7 +156,7 @@ class CallbackWatcher(Watcher):
         return Situation(
             moment.step,
             moment.epoch,
-            train_state.parameters[0],
+            train_state.iterate(),
             train_state.solution(),
             (loss - loss_then) / (rows - rows_then) if rows > rows_then else float("nan"),
             rate_of_step(self._model, train_state.settings[0], max(moment.step - 1, 0)),
