@@ -13,7 +13,7 @@ MOST_AMPLIFICATION = 1.25
 FEWEST_BLOCKS = 64
 # Of sparse rows no block ends where a chunk does: one of few chunks decodes much for nothing. So
 # few do where they are alike, as the targets tell: see `ooc.stream.window_advice`.
-FEWEST_SPARSE_BLOCKS = 12
+FEWEST_SPARSE_BLOCKS = 10
 
 
 def heaviest_blocks(specs: Sequence[ArraySpec], block_rows: int) -> np.ndarray | None:
