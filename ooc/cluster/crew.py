@@ -1,29 +1,36 @@
 """The workers that serve a run's lanes, as the client sees them: who is there, questions, answers.
 
-All that waits runs on the event loop of Dask's client. A worker that does not answer any more is
-gone for good; its lanes go to others, and what it was asked is asked again there.
+Who is there is asked on the event loop of Dask's client; questions are put, and answers read, by
+the thread that trains. A worker that does not answer any more is gone for good; its lanes go to
+others, and what it was asked is asked again there.
 """
 
 import asyncio
 import math
 import time
 import uuid
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from distributed import Client
-from distributed.comm import Comm, connect
+from distributed.comm import connect
 
+from ooc.cluster.line import GoneError, Line, check_lines
 from ooc.cluster.messages import LaneWork
 from ooc.cluster.placement import place_lanes
-from ooc.cluster.serving import OPERATION, LanesPlugin, serve_lanes
+from ooc.cluster.serving import OPERATION, PATIENCE_SECONDS, LanesPlugin, serve_lanes
 from ooc.core.errors import DataError, InputError
 
 # How often the scheduler is asked who is there, and how long a run waits where nobody is.
 LOOK_SECONDS, PATIENCE_FOR_WORKERS = 1.0, 60.0
 # How long an answer may take before the scheduler is asked whether the worker is alive.
 QUIET_SECONDS = 15.0
+# What is asked for in each step.
+COUNTED = ("shares",)
+# How long workers may take to be let go.
+LEAVE_SECONDS = 30.0
 
 
 @dataclass
@@ -33,7 +40,7 @@ class Traffic:
     Attributes
     ----------
     sent, received
-        Bytes of parameters to workers, and of gradients from them.
+        Bytes of all messages that ask workers for gradients, and that answer.
     wait_seconds
         How long the client waited for answers.
     steps, workers
@@ -53,20 +60,18 @@ class Traffic:
 
 @dataclass
 class Member:
-    """A worker of the crew: its address, the connection to it, and the task that serves.
+    """A worker of the crew: its address, the line to it, and the task that serves.
 
-    `asked` is when it was asked what it has not answered, by `time.monotonic`.
+    `asked` is when it was asked what it has not answered, by `time.monotonic`; `question` what was
+    asked for.
     """
 
     address: str
-    comm: Comm
+    line: Line
     task: Any
     lanes: list[int] = field(default_factory=list)
     asked: float = math.inf
-
-
-class GoneError(Exception):
-    """A worker does not answer any more."""
+    question: str = ""
 
 
 class Crew:
@@ -99,30 +104,36 @@ class Crew:
         """Lanes of the run."""
         return self._work.plan.order.lanes
 
-    async def begin(self) -> None:
+    def begin(self) -> None:
         """Give every worker the door, and share out the lanes."""
+        self._client.sync(self._begin)
+        self.look()
+
+    async def _begin(self) -> None:
         await self._client.register_plugin(LanesPlugin())
         self._watching = asyncio.ensure_future(self._watch())
-        await self.look()
 
-    async def end(self) -> None:
+    def end(self) -> None:
         """Hang up, by which the workers' tasks end."""
+        for member in self._members.values():
+            member.line.close()
+        # Where the cluster is gone, there is nobody to be let go.
+        with suppress(OSError, TimeoutError):
+            self._client.sync(self._end, callback_timeout=LEAVE_SECONDS)
+        self._members.clear()
+        self._placed.clear()
+
+    async def _end(self) -> None:
         if self._watching is not None:
             self._watching.cancel()
         for member in self._members.values():
-            await member.comm.close()
-        tasks = [member.task for member in self._members.values()]
-        self._members.clear()
-        self._placed.clear()
-        for task in tasks:
-            task.release()
+            member.task.release()
 
-    async def look(self) -> None:
+    def look(self) -> None:
         """See who is there now, at most once in a while, and share out the lanes among them."""
         if time.monotonic() - self._looked < LOOK_SECONDS and self._placed:
             return
-        threads = await self._present()
-        began = time.monotonic()
+        threads, began = self._client.sync(self._present), time.monotonic()
         while not threads:
             if time.monotonic() - began > PATIENCE_FOR_WORKERS:
                 raise DataError(
@@ -130,14 +141,12 @@ class Crew:
                     f"and none came within {PATIENCE_FOR_WORKERS:g} seconds; start workers, and "
                     "resume the run"
                 )
-            await asyncio.sleep(0.2)
-            threads = await self._present()
+            time.sleep(0.2)
+            threads = self._client.sync(self._present)
         self._looked = time.monotonic()
-        await self._share_out(threads)
+        self._share_out(threads)
 
-    async def ask_lanes(
-        self, asked_for: str, by_lane: Mapping[int, Any], key: str, common: Mapping[str, Any]
-    ) -> dict[int, Any]:
+    def ask_lanes(self, asked_for: str, by_lane: Mapping[int, Any], *common: Any) -> dict[int, Any]:
         """Return each lane's answer: all workers are asked at once, those that are lost again.
 
         Parameters
@@ -145,44 +154,44 @@ class Crew:
         asked_for
             What is asked for, see `ooc.cluster.lane_server.LaneServer`.
         by_lane
-            What is asked of each lane; a worker gets those of its lanes as the list `key`.
+            What is asked of each lane; a worker gets those of its lanes as a list.
         common
             What every worker is told beside.
         """
         answers: dict[int, Any] = {}
         while len(answers) < len(by_lane):
-            await self._ensure(lane for lane in by_lane if lane not in answers)
+            self._ensure(lane for lane in by_lane if lane not in answers)
             asked: list[tuple[Member, list[int]]] = []
             for member in list(self._members.values()):
                 lanes = [each for each in member.lanes if each in by_lane and each not in answers]
-                message = {"ask": asked_for, key: [by_lane[lane] for lane in lanes], **common}
-                if lanes and await self._tell(member, message):
+                message = (asked_for, *common, [by_lane[lane] for lane in lanes])
+                if lanes and self._tell(member, message):
                     asked.append((member, lanes))
             # All are heard before anything is raised: an answer that is left would be the next's.
             refusals: list[InputError] = []
             for member, lanes in asked:
                 try:
-                    answers |= zip(lanes, await self._hear(member), strict=True)
+                    answers |= zip(lanes, self._hear(member), strict=True)
                 except GoneError:
-                    await self._lose(member)
+                    self._lose(member)
                 except InputError as error:
                     refusals.append(error)
             if refusals:
                 raise refusals[0]
         return answers
 
-    async def _tell(self, member: Member, message: dict[str, Any]) -> bool:
+    def _tell(self, member: Member, message: tuple[Any, ...]) -> bool:
         """Ask a worker; tell whether it can still be asked."""
-        self.traffic.sent += len(message.get("parameters", b""))
         try:
-            await member.comm.write(message)
-        except OSError:
-            await self._lose(member)
+            size = member.line.send(message)
+        except GoneError:
+            self._lose(member)
             return False
-        member.asked = time.monotonic()
+        self.traffic.sent += size if message[0] in COUNTED else 0
+        member.asked, member.question = time.monotonic(), message[0]
         return True
 
-    async def _hear(self, member: Member) -> Any:
+    def _hear(self, member: Member, patience: float = math.inf) -> Any:
         """Return a worker's answer.
 
         Raises
@@ -193,69 +202,81 @@ class Crew:
             If it refuses, in its words.
         """
         try:
-            answer = await member.comm.read()
-        except OSError:
-            raise GoneError from None
+            (is_answer, answer, *rest), size = member.line.receive(patience)
         finally:
             member.asked = math.inf
-        if "refused" in answer:
-            kind = DataError if answer["of_data"] else InputError
-            raise kind(answer["refused"])
-        for each in answer["answer"]:
-            self.traffic.received += len(each.get("gradients", b"")) if type(each) is dict else 0
-        return answer["answer"]
+        self.traffic.received += size if member.question in COUNTED else 0
+        if not is_answer:
+            kind = DataError if rest[0] else InputError
+            raise kind(answer)
+        return answer
 
     async def _watch(self) -> None:
         """Hang up on workers that are asked, and that the scheduler does not know any more."""
         while True:
             await asyncio.sleep(QUIET_SECONDS)
             quiet = time.monotonic() - QUIET_SECONDS
-            if any(each.asked < quiet for each in self._members.values()):
+            if any(each.asked < quiet for each in tuple(self._members.values())):
                 present = await self._present()
-                for member in self._members.values():
+                for member in tuple(self._members.values()):
                     if member.asked < quiet and member.address not in present:
-                        member.comm.abort()
+                        member.line.close()
 
-    async def _ensure(self, lanes: Any) -> None:
+    def _ensure(self, lanes: Iterable[int]) -> None:
         """Share out lanes that nobody serves."""
         while any(lane not in self._placed for lane in lanes):
             self._looked = -LOOK_SECONDS
-            await self.look()
+            self.look()
 
-    async def _lose(self, member: Member) -> None:
+    def _lose(self, member: Member) -> None:
         self.traffic.lost += 1
-        member.comm.abort()
-        member.task.release()
-        self._members.pop(member.address, None)
+        self._dismiss(member)
         for lane in member.lanes:
             self._placed.pop(lane, None)
 
-    async def _share_out(self, threads: Mapping[str, int]) -> None:
+    def _dismiss(self, member: Member) -> None:
+        """Hang up, by which the worker's task ends."""
+        member.line.close()
+        self._members.pop(member.address, None)
+        self._client.loop.add_callback(member.task.release)
+
+    def _share_out(self, threads: Mapping[str, int]) -> None:
         """Place the lanes, and tell every worker which are its own."""
         for address in [each for each in self._members if each not in threads]:
-            await self._lose(self._members[address])
+            self._lose(self._members[address])
         placed = place_lanes(self.lanes, threads, self._placed)
         serving: dict[str, list[int]] = {}
         for lane, address in placed.items():
             serving.setdefault(address, []).append(lane)
         joined = [address for address in serving if address not in self._members]
-        try:
-            await all_of([self._join(address) for address in joined])
-            changed = [
-                (self._members[address], lanes)
-                for address, lanes in serving.items()
-                if self._members[address].lanes != lanes
-            ]
-            await all_of([self._give(member, lanes) for member, lanes in changed])
-        except GoneError:  # it went as it came: those that are left will do
+        check_lines(joined)
+        if not self._join(joined):  # one went as it came: those that are left will do
+            return
+        changed = [
+            self._members[address]
+            for address, lanes in serving.items()
+            if self._members[address].lanes != lanes
+        ]
+        if not self._give(changed, serving):
             return
         for address in [each for each in self._members if each not in serving]:
-            await self._dismiss(self._members[address])
+            self._dismiss(self._members[address])
         self._placed = placed
         self.traffic.workers = max(self.traffic.workers, len(self._members))
 
-    async def _join(self, address: str) -> None:
-        """Start the task on a worker, and connect to it."""
+    def _join(self, addresses: list[str]) -> bool:
+        """Start the task on each worker, and take a line to it; tell whether all are there."""
+        found = self._client.sync(self._call_all, addresses)
+        self._members |= {each.address: each for each in found}
+        return self._hear_all(found, PATIENCE_SECONDS + QUIET_SECONDS) and (
+            len(found) == len(addresses)
+        )
+
+    async def _call_all(self, addresses: list[str]) -> list[Member]:
+        found = await asyncio.gather(*map(self._call, addresses))
+        return [each for each in found if each is not None]
+
+    async def _call(self, address: str) -> Member | None:
         name = address.rpartition("//")[2]
         task = self._client.submit(
             serve_lanes, self._work, self._run, key=f"ooc-lanes-{self._run}-{name}",
@@ -264,27 +285,36 @@ class Crew:
         try:
             comm = await connect(address, **self._client.connection_args)
             await comm.write({"op": OPERATION, "run": self._run, "reply": False})
+            return Member(address, Line(comm), task)
         except OSError:
             task.release()
-            raise GoneError from None
-        self._members[address] = Member(address, comm, task)
+            return None
 
-    async def _give(self, member: Member, lanes: list[int]) -> None:
-        moved = [lane for lane in lanes if self._placed.get(lane, member.address) != member.address]
-        self.traffic.moves += len(moved)
-        if not await self._tell(member, {"ask": "keep", "lanes": lanes}):
-            raise GoneError
-        try:
-            await self._hear(member)
-        except GoneError:
-            await self._lose(member)
-            raise
-        member.lanes = lanes
+    def _give(self, members: list[Member], serving: Mapping[str, list[int]]) -> bool:
+        """Tell workers which lanes are theirs now; tell whether all have heard it."""
+        told = []
+        for member in members:
+            lanes, address = serving[member.address], member.address
+            self.traffic.moves += sum(self._placed.get(lane, address) != address for lane in lanes)
+            if self._tell(member, ("keep", lanes)):
+                member.lanes = lanes
+                told.append(member)
+        return self._hear_all(told) and len(told) == len(members)
 
-    async def _dismiss(self, member: Member) -> None:
-        await member.comm.close()
-        member.task.release()
-        self._members.pop(member.address, None)
+    def _hear_all(self, members: list[Member], patience: float = math.inf) -> bool:
+        """Hear what workers answer, those that are gone are lost; tell whether all are there."""
+        refusals, gone = list[InputError](), 0
+        for member in members:
+            try:
+                self._hear(member, patience)
+            except GoneError:
+                self._lose(member)
+                gone += 1
+            except InputError as error:
+                refusals.append(error)
+        if refusals:
+            raise refusals[0]
+        return gone == 0
 
     async def _present(self) -> dict[str, int]:
         """Return the threads of every worker that the scheduler knows."""
@@ -308,15 +338,3 @@ class Crew:
     def _where(self) -> str:
         scheduler = self._client.scheduler
         return "the cluster" if scheduler is None else str(scheduler.address)
-
-
-async def all_of(questions: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
-    """Return all answers; an error is raised when nobody is being asked any more.
-
-    A refusal comes before a worker that is gone: it would be refused again.
-    """
-    found = await asyncio.gather(*questions, return_exceptions=True)
-    errors = [each for each in found if isinstance(each, BaseException)]
-    if errors:
-        raise min(errors, key=lambda error: isinstance(error, GoneError))
-    return found

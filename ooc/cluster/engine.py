@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from distributed import Client
 
 from ooc.cluster.crew import Crew
-from ooc.cluster.messages import LanePart, LaneWork, Share, sums_from_wire
+from ooc.cluster.messages import BadRow, LanePart, LaneWork, Share, Step, sums_from_wire
 from ooc.core.errors import DataError, DivergedError, InputError
 from ooc.core.random_keys import Purpose, prefix
 from ooc.engines.forwarding import forwarded
@@ -28,8 +28,6 @@ from ooc.stream.lanes import rows_before
 from ooc.stream.loader import Loader
 from ooc.stream.window import Window
 
-# How long workers may take to be let go.
-LEAVE_SECONDS = 30.0
 _NO_ROWS = np.empty(0, np.int32)
 
 
@@ -45,8 +43,8 @@ class RemoteReader:
 
     retries = 0
 
-    def __init__(self, client: Client, crew: Crew, loader: Loader) -> None:
-        self._client, self._crew, self._loader = client, crew, loader
+    def __init__(self, crew: Crew, loader: Loader) -> None:
+        self._crew, self._loader = crew, loader
 
     def __enter__(self) -> "RemoteReader":
         return self
@@ -59,7 +57,7 @@ class RemoteReader:
         dataset, order = self._loader.dataset, self._loader.plan.order
         for epoch, index, start in places:
             begun = time.perf_counter()
-            parts: list[LanePart] = self._client.sync(self._open, epoch, index)
+            parts: list[LanePart] = self._open(epoch, index)
             missing: dict[str, int] = {}
             for part in parts:
                 for name, count in part.missing.items():
@@ -74,11 +72,11 @@ class RemoteReader:
                 stores=dataset.stores, lane_rows=tuple(part.rows for part in parts),
             )  # fmt: skip
 
-    async def _open(self, epoch: int, index: int) -> list[LanePart]:
-        await self._crew.look()
+    def _open(self, epoch: int, index: int) -> list[LanePart]:
+        self._crew.look()
         places = {lane: (lane, epoch, index) for lane in range(self._crew.lanes)}
-        found = await self._crew.ask_lanes("windows", places, "places", {})
-        return [LanePart(**found[lane]) for lane in places]
+        found = self._crew.ask_lanes("windows", places)
+        return [LanePart(*found[lane]) for lane in places]
 
 
 class ClusterEngine:
@@ -88,11 +86,9 @@ class ClusterEngine:
     step, rows = forwarded("_loop.step"), forwarded("_loop.rows")
     batch_size = forwarded("_loop.batch_size")
 
-    def __init__(
-        self, client: Client, crew: Crew, model: Model, loader: Loader, train_state: TrainState
-    ) -> None:
+    def __init__(self, crew: Crew, model: Model, loader: Loader, train_state: TrainState) -> None:
         self.train_state, self._model, plan = train_state, model, loader.plan
-        self._client, self._crew = client, crew
+        self._crew = crew
         self._loop = make_loop(
             model, loader.dataset, train_state, plan.batch_size, plan.largest_batch,
             lanes=plan.order.lanes,
@@ -106,8 +102,7 @@ class ClusterEngine:
         assert isinstance(window, RemoteWindow), "its rows are with the workers"
         if window is not self._window:
             self._window, self._place = window, window.start
-        used_up: bool = self._client.sync(self._advance, window, last_step)
-        return used_up
+        return self._advance(window, last_step)
 
     def results(self) -> dict[str, Any]:
         """Return what a run's results tell of the cluster."""
@@ -123,7 +118,7 @@ class ClusterEngine:
             "workers_lost": traffic.lost,
         }
 
-    async def _advance(self, window: RemoteWindow, last_step: int) -> bool:
+    def _advance(self, window: RemoteWindow, last_step: int) -> bool:
         loop, total = self._loop, sum(window.lane_rows)
         loop.bind_batch()
         while loop.step < last_step:
@@ -132,7 +127,7 @@ class ClusterEngine:
                 break
             available = min(left, loop.batch_size - in_batch)
             if available:
-                await self._take(window, available, in_batch)
+                self._take(window, available, in_batch)
                 self._place += available
             is_full = in_batch + available == loop.batch_size
             if is_full or (window.last and available == left):
@@ -142,7 +137,7 @@ class ClusterEngine:
                 self._crew.traffic.steps += 1
         return self._place == total
 
-    async def _take(self, window: RemoteWindow, count: int, before: int) -> None:
+    def _take(self, window: RemoteWindow, count: int, before: int) -> None:
         """Take the gradients over the next rows of a window."""
         spans = zip(
             rows_before(window.lane_rows, self._place),
@@ -155,20 +150,16 @@ class ClusterEngine:
                 shares[lane] = Share(lane, window.epoch, window.index, start, stop, before)
                 before += stop - start
         state, begun = self.train_state, time.perf_counter()
-        common = {
-            "parameters": state.parameters.tobytes(),
-            "active": state.active.tolist(),
-            "step": self.step,
-            "batch_size": self.batch_size,
-        }
-        found = await self._crew.ask_lanes("shares", shares, "shares", common)
+        active, parameters = state.active.tolist(), state.parameters.tobytes()
+        step = Step(self.step, self.batch_size, active, parameters)
+        found = self._crew.ask_lanes("shares", shares, step)
         self._crew.traffic.wait_seconds += time.perf_counter() - begun
         sums = [sums_from_wire(found[lane], state.parameters) for lane in shares]
         refusal = take_shares(self._loop, sums)
         if refusal is not None:
-            raise await self._explained(refusal, list(shares.values()))
+            raise self._explained(refusal, list(shares.values()))
 
-    async def _explained(
+    def _explained(
         self, refusal: Refusal, shares: list[Share]
     ) -> DataError | DivergedError | InputError:
         """Say why a row cannot be used, as its worker sees it."""
@@ -176,13 +167,13 @@ class ClusterEngine:
             return self._diverged()
         share = shares[refusal.share]
         asked = {share.lane: (*share, refusal.row)}
-        found = (await self._crew.ask_lanes("rows", asked, "places", {}))[share.lane]
+        found = BadRow(*self._crew.ask_lanes("rows", asked)[share.lane])
         rate = rate_of_step(self._model, self.train_state.settings[0], self.step)
         where = f" (step {self.step}, learning rate {rate:g}, lane {share.lane})"
         assert self._window is not None, "a row is refused in a window"
         return explain(
-            self._model, refusal.status, found["row"], np.asarray(found["values"]),
-            found["target"], found["weight"], where, self._window.roles,
+            self._model, refusal.status, found.row, np.asarray(found.features),
+            found.target, found.weight, where, self._window.roles,
         )  # fmt: skip
 
     def _diverged(self) -> DivergedError:
@@ -239,12 +230,10 @@ def lanes_on(
 ) -> Iterator[ClusterEngine]:
     """Have workers serve a run's lanes, and read its windows; they are let go at the end."""
     crew = Crew(client, work)
-    loader.open_reader = lambda: RemoteReader(client, crew, loader)
+    loader.open_reader = lambda: RemoteReader(crew, loader)
     try:
-        client.sync(crew.begin)
-        yield ClusterEngine(client, crew, model, loader, train_state)
+        crew.begin()
+        yield ClusterEngine(crew, model, loader, train_state)
     finally:
         loader.open_reader = None
-        # Where the cluster is gone, there is nobody to be let go.
-        with suppress(OSError, TimeoutError):
-            client.sync(crew.end, callback_timeout=LEAVE_SECONDS)
+        crew.end()

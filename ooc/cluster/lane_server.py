@@ -1,6 +1,6 @@
 """Serves lanes of a run: reads a lane's rows, and works off its shares. It knows no cluster."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from ooc.cluster.lane_memory import check_lanes, lane_bytes
-from ooc.cluster.messages import LanePart, LaneWork, Share, part_to_wire, sums_to_wire
+from ooc.cluster.messages import (
+    BadRow,
+    LanePart,
+    LaneWork,
+    Share,
+    Step,
+    part_to_wire,
+    sums_to_wire,
+)
 from ooc.core.compile_child import load_kernels
 from ooc.core.errors import DataError, InputError
 from ooc.core.progress import silent
@@ -57,23 +65,23 @@ class LaneServer:
         )  # fmt: skip
         self._parameters = work.parameters.copy()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="ooc-lane")
+        # One thread works off its lanes itself.
+        self._each: Callable[..., Iterable[Any]] = self._pool.map if threads > 1 else map
         self._lanes: dict[int, OpenLane] = {}
 
-    def answer(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Answer a message of the client; a mistake of the data is an answer, too."""
-        asked = message.pop("ask")
-        try:
-            return {"answer": getattr(self, f"_{asked}")(**message)}
-        except (InputError, OSError) as error:
-            return {"refused": str(error), "of_data": isinstance(error, DataError)}
+    def answer(self, message: Sequence[Any]) -> tuple[Any, ...]:
+        """Answer a message of the client: True and the answer, or False and what is wrong.
 
-    def is_ready(self, shares: list[Any]) -> bool:
-        """Tell whether a question for shares is for one alone, of a window that is at hand."""
-        if len(shares) != 1:
-            return False
-        share = Share._make(shares[0])
-        lane = self._lanes.get(share.lane)
-        return lane is not None and lane.has(share.epoch, share.window)
+        A message is what is asked for, what all lanes have in common, and a list of places.
+        """
+        asked, *given = message
+        questions = {
+            "keep": self._keep, "windows": self._windows, "shares": self._shares, "rows": self._rows
+        }  # fmt: skip
+        try:
+            return True, questions[asked](*given)
+        except (InputError, OSError) as error:
+            return False, str(error), isinstance(error, DataError)
 
     def _keep(self, lanes: list[int]) -> list[int]:
         """Serve these lanes from now on; those that others serve are closed."""
@@ -85,42 +93,38 @@ class LaneServer:
         self._serves = max(1, len(lanes))
         return lanes
 
-    def _windows(self, places: list[tuple[int, int, int]]) -> list[dict[str, Any]]:
+    def _windows(self, places: list[tuple[int, int, int]]) -> list[tuple[Any, ...]]:
         """Read parts of windows, each of a (lane, epoch, window), and say what they have."""
         for lane, epoch, index in places:  # all of them read ahead, before one is waited for
             self._open(lane, epoch, index)
         found = [self._open(lane, *place).part(*place) for lane, *place in places]
         return [part_to_wire(each) for each in found]
 
-    def _shares(
-        self, parameters: bytes, active: list[bool], step: int, batch_size: int, shares: list[Any]
-    ) -> list[dict[str, Any]]:
-        """Work off shares of a step's batch, at these parameters."""
-        self._parameters.reshape(-1)[:] = np.frombuffer(parameters, self._work.parameters.dtype)
+    def _shares(self, step: Sequence[Any], shares: list[Any]) -> list[tuple[Any, ...]]:
+        """Work off shares of a step's batch."""
+        told, asked = Step._make(step), list(map(Share._make, shares))
+        flat = np.frombuffer(told.parameters, self._work.parameters.dtype)
+        self._parameters.reshape(-1)[:] = flat
 
-        def work_off_one(share: Share) -> dict[str, Any]:
+        def work_off_one(share: Share) -> tuple[Any, ...]:
             lane = self._open(share.lane, share.epoch, share.window)
-            place = Place(step, batch_size, share.before)
-            return sums_to_wire(lane.work_off(share, place, active))
+            place = Place(told.number, told.batch_size, share.before)
+            return sums_to_wire(lane.work_off(share, place, told.active))
 
-        asked = list(map(Share._make, shares))
-        if len(asked) == 1:
-            return [work_off_one(asked[0])]
-        return list(self._pool.map(work_off_one, asked))
+        return list(self._each(work_off_one, asked))
 
-    def _rows(self, places: list[list[int]]) -> list[dict[str, Any]]:
+    def _rows(self, places: list[list[int]]) -> list[BadRow]:
         """Return what rows have that cannot be used, each at a place in a share."""
         return [self._row(Share._make(share), row) for *share, row in places]
 
-    def _row(self, asked: Share, row: int) -> dict[str, Any]:
+    def _row(self, asked: Share, row: int) -> BadRow:
         window = self._open(asked.lane, asked.epoch, asked.window).window(asked.epoch, asked.window)
         number = int(window.rows(window.order[asked.start + row : asked.start + row + 1])[0])
         found = row_in(window, number)
         assert found is not None, "a share's rows are in its window"
         values, target, weight = found
         told = told_row(window, number)
-        flat = np.asarray(values, np.float64).reshape(-1).tolist()
-        return {"row": told, "values": flat, "target": target, "weight": weight}
+        return BadRow(told, np.asarray(values, np.float64).reshape(-1).tolist(), target, weight)
 
     def close(self) -> None:
         """End all reading."""
@@ -195,10 +199,6 @@ class OpenLane:
         """Tell whether a window is the one at hand, or the next one."""
         return (epoch, index) in (self._at, self._next) or self._is_empty(epoch, index)
 
-    def has(self, epoch: int, index: int) -> bool:
-        """Tell whether a window is the one at hand."""
-        return self._window is not None and (epoch, index) == self._at
-
     def part(self, epoch: int, index: int) -> LanePart:
         """Return what the lane's part of a window has."""
         if self._is_empty(epoch, index):
@@ -219,7 +219,7 @@ class OpenLane:
             self._next = next(((each, place) for each, place, _ in following), self._at)
         return self._window
 
-    def work_off(self, share: Share, place: Place, active: list[bool]) -> ShareSums:
+    def work_off(self, share: Share, place: Place, active: Sequence[bool]) -> ShareSums:
         """Return what comes of a share; models that are not active are left out."""
         window = self.window(share.epoch, share.window)
         self._state.active[:] = active

@@ -1,7 +1,7 @@
 """What the client and the workers tell each other: frozen records, and their form on the wire."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +56,18 @@ class Share(NamedTuple):
     before: int
 
 
+class Step(NamedTuple):
+    """What all shares of a step have in common: the step, its batch, and which models go on.
+
+    `parameters` are the bytes of (M, P).
+    """
+
+    number: int
+    batch_size: int
+    active: Sequence[bool]
+    parameters: bytes
+
+
 @dataclass(frozen=True)
 class LanePart:
     """What a lane's part of a window has: usable rows, and what was left out of it."""
@@ -67,29 +79,41 @@ class LanePart:
     wait_seconds: float = 0.0
 
 
-def part_to_wire(part: LanePart) -> dict[str, Any]:
+class BadRow(NamedTuple):
+    """A row that cannot be used: what it is called, its features, its target and its weight."""
+
+    row: str
+    features: Sequence[float]
+    target: float | None
+    weight: float | None
+
+
+def part_to_wire(part: LanePart) -> tuple[Any, ...]:
     """Return it as plain values."""
-    return {**asdict(part), "missing": dict(part.missing)}
+    missing = {name: int(count) for name, count in part.missing.items()}
+    left_out = int(part.skipped_rows), int(part.skipped_chunks), missing
+    return part.rows, *left_out, part.wait_seconds
 
 
-def sums_to_wire(sums: ShareSums) -> dict[str, Any]:
-    """Return it as plain values and bytes: copies, so that the memory can be used again."""
-    return {
-        "rows": sums.rows,
-        "gradients": sums.gradients.tobytes(),
-        "terms": sums.terms.tobytes(),
-        "statuses": sums.statuses.tolist(),
-        "bad_rows": sums.bad_rows.tolist(),
-    }
+def sums_to_wire(sums: ShareSums) -> tuple[Any, ...]:
+    """Return it as plain values and bytes."""
+    return (
+        sums.rows,
+        sums.gradients.tobytes(),
+        sums.terms.tobytes(),
+        sums.statuses.tolist(),
+        sums.bad_rows.tolist(),
+    )
 
 
-def sums_from_wire(told: Mapping[str, Any], parameters: np.ndarray) -> ShareSums:
+def sums_from_wire(told: Sequence[Any], parameters: np.ndarray) -> ShareSums:
     """Return what came of a share of a model with parameters like these, (M, P)."""
+    rows, gradients, terms, statuses, bad_rows = told
     models = len(parameters)
     return ShareSums(
-        told["rows"],
-        np.frombuffer(told["gradients"], parameters.dtype).reshape(models, -1),
-        np.frombuffer(told["terms"], np.float64).reshape(models, -1),
-        np.asarray(told["statuses"], np.int64),
-        np.asarray(told["bad_rows"], np.int64),
+        rows,
+        np.frombuffer(gradients, parameters.dtype).reshape(models, -1),
+        np.frombuffer(terms, np.float64).reshape(models, -1),
+        np.asarray(statuses, np.int64),
+        np.asarray(bad_rows, np.int64),
     )

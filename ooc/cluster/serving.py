@@ -1,21 +1,21 @@
 """What runs in a Dask worker: a long task that serves lanes, and the door by which it is asked.
 
-The door is an operation of the worker's own server, beside Dask's: nothing else listens.
+The door is an operation of the worker's own server, beside Dask's: nothing else listens. A
+connection that comes in by it is handed to the task's own thread, which reads questions and writes
+answers itself, see `ooc.cluster.line`.
 """
 
 import asyncio
-import math
 import queue
-import time
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from distributed import Worker, WorkerPlugin, get_worker
 from distributed.comm import Comm
 from distributed.core import Status
 
 from ooc.cluster.lane_server import LaneServer
+from ooc.cluster.line import GoneError, Line
 from ooc.cluster.messages import LaneWork
 from ooc.core.process import share_heaps
 
@@ -24,45 +24,21 @@ OPERATION = "ooc_lanes"
 PATIENCE_SECONDS = 120.0
 LOOK_SECONDS = 0.01
 
-# A share that takes no longer is worked off where it is asked for: to hand it to the task's thread
-# and back costs more than many a share does.
-SHORT_SECONDS = 0.005
 
-_Question = tuple[dict[str, Any], Callable[[dict[str, Any]], None]]
-
-
-@dataclass
+@dataclass(frozen=True)
 class Door:
-    """Where the task of a run takes questions.
+    """Where the task of a run takes the connection of the client.
 
     Attributes
     ----------
-    questions
-        Those to the task's thread; None where the client hung up.
-    server
-        Who answers, once it is there.
-    seconds
-        How long the last share took.
+    lines
+        The connection, once it is there.
+    ended
+        Set, on the event loop, where the task has ended.
     """
 
-    questions: "queue.SimpleQueue[_Question | None]" = field(default_factory=queue.SimpleQueue)
-    server: LaneServer | None = None
-    seconds: float = math.inf
-
-    def answer(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Answer, and note how long a share takes."""
-        assert self.server is not None, "questions are asked when it is there"
-        begun, is_share = time.perf_counter(), message["ask"] == "shares"
-        answer = self.server.answer(message)
-        if is_share:
-            self.seconds = time.perf_counter() - begun
-        return answer
-
-    def is_short(self, message: dict[str, Any]) -> bool:
-        """Tell whether a message is answered in no time: nothing of it waits for the disk."""
-        if message["ask"] != "shares" or self.server is None or self.seconds > SHORT_SECONDS:
-            return False
-        return self.server.is_ready(message["shares"])
+    lines: "queue.SimpleQueue[Line]" = field(default_factory=queue.SimpleQueue)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 # By the names of runs, in this process.
@@ -86,68 +62,49 @@ def serve_lanes(work: LaneWork, run: str) -> int:
     """
     # Dask's nannies have freed memory given back at once: each chunk's would fault in anew.
     share_heaps()
-    door = _DOORS[run] = Door()
-    refused, answered = dict[str, Any](), 0
+    worker, door = get_worker(), Door()
+    _DOORS[run] = door
+    server, refusal = None, ""
     try:
         try:
-            worker = get_worker()
-            door.server = LaneServer(work, f"worker {worker.address}", worker.state.nthreads)
+            server = LaneServer(work, f"worker {worker.address}", worker.state.nthreads)
         except Exception as error:
             # It goes to the client by the door, as all that is said; Dask would add its traceback.
-            refused = {"refused": str(error), "of_data": False}
-        question = door.questions.get(timeout=PATIENCE_SECONDS)
-        while question is not None:
-            message, reply = question
-            reply(refused or door.answer(message))
-            answered += 1
-            question = door.questions.get()
+            refusal = str(error)
+        return _converse(door.lines.get(timeout=PATIENCE_SECONDS), server, refusal)
     except queue.Empty:  # the client is gone
-        pass
+        return 0
     finally:
         _DOORS.pop(run, None)
-        if door.server is not None:
-            door.server.close()
+        worker.loop.add_callback(door.ended.set)
+        if server is not None:
+            server.close()
+
+
+def _converse(line: Line, server: LaneServer | None, refusal: str) -> int:
+    """Greet the client, and answer its questions until it hangs up."""
+    answered = 0
+    with suppress(GoneError):
+        line.send((server is not None, refusal, False))
+        while True:
+            message, _ = line.receive()
+            line.send((False, refusal, False) if server is None else server.answer(message))
+            answered += 1
     return answered
 
 
 async def converse(comm: Comm, run: str) -> Status:
-    """Hand the client's questions to the task, and its answers back, until one of them hangs up."""
-    loop = asyncio.get_running_loop()
-    door = await _door(run)
-    if door is None:
-        await comm.write({"refused": "its threads are busy with other tasks", "of_data": False})
-        return Status.dont_reply
-    try:
-        while True:
-            message = await comm.read()
-            if door.is_short(message):
-                await comm.write(door.answer(message))
-                continue
-            future: asyncio.Future[dict[str, Any]] = loop.create_future()
-
-            def reply(
-                answer: dict[str, Any], future: "asyncio.Future[dict[str, Any]]" = future
-            ) -> None:
-                loop.call_soon_threadsafe(_settle, future, answer)
-
-            door.questions.put((message, reply))
-            await comm.write(await future)
-    except OSError:  # the client hung up
-        pass
-    finally:
-        door.questions.put(None)
-    return Status.dont_reply
-
-
-def _settle(future: "asyncio.Future[dict[str, Any]]", answer: dict[str, Any]) -> None:
-    if not future.done():
-        future.set_result(answer)
-
-
-async def _door(run: str) -> Door | None:
-    """Return where the task of a run takes questions, once it has begun."""
+    """Hand the connection to the task of a run, until that has ended."""
+    line = Line(comm)
     for _ in range(int(PATIENCE_SECONDS / LOOK_SECONDS)):
         if run in _DOORS:
-            return _DOORS[run]
+            door = _DOORS[run]
+            door.lines.put(line)
+            await door.ended.wait()
+            break
         await asyncio.sleep(LOOK_SECONDS)
-    return None
+    else:
+        with suppress(GoneError):
+            line.send((False, "its threads are busy with other tasks", False))
+    comm.abort()
+    return Status.dont_reply

@@ -1,0 +1,139 @@
+"""Frames of bytes over a connection of Dask's, read and written by the thread that needs them.
+
+Dask makes the connection, with its own handshake and TLS, and sends the first message. From there
+on its socket is taken off the event loop: a step's question and answer are a kibibyte or so, and to
+wait for one where it is wanted takes a twentieth of the processor's time that the loop takes, on
+either side. A frame is eight bytes, its length, and a message in msgpack: numbers, text, lists and
+arrays as bytes. It holds nothing that could be called.
+"""
+
+import math
+import select
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgpack
+from distributed.comm import Comm
+
+from ooc.core.errors import InputError
+
+# How often one that waits looks whether its connection was closed at this end.
+LOOK_SECONDS = 0.5
+# Bytes that are asked of the socket at once, at first: most messages are shorter.
+FIRST_BYTES = 2**16
+_LENGTH = struct.Struct("<Q")
+
+
+class GoneError(Exception):
+    """The other end does not answer any more."""
+
+
+def check_lines(addresses: Sequence[str]) -> None:
+    """Refuse workers that no socket leads to.
+
+    Raises
+    ------
+    InputError
+        If one listens on another protocol than TCP or TLS.
+    """
+    for address in addresses:
+        if address.partition("://")[0] not in ("tcp", "tls"):
+            raise InputError(
+                f"the worker at {address} has no socket, and lanes are served over tcp:// or "
+                "tls://; start workers as processes, such as with LocalCluster(processes=True)"
+            )
+
+
+class Line:
+    """One end of a connection, taken from Dask's event loop; called from one thread at a time.
+
+    It is made on the event loop, in the turn in which the last message was sent or received
+    there: nothing may have come since.
+    """
+
+    def __init__(self, comm: Comm) -> None:
+        stream = comm.stream
+        stream.io_loop.remove_handler(stream.fileno())
+        self._comm, self._socket = comm, stream.socket
+        self._socket.settimeout(LOOK_SECONDS)
+        self._buffer = bytearray(FIRST_BYTES)
+
+    def send(self, message: Any) -> int:
+        """Send a message; return its bytes.
+
+        Raises
+        ------
+        GoneError
+            If the other end is gone, or this one was closed.
+        """
+        told = msgpack.packb(message)
+        left = memoryview(_LENGTH.pack(len(told)) + told)
+        try:
+            while left:
+                try:
+                    left = left[self._socket.send(left) :]
+                except TimeoutError:
+                    self._check_open()
+        except (OSError, ValueError):
+            raise GoneError from None
+        return len(told) + _LENGTH.size
+
+    def receive(self, patience: float = math.inf) -> tuple[Any, int]:
+        """Return the next message, and its bytes.
+
+        Raises
+        ------
+        GoneError
+            If the other end is gone, this one was closed, or nothing came for so many seconds.
+        """
+        until, have, wanted = time.monotonic() + patience, 0, _LENGTH.size
+        while have < wanted:
+            try:
+                count = self._socket.recv_into(memoryview(self._buffer)[have:])
+            except TimeoutError:
+                self._check_open()
+                if time.monotonic() > until:
+                    raise GoneError from None
+                continue
+            except (OSError, ValueError):
+                raise GoneError from None
+            if count == 0:
+                raise GoneError
+            have += count
+            if wanted == _LENGTH.size <= have:
+                wanted += _LENGTH.unpack_from(self._buffer)[0]
+                if wanted > len(self._buffer):
+                    self._buffer.extend(bytes(wanted - len(self._buffer)))
+        return msgpack.unpackb(memoryview(self._buffer)[_LENGTH.size : wanted]), wanted
+
+    def close(self) -> None:
+        """Hang up; whoever waits for a message, here or there, sees it. Any thread may call it."""
+        with suppress(OSError, ValueError):  # where it is closed already
+            # That of TLS would forget its session under who reads.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def fileno(self) -> int:
+        """Return the number of the socket, to wait for several at once; -1 where it is closed."""
+        return int(self._socket.fileno())
+
+    def _check_open(self) -> None:
+        if self._comm.closed():
+            raise GoneError
+
+
+def with_messages(lines: Sequence[Line], seconds: float) -> list[Line]:
+    """Return those that something came on, or that were closed; wait so long for the first.
+
+    None of them has received a part of a message: one is awaited where nothing was asked twice.
+    """
+    waiting = select.poll()
+    numbers = {each.fileno(): each for each in lines}
+    closed = [numbers.pop(-1)] if -1 in numbers else []
+    for number in numbers:
+        waiting.register(number, select.POLLIN)
+    found = waiting.poll(0 if closed else 1000 * seconds)
+    return [*closed, *(numbers[number] for number, _ in found)]
