@@ -127,6 +127,7 @@ class Crew:
         if self._watching is not None:
             self._watching.cancel()
         for member in self._members.values():
+            member.line.end()
             member.task.release()
 
     def look(self) -> None:
@@ -236,8 +237,8 @@ class Crew:
 
     def _dismiss(self, member: Member) -> None:
         """Hang up, by which the worker's task ends."""
-        member.line.close()
         self._members.pop(member.address, None)
+        self._client.loop.add_callback(member.line.end)
         self._client.loop.add_callback(member.task.release)
 
     def _share_out(self, threads: Mapping[str, int]) -> None:

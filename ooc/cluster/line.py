@@ -116,6 +116,11 @@ class Line:
             # That of TLS would forget its session under who reads.
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
+    def end(self) -> None:
+        """Give the connection back to Dask, which closes it; called on the event loop."""
+        self.close()
+        self._comm.abort()
+
     def fileno(self) -> int:
         """Return the number of the socket, to wait for several at once; -1 where it is closed."""
         return int(self._socket.fileno())

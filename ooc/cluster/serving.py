@@ -7,7 +7,9 @@ answers itself, see `ooc.cluster.line`.
 
 import asyncio
 import queue
-from contextlib import suppress
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from distributed import Worker, WorkerPlugin, get_worker
@@ -23,6 +25,9 @@ OPERATION = "ooc_lanes"
 # How long the task waits for the client to call, and the client's call for the task to begin.
 PATIENCE_SECONDS = 120.0
 LOOK_SECONDS = 0.01
+# How long a thread that reads may keep the interpreter from the one that answers: Python's five
+# milliseconds are many shares.
+SWITCH_SECONDS = 0.0001
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,8 @@ def serve_lanes(work: LaneWork, run: str) -> int:
         except Exception as error:
             # It goes to the client by the door, as all that is said; Dask would add its traceback.
             refusal = str(error)
-        return _converse(door.lines.get(timeout=PATIENCE_SECONDS), server, refusal)
+        with _quick_switches():
+            return _converse(door.lines.get(timeout=PATIENCE_SECONDS), server, refusal)
     except queue.Empty:  # the client is gone
         return 0
     finally:
@@ -79,6 +85,17 @@ def serve_lanes(work: LaneWork, run: str) -> int:
         worker.loop.add_callback(door.ended.set)
         if server is not None:
             server.close()
+
+
+@contextmanager
+def _quick_switches() -> Iterator[None]:
+    """Let threads of this process take turns quickly."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, SWITCH_SECONDS))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _converse(line: Line, server: LaneServer | None, refusal: str) -> int:
