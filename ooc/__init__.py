@@ -19,6 +19,8 @@ Steering
     How batch size and temperature change.
 StreamOptions
     How rows are read and mixed; what Loader, Trainer, noise measurement and shell share.
+Synchronisation
+    How often lanes meet, and for how many of them a step waits.
 Trainer
     Trains a model on datasets larger than memory.
 Validation
@@ -63,6 +65,7 @@ from ooc.version import VERSION
 if TYPE_CHECKING:
     from ooc import models, optim, shuffle, synthetic
     from ooc.conversion.job import convert
+    from ooc.engines.synchronisation import Synchronisation
     from ooc.estimators import OOCClassifier, OOCRegressor
     from ooc.measure import gradient_noise as noise
     from ooc.models.own_loss import own_loss
@@ -91,6 +94,7 @@ _HOMES = {
     "Saving": "ooc.training.watchers.saver:Saving",
     "Steering": "ooc.training.watchers.steering:Steering",
     "StreamOptions": "ooc.stream.options:StreamOptions",
+    "Synchronisation": "ooc.engines.synchronisation:Synchronisation",
     "Trainer": "ooc.training.trainer:Trainer",
     "Validation": "ooc.training.watchers.validation:Validation",
     "convert": "ooc.conversion.job:convert",
@@ -117,6 +121,7 @@ __all__ = [
     "Saving",
     "Steering",
     "StreamOptions",
+    "Synchronisation",
     "Trainer",
     "Validation",
     "convert",

@@ -1,4 +1,4 @@
-"""Options that name a cluster whose workers serve a run's lanes."""
+"""Options that name a cluster whose workers serve a run's lanes, and say how often lanes meet."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ from ooc.cli.groups import option
 
 if TYPE_CHECKING:
     from distributed import Client
+
+    from ooc.engines.synchronisation import Synchronisation
 
 
 @dataclass(frozen=True)
@@ -30,3 +32,22 @@ class ClusterOptions:
 
         certificates = Certificates(self.tls_ca_file, self.tls_cert, self.tls_key)
         return connected(self.scheduler, self.local_cluster, certificates)
+
+
+@dataclass(frozen=True)
+class SynchronisationOptions:
+    """How often lanes meet."""
+
+    local_steps: int = option(
+        "Steps that each lane takes by itself before parameters are averaged; 1 is exact.", 1
+    )
+    outer_momentum: float = option(
+        "Nesterov momentum of that average from round to round; 0.9 in DiLoCo.", 0.0
+    )
+    outer_rate: float = option("What its change is multiplied with; 0.7 in DiLoCo.", 1.0)
+
+    def make(self) -> "Synchronisation":
+        """Make what the options say."""
+        from ooc.engines.synchronisation import Synchronisation
+
+        return Synchronisation(self.local_steps, self.outer_momentum, self.outer_rate)

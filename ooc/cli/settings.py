@@ -47,6 +47,7 @@ def settings_of(run_dir: str, saved: Mapping[str, Any]) -> dict[str, dict[str, A
         },
         "validation": _validation(run_dir, trainer["validation"]),
         "steering": _steering(trainer["steering"]),
+        "synchronisation": trainer.get("synchronisation", {}),
     }
     return {
         title: {name.replace("_", "-"): value for name, value in group.items() if value is not None}

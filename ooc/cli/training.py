@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ooc.cli.cluster import ClusterOptions
+from ooc.cli.cluster import ClusterOptions, SynchronisationOptions
 from ooc.cli.config import Config
 from ooc.cli.groups import flag, with_groups
 from ooc.cli.models import ModelOptions
@@ -52,6 +52,7 @@ def train(
     validation: ValidationOptions,
     saving: SavingOptions,
     cluster: ClusterOptions,
+    synchronisation: SynchronisationOptions,
     batch_size: BatchSize = "256",
     epochs: Annotated[
         int | None,
@@ -85,7 +86,8 @@ def train(
             dataset = where.open()
             trainer = make_trainer(
                 model.config(dataset), descent.make(), batch_size, stream,
-                steering=steering.make(), validation=validation.make(), **saving.settings(),
+                steering=steering.make(), validation=validation.make(),
+                synchronisation=synchronisation.make(), **saving.settings(),
             )  # fmt: skip
             more: dict[str, Any] = {"trackers": trackers_of(tracker)}
             with cluster.connected() as client:
@@ -140,6 +142,7 @@ def sweep(
     validation: ValidationOptions,
     saving: SavingOptions,
     cluster: ClusterOptions,
+    synchronisation: SynchronisationOptions,
     lr: Annotated[str, flag("Learning rates, such as 0.01,0.1,1.")],
     batch_size: BatchSize = "256",
     l2: Annotated[str, flag("L2 penalties.")] = "0",
@@ -179,7 +182,8 @@ def sweep(
             )
             trainer = make_trainer(
                 model.config(dataset), next(iter(optimizers.values())), batch_size, stream,
-                validation=validation.make(), **saving.settings(),
+                validation=validation.make(), synchronisation=synchronisation.make(),
+                **saving.settings(),
             )  # fmt: skip
             rungs = Halving() if halving else None
             more = (rungs, trackers_of(tracker))

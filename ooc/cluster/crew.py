@@ -21,6 +21,7 @@ from ooc.cluster.line import GoneError, Line, check_lines
 from ooc.cluster.messages import LaneWork
 from ooc.cluster.placement import place_lanes
 from ooc.cluster.serving import OPERATION, PATIENCE_SECONDS, LanesPlugin, serve_lanes
+from ooc.cluster.traffic import Traffic
 from ooc.core.errors import DataError, InputError
 
 # How often the scheduler is asked who is there, and how long a run waits where nobody is.
@@ -28,34 +29,9 @@ LOOK_SECONDS, PATIENCE_FOR_WORKERS = 1.0, 60.0
 # How long an answer may take before the scheduler is asked whether the worker is alive.
 QUIET_SECONDS = 15.0
 # What is asked for in each step.
-COUNTED = ("shares",)
+COUNTED = ("shares", "legs")
 # How long workers may take to be let go.
 LEAVE_SECONDS = 30.0
-
-
-@dataclass
-class Traffic:
-    """What went over the wire, and how often lanes moved.
-
-    Attributes
-    ----------
-    sent, received
-        Bytes of all messages that ask workers for gradients, and that answer.
-    wait_seconds
-        How long the client waited for answers.
-    steps, workers
-        Steps taken, and the most workers that served at once.
-    moves, lost
-        Lanes that went to another worker, and workers that were lost.
-    """
-
-    sent: int = 0
-    received: int = 0
-    wait_seconds: float = 0.0
-    steps: int = 0
-    workers: int = 0
-    moves: int = 0
-    lost: int = 0
 
 
 @dataclass

@@ -7,6 +7,7 @@ from ooc.core.sizes import format_size
 from ooc.models.contract import Model
 from ooc.models.scratch import dataset_columns, loop_bytes
 from ooc.models.step_kernels import kernel_for_steps
+from ooc.models.train_state import train_state_bytes
 from ooc.optim import Optimizer
 from ooc.store.dataset import Dataset
 from ooc.stream.lanes import lane_plan
@@ -14,15 +15,25 @@ from ooc.stream.plan import Plan
 
 
 def lane_bytes(
-    model: Model, dataset: Dataset, optimizers: Sequence[Optimizer | None], plan: Plan
+    model: Model,
+    dataset: Dataset,
+    optimizers: Sequence[Optimizer | None],
+    plan: Plan,
+    local: bool = False,
 ) -> int:
-    """Return the bytes of one lane's part of the compiled loop; 0 for a model without a kernel."""
+    """Return the bytes of one lane's part of the compiled loop; 0 for a model without a kernel.
+
+    `local` where it takes steps of its own, with parameters and an optimizer state.
+    """
     kernel = kernel_for_steps(model, dataset, optimizers, plan.largest_batch)
     if kernel is None:
         return 0
     layout, columns = model.layout(dataset.row_shape), dataset_columns(model, dataset)
     most, lanes = plan.largest_batch, plan.order.lanes
-    return loop_bytes(model, layout, kernel, columns, most, len(optimizers), lanes=lanes)
+    own = 0
+    if local:
+        own = train_state_bytes(model, layout, [each for each in optimizers if each is not None])
+    return own + loop_bytes(model, layout, kernel, columns, most, len(optimizers), lanes=lanes)
 
 
 def lane_terms(plan: Plan, lanes: int, one_lane: int, held: int = 0) -> dict[str, int]:

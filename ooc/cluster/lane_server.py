@@ -1,8 +1,7 @@
 """Serves lanes of a run: reads a lane's rows, and works off its shares. It knows no cluster."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,36 +9,34 @@ import numpy as np
 from ooc.cluster.lane_memory import check_lanes, lane_bytes
 from ooc.cluster.messages import (
     BadRow,
-    LanePart,
     LaneWork,
+    Leg,
+    LegEnd,
+    Legs,
     Share,
     Step,
     part_to_wire,
     sums_to_wire,
 )
+from ooc.cluster.open_lane import OpenLane
 from ooc.core.compile_child import load_kernels
 from ooc.core.errors import DataError, InputError
 from ooc.core.progress import silent
-from ooc.core.random_keys import Purpose, prefix
 from ooc.engines.kernels import engine_kernels
 from ooc.engines.window_engine import row_in
-from ooc.models.lane_shares import Place, ShareSums, resting_state, share_kernels, work_off
-from ooc.models.loop import Rows, make_loop
+from ooc.models.lane_shares import Place, share_kernels
 from ooc.optim import as_method, sgd
 from ooc.store.chunks import BadChunkError
 from ooc.store.fingerprint import differences, fingerprint
 from ooc.store.stores import told_row
-from ooc.stream.lanes import lane_order, lane_plan
 from ooc.stream.plan import held_bytes
-from ooc.stream.reader import WindowReader, reading_here
-from ooc.stream.window import Window
 
 
 class LaneServer:
     """Serves whichever lanes it is asked for.
 
     A lane is opened where a message first names it, and read ahead from there. `where` names this
-    process in errors.
+    process in errors; `serves` are the lanes that it serves as long as it is not told others.
 
     Raises
     ------
@@ -47,10 +44,11 @@ class LaneServer:
         If the dataset cannot be seen here, is another one, or the lanes do not fit the budget.
     """
 
-    def __init__(self, work: LaneWork, where: str, threads: int = 1) -> None:
-        self._work, self._where, self._serves = work, where, 1
+    def __init__(self, work: LaneWork, where: str, threads: int = 1, serves: int = 1) -> None:
+        self._work, self._where, self._serves = work, where, serves
         self._held = held_bytes()
-        self._check_data()
+        if work.marks:
+            self._check_data()
         methods = [as_method(each) for each in work.optimizers if each is not None]
         model, plan = work.model, work.plan
         load_kernels(
@@ -76,7 +74,8 @@ class LaneServer:
         """
         asked, *given = message
         questions = {
-            "keep": self._keep, "windows": self._windows, "shares": self._shares, "rows": self._rows
+            "keep": self._keep, "windows": self._windows, "shares": self._shares,
+            "legs": self._legs, "rows": self._rows,
         }  # fmt: skip
         try:
             return True, questions[asked](*given)
@@ -88,7 +87,7 @@ class LaneServer:
         for lane in set(self._lanes) - set(lanes):
             self._lanes.pop(lane).close()
         work = self._work
-        one_lane = lane_bytes(work.model, work.dataset, work.optimizers, work.plan)
+        one_lane = lane_bytes(work.model, work.dataset, work.optimizers, work.plan, work.local)
         check_lanes(work.plan, max(1, len(lanes)), one_lane, self._held, self._where)
         self._serves = max(1, len(lanes))
         return lanes
@@ -113,6 +112,15 @@ class LaneServer:
 
         return list(self._each(work_off_one, asked))
 
+    def _legs(self, legs: Sequence[Any], by_lane: list[Any]) -> list[LegEnd | None]:
+        """Let lanes take steps by themselves; None for one whose own parameters are not here."""
+        told = Legs._make(legs)
+
+        def take_leg(leg: Leg) -> LegEnd | None:
+            return self._open(leg.lane, leg.epoch, leg.window).take_leg(told, leg)
+
+        return list(self._each(take_leg, map(Leg._make, by_lane)))
+
     def _rows(self, places: list[list[int]]) -> list[BadRow]:
         """Return what rows have that cannot be used, each at a place in a share."""
         return [self._row(Share._make(share), row) for *share, row in places]
@@ -133,7 +141,7 @@ class LaneServer:
         self._lanes.clear()
         self._pool.shutdown(wait=False)
 
-    def _open(self, lane: int, epoch: int, index: int) -> "OpenLane":
+    def _open(self, lane: int, epoch: int, index: int) -> OpenLane:
         found = self._lanes.get(lane)
         if found is None or not found.reaches(epoch, index):
             if found is not None:
@@ -160,81 +168,3 @@ class LaneServer:
                 "the store where every worker finds it under the same path, such as a shared file "
                 "system or an object store"
             )
-
-
-class OpenLane:
-    """A lane that is read ahead from a place on, and its part of the compiled loop.
-
-    `parameters` are all lanes' own, (M, P); `lanes_here` are those beside it, itself included.
-    """
-
-    _window: Window | None = None
-
-    def __init__(
-        self,
-        work: LaneWork,
-        lane: int,
-        lanes_here: int,
-        parameters: np.ndarray,
-        place: tuple[int, int],
-    ) -> None:
-        self._order, plan, stream = lane_order(work.plan.order, lane), work.plan, work.stream
-        self._state = resting_state(work.model, parameters)
-        self._loop = make_loop(
-            work.model, work.dataset, self._state, plan.batch_size, plan.largest_batch,
-            optimizers=work.optimizers, lanes=plan.order.lanes,
-        )  # fmt: skip
-        self._loop.begin(0, prefix(plan.order.seed, Purpose.BATCH))
-        with reading_here():
-            self._reader = WindowReader(
-                work.dataset, work.names, lane_plan(work.plan, lane, lanes_here),
-                stream.io, stream.on_bad_chunk, stream.missing_values,
-            )  # fmt: skip
-        self._reader.__enter__()
-        places = self._order.places(*place, work.epochs)
-        self._windows: Iterator[Window] = self._reader.windows(places)
-        self._at = self._next = place
-
-    def reaches(self, epoch: int, index: int) -> bool:
-        """Tell whether a window is the one at hand, or the next one."""
-        return (epoch, index) in (self._at, self._next) or self._is_empty(epoch, index)
-
-    def part(self, epoch: int, index: int) -> LanePart:
-        """Return what the lane's part of a window has."""
-        if self._is_empty(epoch, index):
-            return LanePart(0)
-        window = self.window(epoch, index)
-        return LanePart(
-            len(window.order), window.skipped_rows, window.skipped_chunks, window.missing,
-            window.wait_seconds,
-        )  # fmt: skip
-
-    def window(self, epoch: int, index: int) -> Window:
-        """Return the lane's part of a window; that of the one before is gone then."""
-        if self._window is None or (epoch, index) != self._at:
-            self._window = next(self._windows)
-            self._at = self._window.epoch, self._window.index
-            assert self._at == (epoch, index), "windows come in their order"
-            following = self._order.places(*self._after(self._at), epoch + 2)
-            self._next = next(((each, place) for each, place, _ in following), self._at)
-        return self._window
-
-    def work_off(self, share: Share, place: Place, active: Sequence[bool]) -> ShareSums:
-        """Return what comes of a share; models that are not active are left out."""
-        window = self.window(share.epoch, share.window)
-        self._state.active[:] = active
-        rows = Rows(window.arrays, window.order, window.block_starts, window.block_rows)
-        return work_off(self._loop, rows, share.start, share.stop, place)
-
-    def close(self) -> None:
-        """End its reading; slabs go as soon as nothing writes into them."""
-        with suppress(AttributeError):
-            self._windows.close()  # type: ignore[attr-defined]
-        self._reader.__exit__(None, None, None)
-
-    def _is_empty(self, epoch: int, index: int) -> bool:
-        return len(self._order.window_blocks(epoch, index)) == 0
-
-    def _after(self, place: tuple[int, int]) -> tuple[int, int]:
-        epoch, index = place
-        return (epoch, index + 1) if index + 1 < self._order.windows else (epoch + 1, 0)

@@ -31,7 +31,9 @@ class LaneWork:
     epochs
         Passes over the dataset.
     marks
-        The fingerprint that the dataset has where the client reads it.
+        The fingerprint that the dataset has where the client reads it; empty where that is here.
+    local
+        Whether lanes take steps of their own, with the optimizers.
     """
 
     dataset: Dataset
@@ -43,6 +45,7 @@ class LaneWork:
     parameters: np.ndarray
     epochs: int
     marks: Mapping[str, Any] = field(default_factory=dict)
+    local: bool = False
 
 
 class Share(NamedTuple):
@@ -66,6 +69,80 @@ class Step(NamedTuple):
     batch_size: int
     active: Sequence[bool]
     parameters: bytes
+
+
+class Leg(NamedTuple):
+    """Shares that a lane works off in one window, one after the other, taking steps by itself.
+
+    Attributes
+    ----------
+    lane, epoch, window
+        Whose rows they are.
+    stands
+        The step after which the lane's own parameters and state stand as they are to be.
+    shares
+        (start, stop, rows of the batch before them), one for each batch of `Legs`.
+    carried
+        What came of the shares of the first batch that were in windows before.
+    own
+        Bytes of the lane's parameters (M, P) and state (M, slots, P); None to go on with what
+        whoever serves it has.
+    """
+
+    lane: int
+    epoch: int
+    window: int
+    stands: int
+    shares: Sequence[tuple[int, int, int]]
+    carried: Sequence[Any] = ()
+    own: tuple[bytes, bytes] | None = None
+
+
+class Legs(NamedTuple):
+    """What the legs of all lanes have in common.
+
+    Attributes
+    ----------
+    step, batch_size, active
+        The first step, and as in `Step`.
+    ends
+        For each batch, whether it is complete.
+    settings
+        Bytes of what optimizers read, see `ooc.models.train_state.TrainState`.
+    parameters
+        Bytes of (M, P), those of all lanes where a round begins; else none.
+    """
+
+    step: int
+    batch_size: int
+    active: Sequence[bool]
+    ends: Sequence[bool]
+    settings: bytes
+    parameters: bytes = b""
+
+
+class LegEnd(NamedTuple):
+    """What came of a leg.
+
+    Attributes
+    ----------
+    own
+        As in `Leg`, after it.
+    totals
+        Bytes of (steps, M, totals) float64, what each complete batch adds to them.
+    carried
+        What came of the shares of a batch that is not complete.
+    active
+        Which models go on.
+    refusal
+        Where it could not go on: number of the batch, status, row in the share or -1.
+    """
+
+    own: tuple[bytes, bytes]
+    totals: bytes
+    carried: Sequence[Any]
+    active: Sequence[bool]
+    refusal: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)

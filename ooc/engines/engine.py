@@ -120,6 +120,31 @@ def engine_bytes(
     return held + len(methods) * each + 2 * rows * row_bytes
 
 
+def local_bytes(
+    model: Model,
+    dataset: Dataset,
+    methods: Sequence[Method | Optimizer],
+    batch_size: int,
+    lanes: int,
+) -> int:
+    """Return the bytes that lanes hold which take steps by themselves, beside `engine_bytes`.
+
+    Each has its part of the loop, parameters and an optimizer state, of which a copy is kept, and
+    one is on its way; the change from round to round has a velocity.
+    """
+    layout, optimizers = (
+        model.layout(dataset.row_shape),
+        [as_method(each).optimizer for each in methods],
+    )
+    kernel = kernel_for_steps(model, dataset, optimizers, batch_size)
+    if kernel is None:
+        return 0
+    columns = dataset_columns(model, dataset)
+    loop = loop_bytes(model, layout, kernel, columns, batch_size, len(methods), lanes=lanes)
+    own = train_state_bytes(model, layout, methods)
+    return lanes * (loop + 3 * own) + 8 * layout.size * len(methods)
+
+
 def carried_bytes(dataset: Dataset, kernel: Kernel, batch_size: int) -> int:
     """Return the most bytes of sparse rows that wait for the next window, and of their copy."""
     rows = dataset.arrays[dataset.features]

@@ -78,21 +78,40 @@ def work_off(loop: WindowLoop, rows: Rows, start: int, stop: int, place: Place) 
     """
     loop.batch_size = place.batch_size
     loop.bind(rows)
+    begin_batch(loop, place.step)
+    return add_share(loop, start, stop, place.before)[1]
+
+
+def begin_batch(loop: WindowLoop, step: int) -> None:
+    """Begin the batch of a step, as if no row of it had been seen."""
+    for name in ("in_batch", "used", "folded", "even_rows"):
+        loop.work[name] = 0
+    loop.work["step"] = step
+
+
+def add_share(loop: WindowLoop, start: int, stop: int, before: int) -> tuple[int, ShareSums]:
+    """Work off a share of the batch at hand, whose rows are bound: it is the batch's next part.
+
+    Returns
+    -------
+    status, sums
+        Whether the share is a part of the batch, `OK`; and views of the loop's memory, which hold
+        until the next share or step.
+    """
     work, arrays = loop.work, loop.scratch
     arrays["lane_ends"][0] = stop
-    for name, number in (
-        ("step", place.step), ("start", start), ("before", place.before),
-        ("used", 0), ("folded", 0), ("even_rows", 0),
-    ):  # fmt: skip
-        work[name] = number
+    work["start"], work["before"] = start, before
     with loop.in_one_thread():
-        run_shares(work, loop.one, 1)
-    return ShareSums(
+        status = run_shares(work, loop.one, 1)
+    # A share that cannot be used is left in its slot, and is not counted.
+    slot = int(work["used"][0]) - (status == OK)
+    work["in_batch"] += stop - start
+    return int(status), ShareSums(
         stop - start,
-        arrays["gradients"][:, 0],
-        arrays["slot_terms"][:, 0],
-        arrays["statuses"][:, 0],
-        arrays["reports"][:, 0, 0],
+        arrays["gradients"][:, slot],
+        arrays["slot_terms"][:, slot],
+        arrays["statuses"][:, slot],
+        arrays["reports"][:, slot, 0],
     )
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from ooc.core.compiler import parts_of
 from ooc.core.errors import TooSmallError
-from ooc.engines.engine import demand_of
+from ooc.engines.engine import demand_of, local_bytes
+from ooc.engines.synchronisation import EVERY_STEP, Synchronisation
 from ooc.models.contract import Model
 from ooc.models.declarations import arrays_of, dtype_of, widest
 from ooc.optim import Method
@@ -31,6 +32,8 @@ class Needs:
         Whether a batch is all rows.
     held
         What the process held before, see `ooc.stream.plan.held_bytes`.
+    synchronisation
+        How often lanes meet.
     """
 
     methods: Sequence[Method]
@@ -40,6 +43,7 @@ class Needs:
     stream: StreamOptions
     validation: Validation | None
     held: int
+    synchronisation: Synchronisation = EVERY_STEP
 
     def demand(self, model: Model, dataset: Dataset, validation: Plan | None) -> Demand:
         """Return what is needed beside windows; `validation` is the plan of its rows, if any."""
@@ -47,6 +51,9 @@ class Needs:
         demand = demand_of(
             model, dataset, methods, self.largest_batch, self.full, self.held, self.stream.lanes
         )
+        if not self.synchronisation.is_exact:
+            local = local_bytes(model, dataset, methods, self.largest_batch, self.stream.lanes)
+            demand = replace(demand, model_bytes=demand.model_bytes + local)
         if validation is None:
             return demand
         beside = validation.projected - validation.terms["reserved"] - self.held

@@ -9,6 +9,7 @@ from typing import Any
 from ooc.core.destination import local_path
 from ooc.core.errors import InputError
 from ooc.core.progress import Report
+from ooc.engines.synchronisation import Synchronisation
 from ooc.models import from_config
 from ooc.optim import method_from_config
 from ooc.runs import checkpoint
@@ -75,6 +76,7 @@ def resume(
         settings["optimizer"] = method_from_config(settings["optimizer"])
         settings["validation"] = _validation(run_dir, settings["validation"])
         settings["steering"] = steering_from_config(settings["steering"])
+        settings["synchronisation"] = Synchronisation(**settings.get("synchronisation", {}))
         stream = make_stream(StreamOptions(**noted), options, free)
         trainer = Trainer(**settings, saving=saving, log_every=log_every, stream=stream)
         rows = saved.get("trained_on")

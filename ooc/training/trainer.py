@@ -13,6 +13,7 @@ from ooc.core.errors import InputError
 from ooc.core.numbers import check_counts
 from ooc.core.progress import Report, tell
 from ooc.core.stopping import interruptible
+from ooc.engines.synchronisation import EVERY_STEP, Synchronisation
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import prepare, prepared_like
 from ooc.models.step_kernels import with_lazy_penalties
@@ -31,7 +32,7 @@ from ooc.stream.options import StreamOptions, make_stream
 from ooc.stream.plan import held_bytes
 from ooc.stream.reader import reading_here
 from ooc.training.budget import Needs, check_fits
-from ooc.training.engine_choice import check_client, engine_on
+from ooc.training.engine_choice import check_lanes_served, engine_on
 from ooc.training.fit_loop import fit_session
 from ooc.training.marks import warn_of_marks
 from ooc.training.preparation import compile_missing, loaders_of, tell_left_out
@@ -51,7 +52,7 @@ from ooc.training.watchers.callbacks import NO_CALLBACKS, Callbacks
 from ooc.training.watchers.halving import Halving
 from ooc.training.watchers.roster import Roster
 from ooc.training.watchers.saver import USUAL, Saving
-from ooc.training.watchers.steering import Steering
+from ooc.training.watchers.steering import AUTO, Steering
 from ooc.training.watchers.trackers import Tracker
 from ooc.training.watchers.validation import Validation
 
@@ -83,6 +84,8 @@ class Trainer:
     steering
         How batch size and temperature change while the run goes on; by default they stay. An
         epoch has other steps then than a schedule of the rate counts on.
+    synchronisation
+        How often lanes meet: in every step by default.
     stream
         How rows are read and mixed, see `ooc.stream.options.StreamOptions`. Instead of it, or to
         replace some of it, its options can be given by their names, such as memory="1GiB".
@@ -108,6 +111,7 @@ class Trainer:
     saving: Saving
     log_every: int | None
     steering: Steering | None
+    synchronisation: Synchronisation
     stream: StreamOptions
 
     def __init__(
@@ -120,13 +124,14 @@ class Trainer:
         saving: Saving = USUAL,
         log_every: int | None = None,
         steering: Steering | None = None,
+        synchronisation: Synchronisation = EVERY_STEP,
         stream: StreamOptions | None = None,
         **options: Any,
     ) -> None:
         self.__dict__.update(
             model=model, optimizer=optimizer, batch_size=batch_size, validation=validation,
             saving=saving, log_every=log_every, steering=steering,
-            stream=make_stream(stream, options),
+            synchronisation=synchronisation, stream=make_stream(stream, options),
         )  # fmt: skip
         if not hasattr(batch_size, "__int__") and batch_size != FULL:
             raise InputError(f'batch_size is a number of rows, or "full", not {batch_size!r}')
@@ -134,6 +139,14 @@ class Trainer:
         self._method.check(batch_size, self.stream.sampling)
         if steering is not None and self._is_full:
             raise InputError("there is no batch to steer where a step takes all rows")
+        if not synchronisation.is_exact:
+            if self._is_full:
+                raise InputError("a round of local steps takes mini-batches, and a step all rows")
+            if steering is not None and steering.batch == AUTO:
+                raise InputError(
+                    "an automatic batch is judged by gradients of one place, and lanes that take "
+                    "local steps have no such; give a schedule of batch sizes"
+                )
 
     def fit(
         self,
@@ -290,7 +303,7 @@ class Trainer:
                 names = names_in(saved, "feature_names")
                 dataset = replace(dataset, feature_names=tuple(map(str, names)))
             needs = self._needs(dataset, [self._method], held)
-            check_client(client, needs, model, dataset)
+            check_lanes_served(client, needs, model, dataset)
             compile_missing(needs, model, dataset, roster.report)
             tell(roster.report, "reading a sample")
             loader, held_out = loaders_of(needs, model, dataset)
@@ -305,7 +318,7 @@ class Trainer:
                     most = loader.plan.largest_batch
                     (method,) = with_lazy_penalties([method], model, loader.dataset, most)
                 train_state = load_train_state(method, arrays, model)
-            beginning = (self._is_full, saved["epochs"], marks)
+            beginning = (self._is_full, saved["epochs"], marks, self.synchronisation)
             with engine_on(client, model, loader, train_state, *beginning) as engine:
                 with checkpoint.understood(run_dir):
                     layout = model.layout(dataset.row_shape)
@@ -331,12 +344,14 @@ class Trainer:
     def to_config(self) -> dict[str, Any]:
         """Return the settings on which a run's bits depend, JSON-ready."""
         validation = None if self.validation is None else self.validation.to_config()
+        how = self.synchronisation
         return {
             "model": self.model.to_config(),
             "optimizer": self._method.to_config(),
             "batch_size": self.batch_size,
             "validation": validation,
             "steering": None if self.steering is None else self.steering.to_config(),
+            **({} if how.is_exact else {"synchronisation": how.to_config()}),
             **self.stream.to_config(),
         }
 
@@ -368,7 +383,7 @@ class Trainer:
             for name in ("", *methods):
                 checkpoint.check_run_dir(Path(run_dir, name))
         needs, report = self._needs(dataset, given, held), roster.report
-        check_client(client, needs, self.model, dataset)
+        check_lanes_served(client, needs, self.model, dataset)
         compile_missing(needs, self.model, dataset, report)
         tell(report, "reading a sample")
         loader, held_out = loaders_of(needs, self.model, dataset)
@@ -389,7 +404,7 @@ class Trainer:
             tell(report, "reading the first rows")
             keeps = bool(folders) or client is not None
             marks = fingerprint(loader.dataset, loader.names, self.stream.io) if keeps else {}
-            beginning = (self._is_full, epochs, marks)
+            beginning = (self._is_full, epochs, marks, self.synchronisation)
             with engine_on(client, model, loader, state, *beginning) as engine:
                 session = Session(model, layout, loader, engine, epochs, tracks, marks, found)
                 return fit_session(session, roster.watchers(session, held_out), resumed=False)
@@ -421,4 +436,6 @@ class Trainer:
         most = rows if self.steering is None else self.steering.largest_batch(rows)
         if self._method.takes_all_rows:  # the gradient over them is the same in any order
             stream = replace(stream, shuffle="none")
-        return Needs(methods, rows, most, self._is_full, stream, self.validation, held)
+        return Needs(
+            methods, rows, most, self._is_full, stream, self.validation, held, self.synchronisation
+        )

@@ -13,6 +13,7 @@ from ooc.stream.loader import Loader
 from ooc.training.session import Session
 from ooc.training.watchers.callbacks import NO_CALLBACKS, Callbacks, CallbackWatcher
 from ooc.training.watchers.halving import Halving, HalvingWatcher
+from ooc.training.watchers.lanes import Keeping, LanesWatcher
 from ooc.training.watchers.recorder import Recorder
 from ooc.training.watchers.saver import Saver, Saving
 from ooc.training.watchers.steering import Steering, SteeringWatcher
@@ -67,6 +68,8 @@ class Roster:
         if self.steering is not None:
             watchers.append(SteeringWatcher(self.steering, engine, plan.batch_size))
         validator = validators[0] if validators else None
+        if isinstance(engine, Keeping):
+            watchers += [LanesWatcher(engine, number) for number in range(len(session.tracks))]
         watchers.append(CallbackWatcher(self.callbacks, session, validator))
         if any(track.folder for track in session.tracks):
             # It is given this list itself: who is entered later is saved, too.
