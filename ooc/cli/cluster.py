@@ -46,8 +46,13 @@ class SynchronisationOptions:
     )
     outer_rate: float = option("What its change is multiplied with; 0.7 in DiLoCo.", 1.0)
 
+    backup_lanes: int = option(
+        "Lanes of a cluster that a step does not wait for; what they lose is counted.", 0
+    )
+
     def make(self) -> "Synchronisation":
         """Make what the options say."""
         from ooc.engines.synchronisation import Synchronisation
 
-        return Synchronisation(self.local_steps, self.outer_momentum, self.outer_rate)
+        rounds = (self.local_steps, self.outer_momentum, self.outer_rate)
+        return Synchronisation(*rounds, self.backup_lanes)

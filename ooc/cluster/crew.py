@@ -9,17 +9,17 @@ import asyncio
 import math
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from distributed import Client
 from distributed.comm import connect
 
-from ooc.cluster.line import GoneError, Line, check_lines
+from ooc.cluster.line import GoneError, Line, check_lines, with_messages
+from ooc.cluster.member import Member
 from ooc.cluster.messages import LaneWork
-from ooc.cluster.placement import place_lanes
+from ooc.cluster.placement import place_lanes, swap_lanes
 from ooc.cluster.serving import OPERATION, PATIENCE_SECONDS, LanesPlugin, serve_lanes
 from ooc.cluster.traffic import Traffic
 from ooc.core.errors import DataError, InputError
@@ -28,26 +28,8 @@ from ooc.core.errors import DataError, InputError
 LOOK_SECONDS, PATIENCE_FOR_WORKERS = 1.0, 60.0
 # How long an answer may take before the scheduler is asked whether the worker is alive.
 QUIET_SECONDS = 15.0
-# What is asked for in each step.
-COUNTED = ("shares", "legs")
 # How long workers may take to be let go.
 LEAVE_SECONDS = 30.0
-
-
-@dataclass
-class Member:
-    """A worker of the crew: its address, the line to it, and the task that serves.
-
-    `asked` is when it was asked what it has not answered, by `time.monotonic`; `question` what was
-    asked for.
-    """
-
-    address: str
-    line: Line
-    task: Any
-    lanes: list[int] = field(default_factory=list)
-    asked: float = math.inf
-    question: str = ""
 
 
 class Crew:
@@ -68,6 +50,8 @@ class Crew:
         self._members: dict[str, Member] = {}
         self._placed: dict[int, str] = {}
         self._looked = -LOOK_SECONDS
+        # Steps since lanes were last dealt out.
+        self._steps = 0
         self._watching: asyncio.Future[None] | None = None
 
     @property
@@ -137,18 +121,18 @@ class Crew:
         """
         answers: dict[int, Any] = {}
         while len(answers) < len(by_lane):
-            self._ensure(lane for lane in by_lane if lane not in answers)
-            asked: list[tuple[Member, list[int]]] = []
-            for member in list(self._members.values()):
-                lanes = [each for each in member.lanes if each in by_lane and each not in answers]
-                message = (asked_for, *common, [by_lane[lane] for lane in lanes])
-                if lanes and self._tell(member, message):
-                    asked.append((member, lanes))
+            left = {lane: asked for lane, asked in by_lane.items() if lane not in answers}
+            self._ensure(left)
+            asked = [
+                (member, lanes)
+                for member in list(self._members.values())
+                if (lanes := self._tell(member, asked_for, left, common))
+            ]
             # All are heard before anything is raised: an answer that is left would be the next's.
             refusals: list[InputError] = []
             for member, lanes in asked:
                 try:
-                    answers |= zip(lanes, self._hear(member), strict=True)
+                    answers |= zip(lanes, member.hear(), strict=True)
                 except GoneError:
                     self._lose(member)
                 except InputError as error:
@@ -157,36 +141,85 @@ class Crew:
                 raise refusals[0]
         return answers
 
-    def _tell(self, member: Member, message: tuple[Any, ...]) -> bool:
-        """Ask a worker; tell whether it can still be asked."""
+    def ask_first(
+        self, needed: int, asked_for: str, by_lane: Mapping[int, Any], *common: Any
+    ) -> dict[int, Any]:
+        """Return the answers of the first lanes, so many or all that came with them.
+
+        A worker that is late is left to its work, and asked again when it is done with it: what it
+        answers then is not used.
+        """
+        answers: dict[int, Any] = {}
+        asked: dict[str, list[int]] = {}
+        while len(answers) < needed:
+            self._ensure(by_lane)
+            for member in list(self._members.values()):
+                left = {lane: each for lane, each in by_lane.items() if lane not in answers}
+                if member.address not in asked and not member.is_busy:
+                    told = self._tell(member, asked_for, left, common)
+                    if member.address in self._members:
+                        asked[member.address] = told
+            self._receive_first(asked, answers, 1.0)
+        self._receive_first(asked, answers, 0.0)
+        for address in asked.keys() & self._members.keys():
+            self._members[address].late += self._members[address].is_busy
+        for member in self._members.values():
+            member.late += member.address not in asked
+        self._steps += 1
+        return dict(sorted(answers.items()))
+
+    def _receive_first(
+        self, asked: dict[str, list[int]], answers: dict[int, Any], seconds: float
+    ) -> None:
+        """Take the answers that are there, or come first."""
+        waiting = {each.line: each for each in self._members.values() if each.questions}
+        for line in with_messages(list(waiting), seconds):
+            member = waiting[line]
+            try:
+                answer = member.receive()
+            except GoneError:
+                self._lose(member)
+                asked.pop(member.address, None)
+                continue
+            lanes = asked.get(member.address, [])
+            if lanes and not member.questions:
+                answers |= zip(lanes, answer, strict=True)
+
+    def deal_again(self, dropped: Sequence[int]) -> None:
+        """Give lanes that lost most to workers that are not late, see `swap_lanes`.
+
+        `dropped` are the rows that each lane has lost.
+        """
+        late = {each.address for each in self._members.values() if 2 * each.late > self._steps}
+        placed = swap_lanes(self._placed, dropped, late)
+        for member in list(self._members.values()):
+            member.late = 0
+            lanes = [lane for lane, address in placed.items() if address == member.address]
+            if lanes != member.lanes:
+                self.traffic.moves += len(set(lanes) - set(member.lanes))
+                try:
+                    # Its answer comes before that to the next question, and is not waited for.
+                    member.tell(("keep", lanes))
+                    member.lanes = lanes
+                except GoneError:
+                    self._lose(member)
+        self._steps, self._placed = (
+            0,
+            {lane: member.address for member in self._members.values() for lane in member.lanes},
+        )
+
+    def _tell(
+        self, member: Member, asked_for: str, by_lane: Mapping[int, Any], common: tuple[Any, ...]
+    ) -> list[int]:
+        """Ask a worker about its lanes; return those that it was asked about."""
+        lanes = [each for each in member.lanes if each in by_lane]
         try:
-            size = member.line.send(message)
+            if lanes:
+                member.tell((asked_for, *common, [by_lane[lane] for lane in lanes]))
         except GoneError:
             self._lose(member)
-            return False
-        self.traffic.sent += size if message[0] in COUNTED else 0
-        member.asked, member.question = time.monotonic(), message[0]
-        return True
-
-    def _hear(self, member: Member, patience: float = math.inf) -> Any:
-        """Return a worker's answer.
-
-        Raises
-        ------
-        GoneError
-            If there is none any more.
-        InputError, DataError
-            If it refuses, in its words.
-        """
-        try:
-            (is_answer, answer, *rest), size = member.line.receive(patience)
-        finally:
-            member.asked = math.inf
-        self.traffic.received += size if member.question in COUNTED else 0
-        if not is_answer:
-            kind = DataError if rest[0] else InputError
-            raise kind(answer)
-        return answer
+            return []
+        return lanes
 
     async def _watch(self) -> None:
         """Hang up on workers that are asked, and that the scheduler does not know any more."""
@@ -262,7 +295,7 @@ class Crew:
         try:
             comm = await connect(address, **self._client.connection_args)
             await comm.write({"op": OPERATION, "run": self._run, "reply": False})
-            return Member(address, Line(comm), task)
+            return Member(address, Line(comm), task, self.traffic)
         except OSError:
             task.release()
             return None
@@ -273,9 +306,13 @@ class Crew:
         for member in members:
             lanes, address = serving[member.address], member.address
             self.traffic.moves += sum(self._placed.get(lane, address) != address for lane in lanes)
-            if self._tell(member, ("keep", lanes)):
-                member.lanes = lanes
-                told.append(member)
+            try:
+                member.tell(("keep", lanes))
+            except GoneError:
+                self._lose(member)
+                continue
+            member.lanes = lanes
+            told.append(member)
         return self._hear_all(told) and len(told) == len(members)
 
     def _hear_all(self, members: list[Member], patience: float = math.inf) -> bool:
@@ -283,7 +320,7 @@ class Crew:
         refusals, gone = list[InputError](), 0
         for member in members:
             try:
-                self._hear(member, patience)
+                member.hear(patience)
             except GoneError:
                 self._lose(member)
                 gone += 1

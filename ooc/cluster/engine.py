@@ -1,7 +1,7 @@
 """The engine of a run whose lanes are served by workers, and the windows that it is given."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,61 +29,90 @@ from ooc.stream.window import Window
 
 
 class ClusterEngine:
-    """Takes steps with gradients of lanes that workers serve; see `ooc.engines.engine.Engine`."""
+    """Takes steps with gradients of lanes that workers serve; see `ooc.engines.engine.Engine`.
+
+    `backups` are lanes that a step does not wait for. What they lost is in ``dropped``, gradients
+    by lane, and ``dropped_of``, rows by lane; ``dropped_rows`` are those of complete batches.
+    """
 
     ended = False
     step, rows = forwarded("_loop.step"), forwarded("_loop.rows")
     batch_size = forwarded("_loop.batch_size")
 
-    def __init__(self, crew: Crew, model: Model, loader: Loader, train_state: TrainState) -> None:
+    def __init__(
+        self, crew: Crew, model: Model, loader: Loader, train_state: TrainState, backups: int = 0
+    ) -> None:
         self.train_state, self.model, plan = train_state, model, loader.plan
-        self.serving = crew
+        self.serving, self._backups = crew, backups
         self._loop = make_loop(
             model, loader.dataset, train_state, plan.batch_size, plan.largest_batch,
             lanes=plan.order.lanes,
         )  # fmt: skip
         self._loop.begin(loader.step, prefix(plan.order.seed, Purpose.BATCH))
         self.window: Window | None = None
-        self._place = 0
+        # The place in the window, and rows of the batch at hand, dropped ones included.
+        self._place = self._in_batch = 0
+        self.dropped, self.dropped_of = [0] * crew.lanes, [0] * crew.lanes
+        self.dropped_rows = 0
 
     def advance(self, window: Window, last_step: int = NEVER) -> bool:
         """Take the steps that a window completes; see `ooc.engines.engine.Engine`."""
         assert isinstance(window, RemoteWindow), "its rows are with the workers"
         if window is not self.window:
             self.window, self._place = window, window.start
-        return self._advance(window, last_step)
-
-    def results(self) -> dict[str, Any]:
-        """Return what a run's results tell of the cluster."""
-        return {"lanes": self.serving.lanes, **self.serving.traffic.results()}
-
-    def _advance(self, window: RemoteWindow, last_step: int) -> bool:
         loop, total = self._loop, sum(window.lane_rows)
         loop.bind_batch()
         while loop.step < last_step:
-            in_batch, left = int(loop.work["in_batch"][0]), total - self._place
-            if left == 0 and not (window.last and in_batch):
+            left = total - self._place
+            if left == 0 and not (window.last and self._in_batch):
                 break
-            available = min(left, loop.batch_size - in_batch)
+            available = min(left, loop.batch_size - self._in_batch)
             if available:
-                self._take(window, available, in_batch)
+                self._take(window, available)
                 self._place += available
-            is_full = in_batch + available == loop.batch_size
-            if is_full or (window.last and available == left):
-                refusal = end_step(loop)
-                if refusal is not None:
+                self._in_batch += available
+            if self._in_batch == loop.batch_size or (window.last and available == left):
+                if end_step(loop) is not None:
                     raise diverged(self)
+                self._in_batch, self.dropped_rows = 0, sum(self.dropped_of)
                 self.serving.traffic.steps += 1
         return self._place == total
 
-    def _take(self, window: RemoteWindow, count: int, before: int) -> None:
+    def deal_again(self) -> None:
+        """Let lanes that lost most be served by workers that are not late."""
+        self.serving.deal_again(self.dropped_of)
+
+    def results(self) -> dict[str, Any]:
+        """Return what a run's results tell of the cluster."""
+        told = {"lanes": self.serving.lanes, **self.serving.traffic.results()}
+        if self._backups:
+            told |= {
+                "backup_lanes": self._backups,
+                "dropped_gradients": list(self.dropped),
+                "dropped_rows": self.dropped_rows,
+            }
+        return told
+
+    def state(self, number: int) -> dict[str, Any]:
+        """Return what lanes have lost, where they may lose any."""
+        if not self._backups:
+            return {}
+        return {"dropped": list(self.dropped), "dropped_of": list(self.dropped_of)}
+
+    def restore(self, number: int, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.dropped = [int(count) for count in state["dropped"]]
+        self.dropped_of = [int(rows) for rows in state["dropped_of"]]
+        self.dropped_rows = sum(self.dropped_of)
+
+    def _take(self, window: RemoteWindow, count: int) -> None:
         """Take the gradients over the next rows of a window."""
         spans = zip(
             rows_before(window.lane_rows, self._place),
             rows_before(window.lane_rows, self._place + count),
             strict=True,
         )
-        shares = dict[int, Share]()
+        shares, before = dict[int, Share](), self._in_batch
         for lane, (start, stop) in enumerate(spans):
             if stop > start:
                 shares[lane] = Share(lane, window.epoch, window.index, start, stop, before)
@@ -91,13 +120,20 @@ class ClusterEngine:
         state, begun = self.train_state, time.perf_counter()
         active, parameters = state.active.tolist(), state.parameters.tobytes()
         step = Step(self.step, self.batch_size, active, parameters)
-        found = self.serving.ask_lanes("shares", shares, step)
+        if self._backups:
+            needed = max(1, len(shares) - self._backups)
+            found = self.serving.ask_first(needed, "shares", shares, step)
+        else:
+            found = self.serving.ask_lanes("shares", shares, step)
         self.serving.traffic.wait_seconds += time.perf_counter() - begun
-        sums = [sums_from_wire(found[lane], state.parameters) for lane in shares]
+        for lane in shares.keys() - found.keys():
+            self.dropped[lane] += 1
+            self.dropped_of[lane] += shares[lane].stop - shares[lane].start
+        taken = [share for lane, share in shares.items() if lane in found]
+        sums = [sums_from_wire(found[share.lane], state.parameters) for share in taken]
         refusal = take_shares(self._loop, sums)
         if refusal is not None:
-            share = list(shares.values())[refusal.share] if refusal.row >= 0 else None
-            raise refused(self, refusal, share)
+            raise refused(self, refusal, taken[refusal.share] if refusal.row >= 0 else None)
 
 
 def check_cluster(
@@ -133,13 +169,16 @@ def lanes_on(
 ) -> Iterator[ClusterEngine | LocalStepsEngine]:
     """Have workers serve a run's lanes, and read its windows; they are let go at the end."""
     crew = Crew(client, work)
-    loader.open_reader = lambda: RemoteReader(crew, loader)
+    engine: ClusterEngine | LocalStepsEngine
+    if how.local_steps > 1:
+        engine = LocalStepsEngine(crew, model, loader, train_state, how)
+    else:
+        engine = ClusterEngine(crew, model, loader, train_state, how.backup_lanes)
+    begin = engine.deal_again if isinstance(engine, ClusterEngine) and how.backup_lanes else None
+    loader.open_reader = lambda: RemoteReader(crew, loader, begin)
     try:
         crew.begin()
-        if how.is_exact:
-            yield ClusterEngine(crew, model, loader, train_state)
-        else:
-            yield LocalStepsEngine(crew, model, loader, train_state, how)
+        yield engine
     finally:
         loader.open_reader = None
         crew.end()

@@ -60,7 +60,8 @@ class Line:
         stream.io_loop.remove_handler(stream.fileno())
         self._comm, self._socket = comm, stream.socket
         self._socket.settimeout(LOOK_SECONDS)
-        self._buffer = bytearray(FIRST_BYTES)
+        # What was received and is in no message yet: so many bytes of the buffer.
+        self._buffer, self._have = bytearray(FIRST_BYTES), 0
 
     def send(self, message: Any) -> int:
         """Send a message; return its bytes.
@@ -90,10 +91,16 @@ class Line:
         GoneError
             If the other end is gone, this one was closed, or nothing came for so many seconds.
         """
-        until, have, wanted = time.monotonic() + patience, 0, _LENGTH.size
-        while have < wanted:
+        until, wanted = time.monotonic() + patience, _LENGTH.size
+        while True:
+            if self._have >= _LENGTH.size:
+                wanted = _LENGTH.size + _LENGTH.unpack_from(self._buffer)[0]
+                if self._have >= wanted:
+                    break
+                if wanted > len(self._buffer):
+                    self._buffer.extend(bytes(wanted - len(self._buffer)))
             try:
-                count = self._socket.recv_into(memoryview(self._buffer)[have:])
+                count = self._socket.recv_into(memoryview(self._buffer)[self._have :])
             except TimeoutError:
                 self._check_open()
                 if time.monotonic() > until:
@@ -103,12 +110,17 @@ class Line:
                 raise GoneError from None
             if count == 0:
                 raise GoneError
-            have += count
-            if wanted == _LENGTH.size <= have:
-                wanted += _LENGTH.unpack_from(self._buffer)[0]
-                if wanted > len(self._buffer):
-                    self._buffer.extend(bytes(wanted - len(self._buffer)))
-        return msgpack.unpackb(memoryview(self._buffer)[_LENGTH.size : wanted]), wanted
+            self._have += count
+        message = msgpack.unpackb(memoryview(self._buffer)[_LENGTH.size : wanted])
+        # Of the next message something may have come with it.
+        self._buffer[: self._have - wanted] = self._buffer[wanted : self._have]
+        self._have -= wanted
+        return message, wanted
+
+    @property
+    def has_bytes(self) -> bool:
+        """Whether something was received that is in no message yet."""
+        return self._have > 0
 
     def close(self) -> None:
         """Hang up; whoever waits for a message, here or there, sees it. Any thread may call it."""
@@ -131,14 +143,10 @@ class Line:
 
 
 def with_messages(lines: Sequence[Line], seconds: float) -> list[Line]:
-    """Return those that something came on, or that were closed; wait so long for the first.
-
-    None of them has received a part of a message: one is awaited where nothing was asked twice.
-    """
-    waiting = select.poll()
-    numbers = {each.fileno(): each for each in lines}
-    closed = [numbers.pop(-1)] if -1 in numbers else []
+    """Return those that something came on, or that were closed; wait so long for the first."""
+    found = [each for each in lines if each.has_bytes or each.fileno() < 0]
+    numbers, waiting = {each.fileno(): each for each in lines if each not in found}, select.poll()
     for number in numbers:
         waiting.register(number, select.POLLIN)
-    found = waiting.poll(0 if closed else 1000 * seconds)
-    return [*closed, *(numbers[number] for number, _ in found)]
+    ready = waiting.poll(0 if found else 1000 * seconds)
+    return found + [numbers[number] for number, _ in ready]

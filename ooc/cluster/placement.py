@@ -1,6 +1,6 @@
 """Who serves which lane: as evenly as threads are, and with as few moves as may be."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 
 def place_lanes(
@@ -41,3 +41,37 @@ def place_lanes(
         lane = max(lane for lane, who in placed.items() if who == most)
         placed[lane] = least
         counts[most], counts[least] = counts[most] - 1, counts[least] + 1
+
+
+def swap_lanes(
+    placed: Mapping[int, str], dropped: Sequence[int], late: Collection[str]
+) -> dict[int, str]:
+    """Return the worker of each lane, where lanes of late workers change places with others.
+
+    A lane of a late worker that has lost more rows than another changes places with the one that
+    has lost fewest. So no lane is always the late worker's, and all lose alike: two lanes differ
+    by what one of them loses between two calls.
+
+    Parameters
+    ----------
+    placed
+        The worker of each lane.
+    dropped
+        Rows that each lane has lost.
+    late
+        Workers that are late.
+
+    Examples
+    --------
+    >>> swap_lanes({0: "a", 1: "b", 2: "c"}, [10, 90, 20], {"b"})
+    {0: 'b', 1: 'a', 2: 'c'}
+    """
+    swapped = dict(placed)
+    lost = sorted(
+        (lane for lane in placed if placed[lane] in late), key=lambda lane: -dropped[lane]
+    )
+    kept = sorted(set(placed) - set(lost), key=lambda lane: (dropped[lane], lane))
+    for lane, other in zip(lost, kept, strict=False):
+        if dropped[other] < dropped[lane]:
+            swapped[lane], swapped[other] = placed[other], placed[lane]
+    return swapped

@@ -105,7 +105,13 @@ def _converse(line: Line, server: LaneServer | None, refusal: str) -> int:
         line.send((server is not None, refusal, False))
         while True:
             message, _ = line.receive()
-            line.send((False, refusal, False) if server is None else server.answer(message))
+            try:
+                answer = (False, refusal, False) if server is None else server.answer(message)
+            except Exception as error:
+                # The client would ask again here, and for ever, what can never be answered.
+                line.send((False, f"{type(error).__name__} in a worker: {error}", False))
+                raise
+            line.send(answer)
             answered += 1
     return answered
 

@@ -1,16 +1,19 @@
 """The windows of a run whose rows stay with those that serve its lanes."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ooc.cluster.messages import LanePart
 from ooc.cluster.traffic import Serving
+from ooc.stream.lanes import lane_order
 from ooc.stream.loader import Loader
 from ooc.stream.window import Window
 
+# What is done with bad chunks and missing values where all rows are used.
+RAISE = ("raise", "raise")
 _NO_ROWS = np.empty(0, np.int32)
 
 
@@ -22,12 +25,20 @@ class RemoteWindow(Window):
 
 
 class RemoteReader:
-    """Has the workers read windows; a context manager, as the reader of this process is."""
+    """Has the workers read windows; a context manager, as the reader of this process is.
+
+    `begin` is called before each window, where no step waits for all workers; then no window does,
+    either, unless rows may be left out, of which a worker knows but when it has read them.
+    """
 
     retries = 0
 
-    def __init__(self, serving: Serving, loader: Loader) -> None:
-        self._serving, self._loader = serving, loader
+    def __init__(
+        self, serving: Serving, loader: Loader, begin: Callable[[], None] | None = None
+    ) -> None:
+        self._serving, self._loader, self._begin = serving, loader, begin
+        stream = loader.stream
+        self._waits = begin is None or (stream.on_bad_chunk, stream.missing_values) != RAISE
 
     def __enter__(self) -> "RemoteReader":
         return self
@@ -56,7 +67,13 @@ class RemoteReader:
             )  # fmt: skip
 
     def _open(self, epoch: int, index: int) -> list[LanePart]:
+        lanes = range(self._serving.lanes)
         self._serving.look()
-        places = {lane: (lane, epoch, index) for lane in range(self._serving.lanes)}
+        if self._begin is not None:
+            self._begin()
+        if not self._waits:
+            orders = (lane_order(self._loader.plan.order, lane) for lane in lanes)
+            return [LanePart(each.window_stream_rows(epoch, index)) for each in orders]
+        places = {lane: (lane, epoch, index) for lane in lanes}
         found = self._serving.ask_lanes("windows", places)
         return [LanePart(*found[lane]) for lane in places]

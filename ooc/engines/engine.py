@@ -5,7 +5,7 @@ Both take the same steps; a model that declares a kernel gets the first.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -79,6 +79,24 @@ class Engine(Protocol):
         DataError, DivergedError
             If a row cannot be used or a loss is not finite; parameters are those before its batch.
         """
+
+
+@runtime_checkable
+class Dropping(Protocol):
+    """An engine that may leave rows of the stream out.
+
+    Attributes
+    ----------
+    dropped_rows
+        How many of its complete batches no step has used.
+    """
+
+    dropped_rows: int
+
+
+def passed_rows(engine: Engine) -> int:
+    """Return the rows of the stream whose batches are over."""
+    return engine.rows + (engine.dropped_rows if isinstance(engine, Dropping) else 0)
 
 
 def engine_bytes(

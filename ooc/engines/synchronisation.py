@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ooc.core.errors import InputError
-from ooc.core.numbers import check_counts
+from ooc.core.numbers import check_counts, whole
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ class Synchronisation:
         (Douillard et al. 2023), where it is 0.9.
     outer_rate
         What that change is multiplied with; 0.7 in DiLoCo.
+    backup_lanes
+        k of the lanes that a step on a cluster does not wait for: it uses the gradients that are
+        there as soon as all but k are (Chen et al. 2016), and drops the others. Which these are,
+        and so the bits, depends on the workers' timing.
 
     Raises
     ------
@@ -42,6 +46,7 @@ class Synchronisation:
     local_steps: int = 1
     outer_momentum: float = 0.0
     outer_rate: float = 1.0
+    backup_lanes: int = 0
 
     def __post_init__(self) -> None:
         check_counts(local_steps=self.local_steps)
@@ -57,10 +62,17 @@ class Synchronisation:
                 "local_steps=2 or more"
             )
 
+        whole("backup_lanes", self.backup_lanes, 0)
+        if self.backup_lanes and self.local_steps > 1:
+            raise InputError(
+                "backup lanes are those that a step does not wait for, and lanes that take local "
+                "steps are averaged, all of them; give one of the two"
+            )
+
     @property
     def is_exact(self) -> bool:
         """Whether every step is that of all lanes' rows."""
-        return self.local_steps == 1
+        return self == EVERY_STEP
 
     def to_config(self) -> dict[str, Any]:
         """Return the settings, JSON-ready."""

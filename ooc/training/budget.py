@@ -51,7 +51,7 @@ class Needs:
         demand = demand_of(
             model, dataset, methods, self.largest_batch, self.full, self.held, self.stream.lanes
         )
-        if not self.synchronisation.is_exact:
+        if self.synchronisation.local_steps > 1:
             local = local_bytes(model, dataset, methods, self.largest_batch, self.stream.lanes)
             demand = replace(demand, model_bytes=demand.model_bytes + local)
         if validation is None:

@@ -29,7 +29,18 @@ def check_lanes_served(client: Any, needs: Needs, model: Model, dataset: Dataset
         from ooc.cluster.engine import check_cluster
 
         check_cluster(client, *given)
-    if needs.synchronisation.is_exact:
+    lanes, backups = needs.stream.lanes, needs.synchronisation.backup_lanes
+    if backups and client is None:
+        raise InputError(
+            f"a step waits for nobody in one process: {backups} backup lanes are for the workers "
+            "of a cluster; give client= or --scheduler, or leave them out"
+        )
+    if backups >= lanes > 1:
+        raise InputError(
+            f"of {lanes} lanes, {backups} cannot be backups: a step needs gradients of at least "
+            f"one; give at most {lanes - 1}"
+        )
+    if needs.synchronisation.local_steps == 1:
         return
     from ooc.cluster.refusals import check_served
 
@@ -68,7 +79,7 @@ def engine_on(
     how
         How often lanes meet.
     """
-    if client is None and how.is_exact:
+    if client is None and how.local_steps == 1:
         yield make_engine(model, loader, train_state, full)
         return
     from ooc.cluster.messages import LaneWork
@@ -76,7 +87,7 @@ def engine_on(
     work = LaneWork(
         loader.dataset, loader.names, loader.plan, loader.stream, model,
         tuple(each.optimizer for each in train_state.methods),
-        train_state.parameters, epochs, {} if client is None else marks, not how.is_exact,
+        train_state.parameters, epochs, {} if client is None else marks, how.local_steps > 1,
     )  # fmt: skip
     if client is None:
         from ooc.cluster.home import lanes_here

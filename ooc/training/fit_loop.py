@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ooc.core.errors import DataError, DivergedError
-from ooc.engines.engine import Engine
+from ooc.engines.engine import Engine, passed_rows
 from ooc.runs import checkpoint
 from ooc.runs.run import Run
 from ooc.stream.loader import Loader
@@ -21,10 +21,10 @@ def fit_loop(engine: Engine, loader: Loader, epochs: int, watchers: Sequence[Wat
     for window in loader.windows(epochs):
         used_up = False
         while not used_up:
-            step, rows = engine.step, engine.rows
+            step, rows = engine.step, passed_rows(engine)
             used_up = engine.advance(window, min(each.next_step(step) for each in watchers))
             ends = used_up and window.last
-            loader.advance(engine.step - step, engine.rows - rows, ends)
+            loader.advance(engine.step - step, passed_rows(engine) - rows, ends)
             moment = Moment(engine.step, window.epoch, engine.step > step, used_up, ends, window)
             # All of them are asked, whoever says stop.
             answers = [each.after(moment) for each in watchers]

@@ -141,11 +141,14 @@ class Trainer:
             raise InputError("there is no batch to steer where a step takes all rows")
         if not synchronisation.is_exact:
             if self._is_full:
-                raise InputError("a round of local steps takes mini-batches, and a step all rows")
+                raise InputError(
+                    "local steps and backup lanes are for mini-batches, and a step takes all rows; "
+                    "give a batch size"
+                )
             if steering is not None and steering.batch == AUTO:
                 raise InputError(
-                    "an automatic batch is judged by gradients of one place, and lanes that take "
-                    "local steps have no such; give a schedule of batch sizes"
+                    "an automatic batch is judged by gradients of one place on all rows, which "
+                    "neither local steps nor backup lanes have; give a schedule of batch sizes"
                 )
 
     def fit(

@@ -160,7 +160,7 @@ def test_what_has_no_local_steps_is_refused_before_any_work(measured: Dataset) -
         trainer(rounds, lanes=1).fit(measured, report=False)
     with pytest.raises(InputError, match="averaged keeps an average of the iterates"):
         trainer(rounds, ooc.optim.averaged(0.1)).fit(measured, report=False)
-    with pytest.raises(InputError, match="takes mini-batches, and a step all rows"):
+    with pytest.raises(InputError, match="are for mini-batches, and a step takes all rows"):
         Trainer(ooc.models.Linear(), ooc.optim.sgd(0.1), "full", synchronisation=rounds)
     with pytest.raises(InputError, match="an automatic batch is judged by gradients of one place"):
         steering = Steering(batch="auto", largest=128)

@@ -1,0 +1,191 @@
+"""Steps that do not wait for late workers: delays are injected by a plugin of these tests."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets import small_windows, write_dataset
+
+import ooc
+from ooc.cluster.placement import swap_lanes
+from ooc.core.errors import InputError
+from ooc.engines.synchronisation import Synchronisation
+from ooc.store.dataset import Dataset
+from ooc.stream.plan import MIB, RESERVED_BYTES
+from ooc.training.trainer import Trainer
+from ooc.training.watchers.callbacks import Callbacks
+
+distributed = pytest.importorskip("distributed")
+
+MEMORY = RESERVED_BYTES + 320 * MIB
+LANES, BATCH, ROWS, BASE_SECONDS = 4, 80, 6400, 0.02
+WINDOW_BLOCKS = 32
+
+
+class Delays(distributed.WorkerPlugin):
+    """Lets a worker take longer for a share: a number of seconds, drawn anew each time."""
+
+    name = "delays"
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def setup(self, worker: Any) -> None:
+        from ooc.cluster.open_lane import OpenLane
+
+        number, kind = int(worker.name), self.kind
+        generator = np.random.default_rng(number)
+        if not hasattr(OpenLane, "undelayed"):
+            OpenLane.undelayed = OpenLane.work_off  # type: ignore[attr-defined]
+
+        def work_off(lane: Any, *given: Any) -> Any:
+            excess = 0.0
+            if kind == "lognormal":
+                excess = 0.02 * generator.lognormal(0.0, 2.0)
+            elif kind == "pareto":
+                excess = 0.02 * generator.pareto(1.1)
+            elif kind == "slow":
+                excess = 9.0 * (number == 1)
+            time.sleep(BASE_SECONDS * (1 + excess))
+            return lane.undelayed(*given)
+
+        OpenLane.work_off = work_off  # type: ignore[method-assign]
+
+    def teardown(self, worker: Any) -> None:
+        from ooc.cluster.open_lane import OpenLane
+
+        OpenLane.work_off = OpenLane.undelayed  # type: ignore[attr-defined, method-assign]
+
+
+@pytest.fixture(scope="module")
+def four() -> Iterator[Any]:
+    with (
+        distributed.LocalCluster(
+            n_workers=4, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def labelled(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """Rows in five windows of sixteen steps; one class is in the blocks of one lane alone."""
+    small_windows(monkeypatch, 32 * 2**10)
+    lane = np.arange(ROWS) // 40 % LANES
+    y = (lane == 1).astype(np.int64)
+    x = (rng.standard_normal((ROWS, 4)) + 0.7 * y[:, None]).astype(np.float32)
+    return write_dataset(tmp_path / "labelled.zarr", chunk_rows=40, X=x, y=y)
+
+
+def trainer(backups: int, **more: Any) -> Trainer:
+    model = ooc.models.Logistic(standardise=False)
+    return Trainer(
+        model, ooc.optim.sgd(0.3), BATCH, memory=MEMORY, lanes=LANES, window=WINDOW_BLOCKS, block_rows=40,
+        synchronisation=Synchronisation(backup_lanes=backups), **more,
+    )  # fmt: skip
+
+
+def train(client: Any, dataset: Dataset, kind: str, backups: int, epochs: int = 2) -> Any:
+    """Train with delays of a kind."""
+    client.register_plugin(Delays(kind))
+    try:
+        return trainer(backups).fit(dataset, epochs, report=False, client=client)
+    finally:
+        client.unregister_worker_plugin("delays")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["lognormal", "pareto", "slow"])
+def test_stragglers_cost_less_than_a_sixth_of_the_rate(
+    four: Any, labelled: Dataset, kind: str
+) -> None:
+    """Delays are far above what a busy machine adds; both runs are slowed by that alike."""
+    even = train(four, labelled, "even", 1).results
+    late = train(four, labelled, kind, 1).results
+    assert even["steps"] == late["steps"] == 2 * ROWS // BATCH
+    assert late["seconds"] < even["seconds"] / 0.85
+    assert late["rows"] + late["dropped_rows"] == 2 * ROWS
+
+
+@pytest.mark.slow
+def test_no_lane_is_always_the_late_one(four: Any, labelled: Dataset) -> None:
+    """The slow worker's lane changes from window to window: all lose alike, no class most."""
+    run = train(four, labelled, "slow", 1, epochs=4)
+    dropped = run.results["dropped_gradients"]
+    steps_of_a_window = WINDOW_BLOCKS * 40 // BATCH
+    assert sum(dropped) >= run.results["steps"] // 2
+    assert max(dropped) - min(dropped) <= 2 * steps_of_a_window
+    assert run.results["lanes_moved"] > 2 * LANES
+    whole = trainer(0).fit(labelled, 4, report=False)
+    for found, expected in zip(*(_rates(labelled, each) for each in (run, whole)), strict=True):
+        assert found == pytest.approx(expected, abs=0.05)
+
+
+def _rates(dataset: Dataset, run: Any) -> list[float]:
+    """Return the mean probability of each class's rows."""
+    predicted = run.predict(dataset)
+    values = np.asarray(predicted if not hasattr(predicted, "values") else predicted.values)
+    y = np.arange(ROWS) // 40 % LANES == 1
+    return [float(values.reshape(ROWS, -1)[y == each, -1].mean()) for each in (False, True)]
+
+
+@pytest.mark.slow
+def test_what_was_dropped_goes_on_where_a_run_does(
+    four: Any, labelled: Dataset, tmp_path: Path
+) -> None:
+    """The position counts dropped rows, too: each epoch passes each row once."""
+    four.register_plugin(Delays("slow"))
+    stop = threading.Event()
+
+    def step_end(now: Any) -> None:
+        if now.step == 101:
+            stop.set()
+
+    try:
+        how = {"report": False, "stop": stop, "callbacks": Callbacks(step_end=step_end)}
+        begun = trainer(1).fit(labelled, 2, tmp_path / "run", client=four, **how).results
+        assert begun["rows"] + begun["dropped_rows"] == 101 * BATCH
+        run = ooc.resume(tmp_path / "run", report=False, client=four).results
+    finally:
+        four.unregister_worker_plugin("delays")
+    assert run["steps"] == 2 * ROWS // BATCH
+    assert run["rows"] + run["dropped_rows"] == 2 * ROWS
+    assert run["dropped_rows"] > begun["dropped_rows"] > 0
+
+
+def test_lanes_of_late_workers_change_places_with_those_that_lost_least() -> None:
+    """Over many windows with the same late worker, lanes differ by what one window costs."""
+    placed, dropped, generator = {lane: "abcd"[lane] for lane in range(4)}, [0] * 4, 17
+    for _ in range(50):
+        late = next(lane for lane, who in placed.items() if who == "b")
+        dropped[late] += generator
+        placed = swap_lanes(placed, dropped, {"b"})
+        assert sorted(placed.values()) == list("abcd")
+        assert max(dropped) - min(dropped) <= generator
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"backup_lanes": -1}, "backup_lanes"),
+        ({"backup_lanes": 1, "local_steps": 4}, "give one of the two"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Synchronisation(**given)
+
+
+def test_one_process_waits_for_nobody(labelled: Dataset) -> None:
+    with pytest.raises(InputError, match="a step waits for nobody in one process: 1 backup lanes"):
+        trainer(1).fit(labelled, report=False)
+
+
+def test_a_step_needs_a_lane(client: Any, labelled: Dataset) -> None:
+    with pytest.raises(InputError, match="of 4 lanes, 4 cannot be backups"):
+        trainer(4).fit(labelled, report=False, client=client)
