@@ -24,7 +24,12 @@ GROUPS = (
     ("seconds", "wait_seconds", "save_seconds", "rows_per_second", "bytes_per_second"),
     ("memory_budget_bytes", "memory_projected_bytes", "memory_peak_bytes"),
     ("window_rows", "block_rows", "blocks_per_window"),
-)
+    (
+        "lanes", "workers", "local_steps", "synchronisations", "backup_lanes", "dropped_gradients",
+        "dropped_rows", "bytes_per_step", "bytes_sent", "bytes_received", "answers_wait_seconds",
+        "lanes_moved", "workers_lost",
+    ),
+)  # fmt: skip
 # Residuals that are told: the ends and the middle of nine in ten.
 _QUANTILES = ("0.05", "0.5", "0.95")
 # When the command at hand was begun.

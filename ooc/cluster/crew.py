@@ -247,8 +247,10 @@ class Crew:
     def _dismiss(self, member: Member) -> None:
         """Hang up, by which the worker's task ends."""
         self._members.pop(member.address, None)
-        self._client.loop.add_callback(member.line.end)
-        self._client.loop.add_callback(member.task.release)
+        loop = self._client.loop
+        assert loop is not None, "a client that runs has a loop"
+        loop.add_callback(member.line.end)
+        loop.add_callback(member.task.release)
 
     def _share_out(self, threads: Mapping[str, int]) -> None:
         """Place the lanes, and tell every worker which are its own."""

@@ -73,7 +73,7 @@ class LaneServer:
         A message is what is asked for, what all lanes have in common, and a list of places.
         """
         asked, *given = message
-        questions = {
+        questions: dict[str, Callable[..., Any]] = {
             "keep": self._keep, "windows": self._windows, "shares": self._shares,
             "legs": self._legs, "rows": self._rows,
         }  # fmt: skip

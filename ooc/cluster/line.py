@@ -17,7 +17,6 @@ from contextlib import suppress
 from typing import Any
 
 import msgpack
-from distributed.comm import Comm
 
 from ooc.core.errors import InputError
 
@@ -55,7 +54,7 @@ class Line:
     there: nothing may have come since.
     """
 
-    def __init__(self, comm: Comm) -> None:
+    def __init__(self, comm: Any) -> None:
         stream = comm.stream
         stream.io_loop.remove_handler(stream.fileno())
         self._comm, self._socket = comm, stream.socket

@@ -236,8 +236,9 @@ class LocalStepsEngine:
         state = self.train_state
         for m in np.flatnonzero(state.active):
             own = self._parameters[:, m]
-            given = (state.parameters[m], own, self._round_rows, self._velocity[m], self._how)
-            state.parameters[m] = outer_step(*given)
+            state.parameters[m] = outer_step(
+                state.parameters[m], list(own), self._round_rows, self._velocity[m], self._how
+            )
         self._parameters[:] = state.parameters
         self._round_rows, self._round_steps = [0] * len(self._round_rows), 0
         self._in_round.clear()

@@ -114,8 +114,8 @@ class OpenLane:
             return None
         self._stands = -1  # until the leg is over
         if legs.parameters:
-            told = np.frombuffer(legs.parameters, state.parameters.dtype)
-            state.parameters.reshape(-1)[:] = told
+            common = np.frombuffer(legs.parameters, state.parameters.dtype)
+            state.parameters.reshape(-1)[:] = common
         state.settings.reshape(-1)[:] = np.frombuffer(legs.settings)
         state.active[:] = legs.active
         loop.batch_size = legs.batch_size

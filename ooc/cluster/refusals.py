@@ -22,10 +22,13 @@ from ooc.stream.window import Window
 class LaneEngine(Protocol):
     """An engine whose rows are with those that serve its lanes."""
 
-    serving: Serving
     model: Model
     train_state: TrainState
     window: Window | None
+
+    @property
+    def serving(self) -> Serving:
+        """Who serves the lanes."""
 
     @property
     def step(self) -> int:

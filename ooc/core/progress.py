@@ -22,6 +22,8 @@ class Progress:
         single one where nobody knows how long it takes.
     at_most
         Whether the work may end by itself before all rows are done.
+    lanes
+        Who serves the lanes, where a run has others do so, see `ooc.core.lanes`.
     """
 
     rows: int
@@ -35,6 +37,7 @@ class Progress:
     loss: float | None = None
     text: str = ""
     at_most: bool = False
+    lanes: str = ""
 
 
 Report = Callable[[Progress], None]

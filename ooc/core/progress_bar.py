@@ -132,6 +132,8 @@ def describe(progress: Progress, waiting: str, left: float | None) -> str:
         parts.append(f"memory {format_size(resident_bytes())} of {budget}")
     if waiting:
         parts.append(f"waits for {waiting}")
+    if progress.lanes:
+        parts.append(progress.lanes)
     if left is not None:
         at_most = "at most " if progress.at_most else ""
         parts.append(f"{at_most}{format_seconds(left)} left")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from ooc.core.lanes import describe_lanes
 from ooc.core.sizes import format_size
 from ooc.report.history import History, number
 from ooc.stream.options import StreamOptions
@@ -16,7 +17,7 @@ MOST_SETTINGS = 40
 RESULTS = (
     "validation loss", "best step", "accuracy", "AUC", "calibration error", "R2",
     "mean abs. error", "training loss", "rows", "steps", "epochs", "training time", "total time",
-    "rows/s", "GB/s", "peak memory", "waiting", "saves", "resumes", "started", "machine",
+    "rows/s", "GB/s", "peak memory", "waiting", "lanes", "saves", "resumes", "started", "machine",
     "parameters sha256",
 )  # fmt: skip
 _MEASURED = {
@@ -63,6 +64,7 @@ def make_settings(history: History, description: Mapping[str, Any]) -> dict[str,
             for key in _STREAM
             if key in trainer and trainer[key] != usual[key]
         },
+        **{key.replace("_", " "): value for key, value in part(trainer, "synchronisation").items()},
         "target": dataset.get("target"),
         "weight": dataset.get("weight"),
         "memory": description.get("memory"),
@@ -99,6 +101,7 @@ def make_results(history: History, description: Mapping[str, Any]) -> dict[str, 
         "GB/s": shown(end.bytes / seconds / 1e9, ".3g"),
         "peak memory": share if share == NOTHING else f"{share} of {format_size(budget)}",
         "waiting": shown(end.wait_seconds / seconds, ".0%"),
+        "lanes": describe_lanes(results, seconds) or NOTHING,
         "saves": f"{saves:,} in {history.save_seconds:.2f} s" if saves else "0",
         "resumes": f"{history.counts['resume']:,}",
         "started": moment(results.get("started")),

@@ -85,8 +85,8 @@ def labelled(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.Monke
 def trainer(backups: int, **more: Any) -> Trainer:
     model = ooc.models.Logistic(standardise=False)
     return Trainer(
-        model, ooc.optim.sgd(0.3), BATCH, memory=MEMORY, lanes=LANES, window=WINDOW_BLOCKS, block_rows=40,
-        synchronisation=Synchronisation(backup_lanes=backups), **more,
+        model, ooc.optim.sgd(0.3), BATCH, memory=MEMORY, lanes=LANES, window=WINDOW_BLOCKS,
+        block_rows=40, synchronisation=Synchronisation(backup_lanes=backups), **more,
     )  # fmt: skip
 
 
@@ -128,10 +128,9 @@ def test_no_lane_is_always_the_late_one(four: Any, labelled: Dataset) -> None:
 
 def _rates(dataset: Dataset, run: Any) -> list[float]:
     """Return the mean probability of each class's rows."""
-    predicted = run.predict(dataset)
-    values = np.asarray(predicted if not hasattr(predicted, "values") else predicted.values)
+    predicted = np.asarray(run.predict(dataset, "probability")).reshape(ROWS, -1)[:, -1]
     y = np.arange(ROWS) // 40 % LANES == 1
-    return [float(values.reshape(ROWS, -1)[y == each, -1].mean()) for each in (False, True)]
+    return [float(predicted[y == each].mean()) for each in (False, True)]
 
 
 @pytest.mark.slow

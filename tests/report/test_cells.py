@@ -30,6 +30,8 @@ def test_all_results_are_told() -> None:
         "total_seconds": 90, "validation": measured, "started": "2026-03-04T05:06:07+00:00",
         "parameters_sha256": "0123456789abcdef",
     }  # fmt: skip
+    results |= {"lanes": 4, "workers": 2, "bytes_per_step": 2131, "answers_wait_seconds": 0.4}
+    results |= {"dropped_gradients": [3, 0, 4, 1]}
     told = history(
         best_validation=(0.34567891, 1100.0), save_seconds=0.125,
         counts=Counter(checkpoint=2000, resume=3),
@@ -40,7 +42,9 @@ def test_all_results_are_told() -> None:
         "calibration error": "0.0124", "R2": "0.5000", "mean abs. error": "0.12346",
         "training loss": "0.12346", "rows": "2,000,000", "steps": "1,200", "epochs": "3",
         "training time": "4 s", "total time": "1 min 30 s", "rows/s": "1,500,000", "GB/s": "0.75",
-        "peak memory": "50% of 1.00 GiB", "waiting": "25%", "saves": "2,000 in 0.12 s",
+        "peak memory": "50% of 1.00 GiB", "waiting": "25%",
+        "lanes": "4 lanes on 2 workers, 2,131 bytes a step, 10% waiting, 8 gradients dropped",
+        "saves": "2,000 in 0.12 s",
         "resumes": "3", "started": "04 Mar 2026 05:06 UTC", "machine": "A",
         "parameters sha256": "01234567",
     }  # fmt: skip

@@ -1,9 +1,17 @@
-"""Saves what an engine has beside its train state: the lanes of a round that is not over."""
+"""What an engine tells and has beside its train state: of lanes that others serve."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from ooc.training.watchers.watcher import Watcher
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """An engine that has results of its own."""
+
+    def results(self) -> dict[str, Any]:
+        """Return what it adds to the results of a run, under their keys in JSON."""
 
 
 @runtime_checkable

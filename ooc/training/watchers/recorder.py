@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ooc.core.errors import DivergedError
+from ooc.core.lanes import describe_lanes
 from ooc.core.process import age_seconds, memory_numbers, resident_bytes
 from ooc.core.progress import Progress, Report
 from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, HALVED, LOSS_SUM, TOTALS
@@ -17,6 +18,7 @@ from ooc.runs.run import Run
 from ooc.runs.run_directory import append_history
 from ooc.stream.window import Window
 from ooc.training.session import Session
+from ooc.training.watchers.lanes import Telling
 from ooc.training.watchers.noise_log import FEWEST_BATCHES, noise_entries
 from ooc.training.watchers.trackers import Tracker
 from ooc.training.watchers.watcher import Moment, Watcher, next_multiple
@@ -275,7 +277,13 @@ class Recorder(Watcher):
             epoch=moment.epoch,
             loss=_mean(before, now),
             at_most=self._may_end,
+            lanes=self._lanes(),
         )
+
+    def _lanes(self) -> str:
+        """Say who serves the lanes, where others than the engine do."""
+        engine = self._engine
+        return describe_lanes(engine.results(), self.seconds) if isinstance(engine, Telling) else ""
 
     def _line_of(self, moment: Moment, now: np.ndarray) -> dict[str, Any]:
         plan = self._loader.plan

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from ooc.core.progress import Report
 from ooc.core.stopping import Stop
@@ -13,7 +13,7 @@ from ooc.stream.loader import Loader
 from ooc.training.session import Session
 from ooc.training.watchers.callbacks import NO_CALLBACKS, Callbacks, CallbackWatcher
 from ooc.training.watchers.halving import Halving, HalvingWatcher
-from ooc.training.watchers.lanes import Keeping, LanesWatcher
+from ooc.training.watchers.lanes import Keeping, LanesWatcher, Telling
 from ooc.training.watchers.recorder import Recorder
 from ooc.training.watchers.saver import Saver, Saving
 from ooc.training.watchers.steering import Steering, SteeringWatcher
@@ -76,14 +76,6 @@ class Roster:
             watchers.append(Saver(self.saving, session, watchers, recorders, stop))
         watchers.append(EndWatcher(session, stop))
         return watchers
-
-
-@runtime_checkable
-class Telling(Protocol):
-    """An engine that has results of its own."""
-
-    def results(self) -> dict[str, Any]:
-        """Return what it adds to the results of a run, under their keys in JSON."""
 
 
 class EndWatcher(Watcher):
