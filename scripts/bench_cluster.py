@@ -3,22 +3,108 @@
 Both train logistic regression in the same lanes, in turn, on the same store; the worker processes
 have a thread each, and one process has as many threads as there are cores. Parameters have to be
 the same to the last bit.
+
+What a step costs at least is measured beside it: a question and an answer of the same bytes to each
+worker, and nothing else, by Dask's own messages and by the lines that steps go over.
 """
 
 import argparse
+import asyncio
 import statistics
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from commands import print_table, run_ooc
 from distributed import Client, LocalCluster
+from distributed.comm import connect
+from distributed.core import Status
 
 import ooc
+from ooc.cluster.line import GoneError, Line
 from ooc.core.machine import machine
 from ooc.stream.reader import reading_here
 
 FLOAT = 4
+QUESTIONS = 2000
+
+
+def add_echoes(dask_worker: Any) -> None:
+    """Let a worker send back what it is sent, by messages of Dask's and over a line."""
+
+    async def echo_messages(comm: Any) -> Status:
+        try:
+            while True:
+                await comm.write(await comm.read())
+        except OSError:
+            return Status.dont_reply
+
+    async def echo_line(comm: Any) -> Status:
+        line = Line(comm)
+
+        def echo() -> None:
+            try:
+                while True:
+                    line.send(line.receive()[0])
+            except GoneError:
+                pass
+
+        await asyncio.get_running_loop().run_in_executor(None, echo)
+        comm.abort()
+        return Status.dont_reply
+
+    dask_worker.handlers |= {"echo_messages": echo_messages, "echo_line": echo_line}
+
+
+async def call(client: Client, operation: str) -> list[Any]:
+    """Return a connection to each worker, or the line that was made of it."""
+    found = []
+    for address in client.scheduler_info()["workers"]:
+        comm = await connect(address, **client.connection_args)
+        await comm.write({"op": operation, "reply": False})
+        found.append(Line(comm) if operation == "echo_line" else comm)
+    return found
+
+
+async def exchange(comms: list[Any], message: bytes) -> float:
+    """Return the seconds of a question to all workers at once, by messages of Dask's."""
+    begun = time.perf_counter()
+    for _ in range(QUESTIONS):
+        for comm in comms:
+            await comm.write(message)
+        for comm in comms:
+            await comm.read()
+    seconds = time.perf_counter() - begun
+    for comm in comms:
+        comm.abort()
+    return seconds / QUESTIONS
+
+
+def exchange_lines(lines: list[Line], message: bytes) -> float:
+    """Return the seconds of a question to all workers at once, over lines."""
+    time.sleep(0.2)  # until the other ends are lines, too
+    begun = time.perf_counter()
+    for _ in range(QUESTIONS):
+        for line in lines:
+            line.send(message)
+        for line in lines:
+            line.receive()
+    seconds = time.perf_counter() - begun
+    for line in lines:
+        line.close()
+    return seconds / QUESTIONS
+
+
+def limits(client: Client, size: int) -> dict[str, float]:
+    """Return the seconds of an empty step of so many bytes to a worker, by either way."""
+    client.run(add_echoes)
+    message = bytes(size)
+    comms, lines = (client.sync(call, client, each) for each in ("echo_messages", "echo_line"))
+    return {
+        "messages of Dask's": client.sync(exchange, comms, message),
+        "lines": exchange_lines(lines, message),
+    }
 
 
 def main() -> None:
@@ -59,6 +145,7 @@ def main() -> None:
                 if number > 0:  # the first round warms up
                     rates[name].append(results["rows_per_second"])
                     seconds.setdefault(name, []).append(results["seconds"])
+        empty = limits(client, FLOAT * (given.features + 1))
     needed = 2 * FLOAT * (given.features + 1) * given.workers
     one, many = (statistics.median(each) for each in rates.values())
     lines = [
@@ -69,6 +156,11 @@ def main() -> None:
     print_table([*lines, ("cluster over one process", f"{many / one:.2f}")])
     told = results["bytes_per_step"]
     print(f"bytes a step: {told:,}, {told / needed:.2f} of twice the parameters a worker")
+    one_step = given.batch_size / one
+    print(f"a step of one process: {1e6 * one_step:,.0f} us; of the cluster, an empty one by")
+    for name, each in empty.items():
+        most = one_step / (one_step + each)
+        print(f"  {name}: {1e6 * each:,.0f} us, which alone would leave {most:.2f} of the rate")
     print(f"same bits: {len(hashes) == 1}")
 
 

@@ -18,9 +18,15 @@ the place at hand, and the same question is asked again; the answer is the same 
 and is used once. Checkpoints know no workers: a run begun here resumes on one machine, and the
 other way round.
 
+With local steps (`ooc.cluster.local_steps`) a lane takes steps by itself, and what it has comes
+back with each answer: a round, too, goes on wherever its lane does, and in one process without a
+cluster (`ooc.cluster.home`). With backup lanes a step goes on without the last gradients; then
+alone the bits depend on who was late.
+
 Dask starts a long task ``ooc-lanes-...`` on each worker, which holds one of its threads, and tells
 who is there. Steps go past the scheduler, on connections of Dask's own from the client to the
-workers' own addresses, with the client's TLS where it has any. Nothing new listens anywhere. What
-travels in a step is numbers and arrays as bytes; the task's arguments, the dataset's description
-and the model, are pickled in transit, as those of any Dask task are. Nothing is pickled from disk.
+workers' own addresses, with the client's TLS where it has any, whose sockets the threads that need
+them read and write themselves (`ooc.cluster.line`). Nothing new listens anywhere. What travels in a
+step is numbers and arrays as bytes; the task's arguments, the dataset's description and the model,
+are pickled in transit, as those of any Dask task are. Nothing is pickled from disk.
 """
