@@ -57,10 +57,10 @@ def add_echoes(dask_worker: Any) -> None:
     dask_worker.handlers |= {"echo_messages": echo_messages, "echo_line": echo_line}
 
 
-async def call(client: Client, operation: str) -> list[Any]:
+async def call(client: Client, addresses: list[str], operation: str) -> list[Any]:
     """Return a connection to each worker, or the line that was made of it."""
     found = []
-    for address in client.scheduler_info()["workers"]:
+    for address in addresses:
         comm = await connect(address, **client.connection_args)
         await comm.write({"op": operation, "reply": False})
         found.append(Line(comm) if operation == "echo_line" else comm)
@@ -98,9 +98,10 @@ def exchange_lines(lines: list[Line], message: bytes) -> float:
 
 def limits(client: Client, size: int) -> dict[str, float]:
     """Return the seconds of an empty step of so many bytes to a worker, by either way."""
-    client.run(add_echoes)
-    message = bytes(size)
-    comms, lines = (client.sync(call, client, each) for each in ("echo_messages", "echo_line"))
+    addresses, message = list(client.run(add_echoes)), bytes(size)
+    comms, lines = (
+        client.sync(call, client, addresses, each) for each in ("echo_messages", "echo_line")
+    )
     return {
         "messages of Dask's": client.sync(exchange, comms, message),
         "lines": exchange_lines(lines, message),

@@ -153,25 +153,22 @@ class Crew:
         asked: dict[str, list[int]] = {}
         while len(answers) < needed:
             self._ensure(by_lane)
+            left = {lane: each for lane, each in by_lane.items() if lane not in answers}
             for member in list(self._members.values()):
-                left = {lane: each for lane, each in by_lane.items() if lane not in answers}
-                if member.address not in asked and not member.is_busy:
-                    told = self._tell(member, asked_for, left, common)
-                    if member.address in self._members:
-                        asked[member.address] = told
+                # Lanes of one that is lost come to those that have answered, too.
+                if not member.is_busy:
+                    asked[member.address] = self._tell(member, asked_for, left, common)
             self._receive_first(asked, answers, 1.0)
         self._receive_first(asked, answers, 0.0)
-        for address in asked.keys() & self._members.keys():
-            self._members[address].late += self._members[address].is_busy
         for member in self._members.values():
-            member.late += member.address not in asked
+            member.late += member.is_busy
         self._steps += 1
         return dict(sorted(answers.items()))
 
     def _receive_first(
         self, asked: dict[str, list[int]], answers: dict[int, Any], seconds: float
     ) -> None:
-        """Take the answers that are there, or come first."""
+        """Take the answers that are there, or come first, of the lanes that were asked about."""
         waiting = {each.line: each for each in self._members.values() if each.questions}
         for line in with_messages(list(waiting), seconds):
             member = waiting[line]
@@ -179,11 +176,10 @@ class Crew:
                 answer = member.receive()
             except GoneError:
                 self._lose(member)
-                asked.pop(member.address, None)
                 continue
-            lanes = asked.get(member.address, [])
-            if lanes and not member.questions:
-                answers |= zip(lanes, answer, strict=True)
+            # What is left to be answered comes after an answer that is too late.
+            lanes = [] if member.questions else asked.pop(member.address, [])
+            answers |= zip(lanes, answer if lanes else [], strict=True)
 
     def deal_again(self, dropped: Sequence[int]) -> None:
         """Give lanes that lost most to workers that are not late, see `swap_lanes`.

@@ -8,6 +8,7 @@ from typing import Any
 from distributed import Client
 
 from ooc.cluster.crew import Crew
+from ooc.cluster.line import check_lines
 from ooc.cluster.local_steps import LocalStepsEngine
 from ooc.cluster.messages import LaneWork, Share, Step, sums_from_wire
 from ooc.cluster.refusals import check_served, diverged, refused
@@ -155,6 +156,7 @@ def check_cluster(
         raise InputError("the client is asynchronous, and training is not; connect another one")
     if client.status != "running":
         raise InputError(f"the client is {client.status}; connect it to a scheduler first")
+    check_lines(list(client.scheduler_info()["workers"]))
     check_served("a cluster", model, dataset, methods, batch, lanes)
 
 

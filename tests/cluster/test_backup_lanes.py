@@ -1,5 +1,7 @@
 """Steps that do not wait for late workers: delays are injected by a plugin of these tests."""
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -155,6 +157,28 @@ def test_what_was_dropped_goes_on_where_a_run_does(
     assert run["steps"] == 2 * ROWS // BATCH
     assert run["rows"] + run["dropped_rows"] == 2 * ROWS
     assert run["dropped_rows"] > begun["dropped_rows"] > 0
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_leaves_its_lanes_to_those_that_are_there(
+    labelled: Dataset,
+) -> None:
+    """Three lanes are needed, and two of them were its own."""
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+
+        def step_end(now: Any) -> None:
+            if now.step == 20:
+                os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)
+
+        callbacks = Callbacks(step_end=step_end)
+        run = trainer(1).fit(labelled, 2, report=False, client=client, callbacks=callbacks).results
+    assert run["steps"] == 2 * ROWS // BATCH and run["workers_lost"] == 1
+    assert run["rows"] + run["dropped_rows"] == 2 * ROWS
 
 
 def test_lanes_of_late_workers_change_places_with_those_that_lost_least() -> None:
