@@ -106,12 +106,18 @@ def train(client: Any, dataset: Dataset, kind: str, backups: int, epochs: int = 
 def test_stragglers_cost_less_than_a_sixth_of_the_rate(
     four: Any, labelled: Dataset, kind: str
 ) -> None:
-    """Delays are far above what a busy machine adds; both runs are slowed by that alike."""
-    even = train(four, labelled, "even", 1).results
-    late = train(four, labelled, kind, 1).results
-    assert even["steps"] == late["steps"] == 2 * ROWS // BATCH
-    assert late["seconds"] < even["seconds"] / 0.85
-    assert late["rows"] + late["dropped_rows"] == 2 * ROWS
+    """What else this machine does slows a run, and never makes one fast: several may try.
+
+    A run that waits for the slow worker is ten times slower, however often it tries.
+    """
+    even = min(train(four, labelled, "even", 1).results["seconds"] for _ in range(2))
+    for _ in range(4):
+        late = train(four, labelled, kind, 1).results
+        assert late["steps"] == 2 * ROWS // BATCH
+        assert late["rows"] + late["dropped_rows"] == 2 * ROWS
+        if late["seconds"] < even / 0.85:
+            return
+    pytest.fail(f"{late['seconds']} seconds with late workers, {even} without")
 
 
 @pytest.mark.slow
