@@ -11,6 +11,7 @@ from ooc.core.errors import DivergedError
 from ooc.core.lanes import describe_lanes
 from ooc.core.process import age_seconds, memory_numbers, resident_bytes
 from ooc.core.progress import Progress, Report
+from ooc.engines.engine import passed_rows
 from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, HALVED, LOSS_SUM, TOTALS
 from ooc.models.declarations import terms_of
 from ooc.models.train_state import TrainState, rate_of_step
@@ -266,8 +267,9 @@ class Recorder(Watcher):
     def _progress(self, moment: Moment, now: np.ndarray) -> Progress:
         plan, before = self._loader.plan, self._reported
         self._reported = now
+        dropped = passed_rows(self._engine) - self._engine.rows
         return Progress(
-            rows=self.rows,
+            rows=self.rows + dropped,
             total_rows=self._session.epochs * plan.order.epoch_rows,
             bytes=self.rows * plan.row_bytes,
             seconds=self.seconds,
