@@ -10,9 +10,9 @@ from ooc.cluster.traffic import Serving
 from ooc.core.errors import DataError, DivergedError, InputError
 from ooc.models.bad_rows import explain
 from ooc.models.contract import Model
-from ooc.models.declarations import kernel_for_steps
 from ooc.models.lane_shares import Refusal
 from ooc.models.scratch import has_lanes
+from ooc.models.step_kernels import kernel_for_steps, with_lazy_penalties
 from ooc.models.train_state import TrainState, rate_of_step
 from ooc.optim import Method
 from ooc.store.dataset import Dataset
@@ -79,6 +79,7 @@ def check_served(
     if any(method.full is not None for method in methods):
         names = ", ".join(method.name for method in methods)
         raise InputError(f"{names} asks for passes of its own; train it on one machine")
+    methods = with_lazy_penalties(methods, model, dataset, batch)
     kernel = kernel_for_steps(model, dataset, [each.optimizer for each in methods], batch)
     layout = model.layout(dataset.row_shape)
     if kernel is None:
