@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from ooc.conversion.arrow_values import ArrowValues, column_of
 from ooc.conversion.formats import FORMATS, Opening, files_of, importing
-from ooc.conversion.parquet import column_of, values_of
 from ooc.conversion.source import Column, Piece, Values, check_no_duplicates, stamp_of
 from ooc.core.errors import DataError, InputError
 
@@ -224,7 +224,7 @@ class CsvSource:
 
     def _read(self, block: bytes, names: Sequence[str], file: Path, line: int) -> Values:
         table = self._parse(block, names, file, line)
-        return {name: values_of(self.columns[name], table.column(name)) for name in names}
+        return ArrowValues(self.columns, dict(zip(table.column_names, table.columns, strict=True)))
 
     def _place(self, block: bytes, file: Path, line: int, row: int) -> str:
         return f"line {line + _lines_before(block, row, self._delimiter)} of {file}"

@@ -20,6 +20,7 @@ from ooc.conversion.outputs import Layout
 from ooc.conversion.pipeline import Growing, Work, copy
 from ooc.conversion.sorting import sort_categories
 from ooc.conversion.source import Source
+from ooc.conversion.stacking import stacking_kernels
 from ooc.conversion.text_hash import hashing_kernels
 from ooc.core.audience import reporting
 from ooc.core.compile_child import load_kernels
@@ -166,8 +167,11 @@ def convert(
         }
         work = Work(opened, layout, rule, fitted.threads, fitted.depth)
         job = _Job(work, fitted, settings, name, telling)
+        kernels = stacking_kernels(layout.outputs)
         if any(output.hashed for output in layout.outputs):
-            load_kernels(hashing_kernels(), telling)
+            kernels += hashing_kernels()
+        if kernels:
+            load_kernels(kernels, telling)
         if shuffle:
             with place.claim():
                 pass  # refuse now where nothing can be written

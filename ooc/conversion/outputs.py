@@ -1,6 +1,7 @@
 """The arrays of a store that columns of a source become, and what is known of them beforehand."""
 
 import base64
+import math
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
@@ -32,7 +33,7 @@ class Part:
     @property
     def width(self) -> int:
         """Entries that it adds to a row."""
-        return int(np.prod(self.column.shape)) if self.entries is None else len(self.entries)
+        return math.prod(self.column.shape) if self.entries is None else len(self.entries)
 
     @property
     def names(self) -> list[str]:
@@ -79,6 +80,12 @@ class Output:
     def kind(self) -> str:
         """The kind of its values."""
         return NUMBER if self.stacked else self.column.kind
+
+    @property
+    def dtype_of_pieces(self) -> np.dtype:
+        """The dtype until rows that lack values are left out: whole numbers are floats then."""
+        lacks = self.dtype.kind in "iu" and any(part.column.may_lack for part in self.parts)
+        return np.dtype(np.float64) if lacks else self.dtype
 
     @property
     def hashed(self) -> tuple[Column, ...]:

@@ -5,24 +5,25 @@ Batches of a row group are read one after the other; pyarrow's own threads decod
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ooc.conversion.arrow_values import ArrowValues, column_of
 from ooc.conversion.formats import FORMATS, Opening, files_of, importing
 from ooc.conversion.source import (
     NUMBER,
     PIECE_BYTES,
     TEXT,
     Column,
+    Entries,
     Piece,
     Texts,
     Values,
     check_no_duplicates,
     stamp_of,
-    time_column,
 )
 from ooc.core.errors import DataError, InputError
 
@@ -31,6 +32,8 @@ BUFFER_BYTES = 2**20
 FEWEST_ROWS = 1024
 # A row group that the kernel reads ahead is no larger; what it holds can be taken back from it.
 MOST_AHEAD = 2**27
+# Texts of so few bytes are read as codes of them, as they are stored.
+MOST_DICTIONARY = 2**16
 # Batches have many columns, each with its own costs: they are larger than other pieces.
 BATCH_BYTES = 2 * PIECE_BYTES
 
@@ -105,6 +108,7 @@ class ParquetSource:
         self.columns: dict[str, Column] = {}
         self.skipped: dict[str, str] = {}
         self._text_bytes: dict[str, int] = {}
+        self._as_codes: list[str] = []
         for place, arrow_field in enumerate(schema):
             lacks = _may_lack(metadata, schema.names, place)
             found = column_of(arrow_field.name, arrow_field.type, lacks)
@@ -114,6 +118,8 @@ class ParquetSource:
                 self.columns[arrow_field.name] = found
                 if found.kind == TEXT:
                     self._text_bytes[found.name] = _value_bytes(metadata, schema.names, place)
+                    if _has_few_texts(metadata, schema.names, place):
+                        self._as_codes.append(found.name)
         for name, value in (keys[0] if keys else {}).items():
             if name not in self.columns:
                 kind = TEXT if isinstance(value, str) else NUMBER
@@ -146,7 +152,7 @@ class ParquetSource:
             file, keys = self._files[number], self._keys[number]
             stored = [name for name in names if name not in keys]
             how = {"buffer_size": BUFFER_BYTES, "pre_buffer": False}
-            with parquet.ParquetFile(file, **how) as opened:
+            with parquet.ParquetFile(file, read_dictionary=self._as_codes, **how) as opened:
                 first = self._starts[number]
                 for group in range(opened.num_row_groups):
                     rows = opened.metadata.row_group(group).num_rows
@@ -160,7 +166,7 @@ class ParquetSource:
                     )
                     for batch in self._batches(opened, file, group, names, stored):
                         if done >= begin:
-                            read = partial(self._read, batch, tuple(names), keys)
+                            read = partial(self._read, batch, keys)
                             place = partial(self._place, first + done)
                             yield Piece([number, group, done], first + done, read, place)
                         done += batch.num_rows
@@ -183,17 +189,18 @@ class ParquetSource:
                 return
             yield batch
 
-    def _read(self, batch: Any, names: Sequence[str], keys: Mapping[str, Any]) -> Values:
-        found: dict[str, np.ndarray | Texts] = {}
-        stored = dict(zip(batch.schema.names, batch.columns, strict=True))
-        for name in names:
-            if name not in keys:
-                found[name] = values_of(self.columns[name], stored[name])
-            elif self.columns[name].kind == TEXT:
-                codes = np.zeros(batch.num_rows, np.int32)
-                found[name] = Texts(codes, [str(keys[name])])
+    def _read(self, batch: Any, keys: Mapping[str, Any]) -> Values:
+        arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
+        return ArrowValues(self.columns, arrays, self._constants(keys, batch.num_rows))
+
+    def _constants(self, keys: Mapping[str, Any], rows: int) -> Values:
+        """Return the values that folders' names have for all of their files."""
+        found: dict[str, Entries] = {}
+        for name, value in keys.items():
+            if (column := self.columns[name]).kind == TEXT:
+                found[name] = Texts(np.zeros(rows, np.int32), [str(value)])
             else:
-                found[name] = np.full(batch.num_rows, keys[name], self.columns[name].dtype)
+                found[name] = np.full(rows, value, column.dtype)
         return found
 
     def _place(self, first: int, row: int) -> str:
@@ -229,6 +236,20 @@ def _value_bytes(metadata: Sequence[Any], names: Sequence[str], place: int) -> i
     return found
 
 
+def _has_few_texts(metadata: Sequence[Any], names: Sequence[str], place: int) -> bool:
+    """Tell whether a flat column's chunks each have a small dictionary, and nothing beside it."""
+    for told in metadata:
+        if told.num_columns != len(names):
+            return False
+        for group in range(told.num_row_groups):
+            column = told.row_group(group).column(place)
+            begin = column.dictionary_page_offset
+            # A writer gives a dictionary up that has grown large, and keeps what it has until then.
+            if begin is None or column.data_page_offset - begin > MOST_DICTIONARY:
+                return False
+    return True
+
+
 def _may_lack(metadata: Sequence[Any], names: Sequence[str], place: int) -> bool:
     """Tell whether a flat column has nulls, by what the files count; yes where they do not."""
     for told in metadata:
@@ -239,120 +260,3 @@ def _may_lack(metadata: Sequence[Any], names: Sequence[str], place: int) -> bool
             if statistics is None or not statistics.has_null_count or statistics.null_count:
                 return True
     return False
-
-
-def column_of(name: str, kind: Any, may_lack: bool) -> Column | str:
-    """Describe a column of a type of Arrow's, or say why it cannot be converted."""
-    types = importing("pyarrow.types")
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
-        return Column(name, TEXT, np.dtype(np.int32), may_lack=may_lack, was=str(kind))
-    if types.is_timestamp(kind) or types.is_date(kind):
-        unit = {"date32[day]": "D", "date64[ms]": "ms"}.get(str(kind)) or kind.unit
-        zone = getattr(kind, "tz", None)
-        more = {"time_zone": zone} if zone else {}
-        return time_column(name, unit, was=str(kind), attributes=more)
-    if types.is_time(kind) or types.is_duration(kind):
-        return Column(
-            name, NUMBER, np.dtype(np.float64 if may_lack else np.int64), may_lack=may_lack,
-            attributes={"units": kind.unit}, was=str(kind),
-        )  # fmt: skip
-    if types.is_decimal(kind):
-        return Column(name, NUMBER, np.dtype(np.float64), may_lack=may_lack, was=str(kind))
-    shape: tuple[int, ...] = ()
-    if types.is_fixed_size_list(kind):
-        shape, kind = (kind.list_size,), kind.value_type
-    if types.is_null(kind):
-        return "it holds no value at all"
-    is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
-    if not is_number:
-        return f"its type {kind} is no number, text or time"
-    dtype = np.dtype(kind.to_pandas_dtype())
-    if dtype.kind in "biu" and may_lack:
-        wide = np.float32 if dtype.itemsize <= 2 else np.float64
-        return Column(name, NUMBER, np.dtype(wide), shape, may_lack=True, was=str(kind))
-    return Column(name, NUMBER, dtype, shape, may_lack=may_lack or dtype.kind == "f")
-
-
-def values_of(column: Column, array: Any) -> np.ndarray | Texts:
-    """Return an array of Arrow's as a column's pieces hold it."""
-    pyarrow, types = importing("pyarrow"), importing("pyarrow.types")
-    if isinstance(array, pyarrow.ChunkedArray):
-        array = array.combine_chunks()
-    if array.type == _arrow_type(column) and not array.null_count:
-        return np.asarray(array.to_numpy())  # a view
-    if column.kind == TEXT:
-        if not types.is_dictionary(array.type):
-            array = array.dictionary_encode()
-        codes = array.indices
-        codes = codes.fill_null(-1) if codes.null_count else codes
-        codes = codes.cast(pyarrow.int32()) if codes.type != pyarrow.int32() else codes
-        return Texts(codes.to_numpy(zero_copy_only=False), ArrowTexts(array.dictionary))
-    if types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    if column.kind == "time":
-        if str(array.type) == "date32[day]":
-            array = array.cast(pyarrow.int32())
-        whole = array.cast(pyarrow.int64())
-        if whole.null_count:
-            whole = whole.fill_null(int(np.iinfo(np.int64).min))
-        return np.asarray(whole.to_numpy(zero_copy_only=False))
-    if column.shape:
-        if array.null_count:
-            return _lists_with_nulls(column, array)
-        array = array.flatten()
-    if types.is_time(array.type) or types.is_duration(array.type):
-        array = array.cast(pyarrow.int32() if array.type.bit_width == 32 else pyarrow.int64())
-    if types.is_boolean(array.type):
-        array = array.cast(pyarrow.uint8())
-    if types.is_decimal(array.type):
-        array = array.cast(pyarrow.float64())
-    found = array.to_numpy(zero_copy_only=False)
-    found = found.astype(column.dtype, copy=False)
-    return found.reshape(-1, *column.shape)
-
-
-class ArrowTexts(Sequence[str]):
-    """Texts of Arrow's, which are Python's when they are asked for."""
-
-    def __init__(self, array: Any) -> None:
-        self._array = array
-
-    def __len__(self) -> int:
-        return len(self._array)
-
-    @cached_property
-    def _texts(self) -> list[str]:
-        return list(self._array.to_pylist())
-
-    def __getitem__(self, place: Any) -> Any:
-        return self._texts[place]
-
-    def utf8(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return all bytes (uint8), and where each text begins and the last one ends (int64)."""
-        pyarrow = importing("pyarrow")
-        array = self._array.cast(pyarrow.large_string())
-        _, places, data = array.buffers()
-        bounds = np.frombuffer(places, np.int64)[array.offset : array.offset + len(array) + 1]
-        return np.frombuffer(data or b"", np.uint8), bounds
-
-
-@lru_cache(maxsize=256)
-def _plain_type(dtype: np.dtype) -> Any:
-    return importing("pyarrow").from_numpy_dtype(dtype)
-
-
-def _arrow_type(column: Column) -> Any:
-    """Return the type of Arrow's whose values are a column's as they are; None where none is."""
-    plain = column.kind == NUMBER and not column.shape and column.dtype.kind in "iuf"
-    return _plain_type(column.dtype) if plain else None
-
-
-def _lists_with_nulls(column: Column, array: Any) -> np.ndarray:
-    """Return lists of one length, some of which are null: NaN throughout."""
-    found = np.full((len(array), *column.shape), np.nan, column.dtype)
-    valid = array.is_valid().to_numpy(zero_copy_only=False)
-    values = array.drop_null().flatten().to_numpy(zero_copy_only=False)
-    found[valid] = values.reshape(-1, *column.shape)
-    return found

@@ -3,13 +3,15 @@
 What cannot be is refused with its row and column. Threads do this, each for a piece.
 """
 
-from collections.abc import Callable, Sequence
+from collections import ChainMap
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
-from ooc.conversion.outputs import Layout, Output, Part
+from ooc.conversion.casting import Place, cast_values, float_times
+from ooc.conversion.outputs import Layout, Output
 from ooc.conversion.source import (
     CATEGORY,
     HASH,
@@ -19,19 +21,17 @@ from ooc.conversion.source import (
     OTHER,
     TEXT,
     TIME,
-    Column,
     Entries,
     Texts,
     Values,
 )
 from ooc.conversion.sparse import SparseValues
+from ooc.conversion.stacking import stack
 from ooc.conversion.text_hash import bits_of, hash_texts
 from ooc.core.errors import DataError
 from ooc.store.conventions import decode
 from ooc.store.roles import FEATURES
 from ooc.stream.missing_values import MissingRule, rows_that_lack
-
-Place = Callable[[int], str]
 
 
 @dataclass
@@ -84,12 +84,13 @@ def assemble(
         def place(row: int) -> str:
             return whole(skip + row)
 
-    piece = Assembled(first, _length(next(iter(values.values()))), None, {})
+    piece = Assembled(first, _length(values[layout.names[0]]), None, {})
     absent: np.ndarray | None = None
-    values = {**values, **_hashed(layout, values, piece.sketches)}
+    if hashed := _hashed(layout, values, piece.sketches):
+        values = ChainMap(hashed, values)  # type: ignore[arg-type]
     for output in layout.outputs:
-        made = _make(output, values, place)
-        lacks = _lacks(output, made)
+        made, may_lack = _make(output, values, piece.read, place)
+        lacks = _lacks(output, made) if may_lack else None
         if lacks is not None:
             found = _by_column(output, made, lacks)
             piece.lacking |= found
@@ -151,13 +152,13 @@ def _cast_any(
 ) -> np.ndarray | SparseValues:
     """Cast dense values, or those that sparse rows have."""
     if isinstance(values, np.ndarray):
-        return _cast(values, dtype, output.parts, place)
+        return cast_values(values, dtype, output.parts, place)
     rows = values
 
     def place_of_value(number: int) -> str:
         return place(rows.row_of(number))
 
-    return rows.with_data(_cast(rows.data, dtype, output.parts[:1], place_of_value))
+    return rows.with_data(cast_values(rows.data, dtype, output.parts[:1], place_of_value))
 
 
 def _length(values: Entries) -> int:
@@ -174,108 +175,32 @@ def _cut(values: Entries, rows: slice | np.ndarray) -> Entries:
     return values[rows]
 
 
-def _make(output: Output, values: Values, place: Place) -> Entries:
-    """Return an output's values; where some may be missing, whole numbers are floats still."""
-    dtype = output.dtype
-    if dtype.kind in "iu" and any(part.column.may_lack for part in output.parts):
-        dtype = np.dtype(np.float64)
+def _make(output: Output, values: Values, rows: int, place: Place) -> tuple[Entries, bool]:
+    """Return an output's values, and whether one may be missing."""
+    if output.stacked and not output.is_sparse:
+        return stack(output, values, rows, place)
+    return _make_alone(output, values, place), True
+
+
+def _make_alone(output: Output, values: Values, place: Place) -> Entries:
+    """Return the values of an output that is one column, or of one sparse matrix."""
+    dtype = output.dtype_of_pieces
     if output.is_sparse:
         matrix = values[output.column.name]
         assert isinstance(matrix, SparseValues)
         if output.places is not None:
             matrix = matrix.columns(output.places, output.shape[0])
         return _cast_any(matrix, output, dtype, place)
-    if output.stacked:
-        return _stack(output, values, dtype, place)
     found = values[output.column.name]
     if not isinstance(found, np.ndarray) or output.kind in (TEXT, CATEGORY, OTHER):
         return found
     if output.kind == TIME:
-        return found if output.dtype.kind == "i" else _times(found).astype(output.dtype)
+        return found if output.dtype.kind == "i" else float_times(found).astype(output.dtype)
     if output.stored:
         return found
     if output.column.conventions is not None:
         found = decode(output.column.conventions, np.ascontiguousarray(found))
-    return _cast(found, dtype, output.parts, place)
-
-
-def _stack(output: Output, values: Values, dtype: np.dtype, place: Place) -> np.ndarray:
-    """Return columns beside each other, (rows, entries)."""
-    columns: list[np.ndarray] = []
-    for part in output.parts:
-        found = values[part.column.name]
-        assert isinstance(found, np.ndarray)
-        if part.column.kind == TIME:
-            found = _times(found)
-        elif part.column.conventions is not None:
-            found = decode(part.column.conventions, np.ascontiguousarray(found))
-        found = _cast(found, dtype, [part], place, copy=False)
-        flat = found.reshape(len(found), -1)
-        columns.append(flat if part.entries is None else flat[:, part.entries])
-    if len(columns) == 1:
-        return np.ascontiguousarray(columns[0], dtype)
-    # Column by column into place: among threads as fast as any blocks of rows, and without copies.
-    out = np.empty((len(columns[0]), *output.shape), dtype)
-    return np.concatenate(columns, axis=1, out=out, casting="unsafe")
-
-
-def _times(values: np.ndarray) -> np.ndarray:
-    """Return times as floats, NaN where there is none."""
-    found = values.astype(np.float64)
-    found[values == NO_TIME] = np.nan
-    return found
-
-
-def _column_at(parts: Sequence[Part], entry: int) -> Column:
-    """Return the column of a row's entry."""
-    for part in parts:
-        if entry < part.width:
-            return part.column
-        entry -= part.width
-    return parts[-1].column
-
-
-def _cast(
-    values: np.ndarray, dtype: np.dtype, parts: Sequence[Part], place: Place, copy: bool = True
-) -> np.ndarray:
-    """Return values of a type that holds them; refuse, with its row, one that it does not hold."""
-    if values.dtype == dtype:
-        return values
-    kinds = values.dtype.kind + dtype.kind
-    # NumPy takes float64 for safe for whole numbers of 64 bits, of which it rounds large ones.
-    rounds = kinds in ("if", "uf") and values.dtype.itemsize == 8
-    if np.can_cast(values.dtype, dtype, "safe") and not rounds:
-        return values.astype(dtype) if copy else values
-    with np.errstate(over="ignore", invalid="ignore"):
-        if kinds == "ff":
-            cast = values.astype(dtype)
-            bad = np.isinf(cast) & np.isfinite(values) if np.isinf(cast).any() else None
-        elif kinds[1] == "f" and len(values):
-            # Whole numbers that lie between the type's own, such as identifiers.
-            exact = 2 ** (np.finfo(dtype).nmant + 1)
-            cast, bad = values.astype(dtype), None
-            if int(values.max()) > exact or int(values.min()) < -exact:
-                bad = cast.astype(np.float64).astype(values.dtype) != values
-        else:
-            cast = values.astype(dtype)
-            back = cast.astype(np.float64) if values.dtype.kind == "f" else cast
-            bad = back != values
-            if kinds in ("iu", "ui"):
-                bad |= (cast < 0) != (values < 0)
-    if bad is not None and bad.any():
-        entry = int(np.argmax(bad))
-        row = entry // max(1, bad[:1].size)
-        value = values.reshape(-1)[entry]
-        entry %= max(1, bad[:1].size)
-        column = _column_at(parts, entry)
-        todo = "give a --dtype that can, or leave the column out"
-        if column.whole:
-            todo = "its first values are whole, and so are all of a target's to be: correct it"
-        why = f"holds {value}, which {dtype} cannot hold; {todo}"
-        if value != value:
-            why = f"has no value, which {dtype} cannot keep; give --missing-values drop"
-        raise DataError(f"{place(row)}: column {column.name} {why}")
-    return cast
+    return cast_values(found, dtype, output.parts, place)
 
 
 def _lacks(output: Output, values: Entries) -> np.ndarray | None:
@@ -342,11 +267,12 @@ class Categories:
 
     def codes(self, texts: Texts) -> np.ndarray:
         """Return a piece's codes as those of the whole column; new texts get the next ones."""
-        used = np.unique(texts.codes)
+        # The last entry of both is for -1.
+        used = np.zeros(len(texts.values) + 1, bool)
+        used[texts.codes] = True
         table = np.full(len(texts.values) + 1, NO_CATEGORY, np.int32)
-        for code in used[used >= 0].tolist():
+        for code in np.flatnonzero(used[:-1]).tolist():
             table[code] = self.known.setdefault(texts.values[code], len(self.known))
-        # The last entry of the table is for -1.
         return table[texts.codes]
 
     @property

@@ -14,9 +14,9 @@ from conversions import MEMORY, content, converted, number, small_shards, source
 from numpy.testing import assert_array_equal
 
 import ooc
+from ooc.conversion.arrow_values import ArrowTexts
 from ooc.conversion.choice import Choice
 from ooc.conversion.layout import lay_out
-from ooc.conversion.parquet import ArrowTexts
 from ooc.conversion.source import Texts, texts_of
 from ooc.conversion.text_hash import (
     bits_of,
