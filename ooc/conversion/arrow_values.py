@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ooc.conversion.arrow_memory import batch_addresses
 from ooc.conversion.formats import importing
 from ooc.conversion.source import NUMBER, TEXT, Column, Entries, Texts, Values, time_column
 
@@ -85,6 +86,23 @@ def values_of(column: Column, array: Any) -> np.ndarray | Texts:
     return found.reshape(-1, *column.shape)
 
 
+class PlainColumns:
+    """Which columns of batches of one schema are numbers that can be taken from where they are."""
+
+    def __init__(self) -> None:
+        self._known: dict[np.dtype, tuple[Sequence[str], np.ndarray]] = {}
+
+    def places(self, schema: Any, names: Sequence[str], dtype: np.dtype) -> np.ndarray:
+        """Return the places of columns of a dtype, (names,) int64, -1 for those of another type."""
+        known, places = self._known.get(dtype, ((), np.empty(0, np.int64)))
+        if known != names:
+            plain = importing("pyarrow").from_numpy_dtype(dtype)
+            fields = {each.name: number for number, each in enumerate(schema) if each.type == plain}
+            places = np.array([fields.get(name, -1) for name in names], np.int64)
+            self._known[dtype] = names, places
+        return places
+
+
 class ArrowValues(Mapping[str, Entries]):
     """A piece's columns, which become NumPy's when they are asked for.
 
@@ -92,44 +110,39 @@ class ArrowValues(Mapping[str, Entries]):
     ----------
     columns
         What they are.
-    arrays
-        Arrow's, by name.
+    batch
+        Arrow's record batch of them.
+    plain
+        What is known of batches of this schema.
     others
-        Values of columns that are not Arrow's.
+        Values of columns that are not in the batch.
     """
 
     def __init__(
-        self, columns: Mapping[str, Column], arrays: Mapping[str, Any], others: Values = NOTHING
+        self,
+        columns: Mapping[str, Column],
+        batch: Any,
+        plain: PlainColumns,
+        others: Values = NOTHING,
     ) -> None:
-        self._columns, self._arrays, self._found = columns, arrays, dict(others)
-        self._names = [*arrays, *others]
+        self._columns, self._batch, self._plain = columns, batch, plain
+        self._found = dict(others)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter([*self._batch.schema.names, *self._found])
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(list(iter(self)))
 
     def __getitem__(self, name: str) -> Entries:
-        if name not in self._found:
-            self._found[name] = values_of(self._columns[name], self._arrays[name])
-        return self._found[name]
+        if name in self._found:
+            return self._found[name]
+        return values_of(self._columns[name], self._batch.column(name))
 
     def addresses(self, names: Sequence[str], dtype: np.dtype) -> np.ndarray:
         """Return where values begin, one after the other; 0 for those of another type, or nulls."""
-        plain, chunked = _plain_type(dtype), importing("pyarrow").ChunkedArray
-        found = np.zeros(len(names), np.int64)
-        for number, name in enumerate(names):
-            array = self._arrays.get(name)
-            if array is None or array.type != plain:
-                continue
-            if isinstance(array, chunked):
-                if array.num_chunks != 1:
-                    continue
-                array = array.chunk(0)
-            if len(array) and not array.null_count:
-                found[number] = array.buffers()[1].address + array.offset * dtype.itemsize
-        return found
+        places = self._plain.places(self._batch.schema, names, dtype)
+        return batch_addresses(self._batch, places, dtype.itemsize)
 
 
 class ArrowTexts(Sequence[str]):

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from ooc.conversion.arrow_values import ArrowValues, column_of
+from ooc.conversion.arrow_values import ArrowValues, PlainColumns, column_of
 from ooc.conversion.formats import FORMATS, Opening, files_of, importing
 from ooc.conversion.source import Column, Piece, Values, check_no_duplicates, stamp_of
 from ooc.core.errors import DataError, InputError
@@ -99,6 +99,7 @@ class CsvSource:
         self.skipped: dict[str, str] = {}
         self.columns: dict[str, Column] = {}
         self._types: dict[str, Any] = {}
+        self._plain = PlainColumns()
         self._find_columns()
 
     def _find_columns(self) -> None:
@@ -224,7 +225,10 @@ class CsvSource:
 
     def _read(self, block: bytes, names: Sequence[str], file: Path, line: int) -> Values:
         table = self._parse(block, names, file, line)
-        return ArrowValues(self.columns, dict(zip(table.column_names, table.columns, strict=True)))
+        batch = importing("pyarrow").RecordBatch.from_struct_array(
+            table.to_struct_array().combine_chunks()
+        )
+        return ArrowValues(self.columns, batch, self._plain)
 
     def _place(self, block: bytes, file: Path, line: int, row: int) -> str:
         return f"line {line + _lines_before(block, row, self._delimiter)} of {file}"

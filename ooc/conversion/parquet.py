@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ooc.conversion.arrow_values import ArrowValues, column_of
+from ooc.conversion.arrow_values import ArrowValues, PlainColumns, column_of
 from ooc.conversion.formats import FORMATS, Opening, files_of, importing
 from ooc.conversion.source import (
     NUMBER,
@@ -109,6 +109,7 @@ class ParquetSource:
         self.skipped: dict[str, str] = {}
         self._text_bytes: dict[str, int] = {}
         self._as_codes: list[str] = []
+        self._plain = PlainColumns()
         for place, arrow_field in enumerate(schema):
             lacks = _may_lack(metadata, schema.names, place)
             found = column_of(arrow_field.name, arrow_field.type, lacks)
@@ -159,7 +160,8 @@ class ParquetSource:
                     if (number, group) < (begin_file, begin_group):
                         first += rows
                         continue
-                    _read_ahead(file, opened.metadata.row_group(group), stored)
+                    for coming in range(group, min(group + 2, opened.num_row_groups)):
+                        _read_ahead(file, opened.metadata.row_group(coming), stored)
                     done, begin = (
                         0,
                         begin_row if (number, group) == (begin_file, begin_group) else 0,
@@ -190,8 +192,8 @@ class ParquetSource:
             yield batch
 
     def _read(self, batch: Any, keys: Mapping[str, Any]) -> Values:
-        arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
-        return ArrowValues(self.columns, arrays, self._constants(keys, batch.num_rows))
+        others = self._constants(keys, batch.num_rows)
+        return ArrowValues(self.columns, batch, self._plain, others)
 
     def _constants(self, keys: Mapping[str, Any], rows: int) -> Values:
         """Return the values that folders' names have for all of their files."""
@@ -215,14 +217,20 @@ class ParquetSource:
 def _read_ahead(file: Path, group: Any, names: Sequence[str]) -> None:
     """Have the kernel read columns of a row group as others are decoded, unless they are large."""
     chosen, columns = set(names), (group.column(each) for each in range(group.num_columns))
-    read = [each for each in columns if each.path_in_schema.partition(".")[0] in chosen]
-    if sum(each.total_compressed_size for each in read) > MOST_AHEAD:
+    ranges: list[list[int]] = []
+    for each in columns:
+        if each.path_in_schema.partition(".")[0] in chosen:
+            begin = each.dictionary_page_offset or each.data_page_offset
+            end = begin + each.total_compressed_size
+            if ranges and ranges[-1][1] == begin:
+                ranges[-1][1] = end
+            else:
+                ranges.append([begin, end])
+    if sum(end - begin for begin, end in ranges) > MOST_AHEAD:
         return
     with file.open("rb", buffering=0) as stream:
-        for each in read:
-            start = each.dictionary_page_offset or each.data_page_offset
-            size = each.total_compressed_size
-            os.posix_fadvise(stream.fileno(), start, size, os.POSIX_FADV_WILLNEED)
+        for begin, end in ranges:
+            os.posix_fadvise(stream.fileno(), begin, end - begin, os.POSIX_FADV_WILLNEED)
 
 
 def _value_bytes(metadata: Sequence[Any], names: Sequence[str], place: int) -> int:

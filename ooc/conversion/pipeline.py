@@ -123,6 +123,15 @@ def in_order(
             future.cancel()
 
 
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield items of which the next one is made meanwhile, by a thread of its own."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ooc-convert-read") as reading:
+        following = reading.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = reading.submit(next, items, None)
+            yield item
+
+
 def copy(work: Work, store: Growing, advance: Advance) -> Standing:
     """Write all rows of a source, from where the notes say on; return what it came to.
 
@@ -147,7 +156,7 @@ def copy(work: Work, store: Growing, advance: Advance) -> Standing:
     # Whether values are missing is found by products, of which each thread makes its own.
     with one_thread(), ThreadPoolExecutor(work.threads, thread_name_prefix="ooc-convert") as pool:
         found = work.source.pieces(layout.names, standing.position)
-        pieces = ((piece, next(skips, 0)) for piece in found)
+        pieces = ((piece, next(skips, 0)) for piece in ahead(found))
         assembled = in_order(pool, lambda each: read(*each), pieces, work.depth)
         cutter = _Cutter(layout, writer, standing, _sparse_cutters(sparse, notes, standing))
         encoded = in_order(pool, encode, cutter.groups(assembled), work.threads + 1)

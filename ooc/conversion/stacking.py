@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from ooc.conversion.arrow_memory import arrow_kernels
 from ooc.conversion.casting import Place, cast_values, float_times
 from ooc.conversion.interleave import interleave, interleaving_kernels
 from ooc.conversion.outputs import Output, Part
@@ -46,7 +47,8 @@ def stack(output: Output, values: Values, rows: int, place: Place) -> tuple[np.n
 def stacking_kernels(outputs: Iterable[Output]) -> list[Compilation]:
     """Return the compilations that outputs need."""
     dtypes = {each.dtype_of_pieces for each in outputs if each.stacked and not each.is_sparse}
-    return [kernel for dtype in dtypes for kernel in interleaving_kernels(dtype)]
+    kernels = [kernel for dtype in dtypes for kernel in interleaving_kernels(dtype)]
+    return [*kernels, *arrow_kernels()] if kernels else []
 
 
 def _runs(
@@ -59,6 +61,9 @@ def _runs(
     begin, first, run = 0, 0, list[int]()
     held: list[np.ndarray] = []
     known = _addresses(parts, values, out.dtype)
+    if known.all():
+        yield 0, known.tolist()
+        return
     for part, address in zip(parts, known.tolist(), strict=True):
         if not address:
             found = _numbers(part, values, out.dtype, place)
