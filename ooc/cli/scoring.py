@@ -1,7 +1,6 @@
 """Commands about saved runs: evaluate and predict."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +18,7 @@ from ooc.cli.options import (
     RunFeatures,
     RunPath,
     SeveralDataOptions,
-    local_output,
+    dataset_output,
 )
 from ooc.cli.show import NOTES, show_measured
 from ooc.core.errors import InputError
@@ -68,7 +67,7 @@ def predict(
     run: RunPath,
     data: DataPaths,
     out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Dataset to write.", callback=local_output)
+        str, typer.Argument(metavar="OUT", help="Dataset to write.", callback=dataset_output)
     ],
     memory: Memory = "1GiB",
     features: RunFeatures = None,
@@ -82,6 +81,7 @@ def predict(
     With --missing-values drop, that of a row that lacks a value is NaN, or -1 of whole numbers.
 
     Example: ooc predict runs/big new.zarr predictions.zarr
+    Example: ooc predict runs/big new.zarr s3://bucket/predictions.zarr
     """
     from ooc.core.progress_bar import ProgressDisplay
 
@@ -94,7 +94,7 @@ def predict(
         trained = load(run)
         dataset = _like(trained, where).open()
         result = trained.predict_to(dataset, out, memory, report, missing_values)
-    show_measured({**result, "run": str(run), "path": str(out)}, json_, "")
+    show_measured({**result, "run": str(run), "path": out}, json_, "")
 
 
 def _like(trained: "Run", where: DataOptions) -> DataOptions:

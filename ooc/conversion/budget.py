@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ooc.conversion.formats import FORMATS
 from ooc.conversion.outputs import Layout
-from ooc.conversion.pipeline import GROUP_BYTES
+from ooc.conversion.pipeline import AHEAD, GROUP_BYTES
 from ooc.conversion.source import Source
 from ooc.core.errors import TooSmallError
 from ooc.core.sizes import format_size
@@ -70,7 +70,7 @@ def fit(
     wanted = threads or min(MOST_THREADS, (os.cpu_count() or 1) + 1)
     for used in range(wanted, 0, -1):
         # Groups that wait to be encoded are views of pieces, which they keep.
-        under_way = (2 * used + 3) * piece + (used + 2) * 2 * group
+        under_way = (2 * used + 3 + AHEAD) * piece + (used + 2) * 2 * group
         projected = int(fixed + 2 * chunk + under_way)
         if projected <= budget:
             shape = (chunk_rows, shard_rows, widest)

@@ -29,6 +29,8 @@ from ooc.stream.missing_values import MissingRule
 
 # Chunks that a thread encodes at once, in bytes.
 GROUP_BYTES = 2**21
+# Pieces that are read before they are needed: some take longer, such as the first of a row group.
+AHEAD = 3
 # Files that wait for the disk, for which writing goes on.
 MOST_CLOSING = 1
 # A column with more different texts is no category.
@@ -124,12 +126,16 @@ def in_order(
 
 
 def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """Yield items of which the next one is made meanwhile, by a thread of its own."""
+    """Yield items of which the next ones are made meanwhile, by a thread of its own."""
     with ThreadPoolExecutor(1, thread_name_prefix="ooc-convert-read") as reading:
-        following = reading.submit(next, items, None)
-        while (item := following.result()) is not None:
-            following = reading.submit(next, items, None)
-            yield item
+        following = deque(reading.submit(next, items, None) for _ in range(AHEAD))
+        try:
+            while (item := following.popleft().result()) is not None:
+                following.append(reading.submit(next, items, None))
+                yield item
+        finally:
+            for each in following:
+                each.cancel()
 
 
 def copy(work: Work, store: Growing, advance: Advance) -> Standing:

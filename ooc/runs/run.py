@@ -36,12 +36,12 @@ from ooc.runs.scoring import (
     scoring_loader,
 )
 from ooc.runs.trained_on import TrainedOn
+from ooc.store.addresses import StorageOptions
 from ooc.store.dataset import Dataset
-from ooc.store.destinations import check_new
 from ooc.store.fields import Field
 from ooc.store.labels import Name, named
 from ooc.store.transforms import changes_features, transform_in, transformed
-from ooc.store.writer import create
+from ooc.store.writer import create, new_destination
 from ooc.stream.loader import Batch, Loader
 from ooc.stream.missing_values import rule_of, void_rows, with_void
 from ooc.stream.plan import held_bytes
@@ -237,18 +237,22 @@ class Run(Summary):
         memory: str | int | None = None,
         report: Report | bool = True,
         missing_values: str = "raise",
+        storage_options: StorageOptions | None = None,
     ) -> dict[str, Any]:
         """Write every output of the model for every row to a new dataset at `path`.
+
+        That is a local path, or a URL with `storage_options`, as `ooc.create` takes them.
 
         Returned are "rows", "seconds", "arrays" and memory, and "missing" where rows lacked a
         value. With `missing_values` "drop" such rows are there, as `predict` gives them. `report`
         is that of `evaluate`. Classes are written as codes; what those are called stands in the
         group's attribute "class_names".
         """
-        check_new(path)
+        place = new_destination(path, storage_options)
         dataset = transformed(dataset, self.transform)
         with reporting(f"predict {dataset.name}", report) as told:
-            loader = self._loader(dataset, memory, False, told, missing_values)
+            beside = place.buffer_bytes
+            loader = self._loader(dataset, memory, False, told, missing_values, beside)
             zeros = outputs_of_zeros(self.model, self.layout, dataset)
             fields = {
                 name: Field(values.dtype.name, values.shape[1:]) for name, values in zeros.items()
@@ -256,7 +260,7 @@ class Run(Summary):
             begun = time.perf_counter()
             names = list(self.class_names)
             attributes = {"classes": len(names), "class_names": names} if names else {}
-            with create(path, fields, attributes) as writer:
+            with create(place, fields, attributes) as writer:
                 batches = _reported(loader, told)
                 for outputs in self._predictions(loader, batches, missing_values):
                     writer.append(outputs)
@@ -350,10 +354,11 @@ class Run(Summary):
         with_target: bool,
         report: Report,
         missing_values: str,
+        beside_bytes: int = 0,
     ) -> Loader:
         check_scorable(self.model, dataset, self.row_shape)
         check_feature_order(self.feature_names, dataset)
-        held = held_bytes(ours=self.parameters.nbytes)
+        held = held_bytes(ours=self.parameters.nbytes) + beside_bytes
         load_kernels(scoring_kernels(self.model, dataset, with_target), report)
         # A prediction belongs to each row: those that lack a value travel to be marked.
         tell(report, "reading the first rows")

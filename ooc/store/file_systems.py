@@ -19,11 +19,25 @@ logging.getLogger("gcsfs").addHandler(logging.NullHandler())
 
 def open_file_system(scheme: str) -> Any:
     """Open the file system of a scheme for single objects, bounded as `RemoteStore` bounds them."""
-    import fsspec
-
-    found = fsspec.filesystem(scheme, asynchronous=True, **layer_options(scheme))
+    found = file_system_class(scheme)(asynchronous=True, **layer_options(scheme))
     send_once(found, scheme)
     return found
+
+
+def file_system_class(scheme: str) -> Any:
+    """Return fsspec's class for a scheme.
+
+    Of gcsfs's two it is the one that speaks JSON alone: the other asks by gRPC what kind of bucket
+    it is, for a minute where nobody answers that, and again at each object where it is not told.
+    """
+    import fsspec
+
+    found = fsspec.get_filesystem_class(scheme)
+    if scheme not in GS_SCHEMES:
+        return found
+    from gcsfs.core import GCSFileSystem
+
+    return GCSFileSystem
 
 
 def send_once(file_system: Any, scheme: str) -> None:

@@ -36,7 +36,13 @@ from ooc.store.answers import (
     server_seconds,
     status_of,
 )
-from ooc.store.file_systems import MOST_CONNECTIONS, layer_options, merged, send_once
+from ooc.store.file_systems import (
+    MOST_CONNECTIONS,
+    file_system_class,
+    layer_options,
+    merged,
+    send_once,
+)
 from ooc.store.local import MOST_METADATA_BYTES, is_metadata
 
 # Requests of one array that are on their way at once, whatever the number of reader threads. What
@@ -232,9 +238,13 @@ def store_at(path: str, storage_options: StorageOptions | None, kind: type[OneSt
     """Return the store behind a URL; nothing is asked of it yet."""
     scheme = path.split("://")[0]
     options = merged(layer_options(scheme), storage_options or {})
-    store = kind.from_url(path, options, read_only=True)
+    if scheme in GS_SCHEMES:
+        fs = file_system_class(scheme)(asynchronous=True, **options)
+        store: Any = kind(fs=fs, path=fs._strip_protocol(path), read_only=True)
+    else:
+        store = kind.from_url(path, options, read_only=True)
     send_once(store.fs, scheme)
-    return store  # type: ignore[return-value]
+    return store  # type: ignore[no-any-return]
 
 
 def cancel_requests() -> None:
