@@ -3,9 +3,11 @@
 import inspect
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MethodType
 from typing import Any
 
+from zarr.core import sync as zarr_loop
 from zarr.core.sync import sync
 
 from ooc.store.addresses import GS_SCHEMES, S3_SCHEMES, WEB_SCHEMES, StorageOptions
@@ -48,6 +50,17 @@ def send_once(file_system: Any, scheme: str) -> None:
     elif scheme in GS_SCHEMES:  # what its own decorator sends again
         once = inspect.unwrap(type(file_system)._request)
         file_system._request = MethodType(once, file_system)
+        file_system.close_session = _close_session
+
+
+def _close_session(loop: Any, session: Any, asynchronous: bool = False) -> None:
+    """Close a session on zarr's loop, to which it belongs; gcsfs would do so on fsspec's."""
+    thread = zarr_loop.iothread[0]
+    with suppress(Exception):
+        if thread is not None and thread.is_alive():
+            sync(session.close(), timeout=1.0)
+        else:  # at the interpreter's end there is nobody to close it
+            session.detach()
 
 
 def merged(ours: StorageOptions, theirs: StorageOptions) -> dict[str, Any]:
