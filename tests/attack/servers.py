@@ -1,4 +1,4 @@
-"""Servers of S3 and of Google's storage on loopback, and a proxy before it that answers as bad servers and networks do."""
+"""Servers of S3 and Google's storage on loopback, and a proxy that answers as bad ones do."""
 
 import http.client
 import re

@@ -327,3 +327,30 @@ def test_texts_that_no_row_of_a_piece_has_are_no_categories() -> None:
     categories = Categories("t", ["z"])
     assert categories.codes(Texts(np.array([2, -1], np.int32), ["a", "b", "c"])).tolist() == [1, -1]
     assert list(categories.known) == ["z", "c"]
+
+
+def test_columns_of_several_types_and_widths_are_cast_where_they_stand(
+    rng: np.random.Generator,
+) -> None:
+    """More columns of another type than are held at a time, between wide ones."""
+    kinds = ["int16", "float64", "float32", "int8"] * 10
+    shapes = [(2,) if place % 13 == 5 else () for place in range(40)]
+    columns = [
+        number(f"c{place}", kind, *shape)
+        for place, (kind, shape) in enumerate(zip(kinds, shapes, strict=True))
+    ]
+    values = {
+        column.name: rng.integers(-99, 99, (30, *column.shape)).astype(column.dtype)
+        for column in columns
+    }
+    values["c7"][3] = 5
+    piece = assembled(columns, values, dtype="float32")
+    expected = np.column_stack([each.reshape(30, -1) for each in values.values()])
+    assert_array_equal(piece.arrays["X"], expected)
+
+
+def test_one_column_that_is_filled_leaves_its_source_alone() -> None:
+    values = np.array([1.0, NAN])
+    values.flags.writeable = False
+    piece = assembled([number("a")], {"a": values}, "fill:5")
+    assert_array_equal(piece.arrays["X"], [[1], [5]])

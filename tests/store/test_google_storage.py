@@ -67,7 +67,7 @@ def write(path: str | Path, count: int = 95) -> None:
 
 
 def scratch() -> list[str]:
-    return sorted(os.listdir(os.environ["OOC_SCRATCH"]))
+    return sorted(file.name for file in Path(os.environ["OOC_SCRATCH"]).iterdir())
 
 
 def test_objects_are_the_files_of_a_local_store(google: Google, tmp_path: Path) -> None:
