@@ -105,7 +105,12 @@ class CsvSource:
     def _find_columns(self) -> None:
         """Find the types in the first block."""
         types, arrow = importing("pyarrow.types"), importing("pyarrow")
-        block = next(self._blocks_from(0, 0))[2]
+        found = next(self._blocks_from(0, 0), None)
+        if found is None:
+            raise InputError(
+                f"{self._files[0]} has a header and no rows; there is nothing to convert"
+            )
+        block = found[2]
         table = self._parse(block, self._names, self._files[0], 1 + self._has_header)
         self._line_bytes = len(block) / max(1, table.num_rows)
         for arrow_field in table.schema:
@@ -115,6 +120,12 @@ class CsvSource:
                 # Later lines may have a point, or a value; and a few texts are errors.
                 kind = arrow.float64()
             self._types[name] = kind
+            if types.is_binary(kind):
+                where = 1 + self._has_header + _first_undecoded(block)
+                raise InputError(
+                    f"line {where} of {self._files[0]}, column {name}: it is not UTF-8; save the "
+                    "file as UTF-8"
+                )
             found = column_of(name, kind, may_lack=True)
             if isinstance(found, str):
                 self.skipped[name] = found
@@ -166,6 +177,10 @@ class CsvSource:
                     continue
                 yield byte, skipped, text[:end]
                 byte, skipped, left = byte + end, 0, text[end:]
+            if left.count(b'"') % 2 and _ends_in_quotes(left, self._delimiter):
+                raise DataError(
+                    f"{file} ends inside of a quote, which begins after byte {byte:,}; close it"
+                )
             if left.strip():
                 yield byte, skipped, left
 
@@ -256,6 +271,26 @@ def _last_line_end(text: bytes) -> int:
         if quotes % 2 == 0:
             return cut + 1
         end = cut
+    return 0
+
+
+def _ends_in_quotes(text: bytes, delimiter: str) -> bool:
+    """Tell whether a field's quote is not closed; those inside of a field, as in 5", may be open."""
+    lines = io.StringIO(text.decode("utf-8", "replace"), newline="")
+    try:
+        for _ in csv.reader(lines, delimiter=delimiter, strict=True):
+            pass
+    except csv.Error as error:
+        return "unexpected end of data" in str(error) or "field larger than" in str(error)
+    return False
+
+
+def _first_undecoded(block: bytes) -> int:
+    """Return how many lines are before the first that is not UTF-8."""
+    try:
+        block.decode()
+    except UnicodeDecodeError as error:
+        return block.count(b"\n", 0, error.start)
     return 0
 
 

@@ -152,6 +152,13 @@ BAD: dict[str, tuple[dict[str, bytes], str]] = {
         "columns, or convert them apart",
     ),
     "empty": ({"a.csv": b"\xef\xbb\xbf \n"}, "{}/a.csv is empty; there is nothing to convert"),
+    "a header alone": (
+        {"a.csv": b"a,b\n"}, "{}/a.csv has a header and no rows; there is nothing to convert",
+    ),
+    "Latin 1 from the start": (
+        {"a.csv": b"a,b\n1,x\n2,\xe9\n"},
+        "line 3 of {}/a.csv, column b: it is not UTF-8; save the file as UTF-8",
+    ),
     "a second that is empty": (
         {"a.csv": b"a\n1\n", "b.csv": b""}, "{}/b.csv is empty; there is nothing to convert",
     ),
@@ -212,6 +219,23 @@ def test_a_quote_that_is_not_closed_ends_the_search(
         f"{tmp_path}/a.csv has no end of a line in 72 bytes from byte 12 on: a quote may not be "
         "closed; close it"
     )
+
+
+def test_a_quote_that_is_open_at_the_end_takes_no_lines_for_a_text(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b'a,b\n1,"2\n3,4\n')
+    with pytest.raises(DataError, match=r"a.csv ends inside of a quote, .* byte 4; close it"):
+        opened(tmp_path / "a.csv")
+
+
+def test_a_quote_inside_of_a_field_is_a_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b'a,b\n1,x\n2,5"\n')
+    source = opened(tmp_path / "a.csv")
+    found = []
+    for piece in source.pieces(["b"], None):
+        texts = piece.read()["b"]
+        assert isinstance(texts, Texts)
+        found += [texts.values[code] for code in texts.codes]
+    assert found == ["x", '5"']
 
 
 def test_what_a_block_takes_is_told_by_its_first_lines(
