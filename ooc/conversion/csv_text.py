@@ -275,7 +275,7 @@ def _last_line_end(text: bytes) -> int:
 
 
 def _ends_in_quotes(text: bytes, delimiter: str) -> bool:
-    """Tell whether a field's quote is not closed; those inside of a field, as in 5", may be open."""
+    """Tell whether a field is never closed; quotes in the midst of one, as in 5", need not be."""
     lines = io.StringIO(text.decode("utf-8", "replace"), newline="")
     try:
         for _ in csv.reader(lines, delimiter=delimiter, strict=True):

@@ -83,7 +83,7 @@ def _window_sums(model: Model, loader: Loader, parameters: np.ndarray) -> Sums:
                     "the gradient over all rows is not finite; begin with mini-batches (hybrid)"
                 )
             row = told_row(window, loop.bad_row)
-            raise explain(model, status, row, *found, roles=window.roles)
+            raise explain(model, status, row, *found, roles=window.roles, holder=window)
         total += loop.gradient
         return len(places), float(totals[LOSS_SUM]), totals[TOTALS:]
 

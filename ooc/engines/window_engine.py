@@ -85,7 +85,7 @@ class WindowEngine:
             values = held["features"][0, at] if carried is None else carried[at]
             found = values, target, weight
         told = told_row(window, row)
-        return explain(self._model, status, told, *found, where, window.roles)
+        return explain(self._model, status, told, *found, where, window.roles, window)
 
 
 def row_in(window: Window, row: int) -> tuple[np.ndarray, float | None, float | None] | None:

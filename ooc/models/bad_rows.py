@@ -7,6 +7,7 @@ import numpy as np
 from ooc.core.errors import DataError, DivergedError
 from ooc.kernels.counters import BAD_TARGET, BAD_WEIGHT
 from ooc.models.contract import Model
+from ooc.store.joined import stored_number
 from ooc.store.stores import told_row
 
 # Beyond it, the squares of a few features are beyond float32.
@@ -22,6 +23,7 @@ def explain(
     weight: float | None = None,
     where: str = "",
     roles: tuple[str | None, ...] = (None, None, None),
+    holder: Any = None,
 ) -> DataError | DivergedError:
     """Tell a bad target from a bad feature from a step that was too long.
 
@@ -33,8 +35,10 @@ def explain(
         What `place_of` returned.
     roles
         Names of the arrays of features, targets and weights, where they are known.
+    holder
+        A window or a batch, which knows what its features are made of.
     """
-    of_features, of_target, of_weight = (f" of {name}" if name else "" for name in roles)
+    of_target, of_weight = (f" of {name}" if name else "" for name in roles[1:])
     if status == BAD_TARGET:
         taken = getattr(model, "targets", "other targets")
         largest = 0.0 if target is None else float(np.max(np.abs(target)))
@@ -54,16 +58,17 @@ def explain(
     if not finite.all():
         column = int(np.argmin(finite))
         value = np.asarray(values).reshape(-1)[column]
+        of_features, place = _told_feature(holder, roles[0], column)
         return DataError(
-            f"row {row}{of_features} has {value} in feature {column}; remove or fill such rows "
-            "first"
+            f"row {row}{of_features} has {value} in {place}; remove or fill such rows first"
         )
     scale = float(getattr(model, "scale", 1.0))
     if flat.size and np.abs(flat * scale).max() > LARGEST_FEATURE:
         largest = int(np.argmax(np.abs(flat)))
         scaled = "" if scale == 1 else f" times the scale of {scale:g}"
+        of_features, place = _told_feature(holder, roles[0], largest)
         return DataError(
-            f"row {row}{of_features} has {flat[largest]:g}{scaled} in feature {largest}, whose "
+            f"row {row}{of_features} has {flat[largest]:g}{scaled} in {place}, whose "
             "square overflows float32; standardise the features (subtract the mean, divide by "
             "the standard deviation), scale them, or remove the row"
         )
@@ -71,6 +76,12 @@ def explain(
         f"the loss is not finite at row {row}{where}, whose data are finite: the steps are too "
         "long; lower the learning rate, or standardise the features"
     )
+
+
+def _told_feature(holder: Any, features: str | None, place: int) -> tuple[str, str]:
+    """Say of which array a feature is, and its place there."""
+    array, own = stored_number(holder, features, place)
+    return (f" of {array}" if array else ""), f"feature {own}"
 
 
 def place_of(step: int, rate: float, rows: np.ndarray, holder: Any = None) -> str:

@@ -80,7 +80,7 @@ class CompiledModel(ABC):
         weight = None if batch.weight is None else float(batch.weight[place])
         found = dense_row(batch.features, place), target, weight
         told = told_row(batch, row)
-        return explain(self, status, told, *found, roles=batch.roles)  # type: ignore[arg-type]
+        return explain(self, status, told, *found, roles=batch.roles, holder=batch)  # type: ignore[arg-type]
 
     def to_config(self) -> dict[str, Any]:
         """Return name and settings, JSON-ready; a loss of the user's own by its name alone."""

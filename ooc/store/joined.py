@@ -158,6 +158,29 @@ class JoinedSpec(ArraySpec):
         return {**super().to_json(), "parts": parts}
 
 
+def joined_features(dataset: Any) -> ArraySpec | None:
+    """Return a dataset's features where they are made of several arrays, or of some columns."""
+    spec = dataset.arrays.get(dataset.features)
+    return spec if isinstance(spec, JoinedSpec) else None
+
+
+def stored_number(holder: Any, array: str | None, place: int) -> tuple[str, int]:
+    """Return the array that stores the number at a place of a row, and its place there.
+
+    `holder` is a window or a batch, which know what their features are made of.
+
+    Examples
+    --------
+    >>> stored_number(None, "X", 3)
+    ('X', 3)
+    """
+    spec: ArraySpec | None = getattr(holder, "joined", None)
+    if spec is None or spec.name != array:
+        return array or "", place
+    part, own = spec.stored_at(place)
+    return part.name, own
+
+
 def joined(name: str, parts: Sequence[Part]) -> JoinedSpec:
     """Describe parts of the same rows as one array.
 

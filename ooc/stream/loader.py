@@ -16,7 +16,9 @@ from ooc.core.sliding import rows_at
 from ooc.core.summary import Summary
 from ooc.store.chunks import BadChunkError
 from ooc.store.dataset import Dataset
+from ooc.store.joined import joined_features
 from ooc.store.sparse_rows import is_matrix, stacked
+from ooc.store.spec import ArraySpec
 from ooc.store.stores import Stores
 from ooc.stream.ending import wait_for_others
 from ooc.stream.options import AUTO, StreamOptions, make_stream
@@ -56,6 +58,8 @@ class Batch(ByRole):
         unbiased estimate of the mean over all rows. None where each row is visited once.
     stores
         Of which store a row is, where there are several: `Stores.locate`.
+    joined
+        What the features are made of, where that is several arrays, or columns of one.
     """
 
     arrays: dict[str, Any]
@@ -66,6 +70,7 @@ class Batch(ByRole):
     ends_epoch: bool = False
     importance: np.ndarray | None = None
     stores: Stores | None = None
+    joined: ArraySpec | None = None
 
     def __getitem__(self, name: str) -> Any:
         """Return the rows of one array."""
@@ -349,7 +354,7 @@ class BatchAssembler:
 
     def __init__(self, loader: Loader, batch_size: int, first_step: int | None = None) -> None:
         self._order, self._roles = loader.plan.order, loader.dataset.roles
-        self._stores = loader.dataset.stores
+        self._holders = loader.dataset.stores, joined_features(loader.dataset)
         self.batch_size, self.used_up = batch_size, True
         self._step = loader.step if first_step is None else first_step
         self._parts: list[dict[str, Any]] = []
@@ -381,8 +386,8 @@ class BatchAssembler:
         arrays = {name: _joined([part[name] for part in self._parts]) for name in self._parts[0]}
         rows, importance = arrays.pop(_ROWS), arrays.pop(_IMPORTANCE, None)
         seed = key(self._order.seed, Purpose.BATCH, index=self._step)
-        batch = Batch(arrays, rows, self._step, seed, self._roles, ends_epoch, importance)
-        batch = batch if self._stores is None else replace(batch, stores=self._stores)
+        told = (self._roles, ends_epoch, importance, *self._holders)
+        batch = Batch(arrays, rows, self._step, seed, *told)
         self._parts, self._have = [], 0
         self._step += 1
         return batch

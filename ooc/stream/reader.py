@@ -30,6 +30,7 @@ from ooc.core.memory import own_memory
 from ooc.core.process import trim_allocator
 from ooc.store.chunks import BadChunkError, RowReader, open_reader
 from ooc.store.dataset import ArraySpec, Dataset
+from ooc.store.joined import joined_features
 from ooc.store.sparse import SparseSpec
 from ooc.store.sparse_rows import empty_rows
 from ooc.store.stores import told_row
@@ -142,7 +143,7 @@ class WindowReader:
         self._sources = {name: open_reader(dataset, name, io) for name in names}
         self._specs = dict(zip(names, dataset.specs(tuple(names)), strict=True))
         self._where, self._rule = dataset.path, rule_of(missing_values)
-        self._stores = dataset.stores
+        self._stores, self._joined = dataset.stores, joined_features(dataset)
         self._may_lack = self._rule.arrays(tuple(self._specs.values()))
         # All readers are busy while the windows that are on their way are read.
         self._tasks = max(
@@ -316,6 +317,7 @@ class WindowReader:
             weights=weights,
             missing=missing,
             stores=self._stores,
+            joined=self._joined,
             block_lanes=block_lanes,
         )
         if missing and self._rule.name == "raise":

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ooc.store.spec import ArraySpec
 from ooc.store.stores import Stores
 
 
@@ -59,6 +60,8 @@ class Window(ByRole):
         (places,) float64, what the rows were drawn by; None where each is visited once.
     stores
         Of which store a row is, where there are several.
+    joined
+        What the features are made of, where that is several arrays, or columns of one.
     block_lanes
         (blocks,) int64, the lane of each block, where there are several.
     """
@@ -78,6 +81,7 @@ class Window(ByRole):
     weights: np.ndarray | None = None
     missing: Mapping[str, int] = field(default_factory=dict)
     stores: Stores | None = None
+    joined: ArraySpec | None = None
     block_lanes: np.ndarray | None = None
     overlap: int = 0
 

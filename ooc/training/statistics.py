@@ -15,6 +15,7 @@ from ooc.core.progress import Progress, Report, silent, tell
 from ooc.core.sliding import rows_at
 from ooc.models.bad_rows import LARGEST_FEATURE
 from ooc.store.dataset import Dataset
+from ooc.store.joined import stored_number
 from ooc.store.sparse_rows import SparseRows
 from ooc.store.stores import told_row
 from ooc.stream.block_statistics import NOT_FINITE
@@ -256,8 +257,9 @@ def wildest(window: Window, array: str, limit: float) -> DataError | None:
         return None
     at = window.order[found : found + 1].astype(np.int64)
     row, value = told_row(window, window.rows(at)[0]), rows[at[0], column]
+    name, column = stored_number(window, array, column)
     place = f"feature {column}" if array == window.roles[0] else f"place {column}"
-    return _wild(row, array, value, place, size, limit)
+    return _wild(row, name, value, place, size, limit)
 
 
 def _wildest_sparse(window: Window, rows: SparseRows, array: str, limit: float) -> DataError | None:

@@ -87,9 +87,9 @@ WRITE = """
 import sys
 import numpy as np
 sys.path.insert(0, sys.argv[3])
-import bench_convert as bench
 from pathlib import Path
-bench.CASES[sys.argv[1]].write(Path(sys.argv[2]), int(sys.argv[4]))
+from sources.formats import CASES
+CASES[sys.argv[1]].write(Path(sys.argv[2]), int(sys.argv[4]))
 """
 
 
@@ -100,9 +100,9 @@ bench.CASES[sys.argv[1]].write(Path(sys.argv[2]), int(sys.argv[4]))
 def test_memory_stays_inside_the_budget(tmp_path: Path, name: str) -> None:
     """The least budget that is not refused, and sources of it and more, decoded."""
     sys.path.insert(0, str(ROOT / "scripts"))
-    import bench_convert
+    from sources.formats import CASES
 
-    case = bench_convert.CASES[name]
+    case = CASES[name]
     rows = {"svmlight": 60_000, "images": 6000, "csv": 300_000}.get(name, 1_500_000)
     source = tmp_path / f"source{case.suffix}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -15,6 +15,7 @@ from ooc.core.errors import InputError
 from ooc.core.progress import Progress
 from ooc.models import MLP, Linear, Softmax
 from ooc.runs import checkpoint, run_directory
+from ooc.store.uploads import UPLOAD_BYTES
 
 MEMORY = "512MiB"
 MODEL = Softmax(classes=3, standardise=False)
@@ -48,6 +49,23 @@ def test_every_output_is_void_for_rows_that_lack_a_value(
         np.testing.assert_array_equal(found[whole], values)
         void = -1 if values.dtype.kind == "i" else np.nan
         np.testing.assert_array_equal(found[~whole], np.full_like(values[:4], void))
+
+
+def test_predictions_are_written_behind_a_url_as_they_are_here(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OOC_SCRATCH", str(tmp_path / "scratch"))
+    x, y, _ = rows_with_gaps(rng)
+    dataset, run = write_dataset(tmp_path / "a.zarr", X=x, y=y), trained(MODEL)
+    here = run.predict_to(dataset, tmp_path / "out.zarr", MEMORY, False, "drop")
+    url = f"memory://{tmp_path.name}/out.zarr"
+    told = run.predict_to(dataset, url, MEMORY, False, "drop")
+    written, far = (zarr.open_group(path, mode="r") for path in (tmp_path / "out.zarr", url))
+    for name in here["arrays"]:
+        np.testing.assert_array_equal(far[name][...], written[name][...])
+    assert told["memory_projected_bytes"] >= here["memory_projected_bytes"] + UPLOAD_BYTES
+    with pytest.raises(InputError, match="already exists; choose another path or remove it first"):
+        run.predict_to(dataset, url, MEMORY)
 
 
 def test_rows_are_measured_without_those_that_lack_a_value(

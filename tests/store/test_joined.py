@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anndata
@@ -19,7 +20,8 @@ from ooc.store.chunks import read_path
 from ooc.store.dataset import Dataset
 from ooc.store.feature_names import feature_names_of
 from ooc.store.fingerprint import fingerprint
-from ooc.store.joined import JoinedSpec, common_dtype
+from ooc.store.joined import JoinedSpec, Part, common_dtype, joined, stored_number
+from ooc.store.spec import ArraySpec
 from ooc.store.verify import verify
 
 ROWS = 400
@@ -329,3 +331,31 @@ def test_what_a_plan_counts_is_what_is_decoded(weather: Path) -> None:
     assert re.search(r"1 of 12 columns of grid int16", spec.describe())
     info = str(dataset)
     assert dataset.features in info
+
+
+def test_a_number_is_told_by_the_array_that_stores_it() -> None:
+    a = ArraySpec("a", (9,), np.dtype("f4"), (4,), None)
+    b = ArraySpec("b", (9, 5), np.dtype("f4"), (3, 5), None)
+    holder = SimpleNamespace(joined=joined("a,b[4,0]", [Part(a), Part(b, (4, 0))]))
+    told = [stored_number(holder, "a,b[4,0]", place) for place in range(3)]
+    assert told == [("a", 0), ("b", 4), ("b", 0)]
+    assert stored_number(holder, "y", 0) == ("y", 0)
+    assert stored_number(SimpleNamespace(joined=None), None, 2) == ("", 2)
+
+
+@pytest.mark.parametrize("value", [np.inf, 1e30])
+@pytest.mark.parametrize("standardise", [True, False])
+def test_training_names_the_column_of_the_part_that_cannot_be_used(
+    tmp_path: Path, value: float, standardise: bool
+) -> None:
+    values = np.random.default_rng(0).standard_normal((200, 2)).astype(np.float32)
+    values[17, 1] = value
+    arrays = {"t2m": values[:, 0], "msl": values, "y": (values[:, 0] > 0).astype(np.int64)}
+    group = zarr.create_group(tmp_path / "a.zarr")
+    for name, each in arrays.items():
+        group.create_array(name, data=each, chunks=(50, *each.shape[1:]))
+    data = ooc.open(tmp_path / "a.zarr", features=["t2m", "msl"])
+    model = ooc.models.Logistic(standardise=standardise)
+    trainer = ooc.Trainer(model, ooc.optim.sgd(0.1), batch_size=50, memory="512MiB")
+    with pytest.raises(DataError, match=r"row 17 of msl has \S+ in feature 1"):
+        trainer.fit(data, report=False)

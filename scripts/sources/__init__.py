@@ -1,0 +1,1 @@
+"""Data of the formats that conversion is measured with."""
