@@ -7,11 +7,13 @@ recognised as that array, or a run of its rows, is computed and written once.
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import zarr
 
 from ooc.core.errors import InputError
 from ooc.objects.backing import Backing, Opened, are_together, open_arrays
 from ooc.objects.temporary import write_once
+from ooc.store.column_names import MOST_NAMES
 from ooc.store.dataset import Dataset
 from ooc.store.feature_choice import ArrayChoice, read_choices, text_of
 
@@ -81,7 +83,24 @@ def open_variables(source: Labelled, roles: Opened) -> Dataset:
         return open_arrays(backed, {**off, "missing": roles.missing}, choices)
     told = {role: name for role, (name, *_) in names.items()} | off
     arrays = {name: source.variables[name] for each in names.values() for name in each}
-    return write_once(arrays, source.kind, {**told, "features": _told(choices)})
+    columns = {name: _column_names(source, name) for name in arrays}
+    columns = {name: known for name, known in columns.items() if known}
+    return write_once(arrays, source.kind, {**told, "features": _told(choices)}, columns)
+
+
+def _column_names(source: Labelled, name: str) -> list[str]:
+    """Return what the columns of a variable are called, by its attribute or its coordinate."""
+    variable = source.variables[name]
+    if len(variable.dims) != 2 or variable.shape[1] > MOST_NAMES:
+        return []
+    noted = variable.attrs.get("feature_names")
+    if isinstance(noted, list) and all(isinstance(each, str) for each in noted):
+        return noted if len(noted) == variable.shape[1] else []
+    beside = source.variables.get(variable.dims[1])
+    if beside is None or beside.dims != variable.dims[1:]:
+        return []
+    known = np.asarray(beside[:]).tolist()
+    return known if all(isinstance(each, str) for each in known) else []
 
 
 def open_dask(source: Any, roles: Opened) -> Dataset:

@@ -3,9 +3,10 @@
 import atexit
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,22 @@ from ooc.core.sizes import format_size
 from ooc.core.terminal import say
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_path
+from ooc.store.fields import Field
 from ooc.store.member import NUMERIC_KINDS
 from ooc.store.writer import create
 
 # Rows that are computed at once, unless a chunk of the source has more; larger pieces would be
 # mapped anew each time, see `ooc.core.process.reused_memory`.
 PIECE_BYTES = 12 * 2**20
+NO_NAMES: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
-def write_once(arrays: Mapping[str, Any], kind: type, roles: Mapping[str, Any]) -> Dataset:
+def write_once(
+    arrays: Mapping[str, Any],
+    kind: type,
+    roles: Mapping[str, Any],
+    names: Mapping[str, Sequence[str]] = NO_NAMES,
+) -> Dataset:
     """Write arrays of the same rows to a temporary store, which goes with the process.
 
     Parameters
@@ -35,6 +43,8 @@ def write_once(arrays: Mapping[str, Any], kind: type, roles: Mapping[str, Any]) 
         Of what they are; it is told.
     roles
         What `ooc.store.dataset.open` takes.
+    names
+        What the columns of arrays are called, by array.
     """
     (rows,) = {values.shape[0] for values in arrays.values()}
     fields = {}
@@ -45,10 +55,9 @@ def write_once(arrays: Mapping[str, Any], kind: type, roles: Mapping[str, Any]) 
                 f"{name} has dtype {dtype}, which is not a real number; convert it to an integer "
                 "or float dtype"
             )
-        fields[name] = (dtype.name, tuple(values.shape[1:]))
-    row_bytes = sum(
-        np.dtype(dtype).itemsize * int(np.prod(shape)) for dtype, shape in fields.values()
-    )
+        noted = {"feature_names": list(names[name])} if name in names else {}
+        fields[name] = Field(dtype.name, tuple(values.shape[1:]), noted)
+    row_bytes = sum(field.row_bytes for field in fields.values())
     path = new_folder() / "data.zarr"
     told(kind, rows * row_bytes, path)
     step = _step(arrays, max(1, PIECE_BYTES // max(1, row_bytes)))

@@ -244,7 +244,8 @@ def store_at(path: str, storage_options: StorageOptions | None, kind: type[OneSt
     else:
         store = kind.from_url(path, options, read_only=True)
     send_once(store.fs, scheme)
-    return store  # type: ignore[no-any-return]
+    found: OneStore = store
+    return found
 
 
 def cancel_requests() -> None:

@@ -14,6 +14,7 @@ import zarr
 import ooc
 from ooc.core.errors import InputError
 from ooc.store.dataset import Dataset
+from ooc.store.feature_names import feature_names_of
 
 ROWS = 230
 # None is 0, which HDF5 takes for a value that is missing.
@@ -253,3 +254,16 @@ def test_estimators_take_them(path: Path) -> None:
     fitted = ooc.OOCRegressor("linear", memory="512MiB").fit(xarray.open_zarr(path, chunks=None))
     assert fitted.predict(X).shape == (ROWS,)
     assert sklearn.LinearRegression().fit(X, Y).coef_.shape == fitted.coef_.shape
+
+
+def test_columns_of_what_is_computed_keep_their_names() -> None:
+    wind = xarray.DataArray(
+        np.arange(12.0).reshape(4, 3), dims=("time", "level"), coords={"level": ["a", "b", "c"]}
+    )
+    assert feature_names_of(ooc.open(wind * 2)) == ("a", "b", "c")
+    both = xarray.Dataset({"wind": wind + 1, "calm": ("time", np.arange(4))})
+    chosen = ooc.open(both, features="wind", target="calm", columns=["c", "a"])
+    assert feature_names_of(chosen) == ("c", "a")
+    noted = wind.drop_vars("level").assign_attrs(feature_names=["x", "y", "z"])
+    assert feature_names_of(ooc.open(noted)) == ("x", "y", "z")
+    assert feature_names_of(ooc.open(wind.assign_coords(level=[1, 2, 3]) * 2)) == ()
