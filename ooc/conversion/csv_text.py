@@ -105,12 +105,12 @@ class CsvSource:
     def _find_columns(self) -> None:
         """Find the types in the first block."""
         types, arrow = importing("pyarrow.types"), importing("pyarrow")
-        found = next(self._blocks_from(0, 0), None)
-        if found is None:
+        first = next(self._blocks_from(0, 0), None)
+        if first is None:
             raise InputError(
                 f"{self._files[0]} has a header and no rows; there is nothing to convert"
             )
-        block = found[2]
+        block = first[2]
         table = self._parse(block, self._names, self._files[0], 1 + self._has_header)
         self._line_bytes = len(block) / max(1, table.num_rows)
         for arrow_field in table.schema:

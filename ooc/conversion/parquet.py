@@ -1,6 +1,7 @@
 """Parquet by pyarrow: a file, a folder of files, or one that is partitioned (year=2024/...).
 
-Batches of a row group are read one after the other; pyarrow's own threads decode their columns.
+Batches of a row group are read one after the other, and pyarrow's own threads decode their columns,
+while the kernel reads the next group ahead.
 """
 
 import os
