@@ -62,7 +62,8 @@ def fit(
     fixed = RESERVED_BYTES + FORMATS[format_name].library_bytes + held + source.held_bytes
     read = sum(source.columns[name].row_bytes for name in layout.names)
     # A piece as it is read, and as the arrays that are made of it.
-    piece = source.piece_bytes(layout.names) * (1 + layout.row_bytes / max(1, read))
+    read_bytes = source.piece_bytes(layout.names)
+    piece = read_bytes * (1 + layout.row_bytes / max(1, read))
     chunk = chunk_rows * layout.row_bytes
     # The chunks of sparse matrices that are begun, and a copy of those that is noted.
     fixed += 2 * len(PARTS) * len(layout.sparse) * CHUNK_BYTES
@@ -70,7 +71,7 @@ def fit(
     wanted = threads or min(MOST_THREADS, (os.cpu_count() or 1) + 1)
     for used in range(wanted, 0, -1):
         # Groups that wait to be encoded are views of pieces, which they keep.
-        under_way = (2 * used + 3 + AHEAD) * piece + (used + 2) * 2 * group
+        under_way = (2 * used + 3) * piece + AHEAD * read_bytes + (used + 2) * 2 * group
         projected = int(fixed + 2 * chunk + under_way)
         if projected <= budget:
             shape = (chunk_rows, shard_rows, widest)

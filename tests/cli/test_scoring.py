@@ -63,7 +63,7 @@ def test_what_is_not_given_is_the_usual(
     told(capsys, "predict", "runs/a", "small.zarr", "out.zarr")
     dataset, out, memory, _, missing = called[1][0]
     assert (dataset.roles, dataset.missing) == (("X", None, None), "raise")
-    assert (out, memory, missing) == (Path("out.zarr"), "1GiB", "raise")
+    assert (out, memory, missing) == ("out.zarr", "1GiB", "raise")
 
 
 def test_a_report_counts_its_runs_for_people(
