@@ -1,10 +1,13 @@
 """A client for the shell: of a scheduler that runs elsewhere, or of workers on this machine."""
 
 import logging
+import signal
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +16,12 @@ from ooc.core.errors import InputError
 if TYPE_CHECKING:
     from distributed import Client
     from distributed.security import Security
+    from tornado.ioloop import IOLoop
 
-LOOPBACK = "127.0.0.1"
+LOOPBACK, TLS = "127.0.0.1", "tls://"
 CONNECT_SECONDS = 10
+# A terminal sends them to all its processes; workers end with the run, which saves itself first.
+ASKING_ALL = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 
 @dataclass(frozen=True)
@@ -52,9 +58,27 @@ class Certificates:
                 )
             if not Path(path).is_file():
                 raise InputError(f"--{option} {path} is no file; name one that holds it as PEM")
+        self._check_readable()
         from distributed.security import Security
 
         return Security(require_encryption=True, **given)
+
+    def _check_readable(self) -> None:
+        assert self.ca_file and self.cert, "both are given"
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            context.load_verify_locations(self.ca_file)
+        except ssl.SSLError as error:
+            raise InputError(
+                f"--tls-ca-file {self.ca_file} holds no certificate of an authority as PEM: {error}"
+            ) from None
+        try:
+            context.load_cert_chain(self.cert, self.key)
+        except ssl.SSLError as error:
+            raise InputError(
+                f"--tls-cert {self.cert} and --tls-key {self.key} are no certificate and its key "
+                f"as PEM: {error}"
+            ) from None
 
 
 @contextmanager
@@ -88,14 +112,19 @@ def connected(
             "a cluster needs dask.distributed, which is not installed; pip install 'ooc[cluster]' "
             "brings it"
         )
-    # What its processes say of a worker that ends, a run says in words of its own.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    _quieten()
     if local_workers is not None:
         with _local(local_workers) as client:
             yield client
         return
     assert scheduler is not None, "one of them is given"
-    with _remote(scheduler, certificates.security()) as client:
+    security = certificates.security()
+    if security is not None and not scheduler.startswith(TLS):
+        raise InputError(
+            f"files of TLS are for an address with {TLS}, which {scheduler} is not; give that of "
+            "the scheduler as it prints it"
+        )
+    with _remote(scheduler, security) as client:
         yield client
 
 
@@ -106,8 +135,9 @@ def _local(workers: int) -> "Iterator[Client]":
     from distributed import Client, LocalCluster
 
     with (
+        _loop_that_is_not_asked() as loop,
         LocalCluster(
-            n_workers=workers, threads_per_worker=1, host=LOOPBACK, memory_limit=0,
+            n_workers=workers, threads_per_worker=1, host=LOOPBACK, memory_limit=0, loop=loop,
             dashboard_address=f"{LOOPBACK}:0", silence_logs=logging.CRITICAL,
             worker_dashboard_address=f"{LOOPBACK}:0",
         ) as cluster,
@@ -117,16 +147,69 @@ def _local(workers: int) -> "Iterator[Client]":
 
 
 @contextmanager
+def _loop_that_is_not_asked() -> "Iterator[IOLoop]":
+    """Yield an event loop whose thread, with the processes that it starts, blocks `ASKING_ALL`."""
+    from distributed.utils import LoopRunner
+
+    runner = LoopRunner()
+    # Where it starts later, it lets the thread that starts it hear SIGINT again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING_ALL)
+    try:
+        runner.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        yield runner.loop
+    finally:
+        runner.stop()
+
+
+@contextmanager
 def _remote(address: str, security: "Security | None") -> "Iterator[Client]":
     from distributed import Client
 
     try:
         client = Client(address, security=security, timeout=CONNECT_SECONDS)
     except (OSError, TimeoutError, TypeError, RuntimeError, ValueError) as error:
-        told = str(error).partition("\n")[0] or type(error).__name__
-        raise InputError(
-            f"no scheduler answers at {address}: {told}; start one with dask scheduler, and give "
-            "the address that it prints, such as tcp://HOST:8786"
-        ) from None
+        raise InputError(_why_not(address, error)) from None
     with client:
         yield client
+
+
+def _why_not(address: str, error: Exception) -> str:
+    """Say why nobody could be connected to, and what to do."""
+    told, causes, cause = str(error).partition("\n")[0], list[BaseException](), error.__cause__
+    while cause is not None:
+        causes.append(cause)
+        cause = cause.__cause__
+    for each in causes:
+        if isinstance(each, ssl.SSLCertVerificationError):
+            return (
+                f"the certificate of the scheduler at {address} is not trusted: "
+                f"{each.verify_message}; name the authority that signed it with --tls-ca-file"
+            )
+    if address.startswith(TLS) and "ssl_context" in told:
+        return (
+            f"{address} speaks TLS; name --tls-ca-file, --tls-cert and --tls-key, or set them in "
+            "Dask's configuration"
+        )
+    if address.startswith(TLS) and "SSL" in told:
+        return (
+            f"the scheduler at {address} ended the TLS handshake: it does not trust the "
+            "certificate, or speaks no TLS; name one that its authority signed with --tls-cert and "
+            "--tls-key"
+        )
+    return (
+        f"no scheduler answers at {address}: {told or type(error).__name__}; start one with dask "
+        "scheduler, and give the address that it prints, such as tcp://HOST:8786"
+    )
+
+
+def _quieten() -> None:
+    """Let Dask's loggers say nothing: what becomes of workers, a run says in words of its own."""
+    import distributed  # noqa: F401  it gives its loggers levels of their own
+
+    for name in ("distributed", *logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)

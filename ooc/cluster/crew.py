@@ -22,12 +22,14 @@ from ooc.cluster.messages import LaneWork
 from ooc.cluster.placement import place_lanes, swap_lanes
 from ooc.cluster.serving import OPERATION, PATIENCE_SECONDS, LanesPlugin, serve_lanes
 from ooc.cluster.traffic import Traffic
-from ooc.core.errors import DataError, InputError
+from ooc.core.errors import InputError, LostError
 
 # How often the scheduler is asked who is there, and how long a run waits where nobody is.
 LOOK_SECONDS, PATIENCE_FOR_WORKERS = 1.0, 60.0
 # How long an answer may take before the scheduler is asked whether the worker is alive.
 QUIET_SECONDS = 15.0
+# How often a worker is called that takes no call.
+MOST_CALLS = 3
 # How long workers may take to be let go.
 LEAVE_SECONDS = 30.0
 
@@ -49,6 +51,7 @@ class Crew:
         self._run = f"{work.dataset.name}-{uuid.uuid4().hex[:8]}"
         self._members: dict[str, Member] = {}
         self._placed: dict[int, str] = {}
+        self._missed: dict[str, int] = {}
         self._looked = -LOOK_SECONDS
         # Steps since lanes were last dealt out.
         self._steps = 0
@@ -97,7 +100,7 @@ class Crew:
         threads, began = self._client.sync(self._present), time.monotonic()
         while not threads:
             if time.monotonic() - began > PATIENCE_FOR_WORKERS:
-                raise DataError(
+                raise LostError(
                     f"no worker of {self._where} is left that could serve the {self.lanes} lanes, "
                     f"and none came within {PATIENCE_FOR_WORKERS:g} seconds; start workers, and "
                     "resume the run"
@@ -233,6 +236,17 @@ class Crew:
         while any(lane not in self._placed for lane in lanes):
             self._looked = -LOOK_SECONDS
             self.look()
+            self._check_reached()
+
+    def _check_reached(self) -> None:
+        """End where nobody serves, and workers that the scheduler knows take no calls."""
+        missed = [address for address, calls in self._missed.items() if calls >= MOST_CALLS]
+        if missed and not self._members:
+            raise LostError(
+                f"{self._where} has workers, and none can be reached from here: {missed[0]} took "
+                f"no call {MOST_CALLS} times; a run talks to its workers themselves: start it "
+                "where their ports can be reached, such as on the cluster's own network"
+            )
 
     def _lose(self, member: Member) -> None:
         self.traffic.lost += 1
@@ -295,6 +309,7 @@ class Crew:
             await comm.write({"op": OPERATION, "run": self._run, "reply": False})
             return Member(address, Line(comm), task, self.traffic)
         except OSError:
+            self._missed[address] = self._missed.get(address, 0) + 1
             task.release()
             return None
 
@@ -331,11 +346,12 @@ class Crew:
     async def _present(self) -> dict[str, int]:
         """Return the threads of every worker that the scheduler knows."""
         scheduler = self._client.scheduler
-        assert scheduler is not None, "a client that runs has a scheduler"
         try:
+            if scheduler is None:
+                raise OSError
             told = await scheduler.identity(n_workers=-1)
         except OSError:
-            raise DataError(
+            raise LostError(
                 f"the scheduler at {self._where} does not answer any more; start it and its "
                 "workers again, and resume the run"
             ) from None

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from distributed import Client
@@ -10,7 +11,7 @@ from distributed import Client
 from ooc.cluster.crew import Crew
 from ooc.cluster.line import check_lines
 from ooc.cluster.local_steps import LocalStepsEngine
-from ooc.cluster.messages import LaneWork, Share, Step, sums_from_wire
+from ooc.cluster.messages import LaneWork, Share, Step, from_anywhere, sums_from_wire
 from ooc.cluster.refusals import check_served, diverged, refused
 from ooc.cluster.windows import RemoteReader, RemoteWindow
 from ooc.core.errors import InputError
@@ -170,7 +171,7 @@ def lanes_on(
     how: Synchronisation,
 ) -> Iterator[ClusterEngine | LocalStepsEngine]:
     """Have workers serve a run's lanes, and read its windows; they are let go at the end."""
-    crew = Crew(client, work)
+    crew = Crew(client, replace(work, dataset=from_anywhere(work.dataset)))
     engine: ClusterEngine | LocalStepsEngine
     if how.local_steps > 1:
         engine = LocalStepsEngine(crew, model, loader, train_state, how)

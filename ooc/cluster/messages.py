@@ -1,7 +1,8 @@
 """What the client and the workers tell each other: frozen records, and their form on the wire."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +47,15 @@ class LaneWork:
     epochs: int
     marks: Mapping[str, Any] = field(default_factory=dict)
     local: bool = False
+
+
+def from_anywhere(dataset: Dataset) -> Dataset:
+    """Return the same dataset, under paths that hold in whichever folder a worker was started."""
+    parts = tuple(from_anywhere(part) for part in dataset.parts)
+    path = dataset.path
+    if not parts and not dataset.held and dataset.store is None and "://" not in path:
+        path = str(Path(path).absolute())
+    return replace(dataset, path=path, parts=parts)
 
 
 class Share(NamedTuple):

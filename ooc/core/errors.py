@@ -21,5 +21,9 @@ class DataError(InputError):
     """Stored data cannot be used: a chunk that does not decode, a value that is not finite."""
 
 
+class LostError(DataError):
+    """Those who served a run are gone: steps that were taken are whole, and none can be taken."""
+
+
 class DivergedError(ArithmeticError):
     """Loss or parameters stopped being finite although the data are: the step was too long."""

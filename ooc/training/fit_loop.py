@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ooc.core.errors import DataError, DivergedError
+from ooc.core.errors import DataError, DivergedError, LostError
 from ooc.engines.engine import Engine, passed_rows
 from ooc.runs import checkpoint
 from ooc.runs.run import Run
@@ -22,7 +22,12 @@ def fit_loop(engine: Engine, loader: Loader, epochs: int, watchers: Sequence[Wat
         used_up = False
         while not used_up:
             step, rows = engine.step, passed_rows(engine)
-            used_up = engine.advance(window, min(each.next_step(step) for each in watchers))
+            try:
+                used_up = engine.advance(window, min(each.next_step(step) for each in watchers))
+            except LostError:
+                # Steps that were taken before are whole: they can be saved.
+                loader.advance(engine.step - step, passed_rows(engine) - rows, False)
+                raise
             ends = used_up and window.last
             loader.advance(engine.step - step, passed_rows(engine) - rows, ends)
             moment = Moment(engine.step, window.epoch, engine.step > step, used_up, ends, window)
@@ -39,7 +44,8 @@ def fit_session(session: Session, watchers: Sequence[Watcher], resumed: bool) ->
     ------
     DataError, DivergedError
         If a row cannot be used, or the loss is not finite. What was saved before stays; a run
-        that was never saved after a step leaves nothing.
+        that was never saved after a step leaves nothing. Where the cluster is lost that served
+        the run, it is saved as it stands.
     """
     try:
         for each in watchers:
@@ -50,6 +56,9 @@ def fit_session(session: Session, watchers: Sequence[Watcher], resumed: bool) ->
             path = session.loader.dataset.path
             raise DataError(f"no row of {path} could be used: each lacks a value or cannot be read")
     except (DataError, DivergedError) as error:
+        if isinstance(error, LostError):
+            for each in watchers:
+                each.break_off()
         kept = _kept(session)
         if not kept:
             raise

@@ -27,8 +27,7 @@ from ooc.training.watchers.callbacks import Callbacks
 
 pytestmark = pytest.mark.slow
 SAME = ("parameters_sha256", "loss", "steps", "rows", "epochs")
-# As many as a test has time for; by hand, 20.
-KILLS = 6
+KILLS = 20
 
 
 @pytest.fixture
@@ -55,31 +54,35 @@ def at_steps(actions: dict[int, Callable[[], Any]]) -> Callbacks:
 
 
 def test_workers_that_are_killed_at_random_moments_cost_no_bit(labelled: Dataset) -> None:
-    epochs, generator = 12, random.Random(5)
+    epochs, generator = 40, random.Random(5)
     whole = trainer().fit(labelled, epochs, report=False).results
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1"
+            n_workers=3, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1"
         ) as cluster,
         Client(cluster) as client,
     ):
+        steps = sorted(generator.sample(range(3, whole["steps"] - 60), KILLS))
+        killed: list[int] = []
 
-        def kill_one() -> None:
+        def step_end(now: Any) -> None:
             """Kill a worker soon, in whatever it then does; its nanny starts another."""
+            if len(killed) == KILLS or now.step < steps[len(killed)]:
+                return
             there = client.scheduler_info()["workers"]
             nannies = cluster.workers.values()
             # One that is killed as it starts ends its nanny, too.
             found = [each.pid for each in nannies if each.pid and each.worker_address in there]
-            if found:
+            if left := [pid for pid in found if pid not in killed]:
                 delay = generator.uniform(0, 0.02)
-                victim = generator.choice(found)
-                subprocess.Popen(["sh", "-c", f"sleep {delay}; kill -9 {victim}"])
+                killed.append(generator.choice(left))
+                subprocess.Popen(["sh", "-c", f"sleep {delay}; kill -9 {killed[-1]}"])
 
-        steps = generator.sample(range(3, whole["steps"] - 30), KILLS)
-        how = {"report": False, "callbacks": at_steps(dict.fromkeys(steps, kill_one))}
+        how = {"report": False, "callbacks": Callbacks(step_end=step_end)}
         there = trainer().fit(labelled, epochs, client=client, **how).results
+    assert len(killed) == KILLS
     assert [there[key] for key in SAME] == [whole[key] for key in SAME]
-    assert there["workers_lost"] > 2
+    assert there["workers_lost"] > KILLS // 2
 
 
 def test_workers_that_come_and_go_take_lanes_over(labelled: Dataset) -> None:
@@ -186,3 +189,16 @@ def test_without_any_worker_a_run_ends_with_what_it_saved(
     whole = here.fit(labelled, 4, report=False).results
     there = here.resume(labelled, tmp_path / "run", report=False).results
     assert [there[key] for key in SAME] == [whole[key] for key in SAME]
+
+
+def test_workers_that_the_client_cannot_reach_are_named(
+    labelled: Dataset, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scheduler may know workers on a network of their own."""
+
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise OSError
+
+    monkeypatch.setattr("ooc.cluster.crew.connect", refuse)
+    with pytest.raises(DataError, match=r"none can be reached from here: tcp://.* 3 times"):
+        trainer().fit(labelled, 1, report=False, client=client)

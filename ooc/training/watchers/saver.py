@@ -93,6 +93,10 @@ class Saver(Watcher):
             self._save()
         return False
 
+    def break_off(self) -> None:
+        """Save the run where it stands."""
+        self._save()
+
     def end(self, runs: Sequence[Run]) -> None:
         """Save the runs as they are returned."""
         self._save(runs, finished=not self._stop.is_set())

@@ -64,6 +64,9 @@ class Watcher:
         """Do what is due; return whether training is to end."""
         return False
 
+    def break_off(self) -> None:
+        """Do what is due where the run is not over, and no step can be taken any more."""
+
     def end(self, runs: Sequence[Run]) -> None:
         """Do what is due after the last step, with the run that each descent has become."""
 
