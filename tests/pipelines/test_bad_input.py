@@ -26,6 +26,8 @@ CASES = [
     ("particles", ["--memory", "lots"], "'lots' is not a size"),
     ("sorted_data", ["--rows", "many"], "'many' is not a positive count"),
     ("sorted_data", ["--memory", "lots"], "'lots' is not a size"),
+    ("stragglers", ["--batch-seconds", "0"], "a mini-batch takes a positive time, not 0.0 s"),
+    ("stragglers", ["--folder", "s3://a/b"], "s3://a/b"),
 ]
 
 

@@ -36,6 +36,7 @@ RUNS = [
     pytest.param(
         "particles", ("--folder", "data"), 4, 1, ("particles.png", "mlp-run"), id="particles"
     ),
+    pytest.param("stragglers", ("--folder", "data"), 40, 1, ("stragglers.png",), id="stragglers"),
     pytest.param("sorted_data", ("--folder", "data"), 9, 1, ("sorted-data.png",), id="sorted_data"),
 ]
 
