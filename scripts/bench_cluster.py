@@ -20,6 +20,8 @@ from commands import print_table, run_ooc
 from distributed import Client, LocalCluster
 from distributed.comm import connect
 from distributed.core import Status
+from peers.bench import Bench
+from peers.time_to_loss import race
 
 import ooc
 from ooc.cluster.line import GoneError, Line
@@ -122,6 +124,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=4096)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peers", action="store_true", help="time to the same loss, with peers")
     given = parser.parse_args()
     path = given.folder / f"logistic-{given.rows}-{given.features}.zarr"
     if not path.exists():
@@ -144,6 +147,12 @@ def main() -> None:
         # Else Dask would hand the reading of the one process to the cluster.
         reading_here(),
     ):  # fmt: skip
+        if given.peers:
+            bench = Bench(given.folder, path, given.batch_size, "1GiB", 300, False)
+            print(f"{machine()}, batch {given.batch_size:,}, {given.features} features")
+            print(f"{given.rows} rows, {given.rounds} rounds: median, least and most")
+            print_table(race(bench, trainer, client, given.rounds))
+            return
         for number in range(given.rounds + 1):
             for name, served in (("one process", None), ("cluster", client)):
                 results = trainer.fit(dataset, 1, report=False, client=served).results

@@ -100,3 +100,10 @@ ALL_PEERS = {
         (("blocks=large",),),
     ),
 }
+# Those that a run on a cluster is compared with.
+CLUSTER_PEERS = {
+    "torch-ddp": Peer("PyTorch DDP, 2 processes", "torch_distributed", TORCH, 2.0),
+    "dask-ml": Peer(
+        "dask-ml Incremental", "dask_ml_incremental", DASK_ML, 3.0, (("blocks=large",),)
+    ),
+}

@@ -30,10 +30,15 @@ class Blocks(IterableDataset):
         """Yield (features, target) of this worker's share of the blocks."""
         worker = get_worker_info()
         first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        yield from self.batches(first, step, self._job.batch_size if self._whole_batches else 1)
+
+    def batches(
+        self, first: int, step: int, size: int
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield (features, target) of every so manyth block; rows by themselves for a size of 1."""
         starts = np.arange(0, self._job.rows, self._block_rows)
         np.random.default_rng(SEED).shuffle(starts)
         generator = torch.Generator().manual_seed(SEED + first)
-        size = self._job.batch_size if self._whole_batches else 1
         for start in starts[first::step].tolist():
             rows = slice(start, start + self._block_rows)
             features = torch.from_numpy(np.asarray(self._features[rows]))
