@@ -1,0 +1,98 @@
+"""Thresholds from training data alone: the tail of each statistic, extrapolated to a wanted rate.
+
+Training data have faults, as every archive has. Levels are medians, spreads are of quantiles that
+faults of a hundredth of the data hardly move, and the tail of the fast statistic is extrapolated
+from where it is still made of many windows.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipelines.beam_current.detector import SLOW, UNIT, Limits, State, Statistics, first_state, step
+from pipelines.beam_current.residuals import Expectation
+
+FALSE_A_DAY = 0.2  # that each statistic may raise
+BINS, WIDTH = 4000, 0.005  # of the fast statistic, in units of its median
+# Shares of windows above the two points by which the fast tail is extrapolated.
+TAIL = (0.05, 0.002)
+SLOW_SPREADS, FLAT_SHARE = 6.0, 0.1
+# What a fall of the current may be beyond the largest of all but one window in ten thousand.
+COMMON_ROOM = 3.0
+
+
+@dataclass
+class Tails:
+    """What is gathered on the way through the training data."""
+
+    channels: int
+    counts: np.ndarray = field(init=False)
+    medians: np.ndarray | None = None
+    flats: list[np.ndarray] = field(default_factory=list)
+    falls: list[float] = field(default_factory=list)
+    units: list[np.ndarray] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.counts = np.zeros((self.channels, BINS), np.int64)
+
+    def add(self, found: Statistics, state: State) -> None:
+        """Add the statistics of a unit."""
+        if self.medians is None:
+            self.medians = np.median(found.fast, axis=0)
+        bins = np.minimum(found.fast / self.medians / WIDTH, BINS - 1).astype(np.int64)
+        for channel in range(self.channels):
+            self.counts[channel] += np.bincount(bins[:, channel], minlength=BINS)
+        self.flats.append(np.median(found.flat, axis=0))
+        self.falls.append(float(np.quantile(np.abs(found.common), 0.99)))
+        self.units.append(state.units[-1])
+
+
+def calibrate(expectation: Expectation, units: Iterable[np.ndarray], rate: int) -> Limits:
+    """Watch the units of the training data, in order; return the limits."""
+    state, tails = None, None
+    for block in units:
+        if state is None or tails is None:
+            state, tails = first_state(block.shape[1]), Tails(block.shape[1])
+        tails.add(step(expectation, state, block), state)
+    assert tails is not None and tails.medians is not None, "there are units"
+    windows_a_day = 86_400 * rate / expectation.length
+    wanted = FALSE_A_DAY / (windows_a_day * tails.channels)
+    fast = np.array([_tail(counts, wanted) for counts in tails.counts]) * tails.medians
+    series = np.stack(tails.units)
+    level = np.median(series, axis=0)
+    slow = np.stack([_spread(_means(series - level, count)) for count in SLOW]) * SLOW_SPREADS
+    flat = np.median(tails.flats, axis=0) * FLAT_SHARE
+    common = COMMON_ROOM * float(np.quantile(tails.falls, 0.99))
+    return Limits(fast, level, slow, flat, common)
+
+
+def _tail(counts: np.ndarray, wanted: float) -> float:
+    """Return the value that a share `wanted` exceeds, as the tail of a normal variable falls.
+
+    log S(z) + log z is a line in z^2 where z is large: two of its points say which.
+    """
+    shares = 1 - np.cumsum(counts) / counts.sum()
+    first, second = (WIDTH * (1 + np.searchsorted(-shares, -share)) for share in TAIL)
+    (a, b) = (np.log(share) + np.log(z) for share, z in zip(TAIL, (first, second), strict=True))
+    slope = (b - a) / (second**2 - first**2)
+    z = second
+    for _ in range(50):  # a contraction: log z hardly changes
+        z = np.sqrt(second**2 + (np.log(wanted) + np.log(z) - b) / slope)
+    return float(z)
+
+
+def _means(series: np.ndarray, count: int) -> np.ndarray:
+    """Return means of so many units, one after the other."""
+    count = min(count, len(series))
+    sums = np.cumsum(np.concatenate([np.zeros((1, series.shape[1])), series]), axis=0)
+    found: np.ndarray = (sums[count:] - sums[:-count]) / count
+    return found
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    """Return a standard deviation by quantiles, about zero: (channels,)."""
+    return np.quantile(np.abs(values), 0.9, axis=0) / 1.645
+
+
+UNIT_TIMES = UNIT
