@@ -5,19 +5,21 @@ faults of a hundredth of the data hardly move, and the tail of the fast statisti
 from where it is still made of many windows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipelines.beam_current.detector import SLOW, UNIT, Limits, State, Statistics, first_state, step
-from pipelines.beam_current.residuals import Expectation
+from pipelines.beam_current.detector import UNIT, Limits, State, Statistics, first_state
+
+Method = Callable[[State, np.ndarray], Statistics]
 
 FALSE_A_DAY = 0.2  # that each statistic may raise
 BINS, WIDTH = 4000, 0.005  # of the fast statistic, in units of its median
 # Shares of windows above the two points by which the fast tail is extrapolated.
 TAIL = (0.05, 0.002)
-SLOW_SPREADS, FLAT_SHARE = 6.0, 0.1
+# Thermal modes last as long as the training data, which see but a part of what they do.
+SLOW_SPREADS, FLAT_SHARE = 12.0, 0.1
 # What a fall of the current may be beyond the largest of all but one window in ten thousand.
 COMMON_ROOM = 3.0
 
@@ -31,12 +33,12 @@ class Tails:
     medians: np.ndarray | None = None
     flats: list[np.ndarray] = field(default_factory=list)
     falls: list[float] = field(default_factory=list)
-    units: list[np.ndarray] = field(default_factory=list)
+    slow: list[np.ndarray] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.counts = np.zeros((self.channels, BINS), np.int64)
 
-    def add(self, found: Statistics, state: State) -> None:
+    def add(self, found: Statistics) -> None:
         """Add the statistics of a unit."""
         if self.medians is None:
             self.medians = np.median(found.fast, axis=0)
@@ -45,26 +47,37 @@ class Tails:
             self.counts[channel] += np.bincount(bins[:, channel], minlength=BINS)
         self.flats.append(np.median(found.flat, axis=0))
         self.falls.append(float(np.quantile(np.abs(found.common), 0.99)))
-        self.units.append(state.units[-1])
+        self.slow.append(found.slow)
 
 
-def calibrate(expectation: Expectation, units: Iterable[np.ndarray], rate: int) -> Limits:
-    """Watch the units of the training data, in order; return the limits."""
-    state, tails = None, None
+def calibrate(method: Method, units: Iterable[np.ndarray], rate: int) -> Limits:
+    """Watch the units of the training data, in order; return the limits.
+
+    Parameters
+    ----------
+    method
+        Takes a unit into a state, and returns its statistics.
+    rate
+        Times a second.
+    """
+    state, tails, windows = None, None, 1
     for block in units:
         if state is None or tails is None:
             state, tails = first_state(block.shape[1]), Tails(block.shape[1])
-        tails.add(step(expectation, state, block), state)
+        found = method(state, block)
+        windows = len(found.fast)
+        tails.add(found)
     assert tails is not None and tails.medians is not None, "there are units"
-    windows_a_day = 86_400 * rate / expectation.length
+    windows_a_day = 86_400 * rate / UNIT * windows
     wanted = FALSE_A_DAY / (windows_a_day * tails.channels)
     fast = np.array([_tail(counts, wanted) for counts in tails.counts]) * tails.medians
-    series = np.stack(tails.units)
-    level = np.median(series, axis=0)
-    slow = np.stack([_spread(_means(series - level, count)) for count in SLOW]) * SLOW_SPREADS
+    series = np.stack(tails.slow)
+    level = np.nanmedian(series[:, 0], axis=0)
+    # Of the absolute values, as a drift in the training data is on one side only.
+    spreads = np.nanquantile(np.abs(series - level), 0.9, axis=0) / 1.645
     flat = np.median(tails.flats, axis=0) * FLAT_SHARE
     common = COMMON_ROOM * float(np.quantile(tails.falls, 0.99))
-    return Limits(fast, level, slow, flat, common)
+    return Limits(fast, level, SLOW_SPREADS * spreads, flat, common)
 
 
 def _tail(counts: np.ndarray, wanted: float) -> float:
@@ -80,19 +93,3 @@ def _tail(counts: np.ndarray, wanted: float) -> float:
     for _ in range(50):  # a contraction: log z hardly changes
         z = np.sqrt(second**2 + (np.log(wanted) + np.log(z) - b) / slope)
     return float(z)
-
-
-def _means(series: np.ndarray, count: int) -> np.ndarray:
-    """Return means of so many units, one after the other."""
-    count = min(count, len(series))
-    sums = np.cumsum(np.concatenate([np.zeros((1, series.shape[1])), series]), axis=0)
-    found: np.ndarray = (sums[count:] - sums[:-count]) / count
-    return found
-
-
-def _spread(values: np.ndarray) -> np.ndarray:
-    """Return a standard deviation by quantiles, about zero: (channels,)."""
-    return np.quantile(np.abs(values), 0.9, axis=0) / 1.645
-
-
-UNIT_TIMES = UNIT

@@ -7,7 +7,7 @@ changes with the mode of operation. Any stretch of time is a function of seed an
 that a day of 55 GB is made chunk by chunk, in any order, or streamed and never stored.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,25 @@ NOISE = 0.3  # mA, of one reading
 MODES = ((500.0, 36e3, 1.0, 1.0), (400.0, 54e3, 1.1, 0.8), (300.0, 72e3, 1.0, 1.3),
          (200.0, 64e3, 1.05, 0.6))  # fmt: skip
 MODE_SECONDS, RAMP_SECONDS = (400.0, 900.0), 20.0
-# Modes come in cycles of all of them, of one length: none has to be known for the next.
-CYCLE_CHUNKS = 3000  # about 40 minutes
 TOP_UP_SECONDS, INJECTION_SECONDS = 60.0, 0.02
 HARMONICS, THERMAL = 4, 3
 # Parts of the gain: of a thermal mode, and of each octave of 1/f noise.
 THERMAL_PART, OCTAVE_PART = 3e-4, 1.2e-5
 OCTAVES = 12  # above a chunk: to about an hour
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine, of whose time any stretch is known.
+
+    Attributes
+    ----------
+    cycle
+        Chunks in which it goes through all modes once, about forty minutes of them.
+    """
+
+    seed: int = 0
+    cycle: int = 3000
 
 
 @cache
@@ -53,20 +65,23 @@ def _ring(seed: int) -> dict[str, np.ndarray]:
 
 
 @cache
-def _modes(seed: int, cycle: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the chunks of a cycle at which modes begin, and which they are."""
-    rng = generator(seed, Purpose.DATA, 1 + OCTAVES, cycle)
+def _modes(machine: Machine, cycle: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the chunks of a cycle at which modes begin, and which they are.
+
+    Cycles are of one length, so that none has to be known for the next.
+    """
+    rng = generator(machine.seed, Purpose.DATA, 1 + OCTAVES, cycle)
     lengths = rng.uniform(*MODE_SECONDS, len(MODES))
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]) / lengths.sum()
-    return np.round(starts * CYCLE_CHUNKS).astype(np.int64), rng.permutation(len(MODES))
+    return np.round(starts * machine.cycle).astype(np.int64), rng.permutation(len(MODES))
 
 
-def mode_at(seed: int, chunk: int) -> tuple[int, int, int]:
+def mode_at(machine: Machine, chunk: int) -> tuple[int, int, int]:
     """Return the mode of a chunk, the one before that, and the chunks since it began."""
-    cycle, inside = divmod(chunk, CYCLE_CHUNKS)
-    starts, order = _modes(seed, cycle)
+    cycle, inside = divmod(chunk, machine.cycle)
+    starts, order = _modes(machine, cycle)
     place = int(np.searchsorted(starts, inside, "right")) - 1
-    earlier = _modes(seed, cycle - 1)[1][-1] if cycle else order[0]
+    earlier = _modes(machine, cycle - 1)[1][-1] if cycle else order[0]
     before = order[place - 1] if place else earlier
     return int(order[place]), int(before), inside - int(starts[place])
 
@@ -76,9 +91,11 @@ def _smooth(x: np.ndarray) -> np.ndarray:
     return x * x * (3 - 2 * x)
 
 
-def _current(seed: int, chunk: int, seconds: np.ndarray) -> tuple[np.ndarray, float, float]:
+def _current(
+    machine: Machine, chunk: int, seconds: np.ndarray
+) -> tuple[np.ndarray, float, float]:
     """Return the beam's current in mA, and the factors of noise and of the mains."""
-    now, before, since = mode_at(seed, chunk)
+    now, before, since = mode_at(machine, chunk)
     share = _smooth((since * CHUNK + np.arange(CHUNK)) / (RAMP_SECONDS * RATE))
     (low, _, *_), (high, lifetime, noise, mains) = MODES[before], MODES[now]
     phase = np.mod(seconds, TOP_UP_SECONDS)
@@ -125,11 +142,12 @@ def _flicker(seed: int, chunk: int, rng: np.random.Generator) -> np.ndarray:
     return np.repeat(values[:-1], CHUNK // (len(values) - 1), axis=0)
 
 
-def draw_chunk(seed: int, chunk: int) -> np.ndarray:
+def draw_chunk(machine: Machine, chunk: int) -> np.ndarray:
     """Draw times chunk * CHUNK on, (CHUNK, channels) in mA, without faults."""
+    seed = machine.seed
     ring, rng = _ring(seed), generator(seed, Purpose.DATA, index=chunk)
     seconds = (chunk * CHUNK + np.arange(CHUNK)) / RATE
-    current, noise, mains = _current(seed, chunk, seconds)
+    current, noise, mains = _current(machine, chunk, seconds)
     ends = seconds[[0, -1]]
     waves = np.sin(
         2 * np.pi * ends[:, None, None] / ring["periods"] + ring["phases"]
@@ -145,15 +163,17 @@ def draw_chunk(seed: int, chunk: int) -> np.ndarray:
     return (read + white * (noise * ring["noise"])).astype(np.float32)
 
 
-def noise_of(seed: int) -> np.ndarray:
+def noise_of(machine: Machine) -> np.ndarray:
     """Return the white noise of each channel in mA: one sigma of a spike."""
-    found: np.ndarray = _ring(seed)["noise"]
+    found: np.ndarray = _ring(machine.seed)["noise"]
     return found
 
 
-def draw(seed: int, chunk: int, faults: tuple[Fault, ...]) -> tuple[np.ndarray, np.ndarray]:
+def draw(
+    machine: Machine, chunk: int, faults: tuple[Fault, ...]
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw a chunk with its faults, and which kind each time has (0 for none), uint8."""
-    values = draw_chunk(seed, chunk)
+    values = draw_chunk(machine, chunk)
     kinds = np.zeros(CHUNK, np.uint8)
     first = chunk * CHUNK
     for fault in faults:
@@ -161,15 +181,15 @@ def draw(seed: int, chunk: int, faults: tuple[Fault, ...]) -> tuple[np.ndarray, 
             begun = fault.onset // CHUNK
             held = None
             if fault.kind == "freeze" and begun < chunk:
-                held = draw_chunk(seed, begun)[fault.onset - begun * CHUNK, fault.channel]
-            add_faults(values, kinds, first, fault, noise_of(seed), held)
+                held = draw_chunk(machine, begun)[fault.onset - begun * CHUNK, fault.channel]
+            add_faults(values, kinds, first, fault, noise_of(machine), held)
     return values, kinds
 
 
 def make(
     path: Path,
     seconds: float,
-    seed: int,
+    machine: Machine,
     faults: tuple[Fault, ...],
     begin: int = 0,
     report: Report = silent,
@@ -183,19 +203,21 @@ def make(
     """
 
     def rows_of(number: int, first: int, count: int) -> Columns:
-        values, kinds = draw(seed, begin + number, faults)
+        values, kinds = draw(machine, begin + number, faults)
         return {"X": values[:count], "fault": kinds[:count]}
 
     fields = {"X": ("float32", (CHANNELS,)), "fault": ("uint8", ())}
-    write(path, fields, notes(seconds, seed, faults, begin), times_of(seconds), rows_of,
+    write(path, fields, notes(seconds, machine, faults, begin), times_of(seconds), rows_of,
           report=report, chunk_bytes=CHUNK * CHANNELS * 4)  # fmt: skip
 
 
-def notes(seconds: float, seed: int, faults: tuple[Fault, ...], begin: int) -> dict[str, Any]:
+def notes(
+    seconds: float, machine: Machine, faults: tuple[Fault, ...], begin: int
+) -> dict[str, Any]:
     """Return the attributes of such a store, by which one that is there is known again."""
     return {
         "rate": RATE,
-        "seed": seed,
+        **asdict(machine),
         "seconds": seconds,
         "begin": begin,
         "faults": [asdict(fault) for fault in faults],

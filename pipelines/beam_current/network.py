@@ -26,6 +26,18 @@ LENGTH, STRIDE = 64, 32  # times of a window, and from one to the next in traini
 LOWEST = 1.0  # mA: below it no monitor is relative to anything
 
 
+@dataclass(frozen=True)
+class Training:
+    """How the network is trained."""
+
+    epochs: int = 3
+    batch_size: int = 256
+    lr: float = 2e-3
+    code: int = 16
+    memory: str = "512MiB"
+    seed: int = 0
+
+
 @small_kernel
 def make_relative(rows: np.ndarray, numbers: np.ndarray) -> None:
     """Replace readings (windows, times * channels) by relative ones, in place."""
@@ -107,13 +119,13 @@ def gains_and_spreads(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 def train(
     dataset: Dataset,
-    options: "Training",
+    options: Training,
     run_folder: Path,
 ) -> tuple[RelativeAutoencoder, np.ndarray, dict]:
     """Train on overlapping windows of a store, out of core; return model, parameters, results."""
     gains, spreads = gains_and_spreads(dataset)
     model = RelativeAutoencoder(
-        hidden=(64,), code=options.code, activation="tanh", standardise=False,
+        hidden=(64,), code=options.code, activation="gelu", standardise=False,
         gains=tuple(gains), spreads=tuple(spreads),
     )  # fmt: skip
     rows = ooc.open(dataset.path, target=False, transform=f"sequences:{LENGTH}:{STRIDE}")
@@ -125,15 +137,3 @@ def train(
     with progress("train") as report:
         run = trainer.fit(rows, options.epochs, run_folder, report)
     return model, run.parameters, dict(run.results)
-
-
-@dataclass(frozen=True)
-class Training:
-    """How the network is trained."""
-
-    epochs: int = 1
-    batch_size: int = 256
-    lr: float = 2e-3
-    code: int = 16
-    memory: str = "512MiB"
-    seed: int = 0
