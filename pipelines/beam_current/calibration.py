@@ -47,7 +47,8 @@ class Tails:
             self.counts[channel] += np.bincount(bins[:, channel], minlength=BINS)
         self.flats.append(np.median(found.flat, axis=0))
         self.falls.append(float(np.quantile(np.abs(found.common), 0.99)))
-        self.slow.append(found.slow)
+        if found.slow is not None:
+            self.slow.append(found.slow)
 
 
 def calibrate(method: Method, units: Iterable[np.ndarray], rate: int) -> Limits:
@@ -70,7 +71,7 @@ def calibrate(method: Method, units: Iterable[np.ndarray], rate: int) -> Limits:
     assert tails is not None and tails.medians is not None, "there are units"
     windows_a_day = 86_400 * rate / UNIT * windows
     wanted = FALSE_A_DAY / (windows_a_day * tails.channels)
-    fast = np.array([_tail(counts, wanted) for counts in tails.counts]) * tails.medians
+    fast = np.array([tail_of(counts, wanted) for counts in tails.counts]) * tails.medians
     series = np.stack(tails.slow)
     level = np.nanmedian(series[:, 0], axis=0)
     # Of the absolute values, as a drift in the training data is on one side only.
@@ -80,14 +81,14 @@ def calibrate(method: Method, units: Iterable[np.ndarray], rate: int) -> Limits:
     return Limits(fast, level, SLOW_SPREADS * spreads, flat, common)
 
 
-def _tail(counts: np.ndarray, wanted: float) -> float:
+def tail_of(counts: np.ndarray, wanted: float, tail: tuple[float, float] = TAIL) -> float:
     """Return the value that a share `wanted` exceeds, as the tail of a normal variable falls.
 
     log S(z) + log z is a line in z^2 where z is large: two of its points say which.
     """
     shares = 1 - np.cumsum(counts) / counts.sum()
-    first, second = (WIDTH * (1 + np.searchsorted(-shares, -share)) for share in TAIL)
-    (a, b) = (np.log(share) + np.log(z) for share, z in zip(TAIL, (first, second), strict=True))
+    first, second = (WIDTH * (1 + np.searchsorted(-shares, -share)) for share in tail)
+    (a, b) = (np.log(share) + np.log(z) for share, z in zip(tail, (first, second), strict=True))
     slope = (b - a) / (second**2 - first**2)
     z = second
     for _ in range(50):  # a contraction: log z hardly changes

@@ -91,9 +91,7 @@ def _smooth(x: np.ndarray) -> np.ndarray:
     return x * x * (3 - 2 * x)
 
 
-def _current(
-    machine: Machine, chunk: int, seconds: np.ndarray
-) -> tuple[np.ndarray, float, float]:
+def _current(machine: Machine, chunk: int, seconds: np.ndarray) -> tuple[np.ndarray, float, float]:
     """Return the beam's current in mA, and the factors of noise and of the mains."""
     now, before, since = mode_at(machine, chunk)
     share = _smooth((since * CHUNK + np.arange(CHUNK)) / (RAMP_SECONDS * RATE))
@@ -149,9 +147,9 @@ def draw_chunk(machine: Machine, chunk: int) -> np.ndarray:
     seconds = (chunk * CHUNK + np.arange(CHUNK)) / RATE
     current, noise, mains = _current(machine, chunk, seconds)
     ends = seconds[[0, -1]]
-    waves = np.sin(
-        2 * np.pi * ends[:, None, None] / ring["periods"] + ring["phases"]
-    ).sum(axis=2)  # (2, modes)
+    waves = np.sin(2 * np.pi * ends[:, None, None] / ring["periods"] + ring["phases"]).sum(
+        axis=2
+    )  # (2, modes)
     thermal = waves @ ring["loadings"]
     share = np.linspace(0, 1, CHUNK)[:, None]
     gain = 1 + thermal[0] + share * (thermal[1] - thermal[0]) + _flicker(seed, chunk, rng)
@@ -169,9 +167,7 @@ def noise_of(machine: Machine) -> np.ndarray:
     return found
 
 
-def draw(
-    machine: Machine, chunk: int, faults: tuple[Fault, ...]
-) -> tuple[np.ndarray, np.ndarray]:
+def draw(machine: Machine, chunk: int, faults: tuple[Fault, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Draw a chunk with its faults, and which kind each time has (0 for none), uint8."""
     values = draw_chunk(machine, chunk)
     kinds = np.zeros(CHUNK, np.uint8)

@@ -2,9 +2,9 @@
 
 A stream is standard input, readings as little-endian float32, one time after the other; or a Zarr
 that grows, of which what is there is read, and then what is added. Memory does not grow with it.
-After every unit the detector's state is written beside the trained detector, whole or not at all:
-killed and started again, it goes on where it was, and no alarm is lost. One that was printed just
-before a kill may be printed once more.
+After every unit of 0.8 s the detector's state is written, whole or not at all: killed and started
+again, it goes on at the "time" that the state tells, which is where standard input is to begin. No
+alarm is lost; those of the unit that was at hand may be printed once more.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +24,8 @@ from ooc.core.errors import InputError
 from ooc.core.terminal import one_line, say
 from ooc.store.chunks import open_reader
 from pipelines.beam_current.detector import UNIT, State, first_state, watch
-from pipelines.beam_current.trained import Trained, load
+from pipelines.beam_current.network import LENGTH
+from pipelines.beam_current.trained import load
 
 BAD_INPUT = 2
 
@@ -52,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for alarm in watch(trained.network, trained.limits, state, unit):
                 seconds = {"seconds": alarm.onset / trained.rate}
                 print(json.dumps({**asdict(alarm), **seconds}), flush=True)
-            write_whole(state_file, json.dumps(state.to_json()).encode())
+            if state.time % UNIT == 0:
+                write_whole(state_file, json.dumps(state.to_json()).encode())
     except InputError as error:
         say(f"detect: {one_line(str(error))}")
         return BAD_INPUT
@@ -83,12 +85,20 @@ def load_state(path: Path, channels: int) -> State:
     return state
 
 
-def from_stream(stream: BinaryIO, channels: int, seen: int) -> Iterator[np.ndarray]:
-    """Yield whole units of a stream, which begins at time `seen`; a last part is left out."""
-    size = 4 * channels * UNIT
-    while len(part := stream.read(size)) == size:
-        yield checked(np.frombuffer(part, "<f4").reshape(UNIT, channels), seen)
-        seen += UNIT
+def from_stream(stream: Any, channels: int, seen: int) -> Iterator[np.ndarray]:
+    """Yield whole windows of a stream as they come, which begins at time `seen`.
+
+    No block goes beyond a unit; windows that have come together are one block.
+    """
+    window, waiting = 4 * channels * LENGTH, b""
+    while part := stream.read1(4 * channels * UNIT):
+        waiting += part
+        while whole := min(len(waiting) // window, (UNIT - seen % UNIT) // LENGTH):
+            size = whole * window
+            block = np.frombuffer(waiting[:size], "<f4").reshape(-1, channels)
+            waiting = waiting[size:]
+            yield checked(block, seen)
+            seen += len(block)
 
 
 def from_zarr(path: str, channels: int, seen: int, patience: float) -> Iterator[np.ndarray]:
@@ -128,6 +138,3 @@ def checked(unit: np.ndarray, first: int) -> np.ndarray:
             "readings out, or put the last good one in their place"
         )
     return unit
-
-
-__all__ = ["Trained", "main"]

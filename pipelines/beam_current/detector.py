@@ -9,8 +9,9 @@ Four statistics are followed, each on its own scale of time, each divided by its
 - *flat*: mean square of a channel's steps from time to time over a window: one that is frozen;
 - *common*: fall of the mean over channels from window to window: a loss of the beam.
 
-A fault of one channel shifts what is expected of others a little. Where several channels are over
-their threshold, those that are far below the highest are taken for its shadow.
+A fault of one channel shifts what is expected of others. Where several channels are over their
+threshold within 25 ms, the fast one that is highest counts, and of slow ones those that are not far
+below the highest; the others are taken for its shadow.
 """
 
 from collections.abc import Iterator
@@ -24,8 +25,8 @@ from pipelines.beam_current.residuals import Expectation
 BOX = 8  # times
 UNIT = 8192  # times of a step of the slow scales
 SLOW = (32, 128)  # units
-LEVEL_UNITS = 1.0  # units over which a residual's own level follows
-SHADOW, SHADOW_STEPS = 0.4, 3  # of the highest, of so many windows before as well
+SHADOW = 0.4  # of the highest slow score
+SHADOW_STEPS = 3  # windows in which but the highest fast score counts
 FROZEN = 10.0  # what a frozen channel counts as there
 # How long a statistic stays below half its threshold before another alarm is raised, in times.
 QUIET = {"fast": 400, "slow": 60 * 10_000, "flat": 2000, "common": 20_000}
@@ -92,6 +93,9 @@ class State:
     time: int
     level: np.ndarray  # (channels,) of the residual in mA
     tail: np.ndarray  # (BOX - 1, channels)
+    means: np.ndarray  # (windows of a unit, channels) of the unit at hand, in mA
+    parts: np.ndarray  # (channels,) sum of its windows' means
+    highest: np.ndarray  # (SHADOW_STEPS,) scores of the windows before
     units: np.ndarray  # (SLOW[-1], channels), the last ones, oldest first
     seen: int  # units
     common: float  # of the window before
@@ -107,7 +111,8 @@ class State:
     def from_json(cls, saved: dict[str, Any]) -> "State":
         """Return what `to_json` gave."""
         kinds: dict[str, Any] = {
-            "level": np.float64, "tail": np.float32, "units": np.float64, "low": np.int64
+            "level": np.float64, "tail": np.float32, "units": np.float64, "low": np.int64,
+            "means": np.float64, "parts": np.float64, "highest": np.float64,
         }  # fmt: skip
         found = {name: np.array(saved[name], kind) for name, kind in kinds.items()}
         channels = found["units"].shape[1]
@@ -117,13 +122,16 @@ class State:
         return cls(**{**saved, **found})
 
 
-def first_state(channels: int, time: int = 0) -> State:
+def first_state(channels: int, time: int = 0, length: int = 64) -> State:
     """Return the state before anything was seen."""
     each = {kind: 1 if kind == "common" else channels for kind in QUIET}
     return State(
         time,
         np.full(channels, np.nan),
         np.zeros((BOX - 1, channels), np.float32),
+        np.zeros((UNIT // length, channels)),
+        np.zeros(channels),
+        np.zeros(SHADOW_STEPS),
         np.zeros((SLOW[-1], channels)),
         0,
         np.nan,
@@ -135,41 +143,48 @@ def first_state(channels: int, time: int = 0) -> State:
 
 @dataclass(frozen=True)
 class Statistics:
-    """The statistics of one unit of a stream.
+    """The statistics of a block of windows.
 
     Attributes
     ----------
     fast, flat
         (windows, channels), the largest of each window in mA, and mA^2.
     fast_at
-        (windows, channels), times in the unit at which the largest was reached.
+        (windows, channels), times in the block at which the largest began.
     slow
-        (scales, channels), NaN where too little was seen.
+        (scales, channels), NaN where too little was seen; None where no unit ends here.
     common
         (windows,) falls.
+    times
+        Of the block.
     """
 
     fast: np.ndarray
     fast_at: np.ndarray
     flat: np.ndarray
-    slow: np.ndarray
+    slow: np.ndarray | None
     common: np.ndarray
+    times: int
 
 
 def step(expectation: Expectation, state: State, block: np.ndarray) -> Statistics:
-    """Take one unit of readings (UNIT, channels) into the state; return its statistics."""
+    """Take a block of readings (times, channels) into the state; return its statistics.
+
+    A block is of whole windows, and ends no later than the unit in which it begins.
+    """
     windows = block.reshape(-1, expectation.length, block.shape[1])
     found = expectation.residuals(windows)
-    means = found.parts.reshape(windows.shape).mean(axis=1, dtype=np.float64)
+    parts = found.parts.reshape(windows.shape).mean(axis=1, dtype=np.float64)
     scale = found.common[:, None] * expectation.gains.astype(np.float32)
     absolute = found.parts * scale
-    own = absolute.reshape(windows.shape).mean(axis=1, dtype=np.float64)
-    levels = _followed(own, state)
-    lead = np.repeat(levels, expectation.length, axis=0).astype(np.float32)
-    moved = np.concatenate([state.tail, absolute - lead])
-    box = np.abs(_box(moved))
+    first = state.time % UNIT // expectation.length
+    own = state.means[first : first + len(windows)]
+    own[...] = absolute.reshape(windows.shape).mean(axis=1, dtype=np.float64)
+    # No spike moves the level by itself: it is the middle of the last unit's windows.
+    level = np.median(own, axis=0) if np.isnan(state.level).any() else state.level
+    moved = np.concatenate([state.tail, absolute - level.astype(np.float32)])
+    by_window = np.abs(_box(moved)).reshape(windows.shape)
     state.tail = moved[-(BOX - 1) :].copy()
-    by_window = box.reshape(windows.shape)
     at = by_window.argmax(axis=1)
     fast = np.take_along_axis(by_window, at[:, None], axis=1)[:, 0]
     flat = np.square(np.diff(windows, axis=1)).mean(axis=1)
@@ -177,61 +192,63 @@ def step(expectation: Expectation, state: State, block: np.ndarray) -> Statistic
     before = np.concatenate([[state.common], common[:-1]])
     falls = np.nan_to_num((before - common) / common, nan=0.0)
     state.common = float(common[-1])
-    state.units = np.concatenate([state.units[1:], means.mean(axis=0)[None]])
-    state.seen += 1
-    slow = np.stack(
-        [
-            state.units[-count:].mean(axis=0)
-            if state.seen >= count
-            else np.full(block.shape[1], np.nan)
-            for count in SLOW
-        ]
-    )
+    state.parts += parts.sum(axis=0)
     state.time += len(block)
     starts = np.arange(len(windows))[:, None] * expectation.length
-    return Statistics(fast, starts + at - (BOX - 1), flat, slow, falls)
+    slow = _end_unit(state) if state.time % UNIT == 0 else None
+    return Statistics(fast, starts + at - (BOX - 1), flat, slow, falls, len(block))
+
+
+def _end_unit(state: State) -> np.ndarray:
+    """Take a whole unit into the slow scales; return their means."""
+    state.level = np.median(state.means, axis=0)
+    state.units = np.concatenate([state.units[1:], state.parts[None] / len(state.means)])
+    state.parts = np.zeros_like(state.parts)
+    state.seen += 1
+    nothing = np.full(len(state.parts), np.nan)
+    return np.stack([state.units[-n:].mean(axis=0) if state.seen >= n else nothing for n in SLOW])
 
 
 def alarms(limits: Limits, state: State, found: Statistics) -> Iterator[Alarm]:
-    """Yield the alarms that a unit raises, in the order of their kinds; change what is active."""
-    begun = state.time - UNIT
-    fast = found.fast / limits.fast
-    length = UNIT // len(fast)
-    ends = begun + (1 + np.arange(len(fast))) * length
+    """Yield the alarms that a block raises, in the order of their kinds; change what is active."""
+    begun, length = state.time - found.times, found.times // len(found.fast)
+    ends = begun + (1 + np.arange(len(found.fast))) * length
     flat = limits.flat / np.maximum(found.flat, 1e-12)
     # Without one channel's noise and mains, all that is expected is a little off.
-    frozen = np.where(flat.max(axis=1, keepdims=True) >= 1, FROZEN, 0.0)
-    fast = _unshadowed(fast, frozen)
-    yield from _raise(state, "fast", fast, ends, begun + found.fast_at)
+    frozen = np.where(flat.max(axis=1) >= 1, FROZEN, 0.0)
+    fast = _fast_alone(found.fast / limits.fast, frozen, state)
+    onsets = begun + found.fast_at
+    yield from _raise(state, "fast", fast, ends, onsets, found.times)
     starts = np.broadcast_to((ends - length)[:, None], fast.shape)
     # A window whose readings never change is flat without end; no score is that high.
-    yield from _raise(state, "flat", np.minimum(flat, 1e6), ends, starts)
+    yield from _raise(state, "flat", np.minimum(flat, 1e6), ends, starts, found.times)
     fall = (found.common / limits.common)[:, None]
-    yield from _raise(state, "common", fall, ends, (ends - length)[:, None])
+    yield from _raise(state, "common", fall, ends, (ends - length)[:, None], found.times)
+    if found.slow is None:
+        return
     slow = np.nan_to_num(np.abs(found.slow - limits.slow_level) / limits.slow).max(axis=0)
     state.low[slow < 0.3] = state.time
     here = np.array([state.time])
     onsets = np.minimum(state.low, state.time - UNIT * SLOW[0] // 2)[None]
-    yield from _raise(state, "slow", _unshadowed(slow[None]), here, onsets)
+    slow = np.where((slow.max() > 1) & (slow < SHADOW * slow.max()), 0.0, slow)
+    yield from _raise(state, "slow", slow[None], here, onsets, UNIT)
 
 
-def watch(
-    expectation: Expectation, limits: Limits, state: State, block: np.ndarray
-) -> list[Alarm]:
-    """Take one unit of a stream; return its alarms by time."""
+def watch(expectation: Expectation, limits: Limits, state: State, block: np.ndarray) -> list[Alarm]:
+    """Take a block of a stream, see `step`; return its alarms by time."""
     found = step(expectation, state, block)
     return sorted(alarms(limits, state, found), key=lambda each: each.raised)
 
 
 def _raise(
-    state: State, kind: str, scores: np.ndarray, ends: np.ndarray, onsets: np.ndarray
+    state: State, kind: str, scores: np.ndarray, ends: np.ndarray, onsets: np.ndarray, times: int
 ) -> Iterator[Alarm]:
     """Yield an alarm where a score (steps, channels) first reaches 1; end it after some quiet."""
     active, quiet = state.active[kind], state.quiet[kind]
-    step_times = UNIT // len(scores)
-    # Most units are quiet throughout, and looked at as one.
+    each = times // len(scores)
+    # Most blocks are quiet throughout, and looked at as one.
     loud = scores.max(axis=0) >= 0.5
-    quiet[~loud] += UNIT
+    quiet[~loud] += times
     for channel in np.flatnonzero(loud):
         for place, score in enumerate(scores[:, channel].tolist()):
             if score >= 1 and not active[channel]:
@@ -239,35 +256,23 @@ def _raise(
                 number = -1 if kind == "common" else int(channel)
                 onset = max(0, int(onsets[place, channel]))
                 yield Alarm(number, kind, onset, int(ends[place]), float(score))
-            quiet[channel] = 0 if score >= 0.5 else quiet[channel] + step_times
+            quiet[channel] = 0 if score >= 0.5 else quiet[channel] + each
             if quiet[channel] >= QUIET[kind]:
                 active[channel] = False
     np.minimum(quiet, 10**9, out=quiet)
     active[quiet >= QUIET[kind]] = False
 
 
-def _unshadowed(scores: np.ndarray, others: float | np.ndarray = 0.0) -> np.ndarray:
-    """Return scores (steps, channels) without those that are the shadow of another channel.
+def _fast_alone(scores: np.ndarray, frozen: np.ndarray, state: State) -> np.ndarray:
+    """Return scores (windows, channels) without those that are the shadow of another channel.
 
     A fault may lie in one window with its beginning alone, and be expected in the next.
     """
-    highest = np.maximum(scores.max(axis=1, keepdims=True), others)
-    for _ in range(SHADOW_STEPS):
-        highest[1:] = np.maximum(highest[1:], highest[:-1])
-    return np.where((highest > 1) & (scores < SHADOW * highest), 0.0, scores)
-
-
-def _followed(means: np.ndarray, state: State) -> np.ndarray:
-    """Return the level of residuals before each window (windows, channels), as it follows them."""
-    if np.isnan(state.level).any():
-        state.level = means.mean(axis=0)
-    # The level of the units before, which moves once a unit: no spike moves it by itself.
-    middle = np.median(means, axis=0)
-    before = state.level
-    state.level = before + (middle - before) * LEVEL_UNITS
-    share = np.linspace(0, 1, len(means), endpoint=False)[:, None]
-    levels: np.ndarray = before + share * (state.level - before)
-    return levels
+    own = np.concatenate([state.highest, np.maximum(scores.max(axis=1), frozen)])
+    state.highest = own[-SHADOW_STEPS:].copy()
+    count = len(scores)
+    highest = np.max([own[n : n + count] for n in range(SHADOW_STEPS + 1)], axis=0)[:, None]
+    return np.where((highest > 1) & (scores < highest), 0.0, scores)
 
 
 def _box(values: np.ndarray) -> np.ndarray:

@@ -84,7 +84,11 @@ def count(alarms: Sequence[Alarm], faults: Iterable[Fault], names_channel: bool 
             fault = kept[place]
             kinds, after = MOVES[fault.kind]
             is_there = fault.channel in (-1, alarm.channel) or not names_channel
-            if not is_there or alarm.kind not in kinds or alarm.raised > fault.end + after:
+            if (
+                not is_there
+                or alarm.kind not in (*kinds, "any")
+                or alarm.raised > fault.end + after
+            ):
                 continue
             explained = True
             if np.isnan(delays[place]):

@@ -103,9 +103,7 @@ def gains_and_spreads(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
     Faults of a hundredth of the data do not move them.
     """
-    parts = [
-        values["X"].mean(axis=0, dtype=np.float64) for *_, values in pieces_of(dataset, ["X"])
-    ]
+    parts = [values["X"].mean(axis=0, dtype=np.float64) for *_, values in pieces_of(dataset, ["X"])]
     means = np.stack(parts)
     gains = np.median(means / means.mean(axis=1, keepdims=True), axis=0)
     spreads = []

@@ -87,7 +87,7 @@ def _chart(itself: Itself, fast: Filter, slow: Filter) -> Method:
             centre.append(state.units[-1].copy())
         followed = slow((state.units[-1] - centre[0])[None], memories["slow"])
         starts = np.arange(len(windows))[:, None] * itself.length
-        both = np.repeat(followed, len(SLOW), axis=0)
+        both = np.repeat(followed, len(SLOW), axis=0)  # of whole units alone
         return replace(found, fast=highest, fast_at=starts + at, slow=both)
 
     return take
@@ -100,7 +100,7 @@ def forest(
     from sklearn.ensemble import IsolationForest
 
     rows = np.concatenate([_features(model, unit) for unit in units])
-    fitted = IsolationForest(TREES, random_state=0, n_jobs=1).fit(rows)
+    fitted = IsolationForest(n_estimators=TREES, random_state=0, n_jobs=1).fit(rows)
 
     def score(unit: np.ndarray) -> np.ndarray:
         found: np.ndarray = -fitted.score_samples(_features(model, unit))

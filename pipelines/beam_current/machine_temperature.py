@@ -1,0 +1,141 @@
+"""A real signal: the temperature of an industrial machine, from CSV to alarms.
+
+The series and its four labelled windows are the Numenta Anomaly Benchmark's (Lavin and Ahmad 2015).
+As there, the first 750 readings are a probation in which nothing counts: all that is learned, the
+threshold included, is learned from them. An alarm in a window finds it; one outside is false.
+"""
+
+import csv
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+import ooc
+from ooc.core.errors import InputError
+from pipelines.beam_current.calibration import BINS, WIDTH, tail_of
+
+SERIES, WINDOWS = "nab-machine-temperature.csv", "nab-windows.json"
+LABELS = "realKnownCause/machine_temperature_system_failure.csv"
+PROBATION, A_DAY = 750, 288  # readings
+LENGTH = 12  # readings of a window: an hour
+MEANS = 24  # windows over which an error is averaged
+FALSE_A_YEAR = 1.0
+QUIET = 2 * A_DAY  # readings after an alarm until the next
+# NAB's standard profile.
+FALSE_COST = 0.11
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of the series.
+
+    Attributes
+    ----------
+    scores
+        (readings,) over the threshold, 0 in the probation.
+    alarms
+        Readings at which one was raised.
+    windows
+        First and last reading of each labelled window that is not in the probation.
+    """
+
+    times: list[datetime]
+    values: np.ndarray
+    scores: np.ndarray
+    alarms: list[int]
+    windows: list[tuple[int, int]]
+
+    @property
+    def found(self) -> int:
+        """Windows with an alarm."""
+        return sum(any(a <= at <= b for at in self.alarms) for a, b in self.windows)
+
+    @property
+    def false(self) -> int:
+        """Alarms in no window."""
+        return sum(not any(a <= at <= b for a, b in self.windows) for at in self.alarms)
+
+    @property
+    def score(self) -> float:
+        """NAB's score of the standard profile, 0 for no alarm and 100 for a perfect detector."""
+        total = 0.0
+        for first, last in self.windows:
+            inside = [at for at in self.alarms if first <= at <= last]
+            total += _sigmoid(-(last - inside[0]) / (last - first)) if inside else -1.0
+        for at in self.alarms:
+            if any(a <= at <= b for a, b in self.windows):
+                continue
+            before = [(a, b) for a, b in self.windows if b < at]
+            late = (at - before[-1][1]) / (before[-1][1] - before[-1][0]) if before else np.inf
+            total += FALSE_COST * _sigmoid(late)
+        perfect = sum(_sigmoid(-1.0) for _ in self.windows)
+        worst = -len(self.windows)
+        return float(100 * (total - worst) / (perfect - worst))
+
+
+def _sigmoid(place: float) -> float:
+    """Return NAB's weight of an alarm, by its place relative to a window's end."""
+    return float(2 / (1 + np.exp(5 * min(place, 3.0))) - 1) if np.isfinite(place) else -1.0
+
+
+def watch_machine(folder: Path, store: Path, seed: int, memory: str) -> Found:
+    """Write the series as a Zarr, learn its probation, and watch the rest."""
+    times, values = read_series(folder / SERIES)
+    if store.exists():
+        raise InputError(f"{store} is there already; remove it")
+    with ooc.create(store, {"X": ("float32", (1,))}) as writer:
+        writer.append({"X": values[:, None]})
+    probation = store.with_name(f"probation-{store.name}")
+    with ooc.create(probation, {"X": ("float32", (1,))}) as writer:
+        writer.append({"X": values[:PROBATION, None]})
+    text = f"sequences:{LENGTH}"
+    model = ooc.models.Autoencoder(hidden=(16,), code=3, activation="tanh", standardise=True)
+    trainer = ooc.Trainer(model, ooc.optim.adam(3e-3), 32, memory=memory, seed=seed)
+    run = trainer.fit(ooc.open(probation, transform=text), 60, report=False)
+    errors = run.predict(ooc.open(store, transform=text), "error", report=False)
+    errors = np.sqrt(np.concatenate([np.full(LENGTH - 1, errors[0]), errors]).astype(np.float64))
+    sums = np.concatenate([[0.0], np.cumsum(errors)])
+    means = np.array([
+        (sums[i + 1] - sums[max(0, i + 1 - MEANS)]) / min(i + 1, MEANS) for i in range(len(errors))
+    ])  # fmt: skip
+    learned = means[MEANS:PROBATION]
+    middle = float(np.median(learned))
+    bins = np.minimum(learned / middle / WIDTH, BINS - 1).astype(np.int64)
+    counts = np.bincount(bins, minlength=BINS)
+    threshold = middle * tail_of(counts, FALSE_A_YEAR / (365 * A_DAY), (0.3, 0.03))
+    scores = means / threshold
+    scores[:PROBATION] = 0
+    alarms: list[int] = []
+    for at in np.flatnonzero(scores >= 1).tolist():
+        if not alarms or at - alarms[-1] >= QUIET:
+            alarms.append(at)
+    return Found(times, values, scores, alarms, read_windows(folder / WINDOWS, times))
+
+
+def read_series(path: Path) -> tuple[list[datetime], np.ndarray]:
+    """Read times and values; what cannot be read is named by its line."""
+    times, values = [], []
+    with path.open(newline="") as file:
+        for number, row in enumerate(csv.DictReader(file), start=2):
+            try:
+                times.append(datetime.fromisoformat(row["timestamp"]))
+                values.append(float(row["value"]))
+            except (KeyError, TypeError, ValueError) as error:
+                raise InputError(f"line {number} of {path} cannot be read: {error}") from None
+    return times, np.array(values, np.float32)
+
+
+def read_windows(path: Path, times: list[datetime]) -> list[tuple[int, int]]:
+    """Return the labelled windows that end after the probation, as places of readings."""
+    found = []
+    for first, last in json.loads(path.read_text())[LABELS]:
+        ends = [
+            int(np.searchsorted(np.array(times), datetime.fromisoformat(each)))
+            for each in (first, last)
+        ]
+        if ends[1] > PROBATION:
+            found.append((ends[0], ends[1]))
+    return found
