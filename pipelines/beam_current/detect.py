@@ -38,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("detector", type=Path, help="folder that training wrote the detector to")
     parser.add_argument("source", help="a Zarr of readings that may grow, or - for standard input")
     parser.add_argument("--state", type=Path, help="file of the state; by default in the folder")
-    parser.add_argument("--follow", type=float, default=0.0, metavar="SECONDS",
-                        help="wait for more readings of a Zarr, at most so long; 0: end there")  # fmt: skip
+    text = "wait for more readings of a Zarr, at most so long; 0: end there"
+    parser.add_argument("--follow", type=float, default=0.0, metavar="SECONDS", help=text)
     options = parser.parse_args(arguments)
     try:
         trained = load(options.detector)

@@ -47,6 +47,12 @@ class Count:
         which = np.array([f.kind == kind and f.size >= least for f in self.faults], bool)
         return float((self.delays[which] <= limit).mean()) if which.any() else float("nan")
 
+    def recall_of(self, kinds: Sequence[str]) -> float:
+        """Return the share of faults of some kinds that were found in time."""
+        limits = np.array([IN_TIME[fault.kind] for fault in self.faults])
+        which = np.array([fault.kind in kinds for fault in self.faults], bool)
+        return float((self.delays <= limits)[which].mean()) if which.any() else float("nan")
+
     def found(self) -> float:
         """Return the share of all faults that were found in time."""
         limits = np.array([IN_TIME[fault.kind] for fault in self.faults])

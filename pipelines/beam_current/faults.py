@@ -81,7 +81,7 @@ def schedule(
     """
     rng = np.random.Generator(np.random.SFC64(seed))
     minute, found = 60 * rate, list[Fault]()
-    every = {"spike": 6.0, "drift": 240.0, "loss": 400.0, "freeze": 500.0}  # seconds
+    every = {"spike": 3.0, "drift": 200.0, "loss": 300.0, "freeze": 300.0}  # seconds
     if share is not None:
         every = {"spike": 60.0, "drift": 1500.0, "loss": 1800.0, "freeze": 1200.0}
     lasts = {"spike": 5 * SPIKE_TIMES, "drift": 17 * minute, "loss": round(REFILL_SECONDS * rate)}

@@ -46,7 +46,7 @@ def draw_stretch(
     below.set(xlabel="seconds", ylabel="channel (-1: the beam)")
     figure.legend(loc="outside lower center", ncols=5, frameon=False)
     return picture(
-        figure, "stretch", "The beam's current, true faults (bars, and ticks for spikes) and alarms "
+        figure, "stretch", "The beam's current, true faults (bars, ticks for spikes) and alarms "
         "(dots), by channel.", "Mean current above; below, faults and alarms by channel over time.",
     )  # fmt: skip
 
