@@ -9,33 +9,36 @@ by plain methods on the same windows, and counted by faults found and false alar
 
 import argparse
 import os
+import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.core.sizes import format_size
 from pipelines.beam_current import detect, events, machine_temperature, plain
-from pipelines.beam_current.calibration import calibrate
+from pipelines.beam_current.calibration import Method, calibrate
 from pipelines.beam_current.data import (
     CHANNELS,
     CHUNK,
     RATE,
     Machine,
+    draw_chunk,
     fault_key,
     make,
     notes,
     times_of,
 )  # fmt: skip
-from pipelines.beam_current.detector import Alarm, step
+from pipelines.beam_current.detector import QUIET, Alarm, first_state, step, watch
 from pipelines.beam_current.faults import schedule
 from pipelines.beam_current.figures import draw_alarm, draw_machine, draw_recall, draw_stretch
-from pipelines.beam_current.network import Training, train
+from pipelines.beam_current.network import RelativeAutoencoder, Training, train
 from pipelines.beam_current.trained import Trained
 from pipelines.beam_current.watching import FACTORS, drawn_units, stored_units, watch_all
 from pipelines.common.arguments import Parser, add_data_options, check_memory
@@ -68,13 +71,13 @@ def run(options: argparse.Namespace) -> Iterator[Section]:
     begun = time.perf_counter()
     with progress("find thresholds"):
         network = Trained(model, parameters, None, RATE).network  # type: ignore[arg-type]
-        method = partial(step, network)
+        method: Method = partial(step, network)
         limits = calibrate(method, stored_units(store), RATE)
         trained = Trained(model, parameters, limits, RATE)
         trained.save(folder / "detector")
         some = list(islice(stored_units(store), 0, None, max(1, chunks // plain.SAMPLED_UNITS)))
         methods = {"autoencoder": (method, limits)}
-        for name, other in plain_methods(model, some, training.code, store).items():
+        for name, other in plain_methods(model, some, training.code).items():
             methods[name] = (other, calibrate(other, stored_units(store), RATE))
     thresholds = time.perf_counter() - begun
 
@@ -83,7 +86,9 @@ def run(options: argparse.Namespace) -> Iterator[Section]:
     broken = schedule(fault_key(seed, "test"), *span, CHANNELS, RATE, None)
     with progress("watch"):
         watched = watch_all(methods, drawn_units(machine, begin, count, broken), span[0])
-        judged = watch_by_forest(model, some, machine, begin, count, broken)
+        forest = plain.forest(model, some)
+        units = drawn_units(machine, begin, count, broken)
+        judged = watch_by_forest(forest, some, units, span[0])
     counts = {name: events.count(each.alarms[1.0], broken) for name, each in watched.items()}
     counts["isolation forest"] = events.count(judged[0], broken, names_channel=False)
     areas = {
@@ -141,11 +146,11 @@ def check(options: argparse.Namespace) -> None:
         )
 
 
-def plain_methods(model, some, code, store):  # type: ignore[no-untyped-def]
+def plain_methods(
+    model: RelativeAutoencoder, some: Sequence[np.ndarray], code: int
+) -> dict[str, Method]:
     """Return PCA, EWMA and CUSUM; the charts' deviations are of some units of the training data."""
-    deviations = [
-        (rows - np.median(rows, axis=0)).std(axis=0) for unit in some[:20] for rows in [unit]
-    ]
+    deviations = [unit.std(axis=0) for unit in some[:20]]
     means = np.stack([unit.mean(axis=0) / unit.mean() for unit in some])
     spread = np.maximum((means / np.median(means, axis=0)).std(axis=0), 1e-6)
     return {
@@ -155,20 +160,26 @@ def plain_methods(model, some, code, store):  # type: ignore[no-untyped-def]
     }
 
 
-def watch_by_forest(model, some, machine, begin, count, broken):  # type: ignore[no-untyped-def]
-    """Return an isolation forest's alarms, and its seconds: over all that it saw in training."""
-    score = plain.forest(model, some)
+def watch_by_forest(
+    score: Callable[[np.ndarray], np.ndarray],
+    some: Sequence[np.ndarray],
+    units: Iterable[np.ndarray],
+    first: int,
+) -> tuple[list[Alarm], float]:
+    """Return an isolation forest's alarms, and its seconds; its limit is of some training units.
+
+    It tells no channel.
+    """
     limit = max(float(np.quantile(score(unit), 0.999)) for unit in some)
-    alarms, last, begun = [], -(10**9), time.process_time()
-    spent = 0.0
-    for number, unit in enumerate(drawn_units(machine, begin, count, broken)):
+    alarms, last, spent = list[Alarm](), -(10**9), 0.0
+    for number, unit in enumerate(units):
         begun = time.process_time()
         found = score(unit)
         spent += time.process_time() - begun
         length = len(unit) // len(found)
         for place in np.flatnonzero(found > limit).tolist():
-            at = (begin + number) * CHUNK + (place + 1) * length
-            if at - last > 400:
+            at = first + number * len(unit) + (place + 1) * length
+            if at - last > QUIET["fast"]:
                 alarms.append(Alarm(-1, "any", at - length, at, float(found[place] / limit)))
             last = at
     return alarms, spent
@@ -182,9 +193,6 @@ def first_spike_alarm(alarms: Sequence[Alarm]) -> Alarm:
 
 def window_seconds(trained: Trained, machine: Machine, begin: int) -> np.ndarray:
     """Return how long single windows take that come one by one."""
-    from pipelines.beam_current.data import draw_chunk
-    from pipelines.beam_current.detector import first_state, watch
-
     state, unit, taken = first_state(CHANNELS), draw_chunk(machine, begin), []
     for window in unit.reshape(-1, trained.network.length, CHANNELS):
         begun = time.perf_counter()
@@ -193,7 +201,12 @@ def window_seconds(trained: Trained, machine: Machine, begin: int) -> np.ndarray
     return np.array(taken[8:])
 
 
-def _table(counts, areas, seconds, hours) -> Table:  # type: ignore[no-untyped-def]
+def _table(
+    counts: Mapping[str, events.Count],
+    areas: Mapping[str, float],
+    seconds: Mapping[str, float],
+    hours: float,
+) -> Table:
     rows = []
     for name, found in counts.items():
         numbers = (
@@ -211,7 +224,14 @@ def _table(counts, areas, seconds, hours) -> Table:  # type: ignore[no-untyped-d
     )
 
 
-def _checks(options, own, hours, speed, results, budget) -> tuple[Check, ...]:  # type: ignore[no-untyped-def]
+def _checks(
+    options: argparse.Namespace,
+    own: events.Count,
+    hours: float,
+    speed: float,
+    results: Mapping[str, Any],
+    budget: int,
+) -> tuple[Check, ...]:
     what = ", but of drifts" if options.quick else ""
     counted = sum(not (options.quick and alarm.kind == "slow") for alarm in own.false)
     found = [
@@ -228,8 +248,6 @@ def _checks(options, own, hours, speed, results, budget) -> tuple[Check, ...]:  
 
 
 def _machine(real: Path, folder: Path, options: argparse.Namespace) -> Section:
-    import shutil
-
     for name in ("machine.zarr", "probation-machine.zarr"):
         shutil.rmtree(folder / name, ignore_errors=True)
     found = machine_temperature.watch_machine(

@@ -69,7 +69,9 @@ def draw_recall(counts: Mapping[str, Count]) -> Picture:
         right.plot(DRIFT_RATES, [s.mean() if len(s) else np.nan for s in drifts], "o-")
     left.axhline(0.99, color="0.7", ls=":", zorder=0)
     left.set(xlabel="size of a spike (sigma)", ylabel="found in time", ylim=(-0.03, 1.03))
-    right.set(xlabel="drift (percent an hour)", xscale="log")
+    right.set(xlabel="drift (percent an hour)", xscale="log", xlim=(0.04, 1.25))
+    if not any(fault.kind == "drift" for found in counts.values() for fault in found.faults):
+        right.text(0.2, 0.5, "no drift is as long as this stretch", ha="center")
     right.set_xticks(DRIFT_RATES, [f"{rate:g}" for rate in DRIFT_RATES])
     right.minorticks_off()
     figure.legend(loc="outside lower center", ncols=5, frameon=False)

@@ -7,6 +7,7 @@ threshold included, is learned from them. An alarm in a window finds it; one out
 
 import csv
 import json
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -132,10 +133,7 @@ def read_windows(path: Path, times: list[datetime]) -> list[tuple[int, int]]:
     """Return the labelled windows that end after the probation, as places of readings."""
     found = []
     for first, last in json.loads(path.read_text())[LABELS]:
-        ends = [
-            int(np.searchsorted(np.array(times), datetime.fromisoformat(each)))
-            for each in (first, last)
-        ]
+        ends = [bisect_left(times, datetime.fromisoformat(each)) for each in (first, last)]
         if ends[1] > PROBATION:
             found.append((ends[0], ends[1]))
     return found

@@ -31,8 +31,13 @@ class Residuals:
 class Expectation(Protocol):
     """What is expected of windows."""
 
-    gains: np.ndarray
-    length: int
+    @property
+    def gains(self) -> np.ndarray:
+        """Of each channel, (channels,)."""
+
+    @property
+    def length(self) -> int:
+        """Times of a window."""
 
     def residuals(self, windows: np.ndarray) -> Residuals:
         """Return what of windows (windows, times, channels) is not expected."""

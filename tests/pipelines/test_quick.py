@@ -15,6 +15,12 @@ DIGITS = pytest.mark.skipif(
 )
 # Options beside --quick, how many checks there are at least, how many figures, and what is left.
 RUNS = [
+    pytest.param(
+        "beam_current",
+        ("--folder", "data"),
+        *(5, 3, ("alarm.png", "recall.png", "stretch.png", "detector")),
+        id="beam_current",
+    ),
     pytest.param("descent_laws", (), 60, 11, (), id="descent_laws"),
     pytest.param(
         "mnist",

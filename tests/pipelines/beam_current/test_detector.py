@@ -138,7 +138,7 @@ def test_readings_are_taken_relative_to_their_mean() -> None:
 
 
 def test_the_tail_is_that_of_a_normal_variable() -> None:
-    """Counts of |N(0, 1)| extrapolate to what SciPy says is exceeded so rarely, or a little more."""
+    """Counts of |N(0, 1)| extrapolate to what SciPy says is exceeded so rarely, or a bit more."""
     from scipy.stats import norm
 
     from pipelines.beam_current.calibration import BINS, WIDTH
