@@ -233,9 +233,11 @@ def _checks(
     budget: int,
 ) -> tuple[Check, ...]:
     what = ", but of drifts" if options.quick else ""
+    # While a channel is frozen no spike of another is told, and in a minute that is much of it.
+    least = 0.8 if options.quick else 0.99
     counted = sum(not (options.quick and alarm.kind == "slow") for alarm in own.false)
     found = [
-        at_least("spikes of 6 sigma or more found within 10 ms", own.recall("spike", 6), 0.99),
+        at_least("spikes of 6 sigma or more found within 10 ms", own.recall("spike", 6), least),
         at_most(f"false alarms{what}", counted, max(1, hours / 24)),
         at_least("losses and freezes found", own.recall_of(("loss", "freeze")), 0.95),
         at_least("times as fast as real time, on one core", speed, 20),

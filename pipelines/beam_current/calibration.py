@@ -42,7 +42,11 @@ class Tails:
         """Add the statistics of a unit."""
         if self.medians is None:
             self.medians = np.median(found.fast, axis=0)
-        bins = np.minimum(found.fast / self.medians / WIDTH, BINS - 1).astype(np.int64)
+        # As in the detector, all is a little off while a channel is frozen.
+        usual = np.median([*self.flats[-64:], np.median(found.flat, axis=0)], axis=0)
+        moves = (found.flat > FLAT_SHARE * usual).all(axis=1)
+        fast = found.fast[moves] / self.medians
+        bins = np.minimum(fast / WIDTH, BINS - 1).astype(np.int64)
         for channel in range(self.channels):
             self.counts[channel] += np.bincount(bins[:, channel], minlength=BINS)
         self.flats.append(np.median(found.flat, axis=0))

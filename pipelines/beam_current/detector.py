@@ -11,7 +11,8 @@ Four statistics are followed, each on its own scale of time, each divided by its
 
 A fault of one channel shifts what is expected of others. Where several channels are over their
 threshold within 25 ms, the fast one that is highest counts, and of slow ones those that are not far
-below the highest; the others are taken for its shadow.
+below the highest; the others are taken for its shadow. While a channel is frozen, all others are
+expected wrongly: a spike of theirs has to be ten times the threshold.
 """
 
 from collections.abc import Iterator
@@ -114,7 +115,7 @@ class State:
             "level": np.float64, "tail": np.float32, "units": np.float64, "low": np.int64,
             "means": np.float64, "parts": np.float64, "highest": np.float64,
         }  # fmt: skip
-        found = {name: np.array(saved[name], kind) for name, kind in kinds.items()}
+        found: dict[str, Any] = {name: np.array(saved[name], kind) for name, kind in kinds.items()}
         channels = found["units"].shape[1]
         found["tail"] = found["tail"].reshape(BOX - 1, channels)
         for name, kind in (("active", bool), ("quiet", np.int64)):

@@ -84,11 +84,11 @@ def schedule(
     every = {"spike": 3.0, "drift": 200.0, "loss": 300.0, "freeze": 300.0}  # seconds
     if share is not None:
         every = {"spike": 60.0, "drift": 1500.0, "loss": 1800.0, "freeze": 1200.0}
-    # However short a stretch is, some faults of each kind are in it.
-    shortest = (end - begin) / rate / 3
-    every = {kind: min(apart, shortest) for kind, apart in every.items()}
+    else:  # however short a test is, some faults of each kind are in it
+        shortest = (end - begin) / rate / 3
+        every = {kind: min(apart, shortest) for kind, apart in every.items()}
     lasts = {"spike": 5 * SPIKE_TIMES, "drift": 17 * minute, "loss": round(REFILL_SECONDS * rate)}
-    lasts["freeze"] = 10 * rate
+    lasts["freeze"] = 2 * rate
     free = np.full(channels, begin)
     left = np.inf if share is None else share * channels * (end - begin)
     drifts = 0
