@@ -24,8 +24,9 @@ class Fit:
 
     Attributes
     ----------
-    threads, depth
-        Threads that read and encode, and pieces that are read ahead.
+    threads, depth, ahead
+        Threads that read and encode, pieces that they have in hand, and those that are read before
+        they are wanted.
     chunk_rows, shard_rows, widest
         Of the store; bytes of a row of its largest array.
     chunk_bytes, shard_bytes
@@ -34,6 +35,7 @@ class Fit:
 
     threads: int
     depth: int
+    ahead: int
     chunk_rows: int
     shard_rows: int
     widest: int
@@ -69,13 +71,14 @@ def fit(
     fixed += 2 * len(PARTS) * len(layout.sparse) * CHUNK_BYTES
     group = max(GROUP_BYTES, 2 * chunk)
     wanted = threads or min(MOST_THREADS, (os.cpu_count() or 1) + 1)
-    for used in range(wanted, 0, -1):
+    # Where memory is short there are fewer threads, and where there is but one nothing is read ahead.
+    for used, ahead in [*((each, AHEAD) for each in range(wanted, 0, -1)), (1, 0)]:
         # Groups that wait to be encoded are views of pieces, which they keep.
-        under_way = (2 * used + 3) * piece + AHEAD * read_bytes + (used + 2) * 2 * group
+        under_way = (2 * used + 3) * piece + ahead * read_bytes + (used + 2) * 2 * group
         projected = int(fixed + 2 * chunk + under_way)
         if projected <= budget:
             shape = (chunk_rows, shard_rows, widest)
-            return Fit(used, used + 1, *shape, projected, budget, CHUNK_BYTES, SHARD_BYTES)
+            return Fit(used, used + 1, ahead, *shape, projected, budget, CHUNK_BYTES, SHARD_BYTES)
     needed = -(-projected // MIB) * MIB
     raise TooSmallError(
         f"the budget of {format_size(budget)} is below the {format_size(needed)} that converting "

@@ -165,7 +165,7 @@ def convert(
             "options": [dense, zero_based, image_size],
             "version": VERSION,
         }
-        work = Work(opened, layout, rule, fitted.threads, fitted.depth)
+        work = Work(opened, layout, rule, fitted.threads, fitted.depth, fitted.ahead)
         job = _Job(work, fitted, settings, name, telling)
         kernels = stacking_kernels(layout.outputs)
         if any(output.hashed for output in layout.outputs):

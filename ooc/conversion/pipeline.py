@@ -47,8 +47,8 @@ class Work:
 
     Attributes
     ----------
-    threads, depth
-        Threads that read and encode, and pieces that are read ahead.
+    threads, depth, ahead
+        See `ooc.conversion.budget.Fit`.
     """
 
     source: Source
@@ -56,6 +56,7 @@ class Work:
     rule: MissingRule
     threads: int
     depth: int
+    ahead: int = AHEAD
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,13 @@ def in_order(
             future.cancel()
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """Yield items of which the next ones are made meanwhile, by a thread of its own."""
+def made_ahead(items: Iterator[Item], count: int) -> Iterator[Item]:
+    """Yield items of which the next so many are made meanwhile, by a thread of its own."""
+    if count == 0:
+        yield from items
+        return
     with ThreadPoolExecutor(1, thread_name_prefix="ooc-convert-read") as reading:
-        following = deque(reading.submit(next, items, None) for _ in range(AHEAD))
+        following = deque(reading.submit(next, items, None) for _ in range(count))
         try:
             while (item := following.popleft().result()) is not None:
                 following.append(reading.submit(next, items, None))
@@ -162,7 +166,7 @@ def copy(work: Work, store: Growing, advance: Advance) -> Standing:
     # Whether values are missing is found by products, of which each thread makes its own.
     with one_thread(), ThreadPoolExecutor(work.threads, thread_name_prefix="ooc-convert") as pool:
         found = work.source.pieces(layout.names, standing.position)
-        pieces = ((piece, next(skips, 0)) for piece in ahead(found))
+        pieces = ((piece, next(skips, 0)) for piece in made_ahead(found, work.ahead))
         assembled = in_order(pool, lambda each: read(*each), pieces, work.depth)
         cutter = _Cutter(layout, writer, standing, _sparse_cutters(sparse, notes, standing))
         encoded = in_order(pool, encode, cutter.groups(assembled), work.threads + 1)

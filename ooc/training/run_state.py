@@ -1,18 +1,24 @@
-"""What is kept of a session: the run that a descent is by now, and its checkpoint."""
+"""What is kept of a session: the run that a descent is by now, its checkpoint, and back again."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ooc.core.errors import DivergedError
 from ooc.core.machine import machine
+from ooc.models.contract import Model
+from ooc.models.declarations import prepared_like
 from ooc.models.train_state import rate_of_step
 from ooc.runs import checkpoint
 from ooc.runs.checkpoint import sha256_of
+from ooc.runs.classes import labelled_as, names_in
 from ooc.runs.run import Run
 from ooc.runs.trained_on import TrainedOn
-from ooc.training.session import Session, versions
+from ooc.store.dataset import Dataset
+from ooc.store.transforms import transform_in, transformed
+from ooc.training.session import Session, check_same, versions
 from ooc.training.watchers.watcher import Watcher
 
 # What a run keeps of how its data call things, where they do.
@@ -35,6 +41,40 @@ def make_run(session: Session, number: int, watchers: Sequence[Watcher]) -> Run:
     own = (session.model, session.layout, parameters, dataset.row_shape)
     names = (dataset.class_names, dataset.feature_names)
     return Run(*own, lines, results, *names, TrainedOn.of(dataset), dataset.transform)
+
+
+def as_saved(
+    where: str, saved: Mapping[str, Any], config: Mapping[str, Any], model: Model, dataset: Dataset
+) -> tuple[Model, Dataset]:
+    """Return the model and the dataset as a run had them that goes on with the same settings.
+
+    Parameters
+    ----------
+    where
+        The run's directory.
+    saved
+        What its checkpoint says.
+    config, model, dataset
+        The trainer's settings and model, and the rows to go on with.
+
+    Raises
+    ------
+    InputError
+        If a version or a setting is another one; it is named.
+    ValueError, KeyError
+        If the checkpoint cannot be of these rows, see `ooc.runs.checkpoint.understood`.
+    """
+    check_same(where, "version", saved["versions"], versions())
+    check_same(where, "setting", saved["trainer"], config)
+    dataset = transformed(dataset, transform_in(saved))
+    if tuple(saved["row_shape"]) != dataset.row_shape:
+        raise ValueError(f"rows of shape {saved['row_shape']}")
+    epoch, epochs = saved["position"]["epoch"], saved["epochs"]
+    if type(saved["finished"]) is not bool or not 0 <= epoch <= epochs:
+        raise ValueError(f"epoch {epoch} of {epochs}, finished: {saved['finished']}")
+    dataset = labelled_as(dataset, names_in(saved, "class_names"))
+    names = tuple(map(str, names_in(saved, "feature_names")))
+    return prepared_like(model, saved["model"]), replace(dataset, feature_names=names)
 
 
 def save_run(

@@ -15,18 +15,17 @@ from ooc.core.progress import Report, tell
 from ooc.core.stopping import interruptible
 from ooc.engines.synchronisation import EVERY_STEP, Synchronisation
 from ooc.models.contract import Layout, Model
-from ooc.models.declarations import prepare, prepared_like
+from ooc.models.declarations import prepare
 from ooc.models.step_kernels import with_lazy_penalties
 from ooc.models.train_state import start
 from ooc.optim import Method, Optimizer, as_method, method_from_config
 from ooc.runs import checkpoint
-from ooc.runs.classes import labelled_as, names_in, with_classes
+from ooc.runs.classes import with_classes
 from ooc.runs.run import Run, load
 from ooc.runs.run_directory import cut_history, locked, new_runs
 from ooc.store.dataset import Dataset
 from ooc.store.feature_names import feature_names_of
 from ooc.store.fingerprint import check_same_data, fingerprint
-from ooc.store.transforms import transform_in, transformed
 from ooc.stream.loader import Loader
 from ooc.stream.options import StreamOptions, make_stream
 from ooc.stream.plan import held_bytes
@@ -36,15 +35,13 @@ from ooc.training.engine_choice import check_lanes_served, engine_on
 from ooc.training.fit_loop import fit_session
 from ooc.training.marks import warn_of_marks
 from ooc.training.preparation import compile_missing, loaders_of, tell_left_out
-from ooc.training.run_state import restore_watchers
+from ooc.training.run_state import as_saved, restore_watchers
 from ooc.training.session import (
     Session,
     Track,
-    check_same,
     first_parameters,
     load_train_state,
     tracks_of,
-    versions,
     with_rates,
 )
 from ooc.training.statistics import RowStatistics
@@ -293,18 +290,7 @@ class Trainer:
             arrays, saved = checkpoint.load(run_dir)
             where = str(run_dir)
             with checkpoint.understood(run_dir):
-                check_same(where, "version", saved["versions"], versions())
-                check_same(where, "setting", saved["trainer"], self.to_config())
-                dataset = transformed(dataset, transform_in(saved))
-                if tuple(saved["row_shape"]) != dataset.row_shape:
-                    raise ValueError(f"rows of shape {saved['row_shape']}")
-                epoch, epochs = saved["position"]["epoch"], saved["epochs"]
-                if type(saved["finished"]) is not bool or not 0 <= epoch <= epochs:
-                    raise ValueError(f"epoch {epoch} of {epochs}, finished: {saved['finished']}")
-                model = prepared_like(self.model, saved["model"])
-                dataset = labelled_as(dataset, names_in(saved, "class_names"))
-                names = names_in(saved, "feature_names")
-                dataset = replace(dataset, feature_names=tuple(map(str, names)))
+                model, dataset = as_saved(where, saved, self.to_config(), self.model, dataset)
             needs = self._needs(dataset, [self._method], held)
             check_lanes_served(client, needs, model, dataset)
             compile_missing(needs, model, dataset, roster.report)
@@ -317,9 +303,8 @@ class Trainer:
                 if saved["finished"]:
                     return load(run_dir, model)
                 method = method_from_config(saved["optimizer"])
-                if client is None:
-                    most = loader.plan.largest_batch
-                    (method,) = with_lazy_penalties([method], model, loader.dataset, most)
+                most = loader.plan.largest_batch
+                (method,) = with_lazy_penalties([method], model, loader.dataset, most)
                 train_state = load_train_state(method, arrays, model)
             beginning = (self._is_full, saved["epochs"], marks, self.synchronisation)
             with engine_on(client, model, loader, train_state, *beginning) as engine:
@@ -401,8 +386,7 @@ class Trainer:
             parameters = first_parameters(model, layout, self.stream.seed, prepared.parts)
             del prepared  # of wide rows it is as large as the parameters
             known, found = with_rates(given, model, loader, parameters, epochs, report)
-            if client is None:
-                known = with_lazy_penalties(known, model, loader.dataset, loader.plan.largest_batch)
+            known = with_lazy_penalties(known, model, loader.dataset, loader.plan.largest_batch)
             state = start(known, parameters, model)
             tell(report, "reading the first rows")
             keeps = bool(folders) or client is not None

@@ -121,7 +121,7 @@ def test_every_option_comes_to_what_scores_a_run(
     assert isinstance(opened, Dataset)
     assert opened.missing == "fill"
     assert opened.target == (None if command == "predict" else "y")
-    assert [each for each in given if isinstance(each, str)] == ["300MiB", "drop"]
+    assert [each for each in given if isinstance(each, str)] == [*out, "300MiB", "drop"]
 
 
 def test_of_a_sweep_the_best_comes_first_and_what_was_dropped_last(

@@ -19,10 +19,10 @@ def fitted(budget: int, threads: int | None, held: int = 0, format: str = "npy")
     return fit(source, lay_out(source), format, budget, threads, held)
 
 
-def projected(threads: int) -> int:
+def projected(threads: int, ahead: int = 3) -> int:
     """By hand: 408 bytes a row as they are read and as they are written, chunks of 1310 rows."""
     piece, chunk = 3 * MIB * 2, 1310 * 408
-    under_way = (2 * threads + 3) * piece + 3 * 3 * MIB + (threads + 2) * 2 * 2 * MIB
+    under_way = (2 * threads + 3) * piece + ahead * 3 * MIB + (threads + 2) * 2 * 2 * MIB
     return (144 + 5) * MIB + 2 * chunk + under_way
 
 
@@ -43,18 +43,21 @@ def test_what_a_library_and_the_process_hold_is_counted() -> None:
 def test_threads_are_as_many_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fitted(projected(3), 4).threads == 3
     assert fitted(projected(3) - 1, 4).threads == 2
-    assert fitted(projected(1), 4) == Fit(1, 2, 1310, 1310 * 256, 400, projected(1), projected(1))
+    least, shape = projected(1, ahead=0), (1310, 1310 * 256, 400)
+    assert fitted(projected(1), 4) == Fit(1, 2, 3, *shape, projected(1), projected(1))
+    assert fitted(projected(1) - 1, 4) == Fit(1, 2, 0, *shape, least, projected(1) - 1)
     for cores, threads in ((2, 3), (7, 8), (64, 8), (None, 2)):
         monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
         assert fitted(10**12, None).threads == threads
 
 
 def test_a_budget_into_which_one_thread_does_not_fit_is_refused() -> None:
-    needed = -(-projected(1) // MIB)
+    least = projected(1, ahead=0)
+    needed = -(-least // MIB)
     with pytest.raises(TooSmallError) as caught:
-        fitted(projected(1) - 1, 4)
+        fitted(least - 1, 4)
     assert str(caught.value) == (
-        f"the budget of {format_size(projected(1) - 1)} is below the {needed} "
+        f"the budget of {format_size(least - 1)} is below the {needed} "
         f"MiB that converting there.x needs; raise the memory to {needed}MiB"
     )
     assert fitted(needed * MIB, 4).threads == 1

@@ -317,15 +317,30 @@ def test_layers_that_send_again_by_themselves_are_told_not_to(
         async def _request(self, what: str) -> None:
             await note(what)
 
+        def _strip_protocol(self, path: str) -> str:
+            return path
+
     layer = Layer()
     store = SimpleNamespace(fs=layer, get=lambda key, prototype: note(key))
+    given: dict[str, Any] = {}
+
+    def layer_with(asynchronous: bool, **options: Any) -> Layer:
+        given.update(options)
+        return layer
 
     def from_url(path: str, options: dict[str, Any], read_only: bool) -> Any:
         asked.append((path, options["anon"], len(options) > 1, read_only))
         return store
 
+    def begin(self: Any, fs: Layer, path: str, read_only: bool) -> None:
+        self.fs, self.get = fs, store.get
+        from_url(path, given, read_only)
+
     monkeypatch.setattr(RemoteStore, "from_url", from_url)
-    assert open_store(f"{scheme}://b/a", {"anon": True}) is store  # type: ignore[comparison-overlap]
+    monkeypatch.setattr(RemoteStore, "__init__", begin)
+    monkeypatch.setattr("ooc.store.remote.file_system_class", lambda scheme: layer_with)
+    opened: Any = open_store(f"{scheme}://b/a", {"anon": True})
+    assert opened.fs is layer
     session = ["session"] if scheme == "s3" else []
     assert asked == [(f"{scheme}://b/a", True, True, True), *session, "zarr.json"]
     assert layer.retries == (1 if scheme == "s3" else 5)

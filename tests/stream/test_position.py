@@ -304,7 +304,7 @@ def windows_at(*places: list[int], start: int = 0) -> list[Window]:
 def assembler(batch_size: int, first_step: int | None = None) -> BatchAssembler:
     draws = Draws("weight", "w", np.array([0.0, 60]), 20)
     plan = SimpleNamespace(order=Order(100, 5, 2, seed=6, draws=draws))
-    roles = SimpleNamespace(roles=("X", None, None), stores=None)
+    roles = SimpleNamespace(roles=("X", None, None), features="X", arrays={}, stores=None)
     loader: Any = SimpleNamespace(plan=plan, dataset=roles, step=30)
     return BatchAssembler(loader, batch_size, first_step)
 

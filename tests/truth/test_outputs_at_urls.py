@@ -32,7 +32,6 @@ URLS = {
 WRITERS = {
     "train": ["train", "nowhere.zarr", "--run", "URL"],
     "sweep": ["sweep", "nowhere.zarr", "--lr", "1", "--run", "URL"],
-    "predict": ["predict", "nowhere", "nowhere.zarr", "URL"],
     "picture": ["shuffle", "nowhere.zarr", "--measure", "--picture", "URL"],
     "report": ["report", "nowhere", "--out", "URL"],
     "bench": ["bench", "nowhere.zarr", "--picture", "URL"],
@@ -68,6 +67,7 @@ WRITERS_OF_DATASETS = {
     "make": ["make", "linear", "URL", "--rows", "100"],
     "shuffle": ["shuffle", "nowhere.zarr", "URL"],
     "convert": ["convert", "nowhere.csv", "URL"],
+    "predict": ["predict", "nowhere", "nowhere.zarr", "URL"],
 }
 
 
@@ -95,7 +95,7 @@ def test_python_refuses_outputs_and_runs_at_urls(
     monkeypatch: pytest.MonkeyPatch,
     kind: type,
 ) -> None:
-    run = trainer().fit(labelled)
+    trainer().fit(labelled)
     before = sorted(tmp_path.iterdir())
     monkeypatch.chdir(tmp_path)
     url = kind("s3://bucket/x")
@@ -105,7 +105,6 @@ def test_python_refuses_outputs_and_runs_at_urls(
         lambda: trainer().resume(labelled, url),
         lambda: ooc.resume(url),
         lambda: ooc.load(url),
-        lambda: run.predict_to(labelled, url),
         lambda: write_report([tmp_path], url),
         lambda: write_report([url], tmp_path / "page.html"),
     ]

@@ -148,7 +148,9 @@ class NativeReader(RowReader):
         for run, start, stop, rows in self._each(runs, out):
             for cell in self._cells(start, stop):
                 place = self._place(cell, start, stop)
-                end = ends.get(cell[0], self.chunks[0])
+                # Runs of sequences overlap: what ends one may be in the midst of another.
+                end = min(stop - cell[0] * self.chunks[0], self.chunks[0])
+                end = max(end, ends.get(cell[0], 0))
                 above = start + place[0].start - cell[0] * self.chunks[0]
                 wanted = rows[place]
                 path, number = self._file(cell)

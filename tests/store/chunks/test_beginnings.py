@@ -75,6 +75,17 @@ def test_rows_are_read_from_chunks_of_which_a_part_was_decoded_before(tmp_path: 
         np.testing.assert_array_equal(out, values[start:stop])
 
 
+def test_runs_that_overlap_are_read_each_to_its_end(tmp_path: Path) -> None:
+    """A chunk in which one run ends may be in the midst of another one."""
+    values = np.random.default_rng(1).standard_normal((120_000, 3))
+    x = {"data": values, "chunks": (40_000, 2), "compressors": zarr.codecs.ZstdCodec()}
+    reader = open_reader(ooc.open(foreign(tmp_path / "a.zarr", 3, X=x)), "X")
+    for runs in ([(0, 50_000), (10, 119_000)], [(10, 119_000), (40_000, 50_000)]):
+        out = np.empty((sum(stop - start for start, stop in runs), 3))
+        reader.read_runs(runs, out)
+        np.testing.assert_array_equal(out, np.concatenate([values[slice(*run)] for run in runs]))
+
+
 def test_damage_behind_wanted_rows_is_told_by_those_that_it_concerns(tmp_path: Path) -> None:
     values = np.random.default_rng(2).standard_normal(80_000)
     x = {"data": values, "chunks": (40_000,), "compressors": zarr.codecs.ZstdCodec()}
