@@ -71,7 +71,7 @@ def fit(
     fixed += 2 * len(PARTS) * len(layout.sparse) * CHUNK_BYTES
     group = max(GROUP_BYTES, 2 * chunk)
     wanted = threads or min(MOST_THREADS, (os.cpu_count() or 1) + 1)
-    # Where memory is short there are fewer threads, and where there is but one nothing is read ahead.
+    # Where memory is short there are fewer threads; where there is but one, nothing is read ahead.
     for used, ahead in [*((each, AHEAD) for each in range(wanted, 0, -1)), (1, 0)]:
         # Groups that wait to be encoded are views of pieces, which they keep.
         under_way = (2 * used + 3) * piece + ahead * read_bytes + (used + 2) * 2 * group
