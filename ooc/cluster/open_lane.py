@@ -29,6 +29,7 @@ from ooc.models.lane_shares import (
 )
 from ooc.models.loop import Rows, make_loop
 from ooc.models.train_state import start
+from ooc.optim.settings import SCHEDULE
 from ooc.stream.lanes import lane_order, lane_plan
 from ooc.stream.reader import WindowReader, reading_here
 from ooc.stream.window import Window
@@ -116,7 +117,10 @@ class OpenLane:
         if legs.parameters:
             common = np.frombuffer(legs.parameters, state.parameters.dtype)
             state.parameters.reshape(-1)[:] = common
+        # Where the schedule's rule is, each process knows for itself.
+        rules = state.settings[..., SCHEDULE].copy()
         state.settings.reshape(-1)[:] = np.frombuffer(legs.settings)
+        state.settings[..., SCHEDULE] = rules
         state.active[:] = legs.active
         loop.batch_size = legs.batch_size
         if any(stop > first for first, stop, _ in leg.shares):

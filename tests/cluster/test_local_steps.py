@@ -14,6 +14,7 @@ from datasets import small_windows, write_dataset
 import ooc
 from ooc.core.errors import InputError
 from ooc.engines.synchronisation import Synchronisation
+from ooc.optim.schedules import cosine
 from ooc.store.dataset import Dataset
 from ooc.stream.plan import MIB, RESERVED_BYTES
 from ooc.training.trainer import Trainer
@@ -168,7 +169,10 @@ def test_what_has_no_local_steps_is_refused_before_any_work(measured: Dataset) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", [ooc.optim.sgd(RATE), ooc.optim.adam(0.02)])
+@pytest.mark.parametrize(
+    "optimizer",
+    [ooc.optim.sgd(RATE), ooc.optim.adam(0.02), ooc.optim.sgd(RATE, schedule=cosine(60))],
+)
 def test_workers_come_to_the_bits_of_one_process(
     measured: Dataset, client: Any, optimizer: Any
 ) -> None:
