@@ -30,6 +30,8 @@ LOOK_SECONDS, PATIENCE_FOR_WORKERS = 1.0, 60.0
 QUIET_SECONDS = 15.0
 # How often a worker is called that takes no call.
 MOST_CALLS = 3
+# How often a question is asked of workers that are lost over it, one after the other.
+MOST_IN_VAIN = 8
 # How long workers may take to be let go.
 LEAVE_SECONDS = 30.0
 
@@ -122,8 +124,15 @@ class Crew:
         common
             What every worker is told beside.
         """
-        answers: dict[int, Any] = {}
+        answers, in_vain = dict[int, Any](), 0
         while len(answers) < len(by_lane):
+            if in_vain == MOST_IN_VAIN:
+                raise LostError(
+                    f"workers of {self._where} were lost {MOST_IN_VAIN} times in a row over what "
+                    f"they were asked ({asked_for}), and none answered; look into their logs, and "
+                    "resume the run"
+                )
+            before = len(answers)
             left = {lane: asked for lane, asked in by_lane.items() if lane not in answers}
             self._ensure(left)
             asked = [
@@ -142,6 +151,7 @@ class Crew:
                     refusals.append(error)
             if refusals:
                 raise refusals[0]
+            in_vain = in_vain + 1 if len(answers) == before else 0
         return answers
 
     def ask_first(
