@@ -126,12 +126,7 @@ class Crew:
         """
         answers, in_vain = dict[int, Any](), 0
         while len(answers) < len(by_lane):
-            if in_vain == MOST_IN_VAIN:
-                raise LostError(
-                    f"workers of {self._where} were lost {MOST_IN_VAIN} times in a row over what "
-                    f"they were asked ({asked_for}), and none answered; look into their logs, and "
-                    "resume the run"
-                )
+            self._check_answered(in_vain, asked_for)
             before = len(answers)
             left = {lane: asked for lane, asked in by_lane.items() if lane not in answers}
             self._ensure(left)
@@ -162,9 +157,11 @@ class Crew:
         A worker that is late is left to its work, and asked again when it is done with it: what it
         answers then is not used.
         """
-        answers: dict[int, Any] = {}
+        answers, in_vain = dict[int, Any](), 0
         asked: dict[str, list[int]] = {}
         while len(answers) < needed:
+            self._check_answered(in_vain, asked_for)
+            before, lost = len(answers), self.traffic.lost
             self._ensure(by_lane)
             left = {lane: each for lane, each in by_lane.items() if lane not in answers}
             for member in list(self._members.values()):
@@ -172,6 +169,8 @@ class Crew:
                 if not member.is_busy:
                     asked[member.address] = self._tell(member, asked_for, left, common)
             self._receive_first(asked, answers, 1.0)
+            # One that is late is not lost.
+            in_vain = in_vain + (self.traffic.lost > lost) if len(answers) == before else 0
         self._receive_first(asked, answers, 0.0)
         for member in self._members.values():
             member.late += member.is_busy
@@ -229,6 +228,15 @@ class Crew:
             self._lose(member)
             return []
         return lanes
+
+    def _check_answered(self, in_vain: int, asked_for: str) -> None:
+        """End where what is asked is what ends the workers, or their machines."""
+        if in_vain == MOST_IN_VAIN:
+            raise LostError(
+                f"workers of {self._where} were lost {MOST_IN_VAIN} times in a row over what they "
+                f"were asked ({asked_for}), and none answered; look into their logs, and resume "
+                "the run"
+            )
 
     async def _watch(self) -> None:
         """Hang up on workers that are asked, and that the scheduler does not know any more."""

@@ -36,8 +36,8 @@ def folder(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyP
     return tmp_path
 
 
-def whole(capsys: pytest.CaptureFixture[str]) -> dict:
-    assert main([*TRAIN, "whole"]) == 0
+def whole(capsys: pytest.CaptureFixture[str], *more: str) -> dict:
+    assert main([*TRAIN, "whole", *more]) == 0
     return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
@@ -68,13 +68,16 @@ def saved(folder: Path) -> int:
     return 0
 
 
-@pytest.mark.parametrize("who", ["scheduler", "all"])
+@pytest.mark.parametrize(
+    ("who", "options"),
+    [("scheduler", ""), ("all", ""), ("scheduler", "--local-steps 4"), ("all", "--local-steps 4")],
+)
 def test_a_cluster_that_dies_ends_the_run_in_one_sentence_and_it_goes_on_here(
-    folder: Path, capsys: pytest.CaptureFixture[str], who: str
+    folder: Path, capsys: pytest.CaptureFixture[str], who: str, options: str
 ) -> None:
-    expected = whole(capsys)
+    expected = whole(capsys, *options.split())
     with dask_processes(folder) as cluster:
-        process = started(folder, "--scheduler", cluster.address)
+        process = started(folder, "--scheduler", cluster.address, *options.split())
         if who == "all":
             cluster.kill()
         else:
@@ -102,6 +105,22 @@ def test_a_run_whose_scheduler_died_goes_on_with_another_one(
     with dask_processes(folder, workers=1) as cluster:
         found = resumed(capsys, "--scheduler", cluster.address)
     assert [found[key] for key in SAME] == [expected[key] for key in SAME]
+
+
+def test_a_run_with_backup_lanes_goes_on_with_another_cluster_and_passes_each_row_once(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with dask_processes(folder) as cluster:
+        process = started(folder, "--scheduler", cluster.address, "--backup-lanes", "1")
+        cluster.kill()
+        _, told = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert f"run holds the run after step {saved(folder)}" in told
+    (folder / "scheduler.json").unlink()
+    with dask_processes(folder) as cluster:
+        found = resumed(capsys, "--scheduler", cluster.address)
+    assert found["steps"] == 60 * 2000 // 50
+    assert found["rows"] + found["dropped_rows"] == 60 * 2000
 
 
 @pytest.mark.parametrize(
