@@ -12,11 +12,7 @@ class DecodedReader(RowReader):
     def __init__(self, stored: RowReader, conventions: Conventions) -> None:
         super().__init__(stored.name, stored.where, stored.shape, stored.chunks)
         self.stored, self.conventions = stored, conventions
-
-    @property
-    def retries(self) -> int:  # type: ignore[override]
-        """Transient errors that were retried so far."""
-        return self.stored.retries
+        self.parts = (stored,)
 
     def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
         """Fill `out` with decoded rows; what stands for a missing value is NaN."""

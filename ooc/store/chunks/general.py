@@ -104,7 +104,7 @@ class ZarrReader(RowReader):
             self._array = zarr.open_array(self._store, path=array.path, mode="r")
 
     @property
-    def retries(self) -> int:  # type: ignore[override]
+    def retries(self) -> int:
         """Requests to a server that were sent again so far."""
         return getattr(self._store._store, "retries", 0)
 

@@ -31,13 +31,8 @@ class JoinedReader(RowReader):
 
     def __init__(self, spec: JoinedSpec, where: str, readers: Sequence[RowReader]) -> None:
         super().__init__(spec.name, where, spec.shape, spec.chunks)
-        self.spec, self._readers = spec, tuple(readers)
+        self.spec, self.parts = spec, tuple(readers)
         self._memory = _ThreadMemory()
-
-    @property
-    def retries(self) -> int:  # type: ignore[override]
-        """Transient errors that were retried so far."""
-        return sum(reader.retries for reader in self._readers)
 
     def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
         """Fill `out` with runs of rows: what is stored of each part, decoded and cast."""
@@ -45,7 +40,7 @@ class JoinedReader(RowReader):
         for first, group in _groups(runs, rows_aside(self.spec)):
             rows = sum(stop - start for start, stop in group)
             part = out[begin : begin + rows]
-            for stripe, reader in zip(self.spec.stripes, self._readers, strict=True):
+            for stripe, reader in zip(self.spec.stripes, self.parts, strict=True):
                 values = self._aside(rows, stripe)
                 _read(reader, group, values, bad, first)
                 flat = values.reshape(rows, -1)
@@ -64,7 +59,7 @@ class JoinedReader(RowReader):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Workers of a cluster make their own memory.
-        return JoinedReader, (self.spec, self.where, self._readers)
+        return JoinedReader, (self.spec, self.where, self.parts)
 
 
 def rows_aside(spec: JoinedSpec) -> int:

@@ -16,11 +16,7 @@ class LabelReader(RowReader):
     def __init__(self, stored: RowReader, labels: Labels) -> None:
         super().__init__(stored.name, stored.where, stored.shape, stored.chunks)
         self.stored, self.labels = stored, labels
-
-    @property
-    def retries(self) -> int:  # type: ignore[override]
-        """Transient errors that were retried so far."""
-        return self.stored.retries
+        self.parts = (stored,)
 
     def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
         """Fill `out` with codes; what is missing stays NaN.

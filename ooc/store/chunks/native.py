@@ -78,7 +78,7 @@ class NativeReader(RowReader):
         self._memory = _ThreadMemory()
 
     @property
-    def retries(self) -> int:  # type: ignore[override]
+    def retries(self) -> int:
         """Transient errors that were retried so far."""
         return self.files.retries
 

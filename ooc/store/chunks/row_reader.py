@@ -82,15 +82,15 @@ class NotStoredError(Exception):
 
 
 class RowReader(ABC):
-    """Reads runs of rows of one array.
+    """Reads runs of rows of one array, or makes them of those that others read.
 
     Attributes
     ----------
-    retries
-        Transient errors that were retried so far.
+    parts
+        The readers of what is stored, where rows are made of it.
     """
 
-    retries = 0
+    parts: Sequence["RowReader"] = ()
     # The chunks' own, where they are local files.
     _folder: str | None = None
     # First place along axis 1, and the one behind the last, where rows are not read whole.
@@ -103,6 +103,11 @@ class RowReader(ABC):
         self._across = [
             range(-(-length // chunk)) for length, chunk in zip(shape[1:], chunks[1:], strict=True)
         ]
+
+    @property
+    def retries(self) -> int:
+        """Transient errors that were retried so far."""
+        return sum(part.retries for part in self.parts)
 
     def narrow(self, first: int, stop: int) -> None:
         """Read no more than these places along axis 1 from now on: those of whole chunks."""

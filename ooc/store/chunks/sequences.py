@@ -18,13 +18,8 @@ class SequenceReader(RowReader):
 
     def __init__(self, spec: SequenceSpec, where: str, stored: RowReader) -> None:
         super().__init__(spec.name, where, spec.shape, spec.chunks)
-        self.spec, self.stored = spec, stored
+        self.spec, self.stored, self.parts = spec, stored, (stored,)
         self._aside = threading.local()
-
-    @property
-    def retries(self) -> int:  # type: ignore[override]
-        """Transient errors that were retried so far."""
-        return self.stored.retries
 
     def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
         """Fill `out` with one run after the other, with room for rows that overlap between.

@@ -15,12 +15,7 @@ class CsrReader(RowReader):
 
     def __init__(self, spec: SparseSpec, where: str, parts: list[RowReader]) -> None:
         super().__init__(spec.name, where, spec.shape, spec.chunks)
-        self.spec, self._parts = spec, parts
-
-    @property
-    def retries(self) -> int:  # type: ignore[override]
-        """Transient errors that were retried so far."""
-        return sum(part.retries for part in self._parts)
+        self.spec, self.parts = spec, parts
 
     def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
         """Fill rows, given as `SparseRows`; each run begins at a multiple of the unit.
@@ -59,7 +54,7 @@ class CsrReader(RowReader):
             return spec.pointers(start, stop)
         found = np.empty(stop - start + 1, np.int64)
         part = np.empty(stop - start, spec.parts[2].dtype)
-        self._parts[2].read_runs([(start, stop)], part)
+        self.parts[2].read_runs([(start, stop)], part)
         found[:-1], found[-1] = part, spec.place_of(stop)
         check_ascending(f"the sparse matrix {self.name} of {self.where}", np.diff(found), start)
         if found[0] != spec.place_of(start):
@@ -81,7 +76,7 @@ class CsrReader(RowReader):
         place, unread = rows.start_of(0), set()
         kept = [number for number, (first, last) in enumerate(spans) if last > first]
         for part, spec, memory in zip(
-            self._parts, self.spec.parts, (rows.values, rows.indices), strict=False
+            self.parts, self.spec.parts, (rows.values, rows.indices), strict=False
         ):
             notes: list[BadChunkError] | None = None if bad is None else []
             # What is stored in another type is read aside, one block at a time.

@@ -35,12 +35,7 @@ class StackedReader(RowReader):
         dtypes: Sequence[np.dtype],
     ) -> None:
         super().__init__(spec.name, where, spec.shape, spec.chunks)
-        self._stores, self._parts, self._dtypes = spec.stores, parts, dtypes
-
-    @property
-    def retries(self) -> int:  # type: ignore[override]
-        """Transient errors that were retried so far."""
-        return sum(part.retries for part in self._parts)
+        self._stores, self.parts, self._dtypes = spec.stores, parts, dtypes
 
     def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
         """Fill `out` with one run after the other.
@@ -77,7 +72,7 @@ class StackedReader(RowReader):
             yield piece
 
     def _read(self, piece: _Piece, out: Any, bad: BadChunks) -> None:
-        part, start = self._parts[piece.store], self._stores.starts[piece.store]
+        part, start = self.parts[piece.store], self._stores.starts[piece.store]
         dtype = self._dtypes[piece.store]
         into = out if dtype == out.dtype else np.empty(out.shape, dtype)
         notes: list[BadChunkError] | None = None if bad is None else []

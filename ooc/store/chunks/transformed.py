@@ -26,14 +26,9 @@ class TransformedReader(RowReader):
 
     def __init__(self, spec: TransformedSpec, where: str, stored: RowReader) -> None:
         super().__init__(spec.name, where, spec.shape, spec.chunks)
-        self.spec, self.stored = spec, stored
+        self.spec, self.stored, self.parts = spec, stored, (stored,)
         # Each thread that reads has memory of its own, which it keeps.
         self._aside = threading.local()
-
-    @property
-    def retries(self) -> int:  # type: ignore[override]
-        """Transient errors that were retried so far."""
-        return self.stored.retries
 
     def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
         """Fill rows, given as `SparseRows`; where each run's first one goes, its extent says.

@@ -117,7 +117,7 @@ def test_of_sparse_rows_the_way_of_their_values_is_told(tmp_path: Path) -> None:
     path = write_sparse(tmp_path / "a.zarr", random_matrix(30, 5))
     assert read_path(ooc.open(path), "X", "buffered").mode == "buffered"
     reader: Any = open_reader(ooc.open(path), "X", "buffered")
-    assert [part.files.mode for part in reader._parts] == ["buffered"] * 3
+    assert [part.files.mode for part in reader.parts] == ["buffered"] * 3
 
 
 def array_of(path: Path, version: int = 3, dtype: str = "f4", **options: Any) -> zarr.Array:

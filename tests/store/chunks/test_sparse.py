@@ -191,6 +191,6 @@ def test_rows_that_were_written_since_are_refused(
 
 def test_retries_of_all_parts_count(tmp_path: Path) -> None:
     reader: Any = open_reader(write(tmp_path / "a.zarr"), "X")
-    for number, part in enumerate(reader._parts):
+    for number, part in enumerate(reader.parts):
         part.files.retries = 10**number
     assert reader.retries == 111
