@@ -21,6 +21,9 @@ import pytest  # noqa: E402
 from datasets import write_dataset  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
+from ooc.core.compile_child import load_kernels  # noqa: E402
+from ooc.core.progress import silent  # noqa: E402
+from ooc.store.chunks.at_once import compilation  # noqa: E402
 from ooc.store.dataset import Dataset  # noqa: E402
 
 # The first example of a test may compile a kernel.
@@ -40,6 +43,19 @@ def _held_by_nobody() -> Iterator[None]:
 def _nothing_waits_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sync nothing in this process: that files are synced shows in what is called, see tests."""
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _whole_chunks_are_read_at_once() -> None:
+    """Read in this process as runs on large data do; `either_way` is for the other way, too."""
+    load_kernels([compilation()], silent)
+
+
+@pytest.fixture(params=["at once", "one by one"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read whole chunks at once, by a compiled call, and each by itself."""
+    if request.param == "one by one":
+        monkeypatch.setattr("ooc.store.chunks.at_once.loaded_kernel", lambda: None)
 
 
 def pytest_collection_finish() -> None:

@@ -19,6 +19,7 @@ from ooc.optim import Method, Optimizer, lazy, sgd
 from ooc.optim.penalties import clip_scale
 from ooc.optim.settings import SETTINGS, rate_at
 from ooc.optim.step import step_piece
+from ooc.store.chunks import reading_kernels
 from ooc.store.dataset import Dataset
 from ooc.store.transforms import transform_kernels
 from ooc.stream.order import order_kernels
@@ -34,6 +35,7 @@ def engine_kernels(
         *parts_of(lambda: kernel_for_data(model, dataset)),
         *parts_of(lambda: _updates(model, methods, dtype)),
         *order_kernels(),
+        *reading_kernels(dataset),
         *transform_kernels(dataset),
         kernel_for(rate_at, settings, 0),
     ]

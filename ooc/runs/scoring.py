@@ -12,6 +12,7 @@ from ooc.core.errors import DataError, DivergedError, InputError
 from ooc.engines.engine import scoring_bytes
 from ooc.models.contract import Layout, Model
 from ooc.models.declarations import arrays_of, dtype_of, kernel_for_data, predictions_of
+from ooc.store.chunks import reading_kernels
 from ooc.store.dataset import Dataset
 from ooc.store.feature_names import feature_names_of
 from ooc.store.sparse_rows import is_matrix, zero_rows
@@ -127,5 +128,5 @@ def scoring_kernels(model: Model, dataset: Dataset, with_target: bool = True) ->
             metrics.update(states, model.measure(parameters, batch))
             metrics.values(states)
 
-    own = transform_kernels(dataset)
+    own = [*transform_kernels(dataset), *reading_kernels(dataset)]
     return [*own, Compilation(f"scoring {with_target} {model.to_config()} {kinds}", rehearse)]

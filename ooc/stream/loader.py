@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ooc.core.compile_child import load_kernels
 from ooc.core.errors import DataError, InputError
+from ooc.core.progress import silent
 from ooc.core.random_keys import Purpose, key
 from ooc.core.sliding import rows_at
 from ooc.core.summary import Summary
-from ooc.store.chunks import BadChunkError
+from ooc.store.chunks import BadChunkError, reading_kernels
 from ooc.store.dataset import Dataset
 from ooc.store.joined import joined_features
 from ooc.store.sparse_rows import is_matrix, stacked
@@ -231,6 +233,8 @@ class Loader(Summary):
 
     def _local_reader(self) -> WindowReader:
         stream = self.stream
+        if kernels := reading_kernels(self.dataset):
+            load_kernels(kernels, silent)
         return WindowReader(
             self.dataset,
             self.names,

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from zarr.abc.store import Store
 
+from ooc.core.compile_child import Compilation
 from ooc.core.process import allowed_bytes
+from ooc.store.chunks.at_once import compilation, loaded_kernel
 from ooc.store.chunks.codecs import NotNativeError, most_stored_bytes
 from ooc.store.chunks.decoded import DecodedReader
 from ooc.store.chunks.files import BATCH_BYTES, CACHED_SHARE, FileReader, choose_mode
@@ -40,6 +42,7 @@ __all__ = [
     "open_reader",
     "parts_of",
     "read_path",
+    "reading_kernels",
     "scratch_bytes",
 ]
 
@@ -129,6 +132,17 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
     if spec.conventions is None or not spec.conventions.changes:
         return reader
     return DecodedReader(reader, spec.conventions)
+
+
+# Fewer are read chunk by chunk before a kernel is compiled.
+MANY_BYTES = 256 * 2**20
+
+
+def reading_kernels(dataset: Dataset) -> list[Compilation]:
+    """Return what is to be compiled to read whole chunks at once, where there are many to read."""
+    here = "://" not in dataset.path
+    many = dataset.arrays[dataset.features].row_bytes * dataset.rows >= MANY_BYTES
+    return [compilation()] if here and many and loaded_kernel() is None else []
 
 
 def _stripe_reader(dataset: Dataset, stripe: Stripe, io: str) -> RowReader:

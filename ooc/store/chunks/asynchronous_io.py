@@ -77,6 +77,14 @@ class Batch:
                 break
             self._pending += done
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """What compiled code needs to use it, as `ooc.store.chunks.reading_kernel` names it."""
+        return (
+            self._address, len(self.memory), self._context.value or 0, self._blocks.ctypes.data,
+            self._pointers.ctypes.data, self._events.ctypes.data,
+        )  # fmt: skip
+
     def collect(self) -> list[int]:
         """Wait for all requests; return for each the bytes that were read, or minus an errno."""
         while self._pending:
@@ -93,6 +101,14 @@ class Batch:
         # The kernel ends what is in flight before it returns; then the memory may go.
         if self._context:
             _call(_DESTROY, self._context)
+
+
+def call_numbers() -> tuple[int, int]:
+    """Return the system's numbers of io_submit and io_getevents; zeros where it has none."""
+    if _libc() is None:
+        return 0, 0
+    numbers = _CALLS[platform.machine()]
+    return numbers[_SUBMIT], numbers[_GET_EVENTS]
 
 
 @cache

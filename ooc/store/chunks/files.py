@@ -9,7 +9,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import takewhile
@@ -32,6 +33,8 @@ RETRIES = 3
 CACHED_SHARE = 4
 # Each thread has two batches of requests: one is read while the other one is decoded.
 BATCH_BYTES = 2 * 2**20
+# Neighbours in a file share a request up to this size.
+LARGEST_REQUEST = BATCH_BYTES - 2 * ALIGNMENT
 
 
 class TruncatedError(OSError):
@@ -166,7 +169,7 @@ class FileReader:
             try:
                 return self._read(request)
             except OSError as error:
-                if not self._counts(error.errno):
+                if not self.counts(error.errno):
                     raise
                 time.sleep(0.05 * 4**attempt)
         return self._read(request)
@@ -199,6 +202,37 @@ class FileReader:
             for flight in flights:
                 flight.collect()
 
+    @contextmanager
+    def held(self, paths: Sequence[str]) -> Iterator[list[int]]:
+        """Hold files open for requests in flight; yield their descriptors, but those at the end.
+
+        Those begin where too many are held, or with one that cannot be opened.
+        """
+        files = self._files.hold(paths)
+        try:
+            yield [file.descriptor for file in files]
+        finally:
+            release(files)
+
+    def batches(self) -> np.ndarray:
+        """Return this thread's two batches, (2, 6) int64, as the compiled kernel takes them.
+
+        Without asynchronous I/O both are the same memory: the second is read after the first.
+        """
+        if self.mode == "direct" and _MEMORY.batches:
+            return np.array([batch.numbers for batch in _MEMORY.batches], np.int64)
+        memory = np.frombuffer(_MEMORY.at_least(BATCH_BYTES), np.uint8)
+        return np.array([(memory.ctypes.data, BATCH_BYTES, 0, 0, 0, 0)] * 2, np.int64)
+
+    def drop_batches(self) -> None:
+        """Use no asynchronous I/O in this thread any more."""
+        _MEMORY.batches.clear()
+
+    def counts(self, error_number: int | None) -> bool:
+        """Tell whether an error is transient, and count it: the range will be read again."""
+        self.retries += error_number in TRANSIENT
+        return error_number in TRANSIENT
+
     def _start(self, batch: Batch, requests: list[Request]) -> _Flight:
         # What is not placed here is left to the plain way, which tells what is wrong.
         fitting = list(takewhile(lambda request: request.length <= BATCH_BYTES, requests))
@@ -216,7 +250,7 @@ class FileReader:
             if number >= len(flight.placed):
                 yield request, self._read_once(request)
             elif read[number] < request.stop - request.first:
-                self._counts(-read[number])
+                self.counts(-read[number])
                 yield request, None
             else:
                 place = flight.placed[number].place - request.first
@@ -226,13 +260,8 @@ class FileReader:
         try:
             return self._read(request)
         except OSError as error:
-            self._counts(error.errno)
+            self.counts(error.errno)
             return None
-
-    def _counts(self, error_number: int | None) -> bool:
-        """Tell whether an error is transient, and count it: the range will be read again."""
-        self.retries += error_number in TRANSIENT
-        return error_number in TRANSIENT
 
     def _read(self, request: Request) -> memoryview:
         first, length, stop = request.first, request.length, request.stop

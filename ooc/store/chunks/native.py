@@ -12,22 +12,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ooc.store.chunks.at_once import Piece, StoredFile, WholeChunks, pieces_of
 from ooc.store.chunks.beginnings import decode_beginning
+from ooc.store.chunks.c_libraries import chunk_decoder
 from ooc.store.chunks.codecs import (
     DecodeError,
     decode_chunk,
     most_stored_bytes,
     verify_crc32c,
 )
-from ooc.store.chunks.files import ALIGNMENT, BATCH_BYTES, FileReader, Request, TruncatedError
+from ooc.store.chunks.files import LARGEST_REQUEST, FileReader, Request, TruncatedError
 from ooc.store.chunks.layout import ChunkLayout
 from ooc.store.chunks.objects import ObjectReader
 from ooc.store.chunks.row_reader import BadChunks, Cell, NotStoredError, RowReader, Runs
 
 Files = FileReader | ObjectReader
 NOT_STORED = 2**64 - 1
-# Neighbours in a file share a request up to this size, and across gaps up to that one.
-LARGEST_REQUEST = BATCH_BYTES - 2 * ALIGNMENT
+# Neighbours in a file share a request across gaps up to this size.
 LARGEST_GAP = 64 * 2**10
 
 
@@ -76,6 +77,25 @@ class NativeReader(RowReader):
         self._folder = layout.folder if isinstance(files, FileReader) else None
         self._indices: dict[str, _ShardIndex] = {}
         self._memory = _ThreadMemory()
+        self._whole = self._whole_chunks()
+
+    def _whole_chunks(self) -> WholeChunks | None:
+        """Return what reads whole chunks at once, where they are stored so that it can."""
+        layout, files, decoder = self.layout, self.files, chunk_decoder(self.layout.decoders)
+        one_across = layout.shard is None or max(layout.shard.chunks[1:], default=1) == 1
+        if decoder is None or not (self._straight and one_across and isinstance(files, FileReader)):
+            return None
+        rest = (0,) * (len(layout.shape) - 1)
+
+        def find(number: int) -> StoredFile | None:
+            path = f"{layout.folder}/{layout.key((number, *rest))}"
+            try:
+                index = self._indices.get(path) or self._index_of(path)
+            except (OSError, DecodeError):
+                return None
+            return None if index is None else StoredFile(path, index.entries, index.file_bytes)
+
+        return WholeChunks(layout, files, decoder, find)
 
     @property
     def retries(self) -> int:
@@ -84,7 +104,9 @@ class NativeReader(RowReader):
 
     def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
         """Fill `out` with runs of rows; neighbours in a file share a request."""
-        with closing(self.files.read_all(_merged(self._jobs(runs, out, bad)))) as answers:
+        pieces = pieces_of(runs, out) if self._whole is None else self._whole.read(runs, out)
+        jobs = self._jobs(pieces, _ends(runs, self.chunks[0]), bad)
+        with closing(self.files.read_all(_merged(jobs))) as answers:
             for request, data in answers:
                 for job in request.wanted_for:
                     try:
@@ -121,7 +143,8 @@ class NativeReader(RowReader):
         # Only the shape of this memory is used: no page of it is ever touched.
         rows = sum(stop - start for start, stop in runs)
         out = np.empty((rows, *self._read_shape), self.layout.dtype)
-        return list(_merged(self._jobs(runs, out, None)))
+        pieces, ends = pieces_of(runs, out), _ends(runs, self.chunks[0])
+        return list(_merged(self._jobs(pieces, ends, None)))
 
     def _decode(self, job: Job, stored: memoryview) -> None:
         decoders, memory = self.layout.decoders, self._memory
@@ -142,10 +165,9 @@ class NativeReader(RowReader):
         part = slice(job.above, job.above + rows), *(slice(0, length) for length in rest)
         job.out[...] = self.layout.values(decoded)[part]
 
-    def _jobs(self, runs: Runs, out: np.ndarray, bad: BadChunks) -> Iterator[Job]:
-        """Yield what is stored of the runs; deal with what is not."""
-        ends = _ends(runs, self.chunks[0])
-        for run, start, stop, rows in self._each(runs, out):
+    def _jobs(self, pieces: list[Piece], ends: dict[int, int], bad: BadChunks) -> Iterator[Job]:
+        """Yield what is stored of some rows; deal with what is not. `ends` are those of runs."""
+        for run, start, stop, rows in pieces:
             for cell in self._cells(start, stop):
                 place = self._place(cell, start, stop)
                 # Runs of sequences overlap: what ends one may be in the midst of another.

@@ -18,6 +18,7 @@ from ooc.store.chunks.beginnings import decode_beginning
 from ooc.store.chunks.codecs import most_stored_bytes
 from ooc.store.chunks.native import NOT_STORED, NativeReader
 
+pytestmark = pytest.mark.usefixtures("either_way")
 VALUES = np.arange(1.0, 20 * 6 + 1).reshape(20, 6)
 CHUNK = 4 * 3 * 8
 
@@ -169,6 +170,7 @@ def test_requests_are_those_that_reading_makes(
         return whole(kept)
 
     monkeypatch.setattr(reader.files, "read_all", noted)
+    monkeypatch.setattr("ooc.store.chunks.at_once.loaded_kernel", lambda: None)
     reader.read_runs([(0, 4), (8, 20)], np.zeros((16, 6)))
     assert made == told
     shard = f"{path}/X/c"

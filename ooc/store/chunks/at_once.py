@@ -1,0 +1,176 @@
+"""Whole chunks of runs of rows, read and decoded by one compiled call.
+
+Used where a run has loaded the kernel; what it leaves, for whatever reason, goes the way of
+`ooc.store.chunks.native`, to the same bits.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ooc.core.compile_child import Compilation
+from ooc.store.chunks.asynchronous_io import DEPTH, call_numbers
+from ooc.store.chunks.c_libraries import ChunkDecoder, libc_functions
+from ooc.store.chunks.codecs import most_stored_bytes
+from ooc.store.chunks.files import LARGEST_REQUEST, FileReader
+from ooc.store.chunks.layout import ChunkLayout
+from ooc.store.chunks.row_reader import Runs
+
+KERNEL = "ooc.store.chunks.reading_kernel"
+
+
+class Piece(NamedTuple):
+    """Rows of a run, by its number, and where they go."""
+
+    run: int
+    start: int
+    stop: int
+    out: np.ndarray
+
+
+class StoredFile(NamedTuple):
+    """A file of chunks.
+
+    Attributes
+    ----------
+    entries
+        (chunks, 2) uint64: where each begins, and its bytes; 2**64 - 1 twice where it has none.
+    size
+        Bytes of the file.
+    """
+
+    path: str
+    entries: np.ndarray
+    size: int
+
+
+def compilation() -> Compilation:
+    """Return that of the kernel that reads whole chunks."""
+    from ooc.core.compiler import kernel_for
+    from ooc.store.chunks.reading_kernel import read_chunks
+
+    flat, square = np.zeros(1, np.int64), np.zeros((1, 1), np.int64)
+    given = flat, flat, square, square, square, np.zeros((1, 1, 1), np.int64), flat
+    return kernel_for(read_chunks, *given)
+
+
+def loaded_kernel() -> Any:
+    """Return the kernel where somebody has loaded it: no reader waits for a compiler."""
+    found = getattr(sys.modules.get(KERNEL), "read_chunks", None)
+    return found if found is not None and found.overloads else None
+
+
+class WholeChunks:
+    """Reads the whole chunks of runs, where chunks are as wide as rows.
+
+    Parameters
+    ----------
+    layout, files, decoder
+        Where chunks are, what reads them, and what decodes them.
+    find
+        Returns the file of a number, counted along axis 0; None if it cannot be used.
+    """
+
+    def __init__(
+        self,
+        layout: ChunkLayout,
+        files: FileReader,
+        decoder: ChunkDecoder,
+        find: Callable[[int], StoredFile | None],
+    ) -> None:
+        self._files, self._find = files, find
+        self._rows, self._dtype, self._row_shape = layout.chunks[0], layout.dtype, layout.shape[1:]
+        self._per_file = 1 if layout.shard is None else layout.shard.chunks[0]
+        self._row_bytes = layout.chunk_bytes // self._rows
+        self._most = min(LARGEST_REQUEST, most_stored_bytes(layout.chunk_bytes))
+        drops = files.mode == "buffered"
+        self._how = np.array([decoder.kind, layout.chunk_bytes, drops], np.int64)
+        calls = (*libc_functions(), decoder.decode, decoder.checksum, *call_numbers())
+        self._calls = np.array(calls, np.int64)
+
+    def read(self, runs: Runs, out: np.ndarray) -> list[Piece]:
+        """Fill what whole chunks fill; return the rows that are left, in their order."""
+        kernel = loaded_kernel()
+        fits = out.flags.c_contiguous and out.dtype == self._dtype
+        if kernel is None or not fits or out.shape[1:] != self._row_shape or not runs:
+            return pieces_of(runs, out)
+        starts, stops = np.array(runs, np.int64).T
+        places = np.cumsum(stops - starts) - (stops - starts)
+        firsts = -(-starts // self._rows)
+        counts = np.maximum(stops // self._rows - firsts, 0)
+        of_run = np.repeat(np.arange(len(runs)), counts)
+        numbers = firsts[of_run] + np.arange(len(of_run))
+        numbers -= (np.cumsum(counts) - counts)[of_run]
+        above = places[of_run] + numbers * self._rows - starts[of_run]
+        done = np.zeros(len(numbers), bool)
+        done[:] = self._fill(kernel, numbers, out.ctypes.data + above * self._row_bytes)
+        if done.all() and (counts * self._rows == stops - starts).all():
+            return []
+        return self._left(runs, out, numbers, of_run, done)
+
+    def _fill(self, kernel: Any, numbers: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Read and decode chunks to their addresses; tell of each whether it is there."""
+        chunks = np.full((len(numbers), 4), -1, np.int64)
+        chunks[:, 3] = targets
+        in_files = numbers // self._per_file
+        ends = np.flatnonzero(np.diff(in_files, append=-1)) + 1
+        parts, paths, begin = list[slice](), list[str](), 0
+        for end in ends.tolist():
+            file = self._find(int(in_files[begin]))
+            if file is not None:
+                part = slice(begin, end)
+                entries = file.entries[numbers[part] % self._per_file].astype(np.int64)
+                # Else they are beyond the file, and told to be so where they are read alone.
+                beyond = entries.sum(axis=1) > file.size
+                entries[beyond | (entries < 0).any(axis=1)] = -1
+                chunks[part, 1:3] = entries
+                parts.append(part)
+                paths.append(file.path)
+            begin = end
+        with self._files.held(paths) as descriptors:
+            for part, descriptor in zip(parts, descriptors, strict=False):
+                chunks[part, 0] = descriptor
+            wanted = (chunks[:, :3] >= 0).all(axis=1) & (chunks[:, 2] <= self._most)
+            given, done = chunks[wanted], np.zeros(len(chunks), bool)
+            found = np.full(len(given), -1, np.int64)
+            batches = self._files.batches()
+            work = np.empty((2, len(given)), np.int64), np.empty((2, DEPTH, 5), np.int64)
+            if kernel(self._calls, self._how, batches, given, *work, found) < 0:
+                self._files.drop_batches()
+        done[wanted] = found == 0
+        for error_number in found[found > 0].tolist():
+            self._files.counts(error_number)
+        return done
+
+    def _left(
+        self, runs: Runs, out: np.ndarray, numbers: np.ndarray, of_run: np.ndarray, done: np.ndarray
+    ) -> list[Piece]:
+        """Return the rows of runs that are in no chunk that is done."""
+        left = list[Piece]()
+        for piece in pieces_of(runs, out):
+            begin = piece.start
+            ends = (*numbers[done & (of_run == piece.run)].tolist(), None)
+            for number in ends:
+                end = piece.stop if number is None else number * self._rows
+                if begin < end:
+                    part = piece.out[begin - piece.start : end - piece.start]
+                    left.append(Piece(piece.run, begin, end, part))
+                begin = end + self._rows
+        return left
+
+
+def pieces_of(runs: Runs, out: np.ndarray) -> list[Piece]:
+    """Return each run with its rows of `out`, which has one after the other.
+
+    Examples
+    --------
+    >>> [each.out.tolist() for each in pieces_of([(4, 6), (9, 10)], np.arange(3))]
+    [[0, 1], [2]]
+    """
+    found, place = list[Piece](), 0
+    for run, (start, stop) in enumerate(runs):
+        found.append(Piece(run, start, stop, out[place : place + stop - start]))
+        place += stop - start
+    return found
