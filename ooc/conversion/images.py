@@ -12,6 +12,9 @@ from ooc.core.errors import DataError, InputError
 
 # Modes of Pillow's as they are stored: grey, or three colours.
 _COLOURS = {"1": "L", "L": "L", "LA": "L", "I;16": "I;16", "I": "I", "F": "F"}
+# What loses nothing but transparency when it becomes a mode; in RGB any 8 bits of colour have room.
+_MAY_BECOME = {"L": ("1", "L", "LA"), "I;16": ("I;16",), "I": ("I",), "F": ("F",)}
+_DEEPER = ("I;16", "I;16L", "I;16B", "I", "F")
 _DTYPES = {"L": np.uint8, "RGB": np.uint8, "I;16": np.uint16, "I": np.int32, "F": np.float32}
 
 
@@ -61,10 +64,11 @@ class ImageSource(ArraySource):
         image = self._decoded(files[0])
         self._mode = _COLOURS.get(image.mode, "RGB")
         self._shape = self._pixels(files[0], image).shape
+        also = "; grey ones have their value in each colour" if self._mode == "RGB" else ""
         dimensions = ("row", "height", "width", "colour")[: 1 + len(self._shape)]
         known: dict[str, Any] = {
             "rows": len(files),
-            "was": f"images, the first {image.size} {image.mode}",
+            "was": f"images, the first {image.size} {image.mode}{also}",
         }
         pixels = Column(
             "X", NUMBER, np.dtype(_DTYPES[self._mode]), self._shape, dimensions=dimensions, **known
@@ -92,6 +96,13 @@ class ImageSource(ArraySource):
 
     def _pixels(self, file: Path, image: Any) -> np.ndarray:
         if image.mode != self._mode:
+            may = _MAY_BECOME.get(self._mode)
+            if image.mode in _DEEPER if may is None else image.mode not in may:
+                raise DataError(
+                    f"{file} is {image.mode}, and {self._images[0]}, the first image, "
+                    f"{self._mode}: as that it would not be the same; give all images one mode, "
+                    "as Pillow's convert does"
+                )
             image = image.convert(self._mode)
         if self._size is not None:
             height, width = self._size

@@ -45,6 +45,7 @@ from ooc.training.session import (
     with_rates,
 )
 from ooc.training.statistics import RowStatistics
+from ooc.training.unseen_labels import warn_of_unseen_labels
 from ooc.training.watchers.callbacks import NO_CALLBACKS, Callbacks
 from ooc.training.watchers.halving import Halving
 from ooc.training.watchers.roster import Roster
@@ -379,6 +380,8 @@ class Trainer:
         folders = [track.folder for track in tracks if track.folder is not None]
         with nullcontext() if run_dir is None else new_runs(Path(run_dir), folders):
             warn_of_marks(dataset, loader.names)
+            if held_out is not None:
+                warn_of_unseen_labels(loader.dataset, held_out.dataset, self.model)
             prepared = prepare(self.model, RowStatistics(loader, report))
             model, layout = prepared.model, prepared.model.layout(dataset.row_shape)
             if model != self.model:

@@ -60,6 +60,24 @@ def test_other_modes_become_grey_or_three_colours(tmp_path: Path) -> None:
     assert_array_equal(source.read("X", 0, 1), grey[None])
 
 
+def test_grey_images_among_colours_keep_their_values_and_colours_are_not_lost(
+    tmp_path: Path,
+) -> None:
+    colours, grey = drawn(4, 3, 3), drawn(4, 3)
+    save(tmp_path / "in" / "a" / "0.png", colours)
+    save(tmp_path / "in" / "a" / "1.png", grey)
+    source = opened(tmp_path / "in")
+    assert_array_equal(source.read("X", 1, 2)[0], np.repeat(grey[..., None], 3, axis=2))
+    assert source.columns["X"].was.endswith("grey ones have their value in each colour")
+    save(tmp_path / "out" / "a" / "0.png", grey)
+    save(tmp_path / "out" / "a" / "1.png", colours)
+    with pytest.raises(DataError, match=r"1.png is RGB, and .*0.png, the first image, L: as that"):
+        opened(tmp_path / "out").read("X", 0, 2)
+    save(tmp_path / "in" / "b" / "0.png", drawn(4, 3, dtype="u2"))
+    with pytest.raises(DataError, match=r"b/0.png is I;16, and .* the first image, RGB"):
+        opened(tmp_path / "in").read("X", 0, 3)
+
+
 def test_classes_are_folders_in_their_order_and_hidden_files_none(tmp_path: Path) -> None:
     for name in (
         "b/1.png",
