@@ -20,13 +20,14 @@ from ooc.store.addresses import StorageOptions
 from ooc.store.fields import Field
 from ooc.store.writer import Columns, create
 from ooc.synthetic.fill import fill
+from ooc.synthetic.normals import FINE, GRID, Fill, fill_rounded
 
-# Features lie on a grid of 1/256, as an instrument's do: stored, they take half the space.
-GRID = 256
 NOISE = 0.5
 # Distance between the means of two classes, in standard deviations.
 SEPARATION = 2.0
 ORDERS = ("random", "sorted")
+# Fewer bytes of features take less time than a compiler that is imported.
+MANY_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class Kind(ABC):
     target_dtype: ClassVar[str] = "float32"
     # K where a recipe does not choose it, None where there is no choice.
     usual_classes: ClassVar[int | None] = None
+    # Draws features; the compiled one where they are many, to the same bits.
+    fill: Fill = staticmethod(fill_rounded)
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -106,7 +109,9 @@ class _Linear(Kind):
 
     def draw(self, rng: np.random.Generator, first: int, rows: int) -> Columns:
         """Draw rows; sorted ones from successive quantiles of the target's distribution."""
-        x = rng.standard_normal((rows, self.recipe.features), dtype=np.float32)
+        x = np.empty((rows, self.recipe.features), np.float32)
+        zeros = np.zeros((1, self.recipe.features), np.float32)
+        self.fill(_seed(rng), zeros, np.zeros(rows, np.int64), FINE, x)
         noise = NOISE * rng.standard_normal(rows)
         y = _products(x, self._weights[None])[:, 0] + noise
         if self.recipe.order == "sorted":
@@ -154,9 +159,9 @@ class _Softmax(Kind):
             y = (first + np.arange(rows)) * classes // self.recipe.rows
         else:
             y = rng.integers(0, classes, rows)
-        x = rng.standard_normal((rows, self.recipe.features), dtype=np.float32)
-        x += self._means[y]
-        return {"X": _on_grid(x), "y": y}
+        x = np.empty((rows, self.recipe.features), np.float32)
+        self.fill(_seed(rng), self._means, y, GRID, x)
+        return {"X": x, "y": y}
 
     def best(self, columns: Columns) -> tuple[float, float]:
         """Return the loss sum and the right labels of the exact posterior."""
@@ -217,6 +222,12 @@ def make(
         If the path exists or cannot be written to, or the disk is too small: before any work.
     """
     kind = KINDS[recipe.kind](recipe)
+    if 4 * recipe.rows * recipe.features >= MANY_BYTES:
+        from ooc.core.compile_child import load_kernels
+        from ooc.synthetic.normal_kernel import fill_compiled, normal_kernels
+
+        load_kernels(normal_kernels(), report)
+        kind.fill = fill_compiled
     fields = {"X": Field("float32", (recipe.features,)), "y": Field(kind.target_dtype)}
     generated = {**vars(recipe), "model": kind.model(), "truth": kind.truth()}
     noted = {} if recipe.classes is None else {"classes": recipe.classes}
@@ -237,6 +248,10 @@ def make(
         writer.attributes["generator"]["best"] = truth
     seconds = time.perf_counter() - begun
     return {"rows": recipe.rows, "seconds": seconds, **truth}
+
+
+def _seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**63))
 
 
 def _products(x: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zarr.abc.store import Store
 
-from ooc.core.compile_child import Compilation
 from ooc.core.process import allowed_bytes
 from ooc.store.chunks.at_once import compilation, loaded_kernel
 from ooc.store.chunks.codecs import NotNativeError, most_stored_bytes
@@ -34,6 +34,9 @@ from ooc.store.sparse import SparseSpec
 from ooc.store.stacked import StackedSpec
 from ooc.store.stacked_sparse import StackedSparseSpec
 from ooc.store.transforms import TransformedSpec
+
+if TYPE_CHECKING:
+    from ooc.core.compile_child import Compilation
 
 __all__ = [
     "BadChunkError",
@@ -138,7 +141,7 @@ def open_reader(dataset: Dataset, name: str, io: str = "auto") -> RowReader:
 MANY_BYTES = 256 * 2**20
 
 
-def reading_kernels(dataset: Dataset) -> list[Compilation]:
+def reading_kernels(dataset: Dataset) -> "list[Compilation]":
     """Return what is to be compiled to read whole chunks at once, where there are many to read."""
     here = "://" not in dataset.path
     many = dataset.arrays[dataset.features].row_bytes * dataset.rows >= MANY_BYTES

@@ -6,17 +6,19 @@ Used where a run has loaded the kernel; what it leaves, for whatever reason, goe
 
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ooc.core.compile_child import Compilation
 from ooc.store.chunks.asynchronous_io import DEPTH, call_numbers
 from ooc.store.chunks.c_libraries import ChunkDecoder, libc_functions
 from ooc.store.chunks.codecs import most_stored_bytes
 from ooc.store.chunks.files import LARGEST_REQUEST, FileReader
 from ooc.store.chunks.layout import ChunkLayout
 from ooc.store.chunks.row_reader import Runs
+
+if TYPE_CHECKING:
+    from ooc.core.compile_child import Compilation
 
 KERNEL = "ooc.store.chunks.reading_kernel"
 
@@ -46,7 +48,7 @@ class StoredFile(NamedTuple):
     size: int
 
 
-def compilation() -> Compilation:
+def compilation() -> "Compilation":
     """Return that of the kernel that reads whole chunks."""
     from ooc.core.compiler import kernel_for
     from ooc.store.chunks.reading_kernel import read_chunks
