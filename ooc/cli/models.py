@@ -45,7 +45,7 @@ class ModelOptions:
     loss_constant: float | None = option("Huber's delta, the quantile, or epsilon.")
     class_weights: str | None = option("balanced, or one number for each class: 1,5.", unset="ones")
     classes: int | None = option(
-        "Classes of softmax and the multiclass head; known for data that ooc made."
+        "Classes of softmax and the multiclass and ordinal heads; known for data that ooc made."
     )
     hidden: str | None = option("Units of the hidden layers of a network.", unset="64,64")
     activation: str | None = option("{activations}.", unset="relu")
@@ -55,9 +55,9 @@ class ModelOptions:
     dropout: float | None = option("Share of hidden outputs to drop.", unset="0")
     weight_decay: float | None = option("Half of it times |weights|^2 is added.", unset="0")
     head: str | None = option(
-        "{heads}, for mlp. Without it, by the targets, and told: multiclass where classes are "
-        "given or noted, binary for whole numbers that are all 0 or 1, regression for fractions; "
-        "other whole numbers are refused.",
+        "{heads}, for mlp; ordinal is for classes that have an order. Without it, by the targets, "
+        "and told: multiclass where classes are given or noted, binary for whole numbers that are "
+        "all 0 or 1, regression for fractions; other whole numbers are refused.",
         unset="by the targets",
     )
     code: int | None = option("Units of an autoencoder's code.", unset="16")
@@ -120,10 +120,13 @@ def _fitting_head(dataset: "Dataset", head: str | None, classes: int | None) -> 
     if head is None:
         head, reason = _head_by_targets(dataset, classes)
         NOTES.append(f"head: {head}, as {reason}; --head chooses another")
-    if head == "multiclass":
+    from ooc.models.mlp import OF_CLASSES
+
+    if head in OF_CLASSES:
         return {"head": head, "outputs": _classes_of(dataset) if classes is None else classes}
     if classes is not None:
-        raise InputError(f"the {head} head has no --classes; leave it out, or --head multiclass")
+        able = listed([f"--head {name}" for name in OF_CLASSES])
+        raise InputError(f"the {head} head has no --classes; leave it out, or {able}")
     if head == "regression" and dataset.target is not None:
         return {"head": head, "outputs": math.prod(dataset.arrays[dataset.target].shape[1:])}
     return {"head": head}
@@ -177,7 +180,7 @@ def _head_by_targets(dataset: "Dataset", classes: int | None) -> tuple[str, str]
     raise InputError(
         f"targets {spec.name} of {dataset.path} are whole numbers, from {low:,.0f} to {high:,.0f} "
         f"in the first {len(values):,} rows, which may be classes or counts; give --head "
-        "multiclass, or --head regression"
+        "multiclass, --head ordinal where classes have an order, or --head regression"
     )
 
 

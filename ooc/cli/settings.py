@@ -73,6 +73,7 @@ def _data(dataset: Mapping[str, Any]) -> dict[str, Any]:
 def _model(run_dir: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the model's options; what has none of its own follows its name."""
     from ooc.models import MODELS
+    from ooc.models.mlp import OF_CLASSES
 
     name = config["name"]
     if name not in MODELS:
@@ -85,7 +86,7 @@ def _model(run_dir: str, config: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if key == "outputs" and "head" in config:
             # Of the other heads it follows from the targets.
-            found |= {"classes": value} if config["head"] == "multiclass" else {}
+            found |= {"classes": value} if config["head"] in OF_CLASSES else {}
         elif option not in options:
             if isinstance(value, list | dict):
                 raise _no_option(run_dir, f"{key}={value!r} of {name}")

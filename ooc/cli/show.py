@@ -14,8 +14,9 @@ _LISTS = ("confusion_matrix", "per_class", "calibration")
 WIDEST_MATRIX, LARGEST_ENTRIES, MOST_CLASSES_TOLD = 6, 5, 20
 # What comes together in a table for people; all else comes last.
 _METRICS = (
-    "loss", "accuracy", "auc", "auc_error", "calibration_error", "r2", "mean_absolute_error",
-    "root_mean_squared_error", "residuals",
+    "loss", "accuracy", "within_one", "within_two", "mean_absolute_notches",
+    "quadratic_weighted_kappa", "auc", "auc_error", "calibration_error", "r2",
+    "mean_absolute_error", "root_mean_squared_error", "residuals",
 )  # fmt: skip
 GROUPS = (
     _METRICS,

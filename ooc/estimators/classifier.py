@@ -21,7 +21,7 @@ from ooc.estimators.estimator import (
     of_mean_one,
     opened,
 )
-from ooc.estimators.labels import labelled_classes
+from ooc.estimators.labels import check_sorted, labelled_classes
 from ooc.estimators.templates import (
     OF_LABELS,
     WITH_PROBABILITIES,
@@ -31,7 +31,8 @@ from ooc.estimators.templates import (
 )
 from ooc.models import Model
 from ooc.models.compiled import BALANCED
-from ooc.models.scored import LOGISTIC
+from ooc.models.ordinal import probabilities
+from ooc.models.scored import LOGISTIC, ORDINAL
 from ooc.optim import Method, Optimizer
 from ooc.runs.outputs import SCORES
 from ooc.stream.options import StreamOptions
@@ -143,10 +144,10 @@ class OOCClassifier(ClassifierMixin, OOCEstimator):
             If anything does not fit, before any work.
         """
         if is_stored(X):
-            dataset, classes = labelled_classes(opened(X, y, sample_weight))
-            model = classifier_of(
-                template_of(self.model, {}), len(classes), self._class_weights(classes, None, None)
-            )
+            template = template_of(self.model, {})
+            dataset, classes = labelled_classes(opened(X, y, sample_weight), template)
+            weights = self._class_weights(classes, None, None)
+            model = classifier_of(template, len(classes), weights)
             self._note_features(dataset)
         else:
             X, y = self._rows_of(X, reset=True, y=y)  # noqa: N806
@@ -156,11 +157,11 @@ class OOCClassifier(ClassifierMixin, OOCEstimator):
                 raise InputError(
                     f"labels have one class, {classes.tolist()[0]!r}, and 2 are needed to learn"
                 )
+            template = template_of(self.model, self._in_memory(X))
+            check_sorted(classes, template)
             weights = self._weights_of(sample_weight, X)
             model = classifier_of(
-                template_of(self.model, self._in_memory(X)),
-                len(classes),
-                self._class_weights(classes, codes, weights),
+                template, len(classes), self._class_weights(classes, codes, weights)
             )
             dataset = arrays_as_dataset(X, codes, of_mean_one(weights))
         self.classes_ = classes
@@ -193,12 +194,14 @@ class OOCClassifier(ClassifierMixin, OOCEstimator):
         if is_stored(X):
             dataset = opened(X, y, sample_weight)
             if not hasattr(self, "classes_"):
-                dataset, self.classes_ = labelled_classes(dataset)
+                template = template_of(self.model, {})
+                dataset, self.classes_ = labelled_classes(dataset, template)
                 self._note_features(dataset)
         else:
             first = _check_partial_fit_first_call(self, classes)
             X, y = self._rows_of(X, reset=first, y=y)  # noqa: N806
             check_classification_targets(y)
+            check_sorted(self.classes_, template_of(self.model, {}))
             labels = column_or_1d(y, warn=True)
             unknown = np.setdiff1d(labels, self.classes_)
             if len(unknown):
@@ -222,8 +225,14 @@ class OOCClassifier(ClassifierMixin, OOCEstimator):
 
     @available_if(_has_scores)
     def decision_function(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Return what speaks for the second of two labels, (n,), or scores of all, (n, K)."""
+        """Return what speaks for the second of two labels, (n,), or scores of all, (n, K).
+
+        Of labels that have an order, K - 1: logits of a label above each but the last.
+        """
         scores = self._predict(X, SCORES)
+        if link_of(self.run_.model) == ORDINAL:
+            # What is larger speaks for higher labels: logits of P(y > k).
+            scores = -scores
         if scores.shape[1] == 1:
             return scores[:, 0]
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
@@ -235,6 +244,8 @@ class OOCClassifier(ClassifierMixin, OOCEstimator):
         link = link_of(self.run_.model)
         if link is None:
             found = self._predict(X, "probability")
+        elif link == ORDINAL:
+            found = probabilities(self._predict(X, SCORES))
         else:
             scores = self._predict(X, SCORES).astype(np.float64)
             found = expit(scores[:, 0]) if link == LOGISTIC else softmax(scores, axis=1)

@@ -7,10 +7,10 @@ from typing import Any
 from ooc.core.errors import InputError
 from ooc.core.numbers import entry_of
 from ooc.models import MODELS, Model
-from ooc.models.scored import EXPONENTIAL, IDENTITY, LOGISTIC, MARGIN, SOFTMAX
+from ooc.models.scored import EXPONENTIAL, IDENTITY, LOGISTIC, MARGIN, ORDINAL, SOFTMAX
 
-OF_LABELS, OF_NUMBERS = (LOGISTIC, SOFTMAX, MARGIN), (IDENTITY, EXPONENTIAL)
-WITH_PROBABILITIES = (LOGISTIC, SOFTMAX)
+OF_LABELS, OF_NUMBERS = (LOGISTIC, SOFTMAX, ORDINAL, MARGIN), (IDENTITY, EXPONENTIAL)
+WITH_PROBABILITIES = (LOGISTIC, SOFTMAX, ORDINAL)
 
 
 def settings_of(model: Any) -> set[str]:
@@ -54,6 +54,8 @@ def classifier_of(
 ) -> Model:
     """Return a model as it is for so many classes: its head and its outputs are settled.
 
+    An ordinal head stays one.
+
     A model for two that says what it is called for more, as logistic regression does, becomes that.
 
     Raises
@@ -71,7 +73,9 @@ def classifier_of(
     """
     changes: dict[str, Any] = {}
     settings = settings_of(model)
-    if "head" in settings:
+    if "head" in settings and model.head == "ordinal":
+        changes["outputs"] = classes
+    elif "head" in settings:
         is_binary = classes == 2
         changes["head"] = "binary" if is_binary else "multiclass"
         changes["outputs"] = 1 if is_binary else classes

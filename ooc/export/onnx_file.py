@@ -15,6 +15,7 @@ from ooc.export.graph import Graph, install_onnx
 from ooc.export.trained import Trained
 from ooc.models import scored
 from ooc.models.declarations import Standardisation, dtype_of
+from ooc.models.ordinal import threshold_values
 from ooc.models.standardise import standardisation, target_standardisation
 
 INPUT, USUAL_INPUT = "X", "float32"
@@ -100,6 +101,25 @@ def _softmax(graph: Graph, trained: Trained, scores: str, *others: Any) -> None:
     graph.output("probability", graph.cast(shares, np.float32))
 
 
+def _ordinal(graph: Graph, trained: Trained, scores: str, *others: Any) -> None:
+    """Add sigmoid(threshold_k - f) sigmoid(f - threshold_{k-1}) sigmoid(r_k) of each label k."""
+    part = trained.layout.views(trained.parameters)["thresholds"]
+    values = threshold_values(part)
+    gaps = 1.0 / (1.0 + np.exp(-part[1:].astype(np.float64)))
+    wide, one = graph.cast(scores, np.float64), np.ones(1)
+    # Nothing lies above the last label, or below the first.
+    below = graph.node("Sigmoid", graph.node("Sub", values, wide))
+    below = graph.node("Pad", below, np.array([0, 0, 0, 1]), np.array(1.0))
+    above = graph.node("Sigmoid", graph.node("Sub", wide, values))
+    above = graph.node("Pad", above, np.array([0, 1, 0, 0]), np.array(1.0))
+    shares = graph.node("Mul", graph.node("Mul", below, above), np.concatenate([one, gaps, one]))
+    _label(graph, trained, graph.node("ArgMax", shares, axis=1, keepdims=0))
+    passed = graph.cast(graph.node("Greater", wide, values), np.int64)
+    median = graph.node("ReduceSum", passed, np.array([1]), keepdims=0)
+    _label(graph, trained, median, "median")
+    graph.output("probability", graph.cast(shares, np.float32))
+
+
 def _margin(graph: Graph, trained: Trained, scores: str, *others: Any) -> None:
     _label(graph, trained, graph.above_zero(scores))
     graph.output("margin", scores, is_flat=True)
@@ -118,9 +138,9 @@ def _reconstruction(
     graph.output("error", graph.cast(half, np.float32))
 
 
-def _label(graph: Graph, trained: Trained, codes: str) -> None:
+def _label(graph: Graph, trained: Trained, codes: str, output: str = "prediction") -> None:
     """Add the names of labels, or their numbers."""
-    graph.output("prediction", graph.node("Gather", trained.labels, codes))
+    graph.output(output, graph.node("Gather", trained.labels, codes))
 
 
 def _outputs(trained: Trained) -> int:
@@ -134,6 +154,7 @@ ANSWERS: dict[str, Callable[..., None]] = {
     scored.EXPONENTIAL: _exponentials,
     scored.LOGISTIC: _logistic,
     scored.SOFTMAX: _softmax,
+    scored.ORDINAL: _ordinal,
     scored.MARGIN: _margin,
     scored.RECONSTRUCTION: _reconstruction,
 }
@@ -152,7 +173,7 @@ def _compare(
     expected = trained.model.predict(trained.parameters, rows)
     for name, values in graph.run(written, INPUT, rows).items():
         wanted = expected.get(name, np.empty(0))
-        if trained.classes and name == "prediction":
+        if trained.classes and name in ("prediction", "median"):
             continue  # a label changes at once where two scores are about the same
         size = float(np.abs(wanted).max(initial=0.0))
         if values.shape != wanted.shape or not np.allclose(

@@ -12,14 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from ooc.core.compiler import lean_kernel, part, small_kernel, view_at
+from ooc.core.compiler import lean_kernel, part, view_at
 from ooc.core.errors import InputError
-from ooc.kernels.counters import BAD_TARGET, BAD_WEIGHT, NOT_FINITE, OK
+from ooc.kernels.counters import BAD_TARGET, NOT_FINITE, OK
 from ooc.kernels.share import BAD, PAIR, PointLoss, call_pair, loss_of
+from ooc.kernels.targets import (
+    COUNTS,
+    LABELS,
+    NUMBERS,
+    label_is_valid,
+    row_weight,
+    target_is_valid,
+)
 from ooc.optim.step import real_of
-
-# Rules for targets: finite numbers, labels 0 and 1, numbers of at least 0.
-NUMBERS, LABELS, COUNTS = range(3)
 
 
 @lean_kernel
@@ -144,43 +149,6 @@ def epsilon_insensitive(prediction: float, target: float, epsilon: float) -> tup
     return excess, math.copysign(1.0, difference)
 
 
-@small_kernel
-def target_is_valid(rule: int, target: float) -> bool:
-    """Tell whether a rule takes this target.
-
-    Examples
-    --------
-    >>> target_is_valid(LABELS, 1.0), target_is_valid(LABELS, -1.0)
-    (True, False)
-    """
-    if rule == LABELS:
-        return target == 0.0 or target == 1.0
-    if rule == COUNTS and target < 0:
-        return False
-    return math.isfinite(target)
-
-
-@small_kernel
-def label_is_valid(target: float, classes: int) -> bool:
-    """Tell whether a target is one of the whole numbers 0 to classes - 1."""
-    return target >= 0 and target < classes and target == math.floor(target)
-
-
-@small_kernel
-def row_weight(
-    weights: np.ndarray, row: int, target: float, class_weights: np.ndarray
-) -> tuple[int, float]:
-    """Return `OK` and a row's weight times that of its class, or why there is none."""
-    weight = np.float64(weights[row]) if weights.size > 0 else 1.0
-    if not 0.0 <= weight < math.inf:
-        return BAD_WEIGHT, weight
-    if class_weights.size > 0:
-        if not label_is_valid(target, class_weights.size):
-            return BAD_TARGET, weight
-        weight *= class_weights[np.int64(target)]
-    return OK, weight
-
-
 def pointwise(
     scores: np.ndarray,
     targets: np.ndarray,
@@ -271,6 +239,66 @@ def softmax_row(scores: np.ndarray, label: int | np.int64, weight: float) -> flo
     return value
 
 
+def ordinal(
+    scores: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    loss: PointLoss,
+    total: np.ndarray,
+    report: np.ndarray,
+) -> int:
+    """Do as `pointwise` for the negative log-likelihood of ordered labels 0 to K - 1, (rows, 1).
+
+    Scores, (rows, 2 K - 3), are what `ooc.kernels.thresholds.cumulate` fills.
+    """
+    summed, classes, width = 0.0, (scores.shape[1] + 3) // 2, scores.shape[1]
+    for r in range(scores.shape[0]):
+        report[BAD] = r
+        if not label_is_valid(targets[r, 0], classes):
+            return BAD_TARGET
+        label = np.int64(targets[r, 0])
+        status, weight = row_weight(weights, r, np.float64(label), loss.class_weights)
+        if status != OK:
+            return status
+        value = weight * ordinal_row(view_at(scores, r * width, (width,)), label, weight)
+        if not math.isfinite(value):
+            return NOT_FINITE
+        summed += value
+    total[0] = summed
+    return OK
+
+
+@lean_kernel
+def ordinal_row(scores: np.ndarray, label: int | np.int64, weight: float) -> float:
+    """Replace one row of scores by weighted derivatives; return its negative log-likelihood.
+
+    The probability of a label between the logits a < b is sigmoid(b) - sigmoid(a), which is
+    sigmoid(b) sigmoid(-a) (1 - exp(a - b)). The gap b - a is the softplus of a parameter r, so that
+    the last factor is sigmoid(r): three logistic losses, none of which overflows or cancels,
+    however near the two thresholds are.
+    """
+    last = (scores.size + 1) // 2
+    value, above, below, gap = 0.0, 0.0, 0.0, 0.0
+    if label < last:
+        one, above = logistic(np.float64(scores[label]), 1.0)
+        value += one
+    if label > 0:
+        one, below = logistic(np.float64(scores[label - 1]), 0.0)
+        value += one
+    if 0 < label < last:
+        one, gap = logistic(np.float64(scores[last + label - 1]), 1.0)
+        value += one
+    for k in range(scores.size):
+        scores[k] = 0.0
+    if label < last:
+        scores[label] = weight * above
+    if label > 0:
+        scores[label - 1] = weight * below
+    if 0 < label < last:
+        scores[last + label - 1] = weight * gap
+    return value
+
+
 @dataclass(frozen=True)
 class Loss:
     """One loss: of a prediction and a target, or of all scores of a row and a label.
@@ -319,6 +347,7 @@ class Loss:
 
 
 _NUMBERS, _LABELS = "finite numbers", "labels 0 and 1"
+_CLASSES = "whole labels from 0 to the number of classes less 1"
 
 LOSSES = {
     "squared": Loss(squared, _NUMBERS, degree=2),
@@ -336,7 +365,8 @@ LOSSES = {
         scales_constant=True,
         smooth=False,
     ),
-    "softmax": Loss(None, "whole labels from 0 to the number of classes less 1", rows=softmax),
+    "softmax": Loss(None, _CLASSES, rows=softmax),
+    "ordinal": Loss(None, _CLASSES, rows=ordinal),
 }
 
 

@@ -3,16 +3,17 @@
 import numpy as np
 
 from ooc.core.compiler import lean_kernel, lean_sums, view_at
-from ooc.kernels import dense
+from ooc.kernels import dense, thresholds
 from ooc.kernels.counters import NOT_FINITE, OK
 from ooc.kernels.dropout import drop
 from ooc.kernels.share import BAD, Numbers, Output, PointLoss, Share, call_loss
 
 # Entries of the model's integers: address of the loss over rows and of its pointwise pair, its
-# rule for targets, whether the inputs are the targets, and L, the number of layers; from LAYERS
-# on L + 1 widths, then L codes of activations. Its reals are the loss's constant, then L shares
-# that dropout takes, then the weights of classes.
-LOSS, PAIR, RULE, RECONSTRUCTS, COUNT, LAYERS = range(6)
+# rule for targets, whether the inputs are the targets, the number of thresholds of ordered labels
+# (0 of all others), and L, the number of layers; from LAYERS on L + 1 widths, then L codes of
+# activations. Its reals are the loss's constant, then L shares that dropout takes, then the
+# weights of classes.
+LOSS, PAIR, RULE, RECONSTRUCTS, THRESHOLDS, COUNT, LAYERS = range(7)
 LARGEST_SQUARE = np.finfo(np.float32).max
 
 
@@ -115,12 +116,51 @@ def first_overflow(rows: np.ndarray) -> int:
     return -1
 
 
+@lean_kernel
+def apply_loss(
+    numbers: Numbers,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    answers: np.ndarray,
+    parameters: np.ndarray,
+    own: np.ndarray,
+    gradient: np.ndarray,
+    output: Output,
+) -> int:
+    """Replace the last layer's outputs, (rows, units), by the loss's derivatives by them.
+
+    Parameters
+    ----------
+    parameters, gradient
+        Those of the thresholds, which are behind all layers, and what is filled for them; empty
+        where there are none.
+    own
+        Scratch for the scores of ordered labels, (rows, 2 thresholds - 1), flat.
+    output
+        Its terms and its report are set.
+    """
+    integers, layers = numbers.integers, numbers.integers[COUNT]
+    loss = PointLoss(integers[PAIR], integers[RULE], numbers.reals[0], numbers.reals[1 + layers :])
+    if integers[THRESHOLDS] == 0:
+        return call_loss(
+            integers[LOSS], (answers, targets, weights, loss, output.terms, output.report)
+        )
+    scores = view_at(own, 0, (answers.shape[0], 2 * integers[THRESHOLDS] - 1))
+    thresholds.cumulate(answers, parameters, scores)
+    status = call_loss(
+        integers[LOSS], (scores, targets, weights, loss, output.terms, output.report)
+    )
+    if status == OK:
+        thresholds.collect(scores, parameters, answers, gradient)
+    return status
+
+
 def accumulate(
     share: Share, parameters: np.ndarray, numbers: Numbers, own: np.ndarray, output: Output
 ) -> int:
     """Fill loss and gradient of a share; see `ooc.kernels.share.accumulate_of`.
 
-    `own` holds twice the units of all layers for each row.
+    `own` holds twice the units of all layers for each row, and the scores of ordered labels.
     """
     integers, inputs = numbers.integers, share.features
     layers, rows = integers[COUNT], inputs.shape[0]
@@ -128,17 +168,24 @@ def accumulate(
     if bad >= 0:
         output.report[BAD] = bad
         return NOT_FINITE
-    units = integers[LAYERS + layers]
-    size = np.int64(0)
+    units, size, end = integers[LAYERS + layers], np.int64(0), np.int64(0)
     for layer in range(layers):
         size += rows * integers[LAYERS + 1 + layer]
+        end += (integers[LAYERS + layer] + 1) * integers[LAYERS + 1 + layer]
     outputs, slopes = view_at(own, 0, (size,)), view_at(own, size, (size,))
     forward(numbers, parameters, inputs, outputs, slopes, share.first, share.seed, True)
     answers = view_at(outputs, size - rows * units, (rows, units))
-    loss = PointLoss(integers[PAIR], integers[RULE], numbers.reals[0], numbers.reals[1 + layers :])
     targets = inputs if integers[RECONSTRUCTS] != 0 else share.targets
-    status = call_loss(
-        integers[LOSS], (answers, targets, share.weights, loss, output.terms, output.report)
+    behind = end + integers[THRESHOLDS]
+    status = apply_loss(
+        numbers,
+        targets,
+        share.weights,
+        answers,
+        parameters[end:behind],
+        own[2 * size :],
+        output.gradient[end:behind],
+        output,
     )
     if status == OK:
         backward(numbers, parameters, inputs, outputs, slopes, output.gradient)

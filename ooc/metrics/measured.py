@@ -22,6 +22,8 @@ class Labels:
     probability
         (rows,) float32, of label 1 of two classes, of the predicted one of more; None where scores
         are not made for it.
+    has_order
+        Whether labels lie in their order, so that some wrong ones are nearer than others.
     """
 
     classes: int
@@ -30,6 +32,7 @@ class Labels:
     log_odds: np.ndarray | None
     weights: np.ndarray
     probability: np.ndarray | None = None
+    has_order: bool = False
 
 
 @dataclass(frozen=True)

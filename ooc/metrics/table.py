@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ooc.core.errors import DataError
 from ooc.metrics.auc import AUC
 from ooc.metrics.base import Metric
 from ooc.metrics.calibration import CALIBRATION
-from ooc.metrics.measured import Labels, Measured
+from ooc.metrics.confusion import CONFUSION
+from ooc.metrics.measured import Measured
+from ooc.metrics.ordinal import ORDINAL
 from ooc.metrics.regression import REGRESSION
 from ooc.metrics.residuals import RESIDUALS
-
-# A confusion matrix of more classes is left out: nobody reads it, and it grows with their square.
-MOST_CLASSES = 100
 
 # A state for each metric that has seen rows, by its name.
 States = dict[str, np.ndarray]
@@ -43,74 +41,20 @@ def _mean_metric(key: str, name: str, value: Callable[[np.ndarray], float | None
     return Metric((key,), lambda batch: 2, update, lambda one: {key: value(one)}, lambda _: 16)
 
 
-def _confusion_size(batch: Measured) -> int:
-    classes = batch.answers.classes if isinstance(batch.answers, Labels) else 0
-    return classes**2 if classes <= MOST_CLASSES else 0
-
-
-def _update_confusion(state: np.ndarray, batch: Measured) -> None:
-    answers = batch.answers
-    assert isinstance(answers, Labels)
-    classes = math.isqrt(state.size)
-    labels, predicted = answers.labels, np.asarray(answers.predicted, np.int64)
-    known = (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
-    known &= (predicted >= 0) & (predicted < classes)
-    if not known.all():
-        row = int(np.argmin(known))
-        raise DataError(
-            f"row {row} of a batch has label {labels[row]} and prediction {predicted[row]}, but "
-            f"there are {classes} classes, from 0 on; correct the model's measure"
-        )
-    cells = labels.astype(np.int64) * classes + predicted
-    weights = answers.weights if answers.weights.size else None
-    state += np.bincount(cells, weights, state.size)
-
-
-def _confusion_matrix(state: np.ndarray) -> dict[str, Any]:
-    """Return nested lists, a true label in each, whole numbers where all are; and by class."""
-    if not state.any():
-        return {"confusion_matrix": None, "per_class": None}
-    matrix = state.reshape(math.isqrt(state.size), -1)
-    whole = bool((matrix == np.floor(matrix)).all() and np.abs(matrix).max() < 2.0**53)
-    listed = (matrix.astype(np.int64) if whole else matrix).tolist()
-    return {"confusion_matrix": listed, "per_class": _per_class(matrix)}
-
-
-def _per_class(matrix: np.ndarray) -> dict[str, list[float | None]]:
-    """Return a column for each number, an entry for each class; None where it is not defined."""
-    right, predicted, true = np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
-    shares = {
-        "precision": (right, predicted),
-        "recall": (right, true),
-        "f1": (2 * right, predicted + true),
-    }
-    columns: dict[str, list[float | None]] = {
-        name: [part / of if of > 0 else None for part, of in zip(*pair, strict=True)]
-        for name, pair in (
-            (name, [side.tolist() for side in pair]) for name, pair in shares.items()
-        )
-    }
-    return {**columns, "weight": true.tolist()}
-
-
 METRICS: dict[str, Metric] = {
     "loss": _mean_metric("loss", "loss", _mean),
     "accuracy": _mean_metric("accuracy", "correct", _accuracy),
     "auc": AUC,
-    "confusion_matrix": Metric(
-        keys=("confusion_matrix", "per_class"),
-        size=_confusion_size,
-        update=_update_confusion,
-        values=_confusion_matrix,
-        most_bytes=lambda outputs: 2 * 8 * min(max(outputs, 2), MOST_CLASSES) ** 2,
-    ),
+    "confusion_matrix": CONFUSION,
+    "ordinal": ORDINAL,
     "calibration": CALIBRATION,
     "regression": REGRESSION,
     "residuals": RESIDUALS,
 }
 
 # Metrics that are for labels alone, and for numbers alone.
-_OF_LABELS, _OF_NUMBERS = ("auc", "confusion_matrix", "calibration"), ("regression", "residuals")
+_OF_LABELS = ("auc", "confusion_matrix", "ordinal", "calibration")
+_OF_NUMBERS = ("regression", "residuals")
 
 
 def update(states: States, batch: Measured) -> None:

@@ -8,14 +8,25 @@ import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.core.numbers import check_choice
+from ooc.metrics.measured import Labels, Numbers
 from ooc.models.classification import Logistic, Softmax
+from ooc.models.compiled import as_reals
 from ooc.models.contract import check_target_size
 from ooc.models.network import DenseNetwork, check_width
+from ooc.models.ordinal import ordinal_answers, ordinal_labels
 from ooc.models.own_loss import OwnLoss
 from ooc.models.regression import check_regression_loss, check_standard_targets
 from ooc.models.scored import checked_class_weights
 
-HEADS = ("regression", "binary", "multiclass")
+# The loss of each head; that of numbers may be another one.
+HEADS = {
+    "regression": "squared",
+    "binary": "logistic",
+    "multiclass": "softmax",
+    "ordinal": "ordinal",
+}
+# Heads of as many labels as they are told.
+OF_CLASSES = ("multiclass", "ordinal")
 
 
 @dataclass(frozen=True)
@@ -26,9 +37,10 @@ class MLP(DenseNetwork):
     ----------
     head
         "regression": a loss of numbers, summed over outputs; "binary": labels 0 and 1;
-        "multiclass": labels 0 to outputs - 1.
+        "multiclass": labels 0 to outputs - 1; "ordinal": the same with an order, by proportional
+        odds (McCullagh 1980), see `ooc.kernels.thresholds`.
     outputs
-        Numbers predicted, 1; or classes of "multiclass", at least 2.
+        Numbers predicted, 1; or classes of "multiclass" and "ordinal", at least 2.
     loss, loss_constant
         Of the regression head, as `ooc.models.Linear` has them: "squared" by default.
     standardise_target
@@ -64,9 +76,9 @@ class MLP(DenseNetwork):
                 f"the binary head has 1 output, not {self.outputs}; for {self.outputs} classes "
                 "choose the multiclass head"
             )
-        if self.head == "multiclass" and self.outputs < 2:
+        if self.head in OF_CLASSES and self.outputs < 2:
             raise InputError(
-                f"the multiclass head needs at least 2 classes, not {self.outputs}; give them "
+                f"the {self.head} head needs at least 2 classes, not {self.outputs}; give them "
                 "as outputs"
             )
         if self.head == "regression":
@@ -86,8 +98,8 @@ class MLP(DenseNetwork):
     def loss_name(self) -> str | OwnLoss:
         """An entry of `ooc.kernels.losses.LOSSES`, or a loss of the user's own."""
         if self.head == "regression":
-            return self.loss or "squared"
-        return "softmax" if self.head == "multiclass" else "logistic"
+            return self.loss or HEADS[self.head]
+        return HEADS[self.head]
 
     @property
     def class_count(self) -> int:
@@ -103,12 +115,35 @@ class MLP(DenseNetwork):
         """Refuse targets that do not fit the head."""
         check_target_size(f"{self.name} with the {self.head} head", shape, self.target_width)
 
+    @property
+    def threshold_count(self) -> int:
+        """Thresholds between ordered labels, K - 1; 0 where labels have no order."""
+        return self.outputs - 1 if self.head == "ordinal" else 0
+
     def units(self, features: int) -> tuple[int, ...]:
-        """Return the hidden units and the outputs."""
-        return (*self.hidden, self.outputs)
+        """Return the hidden units and the outputs: of ordered labels, one for all."""
+        return (*self.hidden, 1 if self.head == "ordinal" else self.outputs)
+
+    def scores_in_unit(self, parameters: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """Return what answers are made of: of ordered labels, (rows, K - 1) logits of P(y <= k)."""
+        scores = super().scores_in_unit(parameters, features)
+        return scores[:, : self.threshold_count] if self.threshold_count else scores
+
+    def compare(
+        self, scores: np.ndarray, target: np.ndarray | None, weights: np.ndarray
+    ) -> Labels | Numbers | None:
+        """Return true labels beside the likeliest ones, or numbers where there are no labels."""
+        if self.head == "ordinal":
+            return ordinal_labels(scores[:, : self.threshold_count], as_reals(target), weights)
+        return super().compare(scores, target, weights)
 
     def answers(self, scores: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the predicted numbers, or the likeliest label and probabilities."""
+        """Return the predicted numbers, or the likeliest label and probabilities.
+
+        Of ordered labels there is the median, too: the label with the least absolute error.
+        """
+        if self.head == "ordinal":
+            return ordinal_answers(scores)
         if self.head == "binary":
             return Logistic().answers(scores)
         if self.head == "multiclass":

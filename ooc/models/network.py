@@ -17,6 +17,7 @@ from ooc.kernels.share import Numbers
 from ooc.models.contract import Layout
 from ooc.models.declarations import Kernel, dtype_of
 from ooc.models.layers import DenseLayer
+from ooc.models.ordinal import cumulative_scores, first_thresholds
 from ooc.models.scored import DTYPES, ScoredModel, dtype_field
 from ooc.models.standardise import standardisation, target_standardisation
 
@@ -69,28 +70,44 @@ class DenseNetwork(ScoredModel):
         fraction("dropout", self.dropout)
         not_negative("weight_decay", self.weight_decay)
 
+    @property
+    def threshold_count(self) -> int:
+        """Thresholds between ordered labels, K - 1; 0 where labels have no order."""
+        return 0
+
     @abstractmethod
     def units(self, features: int) -> tuple[int, ...]:
         """Return the units of every layer for rows of this many features."""
 
     def layout(self, row_shape: tuple[int, ...]) -> Layout:
-        """Return weights (units, inputs) and biases (units,) of each layer, in their order."""
+        """Return weights (units, inputs) and biases (units,) of each layer, in their order.
+
+        Of ordered labels the thresholds, (K - 1,), come behind them, see `ooc.kernels.thresholds`;
+        they do what the last layer's bias would, which stays 0.
+        """
         features = fan = int(np.prod(row_shape, dtype=np.int64))
         shapes: dict[str, tuple[int, ...]] = {}
         for number, units in enumerate(self.units(fan), start=1):
             shapes[f"layer{number}.weights"] = (units, fan)
             shapes[f"layer{number}.biases"] = (units,)
             fan = units
-        biases = {name for name, shape in shapes.items() if len(shape) == 1}
-        return self.layout_with(shapes, features, biases)
+        fixed = set[str]()
+        if self.threshold_count:
+            fixed = {list(shapes)[-1]}
+            shapes["thresholds"] = (self.threshold_count,)
+        unpenalised = {name for name, shape in shapes.items() if len(shape) == 1}
+        return self.layout_with(shapes, features, unpenalised, fixed)
 
     def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
-        """Return random weights and zero biases.
+        """Return random weights and zero biases, and thresholds of labels that are as frequent.
 
         He: normal, of variance 2/inputs. Glorot: uniform, of variance 2/(inputs + units).
         """
         parameters = super().init(layout, generator)
-        weights = [view for view in layout.views(parameters).values() if view.ndim == 2]
+        views = layout.views(parameters)
+        if self.threshold_count:
+            views["thresholds"][:] = first_thresholds(self.threshold_count)
+        weights = [view for view in views.values() if view.ndim == 2]
         chosen = self.initialisation
         if chosen == "auto":
             chosen = ACTIVATIONS[self.activation].initialisation
@@ -119,7 +136,7 @@ class DenseNetwork(ScoredModel):
             shares=MOST_SHARES,
             least_rows=least,
             most_rows=LARGEST_SHARE,
-            own_values=2 * sum(widths[1:]),
+            own_values=2 * sum(widths[1:]) + max(0, 2 * self.threshold_count - 1),
             decay={f"layer{n}.weights": float(self.weight_decay) for n in range(1, layers + 1)},
             uses_blas=True,
             eager=True,
@@ -136,7 +153,10 @@ class DenseNetwork(ScoredModel):
         return [*found[:-1], found[-1]._replace(activation="identity")]
 
     def scores(self, parameters: np.ndarray, features: np.ndarray) -> np.ndarray:
-        """Return the network's outputs, (rows, K)."""
+        """Return the network's outputs, (rows, K), or what ordered labels have for scores.
+
+        Those are (rows, 2 K - 3), see `ooc.kernels.thresholds.cumulate`.
+        """
         dtype, inputs = dtype_of(self), self.inputs(parameters, features)
         parameters = np.ascontiguousarray(parameters, dtype)
         widths = (inputs.shape[1], *self.units(inputs.shape[1]))
@@ -151,6 +171,9 @@ class DenseNetwork(ScoredModel):
                 stop = len(part) * size
                 last = outputs[stop - len(part) * units : stop]
                 scores[first : first + SHARE_ROWS] = last.reshape(len(part), units)
+        if self.threshold_count:
+            views = self.layout(features.shape[1:]).views(parameters)
+            return cumulative_scores(scores, views["thresholds"])
         return scores
 
     def _numbers(self, widths: tuple[int, ...], dtype: np.dtype, constant: float = 0.0) -> Numbers:
@@ -158,7 +181,8 @@ class DenseNetwork(ScoredModel):
         activations = [ACTIVATIONS[self.activation].code(dtype)] * (layers - 1) + [IDENTITY]
         dropout = [float(self.dropout)] * (layers - 1) + [0.0]
         loss = self.loss_integers(dtype)
-        integers = [*loss, not self.needs_target, layers, *widths, *activations]
+        kind = [*loss, not self.needs_target, self.threshold_count]
+        integers = [*kind, layers, *widths, *activations]
         reals = [constant, *dropout, *self.label_weights]
         return Numbers(np.array(reals), np.array(integers, np.int64))
 

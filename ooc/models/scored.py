@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import field, replace
 from typing import Any, ClassVar
 
@@ -21,15 +21,16 @@ from ooc.models.declarations import Prepared, dtype_of
 from ooc.models.own_loss import OwnLoss
 
 # What makes answers of scores: a number as it is, the exponential of one, a label with the
-# probability of label 1, one with the probabilities of all, one with its margin; and what an
-# autoencoder makes of its inputs.
-IDENTITY, EXPONENTIAL, LOGISTIC, SOFTMAX, MARGIN, RECONSTRUCTION = (
-    "identity", "exponential", "logistic", "softmax", "margin", "reconstruction",
+# probability of label 1, one with the probabilities of all, one of labels that have an order, one
+# with its margin; and what an autoencoder makes of its inputs.
+IDENTITY, EXPONENTIAL, LOGISTIC, SOFTMAX, ORDINAL, MARGIN, RECONSTRUCTION = (
+    "identity", "exponential", "logistic", "softmax", "ordinal", "margin", "reconstruction",
 )  # fmt: skip
 LINKS = {
     "poisson": EXPONENTIAL,
     "logistic": LOGISTIC,
     "softmax": SOFTMAX,
+    "ordinal": ORDINAL,
     "hinge": MARGIN,
     "squared_hinge": MARGIN,
 }
@@ -88,7 +89,7 @@ class ScoredModel(CompiledModel):
     @property
     def targets(self) -> str:
         """What targets it takes, in words."""
-        if self.loss_name == "softmax":
+        if self.link in (SOFTMAX, ORDINAL):
             return f"whole labels from 0 to {self.class_count - 1}"
         return self.chosen_loss.targets
 
@@ -139,12 +140,17 @@ class ScoredModel(CompiledModel):
         return [loss.rows_address(dtype), loss.pair_address(), loss.rule]
 
     def layout_with(
-        self, shapes: Mapping[str, tuple[int, ...]], features: int, unpenalised: set[str]
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        features: int,
+        unpenalised: set[str],
+        fixed: Collection[str] = (),
     ) -> Layout:
         """Return a layout of parts, and of what standardising F features, and targets, takes."""
-        fixed = standards.standard_parts(features) if self.standardise is True else {}
-        fixed |= standards.target_parts(self.target_width) if self.has_standard_targets else {}
-        return Layout({**shapes, **fixed}, frozenset({*unpenalised, *fixed}), frozenset(fixed))
+        found = standards.standard_parts(features) if self.standardise is True else {}
+        found |= standards.target_parts(self.target_width) if self.has_standard_targets else {}
+        parts = {**shapes, **found}
+        return Layout(parts, frozenset({*unpenalised, *found}), frozenset({*fixed, *found}))
 
     def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
         """Return zeros, and deviations of 1."""

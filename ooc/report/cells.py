@@ -15,13 +15,16 @@ MOST_SETTINGS = 40
 
 # Results, the most telling first.
 RESULTS = (
-    "validation loss", "best step", "accuracy", "AUC", "calibration error", "R2",
-    "mean abs. error", "training loss", "rows", "steps", "epochs", "training time", "total time",
-    "rows/s", "GB/s", "peak memory", "waiting", "lanes", "saves", "resumes", "started", "machine",
-    "parameters sha256",
+    "validation loss", "best step", "accuracy", "within one", "mean abs. notches", "kappa", "AUC",
+    "calibration error", "R2", "mean abs. error", "training loss", "rows", "steps", "epochs",
+    "training time", "total time", "rows/s", "GB/s", "peak memory", "waiting", "lanes", "saves",
+    "resumes", "started", "machine", "parameters sha256",
 )  # fmt: skip
 _MEASURED = {
     "accuracy": ("accuracy", ".2%"),
+    "within one": ("within_one", ".2%"),
+    "mean abs. notches": ("mean_absolute_notches", ".4f"),
+    "kappa": ("quadratic_weighted_kappa", ".4f"),
     "AUC": ("auc", ".4f"),
     "calibration error": ("calibration_error", ".4f"),
     "R2": ("r2", ".4f"),

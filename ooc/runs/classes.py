@@ -8,6 +8,7 @@ import numpy as np
 
 from ooc.core.errors import InputError
 from ooc.models.contract import Model
+from ooc.models.scored import ORDINAL
 from ooc.store.chunks import BadChunkError, open_reader
 from ooc.store.columns import used_pieces
 from ooc.store.dataset import Dataset
@@ -25,7 +26,8 @@ def with_classes(dataset: Dataset, model: Model) -> Dataset:
     Raises
     ------
     InputError
-        If text or categories are not as many as the model has classes, or it has none.
+        If text or categories are not as many as the model has classes, or it has none; or if the
+        model goes by an order that they do not have.
     """
     classes = int(getattr(model, "class_count", 0))
     spec = None if dataset.target is None else dataset.arrays[dataset.target]
@@ -42,6 +44,7 @@ def with_classes(dataset: Dataset, model: Model) -> Dataset:
     labels = labels_of(dataset)
     if labels is None:
         return dataset
+    check_order(dataset, labels, model)
     if len(labels.names) == classes:
         return labelled(dataset, labels)
     if not labels.is_named:
@@ -51,6 +54,23 @@ def with_classes(dataset: Dataset, model: Model) -> Dataset:
         f"{listed(labels.names)}, but {model.name} has {classes} classes; train softmax, or an mlp "
         f"with the multiclass head, of {len(labels.names)}"
     )
+
+
+def check_order(dataset: Dataset, labels: Labels, model: Any) -> None:
+    """Refuse labels of which nothing says in which order they are, where the model goes by it.
+
+    Raises
+    ------
+    InputError
+        With what to store.
+    """
+    if getattr(model, "link", None) == ORDINAL and not labels.has_order:
+        raise InputError(
+            f"targets {dataset.target} of {dataset.path} are called {listed(labels.names)}, and "
+            f"nothing says in which order; {model.name} with the ordinal head goes by the order: "
+            f"store 0 to {len(labels.names) - 1} in their order, or categories with the attribute "
+            '"ordered": true'
+        )
 
 
 def labelled(dataset: Dataset, labels: Labels) -> Dataset:

@@ -23,6 +23,8 @@ def evaluate_batches(
 
         - "accuracy" and "confusion_matrix" (nested lists, one for each true label, of at most 100
           classes) for labels; "per_class" has the lists "precision", "recall", "f1" and "weight";
+        - "within_one" and "within_two" (notches), "mean_absolute_notches" and
+          "quadratic_weighted_kappa" for labels that have an order;
         - "auc" for two classes, of the log-odds, off by at most "auc_error";
         - "calibration" for probabilities: the lists "predicted", "observed" and "weight", see
           `ooc.metrics.calibration`; and "calibration_error", expected;

@@ -16,6 +16,8 @@ from ooc.stream.loader import Batch
 
 # What outputs are made of, where a model has scores: no output of its own, and never stored.
 SCORES = "scores"
+# Outputs that are labels, where a model predicts any.
+OF_LABELS = ("prediction", "median")
 
 
 def output_of(model: Model, parameters: np.ndarray, batch: BatchLike, output: str) -> np.ndarray:

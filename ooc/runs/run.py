@@ -25,7 +25,7 @@ from ooc.models.declarations import dtype_of, predictions_of
 from ooc.runs import checkpoint
 from ooc.runs.classes import labelled_as, names_in
 from ooc.runs.evaluation import evaluate_batches
-from ooc.runs.outputs import output_of, predict_rows
+from ooc.runs.outputs import OF_LABELS, output_of, predict_rows
 from ooc.runs.run_directory import read_history
 from ooc.runs.scoring import (
     check_feature_order,
@@ -323,7 +323,7 @@ class Run(Summary):
 
     def _named(self, found: np.ndarray, output: str) -> np.ndarray:
         """Return predictions of classes by their names, and other outputs as they are."""
-        is_named = bool(self.class_names) and output == "prediction"
+        is_named = bool(self.class_names) and output in OF_LABELS
         return named(found, self.class_names) if is_named else found
 
     def _predictions(

@@ -24,6 +24,8 @@ class Labels:
         What stands for each of them in the store.
     stored
         The type of those values as they are read.
+    is_ordered
+        Whether the store says that the order of its categories means something.
 
     Examples
     --------
@@ -35,6 +37,12 @@ class Labels:
     names: tuple[Name, ...]
     values: tuple[Any, ...]
     stored: np.dtype
+    is_ordered: bool = False
+
+    @property
+    def has_order(self) -> bool:
+        """Whether labels have an order: numbers and truths have theirs, text where it is told."""
+        return self.is_ordered or not any(isinstance(name, str) for name in self.names)
 
     @property
     def is_text(self) -> bool:

@@ -36,9 +36,10 @@ def names_in_store(dataset: Dataset, spec: ArraySpec) -> Labels | None:
     with opened(dataset.place) as group:
         member = member_of(group, spec.name)
     if member is not None and member.array is not None:
-        noted = attributes_of(member.array).get("categories")
+        own = attributes_of(member.array)
+        noted, told = own.get("categories"), own.get("ordered") is True
         if isinstance(noted, list) and 0 < len(noted) <= MOST_NAMES:  # as `ooc.convert` writes
-            return Labels(tuple(map(str, noted)), tuple(range(len(noted))), spec.dtype)
+            return Labels(tuple(map(str, noted)), tuple(range(len(noted))), spec.dtype, told)
     if member is None or not member.categories:
         return None
     # Before version 0.8, AnnData named them from where the column is.
@@ -50,7 +51,14 @@ def names_in_store(dataset: Dataset, spec: ArraySpec) -> Labels | None:
     with quiet():
         values = np.asarray(names[...])
     found = tuple(str(each) if isinstance(each, str) else each for each in values.tolist())
-    return Labels(found, tuple(range(len(found))), spec.dtype)
+    return Labels(found, tuple(range(len(found))), spec.dtype, _is_ordered(dataset, spec.name))
+
+
+def _is_ordered(dataset: Dataset, codes: str) -> bool:
+    """Tell whether a column of categories in AnnData's encoding says that they have an order."""
+    with opened(dataset.place) as group:
+        column = group[codes.rpartition("/")[0]] if "/" in codes else group
+        return attributes_of(column).get("ordered") is True
 
 
 def with_names(dataset: Dataset, name: str, names: Sequence[Name]) -> Dataset:
@@ -120,5 +128,6 @@ def _names_in_all(dataset: Dataset, spec: StackedSpec) -> Labels | None:
         )
     if all(each == known[0] for each in known):
         return known[0]
+    # Stores that differ do not say where the names of the one lie among those of the other.
     names = tuple(dict.fromkeys(name for each in known for name in each.names))
     return Labels(names, tuple(range(len(names))), np.dtype(np.int64))

@@ -34,9 +34,14 @@ def test_whole_numbers_are_not_taken_for_labels(
     write_dataset(here / "a.zarr", X=np.ones((500, 8), "f4"), y=(np.arange(500) % 7).astype(dtype))
     options = ["--model", "mlp", "--memory", "512MiB", "--lr", "0.01", "--epochs", "1"]
     found = refused(capsys, "train", "a.zarr", *options)
-    for part in ("whole numbers, from 0 to 6 in the first", "--head multiclass", "regression"):
+    for part in (
+        "whole numbers, from 0 to 6 in the first",
+        "--head multiclass",
+        "--head ordinal",
+        "regression",
+    ):
         assert part in found
-    for head, outputs in (("multiclass", 7), ("regression", 1)):
+    for head, outputs in (("multiclass", 7), ("ordinal", 7), ("regression", 1)):
         run = ["--run", f"runs/{head}"]
         called(capsys, "train", "a.zarr", *options, "--head", head, *run)
         saved = json.loads(Path("runs", head, "run.json").read_text())["model"]
@@ -166,7 +171,8 @@ def message_of(dataset: Dataset, *options: str | None, **more: object) -> str:
         ({"class_weights": "1;2"}, "--class-weights are balanced or numbers as in 1,5, not '1;2'"),
         (
             {"model": "mlp", "head": "regression", "classes": 3},
-            "the regression head has no --classes; leave it out, or --head multiclass",
+            "the regression head has no --classes; leave it out, or --head multiclass or --head "
+            "ordinal",
         ),
         (
             {"model": "logistic:dtype"},
@@ -278,8 +284,8 @@ def test_a_head_needs_targets_that_tell_it(tmp_path: Path) -> None:
     first = counts.arrays["y"].chunks[0]
     assert message_of(counts, "mlp") == (
         f"targets y of {counts.path} are whole numbers, from 3 to {3 + 2 * (first - 1)} in the "
-        f"first {first} rows, which may be classes or counts; give --head multiclass, or --head "
-        "regression"
+        f"first {first} rows, which may be classes or counts; give --head multiclass, --head "
+        "ordinal where classes have an order, or --head regression"
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from datasets import write_dataset
+from scipy.special import expit
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
@@ -123,6 +124,18 @@ def test_a_network_gets_the_head_of_the_labels() -> None:
         assert mine.score(scaled, labels) > 0.9
         with pytest.raises(AttributeError, match="mlp has no coefficients of features alone"):
             mine.coef_  # noqa: B018
+
+
+def test_an_ordinal_head_stays_one() -> None:
+    """Its scores are K - 1 logits of a label above each, and make its probabilities."""
+    scaled = StandardScaler().fit_transform(X)
+    mine = ooc.OOCClassifier(MLP(hidden=(), head="ordinal", outputs=9)).fit(scaled, 5 + CODES)
+    assert (mine.run_.model.head, mine.run_.model.outputs) == ("ordinal", 3)
+    assert mine.score(scaled, 5 + CODES) > 0.95
+    shares, above = mine.predict_proba(scaled), mine.decision_function(scaled)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    np.testing.assert_allclose(expit(above), 1 - np.cumsum(shares, axis=1)[:, :2], atol=1e-9)
+    assert mine.predict(scaled).tolist() == (5 + shares.argmax(axis=1)).tolist()
 
 
 def test_two_passes_over_parts_are_two_steps() -> None:

@@ -81,11 +81,15 @@ COMBINATIONS = {
     "standard targets": Linear(standardise=True, standardise_target=True),
     "several numbers": MLP((5,), head="regression", outputs=3, standardise_target=True),
     "classes": MLP((5,), head="multiclass", outputs=3, dtype="float64", standardise=True),
+    "ordered classes": MLP((5,), head="ordinal", outputs=4, standardise=True),
+    "two ordered classes": MLP((), head="ordinal", outputs=2, dtype="float64", standardise=True),
     "reconstruction": Autoencoder((4,), code=2, dtype="float64", standardise=True),
 }
 
 
-@pytest.mark.parametrize("case", ["no intercept", "standard targets", "several numbers"])
+@pytest.mark.parametrize(
+    "case", ["no intercept", "standard targets", "several numbers", "ordered classes"]
+)
 def test_more_settings_are_part_of_the_graph(tmp_path: Path, case: str) -> None:
     run = trained(COMBINATIONS[case])
     check_same(run, run.export(tmp_path / "a.onnx"), rows_of(run))

@@ -8,8 +8,8 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from ooc.core.errors import DataError
 from ooc.metrics import METRICS
+from ooc.metrics.confusion import MOST_CLASSES
 from ooc.metrics.measured import Labels, Measured, measured
-from ooc.metrics.table import MOST_CLASSES
 
 NONE = np.empty(0, np.float32)
 CONFUSION = METRICS["confusion_matrix"]

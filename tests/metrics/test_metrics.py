@@ -18,9 +18,9 @@ NONE = np.empty(0, np.float32)
 
 
 def some_rows(kind: str, rows: int, seed: int, whole_weights: bool = True) -> Measured:
-    """Return rows as a model of two classes, of five, or of two numbers measures them."""
+    """Return rows as a model of two or five classes, with an order or none, or of two numbers."""
     rng = np.random.default_rng(seed)
-    outputs = {"binary": 1, "classes": 5, "numbers": 2}[kind]
+    outputs = {"binary": 1, "classes": 5, "ordered": 5, "numbers": 2}[kind]
     scores = rng.standard_normal((rows, outputs)).astype(np.float32)
     weights = rng.integers(0, 4, rows).astype(np.float32)
     if not whole_weights:
@@ -29,7 +29,8 @@ def some_rows(kind: str, rows: int, seed: int, whole_weights: bool = True) -> Me
         targets = 1e6 + scores + rng.standard_normal((rows, outputs))
         return measured(float(rows), rows, weights, number_answers(scores, targets, weights))
     labels = rng.integers(0, max(outputs, 2), rows).astype(np.float32)
-    return measured(float(rows), rows, weights, label_answers(scores, labels, weights))
+    answers = replace(label_answers(scores, labels, weights), has_order=kind == "ordered")
+    return measured(float(rows), rows, weights, answers)
 
 
 def part(batch: Measured, chosen: slice) -> Measured:
@@ -42,7 +43,7 @@ def part(batch: Measured, chosen: slice) -> Measured:
     return measured(float(rows), rows, kept.weights, kept)
 
 
-@pytest.mark.parametrize("kind", ["binary", "classes", "numbers"])
+@pytest.mark.parametrize("kind", ["binary", "classes", "ordered", "numbers"])
 @given(st.lists(st.integers(0, 60), max_size=6), st.randoms(use_true_random=False))
 @settings(max_examples=20)
 def test_batches_and_their_order_do_not_matter(kind: str, cuts: list[int], random) -> None:
@@ -70,7 +71,7 @@ def test_batches_and_their_order_do_not_matter(kind: str, cuts: list[int], rando
 @pytest.mark.parametrize("name", METRICS)
 def test_states_are_bounded_and_their_values_json(name: str) -> None:
     metric, seen = METRICS[name], 0
-    for kind, outputs in (("binary", 1), ("classes", 5), ("numbers", 2)):
+    for kind, outputs in (("binary", 1), ("classes", 5), ("ordered", 5), ("numbers", 2)):
         few, many = some_rows(kind, 3, 2), some_rows(kind, 3000, 2)
         assert metric.size(few) == metric.size(many)
         assert 8 * metric.size(few) <= metric.most_bytes(outputs)
@@ -87,7 +88,9 @@ def test_states_are_bounded_and_their_values_json(name: str) -> None:
     assert seen
 
 
-@pytest.mark.parametrize(("kind", "outputs"), [("binary", 1), ("classes", 5), ("numbers", 2)])
+@pytest.mark.parametrize(
+    ("kind", "outputs"), [("binary", 1), ("classes", 5), ("ordered", 5), ("numbers", 2)]
+)
 def test_what_is_held_together_is_counted_together(kind: str, outputs: int) -> None:
     batch = some_rows(kind, 3, 2)
     used = [metric for metric in METRICS.values() if metric.size(batch)]
@@ -101,7 +104,7 @@ def numbers_of(value: Any) -> list[Any]:
     return [each for inner in value.values() for each in numbers_of(inner)]
 
 
-@pytest.mark.parametrize("kind", ["binary", "classes", "numbers"])
+@pytest.mark.parametrize("kind", ["binary", "classes", "ordered", "numbers"])
 def test_a_weight_of_two_is_a_row_twice(kind: str) -> None:
     weighted = some_rows(kind, 200, 3)
     answers = weighted.answers

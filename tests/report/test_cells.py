@@ -25,6 +25,8 @@ def history(**more: Any) -> History:
 def test_all_results_are_told() -> None:
     measured = {"accuracy": 0.98765, "auc": 0.91234, "calibration_error": 0.01236, "r2": 0.5,
                 "mean_absolute_error": 0.1234567}  # fmt: skip
+    measured |= {"within_one": 0.995, "mean_absolute_notches": 0.4567891}
+    measured |= {"quadratic_weighted_kappa": 0.87654}
     results = {
         "loss": 0.123456, "memory_budget_bytes": 2**30, "memory_peak_bytes": 2**29, "epochs": 3,
         "total_seconds": 90, "validation": measured, "started": "2026-03-04T05:06:07+00:00",
@@ -38,7 +40,8 @@ def test_all_results_are_told() -> None:
     )  # fmt: skip
     described = {"results": results, "plan": {"rows": 2_000_000}, "machine": "A"}
     assert make_results(told, described) == {
-        "validation loss": "0.34568", "best step": "1,100", "accuracy": "98.77%", "AUC": "0.9123",
+        "validation loss": "0.34568", "best step": "1,100", "accuracy": "98.77%",
+        "within one": "99.50%", "mean abs. notches": "0.4568", "kappa": "0.8765", "AUC": "0.9123",
         "calibration error": "0.0124", "R2": "0.5000", "mean abs. error": "0.12346",
         "training loss": "0.12346", "rows": "2,000,000", "steps": "1,200", "epochs": "3",
         "training time": "4 s", "total time": "1 min 30 s", "rows/s": "1,500,000", "GB/s": "0.75",

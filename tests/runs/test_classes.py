@@ -14,6 +14,7 @@ from shell import called, refused
 import ooc
 from ooc.cli import main
 from ooc.core.errors import DataError, InputError
+from ooc.estimators import OOCClassifier
 from ooc.models import MLP, Linear, Logistic, Model, Softmax
 from ooc.runs.run import load
 
@@ -82,6 +83,47 @@ def test_categories_of_a_store_are_the_names(tmp_path: Path) -> None:
         run = trained(path, Softmax(classes=3), target=target)
         np.testing.assert_array_equal(run.parameters, plain.parameters)
         assert run.class_names == CITIES
+
+
+def ordered(path: Path, is_ordered: Any) -> Path:
+    """Write categories, and say whether they have an order."""
+    group = zarr.open_group(categories(path, ("low", "middle", "high"), CODES), mode="r+")
+    group["obs/city"].attrs["ordered"] = is_ordered
+    return path
+
+
+def test_an_ordinal_head_takes_the_order_that_a_store_tells(tmp_path: Path) -> None:
+    """Numbers have theirs."""
+    model = MLP((4,), head="ordinal", outputs=3)
+    run = trained(ordered(tmp_path / "a", True), model, target="obs/city")
+    plain = trained(store(tmp_path / "codes", CODES), model)
+    shifted = trained(store(tmp_path / "shifted", CODES + 1), model)
+    assert run.class_names == ("low", "middle", "high")
+    assert shifted.class_names == (1, 2, 3)
+    for each in (run, shifted):
+        np.testing.assert_array_equal(each.parameters, plain.parameters)
+    for output in ("prediction", "median"):
+        codes = plain.predict(X, output=output)
+        assert run.predict(X, output=output).tolist() == [run.class_names[c] for c in codes]
+    data = ooc.open(tmp_path / "a", target="obs/city")
+    assert run.evaluate(data)["quadratic_weighted_kappa"] > 0.3
+
+
+def test_of_an_order_that_nothing_tells_none_is_made_up(tmp_path: Path) -> None:
+    model = MLP((4,), head="ordinal", outputs=3)
+    for path, roles in (
+        (store(tmp_path / "text", TEXT), {}),
+        (ordered(tmp_path / "categories", False), {"target": "obs/city"}),
+    ):
+        with pytest.raises(InputError, match=r"nothing says in which order.*store 0 to 2 in their"):
+            trained(path, model, **roles)
+        with pytest.raises(InputError, match="nothing says in which order"):
+            OOCClassifier(model).fit(ooc.open(path, **roles))
+    with pytest.raises(InputError, match=r"labels are 'Oslo' and others.*give 0 to 2 in their"):
+        OOCClassifier(model).fit(X, TEXT)
+    noted = store(tmp_path / "noted", CODES)
+    zarr.open_group(noted, mode="r+")["y"].attrs.update(categories=["c", "b", "a"], ordered=True)
+    assert trained(noted, model).class_names == ("c", "b", "a")
 
 
 def test_another_store_may_have_them_in_another_order(tmp_path: Path) -> None:
