@@ -10,10 +10,11 @@ from ooc.core.errors import DataError, DivergedError
 from ooc.core.random_keys import Purpose, prefix
 from ooc.engines.forwarding import forwarded
 from ooc.engines.parallel_choice import ParallelChoice
-from ooc.kernels.counters import NEVER, OK
+from ooc.kernels.counters import BAD_INTEGER, NEVER, OK
 from ooc.kernels.gradient_sums import note_gradient
-from ooc.models.bad_rows import explain, place_of
+from ooc.models.bad_rows import explain, explain_integers, place_of
 from ooc.models.contract import Model
+from ooc.models.declarations import needs_of
 from ooc.models.loop import Rows, WindowLoop, make_loop
 from ooc.models.train_state import TrainState, at_rest, rate_of_step
 from ooc.optim.step import real_of, update_of
@@ -74,6 +75,8 @@ class WindowEngine:
                 f"the loss is not finite{where}, whose data are finite: the steps are too long; "
                 "lower the learning rate, or standardise the features"
             )
+        if status == BAD_INTEGER:
+            return explain_integers(self._model, told_row(window, row), self._integers(window, row))
         found = row_in(window, row)
         if found is None:
             held, at = loop.scratch, int(np.flatnonzero(loop.scratch["ids"] == row)[0])
@@ -87,14 +90,29 @@ class WindowEngine:
         told = told_row(window, row)
         return explain(self._model, status, told, *found, where, window.roles, window)
 
+    def _integers(self, window: Window, row: int) -> np.ndarray:
+        """Return the integers that came of a row, which may have been carried over."""
+        place = place_in(window, row)
+        if place is None:
+            held = self._loop.scratch
+            found: np.ndarray = held["numbers"][0, int(np.flatnonzero(held["ids"] == row)[0])]
+            return found
+        names = needs_of(self._model).integers or window.roles[:1]
+        return np.concatenate([np.ravel(window.arrays[str(name)][place]) for name in names])
+
+
+def place_in(window: Window, row: int) -> int | None:
+    """Return the place in a window of a row of the dataset; None if the window lacks it."""
+    inside = row - window.block_starts
+    blocks = np.flatnonzero((inside >= 0) & (inside < window.block_rows - window.overlap))
+    return int(blocks[0]) * window.block_rows + int(inside[blocks[0]]) if len(blocks) else None
+
 
 def row_in(window: Window, row: int) -> tuple[np.ndarray, float | None, float | None] | None:
     """Return features, target and weight of a row of the dataset; None if a window lacks it."""
-    inside = row - window.block_starts
-    blocks = np.flatnonzero((inside >= 0) & (inside < window.block_rows - window.overlap))
-    if len(blocks) == 0:
+    place = place_in(window, row)
+    if place is None:
         return None
-    place = int(blocks[0]) * window.block_rows + int(inside[blocks[0]])
     target, weight = (
         None if array is None else float(np.ravel(array[place])[0])
         for array in (window.target, window.weight)

@@ -4,6 +4,7 @@ OK = 0
 BAD_TARGET = 1
 NOT_FINITE = 2
 BAD_WEIGHT = 3
+BAD_INTEGER = 4
 
 # A number of steps that no run comes to.
 NEVER = 2**62

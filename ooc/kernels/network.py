@@ -10,10 +10,10 @@ from ooc.kernels.share import BAD, Numbers, Output, PointLoss, Share, call_loss
 
 # Entries of the model's integers: address of the loss over rows and of its pointwise pair, its
 # rule for targets, whether the inputs are the targets, the number of thresholds of ordered labels
-# (0 of all others), and L, the number of layers; from LAYERS on L + 1 widths, then L codes of
-# activations. Its reals are the loss's constant, then L shares that dropout takes, then the
-# weights of classes.
-LOSS, PAIR, RULE, RECONSTRUCTS, THRESHOLDS, COUNT, LAYERS = range(7)
+# (0 of all others), whether further layers take the last one's outputs, and L, the number of
+# layers; from LAYERS on L + 1 widths, then L codes of activations. Its reals are the loss's
+# constant, then L shares that dropout takes, then the weights of classes.
+LOSS, PAIR, RULE, RECONSTRUCTS, THRESHOLDS, GOES_ON, COUNT, LAYERS = range(8)
 LARGEST_SQUARE = np.finfo(np.float32).max
 
 
@@ -46,8 +46,8 @@ def forward(
     for layer in range(layers):
         fan, units = widths[layer], widths[layer + 1]
         above = view_at(outputs, place, (rows, units))
-        # The last layer, which has no activation, has no slopes.
-        kept = 0 if layer == layers - 1 else rows
+        # The last layer of all, which has no activation, has no slopes.
+        kept = 0 if layer == layers - 1 and numbers.integers[GOES_ON] == 0 else rows
         slope = view_at(slopes, place, (kept, units))
         bias = weight + fan * units
         weights = view_at(parameters, weight, (units, fan))
@@ -83,8 +83,8 @@ def backward(
         fan, units = widths[layer], widths[layer + 1]
         place -= rows * units
         delta = view_at(outputs, place, (rows, units))
-        # The last layer, which has no activation, has no slopes.
-        kept = 0 if layer == layers - 1 else rows
+        # The last layer of all, which has no activation, has no slopes.
+        kept = 0 if layer == layers - 1 and numbers.integers[GOES_ON] == 0 else rows
         slope = view_at(slopes, place, (kept, units))
         bias = end - units
         start = bias - fan * units

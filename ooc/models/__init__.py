@@ -8,6 +8,7 @@ from ooc.core.numbers import entry_of
 from ooc.models.autoencoder import Autoencoder
 from ooc.models.classification import LinearSVM, Logistic, Softmax
 from ooc.models.contract import Layout, Model
+from ooc.models.embedding_mlp import EmbeddingMLP
 from ooc.models.mlp import MLP
 from ooc.models.regression import Linear
 
@@ -18,6 +19,7 @@ MODELS: dict[str, type] = {
     "svm": LinearSVM,
     "mlp": MLP,
     "autoencoder": Autoencoder,
+    "embedding_mlp": EmbeddingMLP,
 }
 
 
@@ -48,6 +50,7 @@ __all__ = [
     "MLP",
     "MODELS",
     "Autoencoder",
+    "EmbeddingMLP",
     "Layout",
     "Linear",
     "LinearSVM",

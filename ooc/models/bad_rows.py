@@ -7,6 +7,7 @@ import numpy as np
 from ooc.core.errors import DataError, DivergedError
 from ooc.kernels.counters import BAD_TARGET, BAD_WEIGHT
 from ooc.models.contract import Model
+from ooc.models.declarations import needs_of
 from ooc.store.joined import stored_number
 from ooc.store.stores import told_row
 
@@ -53,7 +54,9 @@ def explain(
             f"row {row}{of_weight} has weight {weight}; weights are finite numbers of at "
             "least 0: correct the row, or name another weight"
         )
-    flat = np.asarray(values, np.float64).reshape(-1)
+    flat = np.array(values, np.float64).reshape(-1)
+    if getattr(model, "takes_missing", False):
+        flat[np.isnan(flat)] = 0.0
     finite = np.isfinite(flat)
     if not finite.all():
         column = int(np.argmin(finite))
@@ -75,6 +78,26 @@ def explain(
     return DivergedError(
         f"the loss is not finite at row {row}{where}, whose data are finite: the steps are too "
         "long; lower the learning rate, or standardise the features"
+    )
+
+
+def explain_integers(model: Model, row: str, integers: np.ndarray) -> DataError:
+    """Say which integer of a row a model does not take.
+
+    Parameters
+    ----------
+    integers
+        All that came of the row, as the kernel has them; the model tells by its `integer_bounds`,
+        the least and the largest, which of them is none of its own.
+    """
+    low, high = getattr(model, "integer_bounds", (0, np.iinfo(np.int64).max))
+    flat = np.asarray(integers).reshape(-1)
+    is_own = (flat >= low) & (flat <= high)
+    place = int(np.argmin(is_own))
+    names = " and ".join(needs_of(model).integers) or "the features"
+    return DataError(
+        f"row {row} of {names} has {flat[place]} at place {place}, but {model.name} takes integers "
+        f"from {low} to {high}; correct the row, or make the model for more"
     )
 
 

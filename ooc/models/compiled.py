@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ooc.core.errors import DataError, DivergedError, InputError
-from ooc.kernels.counters import LOSS_SUM, OK
+from ooc.kernels.counters import BAD_INTEGER, LOSS_SUM, OK
 from ooc.kernels.share import TOUCHED
-from ooc.models.bad_rows import explain
+from ooc.models.bad_rows import explain, explain_integers
 from ooc.models.contract import BatchLike, Layout, Model
-from ooc.models.declarations import Kernel, dtype_of, kernel_of
+from ooc.models.declarations import Kernel, dtype_of, kernel_of, needs_of
 from ooc.models.loop import Rows, WindowLoop
 from ooc.models.own_loss import OwnLoss
 from ooc.models.scratch import columns_of, loop_bytes
@@ -80,6 +80,10 @@ class CompiledModel(ABC):
         weight = None if batch.weight is None else float(batch.weight[place])
         found = dense_row(batch.features, place), target, weight
         told = told_row(batch, row)
+        if status == BAD_INTEGER:
+            names = needs_of(self).integers or batch.roles[:1]  # type: ignore[arg-type]
+            values = np.concatenate([np.ravel(batch.arrays[name][place]) for name in names])
+            return explain_integers(self, told, values)  # type: ignore[arg-type]
         return explain(self, status, told, *found, roles=batch.roles, holder=batch)  # type: ignore[arg-type]
 
     def to_config(self) -> dict[str, Any]:

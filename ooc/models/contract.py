@@ -146,6 +146,9 @@ class BatchLike(Protocol):
 class Statistics(Protocol):
     """What may be asked of the rows before a model is trained; each answer is one pass, at most."""
 
+    def without_missing(self) -> "Statistics":
+        """Return the same, where moments of features are those of the values that are not NaN."""
+
     def sample_moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and deviation of each feature, (F,) float64, in the run's first window."""
 

@@ -27,11 +27,14 @@ class Needs:
         "floats", or "integers" where they are identifiers: those never go through a float.
     further, integers
         Names of other arrays, that come as floats and as integers.
+    shapes
+        Shape of a row of other arrays, where the model takes no others.
     """
 
     features: str = "floats"
     further: tuple[str, ...] = ()
     integers: tuple[str, ...] = ()
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,12 @@ def arrays_of(model: Model, dataset: Dataset, with_target: bool = True) -> tuple
         if dtype.kind not in "iub":
             raise InputError(
                 f"array {name} of {dataset.path} has type {dtype}, but {model.name} needs integers"
+            )
+    for name, shape in needs.shapes.items():
+        if (found := dataset.arrays[name].shape[1:]) != shape:
+            raise InputError(
+                f"array {name} of {dataset.path} has rows of shape {found}, but {model.name} was "
+                f"made for {shape}; name another array, or make the model for this one"
             )
     target = dataset.target if with_target and model.needs_target else None
     weight = dataset.weight if with_target else None

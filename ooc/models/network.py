@@ -181,7 +181,7 @@ class DenseNetwork(ScoredModel):
         activations = [ACTIVATIONS[self.activation].code(dtype)] * (layers - 1) + [IDENTITY]
         dropout = [float(self.dropout)] * (layers - 1) + [0.0]
         loss = self.loss_integers(dtype)
-        kind = [*loss, not self.needs_target, self.threshold_count]
+        kind = [*loss, not self.needs_target, self.threshold_count, False]
         integers = [*kind, layers, *widths, *activations]
         reals = [constant, *dropout, *self.label_weights]
         return Numbers(np.array(reals), np.array(integers, np.int64))

@@ -65,6 +65,8 @@ class ScoredModel(CompiledModel):
     standardise: bool | str
     dtype: str
     decided: ClassVar[tuple[str, ...]] = ("standardise",)
+    # Whether a NaN of the features is a missing value that the model makes something of.
+    takes_missing: ClassVar[bool] = False
 
     @property
     def loss_name(self) -> str | OwnLoss:
@@ -161,6 +163,7 @@ class ScoredModel(CompiledModel):
 
     def prepare(self, statistics: Statistics) -> Prepared:
         """Settle what is left to the data: standardising, and balanced weights of classes."""
+        statistics = statistics.without_missing() if self.takes_missing else statistics
         changes: dict[str, Any] = {}
         is_sparse = getattr(statistics, "is_sparse", False)
         intercept = getattr(self, "intercept", True)
@@ -194,6 +197,10 @@ class ScoredModel(CompiledModel):
     def scores(self, parameters: np.ndarray, features: np.ndarray) -> np.ndarray:
         """Return the scores of rows, (rows, K), in the unit in which the model is trained."""
 
+    def scores_of(self, parameters: np.ndarray, batch: BatchLike) -> np.ndarray:
+        """Return the scores of a batch; of more than its features where a model says so."""
+        return self.scores(parameters, batch.features)
+
     def in_unit(self, layout: Layout, parameters: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Return scores in the targets' unit: float64 where targets were standardised."""
         if not self.has_standard_targets:
@@ -215,7 +222,7 @@ class ScoredModel(CompiledModel):
         if self.needs_target and target is None:
             raise InputError("the batch has no targets to compare predictions with; name them")
         layout = self.layout(batch.features.shape[1:])
-        scores, weights = self.scores(parameters, batch.features), as_reals(batch.weight)
+        scores, weights = self.scores_of(parameters, batch), as_reals(batch.weight)
         answers = self.compare(self.in_unit(layout, parameters, scores), batch.target, weights)
         standard = standards.target_standardisation(layout, parameters)
         targets = (

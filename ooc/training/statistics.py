@@ -48,10 +48,19 @@ class RowStatistics:
         The run's own; its position stays.
     report
         Called on the way through all rows.
+    skips_missing
+        Whether moments of features leave out what is NaN.
     """
 
-    def __init__(self, loader: Loader, report: Report = silent) -> None:
+    def __init__(
+        self, loader: Loader, report: Report = silent, skips_missing: bool = False
+    ) -> None:
         self._loader, self._dataset, self._report = loader, loader.dataset, report
+        self._skips_missing = skips_missing
+
+    def without_missing(self) -> "RowStatistics":
+        """Return the same, where moments of features are those of the values that are not NaN."""
+        return RowStatistics(self._loader, self._report, skips_missing=True)
 
     @property
     def is_sparse(self) -> bool:
@@ -72,8 +81,10 @@ class RowStatistics:
         window = next(walk)
         empty = np.empty((len(window.order), 0))
         none = empty if self.is_sparse else window.features
-        roles = [none, *([] if window.target is None else [window.target])]
-        return [_mean_and_deviation(_window_moments(each, window.order)) for each in roles]
+        target = [] if window.target is None else [window.target]
+        found = [_window_moments(none, window.order, self._skips_missing)]
+        found += [_window_moments(each, window.order) for each in target]
+        return [_mean_and_deviation(moments) for moments in found]
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and deviation of each feature over all rows.
@@ -83,7 +94,8 @@ class RowStatistics:
         DataError
             If a value is not finite, or too large; its row is named.
         """
-        return self._over_all_rows(self._dataset.features, LARGEST_FEATURE)
+        skips = self._skips_missing
+        return self._over_all_rows(self._dataset.features, LARGEST_FEATURE, skips)
 
     def target_moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and deviation of each target over all rows; raises as `moments`."""
@@ -112,12 +124,14 @@ class RowStatistics:
                 "read"
             )
 
-    def _over_all_rows(self, name: str, limit: float) -> tuple[np.ndarray, np.ndarray]:
+    def _over_all_rows(
+        self, name: str, limit: float, skips_missing: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
         total = None
         for window in self._windows(name):
-            moments = _window_moments(window.arrays[name], window.order)
+            moments = _window_moments(window.arrays[name], window.order, skips_missing)
             if not np.isfinite(moments).all():
-                wild = wildest(window, name, limit)
+                wild = wildest(window, name, limit, skips_missing)
                 assert wild is not None, "moments that are not finite come from wild values"
                 raise wild
             if total is None:
@@ -175,7 +189,9 @@ def pass_over(
     return names if leaves_out else (name,), ordered, Demand(moments, 0, 0, held)
 
 
-def _window_moments(values: np.ndarray, order: np.ndarray) -> np.ndarray:
+def _window_moments(
+    values: np.ndarray, order: np.ndarray, skips_missing: bool = False
+) -> np.ndarray:
     """Return (3, F) float64: count, mean and summed squared distance from it, of a window."""
     rows = values.reshape(len(values), -1)
     parts = [part for part in np.array_split(order, PARTS) if len(part)]
@@ -183,7 +199,7 @@ def _window_moments(values: np.ndarray, order: np.ndarray) -> np.ndarray:
     with ThreadPoolExecutor(THREADS) as pool, np.errstate(**NOT_FINITE):
         for some in _column_slices(rows.shape[1]):
             found[:, some] = reduce(
-                merge_moments, pool.map(partial(_moments_of, rows, some), parts)
+                merge_moments, pool.map(partial(_moments_of, rows, some, skips_missing), parts)
             )
     return found
 
@@ -192,7 +208,9 @@ def _column_slices(values: int) -> list[slice]:
     return [slice(first, first + MOST_COLUMNS) for first in range(0, values, MOST_COLUMNS)]
 
 
-def _moments_of(rows: np.ndarray, some: slice, order: np.ndarray) -> np.ndarray:
+def _moments_of(
+    rows: np.ndarray, some: slice, skips_missing: bool, order: np.ndarray
+) -> np.ndarray:
     """Return the moments of some columns of some rows, taken a few at a time."""
     step = max(1, PIECE_BYTES // (8 * rows.shape[1]))
 
@@ -202,6 +220,8 @@ def _moments_of(rows: np.ndarray, some: slice, order: np.ndarray) -> np.ndarray:
         is_whole = rows.shape[1] <= MOST_COLUMNS
         values = rows_at(rows, taken) if is_whole else rows[taken, some]
         values = values.astype(np.float64, order="C")
+        if skips_missing:
+            return _known_moments(values)
         mean = values.mean(axis=0)
         np.subtract(values, mean, out=values)
         squares = np.einsum("ij,ij->j", values, values)
@@ -209,6 +229,17 @@ def _moments_of(rows: np.ndarray, some: slice, order: np.ndarray) -> np.ndarray:
 
     with np.errstate(**NOT_FINITE):
         return reduce(merge_moments, map(piece, range(0, len(order), step)))
+
+
+def _known_moments(values: np.ndarray) -> np.ndarray:
+    """Return the moments of what is not NaN, (3, F); zeros of a column where nothing else is."""
+    is_missing = np.isnan(values)
+    count = (len(values) - is_missing.sum(axis=0)).astype(np.float64)
+    values[is_missing] = 0.0
+    mean = values.sum(axis=0) / np.maximum(count, 1.0)
+    np.subtract(values, mean, out=values)
+    values[is_missing] = 0.0
+    return np.stack([count, mean, np.einsum("ij,ij->j", values, values)])
 
 
 def merge_moments(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -226,17 +257,19 @@ def merge_moments(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     array([2., 3., 2.])
     """
     count, distance = one[0] + other[0], other[1] - one[1]
-    share = other[0] / count
+    share = other[0] / np.maximum(count, 1.0)
     squares = one[2] + other[2] + distance**2 * one[0] * share
     return np.stack([count, one[1] + distance * share, squares])
 
 
 def _mean_and_deviation(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     count, mean, squares = moments
-    return mean, np.sqrt(squares / count)
+    return mean, np.sqrt(squares / np.maximum(count, 1.0))
 
 
-def wildest(window: Window, array: str, limit: float) -> DataError | None:
+def wildest(
+    window: Window, array: str, limit: float, skips_missing: bool = False
+) -> DataError | None:
     """Name an array's first value that is not finite, else the largest one beyond a limit, if any.
 
     A value like this is mostly a mark for "missing" that its writer did not declare.
@@ -248,7 +281,7 @@ def wildest(window: Window, array: str, limit: float) -> DataError | None:
     step, worst = max(1, PIECE_BYTES // (8 * rows.shape[1])), (limit, -1, -1)
     for first in range(0, len(window.order), step):
         sizes = np.abs(rows_at(rows, window.order[first : first + step]).astype(np.float64))
-        sizes[np.isnan(sizes)] = np.inf
+        sizes[np.isnan(sizes)] = 0.0 if skips_missing else np.inf
         here, column = divmod(int(np.argmax(sizes)), sizes.shape[1])
         if sizes[here, column] > worst[0]:
             worst = (float(sizes[here, column]), first + here, column)
