@@ -157,7 +157,7 @@ def fill_joined(
     integers, rows = numbers.integers, figures.shape[0]
     width, count = integers[WIDTH], integers[FIGURES]
     over = figure_layers(numbers)
-    size, units = sizes_of(over)
+    _, units = sizes_of(over)
     behind = joined_layers(numbers)
     filled = view_at(own, 0, (rows, 2 * count))
     joined = view_at(own, rows * (2 * count + 2 * units), (rows, behind.integers[LAYERS]))

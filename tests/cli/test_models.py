@@ -113,9 +113,13 @@ def test_options_are_for_every_model_with_a_setting_of_that_name(
     monkeypatch.setitem(MODELS, "ridge", Ridge)
     found = from_config(ModelOptions("ridge", dropout=0.5, intercept=False).config(dataset))
     assert found == Ridge(dropout=0.5, intercept=False, standardise="auto")
-    with pytest.raises(InputError, match=r"ridge has no --hidden; .* --model mlp or autoencoder"):
+    with pytest.raises(
+        InputError, match=r"ridge has no --hidden; .* --model mlp, autoencoder or embedding_mlp"
+    ):
         ModelOptions("ridge", hidden="8").config(dataset)
-    with pytest.raises(InputError, match=r"logistic has no --dropout; .*, autoencoder or ridge"):
+    with pytest.raises(
+        InputError, match=r"logistic has no --dropout; .*, autoencoder, embedding_mlp or ridge"
+    ):
         ModelOptions("logistic", dropout=0.5).config(dataset)
     assert main(["train", "--help"]) == 0
     assert "ridge" in capsys.readouterr().out
@@ -159,7 +163,8 @@ def message_of(dataset: Dataset, *options: str | None, **more: object) -> str:
     [
         (
             {"weight_decay": 0.5},
-            "logistic has no --weight-decay; leave it out, or choose --model mlp or autoencoder",
+            "logistic has no --weight-decay; leave it out, or choose --model mlp, autoencoder or "
+            "embedding_mlp",
         ),
         ({"feature_scale": "a/b"}, "'a/b' is not a factor; write it as 0.5 or 1/255"),
         ({"feature_scale": "1/0"}, "'1/0' is not a factor; write it as 0.5 or 1/255"),

@@ -28,6 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "softmax": {"classes": 3},
     "mlp": {"hidden": (6,), "dropout": 0.2, "weight_decay": 1e-3, "activation": "tanh"},
     "autoencoder": {"hidden": (4,), "code": 2, "activation": "tanh"},
+    "embedding_mlp": {"branches": "figures", "hidden": (5,), "figure_hidden": (4,)},
 }
 
 

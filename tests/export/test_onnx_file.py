@@ -41,7 +41,7 @@ def check_same(run: Run, path: Path, rows: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("standardise", [False, True])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [name for name in MODELS if MODELS[name].layers])
 def test_a_model_of_the_table_says_the_same(tmp_path: Path, name: str, standardise: bool) -> None:
     run = trained(from_config({"name": name, "standardise": standardise, **SETTINGS.get(name, {})}))
     path = run.export(tmp_path / "model.onnx")

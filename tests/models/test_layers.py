@@ -18,6 +18,7 @@ LINKS = {
     "svm": MARGIN,
     "mlp": LOGISTIC,
     "autoencoder": RECONSTRUCTION,
+    "embedding_mlp": LOGISTIC,
 }
 
 
@@ -26,6 +27,7 @@ LINKS = {
     [
         pytest.param(name, marks=[pytest.mark.slow] if name in ("mlp", "autoencoder") else [])
         for name in LINKS
+        if MODELS[name].layers is not None
     ],
 )
 def test_layers_one_after_the_other_are_the_scores(name: str) -> None:
@@ -37,7 +39,7 @@ def test_layers_one_after_the_other_are_the_scores(name: str) -> None:
         values = values @ layer.weights.T + layer.biases
         values = np.tanh(values) if layer.activation == "tanh" else values
     np.testing.assert_allclose(model.scores(run.parameters, rows), values, rtol=1e-9, atol=1e-12)
-    assert model.link == LINKS[name]
+    assert {each: MODELS[each]().link for each in LINKS} == LINKS
     assert Linear(loss="poisson").link == EXPONENTIAL
 
 

@@ -1,6 +1,7 @@
 """Every model of the table keeps the contract, by its general path and by the compiled loop."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from ooc.core.errors import DataError, InputError
 from ooc.engines.batch_engine import BatchEngine
 from ooc.engines.window_engine import WindowEngine
 from ooc.kernels.counters import NEVER
-from ooc.models import MODELS, Layout, Logistic, Model, Softmax, from_config
+from ooc.models import MODELS, Layout, Logistic, Model, Softmax, declarations, from_config
 from ooc.models.declarations import (
     Needs,
     dtype_of,
     kernel_of,
     needs_of,
     phases_of,
+    predictions_of,
     scratch_bytes_of,
     terms_of,
 )
@@ -32,7 +34,11 @@ from ooc.stream.loader import Batch, Loader
 SETTINGS: dict[str, dict[str, Any]] = {
     "mlp": {"hidden": (5,), "activation": "tanh"},
     "autoencoder": {"hidden": (3,), "code": 2, "activation": "tanh"},
-}
+    "embedding_mlp": {
+        "vocabulary": 5, "length": 2, "width": 3, "figure_hidden": (3,), "hidden": (4,),
+        "activation": "tanh",
+    },
+}  # fmt: skip
 WITH_TARGETS = [name for name in MODELS if MODELS[name]().needs_target]
 OF_FLOATS = [name for name in MODELS if needs_of(MODELS[name]()).features == "floats"]
 COMPILED = [name for name in MODELS if hasattr(MODELS[name], "kernel")]
@@ -136,7 +142,7 @@ class TestContract:
         model = make(name)
         layout, batch = model.layout((FEATURES,)), batch_of(model, rng)
         parameters = point_of(model, layout, rng)
-        outputs = model.predict(parameters, batch.features)
+        outputs = predictions_of(model, parameters, batch)
         assert len(outputs["prediction"]) == 50
         measured = model.measure(parameters, batch)
         if measured.correct == measured.correct:
@@ -166,7 +172,8 @@ def test_the_general_path_takes_the_steps_of_the_compiled_loop(
     layout, ends = model.layout((FEATURES,)), []
     first = point_of(model, layout, rng)
     for make_engine in (WindowEngine, BatchEngine):
-        loader = Loader(dataset, 64, memory="512MiB", window=5, seed=3)
+        names = declarations.arrays_of(model, dataset)
+        loader = Loader(dataset, 64, memory="512MiB", window=5, seed=3, arrays=names)
         train_state = start([adam(0.1, l2=0.01, clip_norm=1.0)], first, model)
         engine = make_engine(model, loader, train_state)
         for window in loader.windows(1):
@@ -231,11 +238,13 @@ def test_scale_multiplies_every_feature(name: str, rng: np.random.Generator) -> 
     model, scaled = make(name), make(name, scale=0.25)
     layout = model.layout((FEATURES,))
     parameters = rng.standard_normal(layout.size).astype(np.float32)
-    x = rng.standard_normal((20, 4)).astype(np.float32)
-    for output, values in model.predict(parameters, x).items():
+    batch = batch_of(model, rng)
+    larger = replace(batch, arrays={**batch.arrays, "X": 4 * batch.features})
+    for output, values in predictions_of(model, parameters, batch).items():
         # A reconstruction is in units of the features.
         factor = 4 if name == "autoencoder" and output == "prediction" else 1
-        assert np.array_equal(values * factor, scaled.predict(parameters, x * 4)[output])
+        found = predictions_of(scaled, parameters, larger)[output]
+        assert np.array_equal(values * factor, found)
 
 
 @pytest.mark.parametrize("name", WITH_TARGETS)

@@ -27,7 +27,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "softmax": {"classes": 3},
     "mlp": {"hidden": (6,), "dropout": 0.2, "weight_decay": 1e-3, "activation": "tanh"},
     "autoencoder": {"hidden": (4,), "code": 2, "activation": "tanh"},
-}
+    "embedding_mlp": {
+        "vocabulary": 50, "length": 5, "width": 3, "figure_hidden": (4,), "hidden": (5,),
+        "activation": "tanh", "dropout": 0.2,
+    },
+}  # fmt: skip
+# What a gradient over all rows is not for is left out: the part of which a batch touches some rows.
+WHOLE: dict[str, dict[str, Any]] = {"embedding_mlp": {"branches": "figures"}}
 STEPS = {"mini-batches": (adam(0.02, l2=1e-3), 64), "full": (adam(0.02), "full")}
 METHODS = {
     **STEPS,
@@ -42,17 +48,24 @@ def labelled(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.Monke
     small_windows(monkeypatch, 8 * 2**10)
     x = (rng.standard_normal((640, 4)) * [1, 2, 3, 0.5] + [0, 1, -1, 5]).astype(np.float32)
     y = (x[:, 0] + 0.5 * rng.standard_normal(640) > 0).astype(np.int64)
-    return write_dataset(tmp_path / "labelled.zarr", chunk_rows=40, X=x, y=y)
+    tokens = tokens_of(640)
+    return write_dataset(tmp_path / "labelled.zarr", chunk_rows=40, X=x, y=y, tokens=tokens)
 
 
-def make(name: str) -> Model:
-    model: Model = MODELS[name](**SETTINGS.get(name, {}))
+def tokens_of(rows: int) -> np.ndarray:
+    return np.random.default_rng(7).integers(0, 50, (rows, 5)).astype(np.uint16)
+
+
+def make(name: str, method: str = "mini-batches") -> Model:
+    whole = WHOLE.get(name, {}) if method != "mini-batches" else {}
+    model: Model = MODELS[name](**{**SETTINGS.get(name, {}), **whole})
     return model
 
 
 def trainer_of(name: str, method: str, **options: Any) -> Trainer:
     optimizer, batch_size = METHODS[method]
-    return Trainer(make(name), optimizer, batch_size, memory=MEMORY, **options)  # type: ignore[arg-type]
+    model = make(name, method)
+    return Trainer(model, optimizer, batch_size, memory=MEMORY, **options)  # type: ignore[arg-type]
 
 
 def stopped(trainer: Trainer, dataset: Dataset, epochs: int, step: int, folder: Path) -> int:
@@ -77,7 +90,7 @@ def test_it_learns_with_the_same_bits_for_any_readers(
         trainer_of(name, method, readers=readers).fit(labelled, epochs) for readers in (1, 3)
     )
     assert all(one.results[key] == other.results[key] for key in SAME)
-    first = Trainer(make(name), sgd(1e-30), "full", memory=MEMORY).fit(labelled)
+    first = Trainer(make(name, method), sgd(1e-30), 64, memory=MEMORY).fit(labelled)
     assert one.evaluate(labelled)["loss"] < 0.98 * first.evaluate(labelled)["loss"]
 
 
@@ -144,14 +157,19 @@ def test_a_bad_row_is_named(
     x, y = rng.standard_normal((640, 4)).astype("f4"), rng.integers(0, 2, 640).astype("f4")
     y[333] = np.nan
     if make(name).needs_target:
-        dataset = write_dataset(tmp_path / "y.zarr", chunk_rows=40, X=x, y=y)
+        columns = {"X": x, "y": y, "tokens": tokens_of(640)}
+        dataset = write_dataset(tmp_path / "y.zarr", chunk_rows=40, **columns)
         with pytest.raises(DataError, match="row 333 of y has target nan"):
             trainer_of(name, method).fit(dataset, 3)
     x[333, 2] = np.inf
-    dataset = write_dataset(tmp_path / "x.zarr", chunk_rows=40, X=x, y=np.nan_to_num(y))
+    columns = {"X": x, "y": np.nan_to_num(y), "tokens": tokens_of(640)}
+    dataset = write_dataset(tmp_path / "x.zarr", chunk_rows=40, **columns)
     models: list[Callable[[], Trainer]] = [
         lambda: trainer_of(name, method),
-        lambda: replace(trainer_of(name, method), model=replace(make(name), standardise=True)),  # type: ignore[type-var]
+        lambda: replace(
+            trainer_of(name, method),
+            model=replace(make(name, method), standardise=True),  # type: ignore[type-var]
+        ),
     ]
     for trainer in models:
         with pytest.raises(DataError, match=r"row 333 (of X )?has inf in feature 2"):
