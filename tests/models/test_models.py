@@ -184,7 +184,9 @@ def test_the_general_path_takes_the_steps_of_the_compiled_loop(
         ends.append((full, train_state))
     ((parameters, gradient), one), ((others, other), two) = ends
     assert np.array_equal(parameters, others)
-    np.testing.assert_allclose(gradient, other, rtol=1e-14)
+    # Of a touched part the loop keeps the rows of a batch alone.
+    dense = layout.touched_place[0]
+    np.testing.assert_allclose(gradient[:dense], other[:dense], rtol=1e-14)
     assert not np.array_equal(parameters, one.parameters)
     np.testing.assert_allclose(one.parameters, two.parameters, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(one.totals[0, 0], two.totals[0, 0], rtol=1e-9)
