@@ -143,7 +143,7 @@ class MLP(DenseNetwork):
         Of ordered labels there is the median, too: the label with the least absolute error.
         """
         if self.head == "ordinal":
-            return ordinal_answers(scores)
+            return ordinal_answers(scores[:, : self.threshold_count])
         if self.head == "binary":
             return Logistic().answers(scores)
         if self.head == "multiclass":

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from datasets import small_windows, write_dataset
+from datasets import foreign, small_windows
 
 import ooc
 from ooc.core.errors import DataError, InputError
@@ -140,8 +140,9 @@ def dataset_of(path: Path, rows: int = 2000, seed: int = 0, **changes: np.ndarra
     signal = 2 * effects.sum(axis=1) / np.maximum(1, is_there.sum(axis=1))
     arrays["y"] = np.digitize(signal + np.nan_to_num(arrays["figures"][:, 0]), [-1.5, 0, 1.5])
     arrays["figures"] = arrays["figures"] * 100 + 5000
-    write_dataset(path, chunk_rows=100, **{**arrays, **changes})
-    return ooc.open(path, features="figures")
+    columns = {name: {"data": values, "chunks": (100, *values.shape[1:])}
+               for name, values in {**arrays, **changes}.items()}  # fmt: skip
+    return ooc.open(foreign(path, 3, **columns), features="figures")
 
 
 def fit(model: EmbeddingMLP, data: Dataset, epochs: int = 1, rate: float = 0.02) -> Any:
