@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
@@ -101,9 +102,10 @@ def _options_of(model: type) -> set[str]:
 
 
 def _own_settings(name: str, text: str, known: Collection[str]) -> dict[str, Any]:
-    """Read settings that have no option, such as "factors=8,power=0.5"."""
+    """Read settings that have no option, such as "factors=8,power=0.5,widths=[8,4]"."""
     settings: dict[str, Any] = {}
-    for part in text.split(",") if text else ():
+    # A comma inside of brackets is one of a list.
+    for part in re.split(r",(?![^\[\]]*\])", text) if text else ():
         setting, _, value = part.partition("=")
         if setting not in known or not value:
             taken = f"{name} has {', '.join(sorted(known))}" if known else f"{name} has none"

@@ -88,9 +88,10 @@ def _model(run_dir: str, config: Mapping[str, Any]) -> dict[str, Any]:
             # Of the other heads it follows from the targets.
             found |= {"classes": value} if config["head"] in OF_CLASSES else {}
         elif option not in options:
-            if isinstance(value, list | dict):
+            parts = value if isinstance(value, list) else [value]
+            if any(isinstance(each, list | dict) for each in parts):
                 raise _no_option(run_dir, f"{key}={value!r} of {name}")
-            own.append(f"{key}={json.dumps(value)}")
+            own.append(f"{key}={json.dumps(value, separators=(',', ':'))}")
         elif isinstance(value, list):
             found[option] = _list(value)
         else:

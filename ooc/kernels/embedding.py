@@ -39,7 +39,7 @@ def joined_layers(numbers: Numbers) -> Numbers:
 
 
 @lean_kernel
-def sizes_of(numbers: Numbers) -> tuple[int, int]:
+def sizes_of(numbers: Numbers) -> tuple[np.int64, np.int64]:
     """Return how many parameters layers have, and units in all."""
     layers, parameters, units = numbers.integers[COUNT], np.int64(0), np.int64(0)
     for layer in range(layers):

@@ -201,6 +201,8 @@ def test_settings_of_its_own_are_json_or_else_text() -> None:
     assert found == {"a": 3, "b": 0.5, "c": True, "d": None, "e": "fast"}
     assert type(found["a"]) is int
     assert _own_settings("own", "", {"a"}) == {}
+    lists = _own_settings("own", "a=[3,4],b=[],c=5", {"a", "b", "c"})
+    assert lists == {"a": [3, 4], "b": [], "c": 5}
     for known, taken in ((set("edcba"), "own has a, b, c, d, e"), (set(), "own has none")):
         with pytest.raises(InputError, match=f"is to be NAME:SETTING=VALUE; {taken}$"):
             _own_settings("own", "x=1", known)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 import ooc
+from ooc.cli.models import _own_settings
 from ooc.cli.settings import settings_of
 from ooc.core.errors import InputError
 
@@ -130,7 +131,7 @@ def test_what_has_no_option_is_refused(
     ("config", "what"),
     [
         ({"name": "forest"}, "the model forest"),
-        ({"name": "logistic", "depths": [1, 2]}, r"depths=\[1, 2\] of logistic"),
+        ({"name": "logistic", "depths": [[1], 2]}, r"depths=\[\[1\], 2\] of logistic"),
     ],
 )
 def test_a_model_that_has_no_options_is_refused(config: dict[str, Any], what: str) -> None:
@@ -169,3 +170,14 @@ def test_how_a_run_was_steered_is_given_back(
     config: dict[str, Any], options: dict[str, Any]
 ) -> None:
     assert settings_of("r", saved_of({}, steering=config))["steering"] == options
+
+
+def test_lists_that_have_no_option_follow_the_models_name() -> None:
+    """As the shell reads them."""
+    settings: dict[str, Any] = {"vocabulary": 50, "length": 4, "figure_hidden": (8, 4)}
+    model = ooc.models.EmbeddingMLP(**settings, head="ordinal", outputs=5)
+    found = settings_of("runs/a", saved_of({}, model=model))["model"]
+    assert (found["classes"], found["head"]) == (5, "ordinal")
+    name, _, own = found["model"].partition(":")
+    read = _own_settings(name, own, model.to_config())
+    assert read["figure_hidden"] == [8, 4] and read["vocabulary"] == 50

@@ -49,6 +49,7 @@ MODELS = {
     "svm": LinearSVM(loss="squared_hinge"),
     "network": NETWORK,
     "multiclass": MULTICLASS,
+    "ordinal": MLP(hidden=(7,), head="ordinal", outputs=4, class_weights=(1, 2, 1, 1)),
     "huber": MLP(hidden=(4,), head="regression", loss="huber", activation="tanh"),
     "autoencoder": Autoencoder(hidden=(9,), code=4, activation="tanh"),
 }
