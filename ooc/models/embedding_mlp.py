@@ -223,8 +223,13 @@ class EmbeddingMLP(MLP):
 
     def predict_batch(self, parameters: np.ndarray, batch: BatchLike) -> dict[str, np.ndarray]:
         """Return "prediction", and what else `answers` names, one entry a row."""
+        return self.answers(self.batch_scores(parameters, batch))
+
+    def batch_scores(self, parameters: np.ndarray, batch: BatchLike) -> np.ndarray:
+        """Do as `ooc.models.MLP.scores_in_unit` for a batch."""
         layout, scores = self.layout(batch.features.shape[1:]), self.scores_of(parameters, batch)
-        return self.answers(self.in_unit(layout, parameters, scores))
+        found = self.in_unit(layout, parameters, scores)
+        return found[:, : self.threshold_count] if self.threshold_count else found
 
     def loss_and_grad(
         self, parameters: np.ndarray, batch: BatchLike, out_grad: np.ndarray

@@ -30,7 +30,10 @@ def output_of(model: Model, parameters: np.ndarray, batch: BatchLike, output: st
     """
     scores: Any = getattr(model, "scores_in_unit", None)
     if output == SCORES and scores is not None:
-        found: np.ndarray = scores(parameters, batch.features)
+        of_batch: Any = getattr(model, "batch_scores", None)
+        found: np.ndarray = (
+            scores(parameters, batch.features) if of_batch is None else of_batch(parameters, batch)
+        )
         return found
     outputs = predictions_of(model, parameters, batch)
     if output not in outputs:

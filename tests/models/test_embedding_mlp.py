@@ -157,6 +157,8 @@ def test_both_branches_are_worth_more_than_either(tmp_path: Path) -> None:
         run = fit(model, data, 6)
         found[branches] = run.evaluate(data)
         assert run.predict(data, output="probability").shape == (2000, 4)
+        above = run.predict(data, output="scores") < 0
+        assert above.sum(axis=1).tolist() == run.predict(data, output="median").tolist()
     assert found["both"]["loss"] < 0.8 * min(found[each]["loss"] for each in ("tokens", "figures"))
     assert found["both"]["within_one"] > 0.97
     text = ooc.open(tmp_path / "a.zarr", features="tokens")
