@@ -10,7 +10,7 @@ from ooc.runs.classes import check_order, count_classes, labelled, labels_of
 from ooc.store.dataset import Dataset
 
 
-def labelled_classes(dataset: Dataset, model: Any) -> tuple[Dataset, np.ndarray]:
+def labelled_classes(dataset: Dataset, model: Any = None) -> tuple[Dataset, np.ndarray]:
     """Return a dataset whose targets are codes, and what those are called.
 
     Raises
