@@ -41,8 +41,11 @@ class Labels:
 
     @property
     def has_order(self) -> bool:
-        """Whether labels have an order: numbers and truths have theirs, text where it is told."""
-        return self.is_ordered or not any(isinstance(name, str) for name in self.names)
+        """Whether codes are in an order of labels: ascending numbers, or what the store tells."""
+        if self.is_ordered:
+            return True
+        numbers = [name for name in self.names if not isinstance(name, str)]
+        return len(numbers) == len(self.names) and numbers == sorted(numbers)
 
     @property
     def is_text(self) -> bool:

@@ -67,3 +67,13 @@ def test_names_come_back_in_their_own_type() -> None:
 )  # fmt: skip
 def test_ten_labels_are_listed_and_the_others_counted(count: int, said: str) -> None:
     assert listed(range(count)) == said  # type: ignore[arg-type]
+
+
+def test_numbers_that_ascend_have_an_order_and_text_has_none() -> None:
+    whole = np.dtype("i8")
+    for names, told, expected in (
+        ((1, 2, 5), False, True), ((False, True), False, True), ((3, 1, 2), False, False),
+        ((3, 1, 2), True, True), (("a", "b"), False, False), (("b", "a"), True, True),
+    ):  # fmt: skip
+        values = tuple(range(len(names)))
+        assert Labels(names, values, whole, is_ordered=told).has_order is expected
