@@ -55,12 +55,12 @@ def best_forecast(world: World, evidence: np.ndarray | None) -> np.ndarray:
         alone.
     """
     chain, tables = links(), outlook()
-    regimes, gaps, steps = parts_of(np.arange(STATES))
+    regimes, steps = parts_of(np.arange(STATES))
     filtered = np.empty((world.months, STATES))
     likely = np.empty((world.countries, world.months, NOTCHES))
     for country in range(world.countries):
         ratings = world.ratings[country]
-        figures = _log_figures(world.series[country], ratings[: world.months], regimes, gaps)
+        figures = _log_figures(world.series[country], ratings[: world.months], regimes)
         news = np.zeros((world.months, len(TONE_SHARES)))
         if evidence is not None:
             each = evidence[country] - evidence[country].max(axis=-1, keepdims=True)
@@ -73,15 +73,12 @@ def best_forecast(world: World, evidence: np.ndarray | None) -> np.ndarray:
     return likely
 
 
-def _log_figures(
-    series: np.ndarray, ratings: np.ndarray, regimes: np.ndarray, gaps: np.ndarray
-) -> np.ndarray:
+def _log_figures(series: np.ndarray, ratings: np.ndarray, regimes: np.ndarray) -> np.ndarray:
     """Return the log-likelihood of each value, or of its lack, (months, series, STATES)."""
-    credit = ratings[:, None] + gaps / 2
     parts = []
     for place, deviation in enumerate(DEVIATIONS):
         values = series[:, place, None]
-        mean = MEANS[place, regimes] + SLOPES[place] * (credit - MIDDLE)
+        mean = MEANS[place, regimes] + SLOPES[place] * (ratings[:, None] - MIDDLE)
         density = -0.5 * ((values - mean) / deviation) ** 2 + np.log1p(-MISSING[place, regimes])
         parts.append(np.where(np.isnan(values), np.log(MISSING[place, regimes]), density))
     return np.stack(parts, axis=1)

@@ -1,9 +1,8 @@
 """The hidden life of a country's credit: a Markov chain, month by month, with few states.
 
 A country is in a regime. Now and then something turns: what it does to the credit is decided, and
-arrives three to six months later. The credit moves in half notches, and the agency follows once it
-is a whole notch off. Hidden are the regime, the half notch between credit and rating (the gap), and
-a turn under way; the rating is seen. What is expected of any month ahead is therefore exact.
+the rating shows it three to six months later. Hidden are the regime and a turn under way; the
+rating is seen. What is to be expected of any month ahead is therefore known exactly.
 """
 
 from dataclasses import dataclass
@@ -15,20 +14,19 @@ NOTCHES = 22  # 0 is default, 21 the best
 AHEAD = 12  # months from a forecast to what is foretold
 REGIMES = ("calm", "stress", "reform")
 # From a regime (row) to that of the next month.
-REGIME_STEP = np.array([[0.976, 0.013, 0.011], [0.03, 0.96, 0.01], [0.025, 0.005, 0.97]])
+REGIME_STEP = np.array([[0.98, 0.011, 0.009], [0.025, 0.968, 0.007], [0.02, 0.004, 0.976]])
 # A month without a turn under way brings one so often, by regime.
-TURN_CHANCE = np.array([0.02, 0.2, 0.15])
-STEPS = (-3, -1, 1)  # half notches that a turn brings
-STEP_SHARES = np.array([[0.04, 0.45, 0.51], [0.5, 0.4, 0.1], [0.02, 0.06, 0.92]])
+TURN_CHANCE = np.array([0.003, 0.12, 0.09])
+STEPS = (-2, -1, 1)  # notches that a turn brings
+STEP_SHARES = np.array([[0.1, 0.4, 0.5], [0.45, 0.5, 0.05], [0.01, 0.04, 0.95]])
 LEADS = (3, 4, 5, 6)  # months from a turn to its arrival, all alike
-GAPS = (-1, 0, 1)
 TURNS = 1 + len(STEPS) * LEADS[-1]  # none, or a step with 1 to 6 months left
-STATES = len(REGIMES) * len(GAPS) * TURNS
+STATES = len(REGIMES) * TURNS
 
 
-def state_of(regime: int, gap: int, turn: int) -> int:
+def state_of(regime: int, turn: int) -> int:
     """Return the number of a hidden state."""
-    return (regime * len(GAPS) + gap + 1) * TURNS + turn
+    return regime * TURNS + turn
 
 
 def turn_of(step: int, left: int) -> int:
@@ -36,25 +34,16 @@ def turn_of(step: int, left: int) -> int:
     return 1 + step * LEADS[-1] + left - 1
 
 
-def parts_of(states: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return regimes, gaps, and which step is under way (-1 for none) of hidden states."""
-    turns = states % TURNS
-    gaps = states // TURNS % len(GAPS) - 1
-    return states // (TURNS * len(GAPS)), gaps, np.where(turns, (turns - 1) // LEADS[-1], -1)
-
-
-def arrive(rating: int, gap: int, half_notches: int) -> tuple[int, int]:
-    """Return rating and gap after the credit has moved and the agency has followed.
+def parts_of(states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the regimes of hidden states, and which step is under way (-1 for none).
 
     Examples
     --------
-    >>> arrive(10, 0, -1), arrive(10, -1, -1), arrive(10, -1, -3), arrive(0, 0, -3)
-    ((10, -1), (9, 0), (8, 0), (0, 0))
+    >>> parts_of(np.array([state_of(2, turn_of(1, 4)), state_of(0, 0)]))
+    (array([2, 0]), array([ 1, -1]))
     """
-    credit = min(max(2 * rating + gap + half_notches, 0), 2 * (NOTCHES - 1))
-    off = credit - 2 * rating
-    moved = rating + (abs(off) // 2) * (1 if off > 0 else -1)
-    return moved, credit - 2 * moved
+    turns = states % TURNS
+    return states // TURNS, np.where(turns, (turns - 1) // LEADS[-1], -1)
 
 
 @dataclass(frozen=True)
@@ -93,24 +82,22 @@ def links() -> Links:
 
 
 def _links_of(rating: int, state: int) -> list[tuple[int, int, int, float]]:
-    turn, gap = state % TURNS, state // TURNS % len(GAPS) - 1
-    found = []
-    for regime, chance in enumerate(REGIME_STEP[state // (TURNS * len(GAPS))]):
+    turn, found = state % TURNS, []
+    for regime, chance in enumerate(REGIME_STEP[state // TURNS]):
         if turn == 0:
             begins = chance * TURN_CHANCE[regime]
-            found.append((state, state_of(regime, gap, 0), rating, chance - begins))
+            found.append((state, state_of(regime, 0), rating, chance - begins))
             for step in range(len(STEPS)):
                 each = begins * STEP_SHARES[regime, step] / len(LEADS)
                 for left in LEADS:
-                    found.append((state, state_of(regime, gap, turn_of(step, left)), rating, each))
+                    found.append((state, state_of(regime, turn_of(step, left)), rating, each))
             continue
         step, left = (turn - 1) // LEADS[-1], (turn - 1) % LEADS[-1] + 1
         if left > 1:
-            target = state_of(regime, gap, turn_of(step, left - 1))
-            found.append((state, target, rating, chance))
+            found.append((state, state_of(regime, turn_of(step, left - 1)), rating, chance))
         else:
-            moved, gap_after = arrive(rating, gap, STEPS[step])
-            found.append((state, state_of(regime, gap_after, 0), moved, chance))
+            moved = min(max(rating + STEPS[step], 0), NOTCHES - 1)
+            found.append((state, state_of(regime, 0), moved, chance))
     return found
 
 
@@ -123,9 +110,7 @@ def regime_shares() -> np.ndarray:
 
 
 def first_states() -> np.ndarray:
-    """Return how likely each hidden state is in the first month: no turn, any gap, (STATES,)."""
+    """Return how likely each hidden state is in the first month, without a turn, (STATES,)."""
     found = np.zeros(STATES)
-    for regime, share in enumerate(regime_shares()):
-        for gap in GAPS:
-            found[state_of(regime, gap, 0)] = share / len(GAPS)
+    found[::TURNS] = regime_shares()
     return found

@@ -171,7 +171,7 @@ class Generated:
 def generate(folder: Path, seed: int, countries: int, years: int, rows: int) -> Generated:
     """Make the world, and the datasets of its parts where they are not there yet."""
     split = make_split(seed, countries, 12 * years, rows)
-    world, wording = make_world(seed, countries, 12 * years), make_wording(seed, countries)
+    world, wording = make_world(seed, countries, 12 * years), make_wording(seed)
     figures, labels = published(world), classes_of(movements(world))
     datasets = {}
     for part in split.parts:

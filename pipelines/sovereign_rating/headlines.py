@@ -1,8 +1,8 @@
 """Headlines: up to 64 words, whose choice depends on the tone of the country's news that month.
 
-Most words come of one distribution for all (Zipf 1949), some name the country, and where a headline
-is on the economy and the month has a tone, some come of that tone's words. A word's chance has a
-closed form, and so has that of a whole headline: `add_evidence`.
+Words come of one distribution for all (Zipf 1949), but where a headline is on the economy and the
+month has a tone, some come of that tone's words. A word's chance has a closed form, and so has that
+of a whole headline: `add_evidence`. Names of countries are left out, so that no word stands for one.
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,12 @@ from ooc.core.hashing import GOLDEN, mix
 from ooc.core.random_keys import Purpose, generator, key
 from pipelines.sovereign_rating.world import TONES, World
 
-LENGTH, SHORTEST = 64, 8  # words of a headline
+LENGTH, SHORTEST = 64, 16  # words of a headline
 PADDING = 0  # the id behind a headline's last word
-NAMES = 4  # words that only headlines of one country have
-GENERAL = 6000  # words that all share
-TONE_WORDS = 256  # of each tone, among the general ones
-ON_ECONOMY = 0.5  # of headlines
-NAME_SHARE, TONE_SHARE = 0.06, 0.12  # of words; of those that are no names
+GENERAL = 6000  # words
+TONE_WORDS = 256  # of each tone, among all
+ON_ECONOMY = 0.7  # of headlines
+TONE_SHARE = 0.2  # of the words of such a headline, where the month has a tone
 SIXTEEN_BITS = 1 << 16
 
 
@@ -31,7 +30,7 @@ class Wording:
     Attributes
     ----------
     vocabulary
-        Ids are 1 to vocabulary - 1: general words first, then the names of each country.
+        Ids of words are 1 to vocabulary - 1.
     general
         (65536,) uint16, the word that each 16 random bits stand for: its chance to the last bit.
     tones
@@ -46,7 +45,7 @@ class Wording:
     log_ratio: np.ndarray
 
 
-def make_wording(seed: int, countries: int) -> Wording:
+def make_wording(seed: int) -> Wording:
     """Draw the words of tones; common words and rare ones are never among them."""
     chances = 1 / (np.arange(GENERAL) + 10.0)
     ends = np.cumsum(chances) / chances.sum()
@@ -56,12 +55,12 @@ def make_wording(seed: int, countries: int) -> Wording:
     said = np.bincount(general, minlength=GENERAL + 1) / SIXTEEN_BITS
     middling = np.argsort(-said[1:])[50:2000] + 1
     tones = np.stack([rng.choice(middling, TONE_WORDS, False) for _ in TONES]).astype(np.uint16)
-    vocabulary = 1 + GENERAL + NAMES * countries
+    vocabulary = 1 + GENERAL
     log_ratio = np.zeros((len(TONES), vocabulary))
     for tone in range(1, len(TONES)):
         ratio = np.full(vocabulary, 1 - TONE_SHARE)
         ratio[tones[tone]] += TONE_SHARE / TONE_WORDS / said[tones[tone]]
-        ratio[PADDING], ratio[GENERAL + 1 :] = 1.0, 1.0
+        ratio[PADDING] = 1.0
         log_ratio[tone] = np.log(ratio)
     return Wording(vocabulary, general, tones, log_ratio)
 
@@ -79,8 +78,7 @@ def draw_headlines(
     tokens = np.empty((len(numbers), LENGTH), np.uint16)
     _draw(
         key(world.seed, Purpose.DATA, index=2), countries * world.months + months, numbers,
-        world.tones[countries, months], 1 + GENERAL + NAMES * countries, wording.general,
-        wording.tones, tokens,
+        world.tones[countries, months], wording.general, wording.tones, tokens,
     )  # fmt: skip
     return tokens
 
@@ -91,12 +89,10 @@ def _draw(
     places: np.ndarray,
     numbers: np.ndarray,
     tones: np.ndarray,
-    names: np.ndarray,
     general: np.ndarray,
     toned: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    name_limit = np.uint64(NAME_SHARE * 65536)
     tone_limit = np.uint64(TONE_SHARE * 65536)
     economy_limit = np.uint64(ON_ECONOMY * 65536)
     low, sixteen = np.uint64(65535), np.uint64(16)
@@ -111,9 +107,7 @@ def _draw(
                 continue
             bits = mix(row_key + np.uint64(place + 1) * GOLDEN)
             word = np.int64(bits & low)
-            if ((bits >> sixteen) & low) < name_limit:
-                out[row, place] = names[row] + word % NAMES
-            elif on_economy and ((bits >> np.uint64(32)) & low) < tone_limit:
+            if on_economy and ((bits >> sixteen) & low) < tone_limit:
                 out[row, place] = toned[tones[row], word % TONE_WORDS]
             else:
                 out[row, place] = general[word]

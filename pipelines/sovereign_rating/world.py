@@ -1,6 +1,6 @@
 """Countries of a generated world, and what is published of them: figures, late and with gaps.
 
-Everything is drawn from the hidden chain: the figures from credit and regime, the tone of a month's
+Everything is drawn from the hidden chain: the figures from rating and regime, the tone of a month's
 news from the turn under way. No label is ever looked at.
 """
 
@@ -18,10 +18,10 @@ from pipelines.sovereign_rating.chain import (
     parts_of,
 )
 
-# Of each series: mean by regime, what a notch of credit adds, deviation, months until it is
+# Of each series: mean by regime, what a notch adds, deviation, months until it is
 # published, and how often it is missing by regime.
 SERIES = ("growth", "inflation", "debt", "reserves")
-MEANS = np.array([[3.0, -0.5, 4.0], [4.0, 8.0, 5.0], [60.0, 66.0, 60.0], [5.0, 3.6, 5.4]])
+MEANS = np.array([[3.0, -1.0, 5.0], [4.0, 8.0, 5.0], [60.0, 66.0, 60.0], [5.0, 3.6, 5.4]])
 SLOPES = np.array([0.0, -0.3, -3.0, 0.35])
 DEVIATIONS = np.array([2.0, 2.0, 6.0, 0.8])
 LAGS = (3, 1, 6, 2)
@@ -29,9 +29,9 @@ MISSING = np.array([[0.1, 0.1, 0.1], [0.05, 0.1, 0.05], [0.15, 0.25, 0.15], [0.1
 MIDDLE = 10.0  # notches, where slopes begin
 
 TONES = ("neutral", "alarmed", "worried", "hopeful")
-# The tone of a month's news (column) by the turn under way: none, -3, -1, +1 half notches.
-TONE_SHARES = np.array([[0.88, 0.02, 0.05, 0.05], [0.06, 0.72, 0.19, 0.03],
-                        [0.12, 0.1, 0.74, 0.04], [0.14, 0.01, 0.03, 0.82]])  # fmt: skip
+# The tone of a month's news (column) by the turn under way: none, -2, -1, +1 notches.
+TONE_SHARES = np.array([[0.94, 0.02, 0.02, 0.02], [0.03, 0.85, 0.11, 0.01],
+                        [0.07, 0.06, 0.86, 0.01], [0.08, 0.01, 0.01, 0.9]])  # fmt: skip
 WINDOWS = (12, 36)  # months, of the means of each series
 OF_RATING = ("rating", "years since a change", "change in 12 months", "change in 36 months")
 FIGURES = (
@@ -78,10 +78,9 @@ class World:
 def make_world(seed: int, countries: int, months: int) -> World:
     """Draw the hidden lives of countries, and what is published of them."""
     states, ratings = _lives(seed, countries, months + AHEAD)
-    regimes, gaps, steps = parts_of(states[:, :months])
-    credit = ratings[:, :months] + gaps / 2
+    regimes, steps = parts_of(states[:, :months])
     rng = generator(seed, Purpose.DATA, index=1)
-    series = np.moveaxis(MEANS[:, regimes], 0, -1) + SLOPES * (credit[..., None] - MIDDLE)
+    series = np.moveaxis(MEANS[:, regimes], 0, -1) + SLOPES * (ratings[:, :months, None] - MIDDLE)
     series += DEVIATIONS * rng.standard_normal(series.shape)
     missing = np.moveaxis(MISSING[:, regimes], 0, -1)
     series[rng.random(series.shape) < missing] = np.nan
