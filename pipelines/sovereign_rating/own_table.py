@@ -1,0 +1,1 @@
+def judge_table(options): yield
