@@ -13,6 +13,8 @@ import numpy as np
 
 import ooc
 from ooc.core.errors import InputError
+from ooc.runs.run import Run
+from pipelines.common.arguments import check_memory
 from pipelines.common.checks import inside_budget
 from pipelines.common.dataset import Dataset, progress
 from pipelines.common.section import Section
@@ -90,7 +92,7 @@ def _judge(
         f"{AHEAD} months ahead, {counts}; the rating is another one in "
         f"{np.mean(ratings != true):.0%} of the rows that judge. Months until publication: {lags}.",
         (table_of(what, forecasts, scores),),
-        checks=(inside_budget(max(peaks), ooc.stream.plan.budget_of(options.memory)),),
+        checks=(inside_budget(max(peaks), check_memory(options.memory)),),
         results={what.replace(" ", "_"): to_json(forecasts, scores)},
     )
 
@@ -135,7 +137,7 @@ def _forecasts(
 
 def _train(
     parts: Mapping[str, Dataset], classes: int, options: argparse.Namespace
-) -> ooc.runs.run.Run:
+) -> Run:
     """Train the dense branch; the rows that choose say when to stop, and which was the best."""
     model = ooc.models.EmbeddingMLP(
         vocabulary=1, length=1, width=1, branches="figures", figure_hidden=(32,), hidden=(16,),
