@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-PENALTY = 1e-3  # on the squares of weights
+PENALTY = 1e-4  # on the squares of weights
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,7 @@ def draw_weights(
             if len(rows):
                 mean = [part[rows, at + lead].mean() for lead in leads]
                 right.plot(leads, mean, style, color=color, label=f"{name}, {what}")
+    right.set_xticks(leads[::3])
     right.axvline(0, color="black", linewidth=1)
     right.set_xlabel("months after the rating changes")
     right.set_ylabel("mean part of the score")

@@ -110,8 +110,8 @@ def split_of(samples: Samples, by: str, seed: int) -> Mapping[str, np.ndarray]:
         if which.sum() < FEWEST_ROWS:
             raise InputError(
                 f"of {len(which):,} rows with a rating twelve months later {which.sum():,} are "
-                f"{name} in a split by {by}; {FEWEST_ROWS} are needed: take a longer table"
-                f"{', or the other --split' if len(SPLITS) > 1 else ''}"
+                f"{name} in a split by {by}; {FEWEST_ROWS} are needed: take a longer table, "
+                "or the other --split"
             )
     return groups
 
