@@ -127,9 +127,7 @@ def judged_months(generated: Generated) -> dict[str, np.ndarray]:
     }
 
 
-def _plain(
-    generated: Generated, judged: Mapping[str, np.ndarray]
-) -> dict[str, list[Forecast]]:
+def _plain(generated: Generated, judged: Mapping[str, np.ndarray]) -> dict[str, list[Forecast]]:
     """Return what plain methods on the figures foretell, by what judges them."""
     figures, ratings = generated.figures, generated.world.ratings[:, :-AHEAD]
     learned = months_of(generated.split.learned, generated)
@@ -145,9 +143,7 @@ def _plain(
     return found
 
 
-def _checks(
-    name: str, forecasts: Sequence[Forecast], scores: Sequence[Score]
-) -> tuple[Check, ...]:
+def _checks(name: str, forecasts: Sequence[Forecast], scores: Sequence[Score]) -> tuple[Check, ...]:
     by_name = {each.name: found for each, found in zip(forecasts, scores, strict=True)}
     whole, alone, best, last = by_name[WHOLE], by_name[ALONE], by_name[BEST], scores[0]
     added, above = (100 * (whole.exact - other.exact) for other in (alone, last))

@@ -66,7 +66,9 @@ def draw_forecasts(
             foretold, low - 0.3, high + 0.3, step="mid", color="tab:red", alpha=0.2, linewidth=0,
             label=f"{100 * INTERVAL:.0f}% interval",
         )  # fmt: skip
-        axes.step(foretold, likeliest, where="mid", color="tab:red", label="foretold", linewidth=1.3)
+        axes.step(
+            foretold, likeliest, where="mid", color="tab:red", label="foretold", linewidth=1.3
+        )
         times = (begin + np.arange(len(came))) / 12
         axes.step(times, came, where="mid", color="black", label="came", linewidth=1.3)
         lowest, highest = min(low.min(), came.min()), max(high.max(), came.max())
@@ -105,9 +107,7 @@ def draw_weights(
     share = 100 * np.convolve(sizes[1] / (sizes[0] + sizes[1]), year, mode="valid")
     times = (np.arange(len(share)) + 12) / 12
     left.fill_between(times, 0, share, color="tab:red", alpha=0.6, linewidth=0, label="headlines")
-    left.fill_between(
-        times, share, 100, color="tab:blue", alpha=0.4, linewidth=0, label="figures"
-    )
+    left.fill_between(times, share, 100, color="tab:blue", alpha=0.4, linewidth=0, label="figures")
     left.axvline(later / 12, color="black", linewidth=1, linestyle="--", label="later years begin")
     left.set_ylim(0, 100)
     left.set_xlim(times[0], times[-1])

@@ -2,7 +2,7 @@
 
 Words come of one distribution for all (Zipf 1949), but where a headline is on the economy and the
 month has a tone, some come of that tone's words. A word's chance has a closed form, and so has that
-of a whole headline: `add_evidence`. Names of countries are left out, so that no word stands for one.
+of a whole headline: `add_evidence`. Names of countries are left out: no word stands for one.
 """
 
 from dataclasses import dataclass

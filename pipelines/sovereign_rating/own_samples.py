@@ -22,7 +22,6 @@ NO_RANDOM_ROWS = (
     "same rating, so that each would be known from its neighbours and the score would mean "
     "nothing; take --split countries or --split years"
 )
-Key = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -84,6 +83,21 @@ def samples_of(table: Observations) -> Samples:
     )
 
 
+def check_split(*ways: str) -> None:
+    """Refuse any other way to hold rows out than by countries or years, with the reason.
+
+    Raises
+    ------
+    InputError
+        If a way is none of SPLITS.
+    """
+    for by in ways:
+        if by == "rows":
+            raise InputError(NO_RANDOM_ROWS)
+        if by not in SPLITS:
+            raise InputError(f"--split {by} is none of {', '.join(SPLITS)}")
+
+
 def split_of(samples: Samples, by: str, seed: int) -> Mapping[str, np.ndarray]:
     """Return which rows teach ("learned"), choose ("choosing") and judge ("judged").
 
@@ -98,14 +112,8 @@ def split_of(samples: Samples, by: str, seed: int) -> Mapping[str, np.ndarray]:
     InputError
         If `by` is another way, or any of them has too few rows.
     """
-    if by == "rows":
-        raise InputError(NO_RANDOM_ROWS)
-    if by not in SPLITS:
-        raise InputError(f"--split {by} is none of {', '.join(SPLITS)}")
-    if by == "countries":
-        groups = _by_countries(samples, seed)
-    else:
-        groups = _by_years(samples)
+    check_split(by)
+    groups = _by_countries(samples, seed) if by == "countries" else _by_years(samples)
     for name, which in groups.items():
         if which.sum() < FEWEST_ROWS:
             raise InputError(
@@ -127,9 +135,7 @@ def _by_countries(samples: Samples, seed: int) -> dict[str, np.ndarray]:
     first, second = round(LEARNED * len(order)), round((LEARNED + CHOOSING) * len(order))
     parts = order[:first], order[first:second], order[second:]
     names = ("learned", "choosing", "judged")
-    return {
-        name: np.isin(samples.country, part) for name, part in zip(names, parts, strict=True)
-    }
+    return {name: np.isin(samples.country, part) for name, part in zip(names, parts, strict=True)}
 
 
 def _by_years(samples: Samples) -> dict[str, np.ndarray]:
@@ -147,7 +153,7 @@ def _keys(country: np.ndarray, month: np.ndarray) -> np.ndarray:
     return country.astype(np.int64) * 10**6 + month
 
 
-def _latest(keys: Key, values: np.ndarray, wanted: Key) -> np.ndarray:
+def _latest(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Return the last value up to each wanted month, none older than OLDEST, as float64."""
     present = ~np.isnan(values)
     known, held = keys[present], values[present]

@@ -21,7 +21,12 @@ from pipelines.common.section import Section
 from pipelines.sovereign_rating import plain
 from pipelines.sovereign_rating.chain import AHEAD
 from pipelines.sovereign_rating.data import CLASSES, classes_of
-from pipelines.sovereign_rating.own_samples import Samples, samples_of, split_of
+from pipelines.sovereign_rating.own_samples import (
+    Samples,
+    check_split,
+    samples_of,
+    split_of,
+)
 from pipelines.sovereign_rating.scores import (
     Forecast,
     persistence,
@@ -51,13 +56,12 @@ def judge_table(options: argparse.Namespace) -> Iterator[Section]:
         If the files cannot be used, or rows are to be held out at random.
     """
     chosen = (options.split,) if options.split else SPLITS
+    check_split(*chosen)
     if options.csv is None or options.columns is None:
         raise InputError(
             "--csv FILE and --columns FILE.toml go together, and --split is for them; without all "
-            "three the world is generated"
+            "three a world is generated"
         )
-    if options.split is not None and options.split not in SPLITS:
-        split_of(_NOTHING, options.split, 0)
     columns = read_columns(options.columns)
     table = read_table(options.csv, columns)
     samples = samples_of(table)
@@ -135,9 +139,7 @@ def _forecasts(
     return found, run.results["memory_peak_bytes"]
 
 
-def _train(
-    parts: Mapping[str, Dataset], classes: int, options: argparse.Namespace
-) -> Run:
+def _train(parts: Mapping[str, Dataset], classes: int, options: argparse.Namespace) -> Run:
     """Train the dense branch; the rows that choose say when to stop, and which was the best."""
     model = ooc.models.EmbeddingMLP(
         vocabulary=1, length=1, width=1, branches="figures", figure_hidden=(32,), hidden=(16,),
@@ -169,6 +171,3 @@ def _check_values(samples: Samples, learned: np.ndarray, table: Observations) ->
                 f"the indicator {name} has no value in any row that is learned from; take it out "
                 "of [lags]"
             )
-
-
-_NOTHING = Samples(*(np.zeros(0, np.int64) for _ in range(6)))

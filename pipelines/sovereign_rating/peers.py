@@ -1,5 +1,6 @@
 """The same network in PyTorch, on the same batches."""
 
+import itertools
 import sys
 import time
 from typing import Any
@@ -69,7 +70,7 @@ def _network(torch: Any, generated: Generated, training: Training) -> Any:
     nn = torch.nn
 
     def layers(units: tuple[int, ...]) -> list[Any]:
-        pairs = zip(units[:-1], units[1:], strict=True)
+        pairs = itertools.pairwise(units)
         return [layer for pair in pairs for layer in (nn.Linear(*pair), nn.ReLU())]
 
     class Joined(nn.Module):  # type: ignore[misc, name-defined]

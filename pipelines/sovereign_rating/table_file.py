@@ -1,4 +1,4 @@
-"""A table of one's own: a CSV of countries, dates, indicators and ratings, and what its columns are.
+"""A table of one's own: a CSV of countries, dates, indicators and ratings, and what each column is.
 
 The columns are named in a TOML file, with the months until each indicator is published: an
 indicator without that would be known in the forecast before anybody knew it.
@@ -100,7 +100,7 @@ def read_columns(path: Path) -> Columns:
             raise InputError(f"{path} has a key {name!r}, which is none of {', '.join(known)}")
     for name in known[:3]:
         if not isinstance(given.get(name), str):
-            raise InputError(f"{path} names no column for {name}; write {name} = \"its header\"")
+            raise InputError(f'{path} names no column for {name}; write {name} = "its header"')
     lags = given.get("lags")
     if not isinstance(lags, dict) or not lags:
         raise InputError(
@@ -136,7 +136,7 @@ def _scale(path: Path, given: Any) -> Mapping[str, int] | None:
                 )
         return given
     raise InputError(
-        f"{path} has the scale {given!r}; write one of {', '.join(SCALES)}, \"numbers\" for whole "
+        f'{path} has the scale {given!r}; write one of {", ".join(SCALES)}, "numbers" for whole '
         'numbers that rise with quality, or a table [scale] with lines such as "AAA" = 21'
     )
 
@@ -170,8 +170,8 @@ def read_table(path: Path, columns: Columns) -> Observations:
                 month = _month(row[columns.date], f"{where}, column {columns.date}")
                 if (country, month) in lines:
                     raise InputError(
-                        f"{where}: {country} has {month // 12}-{month % 12 + 1:02d} already in line "
-                        f"{lines[country, month]}; leave one row a month"
+                        f"{where}: {country} has {month // 12}-{month % 12 + 1:02d} already in "
+                        f"line {lines[country, month]}; leave one row a month"
                     )
                 lines[country, month] = reader.line_num
                 rating = _rating(row[columns.rating], columns, where)

@@ -28,6 +28,13 @@ CASES = [
     ("particles", ["--memory", "lots"], "'lots' is not a size"),
     ("sorted_data", ["--rows", "many"], "'many' is not a positive count"),
     ("sorted_data", ["--memory", "lots"], "'lots' is not a size"),
+    ("sovereign_rating", ["--memory", "lots"], "'lots' is not a size"),
+    ("sovereign_rating", ["--rows", "70k"], "70,000 headlines are less than one in each of 72,000"),
+    ("sovereign_rating", ["--countries", "8"], "8 countries over 40 years are too few to hold"),
+    ("sovereign_rating", ["--epochs", "0"], "0 epochs with batches of 256"),
+    ("sovereign_rating", ["--split", "rows"], "a split by random rows is refused: rows of one"),
+    ("sovereign_rating", ["--csv", "a.csv"], "--csv FILE and --columns FILE.toml go together"),
+    ("sovereign_rating", ["--csv", "a.csv", "--columns", "a.toml"], "a.toml does not exist; write"),
     ("stragglers", ["--batch-seconds", "0"], "a mini-batch takes a positive time, not 0.0 s"),
     ("stragglers", ["--folder", "s3://a/b"], "s3://a/b"),
 ]

@@ -43,6 +43,12 @@ RUNS = [
     pytest.param(
         "particles", ("--folder", "data"), 4, 1, ("particles.png", "mlp-run"), id="particles"
     ),
+    pytest.param(
+        "sovereign_rating",
+        ("--folder", "data"),
+        *(9, 3, ("confusion.png", "forecasts.png", "weights.png", "both-run", "figures-run")),
+        id="sovereign_rating",
+    ),
     pytest.param("stragglers", ("--folder", "data"), 40, 1, ("stragglers.png",), id="stragglers"),
     pytest.param("sorted_data", ("--folder", "data"), 9, 1, ("sorted-data.png",), id="sorted_data"),
 ]
