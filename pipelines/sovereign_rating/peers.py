@@ -73,7 +73,7 @@ def _network(torch: Any, generated: Generated, training: Training) -> Any:
         pairs = itertools.pairwise(units)
         return [layer for pair in pairs for layer in (nn.Linear(*pair), nn.ReLU())]
 
-    class Joined(nn.Module):  # type: ignore[misc, name-defined]
+    class Joined(nn.Module):  # type: ignore[name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.bag = nn.EmbeddingBag(
