@@ -33,13 +33,19 @@ from pipelines.sovereign_rating import plain
 from pipelines.sovereign_rating.best import best_forecast
 from pipelines.sovereign_rating.chain import AHEAD, NOTCHES
 from pipelines.sovereign_rating.data import CLASSES, Generated, evidence_of, generate
-from pipelines.sovereign_rating.figures import draw_confusion, draw_forecasts, draw_weights
+from pipelines.sovereign_rating.figures import (
+    INTERVAL,
+    draw_confusion,
+    draw_forecasts,
+    draw_weights,
+)
 from pipelines.sovereign_rating.network import Reading, Training, months_of, read
 from pipelines.sovereign_rating.own_table import judge_table
 from pipelines.sovereign_rating.peers import read_with_torch
 from pipelines.sovereign_rating.scores import (
     Forecast,
     Score,
+    interval_of,
     persistence,
     ratings_from_movements,
     score,
@@ -165,8 +171,11 @@ def _pictures(
     likely = ratings_from_movements(moved, ratings.reshape(-1), NOTCHES)
     likely = likely.reshape(*ratings.shape, NOTCHES)
     countries = np.array(split.unseen.countries)
+    low, high = interval_of(likely[unseen], INTERVAL)
+    true = world.ratings[:, AHEAD:][unseen]
+    held = float(np.mean((low <= true) & (true <= high)))
     pictures = (
-        draw_confusion(likely[unseen], world.ratings[:, AHEAD:][unseen], "unseen countries"),
+        draw_confusion(likely[unseen], true, "unseen countries"),
         draw_forecasts(likely, world.ratings, countries, split.first_later),
         draw_weights(*whole.parts(), world.ratings, countries, split.first_later),
     )
@@ -178,9 +187,13 @@ def _pictures(
         f"{results['rows_per_second']:,.0f} rows/s, memory peak "
         f"{format_size(results['memory_peak_bytes'])}. Weights of the figures' score, and of the "
         f"headlines of six months, latest first, fitted to {len(split.choosing.countries)} other "
-        f"countries: {weights}.",
+        f"countries: {weights}. {INTERVAL:.0%} intervals, which end at whole notches, hold "
+        f"{held:.1%} of the ratings of unseen countries.",
         pictures=pictures,
-        checks=(inside_budget(results["memory_peak_bytes"], budget),),
+        checks=(
+            at_least(f"share of ratings inside {INTERVAL:.0%} intervals", held, INTERVAL - 0.05),
+            inside_budget(results["memory_peak_bytes"], budget),
+        ),
         results={"training": dict(results), "blend": whole.blend.weights.tolist()},
     )
 

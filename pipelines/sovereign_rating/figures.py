@@ -5,6 +5,7 @@ import numpy as np
 from pipelines.common.figures import Picture, new_figure, picture
 from pipelines.sovereign_rating.chain import AHEAD, LEADS
 from pipelines.sovereign_rating.notches import letters_of
+from pipelines.sovereign_rating.scores import interval_of
 
 SHOWN = 4  # countries
 INTERVAL = 0.8
@@ -58,9 +59,7 @@ def draw_forecasts(
     panels = figure.subplots(2, 2, sharex=True)
     foretold = (np.arange(begin, months) + AHEAD) / 12
     for axes, country in zip(panels.flat, shown, strict=False):
-        ends = np.cumsum(likely[country, begin:], axis=1)
-        tails = (1 - INTERVAL) / 2, (1 + INTERVAL) / 2
-        low, high = ((ends < share).sum(axis=1).clip(0, notches - 1) for share in tails)
+        low, high = interval_of(likely[country, begin:], INTERVAL)
         likeliest, came = likely[country, begin:].argmax(axis=1), ratings[country, begin:]
         axes.fill_between(
             foretold, low - 0.3, high + 0.3, step="mid", color="tab:red", alpha=0.2, linewidth=0,

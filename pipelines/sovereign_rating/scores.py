@@ -117,6 +117,20 @@ def ratings_from_movements(likely: np.ndarray, ratings: np.ndarray, notches: int
     return found
 
 
+def interval_of(likely: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and the highest rating of the middle share, both among it, (months,).
+
+    Examples
+    --------
+    >>> interval_of(np.array([[0.05, 0.25, 0.6, 0.1]]), 0.8)
+    (array([1]), array([2]))
+    """
+    ends, last = np.cumsum(likely, axis=1), likely.shape[1] - 1
+    low, high = (np.minimum((ends < tail).sum(axis=1), last) for tail in
+                 ((1 - share) / 2, (1 + share) / 2))  # fmt: skip
+    return low, high
+
+
 def persistence(ratings: np.ndarray, notches: int) -> Forecast:
     """Return the forecast that nothing changes, which beats most published models."""
     return Forecast("last rating", np.eye(notches)[ratings])
