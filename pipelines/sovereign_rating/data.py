@@ -50,7 +50,10 @@ LEARNED, CHOOSING, EARLIER = 0.65, 0.15, 0.75
 
 @dataclass(frozen=True)
 class Part:
-    """Months of countries whose headlines lie in one dataset, by country, month and number.
+    """Months of countries whose headlines lie in one dataset: the first of each, then the second.
+
+    A block of rows is then of many months. Were those of one month side by side, a window would
+    hold few, and know their one label by heart.
 
     Attributes
     ----------
@@ -71,19 +74,23 @@ class Part:
     @property
     def rows(self) -> int:
         """Headlines in all."""
-        return len(self.countries) * (self.end - self.begin) * self.headlines
+        return self.cells * self.headlines
+
+    @property
+    def cells(self) -> int:
+        """Months of countries."""
+        return len(self.countries) * (self.end - self.begin)
 
     def places(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the countries and months of rows.
 
         Examples
         --------
-        >>> Part("some", (4, 7), 10, 12, 3).places(np.array([0, 5, 6]))
-        (array([4, 4, 7]), array([10, 11, 10]))
+        >>> Part("some", (4, 7), 10, 12, 3).places(np.array([0, 1, 2, 4]))
+        (array([4, 4, 7, 4]), array([10, 11, 10, 10]))
         """
-        months = self.end - self.begin
-        month = rows // self.headlines
-        return np.array(self.countries)[month // months], self.begin + month % months
+        country, month = np.divmod(rows % self.cells, self.end - self.begin)
+        return np.array(self.countries)[country], self.begin + month
 
 
 @dataclass(frozen=True)
@@ -212,7 +219,7 @@ def write_part(
         rows = np.arange(first, first + count)
         countries, months = part.places(rows)
         return {
-            "tokens": draw_headlines(world, wording, countries, months, rows % part.headlines),
+            "tokens": draw_headlines(world, wording, countries, months, rows // part.cells),
             "X": figures[countries, months],
             "y": labels[countries, months],
         }
@@ -224,7 +231,7 @@ def notes(part: Part, world: World) -> dict[str, Any]:
     """Return the attributes of a part: what it is a function of, and every lag."""
     return {
         "seed": world.seed, "countries": list(part.countries), "begin": part.begin,
-        "end": part.end, "headlines": part.headlines, "feature_names": list(FIGURES),
+        "end": part.end, "order": "number, country, month", "headlines": part.headlines, "feature_names": list(FIGURES),
         "months_ahead": AHEAD, "months_until_published": dict(zip(SERIES, LAGS, strict=True)),
     }  # fmt: skip
 

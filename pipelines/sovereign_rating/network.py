@@ -21,6 +21,7 @@ from pipelines.sovereign_rating.headlines import LENGTH, PADDING
 
 NEWS_MONTHS = 6  # of news that a forecast looks at
 PIECE_ROWS = 65_536
+EVALUATIONS = 10  # of a run
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,18 @@ def model_of(training: Training, vocabulary: int, branches: str) -> ooc.models.E
     )  # fmt: skip
 
 
-def trainer_of(training: Training, vocabulary: int, branches: str) -> ooc.Trainer:
-    """Return what trains it, with Adam and a rate that falls along a cosine."""
+def trainer_of(generated: Generated, training: Training, branches: str) -> ooc.Trainer:
+    """Return what trains it, with Adam and a rate that falls along a cosine.
+
+    Months have many headlines and one label: after enough of them figures are known by heart. The
+    countries that choose say, ten times in a run, how good it is, and the best parameters stay.
+    """
     optimizer = ooc.optim.adam(training.lr, schedule=ooc.optim.schedules.cosine())
+    steps = training.epochs * -(-generated.datasets["learned"].rows // training.batch_size)
+    validation = ooc.Validation(generated.datasets["choosing"], every=max(1, steps // EVALUATIONS))
     return ooc.Trainer(
-        model_of(training, vocabulary, branches), optimizer, training.batch_size,
-        memory=training.memory, seed=training.seed,
+        model_of(training, generated.wording.vocabulary, branches), optimizer,
+        training.batch_size, memory=training.memory, seed=training.seed, validation=validation,
     )  # fmt: skip
 
 
@@ -92,7 +99,7 @@ def read(generated: Generated, training: Training, branches: str, folder: Path) 
     """Train a network on the learned part, and let it read the months of all parts."""
     run_folder = folder / f"{branches}-run"
     shutil.rmtree(run_folder, ignore_errors=True)
-    trainer = trainer_of(training, generated.wording.vocabulary, branches)
+    trainer = trainer_of(generated, training, branches)
     with progress(f"train {branches}") as report:
         run = trainer.fit(generated.datasets["learned"], training.epochs, run_folder, report)
     quiet = quiet_months(generated, folder)

@@ -122,7 +122,7 @@ def interval_of(likely: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarra
 
     Examples
     --------
-    >>> interval_of(np.array([[0.05, 0.25, 0.6, 0.1]]), 0.8)
+    >>> interval_of(np.array([[0.05, 0.25, 0.65, 0.05]]), 0.8)
     (array([1]), array([2]))
     """
     ends, last = np.cumsum(likely, axis=1), likely.shape[1] - 1
