@@ -231,8 +231,9 @@ def notes(part: Part, world: World) -> dict[str, Any]:
     """Return the attributes of a part: what it is a function of, and every lag."""
     return {
         "seed": world.seed, "countries": list(part.countries), "begin": part.begin,
-        "end": part.end, "order": "number, country, month", "headlines": part.headlines, "feature_names": list(FIGURES),
-        "months_ahead": AHEAD, "months_until_published": dict(zip(SERIES, LAGS, strict=True)),
+        "end": part.end, "headlines": part.headlines, "order": "number, country, month",
+        "feature_names": list(FIGURES), "months_ahead": AHEAD,
+        "months_until_published": dict(zip(SERIES, LAGS, strict=True)),
     }  # fmt: skip
 
 
