@@ -178,7 +178,7 @@ def read_table(path: Path, columns: Columns) -> Observations:
                 numbers = [_number(row[name], f"{where}, column {name}") for name in columns.lags]
                 rows.append((country, month, rating, numbers))
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
+        raise InputError(f"{path} does not exist; --csv takes the path of a table") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no CSV in UTF-8: {error}") from None
     if not rows:
