@@ -193,3 +193,14 @@ def test_too_small_a_table_is_refused(tmp_path: Path) -> None:
     samples = samples_of(read_table(paths[0], read_columns(paths[1])))
     with pytest.raises(InputError, match="are learned in a split by years; 30 are needed"):
         split_of(samples, "years", 0)
+
+
+def test_the_columns_that_the_page_shows_are_read(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[3]
+    page = (root / "scripts" / "documentation" / "applications.md").read_text(encoding="utf-8")
+    shown = page.partition('```text\ncountry = "iso3"')[2].partition("```")[0]
+    path = tmp_path / "columns.toml"
+    path.write_text('country = "iso3"' + shown, encoding="utf-8")
+    found = read_columns(path)
+    assert (found.country, found.date, found.rating) == ("iso3", "date", "rating")
+    assert found.lags == {"growth": 3, "inflation": 1}
