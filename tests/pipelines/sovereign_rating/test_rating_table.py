@@ -202,5 +202,5 @@ def test_the_columns_that_the_page_shows_are_read(tmp_path: Path) -> None:
     path = tmp_path / "columns.toml"
     path.write_text('country = "iso3"' + shown, encoding="utf-8")
     found = read_columns(path)
-    assert (found.country, found.date, found.rating) == ("iso3", "date", "rating")
+    assert (found.country, found.date, found.rating) == ("iso3", "month", "rating")
     assert found.lags == {"growth": 3, "inflation": 1}
