@@ -7,9 +7,11 @@ from where it is still made of many windows.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from statistics import NormalDist
 
 import numpy as np
 
+from pipelines.beam_current import slow
 from pipelines.beam_current.detector import UNIT, Limits, State, Statistics, first_state
 
 Method = Callable[[State, np.ndarray], Statistics]
@@ -18,8 +20,7 @@ FALSE_A_DAY = 0.2  # that each statistic may raise
 BINS, WIDTH = 4000, 0.005  # of the fast statistic, in units of its median
 # Shares of windows above the two points by which the fast tail is extrapolated.
 TAIL = (0.05, 0.002)
-# Thermal modes last as long as the training data, which see but a part of what they do.
-SLOW_SPREADS, FLAT_SHARE = 12.0, 0.1
+FLAT_SHARE = 0.1  # of the usual mean square step of a channel
 # What a fall of the current may be beyond the largest of all but one window in ten thousand.
 COMMON_ROOM = 3.0
 
@@ -42,10 +43,7 @@ class Tails:
         """Add the statistics of a unit."""
         if self.medians is None:
             self.medians = np.median(found.fast, axis=0)
-        # As in the detector, all is a little off while a channel is frozen.
-        usual = np.median([*self.flats[-64:], np.median(found.flat, axis=0)], axis=0)
-        moves = (found.flat > FLAT_SHARE * usual).all(axis=1)
-        fast = found.fast[moves] / self.medians
+        fast = found.fast / self.medians
         bins = np.minimum(fast / WIDTH, BINS - 1).astype(np.int64)
         for channel in range(self.channels):
             self.counts[channel] += np.bincount(bins[:, channel], minlength=BINS)
@@ -55,7 +53,9 @@ class Tails:
             self.slow.append(found.slow)
 
 
-def calibrate(method: Method, units: Iterable[np.ndarray], rate: int) -> Limits:
+def calibrate(
+    method: Method, units: Iterable[np.ndarray], rate: int, alone: bool = False
+) -> Limits:
     """Watch the units of the training data, in order; return the limits.
 
     Parameters
@@ -64,6 +64,8 @@ def calibrate(method: Method, units: Iterable[np.ndarray], rate: int) -> Limits:
         Takes a unit into a state, and returns its statistics.
     rate
         Times a second.
+    alone
+        Whether each channel's slow statistic is judged by itself, as control charts do.
     """
     state, tails, windows = None, None, 1
     for block in units:
@@ -77,12 +79,21 @@ def calibrate(method: Method, units: Iterable[np.ndarray], rate: int) -> Limits:
     wanted = FALSE_A_DAY / (windows_a_day * tails.channels)
     fast = np.array([tail_of(counts, wanted) for counts in tails.counts]) * tails.medians
     series = np.stack(tails.slow)
-    level = np.nanmedian(series[:, 0], axis=0)
-    # Of the absolute values, as a drift in the training data is on one side only.
-    spreads = np.nanquantile(np.abs(series - level), 0.9, axis=0) / 1.645
+    if alone:
+        level = np.nanmedian(series[:, 0], axis=0)
+        moves, spreads = np.eye(tails.channels), np.ones(series.shape[1])
+        # Of the absolute values, as a drift in the training data is on one side only.
+        own = np.nanquantile(np.abs(series[:, 0] - level), 0.9, axis=0) / 1.645
+        precision = np.diag(1 / np.maximum(own, 1e-12) ** 2)
+    else:
+        level, precision, spreads = slow.fit(series)
+        moves = slow.directions(tails.channels)
+    # As if every unit were independent of the one before, which has most of its noise.
+    rare = FALSE_A_DAY / (86_400 * rate / UNIT * tails.channels)
+    deviations = NormalDist().inv_cdf(1 - rare / 2)
     flat = np.median(tails.flats, axis=0) * FLAT_SHARE
     common = COMMON_ROOM * float(np.quantile(tails.falls, 0.99))
-    return Limits(fast, level, SLOW_SPREADS * spreads, flat, common)
+    return Limits(fast, level, precision, moves, deviations * spreads, flat, common)
 
 
 def tail_of(counts: np.ndarray, wanted: float, tail: tuple[float, float] = TAIL) -> float:

@@ -4,15 +4,14 @@ Four statistics are followed, each on its own scale of time, each divided by its
 
 - *fast*: mean of a residual over 8 times, less its own level of the last second, in mA, because the
   white noise is: spikes;
-- *slow*: mean of a residual over 32 and over 128 units of 0.8 s, less what it was in training, as
-  part of what the channel reads, because thermal modes and 1/f noise are: drifts;
+- *slow*: mean of a reading over 32 and over 128 units of 0.8 s, relative to the other channels,
+  less what these let expect of it: drifts (see `slow`; no network is needed for that);
 - *flat*: mean square of a channel's steps from time to time over a window: one that is frozen;
 - *common*: fall of the mean over channels from window to window: a loss of the beam.
 
-A fault of one channel shifts what is expected of others. Where several channels are over their
-threshold within 25 ms, the fast one that is highest counts, and of slow ones those that are not far
-below the highest; the others are taken for its shadow. While a channel is frozen, all others are
-expected wrongly: a spike of theirs has to be ten times the threshold.
+A fault of one channel shifts what is expected of others. Where several channels are over their fast
+threshold within 25 ms the highest counts; the others are taken for its shadow. A channel that is
+frozen is filled in before the network sees it (see `filling`), so that the others are watched on.
 """
 
 from collections.abc import Iterator
@@ -21,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.beam_current.filling import fill, held, is_still, steps_of
 from pipelines.beam_current.residuals import Expectation
+from pipelines.beam_current.slow import scores as slow_scores
 
 BOX = 8  # times
 UNIT = 8192  # times of a step of the slow scales
 SLOW = (32, 128)  # units
-SHADOW = 0.4  # of the highest slow score
 SHADOW_STEPS = 3  # windows in which but the highest fast score counts
-FROZEN = 10.0  # what a frozen channel counts as there
 # How long a statistic stays below half its threshold before another alarm is raised, in times.
 QUIET = {"fast": 400, "slow": 60 * 10_000, "flat": 2000, "common": 20_000}
 
@@ -62,8 +61,10 @@ class Limits:
     ----------
     fast
         (channels,) mA, of means over 8 times.
-    slow_level, slow
-        (channels,), and (scales, channels): parts.
+    slow_level, slow_precision, slow_moves
+        (channels,) parts, and (channels, channels) twice: see `slow.deviations`.
+    slow
+        (scales,) deviations.
     flat
         (channels,) mA^2.
     common
@@ -72,6 +73,8 @@ class Limits:
 
     fast: np.ndarray
     slow_level: np.ndarray
+    slow_precision: np.ndarray
+    slow_moves: np.ndarray
     slow: np.ndarray
     flat: np.ndarray
     common: float
@@ -95,11 +98,12 @@ class State:
     level: np.ndarray  # (channels,) of the residual in mA
     tail: np.ndarray  # (BOX - 1, channels)
     means: np.ndarray  # (windows of a unit, channels) of the unit at hand, in mA
-    parts: np.ndarray  # (channels,) sum of its windows' means
+    parts: np.ndarray  # (channels,) sum of its windows' relative means
     highest: np.ndarray  # (SHADOW_STEPS,) scores of the windows before
-    units: np.ndarray  # (SLOW[-1], channels), the last ones, oldest first
+    units: np.ndarray  # (SLOW[-1], channels) relative means of the last ones, oldest first
     seen: int  # units
     common: float  # of the window before
+    still: np.ndarray  # (channels,) whether it stood in the window before
     active: dict[str, np.ndarray]  # (channels or 1,) whether an alarm is on
     quiet: dict[str, np.ndarray]  # times since half the threshold was reached
     low: np.ndarray  # (channels,) time at which the slow statistic was low last
@@ -113,7 +117,7 @@ class State:
         """Return what `to_json` gave."""
         kinds: dict[str, Any] = {
             "level": np.float64, "tail": np.float32, "units": np.float64, "low": np.int64,
-            "means": np.float64, "parts": np.float64, "highest": np.float64,
+            "means": np.float64, "parts": np.float64, "highest": np.float64, "still": bool,
         }  # fmt: skip
         found: dict[str, Any] = {name: np.array(saved[name], kind) for name, kind in kinds.items()}
         channels = found["units"].shape[1]
@@ -136,6 +140,7 @@ def first_state(channels: int, time: int = 0, length: int = 64) -> State:
         np.zeros((SLOW[-1], channels)),
         0,
         np.nan,
+        np.zeros(channels, bool),
         {kind: np.zeros(count, bool) for kind, count in each.items()},
         {kind: np.full(count, QUIET[kind], np.int64) for kind, count in each.items()},
         np.full(channels, time, np.int64),
@@ -174,26 +179,33 @@ def step(expectation: Expectation, state: State, block: np.ndarray) -> Statistic
     A block is of whole windows, and ends no later than the unit in which it begins.
     """
     windows = block.reshape(-1, expectation.length, block.shape[1])
+    flat = steps_of(windows)
+    still, state.still = held(is_still(flat), state.still)
+    if still.any():
+        windows = fill(expectation, windows, still, state.units[-1])
     found = expectation.residuals(windows)
-    parts = found.parts.reshape(windows.shape).mean(axis=1, dtype=np.float64)
     scale = found.common[:, None] * expectation.gains.astype(np.float32)
-    absolute = found.parts * scale
+    absolute = (found.parts * scale).reshape(windows.shape)
     first = state.time % UNIT // expectation.length
     own = state.means[first : first + len(windows)]
-    own[...] = absolute.reshape(windows.shape).mean(axis=1, dtype=np.float64)
+    own[...] = absolute.mean(axis=1, dtype=np.float64)
     # No spike moves the level by itself: it is the middle of the last unit's windows.
     level = np.median(own, axis=0) if np.isnan(state.level).any() else state.level
-    moved = np.concatenate([state.tail, absolute - level.astype(np.float32)])
+    if still.any():  # of a channel that stands nothing is known, until it moves again
+        own[...] = np.where(still, level, own)
+        absolute = np.where(still[:, None], level.astype(np.float32), absolute)
+    moved = absolute.reshape(block.shape) - level.astype(np.float32)
+    moved = np.concatenate([state.tail, moved])
     by_window = np.abs(_box(moved)).reshape(windows.shape)
     state.tail = moved[-(BOX - 1) :].copy()
     at = by_window.argmax(axis=1)
     fast = np.take_along_axis(by_window, at[:, None], axis=1)[:, 0]
-    flat = np.square(np.diff(windows, axis=1)).mean(axis=1)
     common = found.common.reshape(len(windows), -1).mean(axis=1, dtype=np.float64)
     before = np.concatenate([[state.common], common[:-1]])
     falls = np.nan_to_num((before - common) / common, nan=0.0)
     state.common = float(common[-1])
-    state.parts += parts.sum(axis=0)
+    relative = windows.mean(axis=1, dtype=np.float64) / (common[:, None] * expectation.gains) - 1
+    state.parts += np.where(still, state.units[-1], relative).sum(axis=0)
     state.time += len(block)
     starts = np.arange(len(windows))[:, None] * expectation.length
     slow = _end_unit(state) if state.time % UNIT == 0 else None
@@ -215,9 +227,7 @@ def alarms(limits: Limits, state: State, found: Statistics) -> Iterator[Alarm]:
     begun, length = state.time - found.times, found.times // len(found.fast)
     ends = begun + (1 + np.arange(len(found.fast))) * length
     flat = limits.flat / np.maximum(found.flat, 1e-12)
-    # Without one channel's noise and mains, all that is expected is a little off.
-    frozen = np.where(flat.max(axis=1) >= 1, FROZEN, 0.0)
-    fast = _fast_alone(found.fast / limits.fast, frozen, state)
+    fast = _fast_alone(found.fast / limits.fast, state)
     onsets = begun + found.fast_at
     yield from _raise(state, "fast", fast, ends, onsets, found.times)
     starts = np.broadcast_to((ends - length)[:, None], fast.shape)
@@ -227,11 +237,15 @@ def alarms(limits: Limits, state: State, found: Statistics) -> Iterator[Alarm]:
     yield from _raise(state, "common", fall, ends, (ends - length)[:, None], found.times)
     if found.slow is None:
         return
-    slow = np.nan_to_num(np.abs(found.slow - limits.slow_level) / limits.slow).max(axis=0)
+    slow = np.zeros(len(limits.slow_level))
+    for means, limit in zip(found.slow, limits.slow, strict=True):
+        if np.isfinite(means).all():
+            beyond = means - limits.slow_level
+            own = slow_scores(beyond, limits.slow_precision, limits.slow_moves, float(limit))
+            slow = np.maximum(slow, own)
     state.low[slow < 0.3] = state.time
     here = np.array([state.time])
     onsets = np.minimum(state.low, state.time - UNIT * SLOW[0] // 2)[None]
-    slow = np.where((slow.max() > 1) & (slow < SHADOW * slow.max()), 0.0, slow)
     yield from _raise(state, "slow", slow[None], here, onsets, UNIT)
 
 
@@ -264,12 +278,12 @@ def _raise(
     active[quiet >= QUIET[kind]] = False
 
 
-def _fast_alone(scores: np.ndarray, frozen: np.ndarray, state: State) -> np.ndarray:
+def _fast_alone(scores: np.ndarray, state: State) -> np.ndarray:
     """Return scores (windows, channels) without those that are the shadow of another channel.
 
     A fault may lie in one window with its beginning alone, and be expected in the next.
     """
-    own = np.concatenate([state.highest, np.maximum(scores.max(axis=1), frozen)])
+    own = np.concatenate([state.highest, scores.max(axis=1)])
     state.highest = own[-SHADOW_STEPS:].copy()
     count = len(scores)
     highest = np.max([own[n : n + count] for n in range(SHADOW_STEPS + 1)], axis=0)[:, None]

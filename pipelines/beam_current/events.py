@@ -20,6 +20,8 @@ MOVES = {
     "loss": (("fast", "common", "slow"), 160 * UNIT),
     "freeze": (("fast", "flat", "slow"), 160 * UNIT),
 }
+# A channel that drifted is put right in one step, which a statistic may tell, for so many times.
+PUT_RIGHT = {"drift": ("fast", 200)}
 # Within which times a fault is to be found.
 IN_TIME = {"spike": 100, "drift": 15 * 600_000, "loss": 10_000, "freeze": 10_000}
 
@@ -88,13 +90,13 @@ def count(alarms: Sequence[Alarm], faults: Iterable[Fault], names_channel: bool 
         explained = False
         for place in order[first:last]:
             fault = kept[place]
+            if names_channel and fault.channel not in (-1, alarm.channel):
+                continue
+            if _is_put_right(fault, alarm):
+                explained = True
+                continue
             kinds, after = MOVES[fault.kind]
-            is_there = fault.channel in (-1, alarm.channel) or not names_channel
-            if (
-                not is_there
-                or alarm.kind not in (*kinds, "any")
-                or alarm.raised > fault.end + after
-            ):
+            if alarm.kind not in (*kinds, "any") or alarm.raised > fault.end + after:
                 continue
             explained = True
             if np.isnan(delays[place]):
@@ -102,6 +104,11 @@ def count(alarms: Sequence[Alarm], faults: Iterable[Fault], names_channel: bool 
         if not explained:
             false.append(alarm)
     return Count(kept, delays, len(alarms), tuple(false))
+
+
+def _is_put_right(fault: Fault, alarm: Alarm) -> bool:
+    kind, after = PUT_RIGHT.get(fault.kind, ("", 0))
+    return alarm.kind == kind and fault.end <= alarm.raised <= fault.end + after
 
 
 def area(points: Sequence[tuple[float, float]]) -> float:

@@ -9,6 +9,7 @@ KINDS = ("spike", "drift", "loss", "freeze")
 SPIKE_TIMES = 8
 SPIKE_SIGMAS, DRIFT_RATES = (3.0, 10.0), (0.05, 0.1, 0.2, 0.5, 1.0)  # percent an hour
 LOSS_SHARES, REFILL_SECONDS = (0.02, 0.1), 8.0
+FREEZE_SECONDS = (5.0, 60.0)
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def schedule(
         shortest = (end - begin) / rate / 3
         every = {kind: min(apart, shortest) for kind, apart in every.items()}
     lasts = {"spike": 5 * SPIKE_TIMES, "drift": 17 * minute, "loss": round(REFILL_SECONDS * rate)}
-    lasts["freeze"] = 2 * rate
+    # In a short test a freeze is short, too, so that there is one.
+    lasts["freeze"] = (end - begin) // 10
     free = np.full(channels, begin)
     left = np.inf if share is None else share * channels * (end - begin)
     drifts = 0
@@ -99,6 +101,8 @@ def schedule(
     ]
     for onset, kind in sorted(starts):
         length = lasts[kind] if share is None or kind != "drift" else 5 * minute
+        if kind == "freeze":
+            length = min(length, round(rate * float(rng.uniform(*FREEZE_SECONDS))))
         idle = np.flatnonzero(free <= onset)
         if onset + length > end or len(idle) < channels // 2:
             continue
