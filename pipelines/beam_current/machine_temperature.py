@@ -1,8 +1,12 @@
 """A real signal: the temperature of an industrial machine, from CSV to alarms.
 
 The series and its four labelled windows are the Numenta Anomaly Benchmark's (Lavin and Ahmad 2015).
-As there, the first 750 readings are a probation in which nothing counts: all that is learned, the
-threshold included, is learned from them. An alarm in a window finds it; one outside is false.
+As there, nothing counts in the first 750 readings, the probation. The network learns the first half
+of it and nothing else; from the second half on, how far it is off is known as a distribution, of
+all readings before the one that is judged. That and its numbers (means over 10 readings, a normal
+tail, the first alarm of a run) are the benchmark's anomaly likelihood (Ahmad et al. 2017) as it was
+published, with a tail of one reading a year: nothing was chosen by what comes after the probation.
+An alarm in a window finds it, and later ones in the same window do not count; others are false.
 """
 
 import csv
@@ -11,20 +15,21 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 
 import ooc
 from ooc.core.errors import InputError
-from pipelines.beam_current.calibration import BINS, WIDTH, tail_of
 
 SERIES, WINDOWS = "nab-machine-temperature.csv", "nab-windows.json"
 LABELS = "realKnownCause/machine_temperature_system_failure.csv"
 PROBATION, A_DAY = 750, 288  # readings
+LEARNED = PROBATION // 2
 LENGTH = 12  # readings of a window: an hour
-MEANS = 24  # windows over which an error is averaged
+MEANS = 10  # windows over which an error is averaged
 FALSE_A_YEAR = 1.0
-QUIET = 2 * A_DAY  # readings after an alarm until the next
+QUIET = A_DAY  # readings without a score above 1, after which the next is another alarm
 # NAB's standard profile.
 FALSE_COST = 0.11
 
@@ -83,37 +88,47 @@ def _sigmoid(place: float) -> float:
 
 
 def watch_machine(folder: Path, store: Path, seed: int, memory: str) -> Found:
-    """Write the series as a Zarr, learn its probation, and watch the rest."""
+    """Write the series as a Zarr, learn from its probation, and watch the rest."""
     times, values = read_series(folder / SERIES)
     if store.exists():
         raise InputError(f"{store} is there already; remove it")
     with ooc.create(store, {"X": ("float32", (1,))}) as writer:
         writer.append({"X": values[:, None]})
-    probation = store.with_name(f"probation-{store.name}")
-    with ooc.create(probation, {"X": ("float32", (1,))}) as writer:
-        writer.append({"X": values[:PROBATION, None]})
+    learned = store.with_name(f"learned-{store.name}")
+    with ooc.create(learned, {"X": ("float32", (1,))}) as writer:
+        writer.append({"X": values[:LEARNED, None]})
     text = f"sequences:{LENGTH}"
     model = ooc.models.Autoencoder(hidden=(16,), code=3, activation="tanh", standardise=True)
     trainer = ooc.Trainer(model, ooc.optim.adam(3e-3), 32, memory=memory, seed=seed)
-    run = trainer.fit(ooc.open(probation, transform=text), 60, report=False)
+    run = trainer.fit(ooc.open(learned, transform=text), 60, report=False)
     errors = run.predict(ooc.open(store, transform=text), "error", report=False)
     errors = np.sqrt(np.concatenate([np.full(LENGTH - 1, errors[0]), errors]).astype(np.float64))
-    sums = np.concatenate([[0.0], np.cumsum(errors)])
-    means = np.array([
-        (sums[i + 1] - sums[max(0, i + 1 - MEANS)]) / min(i + 1, MEANS) for i in range(len(errors))
-    ])  # fmt: skip
-    learned = means[MEANS:PROBATION]
-    middle = float(np.median(learned))
-    bins = np.minimum(learned / middle / WIDTH, BINS - 1).astype(np.int64)
-    counts = np.bincount(bins, minlength=BINS)
-    threshold = middle * tail_of(counts, FALSE_A_YEAR / (365 * A_DAY), (0.3, 0.03))
-    scores = means / threshold
+    scores = deviations(errors) / NormalDist().inv_cdf(1 - FALSE_A_YEAR / (365 * A_DAY))
     scores[:PROBATION] = 0
-    alarms: list[int] = []
+    alarms, last = list[int](), -QUIET
     for at in np.flatnonzero(scores >= 1).tolist():
-        if not alarms or at - alarms[-1] >= QUIET:
+        if at - last >= QUIET:
             alarms.append(at)
+        last = at
     return Found(times, values, scores, alarms, read_windows(folder / WINDOWS, times))
+
+
+def deviations(errors: np.ndarray) -> np.ndarray:
+    """Return how far mean errors are from those before, in standard deviations, (readings,).
+
+    Each is judged by what came before it alone; it is 0 while that is less than two means.
+    """
+    sums = np.concatenate([[0.0], np.cumsum(errors)])
+    ends = np.arange(1, len(errors) + 1)
+    begins = np.maximum(0, ends - MEANS)
+    means = ((sums[ends] - sums[begins]) / (ends - begins))[LEARNED:]
+    count = np.arange(1, len(means))
+    middle = np.cumsum(means)[:-1] / count
+    variance = np.cumsum(means**2)[:-1] / count - middle**2
+    spread = np.sqrt(np.maximum(variance, 1e-12 * middle**2))
+    found = np.zeros(len(errors))
+    found[LEARNED + 2 :] = ((means[1:] - middle) / np.maximum(spread, 1e-300))[1:]
+    return found
 
 
 def read_series(path: Path) -> tuple[list[datetime], np.ndarray]:
