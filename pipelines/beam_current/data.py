@@ -228,4 +228,4 @@ def times_of(seconds: float) -> int:
 
 def fault_key(seed: int, what: str) -> int:
     """Return the seed of the faults of a stretch."""
-    return key(seed, Purpose.DATA, index=10**9 + ("training", "test").index(what)) >> 1
+    return key(seed, Purpose.DATA, index=10**9 + ("training", "test", "long").index(what)) >> 1

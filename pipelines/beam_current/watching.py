@@ -14,7 +14,7 @@ from pipelines.beam_current.faults import Fault
 from pipelines.common.dataset import Dataset
 
 # Thresholds are multiplied with these for precision over recall; 1 is what counts.
-FACTORS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0)
+FACTORS = (0.6, 0.75, 0.9, 1.0, 1.3, 2.0, 3.0)
 
 
 @dataclass

@@ -16,6 +16,7 @@ from pipelines.beam_current.events import area, count
 from pipelines.beam_current.faults import Fault
 from pipelines.beam_current.machine_temperature import Found
 from pipelines.beam_current.network import LENGTH, RelativeAutoencoder, make_relative
+from pipelines.beam_current.slow import directions
 from pipelines.beam_current.trained import Trained, load
 
 MACHINE = Machine(5, 240)
@@ -36,7 +37,15 @@ def trained() -> Trained:
         hidden=(2,), code=1, standardise=False, gains=tuple(gains), spreads=(1.0,) * CHANNELS
     )
     each = np.ones(CHANNELS)
-    limits = Limits(3 * each, 0 * each, np.full((2, CHANNELS), 0.5), 0.01 * each, 0.05)
+    limits = Limits(
+        fast=3 * each,
+        slow_level=0 * each,
+        slow_precision=np.eye(CHANNELS),
+        slow_moves=directions(CHANNELS),
+        slow=np.full(2, 0.5),
+        flat=0.01 * each,
+        common=0.05,
+    )
     return Trained(
         model, np.zeros(model.layout((LENGTH, CHANNELS)).size, np.float32), limits, 10_000
     )
