@@ -4,11 +4,11 @@ A stream is standard input, readings as little-endian float32, one time after th
 that grows, of which what is there is read, and then what is added, in whole chunks (or shards).
 Memory does not grow with it.
 
-At most once a second the detector's state is written, whole or not at all: killed and started again,
-it goes on at the "time" that the state tells, which is where standard input is to begin. No alarm
-is lost. On standard output those that were printed since the state was written come once more, with
-the same channel, kind, onset and raised; in the file of ``--alarms`` each is there once, as what
-was written after the state is cut off and found again.
+At most once a second the detector's state is written, whole or not at all: killed and started
+again, it goes on at the "time" that the state tells, which is where standard input is to begin. No
+alarm is lost. On standard output those that were printed since the state was written come once
+more, with the same channel, kind, onset and raised; in the file of ``--alarms`` each is there once,
+as what was written after the state is cut off and found again.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def watch_stream(options: argparse.Namespace, stack: ExitStack) -> None:
         told = {**state.to_json(), WRITTEN: size_of()}
         write_whole(state_file, json.dumps(told).encode())
 
-    kept, is_kept = time.monotonic(), True
+    kept, is_kept = -KEEP, True
     for unit in units:
         for alarm in watch(trained.network, trained.limits, state, unit):
             tell(json.dumps({**asdict(alarm), "seconds": alarm.onset / trained.rate}))

@@ -2,19 +2,27 @@
 
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 import ooc
 from pipelines.beam_current import detect
 from pipelines.beam_current.calibration import tail_of
 from pipelines.beam_current.data import CHANNELS, CHUNK, Machine, draw
-from pipelines.beam_current.detector import Limits, State, first_state, watch
-from pipelines.beam_current.events import area, count
+from pipelines.beam_current.detector import Alarm, Limits, State, first_state, step, watch
+from pipelines.beam_current.events import Count, area, count
 from pipelines.beam_current.faults import Fault
-from pipelines.beam_current.machine_temperature import Found
+from pipelines.beam_current.long_watch import LongWatch
+from pipelines.beam_current.machine_temperature import LEARNED, MEANS, Found, deviations
 from pipelines.beam_current.network import LENGTH, RelativeAutoencoder, make_relative
 from pipelines.beam_current.slow import directions
 from pipelines.beam_current.trained import Trained, load
@@ -115,6 +123,105 @@ def test_a_stream_is_read_as_it_comes(trained: Trained) -> None:
     np.testing.assert_array_equal(np.concatenate(blocks), values)
 
 
+def test_a_dead_channel_does_not_disturb_the_others(trained: Trained) -> None:
+    """Without being filled in, it would move what is expected of all others by a sixteenth."""
+    dead = [unit.copy() for unit in UNITS[:1]]
+    dead[0][3000:5000, 5] = 0.0
+    found = alarms_of(trained, dead)
+    assert {alarm.channel for alarm in found if alarm.kind != "common"} == {5}
+    assert {"flat"} <= {alarm.kind for alarm in found}
+    state, clean = first_state(CHANNELS), first_state(CHANNELS)
+    own, usual = (
+        step(trained.network, each, block).fast
+        for each, block in ((state, dead[0]), (clean, UNITS[0]))
+    )
+    others = np.delete(np.arange(CHANNELS), 5)
+    inside = slice(3000 // LENGTH + 2, 5000 // LENGTH - 2)
+    np.testing.assert_allclose(own[inside, others], usual[inside, others], rtol=0.5, atol=0.2)
+
+
+def test_when_everything_stands_alarms_say_so(trained: Trained) -> None:
+    dead = UNITS[0].copy()
+    dead[4000:] = dead[3999]
+    found = alarms_of(trained, [dead])
+    assert {alarm.channel for alarm in found if alarm.kind == "flat"} == set(range(CHANNELS))
+
+
+def lines_of(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["zarr", "stdin"])
+def test_a_killed_process_loses_no_alarm_and_repeats_none(
+    trained: Trained, tmp_path: Path, source: str
+) -> None:
+    """SIGKILL while a stream grows: the file of alarms is that of a process never killed."""
+    units = 8
+    faults = tuple(
+        Fault("spike", i, CHUNK * i + 2000, CHUNK * i + 2040, 40.0) for i in range(units)
+    )
+    stream = [draw(MACHINE, chunk, faults)[0] for chunk in range(units)]
+    trained.save(tmp_path / "detector")
+    alarms, state = tmp_path / "alarms.jsonl", tmp_path / "detector" / "state.json"
+    grows = zarr.open_group(tmp_path / "grows.zarr", mode="w").create_array(
+        "X", shape=(0, CHANNELS), chunks=(CHUNK // 2, CHANNELS), dtype="float32"
+    )
+    grows.append(stream[0])
+    place = "-" if source == "stdin" else str(tmp_path / "grows.zarr")
+    command = [sys.executable, "-m", "pipelines.beam_current", "detect"]
+    command += [str(tmp_path / "detector"), place, "--alarms", str(alarms), "--follow", "4"]
+    root = str(Path(__file__).resolve().parents[3])
+    environment = {**os.environ, "PYTHONPATH": root}
+
+    def begin() -> subprocess.Popen:
+        return subprocess.Popen(command, cwd=root, env=environment, stdin=subprocess.PIPE)
+
+    first = begin()
+    assert first.stdin is not None
+    for unit in stream[: units // 2]:
+        if source == "zarr":
+            grows.append(unit) if unit is not stream[0] else None
+        else:
+            first.stdin.write(unit.tobytes())
+            first.stdin.flush()
+    while len(lines_of(alarms)) < 3 or not state.exists():
+        assert first.poll() is None
+        time.sleep(0.02)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    with suppress(BrokenPipeError):
+        first.stdin.close()
+    seen = json.loads(state.read_text())["time"]
+    second = begin()
+    for unit in stream[units // 2 :]:
+        if source == "zarr":
+            grows.append(unit)
+    rest = b"" if source == "zarr" else np.concatenate(stream)[seen:].tobytes()
+    second.communicate(rest)
+    assert second.returncode == 0
+    wanted = alarms_of(trained, stream)
+    found = [json.loads(line) for line in lines_of(alarms)]
+    assert [(a["kind"], a["channel"], a["onset"], a["raised"]) for a in found] == [
+        (a.kind, a.channel, a.onset, a.raised) for a in wanted
+    ]
+
+
+def test_a_file_of_alarms_that_was_cut_is_refused(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained.save(tmp_path / "detector")
+    with ooc.create(tmp_path / "a.zarr", {"X": ("float32", (CHANNELS,))}) as writer:
+        writer.append({"X": np.concatenate(UNITS)})
+    alarms = tmp_path / "alarms.jsonl"
+    command = [str(tmp_path / "detector"), str(tmp_path / "a.zarr"), "--alarms", str(alarms)]
+    assert detect.main(command) == 0
+    assert len(lines_of(alarms)) >= 3
+    alarms.write_text("")
+    assert detect.main(command) == 2
+    assert "has 0 bytes, and when the state was kept it had" in capsys.readouterr().err
+
+
 def test_bad_streams_are_refused(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,8 +264,37 @@ def test_the_tail_is_that_of_a_normal_variable() -> None:
     assert 1 <= tail_of(counts, 1e-9) / norm.isf(0.5e-9) < 1.02
 
 
+def test_an_end_of_a_drift_is_explained_for_a_while_and_no_spike_within_it() -> None:
+    fault = Fault("drift", 3, 1000, 50_000, 1.0)
+    at = {"inside": 20_000, "end": 50_100, "late": 50_300}
+    alarms = [Alarm(3, "fast", when - 1, when, 2.0) for when in at.values()]
+    found = count(alarms, [fault])
+    assert [alarm.raised for alarm in found.false] == [at["inside"], at["late"]]
+    assert np.isnan(found.delays[0])
+
+
+def test_bounds_are_those_of_the_tables() -> None:
+    """No event in a time T: 3.00 / T; 59 of 59: 0.95 (Poisson; Clopper and Pearson)."""
+    faults = tuple(Fault("drift", 0, n, n + 1, 0.5) for n in range(59))
+    found = Count(faults, np.zeros(59), 59, ())
+    watched = LongWatch(found, (), 24.0, 100.0)
+    assert watched.most_false_a_day == pytest.approx(2.9957, abs=1e-3)
+    assert watched.least_recall("drift", 0.2) == (59, 59, pytest.approx(0.9505, abs=1e-3))
+    assert watched.least_recall("drift", 0.7)[:2] == (0, 0)
+
+
 def test_the_area_is_that_of_trapezia() -> None:
     assert area([(0.2, 1.0), (0.6, 0.5)]) == pytest.approx(0.2 + 0.4 * 0.75)
+
+
+def test_errors_are_judged_by_what_came_before() -> None:
+    errors = np.random.default_rng(0).gamma(2.0, size=LEARNED + 40)
+    means = [errors[max(0, at + 1 - MEANS) : at + 1].mean() for at in range(len(errors))]
+    for at in (LEARNED + 2, LEARNED + 17, LEARNED + 39):
+        before = means[LEARNED:at]
+        wanted = (means[at] - np.mean(before)) / np.std(before)
+        assert deviations(errors)[at] == pytest.approx(wanted, rel=1e-6)
+    assert (deviations(errors)[: LEARNED + 2] == 0).all()
 
 
 def test_nab_counts_windows() -> None:
