@@ -34,11 +34,12 @@ from pipelines.beam_current.data import (
     notes,
     times_of,
 )  # fmt: skip
-from pipelines.beam_current.detector import Alarm, first_state, step, watch
+from pipelines.beam_current.detector import step, watch
 from pipelines.beam_current.faults import KINDS, Fault, schedule
 from pipelines.beam_current.figures import draw_alarm, draw_machine, draw_recall, draw_stretch
 from pipelines.beam_current.long_watch import LongWatch, watch_long
 from pipelines.beam_current.network import Training, train
+from pipelines.beam_current.state import Alarm, first_state
 from pipelines.beam_current.trained import Trained
 from pipelines.beam_current.watching import drawn_units, stored_units
 from pipelines.common.arguments import Parser, add_data_options, check_memory
@@ -245,12 +246,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.epilog = "OOC_REAL_DATA names the folder of NAB's machine temperature."
     for name, default, text in (
         ("--training-seconds", 7200.0, "of beam that are learned, 0.64 MB each"),
-        ("--test-seconds", 7200.0, "of beam that all methods watch"),
+        ("--test-seconds", 3600.0, "of beam that all methods watch"),
         ("--long-hours", 6.0, "of beam that the network watches alone"),
     ):
         parser.add_argument(name, type=float, default=default, help=text)
     parser.add_argument("--cycle", type=int, default=3000, help="chunks of all modes in turn")
-    parser.add_argument("--epochs", type=int, default=2, help="passes over the windows")
+    parser.add_argument("--epochs", type=int, default=1, help="passes over the windows")
     add_data_options(parser, "beam-data", "1GiB")
     return carry_out(parser, run, given)
 

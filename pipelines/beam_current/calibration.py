@@ -12,7 +12,8 @@ from statistics import NormalDist
 import numpy as np
 
 from pipelines.beam_current import slow
-from pipelines.beam_current.detector import UNIT, Limits, State, Statistics, first_state
+from pipelines.beam_current.detector import Statistics
+from pipelines.beam_current.state import UNIT, Limits, State, first_state
 
 Method = Callable[[State, np.ndarray], Statistics]
 

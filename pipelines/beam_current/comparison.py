@@ -10,9 +10,9 @@ from ooc.store.dataset import Dataset
 from pipelines.beam_current import events, plain
 from pipelines.beam_current.calibration import Method, calibrate
 from pipelines.beam_current.data import RATE
-from pipelines.beam_current.detector import QUIET, UNIT, Alarm, Limits
 from pipelines.beam_current.faults import Fault
 from pipelines.beam_current.network import RelativeAutoencoder
+from pipelines.beam_current.state import QUIET, UNIT, Alarm, Limits
 from pipelines.beam_current.watching import FACTORS, Watched, stored_units, watch_all
 from pipelines.common.table import Table
 

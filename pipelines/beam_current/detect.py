@@ -29,8 +29,9 @@ from ooc.core.destination import write_whole
 from ooc.core.errors import DataError, InputError
 from ooc.core.terminal import one_line, say
 from ooc.store.chunks import open_reader
-from pipelines.beam_current.detector import UNIT, State, first_state, watch
+from pipelines.beam_current.detector import watch
 from pipelines.beam_current.network import LENGTH
+from pipelines.beam_current.state import UNIT, State, first_state
 from pipelines.beam_current.trained import load
 
 BAD_INPUT, INTERRUPTED = 2, 130

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.beam_current.detector import UNIT, Alarm
 from pipelines.beam_current.faults import Fault
+from pipelines.beam_current.state import UNIT, Alarm
 
 # Which statistics a fault moves, and for how many times after its end.
 MOVES = {

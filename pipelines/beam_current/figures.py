@@ -1,18 +1,20 @@
 """Pictures: a stretch with its faults and alarms, recall by size, and one alarm seen closely."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from pipelines.beam_current.data import CHUNK, RATE, Machine, draw
-from pipelines.beam_current.detector import Alarm
 from pipelines.beam_current.events import IN_TIME, Count
 from pipelines.beam_current.faults import DRIFT_RATES, KINDS, Fault
 from pipelines.beam_current.machine_temperature import Found
 from pipelines.beam_current.network import LENGTH
 from pipelines.beam_current.residuals import Network
+from pipelines.beam_current.state import Alarm
 from pipelines.common.figures import Picture, new_figure, picture
 
+MARKERS = ("o", "x", "^", "v", "+")  # methods that find the same lie on each other
 COLOURS = {"spike": "C0", "drift": "C1", "loss": "C3", "freeze": "C2"}
 
 
@@ -56,18 +58,25 @@ def draw_recall(counts: Mapping[str, Count]) -> Picture:
     figure = new_figure()
     left, right = figure.subplots(1, 2, sharey=True)
     edges = np.arange(3.0, 10.5, 1.0)
-    for name, found in counts.items():
+    for number, (name, found) in enumerate(counts.items()):
+        style: dict[str, Any] = {
+            "marker": MARKERS[number % len(MARKERS)],
+            "lw": 3.0 if number == 0 else 1.2,
+            "ms": 9 if number == 0 else 6,
+            "alpha": 0.5 if number == 0 else 1.0,
+        }
         limits = np.array([IN_TIME[fault.kind] for fault in found.faults])
         sizes = np.array([fault.size for fault in found.faults])
         kinds = np.array([fault.kind for fault in found.faults])
         is_found = found.delays <= limits
         shares = [is_found[(kinds == "spike") & (sizes >= a) & (sizes < a + 1)] for a in edges[:-1]]
         left.plot(
-            edges[:-1] + 0.5, [s.mean() if len(s) else np.nan for s in shares], "o-", label=name
+            edges[:-1] + 0.5, [s.mean() if len(s) else np.nan for s in shares], label=name, **style
         )
         drifts = [is_found[(kinds == "drift") & (sizes == rate)] for rate in DRIFT_RATES]
-        right.plot(DRIFT_RATES, [s.mean() if len(s) else np.nan for s in drifts], "o-")
+        right.plot(DRIFT_RATES, [s.mean() if len(s) else np.nan for s in drifts], **style)
     left.axhline(0.99, color="0.7", ls=":", zorder=0)
+    right.axhline(0.95, color="0.7", ls=":", zorder=0)
     left.set(xlabel="size of a spike (sigma)", ylabel="found in time", ylim=(-0.03, 1.03))
     right.set(xlabel="drift (percent an hour)", xscale="log", xlim=(0.04, 1.25))
     if not any(fault.kind == "drift" for found in counts.values() for fault in found.faults):
@@ -84,13 +93,19 @@ def draw_recall(counts: Mapping[str, Count]) -> Picture:
 def draw_alarm(
     machine: Machine, faults: Sequence[Fault], network: Network, alarm: Alarm
 ) -> Picture:
-    """Draw what the network saw around an alarm, and what it expected."""
+    """Draw what the network saw around an alarm, and what it expected.
+
+    What it was off by all through the 0.8 s is added to that, as the detector does.
+    """
     chunk = alarm.onset // CHUNK
     unit = draw(machine, chunk, _touching(faults, chunk))[0]
     middle = int(np.clip(alarm.onset - chunk * CHUNK, 2 * LENGTH, CHUNK - 3 * LENGTH))
     first = (middle // LENGTH - 2) * LENGTH
     seen = unit[first : first + 5 * LENGTH]
-    expected = network.expected(seen.reshape(5, LENGTH, -1)).reshape(seen.shape)
+    windows = unit.reshape(-1, LENGTH, unit.shape[1])
+    expected = network.expected(windows).reshape(unit.shape)
+    expected += np.median(unit - expected, axis=0)
+    expected = expected[first : first + 5 * LENGTH]
     others = (alarm.channel + 1) % seen.shape[1]
     figure = new_figure()
     for axes, channel in zip(figure.subplots(1, 2), (alarm.channel, others), strict=True):

@@ -13,8 +13,9 @@ from ooc.core.progress import Progress, Report, silent
 from pipelines.beam_current import events
 from pipelines.beam_current.calibration import Method
 from pipelines.beam_current.data import CHANNELS, CHUNK, Machine
-from pipelines.beam_current.detector import Alarm, Limits, alarms, first_state
+from pipelines.beam_current.detector import alarms
 from pipelines.beam_current.faults import Fault
+from pipelines.beam_current.state import Alarm, Limits, first_state
 from pipelines.beam_current.watching import drawn_units
 
 SURE = 0.95

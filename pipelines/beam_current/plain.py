@@ -12,9 +12,10 @@ import numpy as np
 from numba import njit
 
 from pipelines.beam_current.calibration import Method
-from pipelines.beam_current.detector import BOX, SLOW, State, Statistics, step
+from pipelines.beam_current.detector import Statistics, step
 from pipelines.beam_current.network import LENGTH, RelativeAutoencoder
 from pipelines.beam_current.residuals import Components, Itself, common_of
+from pipelines.beam_current.state import BOX, SLOW, State
 
 TREES, SAMPLED_UNITS = 50, 150
 EWMA_TIMES, EWMA_UNITS = 2 / (BOX + 1), 2 / (SLOW[0] + 1)

@@ -9,9 +9,9 @@ import numpy as np
 
 from ooc.core.destination import write_whole
 from ooc.core.errors import InputError
-from pipelines.beam_current.detector import Limits
 from pipelines.beam_current.network import LENGTH, RelativeAutoencoder
 from pipelines.beam_current.residuals import Network
+from pipelines.beam_current.state import Limits
 
 FILE, PARAMETERS = "detector.json", "parameters.npy"
 

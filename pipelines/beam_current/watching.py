@@ -9,8 +9,9 @@ import numpy as np
 from ooc.store.columns import pieces_of
 from pipelines.beam_current.calibration import Method
 from pipelines.beam_current.data import CHUNK, Machine, draw
-from pipelines.beam_current.detector import UNIT, Alarm, Limits, State, alarms, first_state
+from pipelines.beam_current.detector import alarms
 from pipelines.beam_current.faults import Fault
+from pipelines.beam_current.state import UNIT, Alarm, Limits, State, first_state
 from pipelines.common.dataset import Dataset
 
 # Thresholds are multiplied with these for precision over recall; 1 is what counts.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 CASES = [
-    ("beam_current", ["--training-seconds", "9"], "9 s to train on and 7200 to test, in 3 epochs"),
+    ("beam_current", ["--training-seconds", "9"], "9 s to train on and 3600 to test, in 1 epochs"),
     ("beam_current", ["--memory", "lots"], "'lots' is not a size"),
     ("descent_laws", ["--only", "gravity"], "invalid choice: 'gravity'"),
     ("mnist", [], "mnist-t10k-images-idx3-ubyte.gz does not exist; OOC_REAL_DATA names its"),

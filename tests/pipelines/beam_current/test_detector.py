@@ -18,13 +18,14 @@ import ooc
 from pipelines.beam_current import detect
 from pipelines.beam_current.calibration import tail_of
 from pipelines.beam_current.data import CHANNELS, CHUNK, Machine, draw
-from pipelines.beam_current.detector import Alarm, Limits, State, first_state, step, watch
+from pipelines.beam_current.detector import step, watch
 from pipelines.beam_current.events import Count, area, count
 from pipelines.beam_current.faults import Fault
 from pipelines.beam_current.long_watch import LongWatch
 from pipelines.beam_current.machine_temperature import LEARNED, MEANS, Found, deviations
 from pipelines.beam_current.network import LENGTH, RelativeAutoencoder, make_relative
 from pipelines.beam_current.slow import directions
+from pipelines.beam_current.state import Alarm, Limits, State, first_state
 from pipelines.beam_current.trained import Trained, load
 
 MACHINE = Machine(5, 240)
