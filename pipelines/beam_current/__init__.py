@@ -4,5 +4,5 @@
 ``detector`` watches a stream and keeps a ``state``, with ``filling`` for channels that stand and
 ``slow`` for drifts; ``calibration`` finds thresholds in training data alone, ``detect`` is the
 command; ``events`` counts what was found, ``comparison`` and ``plain`` have plain methods beside
-it, ``long_watch`` goes on for hours; ``machine_temperature`` is a real signal, ``figures`` pictures.
+it, ``long_watch`` goes on for hours; ``machine_temperature`` is a real signal; ``figures`` draws.
 """

@@ -124,12 +124,14 @@ def alarms(limits: Limits, state: State, found: Statistics) -> Iterator[Alarm]:
     yield from _raise(state, "common", fall, ends, (ends - length)[:, None], found.times)
     if found.slow is None:
         return
+    known = np.isfinite(found.slow).all(axis=1)
+    beyond = (found.slow - limits.slow_level)[known]
     slow = np.zeros(len(limits.slow_level))
-    for means, limit in zip(found.slow, limits.slow, strict=True):
-        if np.isfinite(means).all():
-            beyond = means - limits.slow_level
-            own = slow_scores(beyond, limits.slow_precision, limits.slow_moves, float(limit))
-            slow = np.maximum(slow, own)
+    if known.any():
+        slow = slow_scores(
+            beyond, limits.slow_precision, limits.slow_moves, limits.slow[known],
+            state.active["slow"],
+        )  # fmt: skip
     state.low[slow < 0.3] = state.time
     here = np.array([state.time])
     onsets = np.minimum(state.low, state.time - UNIT * SLOW[0] // 2)[None]

@@ -10,6 +10,8 @@ SPIKE_TIMES = 8
 SPIKE_SIGMAS, DRIFT_RATES = (3.0, 10.0), (0.05, 0.1, 0.2, 0.5, 1.0)  # percent an hour
 LOSS_SHARES, REFILL_SECONDS = (0.02, 0.1), 8.0
 FREEZE_SECONDS = (5.0, 60.0)
+# After its end, until the next fault of the same channel.
+RECOVERY_SECONDS = {"spike": 0.2, "drift": 300.0, "loss": 0.0, "freeze": 60.0}
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def schedule(
     """
     rng = np.random.Generator(np.random.SFC64(seed))
     minute, found = 60 * rate, list[Fault]()
-    every = {"spike": 3.0, "drift": 200.0, "loss": 300.0, "freeze": 300.0}  # seconds
+    every = {"spike": 3.0, "drift": 600.0, "loss": 300.0, "freeze": 300.0}  # seconds
     if share is not None:
         every = {"spike": 60.0, "drift": 1500.0, "loss": 1800.0, "freeze": 1200.0}
     else:  # however short a test is, some faults of each kind are in it
@@ -120,7 +122,7 @@ def schedule(
             size = float(rng.uniform(*LOSS_SHARES))
         found.append(Fault(kind, channel, onset, onset + length, size))
         if channel >= 0:
-            free[channel] = onset + length + (minute if kind != "spike" else rate // 5)
+            free[channel] = onset + length + round(RECOVERY_SECONDS[kind] * rate)
     return tuple(found)
 
 

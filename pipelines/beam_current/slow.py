@@ -5,8 +5,7 @@ hour, and by other amounts than in any training data. What they do to the channe
 other is linear, and is judged linearly: a drift of one channel is looked for along the direction in
 which it moves the means, in the metric of what training saw (a matched filter; the same as what is
 left of a channel after regression on the others). Directions in which training moved much count
-little. A channel that drifts is left out of what others are expected by, and the rest is judged
-again.
+little. A channel that drifts is left out of what others are expected by, from its alarm to its end.
 """
 
 import numpy as np
@@ -59,20 +58,45 @@ def deviations(
 
 
 def scores(
-    beyond: np.ndarray, precision: np.ndarray, moves: np.ndarray, limit: float
+    beyond: np.ndarray,
+    precision: np.ndarray,
+    moves: np.ndarray,
+    limits: np.ndarray,
+    known: np.ndarray,
 ) -> np.ndarray:
-    """Return how many times the limit each channel drifts, (channels,).
+    """Return how many times the limit each channel drifts, (channels,), on the scale that tells most.
 
-    The one that drifts most is told first and left out; what its drift did to others goes with it.
+    Channels that are known to drift are left out of what others are judged by, and so is the one
+    that then drifts most, until none is over its limit: what it did to others goes with it.
+
+    Parameters
+    ----------
+    beyond
+        (scales, channels), see `deviations`.
+    limits
+        (scales,) deviations.
+    known
+        (channels,) bool.
     """
-    found, out = np.zeros(len(beyond)), np.zeros(len(beyond), bool)
-    while True:
-        rest = np.abs(deviations(beyond, precision, moves, out)) / limit
+
+    def judged(out: np.ndarray) -> np.ndarray:
+        each = np.abs(deviations(beyond, precision, moves, out))
+        found: np.ndarray = (each / limits[:, None]).max(axis=0)
+        return found
+
+    found, out = np.zeros(beyond.shape[1]), known.copy()
+    for channel in np.flatnonzero(known):
+        out[channel] = False
+        found[channel] = judged(out)[channel]
+        out[channel] = True
+    # Channels can be told from each other while most of them are as they were.
+    while 2 * out.sum() < len(out):
+        rest = judged(out)
         highest = int(rest.argmax())
-        # Few channels can be told from each other only while most are as they were.
-        if rest[highest] < 1 or 2 * out.sum() >= len(out):
+        if rest[highest] < 1:
             return np.where(out, found, rest)
         found[highest], out[highest] = rest[highest], True
+    return found
 
 
 def fit(series: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -43,11 +43,17 @@ def test_drifts_are_told_apart_and_from_common_motion() -> None:
     np.testing.assert_allclose(spreads, 1, atol=0.1)
     moves = directions(CHANNELS)
     quiet = drawn(1, seed=3)[0] - level
-    assert scores(quiet, precision, moves, 6.0).max() < 1
+    limits, none = np.array([6.0]), np.zeros(CHANNELS, bool)
+    assert scores(quiet[None], precision, moves, limits, none).max() < 1
     both = quiet.copy()
     both += 40 * moves[1] - 25 * moves[4]
-    found = scores(both, precision, moves, 6.0)
+    found = scores(both[None], precision, moves, limits, none)
     assert set(np.flatnonzero(found >= 1)) == {1, 4}
+    known = np.arange(CHANNELS) == 1
+    again = scores(both[None], precision, moves, limits, known)
+    assert set(np.flatnonzero(again >= 1)) == {1, 4}
+    over = scores(quiet[None], precision, moves, limits, known)
+    assert over.max() < 1
 
 
 def test_faults_in_training_are_not_fitted() -> None:
