@@ -84,7 +84,7 @@ def schedule(
     """
     rng = np.random.Generator(np.random.SFC64(seed))
     minute, found = 60 * rate, list[Fault]()
-    every = {"spike": 3.0, "drift": 600.0, "loss": 300.0, "freeze": 300.0}  # seconds
+    every = {"spike": 3.0, "drift": 900.0, "loss": 300.0, "freeze": 300.0}  # seconds
     if share is not None:
         every = {"spike": 60.0, "drift": 1500.0, "loss": 1800.0, "freeze": 1200.0}
     else:  # however short a test is, some faults of each kind are in it
