@@ -64,7 +64,7 @@ def scores(
     limits: np.ndarray,
     known: np.ndarray,
 ) -> np.ndarray:
-    """Return how many times the limit each channel drifts, on the scale that tells most: (channels,).
+    """Return how many times the limit each channel drifts, (channels,), on the clearer scale.
 
     Channels that are known to drift are left out of what others are judged by, and so is the one
     that then drifts most, until none is over its limit: what it did to others goes with it.
