@@ -61,13 +61,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
+    except BrokenPipeError:  # whoever read the alarms is gone
         return 0
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        say(f"detect: {one_line(f'{error.strerror or error}{where}')}")
+        return BAD_INPUT
     return 0
 
 
 def watch_stream(options: argparse.Namespace, stack: ExitStack) -> None:
     """Watch a stream to its end; keep the state and the alarms on the way."""
+    if not options.follow >= 0:
+        raise InputError(f"--follow is {options.follow:g}; it is a number of seconds, or inf")
     trained = load(options.detector)
     state_file = options.state or options.detector / "state.json"
     state, written = load_state(state_file, trained.channels)

@@ -239,6 +239,10 @@ def test_bad_streams_are_refused(
     assert "channel 2 reads nan at time 70" in capsys.readouterr().err
     assert detect.main([str(folder), str(tmp_path / "narrow.zarr")]) == 2
     assert "has rows of shape (3,), and the detector" in capsys.readouterr().err
+    assert detect.main([str(folder), "-", "--follow", "-1"]) == 2
+    assert "--follow is -1; it is a number of seconds, or inf" in capsys.readouterr().err
+    assert detect.main([str(folder), "-", "--alarms", str(tmp_path / "no" / "a")]) == 2
+    assert "No such file or directory" in capsys.readouterr().err
     (folder / "state.json").write_text("{}")
     assert detect.main([str(folder), str(tmp_path / "nan.zarr")]) == 2
     assert "is no state of a detector of 16 channels" in capsys.readouterr().err
