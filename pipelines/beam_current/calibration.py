@@ -11,8 +11,10 @@ from statistics import NormalDist
 
 import numpy as np
 
+from ooc.core.errors import InputError
 from pipelines.beam_current import slow
 from pipelines.beam_current.detector import Statistics
+from pipelines.beam_current.filling import is_still
 from pipelines.beam_current.state import UNIT, Limits, State, first_state
 
 Method = Callable[[State, np.ndarray], Statistics]
@@ -32,22 +34,23 @@ class Tails:
 
     channels: int
     counts: np.ndarray = field(init=False)
-    medians: np.ndarray | None = None
+    medians: np.ndarray = field(init=False)  # of a unit in which a channel moved
     flats: list[np.ndarray] = field(default_factory=list)
     falls: list[float] = field(default_factory=list)
     slow: list[np.ndarray] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.counts = np.zeros((self.channels, BINS), np.int64)
+        self.medians = np.zeros(self.channels)
 
     def add(self, found: Statistics) -> None:
         """Add the statistics of a unit."""
-        if self.medians is None:
-            self.medians = np.median(found.fast, axis=0)
-        fast = found.fast / self.medians
-        bins = np.minimum(fast / WIDTH, BINS - 1).astype(np.int64)
-        for channel in range(self.channels):
-            self.counts[channel] += np.bincount(bins[:, channel], minlength=BINS)
+        self.medians = np.where(self.medians > 0, self.medians, np.median(found.fast, axis=0))
+        for channel in np.flatnonzero(self.medians > 0):
+            # Of windows in which it stands there is nothing.
+            fast = found.fast[found.fast[:, channel] > 0, channel] / self.medians[channel]
+            bins = np.minimum(fast / WIDTH, BINS - 1).astype(np.int64)
+            self.counts[channel] += np.bincount(bins, minlength=BINS)
         self.flats.append(np.median(found.flat, axis=0))
         self.falls.append(float(np.quantile(np.abs(found.common), 0.99)))
         if found.slow is not None:
@@ -67,6 +70,11 @@ def calibrate(
         Times a second.
     alone
         Whether each channel's slow statistic is judged by itself, as control charts do.
+
+    Raises
+    ------
+    InputError
+        If a channel hardly moves: it would be taken for one that is frozen.
     """
     state, tails, windows = None, None, 1
     for block in units:
@@ -75,7 +83,14 @@ def calibrate(
         found = method(state, block)
         windows = len(found.fast)
         tails.add(found)
-    assert tails is not None and tails.medians is not None, "there are units"
+    assert tails is not None, "there are units"
+    usual = np.median(tails.flats, axis=0)
+    if (dead := is_still(usual[None])[0]).any() or not usual.any():
+        channel = int(dead.argmax())
+        raise InputError(
+            f"channel {channel} hardly moves in the training data: its mean square step is "
+            f"{usual[channel]:.2g}, the middle channel's {np.median(usual):.2g}; leave it out"
+        )
     windows_a_day = 86_400 * rate / UNIT * windows
     wanted = FALSE_A_DAY / (windows_a_day * tails.channels)
     fast = np.array([tail_of(counts, wanted) for counts in tails.counts]) * tails.medians
@@ -92,7 +107,7 @@ def calibrate(
     # As if every unit were independent of the one before, which has most of its noise.
     rare = FALSE_A_DAY / (86_400 * rate / UNIT * tails.channels)
     deviations = NormalDist().inv_cdf(1 - rare / 2)
-    flat = np.median(tails.flats, axis=0) * FLAT_SHARE
+    flat = usual * FLAT_SHARE
     common = COMMON_ROOM * float(np.quantile(tails.falls, 0.99))
     return Limits(fast, level, precision, moves, deviations * spreads, flat, common)
 

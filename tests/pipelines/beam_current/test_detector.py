@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ import pytest
 import zarr
 
 import ooc
+from ooc.core.errors import InputError
 from pipelines.beam_current import detect
-from pipelines.beam_current.calibration import tail_of
+from pipelines.beam_current.calibration import calibrate, tail_of
 from pipelines.beam_current.data import CHANNELS, CHUNK, Machine, draw
 from pipelines.beam_current.detector import step, watch
 from pipelines.beam_current.events import Count, area, count
@@ -256,6 +258,14 @@ def test_readings_are_taken_relative_to_their_mean() -> None:
     wanted = (times / times.mean(axis=2, keepdims=True) - 1) / spreads
     make_relative(rows, np.concatenate([gains, spreads]))
     np.testing.assert_allclose(rows, wanted.reshape(5, 6), rtol=1e-4, atol=1e-5)
+
+
+def test_a_channel_that_is_dead_in_training_is_refused(trained: Trained) -> None:
+    """It would be filled in for ever, and never watched."""
+    unit = UNITS[0].copy()
+    unit[:, 4] = 300 + 1e-3 * unit[:, 4]
+    with pytest.raises(InputError, match="channel 4 hardly moves in the training data"):
+        calibrate(partial(step, trained.network), [unit] * 40, 10_000)
 
 
 def test_the_tail_is_that_of_a_normal_variable() -> None:
