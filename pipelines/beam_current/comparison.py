@@ -128,7 +128,8 @@ def compare(
 
 def _sample(training: Dataset) -> list[np.ndarray]:
     every = max(1, training.rows // UNIT // plain.SAMPLED_UNITS)
-    return [unit for number, unit in enumerate(stored_units(training)) if number % every == 0]
+    units = enumerate(stored_units(training))
+    return [unit.copy() for number, unit in units if number % every == 0]
 
 
 def _plain_methods(

@@ -37,7 +37,7 @@ class Watched:
 
 
 def stored_units(dataset: Dataset) -> Iterator[np.ndarray]:
-    """Yield the units of a store, in order."""
+    """Yield the units of a store, in order; each lasts until the next."""
     for *_, values in pieces_of(dataset, ["X"], UNIT):
         rows = values["X"]
         for first in range(0, len(rows) - UNIT + 1, UNIT):
