@@ -11,7 +11,8 @@ Four statistics are followed, each on its own scale of time, each divided by its
 
 A fault of one channel shifts what is expected of others. Where several channels are over their fast
 threshold within 25 ms the highest counts; the others are taken for its shadow. A channel that is
-frozen is filled in before the network sees it (see `filling`), so that the others are watched on.
+frozen is filled in before the network sees it (see `filling`), and one that is known to drift is
+put right, so that the others are watched on.
 """
 
 from collections.abc import Iterator
@@ -20,8 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.beam_current.filling import fill, held, is_still, steps_of
+from pipelines.beam_current.network import LOWEST
 from pipelines.beam_current.residuals import Expectation
 from pipelines.beam_current.slow import scores as slow_scores
+from pipelines.beam_current.slow import sizes as slow_sizes
 from pipelines.beam_current.state import (
     BOX,
     QUIET,
@@ -70,7 +73,9 @@ def step(expectation: Expectation, state: State, block: np.ndarray) -> Statistic
     still, state.still = held(is_still(flat), state.still)
     if still.any():
         windows = fill(expectation, windows, still, state.units[-1])
-    found = expectation.residuals(windows)
+    # A network that is shown a large drift expects the other channels wrongly, too.
+    corrected = (windows / (1 + state.drifts).astype(np.float32)) if state.drifts.any() else windows
+    found = expectation.residuals(corrected)
     scale = found.common[:, None] * expectation.gains.astype(np.float32)
     absolute = (found.parts * scale).reshape(windows.shape)
     first = state.time % UNIT // expectation.length
@@ -91,7 +96,8 @@ def step(expectation: Expectation, state: State, block: np.ndarray) -> Statistic
     before = np.concatenate([[state.common], common[:-1]])
     falls = np.nan_to_num((before - common) / common, nan=0.0)
     state.common = float(common[-1])
-    relative = windows.mean(axis=1, dtype=np.float64) / (common[:, None] * expectation.gains) - 1
+    means = windows.mean(axis=1, dtype=np.float64) / expectation.gains
+    relative = means / np.maximum(means.mean(axis=1, keepdims=True), LOWEST) - 1
     state.parts += np.where(still, state.units[-1], relative).sum(axis=0)
     state.time += len(block)
     starts = np.arange(len(windows))[:, None] * expectation.length
@@ -136,6 +142,8 @@ def alarms(limits: Limits, state: State, found: Statistics) -> Iterator[Alarm]:
     here = np.array([state.time])
     onsets = np.minimum(state.low, state.time - UNIT * SLOW[0] // 2)[None]
     yield from _raise(state, "slow", slow[None], here, onsets, UNIT)
+    last = state.units[-1] - limits.slow_level
+    state.drifts = slow_sizes(last, limits.slow_precision, limits.slow_moves, state.active["slow"])
 
 
 def watch(expectation: Expectation, limits: Limits, state: State, block: np.ndarray) -> list[Alarm]:
