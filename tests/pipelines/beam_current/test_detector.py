@@ -143,6 +143,19 @@ def test_a_dead_channel_does_not_disturb_the_others(trained: Trained) -> None:
     np.testing.assert_allclose(own[inside, others], usual[inside, others], rtol=0.5, atol=0.2)
 
 
+def test_a_large_drift_is_put_right_while_its_alarm_lasts(trained: Trained) -> None:
+    """The others' residuals are those without it; and what it reads is judged as it is."""
+    moved = UNITS[0].copy()
+    moved[:, 5] *= 1.02
+    plain, righted = first_state(CHANNELS), first_state(CHANNELS)
+    righted.drifts[5] = 0.02
+    wanted = step(trained.network, plain, UNITS[0])
+    found = step(trained.network, righted, moved)
+    np.testing.assert_allclose(found.fast, wanted.fast, rtol=1e-2, atol=2e-3)
+    lifted = righted.units[-1] - plain.units[-1]
+    np.testing.assert_allclose(lifted, 0.02 * directions(CHANNELS)[5], atol=1e-4)
+
+
 def test_when_everything_stands_alarms_say_so(trained: Trained) -> None:
     dead = UNITS[0].copy()
     dead[4000:] = dead[3999]
