@@ -20,8 +20,9 @@ MOVES = {
     "loss": (("fast", "common", "slow"), 160 * UNIT),
     "freeze": (("fast", "flat", "slow"), 160 * UNIT),
 }
-# A channel that drifted is put right in one step, which a statistic may tell, for so many times.
-PUT_RIGHT = {"drift": ("fast", 200)}
+# A channel that drifted is put right in one step, a true event of its own: a statistic may tell it
+# until the level of the channel has followed, two units at most.
+PUT_RIGHT = {"drift": ("fast", 2 * UNIT)}
 # Within which times a fault is to be found.
 IN_TIME = {"spike": 100, "drift": 15 * 600_000, "loss": 10_000, "freeze": 10_000}
 

@@ -27,7 +27,7 @@ from pipelines.beam_current.long_watch import LongWatch
 from pipelines.beam_current.machine_temperature import LEARNED, MEANS, Found, deviations
 from pipelines.beam_current.network import LENGTH, RelativeAutoencoder, make_relative
 from pipelines.beam_current.slow import directions
-from pipelines.beam_current.state import Alarm, Limits, State, first_state
+from pipelines.beam_current.state import UNIT, Alarm, Limits, State, first_state
 from pipelines.beam_current.trained import Trained, load
 
 MACHINE = Machine(5, 240)
@@ -294,7 +294,7 @@ def test_the_tail_is_that_of_a_normal_variable() -> None:
 
 def test_an_end_of_a_drift_is_explained_for_a_while_and_no_spike_within_it() -> None:
     fault = Fault("drift", 3, 1000, 50_000, 1.0)
-    at = {"inside": 20_000, "end": 50_100, "late": 50_300}
+    at = {"inside": 20_000, "end": 50_100, "late": 50_001 + 2 * UNIT}
     alarms = [Alarm(3, "fast", when - 1, when, 2.0) for when in at.values()]
     found = count(alarms, [fault])
     assert [alarm.raised for alarm in found.false] == [at["inside"], at["late"]]
