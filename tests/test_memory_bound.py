@@ -182,7 +182,7 @@ def test_making_data_holds_a_few_chunks_and_not_the_data(tmp_path: Path) -> None
     code = (
         "from ooc.synthetic.kinds import Recipe, make\n"
         "from ooc.core.process import peak_bytes\n"
-        f"make({str(tmp_path)!r} + '/small', Recipe('logistic', 20_000), threads=2)\n"
+        f"make({str(tmp_path)!r} + '/small', Recipe('logistic', 40_000), threads=2)\n"
         "before = peak_bytes()\n"
         f"make({str(tmp_path)!r} + '/large', Recipe('logistic', 600_000), threads=2)\n"
         "print(peak_bytes() - before)"

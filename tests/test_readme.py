@@ -71,6 +71,7 @@ def test_every_file_that_is_named_or_linked_exists() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # it installs all that there is
 def test_the_demo_runs_in_a_fresh_clone_and_again_with_what_is_there(tmp_path: Path) -> None:
     """The command of the README, a new virtual environment, the real size."""
     clone = tmp_path / "clone"

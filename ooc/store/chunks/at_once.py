@@ -5,15 +5,17 @@ Used where a run has loaded the kernel; what it leaves, for whatever reason, goe
 """
 
 import sys
+import threading
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ooc.store.chunks.asynchronous_io import DEPTH, call_numbers
-from ooc.store.chunks.c_libraries import ChunkDecoder, libc_functions
+from ooc.store.chunks.c_libraries import BloscContext, ChunkDecoder, libc_functions
 from ooc.store.chunks.codecs import most_stored_bytes
-from ooc.store.chunks.files import LARGEST_REQUEST, FileReader
+from ooc.store.chunks.files import ALIGNMENT, LARGEST_REQUEST, FileReader
 from ooc.store.chunks.layout import ChunkLayout
 from ooc.store.chunks.row_reader import Runs
 
@@ -21,6 +23,17 @@ if TYPE_CHECKING:
     from ooc.core.compile_child import Compilation
 
 KERNEL = "ooc.store.chunks.reading_kernel"
+
+
+class _ThreadMemory(threading.local):
+    """What decoders keep of one thread."""
+
+    @cached_property
+    def blosc(self) -> BloscContext:
+        return BloscContext()
+
+
+_CONTEXT = _ThreadMemory()
 
 
 class Piece(NamedTuple):
@@ -88,7 +101,7 @@ class WholeChunks:
         self._row_bytes = layout.chunk_bytes // self._rows
         self._most = min(LARGEST_REQUEST, most_stored_bytes(layout.chunk_bytes))
         drops = files.mode == "buffered"
-        self._how = np.array([decoder.kind, layout.chunk_bytes, drops], np.int64)
+        self._how = decoder.kind, layout.chunk_bytes, drops
         calls = (*libc_functions(), decoder.decode, decoder.checksum, *call_numbers())
         self._calls = np.array(calls, np.int64)
 
@@ -137,9 +150,11 @@ class WholeChunks:
             wanted = (chunks[:, :3] >= 0).all(axis=1) & (chunks[:, 2] <= self._most)
             given, done = chunks[wanted], np.zeros(len(chunks), bool)
             found = np.full(len(given), -1, np.int64)
-            batches = self._files.batches()
+            # Each may begin and end in the midst of a page.
+            batches = self._files.batches(int((given[:, 2] + 2 * ALIGNMENT).sum()) + 2 * ALIGNMENT)
             work = np.empty((2, len(given)), np.int64), np.empty((2, DEPTH, 5), np.int64)
-            if kernel(self._calls, self._how, batches, given, *work, found) < 0:
+            how = np.array([*self._how, _CONTEXT.blosc.address], np.int64)
+            if kernel(self._calls, how, batches, given, *work, found) < 0:
                 self._files.drop_batches()
         done[wanted] = found == 0
         for error_number in found[found > 0].tolist():

@@ -1,16 +1,18 @@
 """The C functions of codec libraries, for compiled code that calls them without the interpreter.
 
-They are those that the modules of numcodecs and crc32c are built of, found by their names. A
-library may not show them, or another version may mean something else by them: each is tried on a
-few bytes before it is used, and where it does not do as it should it is left out.
+They are those that the modules of numcodecs and crc32c are built of, found by their names, and for
+blosc those of the package blosc2, where it is installed: they keep their memory from chunk to
+chunk, where those of numcodecs ask for new memory each time, of which the allocator keeps ten times
+as much. A library may not show them, or another version may mean something else by them: each is
+tried on a few bytes before it is used, and where it does not do as it should it is left out.
 """
 
 import ctypes
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from types import ModuleType
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import crc32c
@@ -30,6 +32,7 @@ PLAIN, BLOSC, ZSTD, LZ4 = range(4)
 ALL_BITS = 2**32 - 1
 
 _POINTER, _SIZE, _INT, _CRC = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_uint32
+_SIGNED = ctypes.c_int32
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,9 @@ def chunk_decoder(decoders: Sequence[Decoder]) -> ChunkDecoder | None:
 
     Examples
     --------
-    >>> chunk_decoder([verify_crc32c, decode_blosc]).kind == BLOSC
+    >>> chunk_decoder([verify_crc32c, decode_zstd]).kind == ZSTD
     True
-    >>> chunk_decoder([decode_blosc, decode_blosc]) is None
+    >>> chunk_decoder([decode_zstd, decode_zstd]) is None
     True
     """
     rest, checksum = list(decoders), 0
@@ -72,6 +75,7 @@ def chunk_decoder(decoders: Sequence[Decoder]) -> ChunkDecoder | None:
     return ChunkDecoder(found, address, checksum)
 
 
+_BLOSC_NAMES = ("libblosc2.so", "libblosc2.dylib")
 _KINDS = {decode_blosc: BLOSC, decode_zstd: ZSTD, decode_lz4: LZ4}
 
 
@@ -96,13 +100,54 @@ def _checksum() -> int:
     """
     module: Any = crc32c._crc32c
     name = "_crc32c_hw_adler" if crc32c.hardware_based else "_crc32c_sw_slicing_by_8"
-    function = _function(module, name, _CRC, _CRC, _POINTER, ctypes.c_ulong)
+    function = _function(module.__file__, name, _CRC, _CRC, _POINTER, ctypes.c_ulong)
     known = np.frombuffer(b"123456789" * 9000, np.uint8)
     for length in (9, len(known)):
         wanted = crc32c.crc32c(known[:length].data) ^ ALL_BITS
         if function is None or function(ALL_BITS, known.ctypes.data, length) != wanted:
             return 0
     return _address(function)
+
+
+class BloscContext:
+    """What blosc2 keeps from chunk to chunk, of one thread.
+
+    Attributes
+    ----------
+    address
+        Of it in memory; 0 without the library.
+    """
+
+    address = 0
+
+    def __init__(self) -> None:
+        library = _blosc_library()
+        if library is not None:
+            create = _function(library, "blosc2_create_dctx", _POINTER, _BloscParameters)
+            self._free = _function(library, "blosc2_free_ctx", None, _POINTER)
+            self.address = create(_BloscParameters(1)) or 0 if create and self._free else 0
+
+    def __del__(self) -> None:
+        if self.address:
+            self._free(self.address)
+
+
+class _BloscParameters(ctypes.Structure):
+    """blosc2_dparams: a number of threads, and zeros, of which other versions may have more."""
+
+    _fields_ = (("threads", ctypes.c_int), ("others", ctypes.c_void_p * 8))
+
+
+@cache
+def _blosc_library() -> str | None:
+    """Return the file of blosc2's library, without importing the package."""
+    try:
+        found = find_spec("blosc2")
+    except (ImportError, ValueError):
+        return None
+    folders = [] if found is None else list(found.submodule_search_locations or ())
+    names = [Path(folder, "lib", name) for folder in folders for name in _BLOSC_NAMES]
+    return next((str(each) for each in names if each.exists()), None)
 
 
 @cache
@@ -112,20 +157,25 @@ def _decoder(kind: int) -> int:
     out = np.zeros_like(values)
     address = out.ctypes.data
     if kind == BLOSC:
+        library, context = _blosc_library(), BloscContext()
+        if library is None or not context.address:
+            return 0
         function = _function(
-            numcodecs.blosc, "blosc_decompress_ctx", _INT, _POINTER, _POINTER, _SIZE, _INT
+            library, "blosc2_decompress_ctx", _INT, _POINTER, _POINTER, _SIGNED, _POINTER, _SIGNED
         )
         stored = np.frombuffer(numcodecs.Blosc("lz4").encode(values), np.uint8)
-        given: tuple[int, ...] = stored.ctypes.data, address, out.nbytes, 1
+        given: tuple[int, ...] = (
+            context.address, stored.ctypes.data, len(stored), address, out.nbytes,
+        )  # fmt: skip
     elif kind == ZSTD:
         function = _function(
-            numcodecs.zstd, "ZSTD_decompress", _SIZE, _POINTER, _SIZE, _POINTER, _SIZE
+            numcodecs.zstd.__file__, "ZSTD_decompress", _SIZE, _POINTER, _SIZE, _POINTER, _SIZE
         )
         stored = np.frombuffer(numcodecs.Zstd().encode(values), np.uint8)
         given = address, out.nbytes, stored.ctypes.data, len(stored)
     else:
         function = _function(
-            numcodecs.lz4, "LZ4_decompress_safe", _INT, _POINTER, _POINTER, _INT, _INT
+            numcodecs.lz4.__file__, "LZ4_decompress_safe", _INT, _POINTER, _POINTER, _INT, _INT
         )
         stored = np.frombuffer(numcodecs.LZ4().encode(values), np.uint8)
         given = stored.ctypes.data + 4, address, len(stored) - 4, out.nbytes
@@ -134,10 +184,10 @@ def _decoder(kind: int) -> int:
     return _address(function)
 
 
-def _function(module: ModuleType, name: str, told: Any, *given: Any) -> Any:
-    """Return a function of the library that a module was built of, None where it has none."""
+def _function(library: str, name: str, told: Any, *given: Any) -> Any:
+    """Return a function of a library, such as a module that was built of it; None without it."""
     try:
-        function = ctypes.CDLL(os.fspath(module.__file__ or ""))[name]
+        function = ctypes.CDLL(library)[name]
     except (OSError, AttributeError):
         return None
     function.restype, function.argtypes = told, given

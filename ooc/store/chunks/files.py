@@ -214,15 +214,17 @@ class FileReader:
         finally:
             release(files)
 
-    def batches(self) -> np.ndarray:
+    def batches(self, wanted: int) -> np.ndarray:
         """Return this thread's two batches, (2, 6) int64, as the compiled kernel takes them.
 
-        Without asynchronous I/O both are the same memory: the second is read after the first.
+        Without asynchronous I/O both are the same memory, for so many bytes as are wanted at most:
+        the second is read after the first.
         """
         if self.mode == "direct" and _MEMORY.batches:
             return np.array([batch.numbers for batch in _MEMORY.batches], np.int64)
-        memory = np.frombuffer(_MEMORY.at_least(BATCH_BYTES), np.uint8)
-        return np.array([(memory.ctypes.data, BATCH_BYTES, 0, 0, 0, 0)] * 2, np.int64)
+        size = min(BATCH_BYTES, wanted)
+        memory = np.frombuffer(_MEMORY.at_least(size), np.uint8)
+        return np.array([(memory.ctypes.data, size, 0, 0, 0, 0)] * 2, np.int64)
 
     def drop_batches(self) -> None:
         """Use no asynchronous I/O in this thread any more."""

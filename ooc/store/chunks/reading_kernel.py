@@ -19,8 +19,9 @@ FILE, START, SIZE, TARGET = range(4)
 MEMORY, ROOM, CONTEXT, BLOCKS, POINTERS, EVENTS = range(6)
 # Places of `calls`: addresses of functions, and numbers of the system's.
 SYSCALL, PREAD, ADVISE, DECODE, CHECKSUM, SUBMIT, GET_EVENTS = range(7)
-# Places of `how`: a decoder's kind, a chunk's bytes, and whether the page cache is dropped behind.
-KIND, DECODED, DROPS = range(3)
+# Places of `how`: a decoder's kind, a chunk's bytes, whether the page cache is dropped behind, and
+# what blosc keeps of this thread.
+KIND, DECODED, DROPS, KEPT = range(4)
 # What becomes of a chunk: above, an errno.
 DONE, LEFT = 0, -1
 
@@ -36,7 +37,7 @@ _system = by_address(lambda _: _long(_long, _long, _long, _long, _long, _long))
 _pread = by_address(lambda _: _long(types.int32, _long, _long, _long))
 _advise = by_address(lambda _: types.int32(types.int32, _long, _long, types.int32))
 _checksum = by_address(lambda _: types.uint32(types.uint32, _long, _long))
-_blosc = by_address(lambda _: types.int32(_long, _long, _long, types.int32))
+_blosc = by_address(lambda _: types.int32(_long, _long, types.int32, _long, types.int32))
 _zstd = by_address(lambda _: _long(_long, _long, _long, _long))
 _lz4 = by_address(lambda _: types.int32(_long, _long, types.int32, types.int32))
 
@@ -203,7 +204,7 @@ def _decode(calls, how, source, size, target):  # type: ignore[no-untyped-def]
     if kind == BLOSC:
         if size < 16 or _word(source + 4) != wanted or _word(source + 12) != size:
             return False
-        return _blosc(calls[DECODE], (source, target, wanted, 1)) == wanted
+        return _blosc(calls[DECODE], (how[KEPT], source, size, target, wanted)) == wanted
     if kind == ZSTD:
         return _zstd(calls[DECODE], (target, wanted, source, size)) == wanted
     if size < 4 or _word(source) != wanted:

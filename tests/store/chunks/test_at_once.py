@@ -145,6 +145,22 @@ def test_any_bit_of_a_chunk_that_is_not_what_was_written_is_left(tmp_path: Path,
             assert [(each.start, each.stop) for each in left] == [(0, CHUNK)]
 
 
+@pytest.mark.parametrize("how", ["lz4, bit shuffle", "zlib in blosc", "zstd in blosc", "lz4"])
+def test_damage_that_no_checksum_tells_does_no_harm(tmp_path: Path, how: str) -> None:
+    path = write(tmp_path / "a.zarr", how)
+    file = path / "X" / ("c/0/0" if STORED[how][0] == 3 else "0.0")
+    whole_file = file.read_bytes()
+    _, whole = reader_of(path)
+    for byte in range(len(whole_file)):
+        for value in (0, 0x7F, 0xFF):
+            damaged = bytearray(whole_file)
+            damaged[byte] = value
+            file.write_bytes(damaged)
+            out = np.full((CHUNK + 2, 5), -7.0)
+            whole.read([(0, CHUNK)], out[1:-1])
+            assert (out[[0, -1]] == -7).all(), "nothing beside the chunk is written"
+
+
 def test_errors_that_pass_are_counted_and_the_chunk_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
