@@ -6,7 +6,7 @@ Used where a run has loaded the kernel; what it leaves, for whatever reason, goe
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -125,6 +125,24 @@ class WholeChunks:
             return []
         return self._left(runs, out, numbers, of_run, done)
 
+    def decode(self, stored: Sequence[np.ndarray], out: np.ndarray) -> int:
+        """Decode chunks that are in memory over each other, to measure that; count the bad ones.
+
+        Parameters
+        ----------
+        stored
+            Their bytes, (size,) uint8 each.
+        out
+            (chunk bytes,) uint8, C-contiguous.
+        """
+        from ooc.store.chunks.reading_kernel import decode_chunks
+
+        chunks = [(0, each.ctypes.data, len(each), out.ctypes.data) for each in stored]
+        return int(decode_chunks(self._calls, self._numbers(), np.array(chunks, np.int64)))
+
+    def _numbers(self) -> np.ndarray:
+        return np.array([*self._how, _CONTEXT.blosc.address], np.int64)
+
     def _fill(self, kernel: Any, numbers: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Read and decode chunks to their addresses; tell of each whether it is there."""
         chunks = np.full((len(numbers), 4), -1, np.int64)
@@ -153,8 +171,7 @@ class WholeChunks:
             # Each may begin and end in the midst of a page.
             batches = self._files.batches(int((given[:, 2] + 2 * ALIGNMENT).sum()) + 2 * ALIGNMENT)
             work = np.empty((2, len(given)), np.int64), np.empty((2, DEPTH, 5), np.int64)
-            how = np.array([*self._how, _CONTEXT.blosc.address], np.int64)
-            if kernel(self._calls, how, batches, given, *work, found) < 0:
+            if kernel(self._calls, self._numbers(), batches, given, *work, found) < 0:
                 self._files.drop_batches()
         done[wanted] = found == 0
         for error_number in found[found > 0].tolist():

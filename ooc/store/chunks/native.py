@@ -77,7 +77,7 @@ class NativeReader(RowReader):
         self._folder = layout.folder if isinstance(files, FileReader) else None
         self._indices: dict[str, _ShardIndex] = {}
         self._memory = _ThreadMemory()
-        self._whole = self._whole_chunks()
+        self.whole = self._whole_chunks()
 
     def _whole_chunks(self) -> WholeChunks | None:
         """Return what reads whole chunks at once, where they are stored so that it can."""
@@ -104,7 +104,7 @@ class NativeReader(RowReader):
 
     def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
         """Fill `out` with runs of rows; neighbours in a file share a request."""
-        pieces = pieces_of(runs, out) if self._whole is None else self._whole.read(runs, out)
+        pieces = pieces_of(runs, out) if self.whole is None else self.whole.read(runs, out)
         jobs = self._jobs(pieces, _ends(runs, self.chunks[0]), bad)
         with closing(self.files.read_all(_merged(jobs))) as answers:
             for request, data in answers:

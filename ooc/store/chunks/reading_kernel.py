@@ -81,6 +81,19 @@ def read_chunks(calls, how, batches, chunks, places, requests, found):  # type: 
 
 
 @lean_kernel
+def decode_chunks(calls, how, chunks):  # type: ignore[no-untyped-def]
+    """Verify and decode chunks that are in memory; return how many are not as they should be.
+
+    Parameters are those of `read_chunks`; a chunk begins at an address, and not in a file.
+    """
+    left = 0
+    for chunk in range(len(chunks)):
+        source, size, target = chunks[chunk, START], chunks[chunk, SIZE], chunks[chunk, TARGET]
+        left += not _decode(calls, how, source, size, target)
+    return left
+
+
+@lean_kernel
 def _fill(batches, now, chunks, first, places, requests):  # type: ignore[no-untyped-def]
     """Make requests of the chunks from one on, until a batch is full; neighbours share one.
 

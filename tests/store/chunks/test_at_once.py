@@ -60,8 +60,8 @@ def write(path: Path, how: str, values: np.ndarray = VALUES, chunk: int = CHUNK)
 
 def reader_of(path: Path, io: str = "auto") -> tuple[NativeReader, WholeChunks]:
     reader = open_reader(ooc.open(path), "X", io)
-    assert isinstance(reader, NativeReader) and reader._whole is not None
-    return reader, reader._whole
+    assert isinstance(reader, NativeReader) and reader.whole is not None
+    return reader, reader.whole
 
 
 @pytest.mark.parametrize("io", MODES)
@@ -214,7 +214,7 @@ def test_without_its_library_a_codec_is_left_to_the_interpreter(
         assert c_libraries.chunk_decoder([decode_blosc]) is None
         assert c_libraries.chunk_decoder([verify_crc32c, decode_blosc]) is None
         reader = open_reader(ooc.open(path), "X")
-        assert isinstance(reader, NativeReader) and reader._whole is None
+        assert isinstance(reader, NativeReader) and reader.whole is None
         out = np.zeros((24, 5))
         reader.read_runs([(0, 24)], out)
     finally:
