@@ -82,8 +82,11 @@ def _compile_aside(missing: Sequence[Compilation], report: Report) -> None:
     children = [_fork(jobs, queue_out, result_in) for _ in range(cores)]
     os.close(queue_out)
     os.close(result_in)
+    # Not select(2), which takes no descriptor above 1,023.
+    results = select.poll()
+    results.register(result_out, select.POLLIN)
     try:
-        while select.select([result_out], [], [], PATIENCE_SECONDS)[0]:
+        while results.poll(1000 * PATIENCE_SECONDS):
             if not os.read(result_out, 1):
                 break
             done += 1

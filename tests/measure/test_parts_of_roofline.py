@@ -209,6 +209,7 @@ def test_decoding_costs_seconds_of_one_core(data: Dataset, monkeypatch: pytest.M
     assert conventions is None
     decoded: list[Any] = []
     monkeypatch.setattr(roofline, "decode_chunk", lambda *given: decoded.append(given[1]))
+    monkeypatch.setattr(roofline, "loaded_kernel", lambda: None)
     monkeypatch.setattr(roofline, "decode_in_place", lambda *given: decoded.append(given[0]))
     chunks = len(reader.requests([(0, 40)])[0].wanted_for)
     assert chunks == 2
@@ -221,6 +222,26 @@ def test_decoding_costs_seconds_of_one_core(data: Dataset, monkeypatch: pytest.M
     decoded.clear()
     roofline._decode_cost(reader, declared, [(0, 20), (20, 40)], 100)
     assert decoded.count(declared) == 256 == len(decoded) / 2
+
+
+def test_where_whole_chunks_are_read_at_once_they_are_decoded_at_once(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, _ = roofline._native(data, "X", "buffered")
+    assert reader.whole is not None
+    calls: list[int] = []
+    decode = reader.whole.decode
+
+    def noted(stored: Any, out: np.ndarray) -> int:
+        calls.append(len(stored))
+        return decode(stored, out)
+
+    monkeypatch.setattr(reader.whole, "decode", noted)
+    monkeypatch.setattr(roofline, "decode_chunk", None)
+    monkeypatch.setattr("time.perf_counter", clock(1.0, 5.0))
+    cost = roofline._decode_cost(reader, None, [(0, 20), (20, 40)], 100)
+    assert calls == [1, *[2] * 128]
+    assert cost == pytest.approx(4.0 / 128 / (40 * 100))
 
 
 def test_of_five_steps_the_middle_cost_counts(

@@ -114,8 +114,13 @@ def test_a_wild_value_is_named_with_its_row_and_column(
 @pytest.mark.parametrize("name", ["X", "y"])
 @pytest.mark.parametrize("value", [np.nan, -np.inf, 1e300])
 def test_a_plan_says_what_training_would_refuse(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, value: float
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: float,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     arrays = {"X": np.ones((300, 8)), "y": np.ones((300, 1))}
     arrays[name][77, -1] = value
     write_dataset(tmp_path / "a.zarr", **arrays)

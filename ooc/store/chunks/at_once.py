@@ -61,6 +61,9 @@ class StoredFile(NamedTuple):
     size: int
 
 
+Find = Callable[[int], StoredFile | None]
+
+
 def compilation() -> "Compilation":
     """Return that of the kernel that reads whole chunks."""
     from ooc.core.compiler import kernel_for
@@ -84,18 +87,10 @@ class WholeChunks:
     ----------
     layout, files, decoder
         Where chunks are, what reads them, and what decodes them.
-    find
-        Returns the file of a number, counted along axis 0; None if it cannot be used.
     """
 
-    def __init__(
-        self,
-        layout: ChunkLayout,
-        files: FileReader,
-        decoder: ChunkDecoder,
-        find: Callable[[int], StoredFile | None],
-    ) -> None:
-        self._files, self._find = files, find
+    def __init__(self, layout: ChunkLayout, files: FileReader, decoder: ChunkDecoder) -> None:
+        self._files = files
         self._rows, self._dtype, self._row_shape = layout.chunks[0], layout.dtype, layout.shape[1:]
         self._per_file = 1 if layout.shard is None else layout.shard.chunks[0]
         self._row_bytes = layout.chunk_bytes // self._rows
@@ -105,8 +100,11 @@ class WholeChunks:
         calls = (*libc_functions(), decoder.decode, decoder.checksum, *call_numbers())
         self._calls = np.array(calls, np.int64)
 
-    def read(self, runs: Runs, out: np.ndarray) -> list[Piece]:
-        """Fill what whole chunks fill; return the rows that are left, in their order."""
+    def read(self, runs: Runs, out: np.ndarray, find: Find) -> list[Piece]:
+        """Fill what whole chunks fill; return the rows that are left, in their order.
+
+        `find` returns the file of a number, counted along axis 0; None if it cannot be used.
+        """
         kernel = loaded_kernel()
         fits = out.flags.c_contiguous and out.dtype == self._dtype
         if kernel is None or not fits or out.shape[1:] != self._row_shape or not runs:
@@ -120,7 +118,8 @@ class WholeChunks:
         numbers -= (np.cumsum(counts) - counts)[of_run]
         above = places[of_run] + numbers * self._rows - starts[of_run]
         done = np.zeros(len(numbers), bool)
-        done[:] = self._fill(kernel, numbers, out.ctypes.data + above * self._row_bytes)
+        targets = out.ctypes.data + above * self._row_bytes
+        done[:] = self._fill(kernel, numbers, targets, find)
         if done.all() and (counts * self._rows == stops - starts).all():
             return []
         return self._left(runs, out, numbers, of_run, done)
@@ -143,7 +142,9 @@ class WholeChunks:
     def _numbers(self) -> np.ndarray:
         return np.array([*self._how, _CONTEXT.blosc.address], np.int64)
 
-    def _fill(self, kernel: Any, numbers: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    def _fill(
+        self, kernel: Any, numbers: np.ndarray, targets: np.ndarray, find: Find
+    ) -> np.ndarray:
         """Read and decode chunks to their addresses; tell of each whether it is there."""
         chunks = np.full((len(numbers), 4), -1, np.int64)
         chunks[:, 3] = targets
@@ -151,7 +152,7 @@ class WholeChunks:
         ends = np.flatnonzero(np.diff(in_files, append=-1)) + 1
         parts, paths, begin = list[slice](), list[str](), 0
         for end in ends.tolist():
-            file = self._find(int(in_files[begin]))
+            file = find(int(in_files[begin]))
             if file is not None:
                 part = slice(begin, end)
                 entries = file.entries[numbers[part] % self._per_file].astype(np.int64)

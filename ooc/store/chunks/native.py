@@ -56,11 +56,11 @@ class _ShardIndex(NamedTuple):
 
 
 class _ThreadMemory(threading.local):
-    """Scratch of one thread: one decoded chunk, whose reader, which one, and how far it goes."""
+    """Scratch of one thread: one decoded chunk, which one, and how far it goes."""
 
     def __init__(self) -> None:
         self.decoded = np.empty(0, np.uint8)
-        self.chunk: tuple[NativeReader, Cell] | None = None
+        self.chunk: tuple[object, Cell] | None = None
         self.valid = 0
 
 
@@ -76,7 +76,8 @@ class NativeReader(RowReader):
         self._straight = layout.is_plain and layout.chunks[1:] == layout.shape[1:]
         self._folder = layout.folder if isinstance(files, FileReader) else None
         self._indices: dict[str, _ShardIndex] = {}
-        self._memory = _ThreadMemory()
+        # What is in a thread's memory is known by it, and does not keep its reader alive.
+        self._mark, self._memory = object(), _ThreadMemory()
         self.whole = self._whole_chunks()
 
     def _whole_chunks(self) -> WholeChunks | None:
@@ -85,17 +86,17 @@ class NativeReader(RowReader):
         one_across = layout.shard is None or max(layout.shard.chunks[1:], default=1) == 1
         if decoder is None or not (self._straight and one_across and isinstance(files, FileReader)):
             return None
-        rest = (0,) * (len(layout.shape) - 1)
+        return WholeChunks(layout, files, decoder)
 
-        def find(number: int) -> StoredFile | None:
-            path = f"{layout.folder}/{layout.key((number, *rest))}"
-            try:
-                index = self._indices.get(path) or self._index_of(path)
-            except (OSError, DecodeError):
-                return None
-            return None if index is None else StoredFile(path, index.entries, index.file_bytes)
-
-        return WholeChunks(layout, files, decoder, find)
+    def _stored_file(self, number: int) -> StoredFile | None:
+        """Return the file of a number along axis 0, where chunks are as wide as rows."""
+        rest = (0,) * (len(self.shape) - 1)
+        path = f"{self.layout.folder}/{self.layout.key((number, *rest))}"
+        try:
+            index = self._indices.get(path) or self._index_of(path)
+        except (OSError, DecodeError):
+            return None
+        return None if index is None else StoredFile(path, index.entries, index.file_bytes)
 
     @property
     def retries(self) -> int:
@@ -104,7 +105,9 @@ class NativeReader(RowReader):
 
     def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
         """Fill `out` with runs of rows; neighbours in a file share a request."""
-        pieces = pieces_of(runs, out) if self.whole is None else self.whole.read(runs, out)
+        pieces = pieces_of(runs, out)
+        if self.whole is not None:
+            pieces = self.whole.read(runs, out, self._stored_file)
         jobs = self._jobs(pieces, _ends(runs, self.chunks[0]), bad)
         with closing(self.files.read_all(_merged(jobs))) as answers:
             for request, data in answers:
@@ -158,10 +161,10 @@ class NativeReader(RowReader):
         # Rows come one after the other, but where another axis is stored first.
         end = job.end if self.layout.axes[0] == 0 else self.chunks[0]
         needed = end * (self.chunk_bytes // self.chunks[0])
-        if memory.chunk != (self, job.cell) or memory.valid < needed:
+        if memory.chunk != (self._mark, job.cell) or memory.valid < needed:
             memory.chunk = None
             memory.valid = decode_beginning(decoders, stored, decoded, needed)
-            memory.chunk = self, job.cell
+            memory.chunk = self._mark, job.cell
         part = slice(job.above, job.above + rows), *(slice(0, length) for length in rest)
         job.out[...] = self.layout.values(decoded)[part]
 

@@ -4,6 +4,8 @@ What damage and lost files come to is held to in the tests of both ways, see `ei
 """
 
 import errno
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from ooc.store.chunks import (
     open_reader,
     reading_kernels,
 )
-from ooc.store.chunks.at_once import WholeChunks, loaded_kernel
+from ooc.store.chunks.at_once import Piece, loaded_kernel
 from ooc.store.chunks.codecs import decode_blosc, decode_shuffle, verify_crc32c
 from ooc.store.chunks.files import BATCH_BYTES
 from ooc.store.chunks.native import NativeReader
@@ -58,10 +60,15 @@ def write(path: Path, how: str, values: np.ndarray = VALUES, chunk: int = CHUNK)
     return path
 
 
-def reader_of(path: Path, io: str = "auto") -> tuple[NativeReader, WholeChunks]:
+def reader_of(path: Path, io: str = "auto") -> NativeReader:
     reader = open_reader(ooc.open(path), "X", io)
-    assert isinstance(reader, NativeReader) and reader.whole is not None
-    return reader, reader.whole
+    assert isinstance(reader, NativeReader)
+    return reader
+
+
+def read_whole(reader: NativeReader, runs: list[tuple[int, int]], out: np.ndarray) -> list[Piece]:
+    assert reader.whole is not None
+    return reader.whole.read(runs, out, reader._stored_file)
 
 
 @pytest.mark.parametrize("io", MODES)
@@ -71,11 +78,11 @@ def test_whole_chunks_are_what_zarr_python_reads_and_the_rest_is_left(
 ) -> None:
     path = write(tmp_path / "a.zarr", how)
     known = zarr.open_group(path, mode="r")["X"][...]
-    reader, whole = reader_of(path, io)
+    reader = reader_of(path, io)
     runs = [(0, 16), (19, 50), (64, 64), (72, 79), (88, ROWS)]
     rows = np.concatenate([np.arange(*run) for run in runs])
     out = np.full((len(rows), 5), -7.0)
-    left = whole.read(runs, out)
+    left = read_whole(reader, runs, out)
     assert [(each.run, each.start, each.stop) for each in left] == [
         (1, 19, 24), (1, 48, 50), (3, 72, 79), (4, 96, ROWS),
     ]  # fmt: skip
@@ -95,7 +102,7 @@ def test_any_runs_are_read(
         write(path, "sharded")
     ends = sorted(cuts)
     runs = list(zip(ends[::2], ends[1::2], strict=False))
-    reader, _ = reader_of(path, data.draw(st.sampled_from(MODES)))
+    reader = reader_of(path, data.draw(st.sampled_from(MODES)))
     rows = np.concatenate([np.arange(*run) for run in runs])
     out = np.zeros((len(rows), 5))
     reader.read_runs(runs, out)
@@ -111,17 +118,17 @@ def test_many_batches_of_large_chunks_and_of_neighbours(tmp_path: Path, io: str)
     group = zarr.create_group(tmp_path / "small.zarr")
     group.create_array("X", data=small, chunks=(2, 2), shards=(1000, 2))
     for name, values in (("large.zarr", large), ("small.zarr", small)):
-        _, whole = reader_of(tmp_path / name, io)
+        reader = reader_of(tmp_path / name, io)
         out = np.zeros_like(values)
-        assert whole.read([(0, len(values))], out) == []
+        assert read_whole(reader, [(0, len(values))], out) == []
         np.testing.assert_array_equal(out, values)
 
 
 def test_a_chunk_that_fits_no_batch_is_left(tmp_path: Path) -> None:
     values = np.random.default_rng(5).integers(0, 2**62, (4, BATCH_BYTES // 8))
-    reader, whole = reader_of(write(tmp_path / "a.zarr", "plain", values, 1))
+    reader = reader_of(write(tmp_path / "a.zarr", "plain", values, 1))
     out = np.zeros_like(values)
-    assert [(each.start, each.stop) for each in whole.read([(1, 3)], out[:2])] == [(1, 3)]
+    assert [(each.start, each.stop) for each in read_whole(reader, [(1, 3)], out[:2])] == [(1, 3)]
     reader.read_runs([(0, 4)], out)
     np.testing.assert_array_equal(out, values)
 
@@ -131,13 +138,13 @@ def test_any_bit_of_a_chunk_that_is_not_what_was_written_is_left(tmp_path: Path,
     path = write(tmp_path / "a.zarr", how)
     file = path / "X" / "c" / "0" / "0"
     whole_file = file.read_bytes()
-    _, whole = reader_of(path)
+    reader = reader_of(path)
     for bit in range(0, 8 * len(whole_file), 37):
         damaged = bytearray(whole_file)
         damaged[bit // 8] ^= 1 << bit % 8
         file.write_bytes(damaged)
         out = np.zeros((CHUNK, 5))
-        if not (left := whole.read([(0, CHUNK)], out)):
+        if not (left := read_whole(reader, [(0, CHUNK)], out)):
             # Of a frame's header some bits have no meaning.
             np.testing.assert_array_equal(out, VALUES[:CHUNK])
             assert "crc" not in how
@@ -150,21 +157,21 @@ def test_damage_that_no_checksum_tells_does_no_harm(tmp_path: Path, how: str) ->
     path = write(tmp_path / "a.zarr", how)
     file = path / "X" / ("c/0/0" if STORED[how][0] == 3 else "0.0")
     whole_file = file.read_bytes()
-    _, whole = reader_of(path)
+    reader = reader_of(path)
     for byte in range(len(whole_file)):
         for value in (0, 0x7F, 0xFF):
             damaged = bytearray(whole_file)
             damaged[byte] = value
             file.write_bytes(damaged)
             out = np.full((CHUNK + 2, 5), -7.0)
-            whole.read([(0, CHUNK)], out[1:-1])
+            read_whole(reader, [(0, CHUNK)], out[1:-1])
             assert (out[[0, -1]] == -7).all(), "nothing beside the chunk is written"
 
 
 def test_errors_that_pass_are_counted_and_the_chunk_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reader, _ = reader_of(write(tmp_path / "a.zarr", "lz4"))
+    reader = reader_of(write(tmp_path / "a.zarr", "lz4"))
     kernel = loaded_kernel()
 
     def fails(*given: Any) -> int:
@@ -182,11 +189,24 @@ def test_errors_that_pass_are_counted_and_the_chunk_is_read_again(
 def test_where_waiting_does_not_end_chunks_are_read_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reader, _ = reader_of(write(tmp_path / "a.zarr", "zstd"), "direct")
+    reader = reader_of(write(tmp_path / "a.zarr", "zstd"), "direct")
     monkeypatch.setattr(at_once, "loaded_kernel", lambda: lambda *given: -1)
     out = np.zeros((24, 5))
     reader.read_runs([(0, 24)], out)
     np.testing.assert_array_equal(out, VALUES[:24])
+
+
+def test_files_go_with_their_reader(tmp_path: Path) -> None:
+    """At once, and not when garbage is collected."""
+    reader = reader_of(write(tmp_path / "a.zarr", "zstd"))
+    reader.read_runs([(0, ROWS)], np.zeros((ROWS, 5)))
+    gone = weakref.ref(reader)
+    gc.disable()
+    try:
+        del reader
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_chunks_that_are_not_there_are_filled_or_told(tmp_path: Path) -> None:
