@@ -1,6 +1,7 @@
 """What is told of long work: an honest time, and no silence."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -113,7 +114,9 @@ def lines(
 ) -> list[str]:
     """Return what is said of reports, so many seconds after one another."""
     clock = iter(range(10**6))
-    monkeypatch.setattr("ooc.core.progress_bar.time.monotonic", lambda: passed * next(clock))
+    # Of this module alone: whatever other threads there are have their own time.
+    monotonic = SimpleNamespace(monotonic=lambda: passed * next(clock))
+    monkeypatch.setattr("ooc.core.progress_bar.time", monotonic)
     monkeypatch.setattr("ooc.core.progress_bar.SILENT_SECONDS", 1e6)
     with ProgressDisplay("work\x1b", live=False) as report:
         for each in reports:
