@@ -34,6 +34,7 @@ from ooc.store.joined import joined_features
 from ooc.store.sparse import SparseSpec
 from ooc.store.sparse_rows import empty_rows
 from ooc.store.stores import told_row
+from ooc.stream.asking import ask_apart
 from ooc.stream.ending import end_later, wait_for_others
 from ooc.stream.missing_values import complete, missing_error, rows_that_lack, rule_of
 from ooc.stream.order import interleave_again
@@ -170,7 +171,10 @@ class WindowReader:
         scheduler = _scheduler()
         ahead = plan.slabs if scheduler is None else 1
         self._coordinators = ThreadPoolExecutor(ahead, thread_name_prefix="ooc-coordinator")
-        self._scheduler: Any = scheduler or partial(dask.threaded.get, pool=self._pool)
+        self._ended = threading.Event()
+        self._scheduler: Any = partial(dask.threaded.get, pool=self._pool)
+        if scheduler is not None:
+            self._scheduler = partial(ask_apart, scheduler, self._ended)
         self._slab_count, self._process = plan.slabs, os.getpid()
         self._slabs: list[dict[str, np.ndarray]] = []
 
@@ -194,6 +198,7 @@ class WindowReader:
 
     def end(self) -> None:
         """Wait until nothing of it runs any more; its slabs go with what writes into them."""
+        self._ended.set()
         self._coordinators.shutdown(wait=True, cancel_futures=True)
         self._pool.shutdown(wait=True, cancel_futures=True)
         # Threads that end leave freed memory in heaps of their own, and the next ones begin others.

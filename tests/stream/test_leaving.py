@@ -1,15 +1,21 @@
 """Loops over rows that are left: by break, error, the garbage collector or a fork."""
 
+import itertools
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import dask
+import dask.local
 import numpy as np
 import pytest
 from datasets import write_dataset
 
+from ooc.core.errors import InputError
 from ooc.store.dataset import Dataset
 from ooc.stream.ending import end_later, wait_for_others
 from ooc.stream.loader import Loader
@@ -46,10 +52,10 @@ def state():
     gc.collect()
     wait_for_others()
     return len(os.listdir("/proc/self/fd")), threading.active_count(), resident_bytes()
-for number in range(10_000):
+for number in range(4_000):
     loader.load_state_dict(start)
     (leave, fail, drop, finish)[number % 4]()
-    if number == 1_999:
+    if number == 999:
         first = state()
 last = state()
 print(*(after - before for before, after in zip(first, last)))
@@ -137,7 +143,7 @@ def test_the_collector_may_end_a_loop_in_a_reader(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_loops_are_left_ten_thousand_times_without_growth(tmp_path: Path) -> None:
+def test_loops_are_left_thousands_of_times_without_growth(tmp_path: Path) -> None:
     files, threads, held = map(int, printed(LEAVING, tmp_path, 900).split())
     assert files <= 0
     assert threads <= 1  # those of zarr-python come as they are needed
@@ -147,6 +153,56 @@ def test_loops_are_left_ten_thousand_times_without_growth(tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_a_child_that_is_forked_in_a_loop_ends_or_begins_its_own(tmp_path: Path) -> None:
     assert printed(FORKING, tmp_path, 120) == "{(0, 3, 0)}"
+
+
+@pytest.fixture
+def silent() -> Iterator[Callable[..., Any]]:
+    """A scheduler that answers for one window and then never, as that of a client that closed."""
+    goes_on, calls = threading.Event(), itertools.count()
+
+    def get(graph: Any, keys: Any) -> Any:
+        if next(calls):
+            goes_on.wait()
+        return dask.local.get_sync(graph, keys)
+
+    yield get
+    goes_on.set()
+
+
+def rows_of(tmp_path: Path) -> Dataset:
+    return write_dataset(tmp_path / "a.zarr", X=np.ones((ROWS, 3), "f4"), chunk_rows=10)
+
+
+def test_nobody_waits_for_a_scheduler_that_does_not_answer(
+    tmp_path: Path, silent: Callable[..., Any]
+) -> None:
+    """A loop that is left ends, and the next one begins."""
+    dataset, how = rows_of(tmp_path), {"memory": "512MiB", "window": 4, "block_rows": 10}
+    with dask.config.set(scheduler=silent):
+        loop = iter(Loader(dataset, 16, **how))
+        next(loop)
+        loop.close()  # type: ignore[attr-defined]
+    assert sum(len(batch.rows) for batch in Loader(dataset, 16, **how)) == ROWS
+    waiting = [each for each in threading.enumerate() if each.name == "ooc-asking"]
+    assert waiting and all(each.daemon for each in waiting), "the process ends without them"
+
+
+def test_a_client_that_is_closed_in_a_loop_is_told(
+    tmp_path: Path, silent: Callable[..., Any]
+) -> None:
+    class Client:
+        status = "running"
+
+        def get(self, graph: Any, keys: Any) -> Any:
+            return silent(graph, keys)
+
+    client = Client()
+    with dask.config.set(scheduler=client.get):
+        loop = iter(Loader(rows_of(tmp_path), 16, memory="512MiB", window=4, block_rows=10))
+        next(loop)
+        client.status = "closed"
+        with pytest.raises(InputError, match="client of Dask was closed in the midst of a loop"):
+            list(loop)
 
 
 def test_what_was_left_is_ended_in_its_order_and_one_that_fails_ends_nothing_else() -> None:

@@ -1,6 +1,8 @@
 """A table of one's own: what is read, when an indicator is known, and what is refused."""
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from pipelines.sovereign_rating.notches import LETTERS, SCALES
 from pipelines.sovereign_rating.own_samples import samples_of, split_of
 from pipelines.sovereign_rating.table_file import read_columns, read_table
 
+ROOT = Path(__file__).resolve().parents[3]
 TOML = 'country = "who"\ndate = "when"\nrating = "what"\nscale = "sp"\n[lags]\ngrowth = 3\n'
 CSV = "who,when,what,growth\nA,2001-01,BB,1.5\nA,2002-01,BB+,\nB,2001-01-31,AAA,-2\n"
 
@@ -107,13 +110,12 @@ def test_what_judges_is_apart_from_what_teaches(tmp_path: Path, by: str) -> None
 
 
 @pytest.mark.slow
-def test_a_table_is_judged_with_the_last_rating_and_without(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_table_is_judged_with_the_last_rating_and_without(tmp_path: Path) -> None:
+    """In a process of its own, whose memory is held to the budget."""
     paths = many(tmp_path)
     given = ["--csv", str(paths[0]), "--columns", str(paths[1]), "--folder", str(tmp_path / "f")]
-    assert main(given) == 0
-    shown = capsys.readouterr().out
+    command = [sys.executable, "-m", "pipelines.sovereign_rating", *given]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
     for title in ("unseen countries", "later years", "last rating", "Months until publication"):
         assert title in shown
     assert shown.count("with the last rating") == shown.count(", without ") == 6
