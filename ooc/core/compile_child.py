@@ -22,7 +22,7 @@ from ooc.core.progress import Progress, Report, tell
 from ooc.core.stopping import ASKING
 
 # A child that has finished nothing for so long is given up.
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 40.0
 MOST_CHILDREN = 2
 
 

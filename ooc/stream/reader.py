@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -171,7 +172,8 @@ class WindowReader:
         scheduler = _scheduler()
         ahead = plan.slabs if scheduler is None else 1
         self._coordinators = ThreadPoolExecutor(ahead, thread_name_prefix="ooc-coordinator")
-        self._ended = threading.Event()
+        # A scheduler takes tasks of one name for the same, whoever asks, from whichever machine.
+        self._name, self._ended = uuid.uuid4().hex, threading.Event()
         self._scheduler: Any = partial(dask.threaded.get, pool=self._pool)
         if scheduler is not None:
             self._scheduler = partial(ask_apart, scheduler, self._ended)
@@ -273,7 +275,7 @@ class WindowReader:
             spans = [self._span(block) for block in blocks[part].tolist()]
             into = outs if self._in_process else self._specs
             task = partial(_read_blocks, self._sources, spans, into, self._skips)
-            graph[(f"ooc-read-{os.getpid()}-{epoch}-{index}", number)] = (task,)
+            graph[(f"ooc-read-{self._name}-{epoch}-{index}", number)] = (task,)
         readable = np.ones(rows if self._skips else 0, bool)
         bad_chunks, unreadable = 0, list[BadChunkError]()
         for part, (sent, bad) in zip(parts, self._scheduler(graph, list(graph)), strict=True):

@@ -53,6 +53,7 @@ def at_steps(actions: dict[int, Callable[[], Any]]) -> Callbacks:
     return Callbacks(step_end=step_end)
 
 
+@pytest.mark.timeout(900)  # each of twenty workers is started anew
 def test_workers_that_are_killed_at_random_moments_cost_no_bit(labelled: Dataset) -> None:
     epochs, generator = 40, random.Random(5)
     whole = trainer().fit(labelled, epochs, report=False).results
