@@ -187,6 +187,21 @@ def test_nobody_waits_for_a_scheduler_that_does_not_answer(
     assert waiting and all(each.daemon for each in waiting), "the process ends without them"
 
 
+def test_no_two_readers_ask_for_tasks_of_one_name(tmp_path: Path) -> None:
+    """A scheduler would answer the second with what the first was answered."""
+    asked: list[Any] = []
+
+    def get(graph: Any, keys: Any) -> Any:
+        asked.extend(graph)
+        return dask.local.get_sync(graph, keys)
+
+    dataset, how = rows_of(tmp_path), {"memory": "512MiB", "window": 4, "block_rows": 10}
+    with dask.config.set(scheduler=get):
+        for _ in range(2):
+            assert sum(len(batch.rows) for batch in Loader(dataset, 16, **how)) == ROWS
+    assert len(asked) == len(set(asked)) >= 10
+
+
 def test_a_client_that_is_closed_in_a_loop_is_told(
     tmp_path: Path, silent: Callable[..., Any]
 ) -> None:
