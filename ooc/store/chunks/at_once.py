@@ -97,7 +97,7 @@ class WholeChunks:
         self._most = min(LARGEST_REQUEST, most_stored_bytes(layout.chunk_bytes))
         drops = files.mode == "buffered"
         self._how = decoder.kind, layout.chunk_bytes, drops
-        calls = (*libc_functions(), decoder.decode, decoder.checksum, *call_numbers())
+        calls = (*(libc_functions() or ()), decoder.decode, decoder.checksum, *call_numbers())
         self._calls = np.array(calls, np.int64)
 
     def read(self, runs: Runs, out: np.ndarray, find: Find) -> list[Piece]:
@@ -117,9 +117,8 @@ class WholeChunks:
         numbers = firsts[of_run] + np.arange(len(of_run))
         numbers -= (np.cumsum(counts) - counts)[of_run]
         above = places[of_run] + numbers * self._rows - starts[of_run]
-        done = np.zeros(len(numbers), bool)
         targets = out.ctypes.data + above * self._row_bytes
-        done[:] = self._fill(kernel, numbers, targets, find)
+        done = self._fill(kernel, numbers, targets, find)
         if done.all() and (counts * self._rows == stops - starts).all():
             return []
         return self._left(runs, out, numbers, of_run, done)
@@ -156,17 +155,19 @@ class WholeChunks:
             if file is not None:
                 part = slice(begin, end)
                 entries = file.entries[numbers[part] % self._per_file].astype(np.int64)
-                # Else they are beyond the file, and told to be so where they are read alone.
-                beyond = entries.sum(axis=1) > file.size
-                entries[beyond | (entries < 0).any(axis=1)] = -1
-                chunks[part, 1:3] = entries
+                # An index that lies is told where its chunk is read alone; no sum can overflow.
+                start, size = entries.T
+                inside = (start >= 0) & (start <= file.size) & (size <= file.size - start)
+                chunks[part, 1:3] = np.where(inside[:, None], entries, -1)
                 parts.append(part)
                 paths.append(file.path)
             begin = end
         with self._files.held(paths) as descriptors:
             for part, descriptor in zip(parts, descriptors, strict=False):
                 chunks[part, 0] = descriptor
-            wanted = (chunks[:, :3] >= 0).all(axis=1) & (chunks[:, 2] <= self._most)
+            size = chunks[:, 2]
+            # Of none at all no request is made: the kernel would not know that it has landed.
+            wanted = (chunks[:, 0] >= 0) & (size > 0) & (size <= self._most)
             given, done = chunks[wanted], np.zeros(len(chunks), bool)
             found = np.full(len(given), -1, np.int64)
             # Each may begin and end in the midst of a page.

@@ -63,6 +63,8 @@ def chunk_decoder(decoders: Sequence[Decoder]) -> ChunkDecoder | None:
     True
     """
     rest, checksum = list(decoders), 0
+    if libc_functions() is None:
+        return None
     if rest and _is(rest[0], verify_crc32c, location="end"):
         del rest[0]
         if not (checksum := _checksum()):
@@ -86,10 +88,16 @@ def _is(decoder: Any, function: Callable[..., Any], **settings: Any) -> bool:
 
 
 @cache
-def libc_functions() -> tuple[int, int, int]:
-    """Return the addresses of syscall(2), pread(2) and posix_fadvise(2) for offsets of 64 bits."""
+def libc_functions() -> tuple[int, ...] | None:
+    """Return the addresses of syscall(2), pread(2) and posix_fadvise(2) for offsets of 64 bits.
+
+    None where the C library has not all of them.
+    """
     libc = ctypes.CDLL(None)
-    return tuple(_address(libc[name]) for name in ("syscall", "pread64", "posix_fadvise64"))  # type: ignore[return-value]
+    try:
+        return tuple(_address(libc[name]) for name in ("syscall", "pread64", "posix_fadvise64"))
+    except AttributeError:
+        return None
 
 
 @cache
@@ -98,7 +106,9 @@ def _checksum() -> int:
 
     It begins and ends with all bits turned over.
     """
-    module: Any = crc32c._crc32c
+    module = getattr(crc32c, "_crc32c", None)
+    if module is None:
+        return 0
     name = "_crc32c_hw_adler" if crc32c.hardware_based else "_crc32c_sw_slicing_by_8"
     function = _function(module.__file__, name, _CRC, _CRC, _POINTER, ctypes.c_ulong)
     known = np.frombuffer(b"123456789" * 9000, np.uint8)

@@ -33,8 +33,9 @@ RETRIES = 3
 CACHED_SHARE = 4
 # Each thread has two batches of requests: one is read while the other one is decoded.
 BATCH_BYTES = 2 * 2**20
-# Neighbours in a file share a request up to this size.
+# Neighbours in a file share a request up to this size, and across gaps up to that one.
 LARGEST_REQUEST = BATCH_BYTES - 2 * ALIGNMENT
+LARGEST_GAP = 64 * 2**10
 
 
 class TruncatedError(OSError):

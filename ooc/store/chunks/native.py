@@ -21,15 +21,13 @@ from ooc.store.chunks.codecs import (
     most_stored_bytes,
     verify_crc32c,
 )
-from ooc.store.chunks.files import LARGEST_REQUEST, FileReader, Request, TruncatedError
+from ooc.store.chunks.files import LARGEST_GAP, LARGEST_REQUEST, FileReader, Request, TruncatedError
 from ooc.store.chunks.layout import ChunkLayout
 from ooc.store.chunks.objects import ObjectReader
 from ooc.store.chunks.row_reader import BadChunks, Cell, NotStoredError, RowReader, Runs
 
 Files = FileReader | ObjectReader
 NOT_STORED = 2**64 - 1
-# Neighbours in a file share a request across gaps up to this size.
-LARGEST_GAP = 64 * 2**10
 
 
 class Job(NamedTuple):

@@ -10,7 +10,9 @@ import numpy as np
 from numba import types
 
 from ooc.core.compiler import array_at, by_address, lean_kernel, small_kernel
+from ooc.store.chunks.asynchronous_io import DEPTH
 from ooc.store.chunks.c_libraries import ALL_BITS, BLOSC, PLAIN, ZSTD
+from ooc.store.chunks.files import ALIGNMENT, LARGEST_GAP
 
 # Columns of `chunks`: an open file, where the stored bytes begin, how many, where values go.
 FILE, START, SIZE, TARGET = range(4)
@@ -25,8 +27,6 @@ KIND, DECODED, DROPS, KEPT = range(4)
 # What becomes of a chunk: above, an errno.
 DONE, LEFT = 0, -1
 
-ALIGNMENT, DEPTH = 4096, 128
-LARGEST_GAP = 64 * 2**10
 _BLOCK_WORDS, _EVENT_WORDS = 8, 4
 _EAGAIN, _DONTNEED = 11, 4
 # A wait is broken off by a signal; what breaks it off so often is none.
@@ -100,7 +100,7 @@ def _fill(batches, now, chunks, first, places, requests):  # type: ignore[no-unt
     Return the first chunk that is not in it, and how many requests there are.
     """
     used, count = 0, 0
-    # As in `ooc.store.chunks.native`, so that a share of a batch is left for others.
+    # With its alignment, what is no larger fits a batch.
     largest = batches[now, ROOM] - 2 * ALIGNMENT
     while first < len(chunks):
         start, stop = chunks[first, START], chunks[first, START] + chunks[first, SIZE]

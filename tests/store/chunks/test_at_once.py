@@ -196,6 +196,34 @@ def test_where_waiting_does_not_end_chunks_are_read_one_by_one(
     np.testing.assert_array_equal(out, VALUES[:24])
 
 
+@pytest.mark.parametrize("io", MODES)
+@pytest.mark.parametrize(
+    ("start", "size"),
+    [(0, 0), (4096, 0), (2**63 - 1, 10), (2**63 - 4096, 2**62), (2**64 - 2, 2), (0, 2**63)],
+)
+def test_an_index_that_lies_reads_nothing_and_leaves_its_chunk_alone(
+    tmp_path: Path, io: str, start: int, size: int
+) -> None:
+    reader = reader_of(write(tmp_path / "a.zarr", "sharded"), io)
+    find = reader._stored_file
+
+    def lies(number: int) -> Any:
+        file = find(number)
+        assert file is not None
+        entries = file.entries.copy()
+        entries[1] = start, size
+        return file._replace(entries=entries)
+
+    out = np.full((32, 5), -7.0)
+    assert reader.whole is not None
+    left = reader.whole.read([(0, 32)], out, lies)
+    assert [(each.start, each.stop) for each in left] == [(8, 16)]
+    np.testing.assert_array_equal(
+        np.delete(out, slice(8, 16), 0), np.delete(VALUES[:32], slice(8, 16), 0)
+    )
+    assert (out[8:16] == -7).all()
+
+
 def test_files_go_with_their_reader(tmp_path: Path) -> None:
     """At once, and not when garbage is collected."""
     reader = reader_of(write(tmp_path / "a.zarr", "zstd"))
