@@ -133,7 +133,7 @@ def main() -> None:
         )
     trainer = ooc.Trainer(
         ooc.models.Logistic(standardise=False), ooc.optim.sgd(0.1), given.batch_size,
-        memory="1GiB", lanes=given.workers, window=64,
+        memory="1GiB", lanes=given.workers,
     )  # fmt: skip
     rates: dict[str, list[float]] = {"one process": [], "cluster": []}
     dataset, hashes, seconds = ooc.open(path), set[str](), dict[str, list[float]]()
@@ -164,7 +164,11 @@ def main() -> None:
     needed = 2 * FLOAT * (given.features + 1) * given.workers
     one, many = (statistics.median(each) for each in rates.values())
     lines = [
-        (name, f"{statistics.median(each):,.0f} rows/s, {statistics.median(seconds[name]):.2f} s")
+        (
+            name,
+            f"{statistics.median(each):,.0f} rows/s, {statistics.median(seconds[name]):.2f} s "
+            f"to loss {results['loss']:.4f}",
+        )
         for name, each in rates.items()
     ]
     print(f"{machine()}, batch {given.batch_size:,}, {given.features} features, one epoch")

@@ -74,6 +74,7 @@ def loop_of(
     batch: int,
     threads: int = 1,
     piece: int = PIECE,
+    lanes: int = 1,
     **changes: Any,
 ) -> WindowLoop:
     """Bind a model to the loop; `changes` are for its kernel."""
@@ -90,6 +91,7 @@ def loop_of(
         batch,
         threads=threads,
         piece=piece,
+        lanes=lanes,
     )
 
 

@@ -177,6 +177,16 @@ class Crew:
         self._steps += 1
         return dict(sorted(answers.items()))
 
+    def on_plain_lines(self) -> list[Member]:
+        """Return who serves all lanes, if each has a socket without TLS, and owes no answer.
+
+        Otherwise nobody.
+        """
+        members = list(self._members.values())
+        if len(self._placed) < self.lanes:
+            return []
+        return members if all(e.line.is_plain and not e.questions for e in members) else []
+
     def _receive_first(
         self, asked: dict[str, list[int]], answers: dict[int, Any], seconds: float
     ) -> None:

@@ -6,21 +6,26 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from distributed import Client
 
 from ooc.cluster.crew import Crew
 from ooc.cluster.line import check_lines
+from ooc.cluster.line_kernels import c_functions
 from ooc.cluster.local_steps import LocalStepsEngine
 from ooc.cluster.messages import LaneWork, Share, Step, from_anywhere, sums_from_wire
 from ooc.cluster.refusals import check_served, diverged, refused
+from ooc.cluster.step_exchange import StepQuestions, step_kernels
 from ooc.cluster.windows import RemoteReader, RemoteWindow
+from ooc.core.compile_child import load_kernels
 from ooc.core.errors import InputError
+from ooc.core.progress import silent
 from ooc.core.random_keys import Purpose, prefix
 from ooc.engines.forwarding import forwarded
 from ooc.engines.synchronisation import Synchronisation
 from ooc.kernels.counters import NEVER
 from ooc.models.contract import Model
-from ooc.models.lane_shares import end_step, take_shares
+from ooc.models.lane_shares import end_step, share_kernels, take_shares
 from ooc.models.loop import make_loop
 from ooc.models.train_state import TrainState
 from ooc.optim import Method
@@ -65,8 +70,9 @@ class ClusterEngine:
         loop, total = self._loop, sum(window.lane_rows)
         loop.bind_batch()
         while loop.step < last_step:
+            self._take_at_once(window, last_step)
             left = total - self._place
-            if left == 0 and not (window.last and self._in_batch):
+            if loop.step == last_step or (left == 0 and not (window.last and self._in_batch)):
                 break
             available = min(left, loop.batch_size - self._in_batch)
             if available:
@@ -106,6 +112,24 @@ class ClusterEngine:
         self.dropped = [int(count) for count in state["dropped"]]
         self.dropped_of = [int(rows) for rows in state["dropped_of"]]
         self.dropped_rows = sum(self.dropped_of)
+
+    def _take_at_once(self, window: RemoteWindow, last_step: int) -> None:
+        """Take the steps that go without the interpreter, as far as nothing else comes."""
+        total, size = sum(window.lane_rows), self._loop.batch_size
+        members = [] if self._backups or c_functions() is None else self.serving.on_plain_lines()
+        if not members or self._place == total:
+            return
+        ends = range(self._place + size - self._in_batch, total, size)
+        bounds = [self._place, *ends, total]
+        spans = np.array([rows_before(window.lane_rows, each) for each in bounds], np.int64)
+        questions = StepQuestions(members, self.serving.lanes, self._loop)
+        taken = questions.take(
+            (window.epoch, window.index), spans, self._in_batch, window.last, last_step,
+            self.serving.traffic,
+        )  # fmt: skip
+        self._place, self._in_batch = bounds[taken.parts], taken.in_batch
+        if taken.refusal is not None:
+            raise refused(self, taken.refusal, taken.share)
 
     def _take(self, window: RemoteWindow, count: int) -> None:
         """Take the gradients over the next rows of a window."""
@@ -176,6 +200,8 @@ def lanes_on(
     if how.local_steps > 1:
         engine = LocalStepsEngine(crew, model, loader, train_state, how)
     else:
+        dtype = train_state.parameters.dtype
+        load_kernels([*share_kernels(dtype), *step_kernels(dtype)], silent)
         engine = ClusterEngine(crew, model, loader, train_state, how.backup_lanes)
     begin = engine.deal_again if isinstance(engine, ClusterEngine) and how.backup_lanes else None
     loader.open_reader = lambda: RemoteReader(crew, loader, begin)

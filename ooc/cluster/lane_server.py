@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ooc.cluster.lane_memory import check_lanes, lane_bytes
+from ooc.cluster.line import Line
 from ooc.cluster.messages import (
     BadRow,
     LaneWork,
@@ -19,6 +20,7 @@ from ooc.cluster.messages import (
     sums_to_wire,
 )
 from ooc.cluster.open_lane import OpenLane
+from ooc.cluster.step_exchange import StepAnswers, step_kernels
 from ooc.core.compile_child import load_kernels
 from ooc.core.errors import DataError, InputError
 from ooc.core.progress import silent
@@ -44,6 +46,9 @@ class LaneServer:
         If the dataset cannot be seen here, is another one, or the lanes do not fit the budget.
     """
 
+    # Whether steps are answered in compiled code, which calls no `answer`.
+    compiled_steps = True
+
     def __init__(self, work: LaneWork, where: str, threads: int = 1, serves: int = 1) -> None:
         self._work, self._where, self._serves = work, where, serves
         self._held = held_bytes()
@@ -58,6 +63,7 @@ class LaneServer:
                     plan.largest_batch, plan.order.lanes,
                 ),
                 *share_kernels(work.parameters.dtype),
+                *step_kernels(work.parameters.dtype),
             ],
             silent,
         )  # fmt: skip
@@ -66,6 +72,14 @@ class LaneServer:
         # One thread works off its lanes itself.
         self._each: Callable[..., Iterable[Any]] = self._pool.map if threads > 1 else map
         self._lanes: dict[int, OpenLane] = {}
+        # Of several threads each has a lane to work off.
+        self._steps = (
+            StepAnswers(plan.order.lanes) if threads == 1 and self.compiled_steps else None
+        )
+
+    def answer_steps(self, line: Line) -> int:
+        """Answer questions about shares of windows at hand, as long as no other comes."""
+        return self._steps.go_on(line, self._lanes) if self._steps is not None else 0
 
     def answer(self, message: Sequence[Any]) -> tuple[Any, ...]:
         """Answer a message of the client: True and the answer, or False and what is wrong.

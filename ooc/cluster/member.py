@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ooc.cluster.line import Line
+from ooc.cluster.step_frames import StepFrame, pack_question, unpack_answer
 from ooc.cluster.traffic import Traffic
 from ooc.core.errors import DataError, InputError
 
@@ -55,7 +56,8 @@ class Member:
         GoneError
             If it cannot be asked any more.
         """
-        size = self.line.send(message)
+        asked_for, *given = message
+        size = self.line.send(pack_question(*given) if asked_for == "shares" else message)
         self.traffic.sent += size if message[0] in COUNTED else 0
         self.questions.append(message[0])
         self.asked = time.monotonic()
@@ -70,10 +72,13 @@ class Member:
         InputError, DataError
             If it refuses, in its words.
         """
-        (is_answer, answer, *rest), size = self.line.receive(patience)
+        told, size = self.line.receive(patience)
         question = self.questions.pop(0) if self.questions else ""
         self.traffic.received += size if question in COUNTED else 0
         self.asked = self.asked if self.questions else math.inf
+        if isinstance(told, StepFrame):
+            return unpack_answer(told)
+        is_answer, answer, *rest = told
         if not is_answer:
             raise (DataError if rest[0] else InputError)(answer)
         return answer

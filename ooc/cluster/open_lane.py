@@ -40,9 +40,16 @@ class OpenLane:
 
     `parameters`, (M, P), are where gradients are taken; a lane that takes steps has its own.
     `lanes_here` are those beside it, itself included.
+
+    Attributes
+    ----------
+    loop
+        Of which shares are worked off.
     """
 
     _window: Window | None = None
+    # The one whose rows are bound to the loop.
+    _bound: Window | None = None
 
     def __init__(
         self,
@@ -60,11 +67,11 @@ class OpenLane:
             self._state = resting_state(work.model, parameters)
         # The step after which its own parameters and state stand as they do; none are here yet.
         self._stands = -1
-        self._loop = make_loop(
+        self.loop = make_loop(
             work.model, work.dataset, self._state, plan.batch_size, plan.largest_batch,
             optimizers=work.optimizers, lanes=plan.order.lanes,
         )  # fmt: skip
-        self._loop.begin(0, prefix(plan.order.seed, Purpose.BATCH))
+        self.loop.begin(0, prefix(plan.order.seed, Purpose.BATCH))
         with reading_here():
             self._reader = WindowReader(
                 work.dataset, work.names, lane_plan(work.plan, lane, lanes_here),
@@ -103,11 +110,19 @@ class OpenLane:
         """Return what comes of a share; models that are not active are left out."""
         window = self.window(share.epoch, share.window)
         self._state.active[:] = active
-        return work_off(self._loop, _rows_of(window), share.start, share.stop, place)
+        if window is not self._bound:
+            self.loop.bind(_rows_of(window))
+            self._bound = window
+        return work_off(self.loop, share.start, share.stop, place)
+
+    @property
+    def bound(self) -> tuple[int, int] | None:
+        """Epoch and index of the window at hand, if its rows are bound to the loop."""
+        return self._at if self._bound is not None and self._bound is self._window else None
 
     def take_leg(self, legs: Legs, leg: Leg) -> LegEnd | None:
         """Take steps by itself; None where its own parameters are not here."""
-        state, loop = self._state, self._loop
+        state, loop = self._state, self.loop
         if leg.own is not None:
             for array, told in zip((state.parameters, state.state), leg.own, strict=True):
                 array.reshape(-1)[:] = np.frombuffer(told, array.dtype)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from distributed import Worker, WorkerPlugin, get_worker
 from distributed.comm import Comm
@@ -19,6 +20,7 @@ from distributed.core import Status
 from ooc.cluster.lane_server import LaneServer
 from ooc.cluster.line import GoneError, Line
 from ooc.cluster.messages import LaneWork
+from ooc.cluster.step_frames import StepFrame, pack_answer, unpack_question
 from ooc.core.process import share_heaps
 
 OPERATION = "ooc_lanes"
@@ -104,9 +106,11 @@ def _converse(line: Line, server: LaneServer | None, refusal: str) -> int:
     with suppress(GoneError):
         line.send((server is not None, refusal, False))
         while True:
+            if server is not None:
+                answered += server.answer_steps(line)
             message, _ = line.receive()
             try:
-                answer = (False, refusal, False) if server is None else server.answer(message)
+                answer = (False, refusal, False) if server is None else _answer(server, message)
             except Exception as error:
                 # The client would ask again here, and for ever, what can never be answered.
                 line.send((False, f"{type(error).__name__} in a worker: {error}", False))
@@ -114,6 +118,15 @@ def _converse(line: Line, server: LaneServer | None, refusal: str) -> int:
             line.send(answer)
             answered += 1
     return answered
+
+
+def _answer(server: LaneServer, message: Any) -> Any:
+    """Return the answer to a question, in the form in which it was asked."""
+    if not isinstance(message, StepFrame):
+        return server.answer(message)
+    step, shares = unpack_question(message)
+    is_answer, answer, *rest = server.answer(("shares", step, shares))
+    return pack_answer(answer, len(step.active)) if is_answer else (is_answer, answer, *rest)
 
 
 async def converse(comm: Comm, run: str) -> Status:

@@ -14,7 +14,7 @@ from ooc.kernels.counters import OK
 from ooc.kernels.lane_loop import end_lane_step, keep_shares, make_room, run_shares
 from ooc.kernels.work import WORK
 from ooc.models.contract import Model
-from ooc.models.loop import Rows, WindowLoop
+from ooc.models.loop import WindowLoop
 from ooc.models.train_state import TrainState, at_rest
 
 
@@ -71,13 +71,13 @@ def resting_state(model: Model, parameters: np.ndarray) -> TrainState:
     )
 
 
-def work_off(loop: WindowLoop, rows: Rows, start: int, stop: int, place: Place) -> ShareSums:
-    """Return what comes of the share of rows ``order[start : stop]``: views of the loop's memory.
+def work_off(loop: WindowLoop, start: int, stop: int, place: Place) -> ShareSums:
+    """Return what comes of the share of the bound rows ``order[start : stop]``.
 
-    They hold until the next share is worked off.
+    They are views of the loop's memory, and hold until the next share is worked off.
     """
     loop.batch_size = place.batch_size
-    loop.bind(rows)
+    loop.bind_batch()
     begin_batch(loop, place.step)
     return add_share(loop, start, stop, place.before)[1]
 

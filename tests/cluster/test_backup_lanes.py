@@ -37,8 +37,10 @@ class Delays(distributed.WorkerPlugin):
         self.kind = kind
 
     def setup(self, worker: Any) -> None:
+        from ooc.cluster.lane_server import LaneServer
         from ooc.cluster.open_lane import OpenLane
 
+        LaneServer.compiled_steps = False  # which calls no method
         number, kind = int(worker.name), self.kind
         generator = np.random.default_rng(number)
         if not hasattr(OpenLane, "undelayed"):
@@ -58,8 +60,10 @@ class Delays(distributed.WorkerPlugin):
         OpenLane.work_off = work_off  # type: ignore[method-assign]
 
     def teardown(self, worker: Any) -> None:
+        from ooc.cluster.lane_server import LaneServer
         from ooc.cluster.open_lane import OpenLane
 
+        LaneServer.compiled_steps = True
         OpenLane.work_off = OpenLane.undelayed  # type: ignore[attr-defined, method-assign]
 
 

@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -84,6 +85,35 @@ def test_workers_that_are_killed_at_random_moments_cost_no_bit(labelled: Dataset
     assert len(killed) == KILLS
     assert [there[key] for key in SAME] == [whole[key] for key in SAME]
     assert there["workers_lost"] > KILLS // 2
+
+
+def test_workers_that_are_killed_amid_steps_that_nobody_watches(labelled: Dataset) -> None:
+    """Steps of a window are taken in one call of compiled code, which the kills come into."""
+    epochs, generator = 150, random.Random(3)
+    whole = trainer().fit(labelled, epochs, report=False).results
+    with (
+        LocalCluster(
+            n_workers=3, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        trainer().fit(labelled, 1, report=False, client=client)  # all is compiled
+        ended = threading.Event()
+
+        def kill() -> None:
+            for nanny in list(cluster.workers.values())[:2]:
+                if ended.wait(generator.uniform(0.2, 0.6)):
+                    return
+                with suppress(ProcessLookupError):
+                    os.kill(nanny.pid, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        found = trainer().fit(labelled, epochs, report=False, client=client).results
+        ended.set()
+        killer.join()
+    assert [found[key] for key in SAME] == [whole[key] for key in SAME]
+    assert found["workers_lost"] > 0
 
 
 def test_workers_that_come_and_go_take_lanes_over(labelled: Dataset) -> None:
