@@ -23,6 +23,9 @@ FALSE_A_DAY = 0.2  # that each statistic may raise
 BINS, WIDTH = 4000, 0.005  # of the fast statistic, in units of its median
 # Shares of windows above the two points by which the fast tail is extrapolated.
 TAIL = (0.05, 0.002)
+# What a fast statistic may be beyond its extrapolated tail: where no window of the training data was,
+# the tail may be heavier than a normal one.
+FAST_ROOM = 1.1
 FLAT_SHARE = 0.1  # of the usual mean square step of a channel
 # What a fall of the current may be beyond the largest of all but one window in ten thousand.
 COMMON_ROOM = 3.0
@@ -93,7 +96,8 @@ def calibrate(
         )
     windows_a_day = 86_400 * rate / UNIT * windows
     wanted = FALSE_A_DAY / (windows_a_day * tails.channels)
-    fast = np.array([tail_of(counts, wanted) for counts in tails.counts]) * tails.medians
+    rare_values = np.array([tail_of(counts, wanted) for counts in tails.counts])
+    fast = FAST_ROOM * rare_values * tails.medians
     series = np.stack(tails.slow)
     if alone:
         level = np.nanmedian(series[:, 0], axis=0)
