@@ -171,6 +171,11 @@ class DescentOptions:
         unset="constant with --lr, else cosine",
     )
     warmup: int = option("Steps in which the rate first grows.", 0)
+    average: float = option(
+        "An exponential average of the parameters is kept, which keeps this of itself in a step: "
+        "0.999.",
+        0.0,
+    )
 
     def make(self) -> "Optimizer | Method":
         """Make the optimizer or the method that the options name."""
@@ -182,6 +187,8 @@ class DescentOptions:
         schedule = schedule_named(self.schedule or ("cosine" if falls else "constant"), self.warmup)
         penalties = {"l2": self.l2, "l1": self.l1, "clip_norm": self.clip_norm}
         how = {**penalties, "schedule": schedule}
+        if self.average:
+            how["average"] = self.average
         return make_named("optimizer", known, self.optimizer, self.lr, **how)
 
 

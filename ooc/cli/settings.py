@@ -108,6 +108,7 @@ def _descent(config: Mapping[str, Any]) -> dict[str, Any]:
         constants = constants if config["memory"] else constants[:2]
     found = {"optimizer": _named(config["name"], constants), "lr": config["rate"]}
     found |= {name: config.get(name) for name in ("l2", "l1", "clip_norm")}
+    found["average"] = config.get("average") or None
     schedule = config.get("schedule")
     if schedule is not None:
         found["schedule"] = _named(schedule["name"], schedule["constants"])

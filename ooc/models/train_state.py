@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ooc.core.compiler import part
+from ooc.core.errors import InputError
 from ooc.kernels.counters import TOTALS
 from ooc.models.contract import Layout, Model
-from ooc.models.declarations import dtype_of, phase_at, phases_of, terms_of
+from ooc.models.declarations import Phase, dtype_of, phase_at, phases_of, terms_of
 from ooc.optim import Method, Optimizer, as_method
 from ooc.optim.settings import SETTINGS, Piece, rate_at
 from ooc.optim.step import real_of, update_of
@@ -85,7 +86,14 @@ def start(
     """Begin every descent of a model at the same parameters, (P,).
 
     A model whose parts take turns has settings for each phase, one after the other.
+
+    Raises
+    ------
+    InputError
+        If a phase's own optimizer keeps something else where the average of another one is.
     """
+    for method in methods:
+        _check_averages(as_method(method), () if model is None else phases_of(model))
     count = len(methods)
     slots = max(state_rows(method, parameters.size, model) for method in methods)
     terms = 1 if model is None else len(terms_of(model))
@@ -133,7 +141,7 @@ def update_addresses(model: Model, train_state: TrainState) -> np.ndarray:
 def state_rows(method: Method | Optimizer, parameters: int, model: Model | None = None) -> int:
     """Return the vectors of state that a method, or a phase's own optimizer, needs."""
     phases = () if model is None else phases_of(model)
-    own = [phase.optimizer.slots for phase in phases if phase.optimizer is not None]
+    own = [each.optimizer.state_rows(parameters) for each in phases if each.optimizer is not None]
     return max([method.state_rows(parameters), *own])
 
 
@@ -147,6 +155,26 @@ def train_state_bytes(model: Model, layout: Layout, methods: Sequence[Method | O
     """Return the bytes of parameters and optimizer states."""
     slots = max(state_rows(method, layout.size, model) for method in methods)
     return len(methods) * layout.size * (dtype_of(model).itemsize + 8 * slots)
+
+
+def _check_averages(method: Method, phases: Sequence[Phase]) -> None:
+    """Refuse a phase whose state would be taken for an average, or whose average for none."""
+    given = method.optimizer
+    for phase in phases:
+        own = phase.optimizer
+        if own is None or given is None or not (own.averages or given.averages):
+            continue
+        if own.averages and not given.averages:
+            raise InputError(
+                f"phase {phase.name} keeps an average of its iterates, but the trainer's "
+                f"{given.name} keeps none; give it average={own.average:g}, too"
+            )
+        apart = own.ahead != given.ahead if own.averages else own.slots > given.ahead
+        if apart:
+            raise InputError(
+                f"{given.name} keeps its average where {own.name} of phase {phase.name} keeps "
+                f"other state; give the trainer {own.name} with average="
+            )
 
 
 def _settings_of(method: Method | Optimizer, model: Model | None) -> np.ndarray:

@@ -110,7 +110,7 @@ class Method:
 
     @property
     def _slots(self) -> int:
-        return 0 if self.optimizer is None else self.optimizer.slots
+        return 0 if self.optimizer is None else self.optimizer.state_rows(0)
 
 
 def as_method(given: Optimizer | Method) -> Method:

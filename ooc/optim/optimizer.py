@@ -9,7 +9,7 @@ import numpy as np
 
 from ooc.core.compiler import part
 from ooc.core.errors import InputError
-from ooc.core.numbers import not_negative, positive
+from ooc.core.numbers import fraction, not_negative, positive
 from ooc.optim import lazy
 from ooc.optim.penalties import clip_scale
 from ooc.optim.schedules import UNCHANGED, Schedule, cosine
@@ -30,12 +30,17 @@ class Common(TypedDict, total=False):
     schedule
         How the learning rate changes with the step; by default it stays where it was given, and
         falls along a cosine where a run finds it.
+    average
+        What an exponential average of the iterates keeps of itself in a step, below 1, such as
+        0.999; a run keeps that average. In the first steps it keeps (1 + step)/(10 + step), if that
+        is less, so that the start is forgotten. 0: no average.
     """
 
     l2: float
     l1: float
     clip_norm: float | None
     schedule: Schedule | None
+    average: float
 
 
 @dataclass(frozen=True)
@@ -55,15 +60,16 @@ class Optimizer:
         most 4.
     slots
         Vectors of state for each parameter.
-    l2, l1, clip_norm, schedule
+    l2, l1, clip_norm, schedule, average
         See `Common`.
     decay
         Decoupled weight decay: penalised parameters are multiplied with 1 - rate * decay.
     reach
         How many times the rate a long run walks for a constant gradient of 1; 0 where each
         parameter has a rate of its own, so that steps are of one size whatever the gradient is.
-    averages
-        Whether what a run keeps is the iterate plus its first vector of state.
+    keeps_average
+        Whether the optimizer's own update keeps an average, as the iterate plus its first vector
+        of state.
     waits
         Whether an entry whose gradient is zero stays as it is, its state included, where it is not
         penalised: then steps may leave out all such entries.
@@ -101,10 +107,11 @@ class Optimizer:
     schedule: Schedule | None = None
     decay: float = 0.0
     reach: float = 0.0
-    averages: bool = False
+    keeps_average: bool = False
     waits: bool = False
     is_linear: bool = False
     is_lazy: bool = False
+    average: float = 0.0
 
     def __post_init__(self) -> None:
         if self.rate is not None:
@@ -115,6 +122,12 @@ class Optimizer:
             raise InputError(
                 f"clip_norm must be a positive finite number, not {self.clip_norm}; "
                 "clip_norm=None does not clip"
+            )
+        object.__setattr__(self, "average", fraction("average", self.average))
+        if self.keeps_average and self.average > 0:
+            raise InputError(
+                f"{self.name} keeps an average of all iterates; leave out average={self.average}, "
+                "or choose sgd"
             )
         if self.schedule is None:
             # A rate that is found is found for the start of a run.
@@ -132,24 +145,35 @@ class Optimizer:
         return self.schedule
 
     @property
+    def averages(self) -> bool:
+        """Whether what a run keeps is an average of the iterates."""
+        return self.keeps_average or self.average > 0
+
+    @property
+    def ahead(self) -> int:
+        """The vector of state that says how far the average is ahead of the iterate."""
+        return 0 if self.keeps_average else self.slots
+
+    @property
     def leaves_out(self) -> bool:
         """Whether steps may leave out entries whose gradient is zero, with these penalties."""
         penalties = () if self.is_lazy else (self.l1, self.l2)
-        return self.waits and not any((*penalties, self.decay, self.clip_norm or 0.0))
+        others = self.decay, self.clip_norm or 0.0, self.average
+        return self.waits and not any((*penalties, *others))
 
     @property
     def can_be_lazy(self) -> bool:
         """Whether its penalties may be taken of entries when they are met again."""
-        others = self.decay > 0 or self.clip_norm is not None
+        others = self.decay > 0 or self.clip_norm is not None or self.average > 0
         return self.is_linear and not others and (self.l1 > 0 or self.l2 > 0)
 
     def init(self, parameters: int) -> np.ndarray:
-        """Return the zeroed float64 state, shape (slots, parameters)."""
-        return np.zeros((self.slots, parameters))
+        """Return the zeroed float64 state, shape (state rows, parameters)."""
+        return np.zeros((self.state_rows(parameters), parameters))
 
     def state_rows(self, parameters: int) -> int:
         """Return how many vectors of state there are for this many parameters."""
-        return self.slots
+        return self.slots + (self.average > 0)
 
     def settings(self) -> np.ndarray:
         """Return the vector that the compiled update reads, float64 (SETTINGS,).
@@ -172,7 +196,8 @@ class Optimizer:
         scales = (self.rate, 1.0, 1.0)
         shape = (schedule.address(), schedule.warmup, first, second)
         penalties = (self.l2, self.l1, self.clip_norm or 0.0, self.decay)
-        known = (*scales, *shape, *penalties, self.reach, *self.constants)
+        average = (self.average, self.ahead)
+        known = (*scales, *shape, *penalties, self.reach, *average, *self.constants)
         settings = np.zeros(SETTINGS)
         settings[: len(known)] = known
         return settings
@@ -214,11 +239,11 @@ class Optimizer:
             return found
         if not self.averages:
             return parameters
-        average: np.ndarray = (parameters + state[0]).astype(parameters.dtype)
+        average: np.ndarray = (parameters + state[self.ahead]).astype(parameters.dtype)
         return average
 
     def to_config(self) -> dict[str, object]:
         """Return what `ooc.optim.optimizer_from_config` makes it from again, JSON-ready."""
-        names = ("name", "rate", "constants", "l2", "l1", "clip_norm")
+        names = ("name", "rate", "constants", "l2", "l1", "clip_norm", "average")
         given = {name: getattr(self, name) for name in names}
         return given | {"constants": list(self.constants), "schedule": self.rates.to_config()}

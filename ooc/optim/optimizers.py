@@ -202,7 +202,7 @@ def averaged(lr: float | None = None, start: int = 0, **common: Unpack[Common]) 
     """
     constants = (float(whole("start", start, 0)),)
     return Optimizer(
-        "averaged", update_averaged, lr, constants, 1, reach=1.0, averages=True, **common
+        "averaged", update_averaged, lr, constants, 1, reach=1.0, keeps_average=True, **common
     )
 
 
@@ -281,7 +281,9 @@ def optimizer_from_config(config: Mapping[str, Any]) -> Optimizer:
     name, given = config.get("name"), dict(config)
     make = entry_of("optimizer", OPTIMIZERS, name)
     try:
-        common: Any = {key: given[key] for key in ("l2", "l1", "clip_norm") if key in given}
+        common: Any = {
+            key: given[key] for key in ("l2", "l1", "clip_norm", "average") if key in given
+        }
         if "schedule" in given:
             common["schedule"] = schedule_from_config(given["schedule"])
         optimizer = make(given["rate"], *given["constants"], **common)

@@ -11,9 +11,11 @@ from ooc.optim.schedules import rate_factor
 # on (a plateau lowers the one, a temperature heats or cools with the other); the address of the
 # schedule's rule, its warm-up and constants; penalties; the largest norm of a gradient (0: any);
 # the decoupled decay of parameters; how many times the rate a long run walks for a constant
-# gradient of 1 (0 where each parameter has a rate of its own); and from OWN on the constants that
-# the optimizer calls its own.
-RATE, FACTOR, HEAT, SCHEDULE, WARMUP, FIRST, SECOND, L2, L1, CLIP, DECAY, REACH, OWN = range(13)
+# gradient of 1 (0 where each parameter has a rate of its own); what an exponential average keeps
+# of itself in a step, and the vector of state it is in; and from OWN on the constants that the
+# optimizer calls its own.
+RATE, FACTOR, HEAT, SCHEDULE, WARMUP, FIRST, SECOND, L2, L1, CLIP, DECAY, REACH = range(12)
+AVERAGE, AHEAD, OWN = range(12, 15)
 OWN_CONSTANTS = 4
 SETTINGS = OWN + OWN_CONSTANTS
 

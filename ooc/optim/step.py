@@ -7,8 +7,9 @@ import numpy as np
 from numba import types
 
 from ooc.core.compiler import by_address, small_kernel
+from ooc.optim import average
 from ooc.optim.penalties import prepare
-from ooc.optim.settings import DECAY, L2, Piece
+from ooc.optim.settings import AHEAD, AVERAGE, DECAY, L2, Piece
 
 _REALS = {"float32": types.float32, "float64": types.float64}
 
@@ -50,7 +51,13 @@ def step_piece(
     """
     mask = penalised[first : first + parameters.size]
     piece = Piece(parameters, gradient, mask, state, first)
-    kept = 1.0 - rate * settings[DECAY]
+    kept, keeps = 1.0 - rate * settings[DECAY], settings[AVERAGE]
+    # Without an average it is a view of nothing that is asked for.
+    ahead = state[np.int64(settings[AHEAD]) if keeps > 0 else 0 :, first:]
+    if keeps > 0:
+        average.begin(parameters, ahead)
     if scale != 1.0 or settings[L2] > 0 or kept != 1.0:
         prepare(piece, scale, settings[L2], kept)
     call_update(update, (piece, settings, rate, step))
+    if keeps > 0:
+        average.end(parameters, ahead, keeps, step)
