@@ -137,5 +137,3 @@ def _cells(counts: np.ndarray) -> list[float]:
         below[:] = 0.5 * CUT, 1 - 0.5 * CUT
     found: list[float] = norm.ppf(below).tolist()
     return found
-
-

@@ -383,9 +383,7 @@ def accumulate(
     place += 4 * rows * h
     codes, told = view_at(own, place, (rows, wide)), view_at(own, place + rows * wide, (3 * rows,))
     made = view_at(own, place + rows * wide + 3 * rows, (rows, SIZE))
-    bad = fill_coordinates(
-        share.features, numbers, 1, share.seed, share.first, points[:rows]
-    )
+    bad = fill_coordinates(share.features, numbers, 1, share.seed, share.first, points[:rows])
     if bad >= 0:
         output.report[BAD] = bad
         return NOT_FINITE
@@ -429,9 +427,7 @@ def accumulate(
         output.terms[GENERATOR] -= np.float64(told[r])
         for j in range(SIZE):
             made[r, j] = -points[2 * rows + r, j]
-    teach_generator(
-        codes, generator, h, own_outputs, own_slopes, made, output.gradient[critic:]
-    )
+    teach_generator(codes, generator, h, own_outputs, own_slopes, made, output.gradient[critic:])
     return OK
 
 

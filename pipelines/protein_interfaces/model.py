@@ -19,6 +19,7 @@ from ooc.models.contract import BatchLike, Layout, check_target_size
 from ooc.models.declarations import Kernel, Phase, dtype_of
 from ooc.models.network import check_width
 from ooc.optim import Optimizer, adam
+from ooc.optim.schedules import cosine
 from pipelines.protein_interfaces import kernels
 from pipelines.protein_interfaces.coordinates import SIZE, Coordinates
 
@@ -44,8 +45,8 @@ class InterfacePair(CompiledModel):
         What the penalty is multiplied with.
     critic_steps
         Steps of the critic for one of the generator.
-    critic
-        What takes the critic's steps.
+    rate, rate_steps
+        Of the critic's own Adam: the rate, and in how many of its steps that falls along a cosine.
     """
 
     edges: tuple[float, ...]
@@ -56,7 +57,8 @@ class InterfacePair(CompiledModel):
     latent: int = 64
     penalty: float = 10.0
     critic_steps: int = 5
-    critic: Optimizer | None = None
+    rate: float = 1e-3
+    rate_steps: int = 1000
     dtype: str = "float32"
     name: ClassVar[str] = "interface_pair"
     needs_target = True
@@ -77,7 +79,8 @@ class InterfacePair(CompiledModel):
     @property
     def phases(self) -> tuple[Phase, ...]:
         """The critic's turns, and the generator's, which the trainer's optimizer takes."""
-        return (Phase("critic", self.critic_steps, self.critic), Phase("generator", 1))
+        critic = optimizer(self.rate, self.rate_steps)
+        return (Phase("critic", self.critic_steps, critic), Phase("generator", 1))
 
     def layout(self, row_shape: tuple[int, ...]) -> Layout:
         """Return the critic's parts, then the generator's; weights are (units, inputs)."""
@@ -141,17 +144,6 @@ class InterfacePair(CompiledModel):
         return {"prediction": points @ part["critic.weights3"]}
 
 
-def make(
-    given: Coordinates, hidden: int, latent: int, penalty: float, critic: Optimizer | None
-) -> InterfacePair:
-    """Return the pair for coordinates, with float32 parameters."""
-    return InterfacePair(
-        given.edges, given.starts, given.shift, given.factor, hidden, latent, penalty, critic=critic
-    )
-
-
 def optimizer(rate: float, steps: int, average: float = 0.0) -> Optimizer:
     """Return Adam with the moments of Gulrajani et al., whose rate falls along a cosine."""
-    from ooc.optim.schedules import cosine
-
     return adam(rate, *BETAS, schedule=cosine(steps), average=average)

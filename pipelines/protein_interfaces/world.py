@@ -35,6 +35,19 @@ BACKGROUND = np.array([
 # Of the interface's amino acids each class has its own, drawn once: this is what makes the classes
 # modes that can be told apart, and stands for nothing that was measured.
 TILT, TILT_SEED = 0.5, 2015
+# An interface is made of helices, strands or loops, which prefer other amino acids: conformational
+# parameters of helix, strand and turn (Chou and Fasman 1978, Adv Enzymol 47:45), in the order of
+# `RESIDUES`, to a power of nobody. Loops come in more segments, strands with more bonds.
+STRUCTURES = np.array([
+    [1.42, 0.70, 1.01, 1.51, 1.13, 0.57, 1.00, 1.08, 1.16, 1.21,
+     1.45, 0.67, 0.57, 1.11, 0.98, 0.77, 0.83, 1.06, 1.08, 0.69],
+    [0.83, 1.19, 0.54, 0.37, 1.38, 0.75, 0.87, 1.60, 0.74, 1.30,
+     1.05, 0.89, 0.55, 1.10, 0.93, 0.75, 1.19, 1.70, 1.37, 1.47],
+    [0.66, 1.19, 1.46, 0.74, 0.60, 1.56, 0.95, 0.47, 1.01, 0.59,
+     0.60, 1.56, 1.52, 0.98, 0.95, 1.43, 0.96, 0.50, 0.96, 1.14],
+])  # fmt: skip
+STRUCTURE_SHARES, STRUCTURE_POWER = (0.35, 0.25, 0.40), 1.5
+SEGMENTS, BONDS = np.array([0.10, 0.17, 0.30]), np.array([0.9, 1.6, 0.9])
 # Dirichlet concentrations: of characters in the interface, and of amino acids within a character.
 CHARACTER, WITHIN_INTERFACE, WITHIN_SURFACE = 60.0, 60.0, 80.0
 AREA_OF_BOND = 170.0  # buried, for each hydrogen bond (Lo Conte et al. 1999)
@@ -46,9 +59,10 @@ SMALLEST_AREA = 200.0
 
 
 def tilted_compositions() -> np.ndarray:
-    """Return the shares of amino acids within each character, by class: (9, 20), sums of 3."""
+    """Return the shares of amino acids within each character: (3 structures, 9 classes, 20)."""
     tilts = generator(TILT_SEED, Purpose.TRUTH).standard_normal((len(CLASSES), len(RESIDUES)))
-    return _within(BACKGROUND * np.exp(TILT * tilts))
+    of_structures = STRUCTURES[:, None] ** STRUCTURE_POWER
+    return _within(BACKGROUND * of_structures * np.exp(TILT * tilts))
 
 
 def draw_rows(rng: np.random.Generator, rows: int, given: Parameters) -> Columns:
@@ -58,6 +72,7 @@ def draw_rows(rng: np.random.Generator, rows: int, given: Parameters) -> Columns
     labels = np.searchsorted(edges, rng.random(rows), side="right")
     x = np.empty((rows, WIDTH))
     large = rng.random(rows) < LARGE
+    built = np.searchsorted(np.cumsum(STRUCTURE_SHARES)[:-1], rng.random(rows), side="right")
     contacts = _contacts(rng, labels, large, given)
     surface = _surface(rng, labels, given)
     x[:, :6] = contacts
@@ -68,9 +83,9 @@ def draw_rows(rng: np.random.Generator, rows: int, given: Parameters) -> Columns
     area = np.maximum(np.rint(area), SMALLEST_AREA)
     noise = given.energy_spread * rng.standard_normal(rows)
     x[:, AREA], x[:, ENERGY] = area, predict(contacts, x[:, CHARACTERS]) + noise
-    interface = _interface(rng, labels, contacts)
+    interface = _interface(rng, labels, built, contacts)
     x[:, INTERFACE] = interface / 100
-    x[:, SURFACE.stop :] = _further(rng, contacts, area, interface / WHOLE, large)
+    x[:, SURFACE.stop :] = _further(rng, contacts, area, interface / WHOLE, large, built)
     return {"X": x.astype(np.float32), "y": labels.astype(np.uint8)}
 
 
@@ -96,14 +111,16 @@ def _surface(rng: np.random.Generator, labels: np.ndarray, given: Parameters) ->
     return hundredths(_within(within) * (characters @ IS))
 
 
-def _interface(rng: np.random.Generator, labels: np.ndarray, contacts: np.ndarray) -> np.ndarray:
+def _interface(
+    rng: np.random.Generator, labels: np.ndarray, built: np.ndarray, contacts: np.ndarray
+) -> np.ndarray:
     """Draw the interface's amino acids in hundredths: half of its characters are the contacts'."""
     cc, cp, ac, pp, ap, aa = contacts.T
     sides = np.stack([2 * pp + cp + ap, 2 * aa + ac + ap, 2 * cc + cp + ac], axis=1) + 1.0
     usual = BACKGROUND @ IS.T / BACKGROUND.sum()
     means = 0.5 * sides / sides.sum(axis=1, keepdims=True) + 0.5 * usual
     characters = _dirichlet(rng, CHARACTER * means)
-    within = rng.standard_gamma(WITHIN_INTERFACE * tilted_compositions()[labels])
+    within = rng.standard_gamma(WITHIN_INTERFACE * tilted_compositions()[built, labels])
     return hundredths(_within(within) * (characters @ IS))
 
 
@@ -113,6 +130,7 @@ def _further(
     area: np.ndarray,
     interface: np.ndarray,
     large: np.ndarray,
+    built: np.ndarray,
 ) -> np.ndarray:
     """Draw the counts that follow from contacts, area and composition, (rows, 13)."""
     rows, total = len(area), contacts.sum(axis=1)
@@ -122,26 +140,26 @@ def _further(
     split = rng.beta(20, 20, rows)
     sides = np.stack([split, 1 - split]) * area / AREA_OF_RESIDUE
     residues = 1 + rng.poisson(sides * _factor(rng, 0.01, (2, rows)))
-    atoms = residues + rng.poisson((ATOMS_OF_RESIDUE - 1) * residues * _factor(rng, 0.02, (2, rows)))
+    atoms = residues + rng.poisson(
+        (ATOMS_OF_RESIDUE - 1) * residues * _factor(rng, 0.02, (2, rows))
+    )
     waters = WATERS * area * np.where(is_dry, DRIER, 1.3) * _factor(rng, 0.08, rows)
     found = [
-        rng.poisson(area / AREA_OF_BOND * _factor(rng, 0.08, rows)),
+        rng.poisson(area / AREA_OF_BOND * BONDS[built] * _factor(rng, 0.08, rows)),
         rng.poisson(BRIDGES * contacts[:, 0] * has_bridges),
         rng.poisson(waters),
         rng.poisson(2 * total * aromatic**2),
         rng.poisson(2 * total * aromatic * cations),
         *residues,
         *atoms,
-        *(1 + rng.poisson(residues / 6)),
+        *(1 + rng.poisson(residues * SEGMENTS[built])),
         1 + rng.poisson(np.where(large, 0.9, 0.15)),
         rng.poisson(area / 1500),
     ]
     return np.stack(found, axis=1)
 
 
-def _factor(
-    rng: np.random.Generator, variance: float, shape: int | tuple[int, ...]
-) -> np.ndarray:
+def _factor(rng: np.random.Generator, variance: float, shape: int | tuple[int, ...]) -> np.ndarray:
     """Draw gamma factors of mean 1."""
     return rng.standard_gamma(1 / variance, shape) * variance
 
