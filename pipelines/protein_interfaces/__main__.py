@@ -11,6 +11,7 @@ are statistics of interfaces: no protein is designed, and nothing is said of any
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -230,9 +231,17 @@ def _checks(
     return tuple(found)
 
 
+def _numbers(each: Quality, shares: np.ndarray) -> dict[str, object]:
+    found = {
+        name: value.tolist() if isinstance(value, np.ndarray) else value
+        for name, value in vars(each).items()
+    }
+    return {**found, "worst_share_points": each.worst_share(shares), "modes": each.modes(shares)}
+
+
 def _training(
     options: argparse.Namespace,
-    results: Mapping[str, float],
+    results: Mapping[str, Any],
     dataset_bytes: int,
     seen: Mapping[str, Looks],
     eye: Eye,
@@ -251,7 +260,7 @@ def _training(
     )
     figures.save(pictures, options.folder)
     checks = [inside_budget(results["memory_peak_bytes"], budget)]
-    numbers = {name: {"seconds": each.seconds.tolist(), "mmds": each.mmds.tolist()}
+    numbers: dict[str, Any] = {name: {"seconds": each.seconds.tolist(), "mmds": each.mmds.tolist()}
                for name, each in seen.items()}  # fmt: skip
     text = ""
     if len(seen) > 1:
@@ -264,7 +273,7 @@ def _training(
         )
         told = ", ".join(f"{name} after {value:.1f} s" for name, value in times.items())
         text = f" An MMD of {common:.3f} from training rows is reached by {told}."
-        numbers["seconds_to_equal_mmd"] = times  # type: ignore[assignment]
+        numbers["seconds_to_equal_mmd"] = times
     return Section(
         f"{results['rows']:,} rows learned from, {format_size(dataset_bytes)} decoded",
         f"{results['steps']:,} steps of both networks, {results['rows_per_second']:,.0f} rows/s, "

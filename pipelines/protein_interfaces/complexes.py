@@ -166,15 +166,17 @@ def fit(complexes: Complexes) -> Parameters:
     design = np.column_stack([contacts, np.ones(len(contacts))])
     area = np.linalg.lstsq(design, complexes.area, rcond=None)[0]
     told = design @ area
+    counts = np.bincount(labels, minlength=len(CLASSES))
     return Parameters(
-        tuple(_digits(np.bincount(labels, minlength=len(CLASSES)) / len(labels))),
-        tuple(tuple(_digits(each)) for each in means),
-        *_digits(np.array([size])),
-        tuple(_digits(np.maximum(dispersion, 0.02))),
-        tuple(tuple(_digits(each)) for each in shares),
-        *_digits(np.array([concentration])),
-        tuple(_digits(area)),
-        *_digits(np.array([np.std(complexes.area / told), agreement(complexes)[1]])),
+        shares=_digits(counts / len(labels)),
+        contacts=tuple(map(_digits, means)),
+        size=_digit(size),
+        dispersion=_digits(np.maximum(dispersion, 0.02)),
+        surface=tuple(map(_digits, shares)),
+        concentration=_digit(concentration),
+        area=_digits(area),
+        area_spread=_digit(float(np.std(complexes.area / told))),
+        energy_spread=_digit(agreement(complexes)[1]),
     )
 
 
@@ -185,8 +187,12 @@ def _class_means(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return found
 
 
-def _digits(values: np.ndarray) -> list[float]:
-    return [float(f"{value:.3g}") for value in values]
+def _digit(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def _digits(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(map(_digit, values.tolist()))
 
 
 # What `fit` finds of the 81 complexes: taken where their file is not there.

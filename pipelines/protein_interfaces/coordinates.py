@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.protein_interfaces import kernels
+from ooc.kernels.share import Numbers
 from pipelines.protein_interfaces.columns import (
     AREA,
     CHARACTERS,
@@ -22,14 +22,12 @@ from pipelines.protein_interfaces.columns import (
     ENERGY,
     INTERFACE,
     IS,
-    RESIDUES,
     SURFACE,
     WIDTH,
     hundredths,
 )
+from pipelines.protein_interfaces.row_kernels import PARTS, SIZE, fill_coordinates
 
-PARTS = len(RESIDUES)
-SIZE = len(COUNTS) + 2 + 2 * (PARTS - 1)
 OF_AREA, OF_ENERGY = len(COUNTS), len(COUNTS) + 1
 OF_INTERFACE = slice(OF_ENERGY + 1, OF_ENERGY + PARTS)
 OF_SURFACE = slice(OF_INTERFACE.stop, SIZE)
@@ -64,15 +62,12 @@ class Coordinates:
         What is drawn is a function of the seed and a row's number, from `first` on.
         """
         found = np.empty((len(rows), SIZE))
-        numbers = self.numbers()
-        kernels.fill_coordinates(
-            np.ascontiguousarray(rows, np.float64), numbers, 0, seed, first, found
-        )
+        fill_coordinates(np.ascontiguousarray(rows, np.float64), self.numbers(), seed, first, found)
         return found
 
-    def numbers(self) -> "kernels.Numbers":
+    def numbers(self) -> Numbers:
         """Return them as kernels read them."""
-        return kernels.Numbers(
+        return Numbers(
             np.array([*self.shift, *self.factor, *self.edges]), np.array(self.starts, np.int64)
         )
 

@@ -146,8 +146,8 @@ def draw_training(looks: dict[str, Looks], shares: np.ndarray, floor: float) -> 
     for (name, each), colour in zip(looks.items(), (MADE, COLOURS[0]), strict=False):
         right.plot(each.seconds, each.mmds, marker=".", color=colour, label=name)
     for times, style in ((1, ":"), (2, "--")):
-        label = "two real samples" if times == 1 else "twice that"
-        right.axhline(times * floor, color=REAL, linestyle=style, linewidth=1, label=label)
+        told = "two real samples" if times == 1 else "twice that"
+        right.axhline(times * floor, color=REAL, linestyle=style, linewidth=1, label=told)
     right.set_yscale("log")
     right.set_xlabel("seconds of training")
     right.set_ylabel("maximum mean discrepancy from training rows")

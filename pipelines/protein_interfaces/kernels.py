@@ -1,4 +1,4 @@
-"""The compiled part of the pair: coordinates of rows, both networks, and the penalty's gradient.
+"""The compiled part of the pair: both networks, and the gradient of the penalty.
 
 Both networks have two hidden layers of leaky rectifiers. With weights W1 W2 w3 and slopes s1 s2 (of
 rectifiers, 1 or `LEAK`) the critic's own slope by its inputs is g = W1' s1 W2' s2 w3, products
@@ -17,124 +17,24 @@ import math
 import numpy as np
 
 from ooc.core.compiler import exact_kernel, lean_kernel, lean_sums, like, view_at
-from ooc.core.hashing import GOLDEN, mix
 from ooc.kernels.counters import BAD_TARGET, NOT_FINITE, OK
-from ooc.kernels.random_numbers import uniform
 from ooc.kernels.share import BAD, Numbers, Output, Share
-from pipelines.protein_interfaces.columns import (
-    AREA,
-    CLASSES,
-    COUNTS,
-    ENERGY,
-    INTERFACE,
-    RESIDUES,
-    STABLE,
-    SURFACE,
+from pipelines.protein_interfaces.row_kernels import (
+    CONDITIONS,
+    SIZE,
+    fill_codes,
+    fill_conditions,
+    fill_coordinates,
+    mix_points,
 )
 
 LEAK = 0.2
 CRITIC_TURN = 0
 CRITIC, PENALTY, GENERATOR = range(3)
-LABELS, PARTS = len(CLASSES), len(RESIDUES)
-CONDITIONS = LABELS + 1  # one of each class, and whether it is stable
-COUNTED, FIRST_FURTHER = len(COUNTS), COUNTS[6]
-SIZE = COUNTED + 2 + 2 * (PARTS - 1)
-ROUNDED = 0.01  # percent
-SMALLEST = ROUNDED / 4
-# Random numbers of a row: first the code, then one for each count and part, then the mixture.
-EVENLY = 4096
-MIXTURE = EVENLY + COUNTED + 2 * PARTS
 # The model's integers: units of a hidden layer, entries of a code, then where edges begin. Its
 # reals: what the penalty is multiplied with, then shifts, factors and edges.
-HIDDEN, LATENT, STARTS = range(3)
-
-
-@lean_kernel
-def fill_codes(seed: int, first: int, out: np.ndarray) -> None:
-    """Fill the first columns of `out` with codes of the rows first, first + 1, ...
-
-    Each entry is the sum of four uniform 16-bit numbers, of mean 0 and variance 1: nearly normal
-    (Irwin and Hall 1927), and of one hash.
-    """
-    scale = math.sqrt(3.0) / 65536.0
-    for r in range(out.shape[0]):
-        of_row = mix(np.uint64(seed) + np.uint64(first + r + 1) * GOLDEN)
-        for k in range(out.shape[1]):
-            bits = mix(of_row + np.uint64(k + 1) * GOLDEN)
-            total = (
-                (bits & np.uint64(0xFFFF))
-                + ((bits >> np.uint64(16)) & np.uint64(0xFFFF))
-                + ((bits >> np.uint64(32)) & np.uint64(0xFFFF))
-                + (bits >> np.uint64(48))
-            )
-            out[r, k] = (np.float64(total) - 131070.0) * scale
-
-
-@lean_kernel
-def fill_coordinates(
-    rows: np.ndarray, numbers: Numbers, skipped: int, seed: int, first: int, out: np.ndarray
-) -> int:
-    """Fill (rows, 59 or more) with coordinates, see `pipelines.protein_interfaces.coordinates`.
-
-    Parameters
-    ----------
-    rows
-        (rows, 64).
-    numbers
-        Reals are shifts, factors and edges after the first `skipped`; integers where edges begin,
-        after as many as the networks have of their own.
-    first
-        Number of the first row, of which what is drawn is a function.
-
-    Returns
-    -------
-    int
-        The first row that has a value which is not finite or is not possible, or -1.
-    """
-    own = 0 if skipped == 0 else STARTS
-    shift, factor = numbers.reals[skipped:], numbers.reals[skipped + SIZE :]
-    edges, starts = numbers.reals[skipped + 2 * SIZE :], numbers.integers[own:]
-    for r in range(rows.shape[0]):
-        seen = 0.0
-        for j in range(rows.shape[1]):
-            seen += rows[r, j] * np.float64(0)
-        if seen != 0.0 or not rows[r, AREA] > 0:
-            return r
-        for k in range(COUNTED):
-            count = np.int64(rows[r, k if k < 6 else FIRST_FURTHER + k - 6])
-            cell = starts[k] + min(max(count, 0), starts[k + 1] - starts[k] - 2)
-            even = uniform(seed, first + r, EVENLY + k)
-            value = edges[cell] + even * (edges[cell + 1] - edges[cell])
-            out[r, k] = (value - shift[k]) * factor[k]
-        out[r, COUNTED] = (math.log(rows[r, AREA]) - shift[COUNTED]) * factor[COUNTED]
-        k = COUNTED + 1
-        out[r, k] = (rows[r, ENERGY] - shift[k]) * factor[k]
-        for which in range(2):
-            column = INTERFACE.start if which == 0 else SURFACE.start
-            drawn, total = EVENLY + COUNTED + which * PARTS, 0.0
-            for part in range(PARTS):
-                even = uniform(seed, first + r, drawn + part) - 0.5
-                value = math.log(max(rows[r, column + part] + ROUNDED * even, SMALLEST))
-                if part > 0:
-                    k += 1
-                    ratio = math.sqrt(part / (part + 1.0)) * (total / part - value)
-                    out[r, k] = (ratio - shift[k]) * factor[k]
-                total += value
-    return -1
-
-
-@lean_kernel
-def fill_conditions(share: Share, start: int, out: np.ndarray) -> int:
-    """Fill columns from `start` on with the condition of each row; return a bad row, or -1."""
-    for r in range(out.shape[0]):
-        label = share.targets[r, 0]
-        if not (0 <= label < LABELS and label == math.floor(label)):
-            return r
-        for k in range(LABELS):
-            out[r, start + k] = like(1.0, label) if k == label else like(0.0, label)
-        is_stable = share.features[r, ENERGY] <= STABLE
-        out[r, start + LABELS] = like(1.0, label) if is_stable else like(0.0, label)
-    return -1
+HIDDEN, LATENT, OWN_INTEGERS = range(3)
+OWN_REALS = 1
 
 
 @lean_kernel
@@ -352,17 +252,6 @@ def teach_critic(
     return penalty
 
 
-@lean_kernel
-def mix_points(seed: int, first: int, points: np.ndarray) -> None:
-    """Fill the last third with points between real and made ones, on the line that joins them."""
-    rows = points.shape[0] // 3
-    for r in range(rows):
-        share = like(uniform(seed, first + r, MIXTURE), points[0, 0])
-        for j in range(points.shape[1]):
-            real, made = points[r, j], points[rows + r, j]
-            points[2 * rows + r, j] = made + share * (real - made)
-
-
 def accumulate(
     share: Share, parameters: np.ndarray, numbers: Numbers, own: np.ndarray, output: Output
 ) -> int:
@@ -383,7 +272,8 @@ def accumulate(
     place += 4 * rows * h
     codes, told = view_at(own, place, (rows, wide)), view_at(own, place + rows * wide, (3 * rows,))
     made = view_at(own, place + rows * wide + 3 * rows, (rows, SIZE))
-    bad = fill_coordinates(share.features, numbers, 1, share.seed, share.first, points[:rows])
+    cells = Numbers(numbers.reals[OWN_REALS:], numbers.integers[OWN_INTEGERS:])
+    bad = fill_coordinates(share.features, cells, share.seed, share.first, points[:rows])
     if bad >= 0:
         output.report[BAD] = bad
         return NOT_FINITE

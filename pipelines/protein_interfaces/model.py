@@ -1,4 +1,4 @@
-"""The pair as a compiled model of `ooc.Trainer`: a Wasserstein critic, and the generator it teaches.
+"""The pair as a compiled model of `ooc.Trainer`: a Wasserstein critic, and a generator.
 
 The critic D gives each point a number; its loss is D(made) - D(real), and a penalty holds the norm
 of its slope near 1 between both (Gulrajani et al. 2017, arXiv:1704.00028). The generator's loss is
@@ -22,9 +22,10 @@ from ooc.optim import Optimizer, adam
 from ooc.optim.schedules import cosine
 from pipelines.protein_interfaces import kernels
 from pipelines.protein_interfaces.coordinates import SIZE, Coordinates
+from pipelines.protein_interfaces.row_kernels import CONDITIONS
 
 BETAS = (0.5, 0.9)
-POINT = SIZE + kernels.CONDITIONS
+POINT = SIZE + CONDITIONS
 # The first weights of the way around the generator's layers: codes are coordinates at first.
 DIRECT, LAST = 0.9, 0.1
 
@@ -84,7 +85,7 @@ class InterfacePair(CompiledModel):
 
     def layout(self, row_shape: tuple[int, ...]) -> Layout:
         """Return the critic's parts, then the generator's; weights are (units, inputs)."""
-        h, code = self.hidden, self.latent + kernels.CONDITIONS
+        h, code = self.hidden, self.latent + CONDITIONS
         critic = {
             "critic.weights1": (h, POINT), "critic.biases1": (h,),
             "critic.weights2": (h, h), "critic.biases2": (h,), "critic.weights3": (h,),
@@ -101,7 +102,7 @@ class InterfacePair(CompiledModel):
 
     def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
         """Return He's normal weights (He et al. 2015); a made point is mostly its code at first."""
-        parameters = np.zeros(layout.size, dtype_of(self))  # type: ignore[arg-type]
+        parameters = np.zeros(layout.size, dtype_of(self))
         for name, view in layout.views(parameters).items():
             if "weights" in name:
                 spread = math.sqrt(2 / view.shape[-1]) * (1 if "weights3" not in name else LAST)

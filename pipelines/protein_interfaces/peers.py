@@ -11,6 +11,7 @@ from pipelines.common.dataset import Dataset
 from pipelines.protein_interfaces import kernels
 from pipelines.protein_interfaces.columns import CLASSES, is_stable
 from pipelines.protein_interfaces.model import BETAS, InterfacePair
+from pipelines.protein_interfaces.row_kernels import CONDITIONS
 from pipelines.protein_interfaces.training import Eye, Looks, Training, Watch
 
 
@@ -128,7 +129,7 @@ def criticise(torch: Any, part: Any, points: Any, conditions: Any) -> Any:
 
 def conditions_of(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return what both networks are told, (rows, 10) float32."""
-    found = np.zeros((len(rows), kernels.CONDITIONS), np.float32)
+    found = np.zeros((len(rows), CONDITIONS), np.float32)
     found[np.arange(len(rows)), labels.astype(np.int64)] = 1
     found[:, len(CLASSES)] = is_stable(rows)
     return found

@@ -9,6 +9,7 @@ from pipelines.protein_interfaces import kernels
 from pipelines.protein_interfaces.columns import CLASSES
 from pipelines.protein_interfaces.coordinates import SIZE, to_rows
 from pipelines.protein_interfaces.model import InterfacePair
+from pipelines.protein_interfaces.row_kernels import CONDITIONS, fill_codes
 
 PIECE = 8192
 
@@ -48,8 +49,8 @@ def make_points(
     for first in range(0, len(labels), PIECE):
         chosen = slice(first, first + PIECE)
         count = len(labels[chosen])
-        codes = np.zeros((count, model.latent + kernels.CONDITIONS), parameters.dtype)
-        kernels.fill_codes(step, first, codes[:, : model.latent])
+        codes = np.zeros((count, model.latent + CONDITIONS), parameters.dtype)
+        fill_codes(step, first, codes[:, : model.latent])
         codes[np.arange(count), model.latent + labels[chosen].astype(np.int64)] = 1
         codes[:, model.latent + len(CLASSES)] = stable[chosen]
         layer = codes

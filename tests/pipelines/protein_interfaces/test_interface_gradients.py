@@ -12,7 +12,7 @@ import pytest
 
 from ooc.core.errors import DataError
 from ooc.kernels.random_numbers import uniform
-from pipelines.protein_interfaces import coordinates, kernels
+from pipelines.protein_interfaces import coordinates, kernels, row_kernels
 from pipelines.protein_interfaces.columns import ENERGY, STABLE
 from pipelines.protein_interfaces.complexes import FITTED
 from pipelines.protein_interfaces.model import InterfacePair
@@ -86,14 +86,14 @@ def losses(model: InterfacePair, parameters: np.ndarray, batch: Batch) -> tuple[
 
     real = model.coordinates.of_rows(batch.features, SEED)
     codes = np.empty((len(real), model.latent))
-    kernels.fill_codes(SEED, 0, codes)
+    row_kernels.fill_codes(SEED, 0, codes)
     of_critic = of_generator = 0j
     for r in range(len(real)):
         condition = np.zeros(10)
         condition[int(batch.target[r])] = 1
         condition[9] = batch.features[r, ENERGY] <= STABLE
         new = made(np.concatenate([codes[r], condition]))
-        share = uniform(SEED, r, kernels.MIXTURE)
+        share = uniform(SEED, r, row_kernels.MIXTURE)
         _, slopes = critic(share * real[r] + (1 - share) * new.real, condition)
         norm = np.sqrt((slopes[: coordinates.SIZE] ** 2).sum())
         told = critic(new, condition)[0]
