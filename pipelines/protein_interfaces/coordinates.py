@@ -3,8 +3,9 @@
 A count n becomes a number drawn evenly from its cell, and cells are as wide as makes the whole
 nearly normal (randomised quantiles: Dunn and Smyth 1996). A composition of 20 becomes 19 isometric
 log-ratios (Egozcue et al. 2003); before, a value in hundredths of a percent is drawn evenly from
-those that round to it. The area becomes its logarithm, dG stays. All are then standardised. The
-characters of the surface are sums of its amino acids, and no coordinates.
+those that round to it. The area becomes its logarithm, dG stays. All are then standardised; dG is
+twice as wide as others. The characters of the surface are sums of its amino acids, and no
+coordinates.
 
 The way back is the networks' output map: exponentials and a division for compositions, which can be
 differentiated, then rounding, which cannot. Training ends before the rounding.
@@ -31,6 +32,8 @@ from pipelines.protein_interfaces.row_kernels import PARTS, SIZE, fill_coordinat
 OF_AREA, OF_ENERGY = len(COUNTS), len(COUNTS) + 1
 OF_INTERFACE = slice(OF_ENERGY + 1, OF_ENERGY + PARTS)
 OF_SURFACE = slice(OF_INTERFACE.stop, SIZE)
+# How much wider than the other coordinates dG is, so that the critic sees where stability ends.
+WIDER = 2.0
 # The share of an end's cell that is cut off: the normal distribution has no end.
 CUT = 0.05
 
@@ -81,6 +84,7 @@ def fit(rows: np.ndarray, seed: int = 0) -> Coordinates:
     plain = Coordinates(tuple(edges), tuple(starts), (0.0,) * SIZE, (1.0,) * SIZE)
     found = plain.of_rows(rows, seed)
     shift, factor = found.mean(axis=0), 1 / np.maximum(found.std(axis=0), 1e-6)
+    factor[OF_ENERGY] *= WIDER
     return Coordinates(plain.edges, plain.starts, tuple(shift.tolist()), tuple(factor.tolist()))
 
 

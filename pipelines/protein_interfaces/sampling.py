@@ -1,6 +1,6 @@
 """Rows that a trained generator makes, for conditions that are asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -29,14 +29,22 @@ def ask(conditions: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.n
 
 
 def make_rows(
-    model: InterfacePair, parameters: np.ndarray, labels: np.ndarray, stable: np.ndarray, seed: int
+    model: InterfacePair,
+    parameters: np.ndarray,
+    labels: np.ndarray,
+    stable: np.ndarray,
+    seed: int,
+    calibrated: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Return a made row for each condition, (rows, 64) float32; the same seed makes the same."""
-    pieces = [
-        to_rows(model.coordinates, points) for points in make_points(
-            model, parameters, labels, stable, seed
-        )
-    ]  # fmt: skip
+    """Return a made row for each condition, (rows, 64) float32; the same seed makes the same.
+
+    `calibrated`, if given, moves points before they become rows, see
+    `pipelines.protein_interfaces.calibration`.
+    """
+    pieces = []
+    for points in make_points(model, parameters, labels, stable, seed):
+        moved = points if calibrated is None else calibrated(points)
+        pieces.append(to_rows(model.coordinates, moved))
     return np.concatenate(pieces)
 
 
