@@ -47,6 +47,7 @@ from pipelines.protein_interfaces.data import (
     open_rows,
     sample_of,
 )
+from pipelines.protein_interfaces.model import optimizer
 from pipelines.protein_interfaces.peers import train_with_torch
 from pipelines.protein_interfaces.quality import (
     Judge,
@@ -153,6 +154,7 @@ def check(options: argparse.Namespace, rows: int, held_out: int) -> None:
             f"at least {least:,} and 2,000"
         )
     check_training(options, rows)
+    optimizer(options.lr, 1, options.average)  # refuses what it cannot take
     for name in ("hidden", "critic_steps"):
         if getattr(options, name) < 1:
             raise InputError(

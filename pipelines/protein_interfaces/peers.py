@@ -68,7 +68,8 @@ def train_with_torch(
             if is_critic:
                 points = model.coordinates.of_rows(batch["X"], training.seed, step << 20)
                 real = torch.from_numpy(points.astype(np.float32))
-                loss = critic_loss(torch, part, real, codes, conditions, model.penalty, rng)
+                share = torch.rand(len(real), 1, generator=rng)
+                loss = critic_loss(torch, part, real, codes, conditions, model.penalty, share)
             else:
                 loss = -criticise(torch, part, generate(torch, part, codes), conditions).mean()
             # Of the other network's parameters no gradient is asked for.
@@ -89,12 +90,14 @@ def train_with_torch(
 
 
 def critic_loss(
-    torch: Any, part: Any, real: Any, codes: Any, conditions: Any, penalty: float, rng: Any
+    torch: Any, part: Any, real: Any, codes: Any, conditions: Any, penalty: float, share: Any
 ) -> Any:
-    """Return the critic's loss, with the penalty by PyTorch's own second derivative."""
+    """Return the critic's loss, with the penalty by PyTorch's own second derivative.
+
+    `share`, (rows, 1), says where between real and made points the penalty is taken.
+    """
     with torch.no_grad():
         made = generate(torch, part, codes)
-    share = torch.rand(len(real), 1, generator=rng)
     mixed = (share * real + (1 - share) * made).requires_grad_()
     told = criticise(torch, part, torch.cat([made, real]), torch.cat([conditions, conditions]))
     slopes = torch.autograd.grad(

@@ -44,6 +44,12 @@ RUNS = [
         "particles", ("--folder", "data"), 4, 1, ("particles.png", "mlp-run"), id="particles"
     ),
     pytest.param(
+        "protein_interfaces",
+        ("--folder", "data"),
+        *(16, 4, ("marginals.png", "pairs.png", "compositions.png", "training.png", "pair-run")),
+        id="protein_interfaces",
+    ),
+    pytest.param(
         "sovereign_rating",
         ("--folder", "data"),
         *(9, 3, ("confusion.png", "forecasts.png", "weights.png", "both-run", "figures-run")),

@@ -175,3 +175,34 @@ def test_a_row_that_cannot_be_is_named(
         rows[3, column] = value
     with pytest.raises(DataError, match=says):
         model.loss_and_grad(parameters_of(model), Batch(rows, labels, 0), np.zeros(9999))
+
+
+def test_pytorch_s_own_second_derivative_is_the_same(drawn: dict[str, np.ndarray]) -> None:
+    """The twin of `pipelines.protein_interfaces.peers`, at the points that the kernel drew."""
+    torch = pytest.importorskip("torch")
+    from pipelines.protein_interfaces import peers
+
+    model = pair_of(drawn["X"])
+    parameters, layout = parameters_of(model), model.layout((64,))
+    batch = Batch(drawn["X"][:ROWS], drawn["y"][:ROWS], 0)
+    found = np.zeros(layout.size)
+    loss = model.loss_and_grad(parameters, batch, found)
+    part = {
+        name: torch.tensor(view, requires_grad=True)
+        for name, view in layout.views(parameters).items()
+    }
+    codes = np.empty((ROWS, model.latent))
+    row_kernels.fill_codes(SEED, 0, codes)
+    told = torch.from_numpy(peers.conditions_of(batch.features, batch.target).astype(np.float64))
+    shares = [[uniform(SEED, row, row_kernels.MIXTURE)] for row in range(ROWS)]
+    told_loss = peers.critic_loss(
+        torch, part, torch.from_numpy(model.coordinates.of_rows(batch.features, SEED)),
+        torch.cat([torch.from_numpy(codes), told], dim=1), told, model.penalty,
+        torch.tensor(shares, dtype=torch.float64),
+    )  # fmt: skip
+    told_loss.backward()
+    assert loss == pytest.approx(told_loss.item(), rel=1e-12)
+    for name, view in layout.views(found).items():
+        if name.startswith("critic"):
+            expected = part[name].grad.numpy()
+            np.testing.assert_allclose(view, expected, rtol=1e-9, atol=1e-13)
