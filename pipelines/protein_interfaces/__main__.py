@@ -82,7 +82,8 @@ SHARES, ACCURACY, DISCREPANCY, STABLE, FASTER = 2.0, 0.55, 2.0, 0.95, 2.0
 # Of precision and recall, what two real samples have of each other; and how far from a half the
 # share of made rows may be whose neighbour is a training row.
 MANIFOLD, NEARER = 0.9, 0.03
-QUICK_ACCURACY, QUICK_DISCREPANCY, QUICK_MANIFOLD = 0.95, 8.0, 0.5
+QUICK_ACCURACY, QUICK_DISCREPANCY, QUICK_MANIFOLD, QUICK_STABLE = 0.8, 3.0, 0.7, 0.85
+QUICK_SHARES = 3.0
 
 
 def run(options: argparse.Namespace) -> Iterator[Section]:
@@ -214,17 +215,17 @@ def _checks(
     judge: Judge, judged: Mapping[str, Quality], made: np.ndarray, quick: bool
 ) -> tuple[Check, ...]:
     real, pair = judged[REAL], judged[PAIR]
-    bounds = (ACCURACY, DISCREPANCY, MANIFOLD)
+    bounds = (ACCURACY, DISCREPANCY, MANIFOLD, STABLE, SHARES)
     if quick:
-        bounds = (QUICK_ACCURACY, QUICK_DISCREPANCY, QUICK_MANIFOLD)
+        bounds = (QUICK_ACCURACY, QUICK_DISCREPANCY, QUICK_MANIFOLD, QUICK_STABLE, QUICK_SHARES)
     found = [
         equal("classes that are made", pair.modes(judge.shares), len(CLASSES)),
-        at_most("worst share of a class, points off", pair.worst_share(judge.shares), SHARES),
+        at_most("worst share of a class, points off", pair.worst_share(judge.shares), bounds[4]),
         at_most("accuracy of a classifier of made and held-out rows", pair.accuracy, bounds[0]),
         at_most("MMD, of that between two real samples", pair.mmd / real.mmd, bounds[1]),
         at_least("precision, of that of real rows", pair.precision / real.precision, bounds[2]),
         at_least("recall, of that of real rows", pair.recall / real.recall, bounds[2]),
-        at_least("stable rows of those asked for", pair.stable, STABLE),
+        at_least("stable rows of those asked for", pair.stable, bounds[3]),
         near("made rows nearer to training than to held-out rows", pair.nearer, 0.5,
              NEARER * (2 if quick else 1)),
         equal("made rows that are training rows", pair.copies, 0),

@@ -34,16 +34,17 @@ def make_rows(
     labels: np.ndarray,
     stable: np.ndarray,
     seed: int,
-    calibrated: Callable[[np.ndarray], np.ndarray] | None = None,
+    calibrated: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> np.ndarray:
     """Return a made row for each condition, (rows, 64) float32; the same seed makes the same.
 
-    `calibrated`, if given, moves points before they become rows, see
+    `calibrated`, if given, moves points of these classes before they become rows, see
     `pipelines.protein_interfaces.calibration`.
     """
-    pieces = []
+    pieces, first = [], 0
     for points in make_points(model, parameters, labels, stable, seed):
-        moved = points if calibrated is None else calibrated(points)
+        of_points, first = labels[first : first + len(points)], first + len(points)
+        moved = points if calibrated is None else calibrated(points, of_points)
         pieces.append(to_rows(model.coordinates, moved))
     return np.concatenate(pieces)
 
