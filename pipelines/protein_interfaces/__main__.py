@@ -303,8 +303,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_training_options(parser, 256)
     parser.add_argument("--hidden", type=int, default=128, help="units of each of four layers")
     parser.add_argument("--critic-steps", type=int, default=5, help="for each of the generator")
-    parser.add_argument("--penalty", type=float, default=10.0, help="of the critic's slope")
+    parser.add_argument("--penalty", type=float, default=1.0, help="of the critic's slope")
     parser.add_argument("--average", type=float, default=0.999, help="of the generator, it keeps")
+    parser.set_defaults(epochs=2)
     parser.add_argument("--no-torch", action="store_true", help="leave PyTorch out")
     return carry_out(parser, run, arguments)
 

@@ -56,7 +56,7 @@ class InterfacePair(CompiledModel):
     factor: tuple[float, ...]
     hidden: int = 128
     latent: int = 64
-    penalty: float = 10.0
+    penalty: float = 1.0
     critic_steps: int = 5
     rate: float = 1e-3
     rate_steps: int = 1000
