@@ -88,7 +88,8 @@ def draw_pairs(real: np.ndarray, made: np.ndarray) -> Picture:
     return picture(
         figure, "pairs", "Pairs of columns, held-out rows above and made rows below; the colour is "
         "the share of rows, on a logarithmic scale.",
-        "Clouds of made rows have the shape of those of held-out rows.",
+        "Clouds of made rows have about the shape of those of held-out rows; how salt bridges "
+        "depend on charged contacts is blurred.",
     )  # fmt: skip
 
 
