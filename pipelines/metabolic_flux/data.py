@@ -22,7 +22,7 @@ from pipelines.metabolic_flux.network import Network
 from pipelines.metabolic_flux.programs import without_loops
 from pipelines.metabolic_flux.space import Chain, Space, space_of, walk_from
 
-CHAINS, DRAWS = 4, 500  # of each condition, whose convergence is measured
+CHAINS, DRAWS = 4, 2000  # of each condition, whose convergence is measured
 SWEEPS = 8  # over all coordinates, between kept states
 FIRST_SWEEPS = 4  # of them, before a chunk's first state
 CHUNK_ROWS = 1400

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ooc.core.random_keys import Purpose, generator
+from pipelines.metabolic_flux.kernel import KNOTS, REACH
 from pipelines.metabolic_flux.model import FluxAutoencoder, Problem
+
+GRID = np.linspace(-REACH, REACH, KNOTS)
 
 # (rows of a condition's number, seed) -> (rows, R) float64 states
 Generator = Callable[[np.ndarray, int], np.ndarray]
@@ -69,6 +72,10 @@ def gaussian(problem: Problem, samples: Sequence[np.ndarray], mirrored: bool = F
             values = (values - problem.faces.shifts[number]) @ np.linalg.pinv(
                 problem.faces.factors[number]
             ).T
+            values = np.column_stack(
+                [np.interp(column, knots, GRID) for knots, column in
+                 zip(problem.faces.knots[number], values.T, strict=True)]
+            )
         else:
             values = problem.frame.coordinates(states, np.full(len(states), number))
         spread = np.linalg.eigh(np.cov(values.T))

@@ -6,8 +6,13 @@ inputs are, and what fluxes outputs stand for, is the form's:
 
 - `FLUXES`: t = (v - m) / s, and v^ = m + s o where a flux is not fixed: nothing keeps S v^ = 0.
 - `NULL_SPACE`: t are coordinates of a null space of S, and v^ = m + o B: S v^ = 0 always.
-- `MIRROR`: t = -sum_i log(slack_i) g_i - h, the gradient of a barrier of the bounds: every o stands
-  for a state inside all bounds with S v^ = 0, which `pipelines.metabolic_flux.mirror` finds.
+- `MIRROR`: t are normal scores of -sum_i log(slack_i) g_i - h, the gradient of a barrier of the
+  bounds: every o stands for a state inside all bounds with S v^ = 0, which
+  `pipelines.metabolic_flux.mirror` finds.
+
+Where inputs have deviations of 1, they also go past the layers: to the code's means and from the code
+to outputs, with a weight. With layers that answer 0 the model is then a Gaussian, and learns how the
+states differ from one.
 
 The loss of a row has four terms: reconstruction, the negative logarithm of a normal density with
 deviations that are learned; divergence of the code from a standard normal one, times a warm-up;
@@ -19,7 +24,7 @@ import math
 
 import numpy as np
 
-from ooc.core.compiler import exact_kernel, lean_kernel, view_at
+from ooc.core.compiler import lean_kernel, view_at
 from ooc.kernels import dense, network
 from ooc.kernels.counters import BAD_INTEGER, NOT_FINITE, OK
 from ooc.kernels.network import COUNT, LAYERS
@@ -34,16 +39,19 @@ FLUXES, NULL_SPACE, MIRROR = range(3)
 # faces (C, F).
 FORM, CONDITIONS, REACTIONS, INPUTS, CODES, DESCRIPTORS, FACES, METABOLITES, NONZEROS = range(9)
 OWN_INTEGERS, TABLES = 9, 10
-# Entries of its reals: weights of balance and bounds, steps of warm-up, then descriptors (C, E),
+# Entries of its reals: weights of balance and bounds, steps of warm-up, and the weight of what goes
+# past the layers: inputs to the code's means, codes to outputs. Then descriptors (C, E),
 # used outputs (C, K), means m or h (C, R or K), lower and upper (C, R), scales s (C, R), values of
 # S, and the form's own: inverses (C, R, K) and bases (C, K, R), or ends and slopes of slacks (C, F)
-# each and g (C, F, K). Layers without dropout read zeros at the end.
-BALANCE, BOUNDS, WARM_UP, ARRAYS = range(4)
+# each, g (C, F, K) and knots (C, K, KNOTS) of normal scores. Layers without dropout read zeros at the end.
+BALANCE, BOUNDS, WARM_UP, PAST, ARRAYS = range(5)
 # Terms of the loss.
 RECONSTRUCTION, DIVERGENCE, UNBALANCED, OUTSIDE = range(4)
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 # The least slack, in deviations: fluxes are stored in float32, and may lie on their bound.
 LEAST_SLACK = 1e-7
+# Normal scores from -REACH to REACH, of which quantiles are knots of a piecewise linear function.
+KNOTS, REACH = 25, 3.0
 
 
 @lean_kernel
@@ -53,13 +61,14 @@ def table(numbers: Numbers, which: int) -> tuple[int, int]:
     count, reactions, inputs, faces = n[CONDITIONS], n[REACTIONS], n[INPUTS], n[FACES]
     form = n[FORM]
     means = inputs if form == MIRROR else reactions
-    own = (reactions * inputs, inputs * reactions, 0)
+    own = (reactions * inputs, inputs * reactions, 0, 0)
     if form == FLUXES:
-        own = (0, 0, 0)
+        own = (0, 0, 0, 0)
     elif form == MIRROR:
-        own = (faces, faces, faces * inputs)
+        own = (faces, faces, faces * inputs, inputs * KNOTS)
     sizes = (
-        n[DESCRIPTORS], inputs, means, reactions, reactions, reactions, own[0], own[1], own[2]
+        n[DESCRIPTORS], inputs, means, reactions, reactions, reactions, own[0], own[1], own[2],
+        own[3],
     )  # fmt: skip
     start = ARRAYS
     for k in range(which):
@@ -68,7 +77,7 @@ def table(numbers: Numbers, which: int) -> tuple[int, int]:
 
 
 # The tables of `table`, in their order; values of S come behind them.
-OF_CONDITION, USED, MEANS, LOWER, UPPER, SCALES, FIRST, SECOND, THIRD = range(9)
+OF_CONDITION, USED, MEANS, LOWER, UPPER, SCALES, FIRST, SECOND, THIRD, LAST = range(10)
 
 
 @lean_kernel
@@ -120,6 +129,7 @@ def fill_inputs(
     first, first_size = table(numbers, FIRST)
     second, second_size = table(numbers, SECOND)
     third, third_size = table(numbers, THIRD)
+    last, last_size = table(numbers, LAST)
     scales, _ = table(numbers, SCALES)
     faces = n.size - n[CONDITIONS] * n[FACES]
     for r in range(rows):
@@ -161,7 +171,32 @@ def fill_inputs(
                 place = third + c * third_size + i * count
                 for k in range(count):
                     inputs[r, k] -= log * reals[place + k]
+            place = last + c * last_size
+            for k in range(count):
+                knots = view_at(reals, place + k * KNOTS, (KNOTS,))
+                inputs[r, k] = score(knots, np.float64(inputs[r, k]))
     return -1
+
+
+@lean_kernel
+def score(knots: np.ndarray, value: float) -> float:
+    """Return the normal score of a value: linear between knots, and as the ends go on beyond.
+
+    Examples
+    --------
+    >>> knots = np.linspace(-6, 6, KNOTS)
+    >>> score(knots, 1.0), score(knots, 20.0)
+    (0.5, 10.0)
+    """
+    low, high = 0, KNOTS - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if value < knots[middle]:
+            high = middle
+        else:
+            low = middle
+    step = 2.0 * REACH / (KNOTS - 1)
+    return -REACH + step * (low + (value - knots[low]) / (knots[low + 1] - knots[low]))
 
 
 @lean_kernel
@@ -192,7 +227,7 @@ def penalise(
                 fluxes[j] += outputs[k] * reals[basis + k * reactions + j]
     unbalanced, outside = 0.0, 0.0
     if n[FORM] == FLUXES and reals[BALANCE] > 0:
-        last, size = table(numbers, THIRD)
+        last, size = table(numbers, LAST)
         values = last + n[CONDITIONS] * size
         first = TABLES + n[OWN_INTEGERS]
         pointer = first + LAYERS + 2 * n[first + COUNT] + 1
@@ -280,6 +315,14 @@ def reconstruct(
     return -1
 
 
+@lean_kernel
+def add_past(weight: float, columns: int, source: np.ndarray, target: np.ndarray) -> None:
+    """Add the first columns of one matrix, times a weight, to those of another."""
+    for r in range(source.shape[0]):
+        for k in range(columns):
+            target[r, k] += weight * source[r, k]
+
+
 def accumulate(
     share: Share, parameters: np.ndarray, numbers: Numbers, own: np.ndarray, output: Output
 ) -> int:
@@ -310,7 +353,9 @@ def accumulate(
     joined = view_at(own, place, (rows, codes + described))
     place += rows * (codes + described)
     fill_normal(share.seed, share.first, noise)
-    divergence = 0.0
+    divergence, past, both = 0.0, numbers.reals[PAST], min(codes, count)
+    if past > 0:
+        add_past(past, both, inputs, posterior)
     for r in range(rows):
         for k in range(codes):
             mean, log = np.float64(posterior[r, k]), np.float64(posterior[r, codes + k])
@@ -323,13 +368,15 @@ def accumulate(
     place += 2 * rows * others
     network.forward(decoder, parameters[size:], joined, decoded, kept, 0, 0, False)
     answers = view_at(decoded, rows * (others - count), (rows, count))
+    if past > 0:
+        add_past(past, both, joined, answers)
     end = size + behind
     bad = reconstruct(
         numbers, share.integers, inputs, parameters[end:], answers, output.gradient[end:],
         own[place:], output,
     )  # fmt: skip
     warm = 1.0
-    if n[FORM] >= 0 and numbers.reals[WARM_UP] > 0:
+    if numbers.reals[WARM_UP] > 0:
         warm = min(1.0, (share.step + 1) / numbers.reals[WARM_UP])
     output.terms[DIVERGENCE] = warm * divergence
     if bad >= 0 or not math.isfinite(divergence):
@@ -341,6 +388,8 @@ def accumulate(
         view_at(decoded, 0, (rows, lowest)),
         view_at(parameters, size, (lowest, codes + described)), joined,
     )  # fmt: skip
+    if past > 0:
+        add_past(past, both, answers, joined)
     for r in range(rows):
         for k in range(codes):
             by_code, log = np.float64(joined[r, k]), np.float64(posterior[r, codes + k])
@@ -352,42 +401,41 @@ def accumulate(
     return OK
 
 
-@exact_kernel
+@lean_kernel
 def encode(
     numbers: Numbers, parameters: np.ndarray, fluxes: np.ndarray, conditions: np.ndarray,
-    posterior: np.ndarray, inputs: np.ndarray,
+    inputs: np.ndarray, outputs: np.ndarray, slopes: np.ndarray,
 ) -> int:
-    """Fill means and log-variances of codes (rows, 2 L), and inputs (rows, K + E), of states.
+    """Fill inputs (rows, K + E) and the encoder's outputs, flat, of all layers, for states.
 
     Returns the first row that cannot be used, or -1.
     """
-    encoder = encoder_of(numbers)
-    rows, (_, units) = len(fluxes), size_of(encoder)
     bad = fill_inputs(numbers, fluxes, conditions, inputs)
     if bad < 0:
-        outputs = np.empty(rows * units, parameters.dtype)
-        slopes = np.empty(rows * units, parameters.dtype)
-        network.forward(encoder, parameters, inputs, outputs, slopes, 0, 0, False)
-        posterior[:] = outputs[rows * units - posterior.size :].reshape(posterior.shape)
+        network.forward(encoder_of(numbers), parameters, inputs, outputs, slopes, 0, 0, False)
+        codes, rows = 2 * numbers.integers[CODES], inputs.shape[0]
+        posterior = view_at(outputs, outputs.size - rows * codes, (rows, codes))
+        both = min(numbers.integers[CODES], numbers.integers[INPUTS])
+        if numbers.reals[PAST] > 0:
+            add_past(numbers.reals[PAST], both, inputs, posterior)
     return bad
 
 
-@exact_kernel
+@lean_kernel
 def decode(
-    numbers: Numbers, parameters: np.ndarray, codes: np.ndarray, conditions: np.ndarray,
-    answers: np.ndarray,
+    numbers: Numbers, parameters: np.ndarray, conditions: np.ndarray, joined: np.ndarray,
+    outputs: np.ndarray, slopes: np.ndarray,
 ) -> None:
-    """Fill the decoder's outputs (rows, K) of codes (rows, L) in their conditions."""
-    decoder, n = decoder_of(numbers), numbers.integers
-    size, (_, units) = size_of(encoder_of(numbers))[0], size_of(decoder)
-    rows, described = len(codes), n[DESCRIPTORS]
-    joined = np.empty((rows, codes.shape[1] + described), parameters.dtype)
-    joined[:, : codes.shape[1]] = codes
-    first = table(numbers, OF_CONDITION)[0]
-    for r in range(rows):
+    """Fill the decoder's outputs, flat, of all layers; `joined`, (rows, L + E), begin with codes."""
+    size, _ = size_of(encoder_of(numbers))
+    described = numbers.integers[DESCRIPTORS]
+    codes = joined.shape[1] - described
+    first, _ = table(numbers, OF_CONDITION)
+    for r in range(joined.shape[0]):
         for k in range(described):
-            joined[r, codes.shape[1] + k] = numbers.reals[first + conditions[r, 0] * described + k]
-    outputs = np.empty(rows * units, parameters.dtype)
-    slopes = np.empty(rows * units, parameters.dtype)
-    network.forward(decoder, parameters[size:], joined, outputs, slopes, 0, 0, False)
-    answers[:] = outputs[rows * units - answers.size :].reshape(answers.shape)
+            joined[r, codes + k] = numbers.reals[first + conditions[r, 0] * described + k]
+    network.forward(decoder_of(numbers), parameters[size:], joined, outputs, slopes, 0, 0, False)
+    count, rows = numbers.integers[INPUTS], joined.shape[0]
+    answers = view_at(outputs, outputs.size - rows * count, (rows, count))
+    if numbers.reals[PAST] > 0:
+        add_past(numbers.reals[PAST], min(codes, count), joined, answers)

@@ -12,10 +12,11 @@ barrier is the entropy of mirror descent (Beck and Teboulle 2003).
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
 
 from ooc.core.compiler import exact_kernel
 from pipelines.metabolic_flux.frame import Frame
-from pipelines.metabolic_flux.kernel import LEAST_SLACK
+from pipelines.metabolic_flux.kernel import KNOTS, LEAST_SLACK, REACH
 
 # A bound further away than this many deviations is met by no state that was ever drawn.
 FURTHEST = 60.0
@@ -41,6 +42,8 @@ class Faces:
     factors
         (C, D, D) float64: eta = shift + factor t, t (D,) of mean 0 and covariance 1; 0 where a
         condition lacks a coordinate.
+    knots
+        (C, D, KNOTS) float64: values of t at normal scores from -REACH to REACH, evenly.
     centre_slacks
         (C, F) float64, slacks of the frame's centres.
     """
@@ -52,6 +55,7 @@ class Faces:
     shifts: np.ndarray
     factors: np.ndarray
     centre_slacks: np.ndarray
+    knots: np.ndarray
 
     def slacks(self, fluxes: np.ndarray, condition: int) -> np.ndarray:
         """Return the slacks (rows, F of the condition) of states (rows, R)."""
@@ -67,7 +71,7 @@ class Faces:
         return found
 
     def coordinates(self, outputs: np.ndarray, condition: int, is_used: np.ndarray) -> np.ndarray:
-        """Return y of the frame, (rows, D), for standard mirror coordinates t (rows, D).
+        """Return y of the frame, (rows, D), for normal scores of mirror coordinates (rows, D).
 
         For each row the convex function phi(y) - eta y is made least by Newton's method.
         """
@@ -75,7 +79,10 @@ class Faces:
         normals = np.ascontiguousarray(self.normals[condition][own][:, is_used])
         # Slacks at y = 0, the centre of the frame.
         ends = self.centre_slacks[condition][own]
-        eta = self.shifts[condition] + outputs.astype(np.float64) @ self.factors[condition].T
+        standard = np.column_stack(
+            [unscored(own, column) for own, column in zip(self.knots[condition], outputs.T, strict=True)]
+        )
+        eta = self.shifts[condition] + standard @ self.factors[condition].T
         found = np.zeros(eta.shape)
         found[:, is_used] = _least(normals, ends, np.ascontiguousarray(eta[:, is_used]))
         return found
@@ -103,13 +110,26 @@ def faces_of(frame: Frame, samples: list[np.ndarray]) -> Faces:
         centre[number, :count] = end - slope * frame.centres[number][places]
     shifts = np.zeros((frame.conditions, dimensions))
     factors = np.zeros((frame.conditions, dimensions, dimensions))
-    plain = Faces(reactions, ends, slopes, normals, shifts, factors, centre)
+    grid = np.linspace(-REACH, REACH, KNOTS)
+    knots = np.tile(grid, (frame.conditions, dimensions, 1))
+    plain = Faces(reactions, ends, slopes, normals, shifts, factors, centre, knots)
     for number, states in enumerate(samples):
         eta, used = plain.mirrored(states, number), frame.is_used[number]
         shifts[number, used] = eta[:, used].mean(axis=0)
         spread = np.linalg.cholesky(np.atleast_2d(np.cov(eta[:, used].T)))
         factors[number][np.ix_(used, used)] = spread
+        standard = np.linalg.solve(spread, (eta - shifts[number])[:, used].T)
+        knots[number, used] = np.quantile(standard, norm.cdf(grid), axis=1).T
     return plain
+
+
+def unscored(knots: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return the values whose normal scores these are: the inverse of `kernel.score`."""
+    step = 2 * REACH / (KNOTS - 1)
+    places = (scores.astype(np.float64) + REACH) / step
+    low = np.clip(np.floor(places), 0, KNOTS - 2).astype(np.int64)
+    found: np.ndarray = knots[low] + (places - low) * (knots[low + 1] - knots[low])
+    return found
 
 
 def _faces(frame: Frame, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -90,6 +90,11 @@ class FluxAutoencoder(CompiledModel):
         return 0, self.problem.frame.conditions - 1
 
     @property
+    def past(self) -> float:
+        """Weight of what goes past the layers; 0 where inputs have no deviations of 1."""
+        return 0.0 if self.form == "fluxes" else math.sqrt(1 - FIRST_DEVIATION**2)
+
+    @property
     def inputs(self) -> int:
         """K, numbers that the network sees and answers."""
         frame = self.problem.frame
@@ -118,7 +123,11 @@ class FluxAutoencoder(CompiledModel):
         return Layout(shapes, frozenset(n for n, shape in shapes.items() if len(shape) == 1))
 
     def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
-        """Return Glorot's uniform weights (2010), zero biases, and deviations of one half."""
+        """Return Glorot's uniform weights (2010), zero biases, and deviations of one half.
+
+        Where inputs go past the layers, these answer 0 at first, but for the logarithm of the
+        code's variance: that of a Gaussian's posterior.
+        """
         parameters = np.zeros(layout.size, np.float32)
         for name, view in layout.views(parameters).items():
             if view.ndim == 2:
@@ -126,6 +135,11 @@ class FluxAutoencoder(CompiledModel):
                 view[...] = generator.uniform(-bound, bound, view.shape)
             elif name == "deviations":
                 view[:] = math.log(FIRST_DEVIATION)
+        if self.past > 0:
+            last, views = len(self.hidden) + 1, layout.views(parameters)
+            for name in ("encoder", "decoder"):
+                views[f"{name}{last}.weights"][:] *= 0.01
+            views[f"encoder{last}.biases"][self.codes :] = 2 * math.log(FIRST_DEVIATION)
         return parameters
 
     def check_target(self, shape: tuple[int, ...]) -> None:
@@ -165,7 +179,7 @@ class FluxAutoencoder(CompiledModel):
         values = problem.network.stoichiometry[rows, columns]
         no_dropout = np.zeros(len(self.widths[0]))
         reals = [
-            np.array([self.balance, self.bounds, self.warm_up], np.float64),
+            np.array([self.balance, self.bounds, self.warm_up, self.past]),
             problem.descriptors, *tables, values, no_dropout,
         ]  # fmt: skip
         return Numbers(
@@ -207,17 +221,20 @@ class FluxAutoencoder(CompiledModel):
         parameters = np.ascontiguousarray(parameters, np.float32)
         given = np.ascontiguousarray(condition, np.int64).reshape(-1, 1)
         found = np.empty((len(fluxes), 2 * self.codes), np.float32)
+        units = sum(self.widths[0][1:])
         with one_thread():
             for first in range(0, len(fluxes), PIECE_ROWS):
-                some = slice(first, first + PIECE_ROWS)
-                states = np.ascontiguousarray(fluxes[some], np.float32)
-                inputs = np.empty((len(states), count), np.float32)
-                bad = kernels.encode(numbers, parameters, states, given[some], found[some], inputs)
+                states = np.ascontiguousarray(fluxes[first : first + PIECE_ROWS], np.float32)
+                own, rows = given[first : first + PIECE_ROWS], len(states)
+                inputs = np.empty((rows, count), np.float32)
+                outputs, slopes = (np.empty(rows * units, np.float32) for _ in range(2))
+                bad = kernels.encode(numbers, parameters, states, own, inputs, outputs, slopes)
                 if bad >= 0:
                     raise InputError(
-                        f"state {first + bad} has condition {given[first + bad, 0]} of "
+                        f"state {first + bad} has condition {own[bad, 0]} of "
                         f"{self.problem.frame.conditions}, or a flux that is not finite"
                     )
+                found[first : first + rows] = outputs[-rows * 2 * self.codes :].reshape(rows, -1)
         return found
 
     def decode(
@@ -227,11 +244,16 @@ class FluxAutoencoder(CompiledModel):
         numbers, parameters = self.numbers(), np.ascontiguousarray(parameters, np.float32)
         given = np.ascontiguousarray(condition, np.int64).reshape(-1, 1)
         found = np.empty((len(codes), self.inputs), np.float32)
+        units = sum(self.widths[1][1:])
         with one_thread():
             for first in range(0, len(codes), PIECE_ROWS):
-                some = slice(first, first + PIECE_ROWS)
-                own = np.ascontiguousarray(codes[some], np.float32)
-                kernels.decode(numbers, parameters, own, given[some], found[some])
+                own = given[first : first + PIECE_ROWS]
+                joined = np.zeros((len(own), self.widths[1][0]), np.float32)
+                joined[:, : self.codes] = codes[first : first + PIECE_ROWS]
+                outputs, slopes = (np.empty(len(own) * units, np.float32) for _ in range(2))
+                kernels.decode(numbers, parameters, own, joined, outputs, slopes)
+                last = outputs[-len(own) * self.inputs :].reshape(len(own), -1)
+                found[first : first + PIECE_ROWS] = last
         return found
 
     def deviations(self, parameters: np.ndarray) -> np.ndarray:
@@ -293,5 +315,5 @@ class Problem:
         inverses = np.stack([np.linalg.pinv(each) for each in faces.factors])
         mixed = np.einsum("cfd,ckd->cfk", faces.normals, inverses)
         shifts = np.einsum("cd,ckd->ck", faces.shifts, inverses)
-        own = [faces.ends, faces.slopes, mixed]
+        own = [faces.ends, faces.slopes, mixed, faces.knots]
         return [frame.is_used, shifts, *common, *own], faces.reactions
