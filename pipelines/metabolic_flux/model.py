@@ -5,6 +5,7 @@ others 2016.)
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -28,6 +29,20 @@ PIECE_ROWS = 2048
 FIRST_DEVIATION = 0.5
 # Codes whose posterior mean varies by more than this are active (Burda and others 2016).
 ACTIVE = 0.01
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """States as a batch, see `ooc.models.contract.BatchLike`."""
+
+    features: np.ndarray
+    arrays: Mapping[str, np.ndarray]
+    rows: np.ndarray
+    seed: int
+    step: int = 0
+    target: None = None
+    weight: None = None
+    roles: tuple[str, None, None] = ("X", None, None)
 
 
 @dataclass(frozen=True)
@@ -197,6 +212,18 @@ class FluxAutoencoder(CompiledModel):
         if status:
             raise self.explain(status, row, batch)
         return measured(loss, len(batch.rows), np.empty(0, np.float32), None)
+
+    def loss_on(
+        self, parameters: np.ndarray, fluxes: np.ndarray, condition: np.ndarray, seed: int = 0
+    ) -> float:
+        """Return the mean loss of states, without warm-up, for one draw of each code.
+
+        Without penalties it is the negative evidence lower bound, in nats.
+        """
+        states, given = fluxes.astype(np.float32), condition.reshape(-1, 1).astype(np.int64)
+        batch = _Rows(states, {"X": states, "condition": given}, np.arange(len(states)), seed)
+        found = self.measure(parameters, batch)
+        return float(found.loss / found.weight)
 
     def predict(self, parameters: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
         """Refuse: a state is of a condition, see `predict_batch`."""
