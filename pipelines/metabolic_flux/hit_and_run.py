@@ -75,7 +75,7 @@ def walk(
     seed, drawn
         Of the chain, and how many numbers it drew before.
     out
-        (kept, R) of any float type, or (kept, D) to keep coordinates instead.
+        (kept, D) float64: filled with the coordinates of kept states.
     scratch
         (16,) float64.
 
@@ -87,7 +87,6 @@ def walk(
     dimensions, reactions = basis.shape
     key = mix(np.uint64(seed) + GOLDEN)
     least, most = scratch[:8], scratch[8:]
-    keeps_fluxes = out.shape[1] == reactions
     for row in range(out.shape[0]):
         for _ in range(sweeps):
             for k in range(dimensions):
@@ -105,10 +104,6 @@ def walk(
             for k in range(dimensions):
                 for j in range(reactions):
                     fluxes[j] += coordinates[k] * basis[k, j]
-        if keeps_fluxes:
-            for j in range(reactions):
-                out[row, j] = fluxes[j]
-        else:
-            for k in range(dimensions):
-                out[row, k] = coordinates[k]
+        for k in range(dimensions):
+            out[row, k] = coordinates[k]
     return drawn

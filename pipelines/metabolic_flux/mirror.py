@@ -12,13 +12,14 @@ barrier is the entropy of mirror descent (Beck and Teboulle 2003).
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import linprog
 from scipy.stats import norm
 
 from ooc.core.compiler import exact_kernel
 from pipelines.metabolic_flux.frame import Frame
 from pipelines.metabolic_flux.kernel import KNOTS, LEAST_SLACK, REACH
 
-# A bound further away than this many deviations is met by no state that was ever drawn.
+# A bound further away than this many deviations is left out where nearer ones imply it.
 FURTHEST = 60.0
 _STEPS, _ENOUGH = 60, 1e-18
 
@@ -143,10 +144,29 @@ def _faces(frame: Frame, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     bounds = np.where(signs > 0, frame.upper[number][places], frame.lower[number][places])
     ends = bounds * scaled
     slack = ends - scaled * frame.centres[number][places]
-    near = np.flatnonzero(slack < FURTHEST)
+    near = _needed(frame, number, places, signs, slack)
     rounded = np.round(np.column_stack([normals, slack])[near], 5) + 0.0
     kept = near[np.sort(np.unique(rounded, axis=0, return_index=True)[1])]
     return places[kept], ends[kept], scaled[kept], normals[kept]
+
+
+def _needed(
+    frame: Frame, number: int, places: np.ndarray, signs: np.ndarray, slack: np.ndarray
+) -> np.ndarray:
+    """Return which bounds are near, or are not implied by those that are: places among them."""
+    is_near = slack < FURTHEST
+    basis, centre = frame.bases[number][frame.is_used[number]], frame.centres[number]
+    rows = basis[:, places].T * signs[:, None]
+    bounds = np.where(signs > 0, frame.upper[number][places], frame.lower[number][places]) * signs
+    rest = bounds - centre[places] * signs
+    for place in np.flatnonzero(~is_near):
+        found = linprog(
+            -rows[place], A_ub=rows[is_near], b_ub=rest[is_near], bounds=(None, None),
+            method="highs",
+        )  # fmt: skip
+        if found.x is None or -found.fun > rest[place]:
+            is_near[place] = True
+    return np.flatnonzero(is_near)
 
 
 @exact_kernel
@@ -174,6 +194,9 @@ def _least(normals: np.ndarray, ends: np.ndarray, eta: np.ndarray) -> np.ndarray
                         hessian[k, m] += scaled * normals[i, m]
             step = -_solve(hessian, slope)
             decrement = -np.dot(slope, step)
+            # A hair from a corner slacks differ beyond float64: the last iterate is inside.
+            if not np.isfinite(decrement):
+                break
             longest = 1.0
             for i in range(faces):
                 moved = 0.0

@@ -64,6 +64,8 @@ class FluxAutoencoder(CompiledModel):
         Weights of the penalties on S v and on bounds, in physical units; 0 leaves one out.
     warm_up
         Steps after which the divergence counts in full.
+    dtype
+        Of the parameters: "float32", or "float64".
     problem
         The tables of conditions.
     """
@@ -76,6 +78,7 @@ class FluxAutoencoder(CompiledModel):
     balance: float = 0.0
     bounds: float = 0.0
     warm_up: int = 0
+    dtype: str = "float32"
 
     name: ClassVar[str] = "flux_autoencoder"
     needs_target = False
@@ -143,7 +146,7 @@ class FluxAutoencoder(CompiledModel):
         Where inputs go past the layers, these answer 0 at first, but for the logarithm of the
         code's variance: that of a Gaussian's posterior.
         """
-        parameters = np.zeros(layout.size, np.float32)
+        parameters = np.zeros(layout.size, self.dtype)
         for name, view in layout.views(parameters).items():
             if view.ndim == 2:
                 bound = math.sqrt(6 / sum(view.shape))
@@ -244,10 +247,23 @@ class FluxAutoencoder(CompiledModel):
         InputError
             If a flux is not finite, or a condition is none; the row is named.
         """
+        return self.encode_with_inputs(parameters, fluxes, condition)[0]
+
+    def encode_with_inputs(
+        self, parameters: np.ndarray, fluxes: np.ndarray, condition: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `encode` does, and what the network sees of states, (rows, K).
+
+        Raises
+        ------
+        InputError
+            If a flux is not finite, or a condition is none; the row is named.
+        """
         numbers, count = self.numbers(), self.inputs + self.problem.descriptors.shape[1]
         parameters = np.ascontiguousarray(parameters, np.float32)
         given = np.ascontiguousarray(condition, np.int64).reshape(-1, 1)
         found = np.empty((len(fluxes), 2 * self.codes), np.float32)
+        seen = np.empty((len(fluxes), self.inputs), np.float32)
         units = sum(self.widths[0][1:])
         with one_thread():
             for first in range(0, len(fluxes), PIECE_ROWS):
@@ -262,7 +278,8 @@ class FluxAutoencoder(CompiledModel):
                         f"{self.problem.frame.conditions}, or a flux that is not finite"
                     )
                 found[first : first + rows] = outputs[-rows * 2 * self.codes :].reshape(rows, -1)
-        return found
+                seen[first : first + rows] = inputs[:, : self.inputs]
+        return found, seen
 
     def decode(
         self, parameters: np.ndarray, codes: np.ndarray, condition: np.ndarray

@@ -88,62 +88,58 @@ class Network:
 
 
 def generate_network(metabolites: int, reactions: int, seed: int) -> Network:
-    """Draw a network in which every reaction conserves mass and none can run in a closed loop.
+    """Draw a network in which cells grow, and none of whose reactions can turn in a closed loop.
 
-    Metabolites have whole masses, and reactions turn heavier ones into lighter ones: with masses m,
-    m S <= 0 inside, so that no cycle of internal reactions alone is possible. The heaviest ones are
-    taken up, all may leave, and growth takes some of middle mass.
+    Metabolites stand in a line, and every internal reaction turns one into one or two that come
+    behind it: half a unit of each, so that nothing is made of nothing. A backbone leads from each to
+    the next, the others are drawn. Some at the front can be taken up, one of them is fed; some leave;
+    growth takes three from the middle, and maintenance has a floor.
 
     Raises
     ------
     InputError
-        If there are too few reactions to take up, turn over and excrete.
+        If there are too few metabolites or reactions.
 
     Examples
     --------
     >>> network = generate_network(12, 30, 0)
     >>> network.stoichiometry.shape, len(network.exchanges)
-    ((12, 30), 9)
+    ((12, 30), 7)
     """
-    if metabolites < 8 or reactions < metabolites * 4 // 3 + 8:
+    least = metabolites + max(2, metabolites // 40) + max(4, metabolites // 6) + 4
+    if metabolites < 8 or reactions < least:
         raise InputError(
-            f"a generated network needs at least 8 metabolites and a third more reactions, and 8 "
-            f"beside, not {metabolites} and {reactions}"
+            f"a generated network needs at least 8 metabolites, and for {metabolites} at least "
+            f"{least} reactions, not {reactions}"
         )
     random = generator(seed, Purpose.DATA)
-    taken = max(2, metabolites // 40)
-    leaving = max(6, metabolites // 6)
+    taken, leaving = max(2, metabolites // 40), max(4, metabolites // 6)
     inner = reactions - taken - leaving - 2
     matrix = np.zeros((metabolites, reactions))
     lower, upper = np.zeros(reactions), np.full(reactions, LARGEST_FLUX)
-    names = []
-    # Metabolites are in order of mass, the heaviest first.
     for k in range(inner):
-        source = k if k < metabolites - 1 else int(random.integers(metabolites - 2))
-        reach = min(metabolites, source + 2 + metabolites // 4)
-        count = min(int(random.integers(1, 3)), reach - source - 1)
-        products = random.choice(np.arange(source + 1, reach), count, replace=False)
+        is_backbone = k < metabolites - 1
+        source = k if is_backbone else int(random.integers(metabolites - 1))
+        reach = np.arange(source + 1, min(metabolites, source + 3 + metabolites // 4))
+        count = 1 if is_backbone else min(int(random.integers(1, 3)), len(reach))
+        products = [source + 1] if is_backbone else random.choice(reach, count, replace=False)
         matrix[source, k] = -1.0
-        matrix[products, k] = 1.0 if count == 1 else 0.5
-        names.append(f"turn{k}")
-    first = inner
+        matrix[products, k] = 1.0 / count
+    # Whatever is exchanged has a negative coefficient: a flux below 0 takes it up.
     for k in range(taken):
-        matrix[k, first + k] = -1.0
-        lower[first + k], upper[first + k] = -10.0, 0.0
-        names.append(f"take{k}")
-    first += taken
-    places = np.unique(np.linspace(metabolites // 3, metabolites - 1, leaving).astype(int))
-    for k in range(leaving):
-        matrix[places[k % len(places)], first + k] = -1.0
-        names.append(f"leave{k}")
-    middle = np.arange(metabolites // 4, metabolites // 4 + max(3, metabolites // 100))
-    matrix[middle, -2] = -1.0
-    upper[-2] = LARGEST_FLUX
-    names += ["growth", "maintenance"]
-    matrix[metabolites - 2, -1] = -1.0
+        matrix[k, inner + k] = -1.0
+    lower[inner] = -10.0
+    places = np.linspace(metabolites // 3, metabolites - 1, leaving).round().astype(int)
+    matrix[places, inner + taken + np.arange(leaving)] = -1.0
+    middle = metabolites // 2 + np.arange(3)
+    matrix[middle, -2] = -10.0 * np.array([1.0, 0.5, 0.25])
+    matrix[[metabolites - 2, metabolites - 1], -1] = -1.0, 1.0
     lower[-1] = 0.5
-    told = tuple(f"m{k}" for k in range(metabolites))
+    names = (
+        *(f"turn{k}" for k in range(inner)), *(f"take{k}" for k in range(taken)),
+        *(f"leave{k}" for k in range(leaving)), "growth", "maintenance",
+    )  # fmt: skip
     return Network(
-        f"generated-{metabolites}x{reactions}-{seed}", told, tuple(names), matrix, lower, upper,
-        reactions - 2,
+        f"generated-{metabolites}x{reactions}-seed{seed}", tuple(f"m{k}" for k in range(metabolites)),
+        names, matrix, lower, upper, reactions - 2,
     )  # fmt: skip
