@@ -111,8 +111,13 @@ def states_of(
 
 
 def open_states(
-    path: Path, network: Network, conditions: Sequence[Condition], sources: Sequence[Source],
-    rows: int, seed: int, purpose: Purpose = Purpose.DATA,
+    path: Path,
+    network: Network,
+    conditions: Sequence[Condition],
+    sources: Sequence[Source],
+    rows: int,
+    seed: int,
+    purpose: Purpose = Purpose.DATA,
 ) -> Dataset:
     """Open the dataset of so many states, drawn first where it is not there yet."""
     notes = {

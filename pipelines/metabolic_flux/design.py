@@ -50,8 +50,14 @@ class Design:
 
 
 def design(
-    network: Network, frame: Frame, conditions: tuple[Condition, ...], draw: Generator,
-    product: int, floor: float, rows: int, seed: int,
+    network: Network,
+    frame: Frame,
+    conditions: tuple[Condition, ...],
+    draw: Generator,
+    product: int,
+    floor: float,
+    rows: int,
+    seed: int,
 ) -> list[Design]:
     """Generate states of each condition, keep the feasible, and rank by yield at a growth floor.
 
@@ -104,9 +110,7 @@ def design(
     return sorted(found, key=lambda each: -np.nan_to_num(each.yield_, nan=-1.0))
 
 
-def is_feasible(
-    network: Network, frame: Frame, states: np.ndarray, condition: int
-) -> np.ndarray:
+def is_feasible(network: Network, frame: Frame, states: np.ndarray, condition: int) -> np.ndarray:
     """Return which states (rows, R) keep all bounds, and S v = 0 up to `TOLERANCE` of |v|."""
     residual = np.abs(states @ network.stoichiometry.T).max(axis=1)
     inside = (states >= frame.lower[condition] - TOLERANCE) & (

@@ -49,9 +49,7 @@ def carbon_sources(network: Network) -> list[int]:
     That one is the exchange whose uptake is limited below the largest flux.
     """
     exchanges = network.exchanges
-    limited = [
-        int(place) for place in exchanges if -LARGEST_FLUX < network.lower[place] < 0
-    ]
+    limited = [int(place) for place in exchanges if -LARGEST_FLUX < network.lower[place] < 0]
     if not limited:
         raise InputError(
             f"{network.name} has no exchange with a limited uptake, which would be its carbon "
@@ -167,7 +165,8 @@ def _knockouts(network: Network) -> list[int]:
     used = [
         int(place)
         for place in inner
-        if abs(best.fluxes[place]) > 1e-6 and network.lower[place] <= 0 <= network.upper[place]
+        if abs(best.fluxes[place]) > 1e-6
+        and network.lower[place] <= 0 <= network.upper[place]
         and place != network.growth
     ]
     found = []

@@ -12,9 +12,7 @@ LEAST = 1e-17  # a violation that is drawn at the edge
 BARS = 40
 
 
-def draw_fluxes(
-    network: Network, real: np.ndarray, generated: Mapping[str, np.ndarray]
-) -> Picture:
+def draw_fluxes(network: Network, real: np.ndarray, generated: Mapping[str, np.ndarray]) -> Picture:
     """Draw the distributions of growth and of the fluxes that vary most, all conditions together.
 
     Parameters
@@ -96,7 +94,8 @@ def draw_codes(
 
 
 def draw_violations(
-    network: Network, bounds: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    network: Network,
+    bounds: Mapping[str, tuple[np.ndarray, np.ndarray]],
     generated: Mapping[str, np.ndarray],
 ) -> Picture:
     """Draw how far states miss balance, and how far they leave their bounds.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ooc.core.random_keys import Purpose, generator
-from pipelines.metabolic_flux.kernel import KNOTS, REACH
+from pipelines.metabolic_flux.inputs import KNOTS, REACH
 from pipelines.metabolic_flux.model import FluxAutoencoder, Problem
 
 GRID = np.linspace(-REACH, REACH, KNOTS)
@@ -73,8 +73,10 @@ def gaussian(problem: Problem, samples: Sequence[np.ndarray], mirrored: bool = F
                 problem.faces.factors[number]
             ).T
             values = np.column_stack(
-                [np.interp(column, knots, GRID) for knots, column in
-                 zip(problem.faces.knots[number], values.T, strict=True)]
+                [
+                    np.interp(column, knots, GRID)
+                    for knots, column in zip(problem.faces.knots[number], values.T, strict=True)
+                ]
             )
         else:
             values = problem.frame.coordinates(states, np.full(len(states), number))

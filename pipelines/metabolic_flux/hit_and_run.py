@@ -18,7 +18,11 @@ REFRESH = 32
 
 @lean_sums
 def _interval(
-    fluxes: np.ndarray, inverse: np.ndarray, lower: np.ndarray, upper: np.ndarray, least: np.ndarray,
+    fluxes: np.ndarray,
+    inverse: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    least: np.ndarray,
     most: np.ndarray,
 ) -> tuple[float, float]:
     """Return how far a coordinate may move down and up; `least` and `most`, (8,), are scratch."""

@@ -10,9 +10,9 @@ inputs are, and what fluxes outputs stand for, is the form's:
   bounds: every o stands for a state inside all bounds with S v^ = 0, which
   `pipelines.metabolic_flux.mirror` finds.
 
-Where inputs have deviations of 1, they also go past the layers: to the code's means and from the code
-to outputs, with a weight. With layers that answer 0 the model is then a Gaussian, and learns how the
-states differ from one.
+Where inputs have deviations of 1, they also go past the layers: to the code's means and from the
+code to outputs, with a weight. With layers that answer 0 the model is then a Gaussian, and learns
+how the states differ from one.
 
 The loss of a row has four terms: reconstruction, the negative logarithm of a normal density with
 deviations that are learned; divergence of the code from a standard normal one, times a warm-up;
@@ -30,179 +30,51 @@ from ooc.kernels.counters import BAD_INTEGER, NOT_FINITE, OK
 from ooc.kernels.network import COUNT, LAYERS
 from ooc.kernels.random_numbers import fill_normal
 from ooc.kernels.share import BAD, Numbers, Output, Share
+from pipelines.metabolic_flux.inputs import fill_inputs
+from pipelines.metabolic_flux.tables import (
+    BALANCE,
+    BOUNDS,
+    CODES,
+    CONDITIONS,
+    DESCRIPTORS,
+    FLUXES,
+    FORM,
+    INPUTS,
+    LAST,
+    LOWER,
+    MEANS,
+    METABOLITES,
+    MIRROR,
+    OF_CONDITION,
+    OWN_INTEGERS,
+    PAST,
+    REACTIONS,
+    SCALES,
+    SECOND,
+    TABLES,
+    UPPER,
+    USED,
+    WARM_UP,
+    decoder_of,
+    encoder_of,
+    size_of,
+    table,
+)
 
-FLUXES, NULL_SPACE, MIRROR = range(3)
-# Entries of the model's integers: the form; C conditions, R reactions, K inputs, L codes, E
-# descriptors, F faces of a condition at most, M metabolites, and non-zeros of S; how many integers
-# are the encoder's; then, from TABLES on, the encoder's and the decoder's as
-# `ooc.kernels.network` has them, the row pointers (M + 1) and columns of S, and the reactions of
-# faces (C, F).
-FORM, CONDITIONS, REACTIONS, INPUTS, CODES, DESCRIPTORS, FACES, METABOLITES, NONZEROS = range(9)
-OWN_INTEGERS, TABLES = 9, 10
-# Entries of its reals: weights of balance and bounds, steps of warm-up, and the weight of what goes
-# past the layers: inputs to the code's means, codes to outputs. Then descriptors (C, E),
-# used outputs (C, K), means m or h (C, R or K), lower and upper (C, R), scales s (C, R), values of
-# S, and the form's own: inverses (C, R, K) and bases (C, K, R), or ends and slopes of slacks (C, F)
-# each, g (C, F, K) and knots (C, K, KNOTS) of normal scores. Layers without dropout read zeros at the end.
-BALANCE, BOUNDS, WARM_UP, PAST, ARRAYS = range(5)
 # Terms of the loss.
 RECONSTRUCTION, DIVERGENCE, UNBALANCED, OUTSIDE = range(4)
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
-# The least slack, in deviations: fluxes are stored in float32, and may lie on their bound.
-LEAST_SLACK = 1e-7
-# Normal scores from -REACH to REACH, of which quantiles are knots of a piecewise linear function.
-KNOTS, REACH = 25, 3.0
-
-
-@lean_kernel
-def table(numbers: Numbers, which: int) -> tuple[int, int]:
-    """Return where a table of the reals begins, and the numbers of a condition in it."""
-    n = numbers.integers
-    count, reactions, inputs, faces = n[CONDITIONS], n[REACTIONS], n[INPUTS], n[FACES]
-    form = n[FORM]
-    means = inputs if form == MIRROR else reactions
-    own = (reactions * inputs, inputs * reactions, 0, 0)
-    if form == FLUXES:
-        own = (0, 0, 0, 0)
-    elif form == MIRROR:
-        own = (faces, faces, faces * inputs, inputs * KNOTS)
-    sizes = (
-        n[DESCRIPTORS], inputs, means, reactions, reactions, reactions, own[0], own[1], own[2],
-        own[3],
-    )  # fmt: skip
-    start = ARRAYS
-    for k in range(which):
-        start += count * sizes[k]
-    return start, sizes[which]
-
-
-# The tables of `table`, in their order; values of S come behind them.
-OF_CONDITION, USED, MEANS, LOWER, UPPER, SCALES, FIRST, SECOND, THIRD, LAST = range(10)
-
-
-@lean_kernel
-def encoder_of(numbers: Numbers) -> Numbers:
-    """Return the numbers of the encoder."""
-    stop = TABLES + numbers.integers[OWN_INTEGERS]
-    layers = numbers.integers[TABLES + COUNT]
-    return Numbers(
-        numbers.reals[numbers.reals.size - layers - 1 :], numbers.integers[TABLES:stop]
-    )
-
-
-@lean_kernel
-def decoder_of(numbers: Numbers) -> Numbers:
-    """Return the numbers of the decoder, which has as many layers."""
-    first = TABLES + numbers.integers[OWN_INTEGERS]
-    layers = numbers.integers[first + COUNT]
-    stop = first + LAYERS + 2 * layers + 1
-    return Numbers(
-        numbers.reals[numbers.reals.size - layers - 1 :], numbers.integers[first:stop]
-    )
-
-
-@lean_kernel
-def size_of(layers: Numbers) -> tuple[np.int64, np.int64]:
-    """Return how many parameters a network has, and units in all."""
-    parameters, units = np.int64(0), np.int64(0)
-    for k in range(layers.integers[COUNT]):
-        fan, own = layers.integers[LAYERS + k], layers.integers[LAYERS + 1 + k]
-        parameters += (fan + 1) * own
-        units += own
-    return parameters, units
-
-
-@lean_kernel
-def fill_inputs(
-    numbers: Numbers, fluxes: np.ndarray, conditions: np.ndarray, inputs: np.ndarray
-) -> int:
-    """Fill (rows, K + E) with what states of the form (rows, R) and descriptors come to.
-
-    Returns the first row that cannot be used, whose condition is none or whose fluxes are not
-    finite, or -1.
-    """
-    n, reals = numbers.integers, numbers.reals
-    rows, reactions = fluxes.shape
-    count, own = n[INPUTS], n[DESCRIPTORS]
-    described, _ = table(numbers, OF_CONDITION)
-    means, mean_size = table(numbers, MEANS)
-    first, first_size = table(numbers, FIRST)
-    second, second_size = table(numbers, SECOND)
-    third, third_size = table(numbers, THIRD)
-    last, last_size = table(numbers, LAST)
-    scales, _ = table(numbers, SCALES)
-    faces = n.size - n[CONDITIONS] * n[FACES]
-    for r in range(rows):
-        c = conditions[r, 0]
-        if c < 0 or c >= n[CONDITIONS]:
-            return r
-        total = 0.0
-        for j in range(reactions):
-            total += abs(np.float64(fluxes[r, j]))
-        if not math.isfinite(total):
-            return r
-        for k in range(own):
-            inputs[r, count + k] = reals[described + c * own + k]
-        mean = means + c * mean_size
-        if n[FORM] == FLUXES:
-            for j in range(reactions):
-                scale = reals[scales + c * reactions + j]
-                moved = np.float64(fluxes[r, j]) - reals[mean + j]
-                inputs[r, j] = moved / scale if scale > 0 else 0.0
-        elif n[FORM] == NULL_SPACE:
-            for k in range(count):
-                inputs[r, k] = 0.0
-            for j in range(reactions):
-                moved = np.float64(fluxes[r, j]) - reals[mean + j]
-                place = first + c * first_size + j * count
-                for k in range(count):
-                    inputs[r, k] += moved * reals[place + k]
-        else:
-            for k in range(count):
-                inputs[r, k] = -reals[mean + k]
-            for i in range(n[FACES]):
-                j = n[faces + c * n[FACES] + i]
-                if j < 0:
-                    break
-                end = reals[first + c * first_size + i]
-                slope = reals[second + c * second_size + i]
-                slack = end - slope * np.float64(fluxes[r, j])
-                log = math.log(max(slack, LEAST_SLACK))
-                place = third + c * third_size + i * count
-                for k in range(count):
-                    inputs[r, k] -= log * reals[place + k]
-            place = last + c * last_size
-            for k in range(count):
-                knots = view_at(reals, place + k * KNOTS, (KNOTS,))
-                inputs[r, k] = score(knots, np.float64(inputs[r, k]))
-    return -1
-
-
-@lean_kernel
-def score(knots: np.ndarray, value: float) -> float:
-    """Return the normal score of a value: linear between knots, and as the ends go on beyond.
-
-    Examples
-    --------
-    >>> knots = np.linspace(-6, 6, KNOTS)
-    >>> score(knots, 1.0), score(knots, 20.0)
-    (0.5, 10.0)
-    """
-    low, high = 0, KNOTS - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        if value < knots[middle]:
-            high = middle
-        else:
-            low = middle
-    step = 2.0 * REACH / (KNOTS - 1)
-    return -REACH + step * (low + (value - knots[low]) / (knots[low + 1] - knots[low]))
 
 
 @lean_kernel
 def penalise(
-    numbers: Numbers, condition: int, outputs: np.ndarray, fluxes: np.ndarray, slopes: np.ndarray,
-    residual: np.ndarray, derivatives: np.ndarray,
+    numbers: Numbers,
+    condition: int,
+    outputs: np.ndarray,
+    fluxes: np.ndarray,
+    slopes: np.ndarray,
+    residual: np.ndarray,
+    derivatives: np.ndarray,
 ) -> tuple[float, float]:
     """Add the slopes of both penalties by a row's outputs, (K,), to its derivatives.
 
@@ -259,8 +131,14 @@ def penalise(
 
 @lean_kernel
 def reconstruct(
-    numbers: Numbers, conditions: np.ndarray, inputs: np.ndarray, deviations: np.ndarray,
-    outputs: np.ndarray, gradient: np.ndarray, scratch: np.ndarray, output: Output,
+    numbers: Numbers,
+    conditions: np.ndarray,
+    inputs: np.ndarray,
+    deviations: np.ndarray,
+    outputs: np.ndarray,
+    gradient: np.ndarray,
+    scratch: np.ndarray,
+    output: Output,
 ) -> int:
     """Replace outputs (rows, K) by the loss's derivatives by them, and set its terms.
 
@@ -403,8 +281,13 @@ def accumulate(
 
 @lean_kernel
 def encode(
-    numbers: Numbers, parameters: np.ndarray, fluxes: np.ndarray, conditions: np.ndarray,
-    inputs: np.ndarray, outputs: np.ndarray, slopes: np.ndarray,
+    numbers: Numbers,
+    parameters: np.ndarray,
+    fluxes: np.ndarray,
+    conditions: np.ndarray,
+    inputs: np.ndarray,
+    outputs: np.ndarray,
+    slopes: np.ndarray,
 ) -> int:
     """Fill inputs (rows, K + E) and the encoder's outputs, flat, of all layers, for states.
 
@@ -423,10 +306,14 @@ def encode(
 
 @lean_kernel
 def decode(
-    numbers: Numbers, parameters: np.ndarray, conditions: np.ndarray, joined: np.ndarray,
-    outputs: np.ndarray, slopes: np.ndarray,
+    numbers: Numbers,
+    parameters: np.ndarray,
+    conditions: np.ndarray,
+    joined: np.ndarray,
+    outputs: np.ndarray,
+    slopes: np.ndarray,
 ) -> None:
-    """Fill the decoder's outputs, flat, of all layers; `joined`, (rows, L + E), begin with codes."""
+    """Fill the outputs of all layers, flat; `joined`, (rows, L + E), begins with codes."""
     size, _ = size_of(encoder_of(numbers))
     described = numbers.integers[DESCRIPTORS]
     codes = joined.shape[1] - described

@@ -4,9 +4,9 @@ With slacks s_i of the faces of a condition's flux space, scaled to deviations, 
 phi = sum s_i (log s_i - 1) is convex, and its slope grows without bound at every face. Its gradient
 eta = -sum log(s_i) a_i therefore takes each inner state to one point of R^D, and back: a network
 that is free to answer anything answers with a state inside all bounds. For fluxes that add up to a
-constant it is the logarithm of shares, for a single one between two bounds nearly the logit. Learning
-in such coordinates is what mirror diffusion does for constrained data (Liu and others 2023); the
-barrier is the entropy of mirror descent (Beck and Teboulle 2003).
+constant it is the logarithm of shares, for a single one between two bounds nearly the logit.
+Learning in such coordinates is what mirror diffusion does for constrained data (Liu and others
+2023); the barrier is the entropy of mirror descent (Beck and Teboulle 2003).
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from scipy.stats import norm
 
 from ooc.core.compiler import exact_kernel
 from pipelines.metabolic_flux.frame import Frame
-from pipelines.metabolic_flux.kernel import KNOTS, LEAST_SLACK, REACH
+from pipelines.metabolic_flux.inputs import KNOTS, LEAST_SLACK, REACH
 
 # A bound further away than this many deviations is left out where nearer ones imply it.
 FURTHEST = 60.0
@@ -81,12 +81,16 @@ class Faces:
         # Slacks at y = 0, the centre of the frame.
         ends = self.centre_slacks[condition][own]
         standard = np.column_stack(
-            [unscored(own, column) for own, column in zip(self.knots[condition], outputs.T, strict=True)]
+            [
+                unscored(own, column)
+                for own, column in zip(self.knots[condition], outputs.T, strict=True)
+            ]
         )
         eta = self.shifts[condition] + standard @ self.factors[condition].T
         found = np.zeros(eta.shape)
         found[:, is_used] = _least(normals, ends, np.ascontiguousarray(eta[:, is_used]))
         return found
+
 
 def faces_of(frame: Frame, samples: list[np.ndarray]) -> Faces:
     """Find the faces of each condition, and how mirror coordinates of samples lie.
@@ -125,7 +129,7 @@ def faces_of(frame: Frame, samples: list[np.ndarray]) -> Faces:
 
 
 def unscored(knots: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Return the values whose normal scores these are: the inverse of `kernel.score`."""
+    """Return the values whose normal scores these are: the inverse of `inputs.score`."""
     step = 2 * REACH / (KNOTS - 1)
     places = (scores.astype(np.float64) + REACH) / step
     low = np.clip(np.floor(places), 0, KNOTS - 2).astype(np.int64)

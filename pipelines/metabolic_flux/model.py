@@ -23,8 +23,9 @@ from pipelines.metabolic_flux import kernel as kernels
 from pipelines.metabolic_flux.frame import Frame
 from pipelines.metabolic_flux.mirror import Faces
 from pipelines.metabolic_flux.network import Network
+from pipelines.metabolic_flux.tables import FLUXES, MIRROR, NULL_SPACE
 
-FORMS = {"fluxes": kernels.FLUXES, "null space": kernels.NULL_SPACE, "mirror": kernels.MIRROR}
+FORMS = {"fluxes": FLUXES, "null space": NULL_SPACE, "mirror": MIRROR}
 PIECE_ROWS = 2048
 FIRST_DEVIATION = 0.5
 # Codes whose posterior mean varies by more than this are active (Burda and others 2016).
@@ -177,7 +178,7 @@ class FluxAutoencoder(CompiledModel):
         )  # fmt: skip
 
     def numbers(self, dtype: Any = np.float32) -> Numbers:
-        """Return reals and integers as `pipelines.metabolic_flux.kernel` reads them."""
+        """Return reals and integers as `pipelines.metabolic_flux.tables` has them."""
         problem, code = self.problem, ACTIVATIONS[self.activation].code(np.dtype(dtype))
         networks = []
         for widths in self.widths:
@@ -209,9 +210,9 @@ class FluxAutoencoder(CompiledModel):
         """Return the summed loss of a batch without warm-up: the negative ELBO and penalties."""
         steady = replace(self, warm_up=0)
         layout = self.layout(batch.features.shape[1:])
-        kernel, gradient = kernel_of(steady, layout, parameters), np.empty(layout.size)  # type: ignore[arg-type]
+        kernel, gradient = kernel_of(steady, layout, parameters), np.empty(layout.size)
         assert kernel is not None, "the model has one"
-        status, row, loss = batch_gradient(steady, kernel, parameters, batch, gradient)  # type: ignore[arg-type]
+        status, row, loss = batch_gradient(steady, kernel, parameters, batch, gradient)
         if status:
             raise self.explain(status, row, batch)
         return measured(loss, len(batch.rows), np.empty(0, np.float32), None)
@@ -338,7 +339,7 @@ class Problem:
     faces: Faces | None
 
     def tables(self, form: str) -> tuple[list[np.ndarray], np.ndarray]:
-        """Return the tables of the reals, see `pipelines.metabolic_flux.kernel`, and faces (C, F).
+        """Return the tables of the reals, see `pipelines.metabolic_flux.tables`, and faces (C, F).
 
         Raises
         ------

@@ -91,9 +91,9 @@ def generate_network(metabolites: int, reactions: int, seed: int) -> Network:
     """Draw a network in which cells grow, and none of whose reactions can turn in a closed loop.
 
     Metabolites stand in a line, and every internal reaction turns one into one or two that come
-    behind it: half a unit of each, so that nothing is made of nothing. A backbone leads from each to
-    the next, the others are drawn. Some at the front can be taken up, one of them is fed; some leave;
-    growth takes three from the middle, and maintenance has a floor.
+    behind it: half a unit of each, so that nothing is made of nothing. A backbone leads from each
+    to the next, the others are drawn. Some at the front can be taken up, one of them is fed; some
+    leave; growth takes three from the middle, and maintenance has a floor.
 
     Raises
     ------
@@ -139,7 +139,6 @@ def generate_network(metabolites: int, reactions: int, seed: int) -> Network:
         *(f"turn{k}" for k in range(inner)), *(f"take{k}" for k in range(taken)),
         *(f"leave{k}" for k in range(leaving)), "growth", "maintenance",
     )  # fmt: skip
-    return Network(
-        f"generated-{metabolites}x{reactions}-seed{seed}", tuple(f"m{k}" for k in range(metabolites)),
-        names, matrix, lower, upper, reactions - 2,
-    )  # fmt: skip
+    told = tuple(f"m{k}" for k in range(metabolites))
+    name = f"generated-{metabolites}x{reactions}-seed{seed}"
+    return Network(name, told, names, matrix, lower, upper, reactions - 2)

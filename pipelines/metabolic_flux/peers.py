@@ -1,5 +1,6 @@
 """The same autoencoder in PyTorch, on the same batches."""
 
+import itertools
 import sys
 import time
 from typing import Any
@@ -8,14 +9,16 @@ import numpy as np
 
 import ooc
 from pipelines.common.dataset import Dataset
-from pipelines.metabolic_flux import kernel as kernels
-from pipelines.metabolic_flux.kernel import fill_inputs
+from pipelines.metabolic_flux.inputs import fill_inputs
 from pipelines.metabolic_flux.model import FIRST_DEVIATION, FluxAutoencoder
 from pipelines.metabolic_flux.train import CLIP, Training
 
 
 def train_with_torch(
-    model: FluxAutoencoder, dataset: Dataset, training: Training, states: np.ndarray,
+    model: FluxAutoencoder,
+    dataset: Dataset,
+    training: Training,
+    states: np.ndarray,
     condition: np.ndarray,
 ) -> tuple[float, float] | None:
     """Return the evidence lower bound on states, in nats, and seconds of training.
@@ -71,11 +74,11 @@ def train_with_torch(
 def _network(torch: Any, model: FluxAutoencoder) -> Any:
     nn, codes, count = torch.nn, model.codes, model.inputs
     past, both = model.past, min(codes, count)
-    assert kernels.MIRROR == 2 and model.activation == "tanh", "what is written here"
+    assert model.activation == "tanh", "what is written here"
 
     def layers(widths: tuple[int, ...]) -> Any:
         found = []
-        for fan, units in zip(widths[:-1], widths[1:], strict=True):
+        for fan, units in itertools.pairwise(widths):
             layer = nn.Linear(fan, units)
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)

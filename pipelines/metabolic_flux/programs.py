@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import null_space
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
-from scipy.sparse import block_array, csr_array, eye_array
+from scipy.sparse import block_array, csr_array, diags_array, eye_array
+from scipy.sparse.csgraph import connected_components
 
 from ooc.core.errors import InputError
 from pipelines.metabolic_flux.network import LARGEST_FLUX, Network
@@ -71,9 +72,9 @@ def loop_reactions(network: Network) -> np.ndarray:
     matrix = network.stoichiometry[:, inner]
     # A loop scales: with the signs alone, fluxes of at most 1 tell which of them turn.
     highest = [(network.upper[inner] > 0).astype(float), (network.lower[inner] < 0).astype(float)]
-    turns = np.zeros(len(inner), bool)
+    turns, may = np.zeros(len(inner), bool), _on_cycles(matrix, highest)
     for forward in range(2):
-        for place in np.flatnonzero((highest[forward] > 0) & ~turns):
+        for place in np.flatnonzero((highest[forward] > 0) & may & ~turns):
             cost = np.zeros(len(inner))
             cost[place] = -1.0 if forward == 0 else 1.0
             found = linprog(
@@ -83,6 +84,23 @@ def loop_reactions(network: Network) -> np.ndarray:
             # A reaction that goes back and forth is no loop: it is one variable here.
             turns |= np.abs(found.x) > _TOLERANCE if -found.fun > _TOLERANCE else False
     return inner[turns]
+
+
+def _on_cycles(matrix: np.ndarray, highest: Sequence[np.ndarray]) -> np.ndarray:
+    """Return which reactions lead from a metabolite to one from which a path leads back.
+
+    Others are in no loop. `highest` tells which run forward, and which backward.
+    """
+    consumes, makes = (csr_array((side * matrix > 0).astype(np.int64)) for side in (-1, 1))
+    forward, backward = (diags_array(each.astype(np.int64), dtype=np.int64) for each in highest)
+    graph = consumes @ forward @ makes.T + makes @ backward @ consumes.T
+    _, component = connected_components(graph, connection="strong")
+    found = np.zeros(matrix.shape[1], bool)
+    for place in range(matrix.shape[1]):
+        ends = component[matrix[:, place] < 0], component[matrix[:, place] > 0]
+        # Where one side is empty here, nothing comes back.
+        found[place] = len(np.intersect1d(*ends)) > 0
+    return found
 
 
 def without_loops(network: Network) -> Network:
@@ -111,9 +129,7 @@ def _loopless(
     """Return the largest flux (times sign) of states in which no loop turns."""
     reactions, count = len(network.reactions), len(loops)
     most = LARGEST_FLUX
-    chosen = csr_array(
-        (np.ones(count), (np.arange(count), loops)), shape=(count, reactions)
-    )
+    chosen = csr_array((np.ones(count), (np.arange(count), loops)), shape=(count, reactions))
     one = eye_array(count)
     none = csr_array((count, count))
     wide = csr_array((count, reactions))

@@ -13,7 +13,7 @@ import numpy as np
 
 from ooc.core.random_keys import Purpose, generator
 from pipelines.metabolic_flux.generate import Generator, from_network
-from pipelines.metabolic_flux.kernel import KNOTS, LEAST_SLACK, REACH
+from pipelines.metabolic_flux.inputs import KNOTS, LEAST_SLACK, REACH
 from pipelines.metabolic_flux.mirror import Faces
 from pipelines.metabolic_flux.model import FluxAutoencoder
 
@@ -50,9 +50,7 @@ def reweighted(model: FluxAutoencoder, parameters: np.ndarray) -> Generator:
     return again
 
 
-def effective_share(
-    model: FluxAutoencoder, parameters: np.ndarray, rows: int, seed: int
-) -> float:
+def effective_share(model: FluxAutoencoder, parameters: np.ndarray, rows: int, seed: int) -> float:
     """Return the mean effective share of so many states of each condition."""
     draw = from_network(model, parameters)
     shares = [
@@ -63,7 +61,11 @@ def effective_share(
 
 
 def weighted(
-    model: FluxAutoencoder, parameters: np.ndarray, draw: Generator, condition: int, rows: int,
+    model: FluxAutoencoder,
+    parameters: np.ndarray,
+    draw: Generator,
+    condition: int,
+    rows: int,
     seed: int,
 ) -> Weighted:
     """Generate states of one condition and weigh them by one over their density."""
@@ -78,7 +80,10 @@ def weighted(
 
 
 def log_density(
-    model: FluxAutoencoder, parameters: np.ndarray, states: np.ndarray, condition: np.ndarray,
+    model: FluxAutoencoder,
+    parameters: np.ndarray,
+    states: np.ndarray,
+    condition: np.ndarray,
     seed: int,
 ) -> np.ndarray:
     """Return the logarithm of the density of states in the network's own inputs, (rows,) nats.

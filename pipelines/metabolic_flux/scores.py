@@ -53,7 +53,11 @@ class Score:
 
 
 def score(
-    network: Network, frame: Frame, real: np.ndarray, states: np.ndarray, condition: np.ndarray,
+    network: Network,
+    frame: Frame,
+    real: np.ndarray,
+    states: np.ndarray,
+    condition: np.ndarray,
     seed: int = 0,
 ) -> Score:
     """Score generated states (rows, R) against real ones of the same conditions (rows,).

@@ -20,8 +20,9 @@ from pipelines.metabolic_flux.programs import maximise
 # A flux whose range is less is fixed; how far inside its bounds a state is looked for.
 FIXED, INSIDE = 1e-6, 0.05
 # Rounds of covariance, and the ratio of its largest to its least eigenvalue that is good enough.
-ROUNDS, ROUND_ENOUGH = 8, 4.0
+ROUNDS, ROUND_ENOUGH = 20, 4.0
 _STEPS = 60  # of Newton's method
+LARGE = 200  # dimensions, from which on a sweep between kept states will do for a covariance
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,9 @@ def space_of(network: Network, seed: int) -> Space:
     centre, hessian = analytic_centre(inside, kernel, network, is_fixed)
     basis = _whitened(kernel, np.linalg.inv(hessian))
     space = Space(network, centre, basis, is_fixed, np.inf)
+    sweeps = 4 if space.dimensions < LARGE else 1
     for number in range(ROUNDS):
-        states = walk_from(space, key(seed, Purpose.DRAWS, index=number), _rows(space), 4)[0]
+        states = walk_from(space, key(seed, Purpose.DRAWS, index=number), _rows(space), sweeps)[0]
         kept = states[len(states) // 4 :]
         covariance = np.atleast_2d(np.cov(kept.T))
         values = np.linalg.eigvalsh(covariance)
@@ -215,7 +217,11 @@ def start(space: Space, seed: int) -> Chain:
 
 
 def walk_from(
-    space: Space, seed: int, rows: int, sweeps: int, chain: Chain | None = None,
+    space: Space,
+    seed: int,
+    rows: int,
+    sweeps: int,
+    chain: Chain | None = None,
     keep_fluxes: bool = False,
 ) -> tuple[np.ndarray, Chain]:
     """Walk a chain, from the centre by default, and return what it kept and where it is.
@@ -243,7 +249,7 @@ def walk_from(
 
 
 def _rows(space: Space) -> int:
-    return max(2000, 8 * space.dimensions)
+    return max(2000, 4 * space.dimensions)
 
 
 def _whitened(kernel: np.ndarray, covariance: np.ndarray) -> np.ndarray:

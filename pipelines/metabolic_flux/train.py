@@ -67,8 +67,13 @@ def model_of(problem: Problem, variant: str, training: Training, steps: int) -> 
 
 
 def train(
-    problem: Problem, dataset: Dataset, variant: str, training: Training, folder: Path,
-    states: np.ndarray, condition: np.ndarray,
+    problem: Problem,
+    dataset: Dataset,
+    variant: str,
+    training: Training,
+    folder: Path,
+    states: np.ndarray,
+    condition: np.ndarray,
 ) -> Trained:
     """Train a model out of core, and measure its codes on states that it has not seen."""
     steps = training.epochs * -(-dataset.rows // training.batch_size)

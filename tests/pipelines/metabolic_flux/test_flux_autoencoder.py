@@ -100,9 +100,7 @@ def twin(model: FluxAutoencoder, parameters: np.ndarray, rows: _Rows) -> float:
 
 @pytest.mark.parametrize(("form", "balance", "bounds"), VARIANTS)
 @pytest.mark.parametrize("warm_up", [0, 10])
-def test_the_loss_is_that_of_a_twin(
-    form: str, balance: float, bounds: float, warm_up: int
-) -> None:
+def test_the_loss_is_that_of_a_twin(form: str, balance: float, bounds: float, warm_up: int) -> None:
     model, rows = model_of(form, balance, bounds, warm_up=warm_up), rows_of()
     parameters = parameters_of(model)
     found = model.loss_and_grad(parameters, rows, np.empty(parameters.size))

@@ -68,7 +68,7 @@ def test_the_stretch_is_the_determinant_of_the_derivative() -> None:
 
 
 def test_scores_and_values_are_inverse() -> None:
-    from pipelines.metabolic_flux.kernel import score
+    from pipelines.metabolic_flux.inputs import score
 
     knots = np.sort(np.random.default_rng(0).standard_normal(25)) * 2
     values = np.linspace(-7, 7, 41)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from flux_states import box, simplex
-from scipy.stats import beta, kstest, ks_2samp, uniform
+from scipy.stats import beta, ks_2samp, kstest, uniform
 
 from pipelines.metabolic_flux.convergence import effective_size, split_psrf
 from pipelines.metabolic_flux.network import Network
