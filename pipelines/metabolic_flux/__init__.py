@@ -7,6 +7,7 @@ in it, ``convergence`` judges the chains, and ``data`` writes states of all cond
 ``frame`` gives all spaces coordinates of one meaning, ``mirror`` those in which every vector keeps
 all bounds. ``tables``, ``inputs`` and ``kernel`` are the compiled autoencoder, ``model`` declares
 it to ooc, ``train`` trains its forms, ``peers`` the same in PyTorch. ``generate`` draws from
-networks and Gaussians, ``reweigh`` puts densities right, ``scores`` judges, ``design`` ranks for a product;
-``optgp`` runs cobrapy's sampler, ``genome_scale`` measures a large network in a fresh process.
+networks and Gaussians, ``reweigh`` puts densities right, ``scores`` judges, ``design`` ranks for a
+product; ``optgp`` runs cobrapy's sampler, ``genome_scale`` measures a large network in a fresh
+process.
 """

@@ -96,6 +96,8 @@ def run(options: argparse.Namespace) -> Iterator[Section]:
     )  # fmt: skip
     check(options, rows)
     network, path = network_of(options)
+    if options.cobra is not None and path is None:
+        raise InputError("OptGP reads an SBML file: give one with --sbml")
     product = product_of(network, options.product)
     drawn = draw(network, options, rows)
     yield _sampler(drawn, options, path)
@@ -197,8 +199,7 @@ def _sampler(drawn: Drawn, options: argparse.Namespace, path: Path | None) -> Se
     rows = [("hit-and-run, rounded", f"{rates[0]:,.0f}")]
     results = {"psrf": psrf, "growth": growth, "effective_per_second": rates}
     if options.cobra is not None:
-        if path is None:
-            raise InputError("OptGP reads an SBML file: give one with --sbml")
+        assert path is not None, "it was checked"
         space = sources[0].space
         with progress("draw with OptGP"):
             other = optgp_rate(
@@ -367,8 +368,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ):
         parser.add_argument(name, type=kind, metavar=metavar, default=argparse.SUPPRESS, help=text)
     parser.set_defaults(sbml=None, product=None, cobra=None)
-    add_data_options(parser, "flux-data", "1GiB")
-    add_training_options(parser, 512)
+    add_data_options(parser, "flux-data", "2GiB")
+    add_training_options(parser, 256)
     parser.set_defaults(lr=2e-3, epochs=4)
     return carry_out(parser, run, arguments)
 

@@ -23,6 +23,7 @@ from pipelines.metabolic_flux.programs import without_loops
 from pipelines.metabolic_flux.space import Chain, Space, space_of, walk_from
 
 CHAINS, DRAWS = 4, 2000  # of each condition, whose convergence is measured
+KEPT = 4  # every fourth of them begins chunks, and tells moments
 SWEEPS = 8  # over all coordinates, between kept states
 FIRST_SWEEPS = 4  # of them, before a chunk's first state
 CHUNK_ROWS = 1400
@@ -37,7 +38,7 @@ class Source:
     space
         Rounded.
     starts
-        (CHAINS * DRAWS, D) coordinates that converged chains drew.
+        (CHAINS * DRAWS / KEPT, D) coordinates that converged chains drew.
     psrf, effective
         Largest split potential scale reduction factor of its coordinates and its fluxes, and the
         least effective sample size, of all chains together.
@@ -67,7 +68,7 @@ def source_of(network: Network, condition: Condition, seed: int, number: int) ->
     moving = np.ptp(space.basis, axis=0) > 0
     both = np.concatenate([kept, kept @ space.basis[:, moving]], axis=2)
     return Source(
-        space, kept.reshape(-1, space.dimensions), float(split_psrf(both).max()),
+        space, kept[:, ::KEPT].reshape(-1, space.dimensions), float(split_psrf(both).max()),
         float(effective_size(both).min()), seconds,
     )  # fmt: skip
 

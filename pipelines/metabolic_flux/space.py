@@ -20,7 +20,8 @@ from pipelines.metabolic_flux.programs import maximise
 # A flux whose range is less is fixed; how far inside its bounds a state is looked for.
 FIXED, INSIDE = 1e-6, 0.05
 # Rounds of covariance, and the ratio of its largest to its least eigenvalue that is good enough.
-ROUNDS, ROUND_ENOUGH = 20, 4.0
+# A ratio below the last one that falls no more is the noise of a covariance in many dimensions.
+ROUNDS, ROUND_ENOUGH, NOISE = 20, 4.0, 50.0
 _STEPS = 60  # of Newton's method
 LARGE = 200  # dimensions, from which on a sweep between kept states will do for a covariance
 
@@ -94,6 +95,7 @@ def space_of(network: Network, seed: int) -> Space:
     basis = _whitened(kernel, np.linalg.inv(hessian))
     space = Space(network, centre, basis, is_fixed, np.inf)
     sweeps = 4 if space.dimensions < LARGE else 1
+    last = np.inf
     for number in range(ROUNDS):
         states = walk_from(space, key(seed, Purpose.DRAWS, index=number), _rows(space), sweeps)[0]
         kept = states[len(states) // 4 :]
@@ -105,8 +107,9 @@ def space_of(network: Network, seed: int) -> Space:
             space, centre=space.centre + kept.mean(axis=0) @ space.basis,
             basis=_whitened(space.basis, covariance), roundness=ratio,
         )  # fmt: skip
-        if ratio < ROUND_ENOUGH:
+        if ratio < ROUND_ENOUGH or (ratio < NOISE and ratio > 0.8 * last):
             break
+        last = ratio
     return space
 
 

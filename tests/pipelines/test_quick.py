@@ -24,6 +24,12 @@ RUNS = [
     ),
     pytest.param("descent_laws", (), 60, 11, (), id="descent_laws"),
     pytest.param(
+        "metabolic_flux",
+        ("--folder", "data"),
+        *(14, 3, ("fluxes.png", "codes.png", "violations.png", "null-space-mirror-run")),
+        id="metabolic_flux",
+    ),
+    pytest.param(
         "mnist",
         ("--folder", "data"),
         *(3, 1, ("confusion.png", "softmax-run")),
