@@ -61,35 +61,37 @@ def draw_fluxes(network: Network, real: np.ndarray, generated: Mapping[str, np.n
 def draw_codes(
     codes: np.ndarray, condition: np.ndarray, growth: np.ndarray, names: Sequence[str]
 ) -> Picture:
-    """Draw mean codes (rows, L) in the plane of their two widest directions.
+    """Draw mean codes (rows, L): where growth is told best, against their widest other direction.
 
     Left by condition, right by growth as a share of the largest of the condition's states.
     """
-    centred = codes - codes.mean(axis=0)
-    directions = np.linalg.svd(centred, full_matrices=False)[2][:2]
-    places = centred @ directions.T
-    figure = new_figure(12.5, 5.4)
-    left, right = figure.subplots(1, 2)
-    shown = np.unique(condition)[:8]
-    for color, number in enumerate(shown):
-        of_it = condition == number
-        left.scatter(*places[of_it].T, s=3, alpha=0.4, color=f"C{color}", linewidths=0,
-                     label=names[number])  # fmt: skip
-    left.legend(fontsize=7, markerscale=4, loc="upper right")
-    left.set_title("by condition")
-    share = growth.copy()
+    centred, share = codes - codes.mean(axis=0), growth.copy()
     for number in np.unique(condition):
         of_it = condition == number
         share[of_it] /= growth[of_it].max()
-    image = right.scatter(*places.T, s=3, c=share, cmap="viridis", linewidths=0)
+    first = np.linalg.lstsq(centred, share - share.mean(), rcond=None)[0]
+    first /= max(float(np.linalg.norm(first)), 1e-12)
+    rest = centred - np.outer(centred @ first, first)
+    places = np.column_stack([centred @ first, rest @ np.linalg.svd(rest, False)[2][0]])
+    told = np.corrcoef(places[:, 0], share)[0, 1]
+    figure = new_figure(12.5, 5.4)
+    left, right = figure.subplots(1, 2)
+    for color, number in enumerate(np.unique(condition)[:8]):
+        of_it = condition == number
+        left.scatter(
+            *places[of_it].T, s=6, alpha=0.5, color=f"C{color}", linewidths=0, label=names[number]
+        )
+    left.legend(fontsize=7, markerscale=3, loc="upper right")
+    left.set_title("by condition, at most eight")
+    image = right.scatter(*places.T, s=6, c=share, cmap="viridis", linewidths=0)
     figure.colorbar(image, ax=right, label="growth, of the condition's largest")
-    right.set_title("by growth")
+    right.set_title(f"by growth, correlation {told:.2f} with the first direction")
     for axes in (left, right):
-        axes.set_xlabel("first principal direction of codes")
-        axes.set_ylabel("second")
+        axes.set_xlabel("direction of codes that tells growth best")
+        axes.set_ylabel("widest direction beside it")
     return picture(
-        figure, "codes", "Mean codes of real states in their two widest directions.",
-        "The conditions share one cloud of codes, in which growth changes along a direction.",
+        figure, "codes", "Mean codes of real states: one cloud for all conditions, by growth.",
+        "Codes of all conditions lie in one cloud, in which growth rises along a direction.",
     )  # fmt: skip
 
 

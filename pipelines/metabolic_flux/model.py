@@ -144,7 +144,9 @@ class FluxAutoencoder(CompiledModel):
     def init(self, layout: Layout, generator: np.random.Generator) -> np.ndarray:
         """Return Glorot's uniform weights (2010), zero biases, and deviations of one half.
 
-        Where inputs go past the layers, these answer 0 at first, but for the logarithm of the
+        With a penalty on S v the last layer's weights are at first what is left of them in the
+        null space of S; nothing but the penalty keeps them there. Where inputs go past the layers,
+        these answer 0 at first, but for the logarithm of the
         code's variance: that of a Gaussian's posterior.
         """
         parameters = np.zeros(layout.size, self.dtype)
@@ -154,6 +156,10 @@ class FluxAutoencoder(CompiledModel):
                 view[...] = generator.uniform(-bound, bound, view.shape)
             elif name == "deviations":
                 view[:] = math.log(FIRST_DEVIATION)
+        if self.form == "fluxes" and self.balance > 0:
+            scaled = self.problem.network.stoichiometry * self.problem.scales
+            view = layout.views(parameters)[f"decoder{len(self.hidden) + 1}.weights"]
+            view -= np.linalg.pinv(scaled) @ (scaled @ view)
         if self.past > 0:
             last, views = len(self.hidden) + 1, layout.views(parameters)
             for name in ("encoder", "decoder"):

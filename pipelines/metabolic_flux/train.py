@@ -12,7 +12,7 @@ from pipelines.common.dataset import Dataset, progress
 from pipelines.metabolic_flux.model import ACTIVE, FluxAutoencoder, Problem
 
 # Weights of the penalties, per (mmol/gDW/h)^2.
-BALANCE, BOUNDS = 100.0, 10.0
+BALANCE, BOUNDS = 1000.0, 10.0
 # Name of each model in tables, its form, and whether it has penalties.
 VARIANTS = {
     "no penalty": ("fluxes", 0.0, 0.0),
