@@ -15,7 +15,7 @@ from pipelines.metabolic_flux.network import Network
 NEAR = 0.05  # a Kolmogorov-Smirnov distance that counts as near
 # A flux may be outside of its bounds by so much, mmol/gDW/h, as linear programs allow.
 TOLERANCE = 1e-6
-TREES = 100
+TREES = 60
 
 
 @dataclass(frozen=True)
