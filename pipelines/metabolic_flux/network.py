@@ -104,7 +104,7 @@ def generate_network(metabolites: int, reactions: int, seed: int) -> Network:
     --------
     >>> network = generate_network(12, 30, 0)
     >>> network.stoichiometry.shape, len(network.exchanges)
-    ((12, 30), 7)
+    ((12, 30), 6)
     """
     least = metabolites + max(2, metabolites // 40) + max(4, metabolites // 6) + 4
     if metabolites < 8 or reactions < least:
