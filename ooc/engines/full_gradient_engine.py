@@ -6,7 +6,7 @@ import numpy as np
 
 from ooc.core.errors import DataError
 from ooc.engines.full_sums import make_sums, sums_bytes
-from ooc.engines.minimise import Request, replay
+from ooc.engines.minimise import Conversation, Request, replay
 from ooc.kernels.counters import FULL_LOSS, GRADIENT_NORM, LOSS_SUM, NEVER, TOTALS
 from ooc.models.contract import Model
 from ooc.models.train_state import TrainState
@@ -54,7 +54,7 @@ class FullGradientEngine:
         self._add = make_sums(model, loader, parameters)
         if not self._record.head[BEGUN]:
             self._record.start[:], self._record.head[BEGUN] = parameters, 1.0
-        self._request = next_request(train_state)
+        self._conversation = self._converse()
 
     @property
     def ended(self) -> bool:
@@ -94,7 +94,7 @@ class FullGradientEngine:
         record.total[:], head[PASS_ROWS], head[PASS_LOSS] = 0.0, 0.0, 0.0
         head[COUNT] += 1
         self.step += 1
-        self._request = next_request(self.train_state)
+        self._conversation.go_on()
         if head[COUNT] == self._minimiser.kept and not self.ended:
             self._begin_round()
         self.train_state.parameters[0] = self._request.iterate
@@ -108,7 +108,21 @@ class FullGradientEngine:
         record.gradients[0] = record.gradients[last.number]
         record.head[ITERATIONS] += last.iterations
         record.head[COUNT] = 1
-        self._request = next_request(self.train_state)
+        self._conversation = self._converse()
+
+    def _converse(self) -> Conversation:
+        """Begin with the minimiser, and tell it what the record knows."""
+        record = self._record
+        conversation = Conversation(
+            self._minimiser, record.start, record.values, record.gradients, record.units
+        )
+        for _ in range(int(record.head[COUNT])):
+            conversation.go_on()
+        return conversation
+
+    @property
+    def _request(self) -> Request:
+        return self._conversation.request
 
 
 def minimiser_of(train_state: TrainState) -> FullGradient:

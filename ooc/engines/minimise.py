@@ -1,11 +1,14 @@
 """SciPy's L-BFGS and conjugate gradients, asked for one point at a time.
 
-SciPy's state cannot be saved. So it is run again from the start of the round with all that it was
-told so far: it asks for the same points to the last bit, and then for a new one. A run that goes on
-from a checkpoint is then a run that never stopped, and a rerun costs no pass over data.
+SciPy runs in a thread of its own, which waits wherever it wants a value, and its state cannot be
+saved. So a run that goes on from a checkpoint tells it again, from the start of the round, all that
+it was told so far: it asks for the same points to the last bit, and then for a new one.
 """
 
+import weakref
 from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Thread
 
 import numpy as np
 
@@ -45,8 +48,7 @@ class Request:
 
 
 class _Stop(Exception):  # noqa: N818  a way out of SciPy, no error
-    def __init__(self, point: np.ndarray | None, ended: str = "") -> None:
-        self.point, self.ended = point, ended
+    pass
 
 
 def in_units(gradient: np.ndarray, units: np.ndarray | None) -> np.ndarray:
@@ -98,8 +100,91 @@ def replay(
     >>> request.ended, abs(request.iterate[0]) <= 1e-6
     ('tolerance', np.True_)
     """
-    if len(values) == 0:
-        return Request(start, start, -1, 0)
+    conversation = Conversation(minimiser, start, values, gradients, units)
+    for _ in range(len(values)):
+        conversation.go_on()
+    return conversation.request
+
+
+class Conversation:
+    """A round with SciPy, which is told of the point that it asked for, and asks for the next.
+
+    Parameters
+    ----------
+    minimiser, start, units
+        See `replay`.
+    values, gradients
+        (R,) and (R, P) float64, where objective and gradient are put at each point asked for, in
+        their order; they are read, and not copied.
+
+    Attributes
+    ----------
+    request
+        What it wants now.
+    """
+
+    def __init__(
+        self,
+        minimiser: FullGradient,
+        start: np.ndarray,
+        values: np.ndarray,
+        gradients: np.ndarray,
+        units: np.ndarray | None = None,
+    ) -> None:
+        self.request = Request(start, start, -1, 0)
+        self._given = (minimiser, start.copy(), values, gradients, units)
+        self._told: SimpleQueue[bool] = SimpleQueue()
+        self._requests: SimpleQueue[Request | BaseException] = SimpleQueue()
+        self._thread: Thread | None = None
+
+    def go_on(self) -> Request:
+        """Let SciPy read one more value and gradient; return what it wants then."""
+        with one_thread():
+            self._told.put(True)
+            if self._thread is None:
+                given = (*self._given, self._told, self._requests)
+                self._thread = Thread(target=_converse, args=given, daemon=True)
+                self._thread.start()
+                # The thread, which waits, ends with whoever would have told it more.
+                weakref.finalize(self, self._told.put, False)
+            found = self._requests.get()
+        if isinstance(found, BaseException):
+            raise found
+        self.request = found
+        return found
+
+
+def _converse(
+    minimiser: FullGradient,
+    start: np.ndarray,
+    values: np.ndarray,
+    gradients: np.ndarray,
+    units: np.ndarray | None,
+    told: "SimpleQueue[bool]",
+    requests: "SimpleQueue[Request | BaseException]",
+) -> None:
+    """Run SciPy until it ends, or nobody tells it more; leave requests, or what it has raised."""
+    try:
+        end = _minimise(minimiser, start, values, gradients, units, told, requests)
+    except BaseException as error:
+        requests.put(error)
+    else:
+        if end is not None:
+            requests.put(end)
+
+
+def _minimise(
+    minimiser: FullGradient,
+    start: np.ndarray,
+    values: np.ndarray,
+    gradients: np.ndarray,
+    units: np.ndarray | None,
+    told: "SimpleQueue[bool]",
+    requests: "SimpleQueue[Request | BaseException]",
+) -> Request | None:
+    """Return where SciPy ended; None if nobody tells it more."""
+    if not told.get():
+        return None
     if np.linalg.norm(gradients[0]) <= minimiser.tolerance:
         return Request(None, start, 0, 0, REACHED)
     from scipy.optimize import minimize
@@ -107,8 +192,11 @@ def replay(
     options: dict[str, float] = {"gtol": 0.0, "maxiter": NO_LIMIT}
     if minimiser.minimiser == LBFGS:
         options |= {"ftol": 0.0, "maxfun": NO_LIMIT, "maxcor": minimiser.memory}
+    if units is not None:
+        # SciPy's first step has length 1 in its variables.
+        units = units * float(np.linalg.norm(in_units(gradients[0], units)))
     numbers: dict[bytes, int] = {}
-    iterate, number, iterations = start, 0, 0
+    known, iterate, number, iterations = 1, start, 0, 0
 
     def point_at(place: np.ndarray) -> np.ndarray:
         if units is None:
@@ -116,25 +204,25 @@ def replay(
         return start + (units @ place if units.ndim == 2 else units * place)
 
     def objective(place: np.ndarray) -> tuple[float, np.ndarray]:
-        known = numbers.setdefault(place.tobytes(), len(numbers))
-        if known == len(values):
-            raise _Stop(point_at(place))
-        return float(values[known]), in_units(gradients[known], units)
+        nonlocal known
+        found = numbers.setdefault(place.tobytes(), len(numbers))
+        if found == known:
+            requests.put(Request(point_at(place), iterate, number, iterations))
+            if not told.get():
+                raise _Stop
+            known += 1
+        return float(values[found]), in_units(gradients[found], units)
 
     def accept(place: np.ndarray) -> None:
         nonlocal iterate, number, iterations
         iterate, number = point_at(place), numbers[place.tobytes()]
         iterations += 1
         if np.linalg.norm(gradients[number]) <= minimiser.tolerance:
-            raise _Stop(None, REACHED)
+            raise _Stop(REACHED)
 
-    point, ended, zero, method = None, PRECISION, np.zeros(start.size), minimiser.minimiser
-    with one_thread():
-        if units is not None:
-            # SciPy's first step has length 1 in its variables.
-            units = units * float(np.linalg.norm(in_units(gradients[0], units)))
-        try:
-            minimize(objective, zero, jac=True, method=method, callback=accept, options=options)
-        except _Stop as stop:
-            point, ended = stop.point, stop.ended
-    return Request(point, iterate, number, iterations, ended)
+    zero, method = np.zeros(start.size), minimiser.minimiser
+    try:
+        minimize(objective, zero, jac=True, method=method, callback=accept, options=options)
+    except _Stop as stop:
+        return Request(None, iterate, number, iterations, REACHED) if stop.args else None
+    return Request(None, iterate, number, iterations, PRECISION)

@@ -125,9 +125,7 @@ def _tile(
     product = view_at(own, place, (largest,))
 
     scale, tile = reals[:dimensions], points[:rows]
-    jets.fill_inputs(
-        tile, scale, reals[dimensions : 2 * dimensions], directions, orders, inputs
-    )
+    jets.fill_inputs(tile, scale, reals[dimensions : 2 * dimensions], directions, orders, inputs)
     jets.forward(widths, orders, parameters, inputs, z, y, rows)
 
     outputs, given = widths[layers], np.int64(0)
@@ -170,9 +168,7 @@ def _tile(
             for r in range(rows):
                 answers[channel * rows + r, output_number] = slopes[given, r]
             given += 1
-    jets.backward(
-        widths, orders, parameters, inputs, z, y, rows, product, output.gradient
-    )
+    jets.backward(widths, orders, parameters, inputs, z, y, rows, product, output.gradient)
     return at
 
 

@@ -81,9 +81,7 @@ def compile_laws(
     InputError
         If a law asks for what is not there, or cannot be traced.
     """
-    named = [
-        {law: _partials_of(law, coordinates, outputs) for law in laws} for laws in tags
-    ]
+    named = [{law: _partials_of(law, coordinates, outputs) for law in laws} for laws in tags]
     every = [each for of in named for found in of.values() for each in found.values()]
     lines = [line for each in every if sum(each.orders) for line, _ in directions_of(each.orders)]
     directions = tuple(dict.fromkeys(lines))

@@ -208,7 +208,7 @@ class PINN(CompiledModel):
             kernels.accumulate,
             *numbers,
             shares=2,
-            least_rows=TILE_ROWS,
+            least_rows=16,
             most_rows=LARGEST_SHARE,
             own_values=int(per_row) + -(-largest // 4),
             uses_blas=True,
@@ -278,7 +278,9 @@ class PINN(CompiledModel):
         with one_thread():
             for first in range(0, rows, PIECE_ROWS):
                 piece = slice(first, first + PIECE_ROWS)
-                given = [np.ascontiguousarray(a[piece], dtype) for a in (points, normals[:, :count])]
+                given = [
+                    np.ascontiguousarray(a[piece], dtype) for a in (points, normals[:, :count])
+                ]
                 found = np.empty((results, len(given[0])))
                 kernels.evaluate(numbers, 0, parameters, *given, found, answers[piece])
                 values[:, piece] = found

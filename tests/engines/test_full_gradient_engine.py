@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ import ooc
 from ooc.core.errors import InputError
 from ooc.core.progress import Progress
 from ooc.engines.full_sums import make_sums
-from ooc.engines.minimise import Request, replay
+from ooc.engines.minimise import Conversation, Request
 from ooc.models import MLP, Linear, Logistic
 from ooc.models.contract import BatchLike, Layout
 from ooc.optim import FULL_GRADIENT, Method, cg, hybrid, lbfgs, method_from_config, sgd
@@ -206,14 +207,20 @@ def test_in_every_round_the_minimiser_is_told_the_objective(
     (x, y), told = rows_of(labelled), list[tuple[np.ndarray, np.ndarray, np.ndarray]]()
     points = list[np.ndarray]()
 
-    def seen(full: object, start: np.ndarray, values: np.ndarray, *more: np.ndarray) -> Request:
-        request = replay(full, start, values, *more)  # type: ignore[arg-type]
-        if not told or len(values) != len(told[-1][0]):
-            told.append((values.copy(), more[0].copy(), start.copy()))
-            points.append(request.point if request.point is not None else request.iterate)
-        return request
+    class Seen(Conversation):
+        def __init__(self, full: Any, start: np.ndarray, *given: Any) -> None:
+            super().__init__(full, start, *given)
+            self.start, self.given, self.count = start.copy(), given, 0
 
-    monkeypatch.setattr("ooc.engines.full_gradient_engine.replay", seen)
+        def go_on(self) -> Request:
+            request = super().go_on()
+            self.count += 1
+            values, gradients = (each[: self.count].copy() for each in self.given[:2])
+            told.append((values, gradients, self.start))
+            points.append(request.point if request.point is not None else request.iterate)
+            return request
+
+    monkeypatch.setattr("ooc.engines.full_gradient_engine.Conversation", Seen)
     method = lbfgs(kept=8, l2=0.01)
     model = Logistic(standardise=False, dtype="float64")
     Trainer(model, method, memory=MEMORY).fit(labelled)

@@ -1,0 +1,1 @@
+"""Networks that learn the laws of physics from points instead of data."""
