@@ -53,9 +53,9 @@ def draw(problem: Problem, rng: np.random.Generator) -> Points:
 
 
 def draw_boundary(problem: Problem, rng: np.random.Generator) -> list[Points]:
-    """Draw points on the boundary; of a line's ends there is but one point each."""
+    """Draw points on each piece of the boundary that has a condition."""
     geometry, found = problem.geometry, []
-    count = 1 if len(geometry.coordinates) == 1 else problem.edge_points
+    count = problem.edge_points
     edges = geometry.draw_boundary(count, rng)
     for tag, name in enumerate(problem.conditions, start=1):
         places = edges[name]

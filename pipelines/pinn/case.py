@@ -1,0 +1,61 @@
+"""A case: a problem, how long it is trained, and what its solution is held to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.pinn.problem import Problem
+from pipelines.pinn.training import Solution, reference_of, relative_error
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A number that a solution is judged by, and the most that it may be."""
+
+    name: str
+    value: float
+    bound: float
+
+
+@dataclass(frozen=True)
+class Case:
+    """One of the pipeline's problems.
+
+    Attributes
+    ----------
+    problem
+        What is solved.
+    judge
+        Tells how far a solution is from the reference; the first number decides.
+    rounds, passes
+        Of training, see `pipelines.pinn.training.Training`.
+    shown
+        Names of the outputs that are drawn.
+    """
+
+    problem: Problem
+    judge: Callable[[Solution], tuple[Judgement, ...]]
+    rounds: int = 3
+    passes: int = 1000
+    shown: tuple[str, ...] = ()
+
+
+def judge_outputs(points: np.ndarray, bounds: dict[str, float]) -> Callable[..., tuple[Judgement, ...]]:
+    """Return a judge by the relative L2 error of outputs at points, (rows, D)."""
+
+    def judge(solution: Solution) -> tuple[Judgement, ...]:
+        known, found = reference_of(solution.problem, points), solution(points)
+        return tuple(
+            Judgement(f"relative L2 error of {name}", relative_error(found[name], known[name]), bound)
+            for name, bound in bounds.items()
+        )
+
+    return judge
+
+
+def grid(problem: Problem, count: int) -> np.ndarray:
+    """Return the points of a regular grid that are inside of a problem's geometry, (rows, D)."""
+    axes = [np.linspace(low, high, count) for low, high in problem.geometry.bounds]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
+    return points[problem.geometry.distance(points) <= 0]

@@ -1,0 +1,73 @@
+"""Flow in a cavity whose lid moves, at a Reynolds number of 100: velocity u, v and pressure p.
+
+The reference is the table of Ghia, Ghia and Shin (1982), on the lines through the middle.
+"""
+
+import numpy as np
+
+from pipelines.pinn.case import Case, Judgement
+from pipelines.pinn.geometry import box
+from pipelines.pinn.problem import Problem
+from pipelines.pinn.training import Solution, relative_error
+
+BOUND = 0.02
+REYNOLDS = 100.0
+# Heights with u at x = 0.5, then places with v at y = 0.5.
+GHIA_Y = (1.0, 0.9766, 0.9688, 0.9609, 0.9531, 0.8516, 0.7344, 0.6172, 0.5, 0.4531, 0.2813, 0.1719,
+          0.1016, 0.0703, 0.0625, 0.0547, 0.0)  # fmt: skip
+GHIA_U = (1.0, 0.84123, 0.78871, 0.73722, 0.68717, 0.23151, 0.00332, -0.13641, -0.20581, -0.21090,
+          -0.15662, -0.10150, -0.06434, -0.04775, -0.04192, -0.03717, 0.0)  # fmt: skip
+GHIA_X = (1.0, 0.9688, 0.9609, 0.9531, 0.9453, 0.9063, 0.8594, 0.8047, 0.5, 0.2344, 0.2266, 0.1563,
+          0.0938, 0.0781, 0.0703, 0.0625, 0.0)  # fmt: skip
+GHIA_V = (0.0, -0.05906, -0.07391, -0.08864, -0.10313, -0.16914, -0.22445, -0.24533, 0.05454,
+          0.17527, 0.17507, 0.16077, 0.12317, 0.10890, 0.10091, 0.09233, 0.0)  # fmt: skip
+
+
+def momentum_x(
+    u: float, v: float, u_x: float, u_y: float, p_x: float, u_xx: float, u_yy: float
+) -> float:
+    """Keep the momentum along x."""
+    return u * u_x + v * u_y + p_x - (u_xx + u_yy) / REYNOLDS
+
+
+def momentum_y(
+    u: float, v: float, v_x: float, v_y: float, p_y: float, v_xx: float, v_yy: float
+) -> float:
+    """Keep the momentum along y."""
+    return u * v_x + v * v_y + p_y - (v_xx + v_yy) / REYNOLDS
+
+
+def mass(u_x: float, v_y: float) -> float:
+    """Keep the mass."""
+    return u_x + v_y
+
+
+def wall(u: float, v: float) -> tuple[float, float]:
+    """Stick to a wall."""
+    return u, v
+
+
+def lid(u: float, v: float) -> tuple[float, float]:
+    """Move with the lid."""
+    return u - 1.0, v
+
+
+def judge(solution: Solution) -> tuple[Judgement, ...]:
+    """Compare with the table, without the lid's corners, where the flow is not defined."""
+    half = np.full(len(GHIA_Y), 0.5)
+    u = solution(np.stack([half, np.array(GHIA_Y)], axis=1))["u"]
+    v = solution(np.stack([np.array(GHIA_X), half], axis=1))["v"]
+    both = np.concatenate([u, v]), np.concatenate([GHIA_U, GHIA_V])
+    furthest = float(np.abs(both[0] - both[1]).max())
+    return (
+        Judgement("relative L2 error of Ghia's u and v", relative_error(*both), BOUND),
+        Judgement("furthest from Ghia, of the lid's speed", furthest, BOUND),
+    )
+
+
+PROBLEM = Problem(
+    "cavity", box(x=(0.0, 1.0), y=(0.0, 1.0)), ("u", "v", "p"), (momentum_x, momentum_y, mass),
+    {"x=0": (wall,), "x=1": (wall,), "y=0": (wall,), "y=1": (lid,)}, hidden=(32, 32, 32),
+    points=4000, edge_points=200,
+)  # fmt: skip
+CASES = (Case(PROBLEM, judge, 3, 1000, ("u", "v")),)
