@@ -33,6 +33,8 @@ def full_gradient_bytes(model: Model, dataset: Dataset, minimiser: FullGradient)
     size = model.layout(dataset.row_shape).size
     # SciPy's work space and copies; a hybrid's units are inverted, too.
     vectors = 2 * minimiser.memory + 24 + 4 * minimiser.units_rows(size)
+    if minimiser.dense:  # the inverse curvature, and what begins it anew
+        vectors += 2 * size
     return LIBRARY_BYTES + sums_bytes(model, dataset) + 8 * vectors * size
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from ooc.core.compile_child import Compilation
 from ooc.core.compiler import kernel_for, parts_of
 from ooc.kernels.lane_loop import run_lane_window
+from ooc.kernels.quasi_newton import learn
 from ooc.kernels.window_loop import run_window
 from ooc.kernels.work import WORK
 from ooc.models.contract import Model
@@ -63,6 +64,9 @@ def engine_kernels(
             )
         for take in (run_window, run_lane_window)[: 1 + (lanes > 1)]:
             found.append(kernel_for(take, np.zeros(1, WORK), each.type(1)))
+    if any(each.full is not None and each.full.dense for each in methods):
+        matrix, vector = np.zeros((1, 1)), np.zeros(1)
+        rest.append(kernel_for(learn, matrix, vector, vector, 1.0, 1.0, 1.0))
     return [*found, *rest]
 
 

@@ -13,6 +13,7 @@ from threading import Thread
 import numpy as np
 
 from ooc.core.blas import one_thread
+from ooc.engines.self_scaling import minimise_dense
 from ooc.optim.full_gradient import LBFGS, FullGradient
 
 NO_LIMIT = 10**9
@@ -222,7 +223,10 @@ def _minimise(
 
     zero, method = np.zeros(start.size), minimiser.minimiser
     try:
-        minimize(objective, zero, jac=True, method=method, callback=accept, options=options)
+        if minimiser.dense:
+            minimise_dense(objective, zero, accept)
+        else:
+            minimize(objective, zero, jac=True, method=method, callback=accept, options=options)
     except _Stop as stop:
         return Request(None, iterate, number, iterations, REACHED) if stop.args else None
     return Request(None, iterate, number, iterations, PRECISION)

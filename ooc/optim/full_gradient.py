@@ -66,6 +66,9 @@ class FullGradient:
         Pairs of vectors that L-BFGS remembers; 0 for conjugate gradients.
     l2
         ``l2/2 |w|^2`` of the coefficients is part of the objective.
+    dense
+        Whether L-BFGS keeps the whole inverse curvature, (P, P), see
+        `ooc.engines.self_scaling`, and no pairs.
     in_units
         Whether parameters are measured in units that mini-batches told, see
         `ooc.engines.hybrid_engine`.
@@ -77,6 +80,7 @@ class FullGradient:
     memory: int = 0
     l2: float = 0.0
     in_units: bool = False
+    dense: bool = False
 
     def __post_init__(self) -> None:
         positive("tolerance", self.tolerance)

@@ -102,6 +102,8 @@ class Method:
             return self.optimizer.to_config()
         numbers = asdict(self.full)
         del numbers["minimiser"], numbers["in_units"]
+        if not numbers["dense"]:
+            del numbers["dense"]
         given = {"name": self.name, "rate": self.rate, **numbers}
         if self.optimizer is not None:
             of_steps = self.optimizer.to_config()
@@ -123,6 +125,7 @@ def lbfgs(
     tolerance: float = 1e-6,
     kept: int = 128,
     memory: int = 10,
+    dense: bool = False,
     **common: Unpack[Common],
 ) -> Method:
     """L-BFGS on the streamed full gradient (SciPy's L-BFGS-B: Byrd, Lu, Nocedal and Zhu 1995).
@@ -141,13 +144,16 @@ def lbfgs(
         exactly; after so many the method begins anew, where it came to.
     memory
         Pairs of vectors from which the curvature is known.
+    dense
+        Whether it is kept as a whole instead, P^2 numbers of 8 bytes, by self-scaling BFGS: for
+        up to a few thousand parameters whose valleys are narrow, see `ooc.engines.self_scaling`.
 
     Raises
     ------
     InputError
         If anything is given that it cannot use: a rate, a schedule, clipping or an L1 penalty.
     """
-    return _line_search("lbfgs", lr, common, LBFGS, tolerance, kept, memory)
+    return _line_search("lbfgs", lr, common, LBFGS, tolerance, kept, memory, dense)
 
 
 def cg(
@@ -166,6 +172,7 @@ def hybrid(
     tolerance: float = 1e-6,
     kept: int = 128,
     memory: int = 10,
+    dense: bool = False,
     **common: Unpack[Common],
 ) -> Method:
     """Adam on mini-batches, then L-BFGS on the full gradient, see `ooc.engines.hybrid_engine`.
@@ -177,13 +184,13 @@ def hybrid(
     ----------
     lr
         Adam's rate; None: from a short range test.
-    tolerance, kept, memory
+    tolerance, kept, memory, dense
         See `lbfgs`.
     """
     l2 = _smooth_penalty("hybrid", common)
     schedule = common.get("schedule") or UNCHANGED
     first = adam(lr, l2=l2, clip_norm=common.get("clip_norm"), schedule=schedule)
-    full = FullGradient(LBFGS, tolerance, kept, memory, l2, in_units=True)
+    full = FullGradient(LBFGS, tolerance, kept, memory, l2, in_units=True, dense=dense)
     return Method("hybrid", first, full)
 
 
@@ -217,8 +224,9 @@ def method_from_config(config: Mapping[str, Any]) -> Method:
 
 
 def _line_search(
-    name: str, lr: object, common: Common, minimiser: str, tolerance: float, kept: int, memory: int
-) -> Method:
+    name: str, lr: object, common: Common, minimiser: str, tolerance: float, kept: int, memory: int,
+    dense: bool = False,
+) -> Method:  # fmt: skip
     """Return a method that takes all rows, and no rate."""
     if lr is not None:
         raise InputError(
@@ -230,7 +238,8 @@ def _line_search(
             f"{name} needs the gradient as it is; leave out clip_norm={common['clip_norm']}"
         )
     l2 = _smooth_penalty(name, common)
-    return Method(name, full=FullGradient(minimiser, tolerance, kept, memory, l2))
+    full = FullGradient(minimiser, tolerance, kept, memory, l2, dense=dense)
+    return Method(name, full=full)
 
 
 def _smooth_penalty(name: str, common: Common) -> float:

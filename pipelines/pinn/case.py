@@ -41,13 +41,17 @@ class Case:
     shown: tuple[str, ...] = ()
 
 
-def judge_outputs(points: np.ndarray, bounds: dict[str, float]) -> Callable[..., tuple[Judgement, ...]]:
+def judge_outputs(
+    points: np.ndarray, bounds: dict[str, float]
+) -> Callable[..., tuple[Judgement, ...]]:
     """Return a judge by the relative L2 error of outputs at points, (rows, D)."""
 
     def judge(solution: Solution) -> tuple[Judgement, ...]:
         known, found = reference_of(solution.problem, points), solution(points)
         return tuple(
-            Judgement(f"relative L2 error of {name}", relative_error(found[name], known[name]), bound)
+            Judgement(
+                f"relative L2 error of {name}", relative_error(found[name], known[name]), bound
+            )
             for name, bound in bounds.items()
         )
 

@@ -17,8 +17,6 @@ from pipelines.pinn.balance import weights
 from pipelines.pinn.points import Points, draw, draw_again
 from pipelines.pinn.problem import Problem
 
-MEMORY_PAIRS = 50  # of L-BFGS
-KEPT = 1024  # evaluations of a round of L-BFGS
 TOLERANCE = 1e-10
 
 
@@ -48,8 +46,8 @@ class Training:
     seed: int = 0
     rounds: int = 3
     passes: int = 1000
-    lr: float = 2e-3
-    batch_size: int = 128
+    lr: float = 1e-3
+    batch_size: int = 64
     memory: str = "1GiB"
     dtype: str = "float64"
 
@@ -175,7 +173,7 @@ def _round(
     shutil.rmtree(path, ignore_errors=True)
     training.folder.mkdir(parents=True, exist_ok=True)
     dataset = points.write(path, training.dtype)
-    common: dict[str, Any] = {"tolerance": TOLERANCE, "kept": KEPT, "memory": MEMORY_PAIRS}
+    common: dict[str, Any] = {"tolerance": TOLERANCE, "kept": training.passes, "dense": True}
     method = ooc.optim.lbfgs(**common)
     if number == 0:
         method = ooc.optim.hybrid(training.lr, **common)

@@ -78,6 +78,6 @@ def judged() -> np.ndarray:
 PROBLEM = Problem(
     "burgers", box(x=(-1.0, 1.0), t=(0.0, 1.0)), ("u",), (burgers,),
     {"x=-1": (fixed,), "x=1": (fixed,), "t=0": (begin,), "t=1": FREE},
-    reference, hidden=(32, 32, 32, 32), points=5000, edge_points=200,
+    reference, hidden=(20, 20, 20), points=5000, edge_points=200,
 )  # fmt: skip
 CASES = (Case(PROBLEM, judge_outputs(judged(), {"u": BOUND}), 5, 800, ("u",)),)

@@ -46,7 +46,7 @@ _TOP = TALL * NARROW / np.sqrt(0.5 * (1 + np.sqrt(1 - 4 * NARROW**2)))
 PROBLEM = Problem(
     "plasma",
     Geometry("Rz", ((_INNER, _OUTER), (-1.1 * _TOP, 1.1 * _TOP)), {"edge": _level}),
-    ("u",), (equilibrium,), {"edge": (edge,)}, reference, hidden=(24, 24, 24), points=1500,
+    ("u",), (equilibrium,), {"edge": (edge,)}, reference, hidden=(20, 20), points=1500,
     edge_points=300,
 )  # fmt: skip
 CASES = (Case(PROBLEM, judge_outputs(grid(PROBLEM, 81), {"u": BOUND}), 2, 600, ("u",)),)
