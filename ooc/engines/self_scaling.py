@@ -16,6 +16,8 @@ from ooc.kernels.quasi_newton import learn
 # Of the Wolfe conditions: the decrease of the objective and of its slope.
 DECREASE, SLOPE = 1e-4, 0.9
 LINE_STEPS = 25
+# Where no step is found along the gradient, shorter ones are tried, so many times.
+SHORTER, MOST_TRIES = 1e-2, 5
 
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
@@ -53,7 +55,9 @@ def minimise_dense(
 
     point, before = start.copy(), None
     value, gradient = at(point)
-    inverse, is_new = np.eye(point.size) / max(float(np.linalg.norm(gradient)), 1e-300), True
+    # The first step has length 1.
+    inverse = np.eye(point.size) / max(float(np.linalg.norm(gradient)), 1e-300)
+    is_new, tries = True, 0
     while True:
         direction = -(inverse @ gradient)
         with warnings.catch_warnings():
@@ -63,9 +67,13 @@ def minimise_dense(
                 c1=DECREASE, c2=SLOPE, maxiter=LINE_STEPS,
             )[0]  # fmt: skip
         if length is None:
-            if is_new:
+            if tries == MOST_TRIES:
                 return
-            inverse, is_new, before = np.eye(point.size) * _unit(moved, change), True, None
+            if is_new:
+                inverse *= SHORTER
+            else:
+                inverse = np.eye(point.size) * _unit(moved, change)
+            is_new, before, tries = True, None, tries + 1
             continue
         moved = length * direction
         after = point + moved
@@ -78,7 +86,8 @@ def minimise_dense(
         # B s is minus the gradient times the length, where the matrix has been learned.
         curved = along if is_new else -length * float(moved @ gradient)
         learn(inverse, moved, product, along, float(change @ product), min(1.0, along / curved))
-        point, before, value, gradient, is_new = after, value, then, slope, False
+        point, before, value, gradient = after, value, then, slope
+        is_new, tries = False, 0
         accept(point)
 
 

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ import ooc
 from ooc.core.random_keys import Purpose, generator
 from ooc.models.pinn import PINN
 from ooc.runs.run import Run
+from ooc.training.watchers.callbacks import Situation
 from pipelines.pinn.balance import weights
 from pipelines.pinn.points import Points, draw, draw_again
 from pipelines.pinn.problem import Problem
 
-TOLERANCE = 1e-10
+TOLERANCE = 1e-10  # of the gradient: further there is nothing to gain
+NOTED = 20  # passes between lines of the history
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the history: seconds of training, passes, and each term's mean loss."""
+    """A line of the history: seconds of training, passes, and each term's mean squared residual."""
 
     seconds: float
     passes: float
-    loss: float
     terms: Mapping[str, float]
 
 
@@ -138,22 +139,27 @@ def solve(
     rng = generator(training.seed, Purpose.DATA)
     first = generator(training.seed, Purpose.PARAMETERS)
     parameters = model.init(model.layout((len(model.coordinates),)), first)
-    points, history, ends = draw(problem, rng), list[Line](), list[float]()
-    switch, passes, stopped = 0.0, 0.0, False
+    points, history, ends, switch = draw(problem, rng), list[Line](), list[float](), float("inf")
+    passes, is_over = 0, False
+
+    def note(now: Situation) -> bool:
+        nonlocal passes, is_over
+        passes += 1
+        if passes % NOTED == 0:
+            terms = mean_squares(model, now.parameters, points)
+            history.append(Line(time.perf_counter() - begun, passes, terms))
+        is_over = watch is not None and watch(model, now.parameters)
+        return is_over
+
     for number in range(training.rounds):
         if number > 0:
             points = draw_again(problem, model, parameters, rng)
         settled = weights(model, parameters, points, training.seed)
         model = replace(model, weights=settled, start=parameters)
-        run = _round(model, points, training, number, watch)
-        lines = _lines(run, len(points.tags), passes, time.perf_counter() - begun)
-        if number == 0:
-            switch = _switch(run)
-        history += lines
-        passes = lines[-1].passes
+        run = _round(model, points, training, number, note)
+        parameters, switch = run.parameters, min(switch, _switch(run, ends))
         ends.append(passes)
-        parameters, stopped = run.parameters, bool(run.results.get("stopped"))
-        if watch is not None and watch(model, parameters):
+        if is_over:
             break
     seconds = time.perf_counter() - begun
     return Solution(
@@ -161,12 +167,23 @@ def solve(
     )
 
 
+def mean_squares(model: PINN, parameters: np.ndarray, points: Points) -> dict[str, float]:
+    """Return the mean squared residual of each term, without its weight."""
+    found, of_tags = {}, [points.of(tag) for tag in range(len(model.laws))]
+    laws = [law for laws in model.laws for law in laws]
+    for term, tag, law in zip(model.terms, model.term_tags, laws, strict=True):
+        of = of_tags[tag]
+        values = model.evaluate(law, parameters, of.places, of.normals)
+        found[term] = float(np.mean(np.sum(values**2, axis=0)))
+    return found
+
+
 def _round(
     model: PINN,
     points: Points,
     training: Training,
     number: int,
-    watch: Callable[[PINN, np.ndarray], bool] | None,
+    note: Callable[[Situation], bool],
 ) -> Run:
     """Train on some points: Adam and L-BFGS the first time, L-BFGS later."""
     path = training.folder / f"points-{number}.zarr"
@@ -177,34 +194,15 @@ def _round(
     method = ooc.optim.lbfgs(**common)
     if number == 0:
         method = ooc.optim.hybrid(training.lr, **common)
-    callbacks = ooc.Callbacks()
-    if watch is not None:
-        callbacks = ooc.Callbacks(epoch_end=lambda now: watch(model, now.parameters))
     batch = min(training.batch_size, len(points.tags))
-    trainer = ooc.Trainer(
-        model, method, batch, memory=training.memory, seed=training.seed, log_every=None
-    )
+    trainer = ooc.Trainer(model, method, batch, memory=training.memory, seed=training.seed)
+    callbacks = ooc.Callbacks(epoch_end=note)
     return trainer.fit(dataset, training.passes, report=False, callbacks=callbacks)
 
 
-def _lines(run: Run, rows: int, before: float, end: float) -> list[Line]:
-    """Return the history of a round whose last line is `end` seconds after the first round began."""
-    kept = [line for line in run.history if "loss" in line]
-    last = kept[-1]["seconds"]
-    return [
-        Line(
-            end - last + line["seconds"],
-            before + line["rows"] / rows,
-            line["loss"],
-            line.get("terms", {}),
-        )
-        for line in kept
-    ]
-
-
-def _switch(run: Run) -> float:
+def _switch(run: Run, ends: Sequence[float]) -> float:
     """Return the passes after which L-BFGS took over."""
     for line in run.history:
         if line.get("gradient_norm") is not None:
-            return float(line["epoch"])
+            return float(line["epoch"]) + (ends[-1] if ends else 0.0)
     return float("inf")

@@ -73,7 +73,7 @@ def beam(
         {left: ends[0], right: ends[1]}, reference, hidden=(20, 20), points=256, edge_points=16,
     )  # fmt: skip
     points = np.linspace(0, length, 501)[:, None]
-    return Case(problem, judge_outputs(points, {"w": BOUND}), rounds=2, passes=1500, shown=("w",))
+    return Case(problem, judge_outputs(points, {"w": BOUND}), rounds=2, passes=500, shown=("w",))
 
 
 CLAMPED, HINGED = (held, level), (held, no_moment)

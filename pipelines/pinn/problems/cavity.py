@@ -67,7 +67,7 @@ def judge(solution: Solution) -> tuple[Judgement, ...]:
 
 PROBLEM = Problem(
     "cavity", box(x=(0.0, 1.0), y=(0.0, 1.0)), ("u", "v", "p"), (momentum_x, momentum_y, mass),
-    {"x=0": (wall,), "x=1": (wall,), "y=0": (wall,), "y=1": (lid,)}, hidden=(32, 32, 32),
+    {"x=0": (wall,), "x=1": (wall,), "y=0": (wall,), "y=1": (lid,)}, hidden=(24, 24, 24),
     points=4000, edge_points=200,
 )  # fmt: skip
 CASES = (Case(PROBLEM, judge, 3, 1000, ("u", "v")),)

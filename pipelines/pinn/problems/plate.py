@@ -115,6 +115,6 @@ PROBLEM = Problem(
         "x=0": (mirror_x,), f"x={SIDE:g}": (pulled,), "y=0": (mirror_y,), f"y={SIDE:g}": (side,),
         "hole": (free,),
     },
-    reference, hidden=(32, 32, 32), points=3000, edge_points=200,
+    reference, hidden=(24, 24, 24), points=3000, edge_points=200,
 )  # fmt: skip
 CASES = (Case(PROBLEM, judge, 3, 800, ("u", "p")),)

@@ -70,4 +70,5 @@ PROBLEM = Problem(
     dict.fromkeys(ell().surfaces, (fixed,)), reference, hidden=(32, 32, 32), points=3000,
     edge_points=150,
 )  # fmt: skip
-CASES = (Case(PROBLEM, judge_outputs(grid(PROBLEM, 101), {"u": BOUND}), 4, 700, ("u",)),)
+JUDGED = grid(PROBLEM, 101)
+CASES = (Case(PROBLEM, judge_outputs(JUDGED, {"u": BOUND}), 4, 700, ("u",)),)
