@@ -74,7 +74,7 @@ def _tile(
     for layer in range(layers):
         units += widths[layer + 1]
         largest = max(largest, widths[layer] * widths[layer + 1])
-    per_row = _row_values(n, units)
+    per_row = row_values(n, units)
     most = min(n[TILE], (own.size - largest) // per_row)
     points = view_at(own, 0, (most, dimensions))
     place = most * dimensions
@@ -173,7 +173,7 @@ def _tile(
 
 
 @exact_kernel
-def _row_values(integers: np.ndarray, units: int) -> int:
+def row_values(integers: np.ndarray, units: int) -> int:
     """Return the values of scratch for a row of a tile, `units` those of all layers."""
     n = integers
     jets_of_row = n[CHANNELS] * (n[DIMENSIONS] + 2 * units)
@@ -187,6 +187,7 @@ def evaluate(
     parameters: np.ndarray,
     points: np.ndarray,
     normals: np.ndarray,
+    own: np.ndarray,
     values: np.ndarray,
     answers: np.ndarray,
 ) -> None:
@@ -196,6 +197,8 @@ def evaluate(
     ----------
     points, normals
         (rows, D) and (rows, D or 0).
+    own
+        Scratch, as much for each row as `row_values` says.
     values
         (results, rows) float64, filled.
     answers
@@ -215,9 +218,11 @@ def evaluate(
     pairs = view_at(n, behind + result, (results, RESULT))
     directions = reals[2 * dimensions : (2 + n[DIRECTIONS]) * dimensions]
     constants = reals[(2 + n[DIRECTIONS]) * dimensions + terms :]
-    inputs = np.empty((channels * rows, dimensions), parameters.dtype)
-    z = np.empty(channels * rows * units, parameters.dtype)
-    y = np.empty(channels * rows * units, parameters.dtype)
+    stacked, place = channels * rows, channels * rows * dimensions
+    inputs = view_at(own, 0, (stacked, dimensions))
+    z = view_at(own, place, (stacked * units,))
+    y = view_at(own, place + stacked * units, (stacked * units,))
+    place += 2 * stacked * units
     jets.fill_inputs(
         points, reals[:dimensions], reals[dimensions : 2 * dimensions], directions, orders, inputs
     )
@@ -225,7 +230,8 @@ def evaluate(
     outputs, given = widths[layers], 0
     whole = view_at(z, channels * rows * (units - outputs), (channels * rows, outputs))
     answers[:] = whole[:rows]
-    registers = np.empty((channels * outputs + points.shape[1] + normals.shape[1] + lines, rows))
+    count = channels * outputs + points.shape[1] + normals.shape[1] + lines
+    registers = view_at(own, place, (count, rows))
     for channel in range(channels):
         for output_number in range(outputs):
             registers[given] = whole[channel * rows : (channel + 1) * rows, output_number]
