@@ -58,9 +58,7 @@ def time_ooc(case: Case, target: float, seed: int, lr: float, folder: Path) -> d
     return {**found, "met": found["error"] <= target}
 
 
-def write_job(
-    case: Case, target: float, seed: int, lr: float, limit: float, path: Path
-) -> None:
+def write_job(case: Case, target: float, seed: int, lr: float, limit: float, path: Path) -> None:
     """Write what the peers need: the first round's points, weights and first parameters' shape."""
     problem, judged = case.problem, judged_of(case)
     points, model = draw(problem, generator(seed, Purpose.DATA)), problem.model()

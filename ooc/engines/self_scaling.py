@@ -57,7 +57,7 @@ def minimise_dense(
     value, gradient = at(point)
     # The first step has length 1.
     inverse = np.eye(point.size) / max(float(np.linalg.norm(gradient)), 1e-300)
-    is_new, tries = True, 0
+    is_new, tries, unit = True, 0, 1.0
     while True:
         direction = -(inverse @ gradient)
         with warnings.catch_warnings():
@@ -72,16 +72,17 @@ def minimise_dense(
             if is_new:
                 inverse *= SHORTER
             else:
-                inverse = np.eye(point.size) * _unit(moved, change)
+                inverse = np.eye(point.size) * unit
             is_new, before, tries = True, None, tries + 1
             continue
         moved = length * direction
         after = point + moved
         then, slope = at(after)
         change = slope - gradient
-        along = float(moved @ change)
+        along, across = float(moved @ change), float(change @ change)
+        unit = along / max(across, 1e-300)  # Nocedal and Wright 2006, equation 6.20
         if is_new:
-            inverse = np.eye(point.size) * _unit(moved, change)
+            inverse = np.eye(point.size) * unit
         product = inverse @ change
         # B s is minus the gradient times the length, where the matrix has been learned.
         curved = along if is_new else -length * float(moved @ gradient)
@@ -89,8 +90,3 @@ def minimise_dense(
         point, before, value, gradient = after, value, then, slope
         is_new, tries = False, 0
         accept(point)
-
-
-def _unit(moved: np.ndarray, change: np.ndarray) -> float:
-    """Return the inverse curvature along a step (Nocedal and Wright 2006, equation 6.20)."""
-    return float(moved @ change) / max(float(change @ change), 1e-300)

@@ -4,6 +4,7 @@ A row is a point; its tag says which equations hold there, and so which derivati
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -66,11 +67,13 @@ def _tile(
 
     Where a row's residual is not finite, return minus 1 minus its place.
     """
-    n, reals = numbers.integers, numbers.reals
+    n: Any = numbers.integers
+    reals = numbers.reals
     dimensions, layers, terms = n[DIMENSIONS], n[COUNT], n[TERMS]
     normals, registers = n[NORMALS] * dimensions, n[REGISTERS]
     widths = n[WIDTHS : WIDTHS + layers + 1]
-    units, largest = np.int64(0), np.int64(0)
+    units: Any = np.int64(0)
+    largest: Any = np.int64(0)
     for layer in range(layers):
         units += widths[layer + 1]
         largest = max(largest, widths[layer] * widths[layer + 1])
@@ -128,7 +131,8 @@ def _tile(
     jets.fill_inputs(tile, scale, reals[dimensions : 2 * dimensions], directions, orders, inputs)
     jets.forward(widths, orders, parameters, inputs, z, y, rows)
 
-    outputs, given = widths[layers], np.int64(0)
+    outputs = widths[layers]
+    given: Any = np.int64(0)
     answers = view_at(z, stacked * (units - outputs), (stacked, outputs))
     for channel in range(channels):
         for output_number in range(outputs):
@@ -204,7 +208,8 @@ def evaluate(
     answers
         (rows, outputs), filled.
     """
-    n, reals, rows = numbers.integers, numbers.reals, points.shape[0]
+    n: Any = numbers.integers
+    reals, rows = numbers.reals, points.shape[0]
     dimensions, layers, terms = n[DIMENSIONS], n[COUNT], n[TERMS]
     widths = n[WIDTHS : WIDTHS + layers + 1]
     units = widths[1:].sum()

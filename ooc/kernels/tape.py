@@ -124,7 +124,7 @@ def sweep(
                 slopes[a, r] -= s
             elif code == POWER:
                 slopes[a, r] += s * number * like(x ** (number - one), zero)
-            elif code == MAXIMUM or code == MINIMUM:
+            elif code in (MAXIMUM, MINIMUM):
                 if z == x:
                     slopes[a, r] += s
                 else:

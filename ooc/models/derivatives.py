@@ -93,8 +93,8 @@ def directions_of(orders: tuple[int, ...]) -> tuple[tuple[Direction, float], ...
     order, own = sum(orders), tuple(orders[place] for place in involved)
     count = len(involved)
     axes = [tuple(int(i == k) for i in range(count)) for k in range(count)]
-    powers = [each for each in itertools.product(range(order + 1), repeat=count)]
-    powers = [each for each in powers if sum(each) == order]
+    every = itertools.product(range(order + 1), repeat=count)
+    powers = [each for each in every if sum(each) == order]
     wanted = np.array([float(each == own) for each in powers])
     values = (0, 1, -1, 2, -2)
     mixed = [
@@ -107,10 +107,10 @@ def directions_of(orders: tuple[int, ...]) -> tuple[tuple[Direction, float], ...
         for chosen in itertools.combinations(mixed, number):
             lines = [*axes, *chosen]
             matrix = np.array([[_term(line, power) for line in lines] for power in powers])
-            factors = np.linalg.lstsq(matrix, wanted, rcond=None)[0]
+            factors: np.ndarray = np.linalg.lstsq(matrix, wanted, rcond=None)[0]
             if np.abs(matrix @ factors - wanted).max() < 1e-12:
                 whole = [_within(line, involved, len(orders)) for line in lines]
-                pairs = zip(whole, np.round(factors, 14).tolist(), strict=True)
+                pairs = zip(whole, [float(each) for each in np.round(factors, 14)], strict=True)
                 return tuple((line, factor) for line, factor in pairs if factor)
     raise InputError(f"no directions were found for derivatives of orders {orders}")
 

@@ -203,7 +203,7 @@ class PINN(CompiledModel):
         numbers = self._numbers(self.compiled, self.weights, is_linear)
         widths, integers = self.widths, numbers.integers
         largest = max(fan * units for fan, units in itertools.pairwise(widths))
-        per_row = kernels.row_values.py_func(integers, sum(widths[1:]))
+        per_row = kernels.row_values(integers, sum(widths[1:]))
         return Kernel(
             kernels.accumulate,
             *numbers,
@@ -275,7 +275,7 @@ class PINN(CompiledModel):
             normals = np.zeros((rows, count))
         values, answers = np.empty((results, rows)), np.empty((rows, len(self.outputs)), dtype)
         parameters = np.ascontiguousarray(parameters, dtype)
-        per_row = kernels.row_values.py_func(numbers.integers, sum(self.widths[1:]))
+        per_row = kernels.row_values(numbers.integers, sum(self.widths[1:]))
         own = np.empty(min(rows, PIECE_ROWS) * int(per_row), dtype)
         with one_thread():
             for first in range(0, rows, PIECE_ROWS):
@@ -284,7 +284,9 @@ class PINN(CompiledModel):
                     np.ascontiguousarray(a[piece], dtype) for a in (points, normals[:, :count])
                 ]
                 found = np.empty((results, len(given[0])))
-                kernels.evaluate(numbers, 0, parameters, *given, own, found, answers[piece])
+                kernels.evaluate(
+                    numbers, 0, parameters, given[0], given[1], own, found, answers[piece]
+                )
                 values[:, piece] = found
         return values, answers
 

@@ -164,7 +164,9 @@ def trace(
             "functions instead of those of math"
         ) from None
     told = told if isinstance(told, tuple) else (told,)
-    results = [tape.constant(each) if isinstance(each, numbers.Real) else each for each in told]
+    results = [
+        tape.constant(float(each)) if isinstance(each, numbers.Real) else each for each in told
+    ]
     for each in results:
         if not isinstance(each, Expression):
             raise InputError(f"the equation {name} returns {each!r}, and no residual")

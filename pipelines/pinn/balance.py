@@ -1,9 +1,10 @@
 """How much each term of the loss weighs: as much as makes all of them learn at the same pace.
 
-Under gradient descent a term's residuals r shrink at a pace that is proportional to the mean of
-|dr/dw|^2 over its points, the trace of its neural tangent kernel. A term's weight is the sum of all
-traces over its own (Wang, Yu and Perdikaris 2022), divided by the least such weight; and because a
-batch holds as many points of a tag as there are, it is divided by the tag's share of all points.
+Under gradient descent a term's residuals r shrink at a pace that is proportional to |dr/dw|^2 at its
+points, whose mean is the trace of its neural tangent kernel. A term's weight is the sum of all paces
+over its own (Wang, Yu and Perdikaris 2022), divided by the least such weight; and because a batch
+holds as many points of a tag as there are, it is divided by the tag's share of all points. The pace
+of a term is the median over points instead of the mean, which a shock or a corner would decide.
 """
 
 from collections.abc import Mapping
@@ -51,7 +52,7 @@ def weights(model: PINN, parameters: np.ndarray, points: Points, seed: int) -> t
 
 
 def _trace(model: PINN, parameters: np.ndarray, points: Points, term: int, seed: int) -> float:
-    """Return the mean of |dr/dw|^2 over some points of a term."""
+    """Return the median of |dr/dw|^2 over some points of a term."""
     alone = model.with_weights(np.eye(len(model.terms))[term].tolist())
     layout = model.layout(points.places.shape[1:])
     kernel = alone.kernel(layout, parameters, is_linear=True)
@@ -65,4 +66,4 @@ def _trace(model: PINN, parameters: np.ndarray, points: Points, term: int, seed:
             arrays["normal"] = points.normals[one]
         batch_gradient(alone, kernel, parameters, _Batch(arrays), gradient)
         squares.append(float(gradient @ gradient))
-    return float(np.mean(squares))
+    return float(np.median(squares))

@@ -90,7 +90,7 @@ class Geometry:
             )
 
     def normals(self, points: np.ndarray) -> np.ndarray:
-        """Return the distance's slope of length 1, (rows, D): on the boundary the outward normal."""
+        """Return the distance's slope, of length 1, (rows, D): on the boundary outward normals."""
         step, slopes = _STEP * self.extent, np.empty(points.shape)
         which = self.distances(points).argmax(axis=0)
         rows = np.arange(len(points))

@@ -1,4 +1,4 @@
-"""Points of a problem: drawn in its geometry, with tags, and drawn again where residuals are large."""
+"""Points of a problem: drawn in its geometry, and drawn again where residuals are large."""
 
 from dataclasses import dataclass
 from pathlib import Path

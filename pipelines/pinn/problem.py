@@ -56,6 +56,11 @@ class Problem:
     edge_points: int = 256
 
     def __post_init__(self) -> None:
+        if self.points < 1 or self.edge_points < 1:
+            raise InputError(
+                f"{self.name}: {self.points} points inside and {self.edge_points} on each piece of "
+                "the boundary are not possible: there is at least one"
+            )
         surfaces = self.geometry.surfaces
         missing = [name for name in surfaces if name not in self.boundary]
         if missing:

@@ -87,7 +87,7 @@ def main(job_path: str, result_path: str) -> None:
     model = dde.Model(data, network)
     judged, known = job["judged"], job["known"]
 
-    class Watch(dde.callbacks.Callback):  # type: ignore[misc, name-defined]
+    class Watch(dde.callbacks.Callback):
         """Stops where the error is small enough, or time is up; its own time does not count."""
 
         begun, looked, error, steps = time.perf_counter(), 0.0, np.inf, 0

@@ -1,7 +1,7 @@
 """scikit-fem on the L of `pipelines.pinn`: quadratic triangles, refined towards the corner.
 
-Called as ``python -m peers.skfem_poisson JOB.npz RESULT.json``; each refinement is timed as a whole,
-mesh, assembly and solution.
+Called as ``python -m peers.skfem_poisson JOB.npz RESULT.json``; each refinement is timed as a
+whole: mesh, assembly and solution.
 """
 
 import json

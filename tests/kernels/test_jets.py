@@ -1,4 +1,4 @@
-"""Jets of tanh networks against derivatives that are derived in another way, and their gradients."""
+"""Jets of tanh networks against derivatives that are found in another way, and their gradients."""
 
 import numpy as np
 import pytest

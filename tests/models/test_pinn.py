@@ -9,8 +9,8 @@ import pytest
 
 import ooc
 from ooc.core.errors import DataError, InputError
-from pipelines.pinn.balance import _Batch as Batch
 from ooc.models.pinn import PINN
+from pipelines.pinn.balance import _Batch as Batch
 
 
 def mixed(u_xy, u_xxyy, v_xxx, v, u_yyy, y, u_xyy):  # type: ignore[no-untyped-def]

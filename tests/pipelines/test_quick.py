@@ -50,6 +50,12 @@ RUNS = [
         "particles", ("--folder", "data"), 4, 1, ("particles.png", "mlp-run"), id="particles"
     ),
     pytest.param(
+        "pinn",
+        ("--folder", "data"),
+        *(2, 2, ("cantilever-load.png", "poisson-ell.png")),
+        id="pinn",
+    ),
+    pytest.param(
         "protein_interfaces",
         ("--folder", "data"),
         *(16, 4, ("marginals.png", "pairs.png", "compositions.png", "training.png", "pair-run")),

@@ -33,27 +33,27 @@ def fade(x: Any, y: Any) -> Any:
     return left / (left + NEAR**2) * (right / (right + NEAR**2))
 
 
-def momentum_x(u, v, u_x, u_y, p_x, u_xx, u_yy, x, y):  # type: ignore[no-untyped-def]
+def momentum_x(u, v, u_x, u_y, p_x, u_xx, u_yy, x, y):
     """Keep the momentum along x."""
     return fade(x, y) * (u * u_x + v * u_y + p_x - (u_xx + u_yy) / REYNOLDS)
 
 
-def momentum_y(u, v, v_x, v_y, p_y, v_xx, v_yy, x, y):  # type: ignore[no-untyped-def]
+def momentum_y(u, v, v_x, v_y, p_y, v_xx, v_yy, x, y):
     """Keep the momentum along y."""
     return fade(x, y) * (u * v_x + v * v_y + p_y - (v_xx + v_yy) / REYNOLDS)
 
 
-def mass(u_x, v_y, x, y):  # type: ignore[no-untyped-def]
+def mass(u_x, v_y, x, y):
     """Keep the mass."""
     return fade(x, y) * (u_x + v_y)
 
 
-def wall(u, v, x, y):  # type: ignore[no-untyped-def]
+def wall(u, v, x, y):
     """Stick to a wall."""
     return fade(x, y) * u, fade(x, y) * v
 
 
-def lid(u, v, x, y):  # type: ignore[no-untyped-def]
+def lid(u, v, x, y):
     """Move with the lid."""
     return fade(x, y) * (u - 1.0), fade(x, y) * v
 
