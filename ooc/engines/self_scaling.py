@@ -66,7 +66,13 @@ def minimise_dense(
                 lambda x: at(x)[0], lambda x: at(x)[1], point, direction, gradient, value, before,
                 c1=DECREASE, c2=SLOPE, maxiter=LINE_STEPS,
             )[0]  # fmt: skip
-        if length is None:
+        moved = (length or 0.0) * direction
+        after = point + moved
+        then, slope = at(after)
+        change = slope - gradient
+        along, across = float(moved @ change), float(change @ change)
+        # Rounding may say that there is no curvature, where the Wolfe conditions say that there is.
+        if not along > 0.0:
             if tries == MOST_TRIES:
                 return
             if is_new:
@@ -75,17 +81,12 @@ def minimise_dense(
                 inverse = np.eye(point.size) * unit
             is_new, before, tries = True, None, tries + 1
             continue
-        moved = length * direction
-        after = point + moved
-        then, slope = at(after)
-        change = slope - gradient
-        along, across = float(moved @ change), float(change @ change)
         unit = along / max(across, 1e-300)  # Nocedal and Wright 2006, equation 6.20
         if is_new:
             inverse = np.eye(point.size) * unit
         product = inverse @ change
         # B s is minus the gradient times the length, where the matrix has been learned.
-        curved = along if is_new else -length * float(moved @ gradient)
+        curved = along if is_new else -float(length) * float(moved @ gradient)
         learn(inverse, moved, product, along, float(change @ product), min(1.0, along / curved))
         point, before, value, gradient = after, value, then, slope
         is_new, tries = False, 0

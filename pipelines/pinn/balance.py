@@ -1,10 +1,10 @@
 """How much each term of the loss weighs: as much as makes all of them learn at the same pace.
 
-Under gradient descent a term's residuals r shrink at a pace that is proportional to |dr/dw|^2 at its
-points, whose mean is the trace of its neural tangent kernel. A term's weight is the sum of all paces
-over its own (Wang, Yu and Perdikaris 2022), divided by the least such weight; and because a batch
-holds as many points of a tag as there are, it is divided by the tag's share of all points. The pace
-of a term is the median over points instead of the mean, which a shock or a corner would decide.
+Under gradient descent a term's residuals r shrink at a pace that is proportional to |dr/dw|^2 at
+its points, whose mean is the trace of its neural tangent kernel. A term's weight is the sum of all
+paces over its own (Wang, Yu and Perdikaris 2022), divided by the least such weight; and because a
+batch holds as many points of a tag as there are, it is divided by the tag's share of all points.
+The pace of a term is the median over points, not the mean, which a shock or a corner would decide.
 """
 
 from collections.abc import Mapping

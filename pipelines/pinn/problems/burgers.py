@@ -80,4 +80,4 @@ PROBLEM = Problem(
     {"x=-1": (fixed,), "x=1": (fixed,), "t=0": (begin,), "t=1": FREE},
     reference, hidden=(20, 20, 20), points=5000, edge_points=200,
 )  # fmt: skip
-CASES = (Case(PROBLEM, judge_outputs(judged(), {"u": BOUND}), 5, 800, ("u",)),)
+CASES = (Case(PROBLEM, judge_outputs(judged(), {"u": BOUND}), 4, 1200, ("u",)),)

@@ -117,4 +117,4 @@ PROBLEM = Problem(
     },
     reference, hidden=(24, 24, 24), points=3000, edge_points=200,
 )  # fmt: skip
-CASES = (Case(PROBLEM, judge, 3, 800, ("u", "p")),)
+CASES = (Case(PROBLEM, judge, 6, 800, ("u", "p")),)
