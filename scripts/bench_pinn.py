@@ -85,6 +85,7 @@ def compare(case: Case, target: float, options: argparse.Namespace, python: Path
         time_ooc(case, 1e9, 0, options.lr, folder)  # compiles what is missing
         for seed in range(options.seeds):
             found["ooc"].append(time_ooc(case, target, seed, options.lr, folder))
+            print(f"{name} to {target:g}, seed {seed}: {told('ooc', found['ooc'][-1])}", flush=True)
             job, result = folder / "job.npz", folder / "result.json"
             write_job(case, target, seed, options.lr, options.limit, job)
             modules = {"deepxde": "peers.deepxde_network"}
@@ -93,9 +94,8 @@ def compare(case: Case, target: float, options: argparse.Namespace, python: Path
             for peer, module in modules.items():
                 run_checked([str(python), "-m", module, str(job), str(result)])
                 found[peer].append(json.loads(result.read_text()))
-            for peer, runs in found.items():
-                if runs:
-                    print(f"{name} to {target:g}, seed {seed}: {told(peer, runs[-1])}", flush=True)
+                run = found[peer][-1]
+                print(f"{name} to {target:g}, seed {seed}: {told(peer, run)}", flush=True)
     ratios = [
         b["seconds"] / a["seconds"] for a, b in zip(found["ooc"], found["deepxde"], strict=True)
     ]

@@ -1,6 +1,8 @@
 """The minimiser that keeps the whole inverse curvature: where it ends, and what it costs."""
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +75,12 @@ def test_a_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     )  # fmt: skip
     whole = trainer.fit(dataset, 40, report=False)
     folder = tmp_path / "run"
-    stop = ooc.Callbacks(epoch_end=lambda now: now.step == 17)
-    trainer.fit(dataset, 40, folder, report=False, callbacks=stop)
+    stop = threading.Event()
+
+    def end(now: Any) -> None:
+        if now.step == 17:
+            stop.set()
+
+    trainer.fit(dataset, 40, folder, report=False, stop=stop, callbacks=ooc.Callbacks(end, end))
     resumed = trainer.resume(dataset, folder, report=False)
     assert np.array_equal(whole.parameters, resumed.parameters)
