@@ -10,6 +10,7 @@ from ooc.models.classification import LinearSVM, Logistic, Softmax
 from ooc.models.contract import Layout, Model
 from ooc.models.embedding_mlp import EmbeddingMLP
 from ooc.models.mlp import MLP
+from ooc.models.pinn import PINN
 from ooc.models.regression import Linear
 
 MODELS: dict[str, type] = {
@@ -49,6 +50,7 @@ def from_config(config: Mapping[str, Any]) -> Model:
 __all__ = [
     "MLP",
     "MODELS",
+    "PINN",
     "Autoencoder",
     "EmbeddingMLP",
     "Layout",

@@ -96,7 +96,8 @@ def _points(axis: Any, solution: Solution) -> None:
     for tag, name in enumerate(solution.problem.tags):
         of = places[tags == tag]
         if is_line:
-            axis.hist(of[:, 0], bins=60, label=name, alpha=0.7)
+            span = solution.problem.geometry.bounds[0]
+            axis.hist(of[:, 0], bins=60, range=span, label=name, alpha=0.7)
         else:
             axis.plot(of[:, 0], of[:, 1], ".", markersize=2, label=name)
     axis.set_xlabel(solution.problem.geometry.coordinates[0])
