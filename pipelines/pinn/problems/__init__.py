@@ -19,8 +19,8 @@ QUICK_CASES = (
     replace(
         poisson.CASES[0],
         problem=replace(poisson.PROBLEM, hidden=(16, 16), points=600, edge_points=60),
-        judge=judge_outputs(poisson.JUDGED, {"u": 0.05}),
+        judge=judge_outputs(poisson.JUDGED, {"u": 0.1}),
         rounds=2,
-        passes=200,
+        passes=500,
     ),
 )

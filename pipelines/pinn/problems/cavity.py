@@ -1,8 +1,8 @@
 """Flow in a cavity whose lid moves, at a Reynolds number of 100: velocity u, v and pressure p.
 
 Where the lid meets the walls the flow is not defined: u jumps, and its slopes are infinite. So all
-residuals fade within a few hundredths of both corners. The reference is the table of Ghia, Ghia and Shin
-(1982), on the lines through the middle.
+residuals fade within a few hundredths of both corners. The reference is the table of Ghia, Ghia and
+Shin (1982), on the lines through the middle.
 """
 
 from typing import Any
