@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"DeepXDE is not there: {error}", file=sys.stderr)
         return 1
     cases = {case.problem.name: case for case in CASES}
-    print(machine())
+    print(machine(), flush=True)
     found = [
         compare(replace(cases[name]), TARGETS[name], options, python)
         for name in options.only.split(",")
