@@ -1,7 +1,8 @@
 """Flow in a cavity whose lid moves, at a Reynolds number of 100: velocity u, v and pressure p.
 
-Where the lid meets the walls the flow is not defined: u jumps, and its slopes are infinite. So all
-residuals fade within a few hundredths of both corners. The reference is the table of Ghia, Ghia and
+Where the lid meets the walls the flow is not defined: u jumps, and its slopes are infinite. So
+residuals of momentum and of the lid's speed fade within a few hundredths of both corners; those of
+mass do not, for what leaks there is missed elsewhere. The reference is the table of Ghia, Ghia and
 Shin (1982), on the lines through the middle.
 """
 
@@ -43,19 +44,19 @@ def momentum_y(u, v, v_x, v_y, p_y, v_xx, v_yy, x, y):
     return fade(x, y) * (u * v_x + v * v_y + p_y - (v_xx + v_yy) / REYNOLDS)
 
 
-def mass(u_x, v_y, x, y):
+def mass(u_x, v_y):
     """Keep the mass."""
-    return fade(x, y) * (u_x + v_y)
+    return u_x + v_y
 
 
-def wall(u, v, x, y):
+def wall(u, v):
     """Stick to a wall."""
-    return fade(x, y) * u, fade(x, y) * v
+    return u, v
 
 
 def lid(u, v, x, y):
     """Move with the lid."""
-    return fade(x, y) * (u - 1.0), fade(x, y) * v
+    return fade(x, y) * (u - 1.0), v
 
 
 def judge(solution: Solution) -> tuple[Judgement, ...]:
@@ -76,4 +77,4 @@ PROBLEM = Problem(
     {"x=0": (wall,), "x=1": (wall,), "y=0": (wall,), "y=1": (lid,)}, hidden=(24, 24, 24),
     points=2500, edge_points=200,
 )  # fmt: skip
-CASES = (Case(PROBLEM, judge, 4, 1500, ("u", "v")),)
+CASES = (Case(PROBLEM, judge, 2, 1200, ("u", "v")),)
