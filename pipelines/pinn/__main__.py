@@ -100,15 +100,17 @@ def _section(case: Case, options: argparse.Namespace) -> Section:
         f"L-BFGS took over after {first.switch:,.0f}."
     )
     return Section(
-        name, text, (_table(solutions, judged),), (figure,), _checks(name, judged),
+        name, text, (_table(solutions, judged, options.seed),), (figure,), _checks(name, judged),
         {name: [_numbers(*each) for each in zip(solutions, judged, strict=True)]},
     )  # fmt: skip
 
 
-def _table(solutions: Sequence[Solution], judged: Sequence[tuple[Judgement, ...]]) -> Table:
+def _table(
+    solutions: Sequence[Solution], judged: Sequence[tuple[Judgement, ...]], first: int
+) -> Table:
     names = [each.name for each in judged[0]] if judged[0] else ["loss"]
     rows = []
-    for seed, (solution, numbers) in enumerate(zip(solutions, judged, strict=True)):
+    for seed, (solution, numbers) in enumerate(zip(solutions, judged, strict=True), first):
         values = [each.value for each in numbers] or [solution.run.results["loss"]]
         cells = [f"{value:.2e}" for value in values]
         rows.append((str(seed), f"{solution.seconds:.1f}", f"{solution.switch:.0f}", *cells))

@@ -77,4 +77,4 @@ PROBLEM = Problem(
     {"x=0": (wall,), "x=1": (wall,), "y=0": (wall,), "y=1": (lid,)}, hidden=(24, 24, 24),
     points=2500, edge_points=200,
 )  # fmt: skip
-CASES = (Case(PROBLEM, judge, 2, 1200, ("u", "v")),)
+CASES = (Case(PROBLEM, judge, 4, 1200, ("u", "v")),)
