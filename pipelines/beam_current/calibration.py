@@ -23,8 +23,8 @@ FALSE_A_DAY = 0.2  # that each statistic may raise
 BINS, WIDTH = 4000, 0.005  # of the fast statistic, in units of its median
 # Shares of windows above the two points by which the fast tail is extrapolated.
 TAIL = (0.05, 0.002)
-# What a fast statistic may be beyond its extrapolated tail: where no window of the training data was,
-# the tail may be heavier than a normal one.
+# What a fast statistic may be beyond its extrapolated tail, which may be heavier than a normal one
+# where no window of the training data was.
 FAST_ROOM = 1.1
 FLAT_SHARE = 0.1  # of the usual mean square step of a channel
 # What a fall of the current may be beyond the largest of all but one window in ten thousand.
