@@ -19,6 +19,26 @@ class Judgement:
 
 
 @dataclass(frozen=True)
+class Profile:
+    """What is known of an output along a line, such as a published table.
+
+    Attributes
+    ----------
+    output
+        Its name.
+    points, values
+        (rows, D), which differ in one coordinate, and (rows,).
+    source
+        Whose it is.
+    """
+
+    output: str
+    points: np.ndarray
+    values: np.ndarray
+    source: str
+
+
+@dataclass(frozen=True)
 class Case:
     """One of the pipeline's problems.
 
@@ -32,6 +52,8 @@ class Case:
         Of training, see `pipelines.pinn.training.Training`.
     shown
         Names of the outputs that are drawn.
+    profiles
+        What is known along lines, where there is no reference for all points; they are drawn.
     """
 
     problem: Problem
@@ -39,6 +61,7 @@ class Case:
     rounds: int = 3
     passes: int = 1000
     shown: tuple[str, ...] = ()
+    profiles: tuple[Profile, ...] = ()
 
 
 def judge_outputs(

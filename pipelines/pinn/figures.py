@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.common.figures import Picture, new_figure, picture
-from pipelines.pinn.case import Case
+from pipelines.pinn.case import Case, Profile
 from pipelines.pinn.points import sum_of_squares
 from pipelines.pinn.training import Solution, reference_of
 
@@ -29,11 +29,15 @@ def draw(case: Case, solution: Solution) -> Picture:
         else:
             _field(figure, axis, geometry, values, is_size)
         axis.set_title(title)
-    for axis in axes[len(fields["shown"]) : 3]:
-        axis.set_axis_off()
     _points(axes[3], solution)
     _history(axes[4], solution)
-    _profile(axes[5], problem, solution, name)
+    free = [*axes[len(fields["shown"]) : 3], axes[5]]
+    for axis, profile in zip(free, case.profiles, strict=False):
+        _known_profile(axis, solution, profile)
+    for axis in free[len(case.profiles) : -1]:
+        axis.set_axis_off()
+    if len(case.profiles) < len(free):
+        _profile(axes[5], problem, solution, name)
     return picture(
         figure,
         problem.name,
@@ -119,6 +123,23 @@ def _history(axis: Any, solution: Solution) -> None:
     axis.set_xlabel("passes over the points")
     axis.set_title("mean squared residual of each term")
     axis.legend(fontsize=7)
+
+
+def _known_profile(axis: Any, solution: Solution, profile: Profile) -> None:
+    """Draw an output along a line, beside what is known of it."""
+    coordinates, points = solution.problem.geometry.coordinates, profile.points
+    along = int(np.ptp(points, axis=0).argmax())
+    low, high = points[:, along].min(), points[:, along].max()
+    line = np.tile(points[0], (401, 1))
+    line[:, along] = np.linspace(low, high, 401)
+    axis.plot(line[:, along], solution(line)[profile.output], color="tab:red", label="network")
+    axis.plot(points[:, along], profile.values, "k.", label=profile.source)
+    where = ", ".join(
+        f"{name}={points[0, place]:.3g}" for place, name in enumerate(coordinates) if place != along
+    )
+    axis.set_title(f"{profile.output} along {coordinates[along]}, {where}")
+    axis.set_xlabel(coordinates[along])
+    axis.legend()
 
 
 def _profile(axis: Any, problem: Any, solution: Solution, name: str) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.pinn.case import Case, Judgement
+from pipelines.pinn.case import Case, Judgement, Profile
 from pipelines.pinn.geometry import box
 from pipelines.pinn.problem import Problem
 from pipelines.pinn.training import Solution, relative_error
 
-BOUND = 0.02
+BOUND, SOURCE = 0.02, "Ghia et al. 1982"
 REYNOLDS, NEAR = 100.0, 0.05
 # Heights with u at x = 0.5, then places with v at y = 0.5.
 GHIA_Y = (1.0, 0.9766, 0.9688, 0.9609, 0.9531, 0.8516, 0.7344, 0.6172, 0.5, 0.4531, 0.2813, 0.1719,
@@ -59,15 +59,19 @@ def lid(u, v, x, y):
     return fade(x, y) * (u - 1.0), v
 
 
+PROFILES = (
+    Profile("u", np.stack([np.full(17, 0.5), GHIA_Y], axis=1), np.array(GHIA_U), SOURCE),
+    Profile("v", np.stack([GHIA_X, np.full(17, 0.5)], axis=1), np.array(GHIA_V), SOURCE),
+)
+
+
 def judge(solution: Solution) -> tuple[Judgement, ...]:
     """Compare with the table, without the lid's corners, where the flow is not defined."""
-    half = np.full(len(GHIA_Y), 0.5)
-    u = solution(np.stack([half, np.array(GHIA_Y)], axis=1))["u"]
-    v = solution(np.stack([np.array(GHIA_X), half], axis=1))["v"]
-    both = np.concatenate([u, v]), np.concatenate([GHIA_U, GHIA_V])
-    furthest = float(np.abs(both[0] - both[1]).max())
+    found = np.concatenate([solution(each.points)[each.output] for each in PROFILES])
+    known = np.concatenate([each.values for each in PROFILES])
+    furthest = float(np.abs(found - known).max())
     return (
-        Judgement("relative L2 error of Ghia's u and v", relative_error(*both), BOUND),
+        Judgement("relative L2 error of Ghia's u and v", relative_error(found, known), BOUND),
         Judgement("furthest from Ghia, of the lid's speed", furthest, BOUND),
     )
 
@@ -77,4 +81,4 @@ PROBLEM = Problem(
     {"x=0": (wall,), "x=1": (wall,), "y=0": (wall,), "y=1": (lid,)}, hidden=(24, 24, 24),
     points=2500, edge_points=200,
 )  # fmt: skip
-CASES = (Case(PROBLEM, judge, 4, 1200, ("u", "v")),)
+CASES = (Case(PROBLEM, judge, 4, 1200, ("u", "v"), PROFILES),)
