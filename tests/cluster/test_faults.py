@@ -104,8 +104,9 @@ def test_workers_that_are_killed_amid_steps_that_nobody_watches(labelled: Datase
             for nanny in list(cluster.workers.values())[:2]:
                 if ended.wait(generator.uniform(0.2, 0.6)):
                     return
-                with suppress(ProcessLookupError):
-                    os.kill(nanny.pid, signal.SIGKILL)
+                if nanny.pid:
+                    with suppress(ProcessLookupError):
+                        os.kill(nanny.pid, signal.SIGKILL)
 
         killer = threading.Thread(target=kill)
         killer.start()

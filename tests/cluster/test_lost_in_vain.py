@@ -71,8 +71,14 @@ def labelled(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.Monke
     "how", [*METHODS.values(), Synchronisation(backup_lanes=1)], ids=["all", "legs", "first"]
 )
 def test_workers_that_are_lost_over_one_question_end_the_run(
-    doomed: Any, labelled: Dataset, tmp_path: Path, how: Synchronisation
+    doomed: Any,
+    labelled: Dataset,
+    tmp_path: Path,
+    how: Synchronisation,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # On a machine that is busy the next workers may take long to come.
+    monkeypatch.setattr("ooc.cluster.crew.PATIENCE_FOR_WORKERS", 200.0)
     trainer = Trainer(
         ooc.models.Logistic(standardise=False), ooc.optim.sgd(0.1), 60, lanes=3,
         memory=RESERVED_BYTES + 320 * MIB, synchronisation=how, saving=ooc.Saving(2),
