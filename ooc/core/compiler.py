@@ -16,7 +16,7 @@ from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array, populate_array
 
 from ooc.core.compile_child import Compilation
-from ooc.core.kernel_cache import FOLDER, CompiledBefore
+from ooc.core.kernel_cache import FOLDER, CompiledBefore, source_of
 from ooc.core.threading_layer import choose_layer
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -98,6 +98,7 @@ def part(function: Callable[..., Any], signature: Any, **options: Any) -> Any:
     known = (plain, signature, tuple(sorted(options.items())))
     if _LISTS and options["cache"]:
         name = f"{plain.__module__}.{plain.__qualname__} {signature} {known[2]}"
+        name += source_of(plain)
         _LISTS[-1].append(Compilation(name, partial(_part, known)))
         return _NOWHERE
     return _PARTS[known] if known in _PARTS else _part(known)
@@ -137,7 +138,8 @@ def parts_of(make: Callable[[], object]) -> list[Compilation]:
 def kernel_for(function: Any, *given: Any) -> Compilation:
     """Return the compilation of a kernel for arguments like these."""
     types_ = tuple(numba.typeof(each) for each in given)
-    name = f"{function.py_func.__module__}.{function.py_func.__qualname__} {types_}"
+    plain = function.py_func
+    name = f"{plain.__module__}.{plain.__qualname__} {types_}{source_of(plain)}"
     return Compilation(name, partial(function.compile, types_))
 
 

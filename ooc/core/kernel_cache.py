@@ -10,12 +10,13 @@ import os
 import platform
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
 import numba
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.runtime import rtsys
 
 from ooc.core.terminal import say
@@ -25,6 +26,8 @@ PACKAGE = Path(__file__).resolve().parent.parent
 # Folders of other versions that are kept: two environments in turn do not compile each time.
 KEPT = 4
 _PREFIX = f"ooc-{VERSION}-"
+# As the files of its functions are named, which may be by way of a link.
+_SOURCES = str(Path(__file__).parent.parent) + os.sep
 
 
 def cache_name(package: Path = PACKAGE) -> str:
@@ -103,8 +106,21 @@ class CompiledBefore(FunctionCache):
 
     Numba's own lists all that it knows of the language, of NumPy and of SciPy's BLAS before it
     loads: as long as the rest of a warm start takes. A kernel that is not there is compiled as
-    ever, for the compiler makes that list itself.
+    ever, for the compiler makes that list itself. Kernels of this package are found from wherever
+    it lies, where Numba asks for the same path: the folder is of all sources.
     """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        if FOLDER is None or not _is_own(file := function.__code__.co_filename):
+            return
+        path = FOLDER / Path(file.removeprefix(_SOURCES)).parent
+        with contextlib.suppress(OSError):
+            path.mkdir(parents=True, exist_ok=True)
+            self._cache_path = str(path)
+            self._cache_file = IndexDataCacheFile(
+                self._cache_path, self._impl.filename_base, FOLDER.name
+            )
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return a kernel for some types, None where it was not compiled before."""
@@ -112,6 +128,23 @@ class CompiledBefore(FunctionCache):
         with self._guard_against_spurious_io_errors():
             return self._load_overload(sig, target_context)
         return None
+
+
+def source_of(function: Callable[..., Any]) -> str:
+    """Return what tells a function's source from another one; nothing for those of this package.
+
+    Their folder is another one where any of them changes, and others' is not.
+    """
+    file = function.__code__.co_filename
+    with contextlib.suppress(OSError):
+        if not _is_own(file):
+            known = Path(file).stat()
+            return f" {file} {known.st_mtime_ns} {known.st_size}"
+    return ""
+
+
+def _is_own(file: str) -> bool:
+    return file.startswith(_SOURCES)
 
 
 def is_ready(name: str) -> bool:

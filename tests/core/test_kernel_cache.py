@@ -1,6 +1,7 @@
 """The folder of kernels is named by all that they are made of: nothing stale is ever served."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -177,3 +178,55 @@ def test_a_warm_start_lists_nothing_that_a_compiler_knows(tmp_path: Path) -> Non
         file.unlink()
     assert trained() == (parameters, "True", "True")
     assert trained() == (parameters, "False", "False")
+
+
+@pytest.mark.slow
+def test_kernels_are_found_from_another_place_with_the_same_sources(tmp_path: Path) -> None:
+    """Two environments of one version share what either compiled, and what is noted of it."""
+    with ooc.create(tmp_path / "a.zarr", {"X": ("float32", (3,)), "y": ("int8", ())}) as writer:
+        rng = np.random.default_rng(0)
+        writer.append({"X": rng.normal(size=(500, 3)), "y": rng.integers(0, 2, 500)})
+    code = (
+        "import sys, ooc\n"
+        "trainer = ooc.Trainer(ooc.models.Logistic(), ooc.optim.sgd(0.1), batch_size=50)\n"
+        "trainer.fit(ooc.open(sys.argv[1]))\n"
+        "print(ooc.__file__, 'numba.np.arraymath' in sys.modules)"
+    )
+
+    def trained(place: str) -> list[str]:
+        if not (tmp_path / place).exists():
+            shutil.copytree(
+                kernel_cache.PACKAGE, tmp_path / place / "ooc",
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )  # fmt: skip
+        environment = {
+            **os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+            "PYTHONPATH": str(tmp_path / place),
+        }  # fmt: skip
+        command = [sys.executable, "-c", code, str(tmp_path / "a.zarr")]
+        done = subprocess.run(
+            command, check=True, stdout=subprocess.PIPE, env=environment, cwd=tmp_path
+        )
+        return done.stdout.decode().split()
+
+    here, there = (str(tmp_path / place / "ooc" / "__init__.py") for place in ("here", "there"))
+    assert trained("here") == [here, "True"]
+    compiled = sorted(each.name for each in (tmp_path / "cache").rglob("*.nb?"))
+    assert trained("there") == [there, "False"]
+    assert sorted(each.name for each in (tmp_path / "cache").rglob("*.nb?")) == compiled
+
+
+def test_a_function_of_another_s_is_known_by_its_file(tmp_path: Path) -> None:
+    """Else it would be taken for compiled when its file has changed, and be compiled in the run."""
+    file = tmp_path / "own.py"
+
+    def loaded(text: str) -> str:
+        file.write_text(text)
+        space: dict[str, Callable[..., object]] = {}
+        exec(compile(text, str(file), "exec"), space)
+        return kernel_cache.source_of(space["loss"])
+
+    first = loaded("def loss(x):\n    return x\n")
+    assert str(file) in first
+    assert loaded("def loss(x):\n    return 2 * x\n") != first
+    assert kernel_cache.source_of(cache_name) == ""
