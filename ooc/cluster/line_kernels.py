@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 from numba import types
 
+from ooc.cluster import step_frames as frames
 from ooc.cluster.line import BUFFER, DESCRIPTOR, HAVE, ROOM
 from ooc.core.compiler import array_at, by_address, lean_kernel, small_kernel
 
@@ -15,7 +16,8 @@ from ooc.core.compiler import array_at, by_address, lean_kernel, small_kernel
 POLL, RECEIVE, SEND, CLOCK, PLACE = range(5)
 # Frames, see `ooc.cluster.step_frames`: bytes of a length, of the heads of a question and an
 # answer, and of a share in a question.
-PREFIX, QUESTION, SHARE, ANSWER = 8, 24, 24, 24
+PREFIX, QUESTION, SHARE = 8, frames.QUESTION.size, frames.INT * frames.SHARE_NUMBERS
+ANSWER = frames.ANSWER.size
 STEP_BIT = np.int64(-(2**63))
 # Milliseconds after which one that waits looks around.
 LOOK = 500

@@ -71,7 +71,7 @@ def take_common_steps(calls, lines, served, spans, heads, asked, numbers, work, 
     spans
         (parts + 1, lanes) int64: rows of each lane before each part of a batch, and before the end.
     heads
-        (workers, room) bytes, to work with: 64 and 24 for each lane, and one for each model.
+        (workers, room) bytes, to work with, each for a length and a question without parameters.
     asked
         (workers, 4) int64, to work with.
     numbers

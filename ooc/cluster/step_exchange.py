@@ -31,13 +31,10 @@ from ooc.models.loop import WindowLoop
 def step_kernels(dtype: np.dtype) -> list[Compilation]:
     """Return the compilations of steps over lines, for parameters of a type."""
     one, work = np.dtype(dtype).type(1), np.zeros(1, WORK)
-    numbers, table, bytes_ = (
-        np.zeros(1, np.int64),
-        np.zeros((1, 1), np.int64),
-        np.zeros(1, np.uint8),
-    )
-    worker = numbers, numbers, table, work, bytes_, numbers, one
-    client = numbers, numbers, numbers, table, bytes_.reshape(1, 1), table, numbers, work, one
+    table, heads = np.zeros((1, 1), np.int64), np.zeros((1, 1), np.uint8)
+    numbers = table[0]
+    worker = numbers, numbers, table, work, heads[0], numbers, one
+    client = numbers, numbers, numbers, table, heads, table, numbers, work, one
     return [
         kernel_for(answer_steps, *worker),
         kernel_for(kernels.take_common_steps, *client),
