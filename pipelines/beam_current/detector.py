@@ -11,8 +11,8 @@ Four statistics are followed, each on its own scale of time, each divided by its
 
 A fault of one channel shifts what is expected of others. Where several channels are over their fast
 threshold within 25 ms the highest counts; the others are taken for its shadow. A channel that is
-frozen is filled in before the network sees it (see `filling`), and one that is known to drift is
-put right, so that the others are watched on.
+frozen is filled in before the network sees it (see `filling`), and channels are shown to it without
+their levels of the last 0.8 s, which only the slow statistic judges.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,6 @@ from pipelines.beam_current.filling import fill, held, is_still, steps_of
 from pipelines.beam_current.network import LOWEST
 from pipelines.beam_current.residuals import Expectation
 from pipelines.beam_current.slow import scores as slow_scores
-from pipelines.beam_current.slow import sizes as slow_sizes
 from pipelines.beam_current.state import (
     BOX,
     QUIET,
@@ -35,6 +34,8 @@ from pipelines.beam_current.state import (
     Limits,
     State,
 )  # fmt: skip
+
+LEAST_LEVEL = -0.5  # a channel that reads less than half of its part is shown as it is
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,13 @@ def step(expectation: Expectation, state: State, block: np.ndarray) -> Statistic
     still, state.still = held(is_still(flat), state.still)
     if still.any():
         windows = fill(expectation, windows, still, state.units[-1])
-    # A network that is shown a large drift expects the other channels wrongly, too.
-    corrected = (windows / (1 + state.drifts).astype(np.float32)) if state.drifts.any() else windows
-    found = expectation.residuals(corrected)
+    relative = _relative(windows, expectation.gains)
+    if np.isnan(state.common):  # nothing was seen before
+        state.units[-1] = np.where(still, 0.0, relative).mean(axis=0)
+    # Of levels that training never saw, as heat makes them in some hour of some day, or a drift,
+    # all channels would be expected wrongly: each is shown without its level of the last unit.
+    levels = 1 + np.maximum(state.units[-1], LEAST_LEVEL)
+    found = expectation.residuals(windows / levels.astype(np.float32))
     scale = found.common[:, None] * expectation.gains.astype(np.float32)
     absolute = (found.parts * scale).reshape(windows.shape)
     first = state.time % UNIT // expectation.length
@@ -96,13 +101,18 @@ def step(expectation: Expectation, state: State, block: np.ndarray) -> Statistic
     before = np.concatenate([[state.common], common[:-1]])
     falls = np.nan_to_num((before - common) / common, nan=0.0)
     state.common = float(common[-1])
-    means = windows.mean(axis=1, dtype=np.float64) / expectation.gains
-    relative = means / np.maximum(means.mean(axis=1, keepdims=True), LOWEST) - 1
     state.parts += np.where(still, state.units[-1], relative).sum(axis=0)
     state.time += len(block)
     starts = np.arange(len(windows))[:, None] * expectation.length
     slow = _end_unit(state) if state.time % UNIT == 0 else None
     return Statistics(fast, starts + at - (BOX - 1), flat, slow, falls, len(block))
+
+
+def _relative(windows: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """Return the mean of each channel in each window, relative to that over all channels."""
+    means = windows.mean(axis=1, dtype=np.float64) / gains
+    found: np.ndarray = means / np.maximum(means.mean(axis=1, keepdims=True), LOWEST) - 1
+    return found
 
 
 def _end_unit(state: State) -> np.ndarray:
@@ -142,8 +152,6 @@ def alarms(limits: Limits, state: State, found: Statistics) -> Iterator[Alarm]:
     here = np.array([state.time])
     onsets = np.minimum(state.low, state.time - UNIT * SLOW[0] // 2)[None]
     yield from _raise(state, "slow", slow[None], here, onsets, UNIT)
-    last = state.units[-1] - limits.slow_level
-    state.drifts = slow_sizes(last, limits.slow_precision, limits.slow_moves, state.active["slow"])
 
 
 def watch(expectation: Expectation, limits: Limits, state: State, block: np.ndarray) -> list[Alarm]:

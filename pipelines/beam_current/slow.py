@@ -99,20 +99,6 @@ def scores(
     return found
 
 
-def sizes(
-    beyond: np.ndarray, precision: np.ndarray, moves: np.ndarray, known: np.ndarray
-) -> np.ndarray:
-    """Return by which part channels read too much that are known to drift, 0 for others.
-
-    It is the generalised least squares of `beyond` (channels,) on what their drifts do.
-    """
-    found = np.zeros(len(beyond))
-    if known.any():
-        filtered = moves[known] @ precision
-        found[known] = np.linalg.pinv(filtered @ moves[known].T) @ filtered @ beyond
-    return found
-
-
 def fit(series: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fit to the means (units, scales, channels) of training data; NaN where there are none yet.
 

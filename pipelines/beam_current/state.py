@@ -84,7 +84,6 @@ class State:
     units: np.ndarray  # (SLOW[-1], channels) relative means of the last ones, oldest first
     seen: int  # units
     common: float  # of the window before
-    drifts: np.ndarray  # (channels,) parts by which those read too much that are known to
     still: np.ndarray  # (channels,) whether it stood in the window before
     active: dict[str, np.ndarray]  # (channels or 1,) whether an alarm is on
     quiet: dict[str, np.ndarray]  # times since half the threshold was reached
@@ -100,7 +99,6 @@ class State:
         kinds: dict[str, Any] = {
             "level": np.float64, "tail": np.float32, "units": np.float64, "low": np.int64,
             "means": np.float64, "parts": np.float64, "highest": np.float64, "still": bool,
-            "drifts": np.float64,
         }  # fmt: skip
         found: dict[str, Any] = {name: np.array(saved[name], kind) for name, kind in kinds.items()}
         channels = found["units"].shape[1]
@@ -123,7 +121,6 @@ def first_state(channels: int, time: int = 0, length: int = 64) -> State:
         np.zeros((SLOW[-1], channels)),
         0,
         np.nan,
-        np.zeros(channels),
         np.zeros(channels, bool),
         {kind: np.zeros(count, bool) for kind, count in each.items()},
         {kind: np.full(count, QUIET[kind], np.int64) for kind, count in each.items()},

@@ -143,17 +143,16 @@ def test_a_dead_channel_does_not_disturb_the_others(trained: Trained) -> None:
     np.testing.assert_allclose(own[inside, others], usual[inside, others], rtol=0.5, atol=0.2)
 
 
-def test_a_large_drift_is_put_right_while_its_alarm_lasts(trained: Trained) -> None:
-    """The others' residuals are those without it; and what it reads is judged as it is."""
-    moved = UNITS[0].copy()
-    moved[:, 5] *= 1.02
-    plain, righted = first_state(CHANNELS), first_state(CHANNELS)
-    righted.drifts[5] = 0.02
-    wanted = step(trained.network, plain, UNITS[0])
-    found = step(trained.network, righted, moved)
-    np.testing.assert_allclose(found.fast, wanted.fast, rtol=1e-2, atol=2e-3)
-    lifted = righted.units[-1] - plain.units[-1]
-    np.testing.assert_allclose(lifted, 0.02 * directions(CHANNELS)[5], atol=1e-4)
+def test_levels_are_judged_by_the_slow_statistic_alone(trained: Trained) -> None:
+    """A stretch in which all channels stand where no training was is as quiet as any."""
+    factors = 1 + 0.02 * np.cos(3.0 * np.arange(CHANNELS))
+    plain, moved = first_state(CHANNELS), first_state(CHANNELS)
+    for unit in (draw(MACHINE, chunk, ())[0] for chunk in range(2)):
+        wanted = step(trained.network, plain, unit)
+        found = step(trained.network, moved, unit * factors.astype(np.float32))
+    np.testing.assert_allclose(found.fast, wanted.fast, rtol=3e-2, atol=5e-3)
+    lifted = moved.units[-1] - plain.units[-1]
+    np.testing.assert_allclose(lifted, factors / factors.mean() - 1, atol=1e-4)
 
 
 def test_when_everything_stands_alarms_say_so(trained: Trained) -> None:

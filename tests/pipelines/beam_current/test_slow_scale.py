@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipelines.beam_current.slow import TRIM, deviations, directions, fit, scores, sizes
+from pipelines.beam_current.slow import TRIM, deviations, directions, fit, scores
 
 CHANNELS = 6
 
@@ -75,15 +75,3 @@ def test_spreads_tell_that_training_was_short() -> None:
         for units in (12, 1000)
     )
     assert short > 1.05 * long
-
-
-def test_sizes_are_generalised_least_squares() -> None:
-    """As by ordinary least squares on whitened values."""
-    covariance = np.cov(drawn(500).T)
-    precision, known = np.linalg.inv(covariance), np.array([0, 1, 0, 0, 1, 0], bool)
-    beyond, moves = drawn(1, seed=2)[0], directions(CHANNELS)
-    white = np.linalg.cholesky(precision).T
-    wanted = np.linalg.lstsq(white @ moves[known].T, white @ beyond, rcond=None)[0]
-    found = sizes(beyond, precision, moves, known)
-    np.testing.assert_allclose(found[known], wanted, rtol=1e-6)
-    assert (found[~known] == 0).all()
