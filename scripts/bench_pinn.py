@@ -11,8 +11,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +30,56 @@ from pipelines.pinn.training import Training, reference_of, relative_error, solv
 
 PEERS = Environment("deepxde", ("torch==2.13.0", "deepxde==1.15.0", "scikit-fem==12.0.2"))
 # Problems, and the errors at which both stop.
-TARGETS = {"cantilever-load": 1e-4, "plasma": 1e-3, "poisson-ell": 3e-2}
+TARGETS = {
+    "cantilever-load": 1e-4, "plate": 1e-2, "poisson-ell": 3e-2, "burgers": 1e-2, "cavity": 5e-2,
+    "plasma": 1e-3,
+}  # fmt: skip
+FINITE_ELEMENTS = ("plate", "poisson-ell")
+JUDGED = {"plate": ("u", "v")}  # outputs, where they are not all that have a reference
 
 
-def judged_of(case: Case) -> np.ndarray:
-    """Return the points at which errors are measured."""
-    return grid(case.problem, 501 if len(case.problem.geometry.bounds) == 1 else 81)
+@dataclass(frozen=True)
+class Known:
+    """Points (rows, D), which output is known of each, by number and (rows,), and its values."""
+
+    points: np.ndarray
+    outputs: np.ndarray
+    values: np.ndarray
+
+    def error(self, outputs: Mapping[str, np.ndarray]) -> float:
+        """Return the relative L2 error of outputs at the points."""
+        found = np.stack(list(outputs.values()))[self.outputs, np.arange(len(self.points))]
+        return relative_error(found, self.values)
+
+
+def known_of(case: Case) -> Known:
+    """Return where errors are measured: the reference on a grid, or a published table."""
+    problem = case.problem
+    names = list(problem.outputs)
+    if case.profiles:
+        parts = [(each.output, each.points, each.values) for each in case.profiles]
+    else:
+        points = grid(problem, 501 if len(problem.geometry.bounds) == 1 else 81)
+        reference = reference_of(problem, points)
+        of = JUDGED.get(problem.name, tuple(reference))
+        parts = [(name, points, reference[name]) for name in of]
+    return Known(
+        np.concatenate([points for _, points, _ in parts]),
+        np.concatenate([np.full(len(points), names.index(name)) for name, points, _ in parts]),
+        np.concatenate([values for *_, values in parts]),
+    )
 
 
 def time_ooc(case: Case, target: float, seed: int, lr: float, folder: Path) -> dict[str, Any]:
     """Return the seconds that training took to the error, and the error."""
-    points = judged_of(case)
-    (name,) = case.problem.outputs
-    known = reference_of(case.problem, points)[name]
+    known = known_of(case)
     looked, found = 0.0, {"seconds": np.inf, "error": np.inf}
     begun = time.perf_counter()
 
     def watch(model: PINN, parameters: np.ndarray) -> bool:
         nonlocal looked
         now = time.perf_counter()
-        error = relative_error(model.predict(parameters, points)[name], known)
+        error = known.error(model.predict(parameters, known.points))
         found.update(seconds=now - begun - looked, error=error)
         looked += time.perf_counter() - now
         return error <= target
@@ -60,7 +90,7 @@ def time_ooc(case: Case, target: float, seed: int, lr: float, folder: Path) -> d
 
 def write_job(case: Case, target: float, seed: int, lr: float, limit: float, path: Path) -> None:
     """Write what the peers need: the first round's points, weights and first parameters' shape."""
-    problem, judged = case.problem, judged_of(case)
+    problem, known = case.problem, known_of(case)
     points, model = draw(problem, generator(seed, Purpose.DATA)), problem.model()
     parameters = model.init(
         model.layout((len(model.coordinates),)), generator(seed, Purpose.PARAMETERS)
@@ -68,11 +98,11 @@ def write_job(case: Case, target: float, seed: int, lr: float, limit: float, pat
     # A term of DeepXDE is a mean over its own points: what ooc divides by their share is left out.
     shares = np.array([np.mean(points.tags == tag) for tag in model.term_tags])
     own = np.array(weights(model, parameters, points, seed)) * shares
-    (name,) = problem.outputs
     np.savez(
         path, name=problem.name, places=points.places, tags=points.tags, weights=own,
-        hidden=np.array(problem.hidden), bounds=np.array(problem.geometry.bounds), judged=judged,
-        known=reference_of(problem, judged)[name], target=target, limit=limit, seed=seed, lr=lr,
+        hidden=np.array(problem.hidden), bounds=np.array(problem.geometry.bounds),
+        judged=known.points, outputs=known.outputs, known=known.values, target=target, limit=limit,
+        seed=seed, lr=lr,
     )  # fmt: skip
 
 
@@ -84,13 +114,15 @@ def compare(case: Case, target: float, options: argparse.Namespace, python: Path
         folder = Path(temporary)
         time_ooc(case, 1e9, 0, options.lr, folder)  # compiles what is missing
         for seed in range(options.seeds):
-            found["ooc"].append(time_ooc(case, target, seed, options.lr, folder))
-            print(f"{name} to {target:g}, seed {seed}: {told('ooc', found['ooc'][-1])}", flush=True)
+            own = time_ooc(case, target, seed, options.lr, folder)
+            found["ooc"].append(own)
+            print(f"{name} to {target:g}, seed {seed}: {told('ooc', own)}", flush=True)
             job, result = folder / "job.npz", folder / "result.json"
-            write_job(case, target, seed, options.lr, options.limit, job)
+            limit = options.limit * own["seconds"]
+            write_job(case, target, seed, options.lr, limit, job)
             modules = {"deepxde": "peers.deepxde_network"}
-            if name == "poisson-ell":
-                modules["scikit-fem"] = "peers.skfem_poisson"
+            if name in FINITE_ELEMENTS:
+                modules["scikit-fem"] = "peers.finite_elements"
             for peer, module in modules.items():
                 run_checked([str(python), "-m", module, str(job), str(result)])
                 found[peer].append(json.loads(result.read_text()))
@@ -99,7 +131,8 @@ def compare(case: Case, target: float, options: argparse.Namespace, python: Path
     ratios = [
         b["seconds"] / a["seconds"] for a, b in zip(found["ooc"], found["deepxde"], strict=True)
     ]
-    print(f"{name}: DeepXDE takes {statistics.median(ratios):.1f} times as long\n")
+    least = "" if all(run["met"] for run in found["deepxde"]) else "at least "
+    print(f"{name}: DeepXDE takes {least}{statistics.median(ratios):.1f} times as long\n")
     return {"problem": name, "target": target, "ratios": ratios, **found}
 
 
@@ -114,7 +147,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--only", default=",".join(TARGETS), help="problems")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--limit", type=float, default=300.0, help="seconds that DeepXDE has")
+    parser.add_argument(
+        "--limit", type=float, default=10.0, help="times ooc's seconds that DeepXDE has"
+    )
     parser.add_argument("--lr", type=float, default=1e-3, help="of Adam, for both")
     parser.add_argument("--json", type=Path, help="write all numbers here")
     options = parser.parse_args(arguments)

@@ -10,6 +10,7 @@ from pipelines.pinn.points import sum_of_squares
 from pipelines.pinn.training import Solution, reference_of
 
 GRID = 121
+COLOURS = 10  # of matplotlib, before they begin again
 
 
 def draw(case: Case, solution: Solution) -> Picture:
@@ -89,6 +90,7 @@ def _field(figure: Any, axis: Any, geometry: Any, values: np.ndarray, is_size: b
         top = float(np.nanmax(values))
         values = np.maximum(values, top * 1e-4)
     image = axis.imshow(values.T, origin="lower", extent=extent, aspect="auto", **options)
+    axis.locator_params(axis="x", nbins=5)
     axis.set_xlabel(geometry.coordinates[0])
     axis.set_ylabel(geometry.coordinates[1])
     figure.colorbar(image, ax=axis)
@@ -112,14 +114,16 @@ def _points(axis: Any, solution: Solution) -> None:
 
 def _history(axis: Any, solution: Solution) -> None:
     passes = [line.passes for line in solution.history]
-    for term in solution.model.terms:
+    for number, term in enumerate(solution.model.terms):
         values = [max(line.terms.get(term, np.nan), 1e-20) for line in solution.history]
-        axis.plot(passes, values, linewidth=1, label=term)
+        style = "-" if number < COLOURS else "--"
+        axis.plot(passes, values, style, linewidth=1, label=term)
     axis.set_yscale("log")
     if np.isfinite(solution.switch):
         axis.axvline(solution.switch, color="black", linestyle="--", label="L-BFGS takes over")
-    for end in solution.rounds[:-1]:
-        axis.axvline(end, color="grey", linestyle=":")
+    for number, end in enumerate(solution.rounds[:-1]):
+        label = "points are drawn anew" if number == 0 else None
+        axis.axvline(end, color="grey", linestyle=":", label=label)
     axis.set_xlabel("passes over the points")
     axis.set_title("mean squared residual of each term")
     axis.legend(fontsize=7)

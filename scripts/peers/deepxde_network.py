@@ -9,57 +9,35 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from peers.deepxde_problems import PROBLEMS, Residual
 
 ADAM_STEPS = 2000
 PER_STEP = 25  # evaluations of L-BFGS between looks at the error
 EVERY = 25  # steps of Adam between them
 
 
-def gradient(dde: Any, output: Any, inputs: Any, *by: int) -> Any:
-    """Return a partial derivative of the network's one output."""
-    for place in by:
-        output = dde.grad.jacobian(output, inputs, i=0, j=place)
-    return output
+def residuals_of(dde: Any, term: Sequence[Residual]) -> list[Any]:
+    """Return functions of (inputs, outputs, anything) that give a term's residuals."""
 
+    def bound(residual: Residual) -> Any:
+        def found(x: Any, y: Any, *_: Any) -> Any:
+            def slope(output: int, *by: int) -> Any:
+                value, component = y, output
+                for place in by:
+                    value = dde.grad.jacobian(value, x, i=component, j=place)
+                    component = 0
+                return value
 
-def equations(dde: Any) -> dict[str, Any]:
-    """Return the equation inside of each problem."""
+            return residual(slope, x, y)
 
-    def beam(x: Any, w: Any) -> Any:
-        return gradient(dde, w, x, 0, 0, 0, 0) - 1.0
+        return found
 
-    def poisson(x: Any, u: Any) -> Any:
-        return gradient(dde, u, x, 0, 0) + gradient(dde, u, x, 1, 1) + 1.0
-
-    def plasma(x: Any, u: Any) -> Any:
-        radius, elongated = x[:, 0:1], 1.0 + 1.0 / 1.7**2
-        along = gradient(dde, u, x, 0)
-        curved = gradient(dde, u, x, 0, 0) + gradient(dde, u, x, 1, 1)
-        return curved - along / radius - elongated * radius**2
-
-    return {"cantilever-load": beam, "poisson-ell": poisson, "plasma": plasma}
-
-
-def conditions(dde: Any, name: str, edges: dict[int, np.ndarray]) -> list[Any]:
-    """Return the conditions of each piece of the boundary, in the order of ooc's terms."""
-    if name != "cantilever-load":
-        return [dde.icbc.PointSetBC(each, np.zeros((len(each), 1))) for each in edges.values()]
-    left, right = edges[1], edges[2]
-
-    def order(count: int) -> Any:
-        return lambda x, w, _: gradient(dde, w, x, *(0,) * count)
-
-    zero = np.zeros((len(left), 1))
-    return [
-        dde.icbc.PointSetBC(left, zero),
-        dde.icbc.PointSetOperatorBC(left, zero, order(1)),
-        dde.icbc.PointSetOperatorBC(right, np.zeros((len(right), 1)), order(2)),
-        dde.icbc.PointSetOperatorBC(right, np.zeros((len(right), 1)), order(3)),
-    ]
+    return [bound(each) for each in term]
 
 
 def main(job_path: str, result_path: str) -> None:
@@ -75,17 +53,26 @@ def main(job_path: str, result_path: str) -> None:
     places, tags = job["places"], job["tags"]
     inside = places[tags == 0]
     edges = {int(tag): places[tags == tag] for tag in np.unique(tags) if tag}
+    stated = PROBLEMS[name]()
+    equations = [each for term in stated.inside for each in residuals_of(dde, term)]
+    conditions = [
+        dde.icbc.PointSetOperatorBC(edges[tag], np.zeros((len(edges[tag]), 1)), each)
+        for tag, terms in enumerate(stated.edges, start=1)
+        for term in terms
+        for each in residuals_of(dde, term)
+    ]
     cloud = dde.geometry.PointCloud(inside)
     data = dde.data.PDE(
-        cloud, equations(dde)[name], conditions(dde, name, edges), num_domain=0, anchors=inside
-    )
-    layers = [places.shape[1], *job["hidden"].tolist(), 1]
+        cloud, lambda x, y: [each(x, y) for each in equations], conditions, num_domain=0,
+        anchors=inside,
+    )  # fmt: skip
+    layers = [places.shape[1], *job["hidden"].tolist(), stated.outputs]
     network = dde.nn.FNN(layers, "tanh", "Glorot uniform")
     low, high = job["bounds"].T
     centre, factor = torch.from_numpy((low + high) / 2), torch.from_numpy(2 / (high - low))
     network.apply_feature_transform(lambda x: (x - centre) * factor)
     model = dde.Model(data, network)
-    judged, known = job["judged"], job["known"]
+    judged, known, which = torch.from_numpy(job["judged"]), job["known"], job["outputs"]
 
     class Watch(dde.callbacks.Callback):
         """Stops where the error is small enough, or time is up; its own time does not count."""
@@ -101,7 +88,7 @@ def main(job_path: str, result_path: str) -> None:
         def look(self) -> None:
             now = time.perf_counter()
             with torch.no_grad():
-                found = network(torch.from_numpy(judged)).numpy()[:, 0]
+                found = network(judged).numpy()[np.arange(len(which)), which]
             self.error = float(np.linalg.norm(found - known) / np.linalg.norm(known))
             seconds = now - self.begun - self.looked
             self.trace.append((seconds, self.error))
@@ -110,7 +97,8 @@ def main(job_path: str, result_path: str) -> None:
             self.looked += time.perf_counter() - now
 
     watch = Watch()
-    weights = job["weights"].tolist()
+    terms = [*stated.inside, *(term for terms in stated.edges for term in terms)]
+    weights = np.repeat(job["weights"], [len(term) for term in terms]).tolist()
     common = {"callbacks": [watch], "display_every": 10**9, "verbose": 0}
     model.compile("adam", lr=float(job["lr"]), loss_weights=weights, verbose=0)
     watch.begun = time.perf_counter()

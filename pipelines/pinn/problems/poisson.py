@@ -73,8 +73,8 @@ def reference(points: np.ndarray) -> Mapping[str, np.ndarray]:
 
 PROBLEM = Problem(
     "poisson-ell", ell(), ("u",), (poisson,),
-    dict.fromkeys(ell().surfaces, (fixed,)), reference, hidden=(20, 20, 20), points=3000,
-    edge_points=150,
+    dict.fromkeys(ell().surfaces, (fixed,)), reference, hidden=(20, 20, 20), points=6000,
+    edge_points=300,
 )  # fmt: skip
 JUDGED = grid(PROBLEM, 101)
-CASES = (Case(PROBLEM, judge_outputs(JUDGED, {"u": BOUND}), 4, 700, ("u",)),)
+CASES = (Case(PROBLEM, judge_outputs(JUDGED, {"u": BOUND}), 6, 1000, ("u",)),)
