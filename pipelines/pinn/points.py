@@ -8,6 +8,7 @@ import numpy as np
 import ooc
 from ooc.models.pinn import PINN
 from ooc.store.dataset import Dataset
+from pipelines.common.dataset import Columns, Fields
 from pipelines.pinn.problem import Problem
 
 CANDIDATES = 8  # for each point that is drawn again
@@ -23,18 +24,26 @@ class Points:
 
     def write(self, path: Path, dtype: str = "float64") -> Dataset:
         """Write them as a dataset to a path that is not there, and open it."""
-        width = (self.places.shape[1],)
-        fields = {"X": (dtype, width), "normal": (dtype, width), "tag": ("int16", ())}
-        arrays = {"X": self.places, "normal": self.normals, "tag": self.tags.astype(np.int16)}
-        arrays = {name: each.astype(fields[name][0]) for name, each in arrays.items()}
-        with ooc.create(path, fields, {}) as writer:
-            writer.append(arrays)
+        with ooc.create(path, fields_of(self.places.shape[1], dtype), {}) as writer:
+            writer.append(self.columns(dtype))
         return ooc.open(path)
+
+    def columns(self, dtype: str, rows: np.ndarray | slice = slice(None)) -> Columns:
+        """Return some of them as arrays of a dataset."""
+        arrays = {"X": self.places, "normal": self.normals, "tag": self.tags}
+        fields = fields_of(self.places.shape[1], dtype)
+        return {name: each[rows].astype(fields[name][0]) for name, each in arrays.items()}
 
     def of(self, tag: int) -> "Points":
         """Return those of one tag."""
         which = self.tags == tag
         return Points(self.places[which], self.tags[which], self.normals[which])
+
+
+def fields_of(dimensions: int, dtype: str) -> Fields:
+    """Return the arrays of a dataset of points: dtypes, and shapes of a row."""
+    width = (dimensions,)
+    return {"X": (dtype, width), "normal": (dtype, width), "tag": ("int16", ())}
 
 
 def joined(parts: list[Points]) -> Points:
