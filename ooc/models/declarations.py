@@ -102,6 +102,9 @@ class Kernel:
         Whether it calls BLAS, which then has one thread.
     eager
         Whether shares go to several threads from the start; else only where that was faster.
+    tries_threads
+        Whether small shares may go to several threads, too, where that was faster: rows whose work
+        is not told by their number.
     by_columns, batch_columns
         What takes the function's place where steps change the columns of a batch's sparse rows
         alone, see `ooc.kernels.columns`, and how many those are at most; 0 where it has not.
@@ -124,6 +127,7 @@ class Kernel:
     touched_values: int = 0
     uses_blas: bool = False
     eager: bool = False
+    tries_threads: bool = False
     by_columns: Callable[..., int] | None = None
     batch_columns: int = 0
     by_rows: bool = False

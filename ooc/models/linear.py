@@ -98,6 +98,7 @@ class LinearFamily(ScoredModel):
             reals=np.array([constant, self.scale, *classes]),
             integers=np.array(integers, np.int64),
             most_rows=SPARSE_SHARE_ROWS,
+            tries_threads=True,
         )
 
     def curvature(self, features: np.ndarray) -> float:

@@ -226,9 +226,9 @@ class WindowLoop:
 
     @property
     def goes_parallel(self) -> bool:
-        """Whether shares may go to several threads: they are as large as they get, or eager."""
-        is_large = self.sizes.share_rows == self.kernel.most_rows
-        return self.threads > 1 and (is_large or self.kernel.eager)
+        """Whether shares may go to several threads: they are as large as they get, or worth it."""
+        is_large, kernel = self.sizes.share_rows == self.kernel.most_rows, self.kernel
+        return self.threads > 1 and (is_large or kernel.eager or kernel.tries_threads)
 
     @property
     def waiting(self) -> np.ndarray:

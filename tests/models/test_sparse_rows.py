@@ -13,6 +13,8 @@ from sparse_rows import random_matrix, write_sparse
 
 import ooc
 from ooc.core.errors import DataError, InputError
+from ooc.models.loop import make_loop
+from ooc.models.train_state import start
 from ooc.stream.loader import Batch
 
 MATRIX = random_matrix(503, 40, density=0.2)
@@ -59,6 +61,23 @@ def test_training_is_that_of_the_same_rows_stored_dense(tmp_path: Path, name: st
     written = ooc.open(tmp_path / "predictions.zarr", features="prediction")
     (batch,) = ooc.Loader(written, len(target), memory="512MiB", shuffle="none")
     assert np.array_equal(batch["prediction"], one.predict(sparse))
+
+
+def test_threads_do_not_change_the_bits_of_small_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shares of sixteen rows may go to two threads: what their rows cost is not told by those."""
+    sparse, _ = stores(tmp_path, THIRDS)
+    trainer = ooc.Trainer(ooc.models.Softmax(classes=3), ooc.optim.adam(0.01), 32, **STREAM)
+    monkeypatch.setattr("ooc.models.loop.parallel_threads", lambda _: 2)
+    found = []
+    for parallel in (False, True):
+        monkeypatch.setattr("ooc.engines.parallel_choice.ParallelChoice.parallel", parallel)
+        found.append(trainer.fit(sparse, epochs=2).parameters)
+    assert np.array_equal(*found)
+    state = start([ooc.optim.adam(0.01)], found[0], trainer.model)
+    loop = make_loop(trainer.model, sparse, state, 32)
+    assert loop.goes_parallel
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
