@@ -5,32 +5,27 @@ group. Each of these has a random key, or stands where it is in the order; limit
 exact order statistics, so that parts have exactly the sizes that were asked for.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
-from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 
 from ooc.core.errors import DataError, InputError
-from ooc.core.hashing import ALL_BITS, keys_at_ranks, keys_of
-from ooc.core.order_statistics import values_at_ranks
 from ooc.core.random_keys import Purpose, key
-from ooc.store.columns import block_sums, count_labels, used_pieces
-from ooc.store.dataset import Dataset, check_one_number_a_row
+from ooc.store.columns import used_pieces
+from ooc.store.dataset import Dataset
 from ooc.store.labels import listed
 from ooc.store.names_in_store import deciding, names_in_store
 from ooc.store.selection import Selection, as_labels
 from ooc.store.stores import told_row
 from ooc.stream.missing_values import rule_of
 from ooc.stream.order import Subset
+from ooc.stream.split_cuts import block_counts, by_shares, sizes_of
 
 MOST_CLASSES = 4096
-STRATIFIED_BITS = 14
-
 SIDES = ("training", "validation", "test")
 
 Shares = float | Sequence[float]
@@ -121,7 +116,7 @@ def split(
         sides, how = _by_groups(dataset, by, tuple(groups)), f"groups={list(groups)}"
     else:
         number = None if ordered else key(seed, Purpose.SPLIT)
-        sides = _by_shares(dataset, shares, _whole(dataset, by, number, stratify, gap))
+        sides = by_shares(dataset, shares, _whole(dataset, by, number, stratify, gap))
         if gap:
             sides = [replace(side, rows=_counted(dataset, side)) for side in sides]
         how = f"validation={validation} by {by}"
@@ -169,7 +164,7 @@ def make_subset(dataset: Dataset, block_rows: int) -> Subset | None:
     selection = dataset.selection
     if selection is None:
         return None
-    counts = _block_counts(dataset, block_rows)
+    counts = block_counts(dataset, block_rows)
     blocks = np.flatnonzero(counts)
     if counts.sum() != selection.rows:
         raise InputError(
@@ -181,96 +176,11 @@ def make_subset(dataset: Dataset, block_rows: int) -> Subset | None:
 
 # Of a block at most one row of so many is left out, where rows overlap.
 FEWEST_GAPS = 16
-# Upper limits of sides in the order of their keys, one for each class, and the rows below them.
-Cut = tuple[tuple[int, ...], int]
-
-
-def _by_shares(dataset: Dataset, shares: list[Fraction], whole: Selection) -> list[Selection]:
-    """Return the training side, and one for each share."""
-    # In order, training rows come first; by random keys, they are what is left.
-    ordered = whole.key is None
-    parts = [Fraction(1) - sum(shares, Fraction(0)), *shares[:-1]] if ordered else shares
-    if whole.stratify is not None:
-        cuts = _class_cuts(dataset, parts, whole)
-    elif whole.by == "row":
-        cuts = _row_cuts(dataset, parts, whole)
-    elif whole.by == "block":
-        cuts = _block_cuts(dataset, parts, whole)
-    else:
-        cuts = (_value_cuts if ordered else _label_cuts)(dataset, parts, whole)
-    edges: list[Cut] = [((), 0), *cuts, ((), dataset.rows)]
-    sides = [
-        replace(whole, lower=lower, upper=upper, rows=last - first)
-        for (lower, first), (upper, last) in pairwise(edges)
-    ]
-    return sides if ordered else [sides[-1], *sides[:-1]]
-
-
-def _row_cuts(dataset: Dataset, parts: list[Fraction], whole: Selection) -> list[Cut]:
-    ranks = _ranks(parts, dataset.rows)
-    if whole.key is not None:
-        alone = np.empty(0, np.int64)
-        (limits,) = keys_at_ranks(
-            lambda: ((keys, alone) for keys in _keys(dataset, whole)), [np.array(ranks)]
-        )
-        return [((int(limit),), rank) for limit, rank in zip(limits, ranks, strict=True)]
-    if dataset.selection is None:
-        return [((rank,), rank) for rank in ranks]
-    return _value_cuts(dataset, parts, whole)
-
-
-def _block_cuts(dataset: Dataset, parts: list[Fraction], whole: Selection) -> list[Cut]:
-    counts = _block_counts(dataset, whole.block_rows)
-    (blocks,) = np.nonzero(counts)
-    keys = blocks.astype(np.uint64) if whole.key is None else keys_of(blocks, whole.key)
-    order = np.argsort(keys)
-    keys, reached = keys[order], np.concatenate([[0], np.cumsum(counts[blocks[order]])])
-    return [_cut_before(keys, reached, rank) for rank in _ranks(parts, len(blocks))]
-
-
-def _label_cuts(dataset: Dataset, parts: list[Fraction], whole: Selection) -> list[Cut]:
-    """Take groups in the order of their keys until shares are reached as nearly as they can be."""
-    assert whole.key is not None
-    sizes = _sizes(dataset, whole.by)
-    keys = keys_of(np.array(list(sizes), np.int64), whole.key)
-    order = np.argsort(keys)
-    reached = np.concatenate([[0], np.cumsum(np.array(list(sizes.values()))[order])])
-    wanted = [float(share * dataset.rows) for share in accumulate(parts)]
-    nearest = [int(np.abs(reached - each).argmin()) for each in wanted]
-    return [_cut_before(keys[order], reached, place) for place in nearest]
-
-
-def _value_cuts(dataset: Dataset, parts: list[Fraction], whole: Selection) -> list[Cut]:
-    """Cut between two values, where shares are reached as nearly as they can be."""
-    wanted = [float(share * dataset.rows) for share in accumulate(parts)]
-    ranks = [min(round(each), dataset.rows - 1) for each in wanted]
-    found = values_at_ranks(lambda: _keys(dataset, whole), ranks)
-    cuts: list[Cut] = []
-    for (value, below, equal), rows in zip(found, wanted, strict=True):
-        above = abs(below + equal - rows) < abs(below - rows) and value < int(ALL_BITS)
-        cuts.append(((value + above,), below + equal * above))
-    return cuts
-
-
-def _class_cuts(dataset: Dataset, parts: list[Fraction], whole: Selection) -> list[Cut]:
-    """Cut each class by itself; `whole` has its classes."""
-    name, classes = str(whole.stratify), np.array(whole.classes)
-    sizes = _sizes(dataset, name)
-
-    def pieces() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for first, arrays, used in used_pieces(dataset, (name,)):
-            keys = whole.keys(first, first + len(used), arrays)[used]
-            yield keys, np.searchsorted(classes, as_labels(arrays[name])[used])
-
-    ranks = [_ranks(parts, sizes[label]) for label in whole.classes]
-    limits = keys_at_ranks(pieces, [np.array(each) for each in ranks], STRATIFIED_BITS)
-    cuts = zip(zip(*limits, strict=True), zip(*ranks, strict=True), strict=True)
-    return [(tuple(map(int, limit)), sum(rows)) for limit, rows in cuts]
 
 
 def _by_groups(dataset: Dataset, name: str, groups: tuple[Any, ...]) -> list[Selection]:
     """Return the side of all other values, and that of the chosen ones."""
-    sizes, spec = _sizes(dataset, name), dataset.arrays[name]
+    sizes, spec = sizes_of(dataset, name), dataset.arrays[name]
     labels = names_in_store(dataset, spec)
     known = dict(zip(map(str, labels.names), labels.values, strict=True)) if labels else {}
     codes: dict[int, Any] = {}
@@ -315,7 +225,7 @@ def _apart(dataset: Dataset, by: str, ordered: bool, by_values: bool) -> tuple[s
 def _counted(dataset: Dataset, side: Selection) -> int:
     """Count the rows of a side, of which no value is read."""
     part = replace(dataset, selection=side)
-    return int(_block_counts(part, dataset.arrays[dataset.features].chunks[0]).sum())
+    return int(block_counts(part, dataset.arrays[dataset.features].chunks[0]).sum())
 
 
 def _whole(
@@ -331,7 +241,7 @@ def _whole(
     )
     if stratify is None:
         return whole
-    classes = tuple(sorted(_sizes(dataset, stratify)))
+    classes = tuple(sorted(sizes_of(dataset, stratify)))
     if len(classes) > MOST_CLASSES:
         raise InputError(
             f"array {stratify} of {dataset.path} has {len(classes)} different values, too many to "
@@ -353,29 +263,6 @@ def _checked_shares(validation: Shares) -> list[Fraction]:
     return shares
 
 
-def _ranks(parts: list[Fraction], count: int) -> list[int]:
-    """Return the first place after each part, of `count` places."""
-    return [round(share * count) for share in accumulate(parts)]
-
-
-def _cut_before(keys: np.ndarray, reached: np.ndarray, place: int) -> Cut:
-    limit = int(keys[place]) if place < len(keys) else int(ALL_BITS)
-    return (limit,), int(reached[place])
-
-
-def _keys(dataset: Dataset, whole: Selection) -> Iterator[np.ndarray]:
-    """Yield the keys of a dataset's rows, piece by piece."""
-    own = replace(whole, within=None).arrays
-    for first, arrays, used in used_pieces(dataset, own):
-        yield whole.keys(first, first + len(used), arrays)[used]
-
-
-def _block_counts(dataset: Dataset, block_rows: int) -> np.ndarray:
-    """Return how many rows a dataset uses of each block of the store: (K,) int64."""
-    sums = block_sums(dataset, (), block_rows, lambda first, arrays, used: used)
-    return sums.astype(np.int64)
-
-
 def _check_complete(dataset: Dataset, name: str) -> None:
     """Refuse an array that decides and lacks values, before anything is done by it."""
     (spec,), first, count = dataset.specs((name,)), 0, 0
@@ -391,12 +278,3 @@ def _check_complete(dataset: Dataset, name: str) -> None:
             f"{told_row(dataset, first)}; {count:,} of the {dataset.rows:,} rows lack one: leave "
             "such rows out with missing_values=drop, or split by another array"
         )
-
-
-def _sizes(dataset: Dataset, name: str) -> Counter[int]:
-    """Count the rows of each value of an array."""
-    check_one_number_a_row(dataset.path, *dataset.specs((name,)))
-    sizes: Counter[int] = Counter()
-    for _, arrays, used in used_pieces(dataset, (name,)):
-        count_labels(sizes, as_labels(arrays[name])[used])
-    return sizes
