@@ -1,0 +1,178 @@
+"""The density's part of the window loop: loss and gradient of a share of images, compiled.
+
+With an image's orthonormal Fourier transform y(k), centred by its shift, the transfer function
+c(k), the noise's variance s2 at |k| and the slice f(k) of the density, the loss of a row is
+
+    1/2 sum_k |c(k) f(k) - y(k)|^2 / s2(|k|)      over |k| below Nyquist,
+
+half of the plane standing for all of it. Parameters w are the Hartley transform of the density,
+each divided by a scale: with scales that are one over the roots of the curvature, descent is
+preconditioned by that diagonal.
+"""
+
+import math
+
+import numpy as np
+
+from ooc.core.compiler import lean_kernel, view_at
+from ooc.kernels.counters import NOT_FINITE, OK
+from ooc.kernels.share import BAD, Numbers, Output, Share
+from pipelines.cryo_em.optics import OPTICS, constants_of, transfer
+from pipelines.cryo_em.slices import gather, scatter
+
+# Integers: pixels of an image's side, of the density's, samples of half a plane; then those, as
+# (kx, ky, ring). Reals: a Fourier pixel in 1/A, then 1/s2 of each ring, cas of the image's
+# transform (box, box), and the scales (M^3).
+BOX, SIZE, SAMPLES, TABLE = range(4)
+UNIT, RINGS = range(2)
+ROTATION, SHIFT = 9, 2
+FURTHER = ROTATION + SHIFT + len(OPTICS)
+
+
+@lean_kernel
+def multiply(source: np.ndarray, first: int, matrix: np.ndarray, out: np.ndarray) -> None:
+    """Fill `out`, (x, k), with the sums over y of a matrix (y, x), from `first` on, and C (y, k).
+
+    All are flat and square. Done twice it is ``C image C``, for C is symmetric.
+    """
+    box = int(math.sqrt(matrix.size) + 0.5)
+    for x in range(box):
+        row = view_at(out, x * box, (box,))
+        for k in range(box):
+            row[k] = 0.0
+        for y in range(box):
+            value, start = source[first + y * box + x], y * box
+            for k in range(box):
+                row[k] += value * matrix[start + k]
+
+
+@lean_kernel
+def fill_phases(shift: float, box: int, phases: np.ndarray) -> None:
+    """Fill (2 box,) cosines and sines of 2 pi k shift / box for k from -box // 2 on."""
+    for place in range(box):
+        angle = 2.0 * math.pi * (place - box // 2) * shift / box
+        phases[2 * place] = math.cos(angle)
+        phases[2 * place + 1] = math.sin(angle)
+
+
+@lean_kernel
+def add_image(
+    numbers: Numbers,
+    further: np.ndarray,
+    first: int,
+    spectrum: np.ndarray,
+    phases: np.ndarray,
+    parameters: np.ndarray,
+    gradient: np.ndarray,
+) -> float:
+    """Add an image's part of the gradient, and return its loss.
+
+    `further` holds rotation, shift and optics, from `first` on; `spectrum` is the image's
+    transform; `phases` is scratch, (4 box,).
+    """
+    n, reals = numbers.integers, numbers.reals
+    box, size, samples = n[BOX], n[SIZE], n[SAMPLES]
+    middle, rings = box // 2, box // 2 + 1
+    scales = RINGS + rings + box * box
+    constants = constants_of(further, first + ROTATION + SHIFT, reals[UNIT])
+    across, down = view_at(phases, 0, (2 * box,)), view_at(phases, 2 * box, (2 * box,))
+    fill_phases(np.float64(further[first + ROTATION]), box, across)
+    fill_phases(np.float64(further[first + ROTATION + 1]), box, down)
+    ratio, total = size / box, 0.0
+    for s in range(samples):
+        kx, ky = n[TABLE + 3 * s], n[TABLE + 3 * s + 1]
+        weight = reals[RINGS + n[TABLE + 3 * s + 2]]
+        right, left, below, above = middle + kx, middle - kx, middle + ky, middle - ky
+        plus = np.float64(spectrum[below * box + right])
+        minus = np.float64(spectrum[above * box + left])
+        one = np.float64(spectrum[below * box + left])
+        other = np.float64(spectrum[above * box + right])
+        real, imaginary = 0.5 * (one + other), 0.5 * (minus - plus)
+        cx, sx = np.float64(across[2 * right]), np.float64(across[2 * right + 1])
+        cy, sy = np.float64(down[2 * below]), np.float64(down[2 * below + 1])
+        cosine, sine = cx * cy - sx * sy, cx * sy + sx * cy
+        real, imaginary = real * cosine - imaginary * sine, real * sine + imaginary * cosine
+        x = ratio * (kx * np.float64(further[first]) + ky * np.float64(further[first + 3]))
+        y = ratio * (kx * np.float64(further[first + 1]) + ky * np.float64(further[first + 4]))
+        z = ratio * (kx * np.float64(further[first + 2]) + ky * np.float64(further[first + 5]))
+        here, there = gather(parameters, reals, scales, size, z, y, x)
+        contrast = transfer(constants, float(kx), float(ky))
+        away_real = 0.5 * contrast * (here + there) - real
+        away_imaginary = 0.5 * contrast * (there - here) - imaginary
+        if kx == 0 and ky == 0:
+            weight *= 0.5
+        total += weight * (away_real * away_real + away_imaginary * away_imaginary)
+        slope = weight * contrast
+        scatter(
+            gradient, reals, scales, size, z, y, x, slope * (away_real - away_imaginary),
+            slope * (away_real + away_imaginary),
+        )  # fmt: skip
+    return total
+
+
+def accumulate(
+    share: Share, parameters: np.ndarray, numbers: Numbers, own: np.ndarray, output: Output
+) -> int:
+    """Fill loss and gradient of a share; see `ooc.kernels.share.accumulate_of`.
+
+    `own` holds two transforms of an image, its matrix, and phases.
+    """
+    n = numbers.integers
+    box, rows = n[BOX], share.features.shape[0]
+    area, further = box * box, share.further.shape[1]
+    half, spectrum = view_at(own, 0, (area,)), view_at(own, area, (area,))
+    matrix = view_at(own, 2 * area, (area,))
+    phases = view_at(own, 3 * area, (4 * box,))
+    images = view_at(share.features, 0, (rows * area,))
+    poses = view_at(share.further, 0, (rows * further,))
+    cas = RINGS + box // 2 + 1
+    for place in range(area):
+        matrix[place] = numbers.reals[cas + place]
+    for place in range(output.gradient.size):
+        output.gradient[place] = 0.0
+    total = 0.0
+    for r in range(rows):
+        multiply(images, r * area, matrix, half)
+        multiply(half, 0, matrix, spectrum)
+        loss = add_image(
+            numbers, poses, r * further, spectrum, phases, parameters, output.gradient
+        )
+        if not math.isfinite(loss):
+            output.report[BAD] = r
+            return NOT_FINITE
+        total += loss
+    output.terms[0] = total
+    return OK
+
+
+@lean_kernel
+def add_curvature(numbers: Numbers, further: np.ndarray, out: np.ndarray) -> None:
+    """Add the row sums of the second derivative by the transform, all scales being 1.
+
+    No eigenvalue of the second derivative divided by them exceeds 1 (Gershgorin).
+
+    Parameters
+    ----------
+    further
+        (rows, 19) float64, rotation, shift and optics.
+    out
+        (M^3,) float64.
+    """
+    n, reals = numbers.integers, numbers.reals
+    box, size, samples = n[BOX], n[SIZE], n[SAMPLES]
+    rows, columns = further.shape
+    flat = view_at(further, 0, (rows * columns,))
+    ratio, scales = size / box, RINGS + box // 2 + 1 + box * box
+    for r in range(rows):
+        first = r * columns
+        constants = constants_of(flat, first + ROTATION + SHIFT, reals[UNIT])
+        for s in range(samples):
+            kx, ky = n[TABLE + 3 * s], n[TABLE + 3 * s + 1]
+            contrast = transfer(constants, float(kx), float(ky))
+            value = reals[RINGS + n[TABLE + 3 * s + 2]] * contrast * contrast
+            if kx == 0 and ky == 0:
+                value *= 0.5
+            x = ratio * (kx * flat[first] + ky * flat[first + 3])
+            y = ratio * (kx * flat[first + 1] + ky * flat[first + 4])
+            z = ratio * (kx * flat[first + 2] + ky * flat[first + 5])
+            scatter(out, reals, scales, size, z, y, x, value, value)

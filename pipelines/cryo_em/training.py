@@ -1,0 +1,149 @@
+"""Two densities from two halves of the images, in poses that are known."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import fft
+
+import ooc
+from ooc.core.errors import DataError, InputError
+from ooc.store.columns import pieces_of
+from pipelines.common.dataset import Dataset, progress
+from pipelines.cryo_em.kernel import add_curvature
+from pipelines.cryo_em.model import FURTHER, Density
+from pipelines.cryo_em.optics import OPTICS
+from pipelines.cryo_em.poses import first_bad_rotation
+from pipelines.cryo_em.resolution import soft_sphere
+
+# Images from which the noise is estimated, and poses from which the curvature is.
+NOISE_ROWS, CURVATURE_ROWS = 2000, 20_000
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a density is learned.
+
+    Attributes
+    ----------
+    rate
+        Of the first step. The rate of step t is rate/(1 + t), so that with curvatures as scales a
+        density is about the mean of what all batches say.
+    """
+
+    epochs: int
+    batch_size: int
+    rate: float
+    memory: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Half:
+    """What one half of the images came to.
+
+    Attributes
+    ----------
+    volumes
+        After each epoch, (box,)*3 float32.
+    results
+        Of the run.
+    """
+
+    volumes: tuple[np.ndarray, ...]
+    results: dict[str, Any]
+
+
+def check_images(dataset: Dataset) -> tuple[int, float]:
+    """Return box and pixel of a store of particles, whose poses are all looked at.
+
+    Raises
+    ------
+    InputError
+        If it lacks an array or the pixel size, or images are not square.
+    DataError
+        If a pose is no rotation, or optics are not finite; with its row.
+    """
+    shape = dataset.arrays[dataset.features].shape[1:]
+    if len(shape) != 2 or shape[0] != shape[1]:
+        raise InputError(
+            f"{dataset.path} has images of shape {shape}, and they must be square; crop them"
+        )
+    for name, row in zip(FURTHER, ((3, 3), (2,), (len(OPTICS),)), strict=True):
+        if name not in dataset.arrays or dataset.arrays[name].shape[1:] != row:
+            raise InputError(
+                f"{dataset.path} has no array {name!r} with rows of shape {row}; write it beside "
+                "the images"
+            )
+    pixel = dataset.attributes.get("pixel")
+    if not isinstance(pixel, int | float) or not pixel > 0:
+        raise InputError(
+            f"{dataset.path} has no pixel size: its attribute 'pixel' is {pixel}; set it, in A"
+        )
+    for first, _, values in pieces_of(dataset, FURTHER):
+        bad = first_bad_rotation(values["rotation"])
+        if bad >= 0:
+            raise DataError(
+                f"row {first + bad} of array rotation of {dataset.path} is no rotation: "
+                f"{values['rotation'][bad].round(3).tolist()}; mend it"
+            )
+        for name in FURTHER[1:]:
+            finite = np.isfinite(values[name]).all(axis=1)
+            if not finite.all():
+                bad = int(np.argmin(finite))
+                raise DataError(
+                    f"row {first + bad} of array {name} of {dataset.path} is not finite: "
+                    f"{values[name][bad].tolist()}; mend it"
+                )
+    return shape[0], float(pixel)
+
+
+def noise_of(dataset: Dataset) -> np.ndarray:
+    """Return the noise's variance in each ring, from the corners of some images, (rings,)."""
+    box = dataset.arrays[dataset.features].shape[1]
+    along = np.arange(box) - box // 2
+    corners = (np.hypot(along[:, None], along) > 0.48 * box).astype(np.float64)
+    power, seen = np.zeros((box, box // 2 + 1)), 0
+    for _, _, values in pieces_of(dataset, [dataset.features]):
+        images = values[dataset.features][: NOISE_ROWS - seen]
+        means = (images * corners).sum(axis=(1, 2), keepdims=True) / corners.sum()
+        power += (np.abs(fft.rfft2((images - means) * corners)) ** 2).sum(axis=0)
+        seen += len(images)
+        if seen >= NOISE_ROWS:
+            break
+    rings = np.rint(np.hypot(fft.fftfreq(box, 1 / box)[:, None], fft.rfftfreq(box, 1 / box)))
+    rings = rings.astype(np.int64).reshape(-1)
+    counts = np.bincount(rings)[: box // 2 + 1]
+    found: np.ndarray = np.bincount(rings, power.reshape(-1))[: box // 2 + 1] / counts
+    found /= seen * corners.sum()
+    # The mean that was taken away is of frequency 0.
+    found[0] = found[1]
+    if not (np.isfinite(found).all() and found.min() > 0):
+        raise InputError(f"{dataset.path} has images without noise in their corners")
+    return found
+
+
+def curvature_of(dataset: Dataset, model: Density) -> np.ndarray:
+    """Return the diagonal by which descent is preconditioned, a mean over poses, (M, M, M)."""
+    from ooc.kernels.share import Numbers
+    plain = Density(model.box, model.pixel, model.padding, model.noise)
+    found, seen = np.zeros(model.size**3), 0
+    for _, _, values in pieces_of(dataset, FURTHER):
+        rows = len(values["rotation"][: CURVATURE_ROWS - seen])
+        further = [values[name][:rows].reshape(rows, -1) for name in FURTHER]
+        numbers = Numbers(plain.reals, plain.integers)
+        add_curvature(numbers, np.concatenate(further, axis=1).astype(np.float64), found)
+        seen += rows
+        if seen >= CURVATURE_ROWS:
+            break
+    found /= seen
+    return found.reshape((model.size,) * 3)
+
+
+def optimizer_of(training: Training) -> ooc.optim.Optimizer:
+    """Return descent whose rate falls as one over the steps."""
+    schedule = ooc.optim.schedules.inverse_scaling(1.0, 1.0)
+    return ooc.optim.sgd(training.rate, schedule=schedule)
