@@ -41,7 +41,7 @@ class Density(CompiledModel):
         Variances of the noise of an orthonormal Fourier coefficient, one for each ring |k| from 0
         to box // 2; None: 1.
     scales
-        (M, M, M) float64, what parameters are multiplied with to be the transform: one over the
+        (M, M, M) float32, what parameters are multiplied with to be the transform: one over the
         roots of the curvature precondition descent. None: 1.
     dtype
         Of the parameters: "float32", or "float64".
@@ -175,7 +175,7 @@ class Density(CompiledModel):
         """Return the same for noise of other variances."""
         return replace(self, noise=tuple(map(float, noise)))
 
-    def preconditioned(self, curvature: np.ndarray, floor: float = 0.05) -> "Density":
+    def preconditioned(self, curvature: np.ndarray, floor: float = 0.2) -> "Density":
         """Return the same with scales that are one over the roots of a curvature.
 
         Parameters
@@ -186,7 +186,7 @@ class Density(CompiledModel):
             What a voxel has at least of its shell's mean: few images cannot say how rare it is.
         """
         steps = np.square(np.arange(self.size) - self.size // 2, dtype=np.float32)
-        scales = np.empty_like(curvature)
+        scales = np.empty(curvature.shape, np.float32)
         last = self.size // 2
         sums, counts = np.zeros((2, last + 1))
         for square, plane in zip(steps, curvature, strict=True):
@@ -194,16 +194,20 @@ class Density(CompiledModel):
             shells = np.minimum(shells, last).reshape(-1)
             sums += np.bincount(shells, plane.reshape(-1), last + 1)
             counts += np.bincount(shells, minlength=last + 1)
-        # Beyond the last shell there is nothing to learn: any scale does.
-        least = floor * np.where(sums > 0, sums / counts, sums.max() / counts.sum())
+        means = sums / counts
+        # Beyond what images tell lie voxels of which they tell a little: those take small steps.
+        edge = min(int(self.last_ring * self.size / self.box), last)
+        means[edge:] = means[edge]
+        least = floor * means
         for square, plane, out in zip(steps, curvature, scales, strict=True):
             shells = np.rint(np.sqrt(square + steps[:, None] + steps)).astype(np.int64)
-            np.maximum(plane, least[np.minimum(shells, last)], out=out)
-        return replace(self, scales=1 / np.sqrt(scales))
+            out[:] = 1 / np.sqrt(np.maximum(plane, least[np.minimum(shells, last)]))
+        return replace(self, scales=scales)
 
     def evenly_scaled(self, curvature: np.ndarray) -> "Density":
         """Return the same with one scale for all voxels, that of the largest curvature."""
-        return replace(self, scales=np.full(curvature.shape, 1 / math.sqrt(curvature.max())))
+        scale = 1 / math.sqrt(curvature.max())
+        return replace(self, scales=np.full(curvature.shape, scale, np.float32))
 
     def volume(self, parameters: np.ndarray) -> np.ndarray:
         """Return the density (box, box, box) float32, z first, its origin at ``box // 2``."""

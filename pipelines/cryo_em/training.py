@@ -1,8 +1,8 @@
 """Two densities from two halves of the images, in poses that are known."""
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,14 @@ from scipy import fft
 
 import ooc
 from ooc.core.errors import DataError, InputError
-from ooc.store.columns import pieces_of
+from ooc.kernels.share import Numbers
+from ooc.store.columns import pieces_of, used_pieces
+from ooc.training.watchers.callbacks import Situation
 from pipelines.common.dataset import Dataset, progress
 from pipelines.cryo_em.kernel import add_curvature
 from pipelines.cryo_em.model import FURTHER, Density
 from pipelines.cryo_em.optics import OPTICS
 from pipelines.cryo_em.poses import first_bad_rotation
-from pipelines.cryo_em.resolution import soft_sphere
 
 # Images from which the noise is estimated, and poses from which the curvature is.
 NOISE_ROWS, CURVATURE_ROWS = 2000, 20_000
@@ -42,19 +43,33 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Half:
-    """What one half of the images came to.
+class Look:
+    """A density on the way.
 
     Attributes
     ----------
-    volumes
-        After each epoch, (box,)*3 float32.
-    results
-        Of the run.
+    epochs, seconds
+        Passes over the images so far, and the time that they took.
+    volume
+        (box,)*3 float32.
     """
 
-    volumes: tuple[np.ndarray, ...]
+    epochs: float
+    seconds: float
+    volume: np.ndarray
+
+
+@dataclass(frozen=True)
+class Half:
+    """What one half of the images came to: looks, the last one at the end, and the run's results."""
+
+    looks: tuple[Look, ...]
     results: dict[str, Any]
+
+    @property
+    def volume(self) -> np.ndarray:
+        """The density in the end."""
+        return self.looks[-1].volume
 
 
 def check_images(dataset: Dataset) -> tuple[int, float]:
@@ -126,24 +141,54 @@ def noise_of(dataset: Dataset) -> np.ndarray:
     return found
 
 
-def curvature_of(dataset: Dataset, model: Density) -> np.ndarray:
+def curvature_of(dataset: Dataset, model: Density, most_rows: int = CURVATURE_ROWS) -> np.ndarray:
     """Return the diagonal by which descent is preconditioned, a mean over poses, (M, M, M)."""
-    from ooc.kernels.share import Numbers
-    plain = Density(model.box, model.pixel, model.padding, model.noise)
+    plain = replace(model, scales=None)
+    numbers = Numbers(plain.reals, plain.integers)
     found, seen = np.zeros(model.size**3), 0
-    for _, _, values in pieces_of(dataset, FURTHER):
-        rows = len(values["rotation"][: CURVATURE_ROWS - seen])
-        further = [values[name][:rows].reshape(rows, -1) for name in FURTHER]
-        numbers = Numbers(plain.reals, plain.integers)
+    for _, values, used in used_pieces(dataset, FURTHER):
+        chosen = np.flatnonzero(used)[: most_rows - seen]
+        further = [values[name][chosen].reshape(len(chosen), -1) for name in FURTHER]
         add_curvature(numbers, np.concatenate(further, axis=1).astype(np.float64), found)
-        seen += rows
-        if seen >= CURVATURE_ROWS:
+        seen += len(chosen)
+        if seen >= most_rows:
             break
     found /= seen
     return found.reshape((model.size,) * 3)
 
 
-def optimizer_of(training: Training) -> ooc.optim.Optimizer:
+def optimizer_of(rate: float) -> ooc.optim.Optimizer:
     """Return descent whose rate falls as one over the steps."""
-    schedule = ooc.optim.schedules.inverse_scaling(1.0, 1.0)
-    return ooc.optim.sgd(training.rate, schedule=schedule)
+    return ooc.optim.sgd(rate, schedule=ooc.optim.schedules.inverse_scaling(1.0, 1.0))
+
+
+def train(
+    half: Dataset, model: Density, training: Training, folder: Path, title: str, looks: int = 1
+) -> Half:
+    """Learn a density from images, looked at so often in an epoch.
+
+    A run is saved in the folder, as any run of ooc is.
+    """
+    trainer = ooc.Trainer(
+        model, optimizer_of(training.rate), training.batch_size, memory=training.memory,
+        seed=training.seed,
+    )  # fmt: skip
+    run_folder = folder / f"{title.replace(' ', '-')}-run"
+    shutil.rmtree(run_folder, ignore_errors=True)
+    steps = -(-half.rows // training.batch_size)
+    every, found, begun, spent = max(1, steps // looks), list[Look](), time.perf_counter(), 0.0
+
+    def look(now: Situation) -> None:
+        nonlocal spent
+        before = time.perf_counter()
+        if now.step < training.epochs * steps:
+            seconds = before - begun - spent
+            found.append(Look(now.step / steps, seconds, model.volume(now.solution)))
+        spent += time.perf_counter() - before
+
+    callbacks = ooc.Callbacks(step_end=look, every=every) if looks > 1 else ooc.Callbacks()
+    with progress(title) as report:
+        run = trainer.fit(half, training.epochs, run_folder, report, callbacks=callbacks)
+    seconds = time.perf_counter() - begun - spent
+    found.append(Look(float(training.epochs), seconds, model.volume(run.parameters)))
+    return Half(tuple(found), dict(run.results))
