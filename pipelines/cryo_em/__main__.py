@@ -18,6 +18,7 @@ from scipy import fft
 
 import ooc
 from ooc.core.sizes import format_size, parse_count
+from ooc.store.columns import pieces_of
 from pipelines.common.arguments import Parser, add_data_options, check_memory, check_training
 from pipelines.common.checks import Check, at_least, at_most, inside_budget
 from pipelines.common.command import carry_out
@@ -63,9 +64,10 @@ def run(options: argparse.Namespace) -> Iterator[Section]:
     """Make or read images, learn from both halves, invert, compare, draw."""
     budget = check_memory(options.memory)
     package("mrcfile")  # the density is written as MRC
+    optimizer_of(options.rate)  # refuses what cannot be
     dataset, truth = _images(options)
-    box, pixel = check_images(dataset)
     check_training(options, dataset.rows // 2)
+    box, pixel = check_images(dataset)
     halves = ooc.split(dataset, 0.5, seed=options.seed)
     training = Training(
         options.epochs, options.batch_size, options.rate, options.memory, options.seed
@@ -90,13 +92,12 @@ def run(options: argparse.Namespace) -> Iterator[Section]:
 
 def _images(options: argparse.Namespace) -> tuple[Dataset, np.ndarray | None]:
     """Return images, and the density of generated ones as images have it, with their gain."""
-    optimizer_of(options.rate)  # refuses what cannot be
-    options.folder.mkdir(parents=True, exist_ok=True)
     if options.particles is not None:
         return open_particles(options.folder, options.particles), None
-    volume, pixel = _map(options)
-    imaging = Imaging(options.snr, options.preferred, options.seed)
     rows = parse_count(options.images)
+    check_training(options, rows // 2)
+    imaging = Imaging(options.snr, options.preferred, options.seed)
+    volume, pixel = _map(options)
     dataset = open_images(options.folder, volume, pixel, rows, imaging)
     return dataset, volume * float(dataset.attributes["gain"])
 
@@ -256,8 +257,6 @@ def _pictures(
 
 
 def _rotations(dataset: Dataset) -> Iterator[np.ndarray]:
-    from ooc.store.columns import pieces_of
-
     for _, _, values in pieces_of(dataset, ("rotation",)):
         yield values["rotation"].copy()
 
@@ -286,10 +285,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--map", default=RIBOSOME,
         help=f"{RIBOSOME} (of OOC_REAL_DATA; else one is made), {MADE}, or an MRC file",
     )  # fmt: skip
-    parser.add_argument("--pixel", type=float, default=argparse.SUPPRESS,
-                        help="A, in place of what the MRC file says")  # fmt: skip
-    parser.add_argument("--particles", type=Path, default=argparse.SUPPRESS, metavar="FILE.star",
-                        help="particles of RELION, with poses, in place of generated ones")  # fmt: skip
+    for name, kind, label, told in (
+        ("--pixel", float, "A", "in place of what the MRC file says"),
+        ("--particles", Path, "FILE", "a STAR file of RELION, in place of generated images"),
+    ):
+        parser.add_argument(name, type=kind, metavar=label, default=argparse.SUPPRESS, help=told)
     parser.add_argument("--snr", type=float, default=0.1, help="variance of signal over noise")
     parser.add_argument("--preferred", type=float, default=0.0, help="share of preferred views")
     add_data_options(parser, "cryo-data", "1GiB")

@@ -30,15 +30,26 @@ class Imaging:
     Attributes
     ----------
     snr
-        Variance of the clean images' pixels (with transfer function, over the whole box, a mean
+        Signal-to-noise ratio: variance of the clean images' pixels (with transfer function, over the whole box, a mean
         over images) divided by the variance of the noise's pixels, which is 1.
     preferred
         Share of images in one of three preferred views.
+
+    Raises
+    ------
+    InputError
+        If the ratio is not positive, or the share is none.
     """
 
     snr: float = 0.1
     preferred: float = 0.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.snr > 0:
+            raise InputError(f"a signal-to-noise ratio is positive, not {self.snr}")
+        if not 0 <= self.preferred <= 1:
+            raise InputError(f"the share of preferred views is from 0 to 1, not {self.preferred}")
 
 
 def spectrum_of(box: int) -> np.ndarray:
@@ -124,10 +135,8 @@ def camera_of(volume: np.ndarray, pixel: float, imaging: Imaging) -> Camera:
     Raises
     ------
     InputError
-        If it is not positive, or the density is empty.
+        If the density is empty.
     """
-    if not imaging.snr > 0:
-        raise InputError(f"a signal-to-noise ratio is positive, not {imaging.snr}")
     camera = Camera(finer(volume), pixel, imaging)
     variance = camera.draw(0, SAMPLE, is_clean=True)["X"].var(axis=(1, 2), dtype=np.float64).mean()
     if not variance > 0:
@@ -155,7 +164,11 @@ def open_images(
 
 def attributes_of(volume: np.ndarray, pixel: float, imaging: Imaging) -> dict[str, object]:
     """Return what such a store says of itself."""
-    return {**asdict(imaging), "pixel": pixel, "map_sha256": hashlib.sha256(volume.tobytes()).hexdigest()}
+    return {
+        **asdict(imaging),
+        "pixel": pixel,
+        "map_sha256": hashlib.sha256(volume.tobytes()).hexdigest(),
+    }
 
 
 def make(

@@ -134,9 +134,7 @@ def accumulate(
     for r in range(rows):
         multiply(images, r * area, matrix, half)
         multiply(half, 0, matrix, spectrum)
-        loss = add_image(
-            numbers, poses, r * further, spectrum, phases, parameters, output.gradient
-        )
+        loss = add_image(numbers, poses, r * further, spectrum, phases, parameters, output.gradient)
         if not math.isfinite(loss):
             output.report[BAD] = r
             return NOT_FINITE

@@ -64,8 +64,8 @@ class Density(CompiledModel):
     def __post_init__(self) -> None:
         if self.box < 8 or not self.pixel > 0 or not 1 <= self.padding <= 4:
             raise InputError(
-                f"a box of {self.box} pixels of {self.pixel} A, padded {self.padding} times, cannot "
-                "be: take at least 8 pixels, of a positive size, and a padding from 1 to 4"
+                f"a box of {self.box} pixels of {self.pixel} A, padded {self.padding} times, "
+                "cannot be: take at least 8 pixels, of a positive size, and a padding from 1 to 4"
             )
         rings = self.box // 2 + 1
         noise = self.noise

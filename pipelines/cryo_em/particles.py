@@ -116,17 +116,23 @@ def _column(star: Path, block: str, columns: Block, name: str) -> np.ndarray:
 def _numbers(star: Path, block: str, columns: Block, name: str) -> np.ndarray:
     """Return a column as finite float64."""
     given = _column(star, block, columns, name)
-    for row, value in enumerate(given):
-        try:
-            is_finite = np.isfinite(float(value))
-        except (TypeError, ValueError):
-            is_finite = False
-        if not is_finite:
-            raise InputError(
-                f"{star}, data_{block}, row {row + 1}: _{name} is {value}, no finite number; mend "
-                "or remove the row"
-            )
-    return given.astype(np.float64)
+    found = np.array([_number(value) for value in given]) if given.dtype == object else given
+    bad = ~np.isfinite(found)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(
+            f"{star}, data_{block}, row {row + 1}: _{name} is {given[row]}, no finite number; mend "
+            "or remove the row"
+        )
+    return found.astype(np.float64)
+
+
+def _number(value: object) -> float:
+    """Return a number, NaN for what is none."""
+    try:
+        return float(str(value))
+    except ValueError:
+        return float("nan")
 
 
 def _stacks(star: Path, names: np.ndarray) -> list[tuple[Path, int]]:
@@ -136,7 +142,7 @@ def _stacks(star: Path, names: np.ndarray) -> list[tuple[Path, int]]:
         number, _, file = str(name).partition("@")
         if not (number.isdigit() and int(number) > 0 and file):
             raise InputError(
-                f"{star}, data_particles, row {row + 1}: _{NAME} is {name!r}, and not like "
+                f"{star}, data_particles, row {row + 1}: _{NAME} is {str(name)!r}, and not like "
                 "000012@stack.mrcs"
             )
         if file not in known:

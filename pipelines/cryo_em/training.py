@@ -61,7 +61,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Half:
-    """What one half of the images came to: looks, the last one at the end, and the run's results."""
+    """What one half of the images came to: looks, the last at the end, and the run's results."""
 
     looks: tuple[Look, ...]
     results: dict[str, Any]

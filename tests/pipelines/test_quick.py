@@ -22,6 +22,12 @@ RUNS = [
         ("alarm.png", "recall.png", "stretch.png", "detector"),
         id="beam_current",
     ),
+    pytest.param(
+        "cryo_em",
+        ("--folder", "data"),
+        *(7, 5, ("density.mrc", "slices.png", "correlations.png", "epochs.png", "descent-1-run")),
+        id="cryo_em",
+    ),
     pytest.param("descent_laws", (), 60, 11, (), id="descent_laws"),
     pytest.param(
         "metabolic_flux",
