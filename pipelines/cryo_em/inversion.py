@@ -40,7 +40,7 @@ def invert(
 ) -> Inversion:
     """Reconstruct both halves without descent."""
     begun = time.perf_counter()
-    plain = replace(model, scales=None)
+    plain = model if model.scales is None else replace(model, scales=None)
     with progress("direct inversion"):
         sums = [_numerator(half, plain, memory) for half in halves]
         weights = [curvature_of(half, plain, half.rows) for half in halves]

@@ -77,6 +77,7 @@ class Density(CompiledModel):
             raise InputError(
                 f"scales have the density's shape {(self.size,) * 3}, not {self.scales.shape}"
             )
+        self.reals  # noqa: B018  as large as the density: held before a run counts what is held
 
     @property
     def size(self) -> int:
@@ -134,9 +135,12 @@ class Density(CompiledModel):
         angle = 2 * np.pi * np.outer(place, place) / self.box
         cas = (np.cos(angle) + np.sin(angle)) / math.sqrt(self.box)
         noise = np.ones(self.box // 2 + 1) if self.noise is None else np.array(self.noise)
-        scales = np.ones(self.size**3) if self.scales is None else self.scales.reshape(-1)
-        unit = np.array([1 / (self.box * self.pixel)])
-        return np.concatenate([unit, 1 / noise, cas.reshape(-1), scales])
+        head = np.concatenate([[1 / (self.box * self.pixel)], 1 / noise, cas.reshape(-1)])
+        found = np.ones(len(head) + self.size**3)
+        found[: len(head)] = head
+        if self.scales is not None:
+            found[len(head) :] = self.scales.reshape(-1)
+        return found
 
     @cached_property
     def integers(self) -> np.ndarray:
@@ -150,10 +154,6 @@ class Density(CompiledModel):
             kernels.accumulate, self.reals, self.integers, shares=2, least_rows=4,
             most_rows=4096, own_values=self.box**2, eager=True,
         )  # fmt: skip
-
-    def scratch_bytes(self, layout: Layout, rows: int) -> int:
-        """Return what a batch takes, and the scales."""
-        return super().scratch_bytes(layout, rows) + self.reals.nbytes
 
     def measure(self, parameters: np.ndarray, batch: BatchLike) -> Measured:
         """Return the sum of losses over a batch."""

@@ -143,7 +143,7 @@ def noise_of(dataset: Dataset) -> np.ndarray:
 
 def curvature_of(dataset: Dataset, model: Density, most_rows: int = CURVATURE_ROWS) -> np.ndarray:
     """Return the diagonal by which descent is preconditioned, a mean over poses, (M, M, M)."""
-    plain = replace(model, scales=None)
+    plain = model if model.scales is None else replace(model, scales=None)
     numbers = Numbers(plain.reals, plain.integers)
     found, seen = np.zeros(model.size**3), 0
     for _, values, used in used_pieces(dataset, FURTHER):
