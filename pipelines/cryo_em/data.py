@@ -30,8 +30,9 @@ class Imaging:
     Attributes
     ----------
     snr
-        Signal-to-noise ratio: variance of the clean images' pixels (with transfer function, over the whole box, a mean
-        over images) divided by the variance of the noise's pixels, which is 1.
+        Signal-to-noise ratio: variance of the clean images' pixels (with transfer function, over
+        the whole box, a mean over images) divided by the variance of the noise's pixels, which is
+        1.
     preferred
         Share of images in one of three preferred views.
 

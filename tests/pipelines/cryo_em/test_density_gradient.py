@@ -1,6 +1,6 @@
 """The compiled density: slices and their adjoint, a twin in NumPy, finite differences, sizes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -54,9 +54,7 @@ def model_of(**more: object) -> Density:
     rng = np.random.default_rng(4)
     settings = {"padding": 1.5, "noise": tuple(rng.uniform(0.5, 2, BOX // 2 + 1)), **more}
     model = Density(BOX, PIXEL, dtype="float64", **settings)
-    return Density(**{**vars(model), "scales": rng.uniform(0.5, 2, (model.size,) * 3)} | {
-        "scales": symmetric(rng.uniform(0.5, 2, (model.size,) * 3))
-    })  # fmt: skip
+    return replace(model, scales=symmetric(rng.uniform(0.5, 2, (model.size,) * 3)))
 
 
 def symmetric(values: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +81,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(images: Path, tmp_path:
     dataset, model = ooc.open(images), Density(BOX, 5.0)
     trainer = ooc.Trainer(model, optimizer_of(0.01), 64, memory="512MiB", seed=3)
     whole = trainer.fit(dataset, 2, report=False).parameters
-    stop = ooc.Callbacks(step_end=lambda now: now.step == 20)
-    trainer.fit(dataset, 2, tmp_path / "run", report=False, callbacks=stop)
+    stop = threading.Event()
+    at = ooc.Callbacks(step_end=lambda now: stop.set() if now.step == 20 else None)
+    trainer.fit(dataset, 2, tmp_path / "run", report=False, stop=stop, callbacks=at)
     gone_on = trainer.resume(dataset, tmp_path / "run", report=False)
     np.testing.assert_array_equal(gone_on.parameters, whole)
 
@@ -92,13 +94,9 @@ def test_a_density_of_256_voxels_a_side_stays_in_its_memory(tmp_path: Path) -> N
     fields = {"X": ("float32", (128, 128)), "rotation": ("float32", (3, 3)),
               "shift": ("float32", (2,)), "optics": ("float32", (8,))}  # fmt: skip
     with ooc.create(tmp_path / "a.zarr", fields, {"pixel": 3.0}) as writer:
-        writer.append(
-            {
-                "X": rng.standard_normal((64, 128, 128)), "rotation": np.tile(np.eye(3), (64, 1, 1)),
-                "shift": np.zeros((64, 2)),
-                "optics": np.tile([1.5e4, 1.5e4, 0, 50, 300, 2.7, 0.1, 0], (64, 1)),
-            }
-        )  # fmt: skip
+        optics = np.tile([1.5e4, 1.5e4, 0, 50, 300, 2.7, 0.1, 0], (64, 1))
+        poses = {"rotation": np.tile(np.eye(3), (64, 1, 1)), "shift": np.zeros((64, 2))}
+        writer.append({"X": rng.standard_normal((64, 128, 128)), "optics": optics, **poses})
     root = Path(__file__).resolve().parents[3]
     command = [sys.executable, "-c", LARGE, str(tmp_path / "a.zarr")]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
