@@ -153,13 +153,14 @@ def _resolutions(
     path = options.folder / "density.mrc"
     write_map(path, _weighted(combined, own[DESCENT]), pixel)
     rate = results["rows_per_second"]
+    told = "Resolution does not see how high a shell is: amplitude is that of the finer half of "
+    told = "" if truth is None else f"{told}shells, of the truth's."
     return Section(
         f"{dataset.rows:,} images of {len(mask)} x {len(mask)} pixels of {pixel:g} A, "
         f"{format_size(decoded_bytes(dataset))}",
         f"Two halves, {options.epochs} epochs each, {rate:,.0f} images a second; Nyquist is shell "
         f"{len(mask) / 2:g}, {2 * pixel:g} A, and shells up to {(len(mask) - 1) // 2} are read. "
-        "Resolution does not see how high a shell is: amplitude is that of the finer half of "
-        f"shells, of the truth's. The density, with Wiener weights of both halves, is {path}.",
+        f"The mean of both halves, with Wiener weights, is {path.name}. {told}".strip(),
         (Table("resolution", head, tuple(cells)),),
         checks=tuple(checks),
         results={"resolution": numbers, "training": dict(results), "memory_peak_bytes": peak},
@@ -295,7 +296,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_data_options(parser, "cryo-data", "1GiB")
     parser.add_argument("--epochs", type=int, default=2, help="passes over the images")
     parser.add_argument("--batch-size", type=int, default=256, help="images of a step")
-    parser.add_argument("--rate", type=float, default=1.0, help="of the first step")
+    parser.add_argument("--rate", type=float, default=0.5, help="of the first step")
     parser.add_argument("--padding", type=float, default=2.0, help="of the density's box")
     parser.set_defaults(pixel=None, particles=None)
     return carry_out(parser, run, arguments)

@@ -14,19 +14,26 @@ import math
 
 import numpy as np
 
-from ooc.core.compiler import lean_kernel, view_at
+from ooc.core.compiler import array_at, lean_kernel, small_kernel, view_at
 from ooc.kernels.counters import NOT_FINITE, OK
 from ooc.kernels.share import BAD, Numbers, Output, Share
-from pipelines.cryo_em.optics import OPTICS, constants_of, transfer
+from pipelines.cryo_em.optics import constants_of, transfer
 from pipelines.cryo_em.slices import gather, scatter
 
 # Integers: pixels of an image's side, of the density's, samples of half a plane; then those, as
 # (kx, ky, ring). Reals: a Fourier pixel in 1/A, then 1/s2 of each ring, cas of the image's
-# transform (box, box), and the scales (M^3).
+# transform (box, box), and the scales (M^3), which are float32 to be read in half of the time.
 BOX, SIZE, SAMPLES, TABLE = range(4)
 UNIT, RINGS = range(2)
 ROTATION, SHIFT = 9, 2
-FURTHER = ROTATION + SHIFT + len(OPTICS)
+_SINGLE = np.float32(0)
+
+
+@small_kernel
+def scales_place(numbers: Numbers) -> int:
+    """Return the address of the scales."""
+    box = numbers.integers[BOX]
+    return numbers.reals.ctypes.data + 8 * (RINGS + box // 2 + 1 + box * box)
 
 
 @lean_kernel
@@ -72,8 +79,8 @@ def add_image(
     """
     n, reals = numbers.integers, numbers.reals
     box, size, samples = n[BOX], n[SIZE], n[SAMPLES]
-    middle, rings = box // 2, box // 2 + 1
-    scales = RINGS + rings + box * box
+    middle = box // 2
+    scales = array_at(scales_place(numbers), (size * size * size,), _SINGLE)
     constants = constants_of(further, first + ROTATION + SHIFT, reals[UNIT])
     across, down = view_at(phases, 0, (2 * box,)), view_at(phases, 2 * box, (2 * box,))
     fill_phases(np.float64(further[first + ROTATION]), box, across)
@@ -95,7 +102,7 @@ def add_image(
         x = ratio * (kx * np.float64(further[first]) + ky * np.float64(further[first + 3]))
         y = ratio * (kx * np.float64(further[first + 1]) + ky * np.float64(further[first + 4]))
         z = ratio * (kx * np.float64(further[first + 2]) + ky * np.float64(further[first + 5]))
-        here, there = gather(parameters, reals, scales, size, z, y, x)
+        here, there = gather(parameters, scales, size, z, y, x)
         contrast = transfer(constants, float(kx), float(ky))
         away_real = 0.5 * contrast * (here + there) - real
         away_imaginary = 0.5 * contrast * (there - here) - imaginary
@@ -104,7 +111,7 @@ def add_image(
         total += weight * (away_real * away_real + away_imaginary * away_imaginary)
         slope = weight * contrast
         scatter(
-            gradient, reals, scales, size, z, y, x, slope * (away_real - away_imaginary),
+            gradient, scales, size, z, y, x, slope * (away_real - away_imaginary),
             slope * (away_real + away_imaginary),
         )  # fmt: skip
     return total
@@ -160,7 +167,8 @@ def add_curvature(numbers: Numbers, further: np.ndarray, out: np.ndarray) -> Non
     box, size, samples = n[BOX], n[SIZE], n[SAMPLES]
     rows, columns = further.shape
     flat = view_at(further, 0, (rows * columns,))
-    ratio, scales = size / box, RINGS + box // 2 + 1 + box * box
+    scales = array_at(scales_place(numbers), (size * size * size,), _SINGLE)
+    ratio = size / box
     for r in range(rows):
         first = r * columns
         constants = constants_of(flat, first + ROTATION + SHIFT, reals[UNIT])
@@ -173,4 +181,4 @@ def add_curvature(numbers: Numbers, further: np.ndarray, out: np.ndarray) -> Non
             x = ratio * (kx * flat[first] + ky * flat[first + 3])
             y = ratio * (kx * flat[first + 1] + ky * flat[first + 4])
             z = ratio * (kx * flat[first + 2] + ky * flat[first + 5])
-            scatter(out, reals, scales, size, z, y, x, value, value)
+            scatter(out, scales, size, z, y, x, value, value)

@@ -136,10 +136,11 @@ class Density(CompiledModel):
         cas = (np.cos(angle) + np.sin(angle)) / math.sqrt(self.box)
         noise = np.ones(self.box // 2 + 1) if self.noise is None else np.array(self.noise)
         head = np.concatenate([[1 / (self.box * self.pixel)], 1 / noise, cas.reshape(-1)])
-        found = np.ones(len(head) + self.size**3)
+        voxels = self.size**3
+        found = np.empty(len(head) + voxels // 2)  # M is even
         found[: len(head)] = head
-        if self.scales is not None:
-            found[len(head) :] = self.scales.reshape(-1)
+        scales = found[len(head) :].view(np.float32)
+        scales[:] = 1 if self.scales is None else self.scales.reshape(-1)
         return found
 
     @cached_property

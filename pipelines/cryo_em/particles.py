@@ -1,5 +1,7 @@
 """Particle stacks of RELION: a STAR file with optics groups (3.1) and MRC stacks, to a dataset."""
 
+import hashlib
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ import numpy as np
 
 import ooc
 from ooc.core.errors import InputError
-from ooc.core.progress import Report
+from ooc.core.progress import Progress, Report
 from pipelines.common.dataset import Dataset, open_or_make
 from pipelines.cryo_em.maps import package
 from pipelines.cryo_em.optics import OPTICS
@@ -35,13 +37,15 @@ def open_particles(folder: Path, star: Path) -> Dataset:
     InputError
         If the file, a stack or a row cannot be used; each is named. Nothing is written then.
     """
-    path = folder / f"{star.stem}.zarr"
-    if path.exists():
-        return ooc.open(path)
     table, stacks, pixel = read_star(star)
+    attributes = {
+        "pixel": pixel, "source": str(star),
+        "star_sha256": hashlib.sha256(star.read_bytes()).hexdigest(),
+    }  # fmt: skip
+    path = folder / f"{star.stem}.zarr"
     return open_or_make(
-        path, {"rows": len(table[NAME])},
-        lambda report: _write(path, star, table, stacks, pixel, report),
+        path, {"rows": len(stacks), **attributes},
+        lambda report: _write(path, star, table, stacks, attributes, report),
     )  # fmt: skip
 
 
@@ -217,12 +221,12 @@ def _write(
     star: Path,
     table: Mapping[str, np.ndarray],
     stacks: list[tuple[Path, int]],
-    pixel: float,
+    attributes: Mapping[str, Any],
     report: Report,
 ) -> None:
     angles = np.stack([table[name] for name in ANGLES])
     # RELION's origins are what is to be added to an image to centre it.
-    shifts = -np.stack([table[name] for name in ORIGINS], axis=1) / pixel
+    shifts = -np.stack([table[name] for name in ORIGINS], axis=1) / attributes["pixel"]
     columns = {
         "defocus_u": table["rlnDefocusU"], "defocus_v": table["rlnDefocusV"],
         "angle": np.deg2rad(table["rlnDefocusAngle"]), "envelope": table["rlnCtfBfactor"],
@@ -237,8 +241,8 @@ def _write(
         "X": ("float32", (box, box)), "rotation": ("float32", (3, 3)),
         "shift": ("float32", (2,)), "optics": ("float32", (len(OPTICS),)),
     }  # fmt: skip
-    with ooc.create(path, fields, {"pixel": pixel, "source": str(star)}) as writer:
-        first, images = 0, first_rows
+    with ooc.create(path, fields, attributes) as writer:
+        first, images, begun = 0, first_rows, time.perf_counter()
         while first < len(stacks):
             rows = slice(first, first + len(images))
             rotations = np.ascontiguousarray(from_euler(*angles[:, rows]))
@@ -249,6 +253,8 @@ def _write(
                 }
             )  # fmt: skip
             first = rows.stop
+            seconds = time.perf_counter() - begun
+            report(Progress(first, len(stacks), first * images[0].nbytes, seconds))
             images = next(reader, images)
 
 

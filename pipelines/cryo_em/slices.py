@@ -14,14 +14,14 @@ from ooc.core.compiler import lean_kernel
 
 @lean_kernel
 def gather(
-    values: np.ndarray, scales: np.ndarray, start: int, size: int, z: float, y: float, x: float
+    values: np.ndarray, scales: np.ndarray, size: int, z: float, y: float, x: float
 ) -> tuple[float, float]:
     """Return a scaled transform at a frequency and at its opposite, interpolated.
 
     Parameters
     ----------
-    values, scales, start
-        (M^3,) the transform, and what each is multiplied with, from `start` on.
+    values, scales
+        (M^3,) the transform, and what each is multiplied with, the same at opposite frequencies.
     z, y, x
         Frequency; less than M/2 - 1 from 0 along each axis.
     """
@@ -36,7 +36,7 @@ def gather(
         outer = (c if up else 1.0 - c) * (b if along else 1.0 - b)
         place = first + (up * size + along) * size
         for side in range(2):
-            weight = outer * (a if side else 1.0 - a) * scales[start + place + side]
+            weight = outer * (a if side else 1.0 - a) * scales[place + side]
             here += weight * np.float64(values[place + side])
             there += weight * np.float64(values[last - place - side])
     return here, there
@@ -44,7 +44,7 @@ def gather(
 
 @lean_kernel
 def scatter(
-    out: np.ndarray, scales: np.ndarray, start: int, size: int, z: float, y: float, x: float,
+    out: np.ndarray, scales: np.ndarray, size: int, z: float, y: float, x: float,
     here: float, there: float,
 ) -> None:  # fmt: skip
     """Add to a transform what belongs to a frequency and its opposite: the adjoint of `gather`."""
@@ -58,6 +58,6 @@ def scatter(
         outer = (c if up else 1.0 - c) * (b if along else 1.0 - b)
         place = first + (up * size + along) * size
         for side in range(2):
-            weight = outer * (a if side else 1.0 - a) * scales[start + place + side]
+            weight = outer * (a if side else 1.0 - a) * scales[place + side]
             out[place + side] += weight * here
             out[last - place - side] += weight * there

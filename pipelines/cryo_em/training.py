@@ -31,8 +31,8 @@ class Training:
     Attributes
     ----------
     rate
-        Of the first step. The rate of step t is rate/(1 + t), so that with curvatures as scales a
-        density is about the mean of what all batches say.
+        Of the first step. The rate of step t is 1/(1/rate + t), so that with curvatures as scales a
+        density is about the mean of what all batches say, and of 1/rate - 1 empty ones.
     """
 
     epochs: int
@@ -158,8 +158,8 @@ def curvature_of(dataset: Dataset, model: Density, most_rows: int = CURVATURE_RO
 
 
 def optimizer_of(rate: float) -> ooc.optim.Optimizer:
-    """Return descent whose rate falls as one over the steps."""
-    return ooc.optim.sgd(rate, schedule=ooc.optim.schedules.inverse_scaling(1.0, 1.0))
+    """Return descent whose rate falls as one over the steps, see `Training`."""
+    return ooc.optim.sgd(rate, schedule=ooc.optim.schedules.inverse_scaling(1 / rate, 1.0))
 
 
 def train(
