@@ -149,7 +149,7 @@ def _resolutions(
     ]
     if truth is not None:
         checks += _checks(options, numbers, len(mask))
-    combined = sum(volumes[DESCENT]) / 2
+    combined = (volumes[DESCENT][0] + volumes[DESCENT][1]) / 2
     path = options.folder / "density.mrc"
     write_map(path, _weighted(combined, own[DESCENT]), pixel)
     rate = results["rows_per_second"]

@@ -73,8 +73,8 @@ def _solve(
         else:
             shells = np.minimum(np.rint(away * model.box / model.size), len(ratio) - 1)
             shells = shells.astype(np.int64)
-            of_shell = np.bincount(shells[known], weight[known], len(ratio))
-            of_shell /= np.maximum(np.bincount(shells[known], minlength=len(ratio)), 1)
+            counts = np.maximum(np.bincount(shells[known], minlength=len(ratio)), 1)
+            of_shell = np.bincount(shells[known], weight[known], len(ratio)) / counts
             prior = least + (of_shell / ratio)[shells]
         found.append(from_hartley(numerator / (weight + prior), model.box))
     return found

@@ -153,7 +153,7 @@ class Density(CompiledModel):
         """Return the density's part of the window loop."""
         return Kernel(
             kernels.accumulate, self.reals, self.integers, shares=2, least_rows=4,
-            most_rows=4096, own_values=self.box**2, eager=True,
+            most_rows=256, own_values=self.box**2, eager=True,
         )  # fmt: skip
 
     def measure(self, parameters: np.ndarray, batch: BatchLike) -> Measured:
@@ -212,10 +212,8 @@ class Density(CompiledModel):
 
     def volume(self, parameters: np.ndarray) -> np.ndarray:
         """Return the density (box, box, box) float32, z first, its origin at ``box // 2``."""
-        hartley = parameters.reshape((self.size,) * 3).astype(np.float64)
-        if self.scales is not None:
-            hartley *= self.scales
-        return from_hartley(hartley, self.box)
+        hartley = parameters.reshape((self.size,) * 3)
+        return from_hartley(hartley if self.scales is None else hartley * self.scales, self.box)
 
     def parameters_of(self, volume: np.ndarray) -> np.ndarray:
         """Return the parameters whose density is a volume (box, box, box)."""
@@ -250,10 +248,11 @@ def to_hartley(volume: np.ndarray, size: int) -> np.ndarray:
 def from_hartley(hartley: np.ndarray, box: int) -> np.ndarray:
     """Return the volume (box,)*3 float32 of a transform: the inverse of `to_hartley`."""
     size = len(hartley)
-    found = fft.fftshift(fft.fftn(fft.ifftshift(hartley), workers=2))
-    density = (found.real - found.imag) * (box / size**3)
-    inner = slice(size // 2 - box // 2, size // 2 - box // 2 + box)
-    volume: np.ndarray = density[inner, inner, inner] * _blur(box, size)
+    found = fft.fftn(fft.ifftshift(hartley), workers=2)
+    # What is shifted is no more than what is kept.
+    kept = np.arange(box) - box // 2
+    density = found[np.ix_(kept, kept, kept)]
+    volume: np.ndarray = (density.real - density.imag) * (_blur(box, size) * (box / size**3))
     return volume.astype(np.float32)
 
 

@@ -13,6 +13,7 @@ import ooc
 from ooc.core.errors import DataError, InputError
 from ooc.kernels.share import Numbers
 from ooc.store.columns import pieces_of, used_pieces
+from ooc.stream.plan import budget_of
 from ooc.training.watchers.callbacks import Situation
 from pipelines.common.dataset import Dataset, progress
 from pipelines.cryo_em.kernel import add_curvature
@@ -22,6 +23,8 @@ from pipelines.cryo_em.poses import first_bad_rotation
 
 # Images from which the noise is estimated, and poses from which the curvature is.
 NOISE_ROWS, CURVATURE_ROWS = 2000, 20_000
+# For each voxel of the padded box, while a run is looked at: its transform, forth and back.
+LOOK_BYTES = 24
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,8 @@ def curvature_of(dataset: Dataset, model: Density, most_rows: int = CURVATURE_RO
 
 def optimizer_of(rate: float) -> ooc.optim.Optimizer:
     """Return descent whose rate falls as one over the steps, see `Training`."""
-    return ooc.optim.sgd(rate, schedule=ooc.optim.schedules.inverse_scaling(1 / rate, 1.0))
+    descent = ooc.optim.sgd(rate)  # refuses a rate that cannot be
+    return replace(descent, schedule=ooc.optim.schedules.inverse_scaling(1 / rate, 1.0))
 
 
 def train(
@@ -169,10 +173,10 @@ def train(
 
     A run is saved in the folder, as any run of ooc is.
     """
+    memory = budget_of(training.memory) - (LOOK_BYTES * model.size**3 if looks > 1 else 0)
     trainer = ooc.Trainer(
-        model, optimizer_of(training.rate), training.batch_size, memory=training.memory,
-        seed=training.seed,
-    )  # fmt: skip
+        model, optimizer_of(training.rate), training.batch_size, memory=memory, seed=training.seed
+    )
     run_folder = folder / f"{title.replace(' ', '-')}-run"
     shutil.rmtree(run_folder, ignore_errors=True)
     steps = -(-half.rows // training.batch_size)
