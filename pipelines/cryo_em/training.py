@@ -1,5 +1,6 @@
 """Two densities from two halves of the images, in poses that are known."""
 
+import gc
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from scipy import fft
 
 import ooc
 from ooc.core.errors import DataError, InputError
+from ooc.core.process import give_back_freed
 from ooc.kernels.share import Numbers
 from ooc.store.columns import pieces_of, used_pieces
 from ooc.stream.plan import budget_of
@@ -195,4 +197,9 @@ def train(
         run = trainer.fit(half, training.epochs, run_folder, report, callbacks=callbacks)
     seconds = time.perf_counter() - begun - spent
     found.append(Look(float(training.epochs), seconds, model.volume(run.parameters)))
-    return Half(tuple(found), dict(run.results))
+    half_found = Half(tuple(found), dict(run.results))
+    # The next run counts what this process holds: no more of this one than its volumes.
+    del run, trainer, callbacks
+    gc.collect()
+    give_back_freed()
+    return half_found
