@@ -280,7 +280,7 @@ def _epochs(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the pipeline; return its exit status."""
     parser = Parser("cryo_em", str(__doc__), QUICK)
-    parser.add_argument("--images", default="50k", help="generated images")
+    parser.add_argument("--images", default="20k", help="generated images")
     parser.add_argument("--box", type=int, default=64, help="pixels along an image's side")
     parser.add_argument(
         "--map", default=RIBOSOME,
@@ -296,7 +296,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_data_options(parser, "cryo-data", "1GiB")
     parser.add_argument("--epochs", type=int, default=2, help="passes over the images")
     parser.add_argument("--batch-size", type=int, default=256, help="images of a step")
-    parser.add_argument("--rate", type=float, default=0.5, help="of the first step")
+    parser.add_argument("--rate", type=float, default=0.2, help="of the first step")
     parser.add_argument("--padding", type=float, default=2.0, help="of the density's box")
     parser.set_defaults(pixel=None, particles=None)
     return carry_out(parser, run, arguments)

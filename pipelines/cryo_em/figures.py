@@ -26,7 +26,7 @@ def draw_slices(volumes: Mapping[str, np.ndarray]) -> Picture:
             panel.set_axis_off()
     return picture(
         figure, "slices", "Central slices (above) and projections along z (below) of densities.",
-        "After training both look like the true density, with less of its finest detail.",
+        "After training all look like the truth; plain descent lacks what is coarsest and finest.",
     )  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def draw_correlations(curves: Mapping[str, Correlation]) -> Picture:
     return picture(
         figure, "correlations", "Fourier shell correlations: half against half is read at 0.143, "
         "against the truth at 0.5.",
-        "Curves of descent and of direct inversion lie on each other.",
+        "The curves of descent lie a little below those of direct inversion.",
     )  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def draw_epochs(curves: Mapping[str, tuple[Curve, Curve]], nyquist: float) -> Pi
     return picture(
         figure, "epochs", "Resolution and amplitude against epochs, with and without the diagonal "
         "preconditioner.",
-        "With it all shells are there within a fraction of an epoch; without it fine ones lag.",
+        "With it fine shells are there within an epoch; without it they lag in amplitude.",
     )  # fmt: skip
 
 

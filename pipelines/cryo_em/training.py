@@ -37,7 +37,8 @@ class Training:
     ----------
     rate
         Of the first step. The rate of step t is 1/(1/rate + t), so that with curvatures as scales a
-        density is about the mean of what all batches say, and of 1/rate - 1 empty ones.
+        density is about the mean of what all batches say, and of 1/rate - 1 empty ones. With rates
+        near 1 the first batches, whose curvature is far from the mean, would count too much.
     """
 
     epochs: int

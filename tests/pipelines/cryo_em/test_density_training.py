@@ -55,7 +55,7 @@ def test_two_halves_reach_one_shell_below_nyquist_in_one_epoch(
     box, pixel = check_images(dataset)
     model = Density(box, pixel).with_noise(noise_of(dataset))
     model = model.preconditioned(curvature_of(dataset, model))
-    training = Training(1, 64, 1.0, "512MiB", 0)
+    training = Training(1, 64, 0.2, "512MiB", 0)
     halves, mask = ooc.split(dataset, 0.5, seed=0), soft_sphere(box, 0.45 * box)
     one, other = (
         train(half, model, training, tmp_path, f"half {number}").volume * mask
