@@ -124,6 +124,8 @@ def _resolutions(
     volumes[DIRECT] = list(inverted.halves)
     seconds = {name: sum(half.looks[-1].seconds for half in halves)
                for name, halves in found.items()} | {DIRECT: inverted.seconds}  # fmt: skip
+    peaks = {name: max(half.results["memory_peak_bytes"] for half in halves)
+             for name, halves in found.items()} | {DIRECT: inverted.peak}  # fmt: skip
     own = {name: correlate(pair[0] * mask, pair[1] * mask, pixel) for name, pair in volumes.items()}
     best = own[DIRECT].shell(HALVES)
     cells, numbers = [], dict[str, Any]()
@@ -138,14 +140,13 @@ def _resolutions(
             numbers[name] |= {"truth_A": against.resolution(TRUTH), "amplitude": amplitude,
                               "truth_shell": against.shell(TRUTH)}  # fmt: skip
         reached = "" if name == DIRECT else _reached(found[name], own[DIRECT], mask)
-        cells.append((*row, reached, f"{seconds[name]:.1f}"))
+        cells.append((*row, reached, f"{seconds[name]:.1f}", f"{peaks[name] / 2**20:.0f}"))
     head = ("", "halves, A", "shell", *(("truth, A", "amplitude") if truth is not None else ()),
-            "epochs to one shell of direct", "seconds")  # fmt: skip
+            "epochs to one shell of direct", "seconds", "peak, MiB")  # fmt: skip
     results = found[DESCENT][0].results
-    peak = max(half.results["memory_peak_bytes"] for halves in found.values() for half in halves)
     checks = [
         at_least("shell at 0.143, descent", own[DESCENT].shell(HALVES), best - APART),
-        inside_budget(peak, budget),
+        inside_budget(max(peaks.values()), budget),
     ]
     if truth is not None:
         checks += _checks(options, numbers, len(mask))
@@ -163,7 +164,7 @@ def _resolutions(
         f"The mean of both halves, with Wiener weights, is {path.name}. {told}".strip(),
         (Table("resolution", head, tuple(cells)),),
         checks=tuple(checks),
-        results={"resolution": numbers, "training": dict(results), "memory_peak_bytes": peak},
+        results={"resolution": numbers, "training": dict(results), "memory_peak_bytes": peaks},
     )
 
 

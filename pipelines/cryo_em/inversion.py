@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import ooc
+from ooc.core.process import peak_bytes
 from pipelines.common.dataset import Dataset, progress
 from pipelines.cryo_em.model import Density, from_hartley
 from pipelines.cryo_em.resolution import correlate
-from pipelines.cryo_em.training import curvature_of
+from pipelines.cryo_em.training import curvature_of, forget_peak
 
 FLOOR = 0.01  # of the mean curvature of all voxels, where no prior is known yet
 
@@ -27,18 +28,20 @@ class Inversion:
     ----------
     halves
         Two volumes (box,)*3 float32.
-    seconds
-        Of both.
+    seconds, peak
+        Of both: time, and the process's largest memory in bytes.
     """
 
     halves: tuple[np.ndarray, np.ndarray]
     seconds: float
+    peak: int
 
 
 def invert(
     halves: tuple[Dataset, Dataset], model: Density, mask: np.ndarray, memory: str
 ) -> Inversion:
     """Reconstruct both halves without descent."""
+    forget_peak()
     begun = time.perf_counter()
     plain = model if model.scales is None else replace(model, scales=None)
     with progress("direct inversion"):
@@ -48,7 +51,7 @@ def invert(
         correlation = correlate(first[0] * mask, first[1] * mask, model.pixel).values
         ratio = np.clip(correlation, 0.01, 0.999) / (1 - np.clip(correlation, 0.01, 0.999))
         one, other = _solve(plain, sums, weights, ratio)
-    return Inversion((one, other), time.perf_counter() - begun)
+    return Inversion((one, other), time.perf_counter() - begun, peak_bytes())
 
 
 def _numerator(half: Dataset, plain: Density, memory: str) -> np.ndarray:

@@ -72,7 +72,7 @@ def add_image(
     parameters: np.ndarray,
     gradient: np.ndarray,
 ) -> float:
-    """Add an image's part of the gradient, and return its loss.
+    """Add an image's part of the gradient, and return its loss, NaN of a pose that is none.
 
     `further` holds rotation, shift and optics, from `first` on; `spectrum` is the image's
     transform; `phases` is scratch, (4 box,).
@@ -85,7 +85,7 @@ def add_image(
     across, down = view_at(phases, 0, (2 * box,)), view_at(phases, 2 * box, (2 * box,))
     fill_phases(np.float64(further[first + ROTATION]), box, across)
     fill_phases(np.float64(further[first + ROTATION + 1]), box, down)
-    ratio, total = size / box, 0.0
+    ratio, reach, total = size / box, size / 2 - 1, 0.0
     for s in range(samples):
         kx, ky = n[TABLE + 3 * s], n[TABLE + 3 * s + 1]
         weight = reals[RINGS + n[TABLE + 3 * s + 2]]
@@ -102,6 +102,8 @@ def add_image(
         x = ratio * (kx * np.float64(further[first]) + ky * np.float64(further[first + 3]))
         y = ratio * (kx * np.float64(further[first + 1]) + ky * np.float64(further[first + 4]))
         z = ratio * (kx * np.float64(further[first + 2]) + ky * np.float64(further[first + 5]))
+        if not max(abs(x), abs(y), abs(z)) < reach:
+            return np.nan  # of no rotation: nothing is read or written beyond the box
         here, there = gather(parameters, scales, size, z, y, x)
         contrast = transfer(constants, float(kx), float(ky))
         away_real = 0.5 * contrast * (here + there) - real
@@ -168,7 +170,7 @@ def add_curvature(numbers: Numbers, further: np.ndarray, out: np.ndarray) -> Non
     rows, columns = further.shape
     flat = view_at(further, 0, (rows * columns,))
     scales = array_at(scales_place(numbers), (size * size * size,), _SINGLE)
-    ratio = size / box
+    ratio, reach = size / box, size / 2 - 1
     for r in range(rows):
         first = r * columns
         constants = constants_of(flat, first + ROTATION + SHIFT, reals[UNIT])
@@ -181,4 +183,5 @@ def add_curvature(numbers: Numbers, further: np.ndarray, out: np.ndarray) -> Non
             x = ratio * (kx * flat[first] + ky * flat[first + 3])
             y = ratio * (kx * flat[first + 1] + ky * flat[first + 4])
             z = ratio * (kx * flat[first + 2] + ky * flat[first + 5])
-            scatter(out, scales, size, z, y, x, value, value)
+            if max(abs(x), abs(y), abs(z)) < reach:
+                scatter(out, scales, size, z, y, x, value, value)

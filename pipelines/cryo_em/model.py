@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import fft
 
-from ooc.core.errors import InputError
+from ooc.core.errors import DataError, DivergedError, InputError
 from ooc.metrics.measured import Measured
 from ooc.models.compiled import CompiledModel
 from ooc.models.contract import BatchLike, Layout
 from ooc.models.declarations import Kernel, Needs
 from pipelines.cryo_em import kernel as kernels
 from pipelines.cryo_em.optics import OPTICS
+from pipelines.cryo_em.poses import TOLERANCE, first_bad_rotation
 
 ROTATION, SHIFT, OPTIC = "rotation", "shift", "optics"
 FURTHER = (ROTATION, SHIFT, OPTIC)
@@ -123,7 +124,9 @@ class Density(CompiledModel):
         reach = np.arange(-self.last_ring, self.last_ring + 1)
         ky, kx = np.meshgrid(reach, reach, indexing="ij")
         radius = np.hypot(kx, ky)
-        below = radius < min(self.last_ring + 0.5, (self.size / 2 - 1) * self.box / self.size)
+        # Poses are rotations up to a tolerance.
+        reach = (1 - 2 * TOLERANCE) * (self.size / 2 - 1) * self.box / self.size
+        below = radius < min(self.last_ring + 0.5, reach)
         chosen = below & ((kx > 0) | ((kx == 0) & (ky >= 0)))
         rings = np.rint(radius).astype(np.int64)
         return np.stack([kx[chosen], ky[chosen], rings[chosen]], axis=1)
@@ -221,6 +224,20 @@ class Density(CompiledModel):
         if self.scales is not None:
             hartley /= self.scales
         return hartley.reshape(-1).astype(self.dtype)
+
+    def explain(self, status: int, row: int, batch: BatchLike) -> DataError | DivergedError:
+        """Say why a row of a batch cannot be used."""
+        place = int(np.argmax(batch.rows == row))
+        rotation = np.asarray(batch.arrays[ROTATION][place], np.float64)
+        if first_bad_rotation(rotation[None]) >= 0:
+            return DataError(
+                f"row {row} is in a pose that is no rotation: {rotation.tolist()}; mend it"
+            )
+        for name in FURTHER[1:]:
+            values = np.asarray(batch.arrays[name][place])
+            if not np.isfinite(values).all():
+                return DataError(f"row {row} of {name} is not finite: {values.tolist()}; mend it")
+        return super().explain(status, row, batch)
 
     def to_config(self) -> dict[str, Any]:
         """Return name and settings; scales are made again from poses and optics."""

@@ -3,6 +3,7 @@
 import gc
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,12 @@ def optimizer_of(rate: float) -> ooc.optim.Optimizer:
     return replace(descent, schedule=ooc.optim.schedules.inverse_scaling(1 / rate, 1.0))
 
 
+def forget_peak() -> None:
+    """Let the peak of this process's memory begin anew, where the system can."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def train(
     half: Dataset, model: Density, training: Training, folder: Path, title: str, looks: int = 1
 ) -> Half:
@@ -193,6 +200,7 @@ def train(
             found.append(Look(now.step / steps, seconds, model.volume(now.solution)))
         spent += time.perf_counter() - before
 
+    forget_peak()
     callbacks = ooc.Callbacks(step_end=look, every=every) if looks > 1 else ooc.Callbacks()
     with progress(title) as report:
         run = trainer.fit(half, training.epochs, run_folder, report, callbacks=callbacks)

@@ -173,6 +173,22 @@ def test_a_pixel_that_is_not_finite_is_an_error_with_its_row() -> None:
         model.loss_and_grad(np.zeros(model.size**3), images, np.empty(model.size**3))
 
 
+@pytest.mark.parametrize("value", [3.0, 1e30, np.nan, np.inf])
+def test_a_pose_that_is_no_rotation_is_an_error_with_its_row(value: float) -> None:
+    model, images = model_of(), images_of()
+    images.arrays["rotation"][2] *= value
+    with pytest.raises(DataError, match="row 2 is in a pose that is no rotation"):
+        model.loss_and_grad(np.zeros(model.size**3), images, np.empty(model.size**3))
+
+
+@pytest.mark.parametrize("name", ["shift", "optics"])
+def test_a_shift_or_optics_that_are_not_finite_are_an_error(name: str) -> None:
+    model, images = model_of(), images_of()
+    images.arrays[name][4, 1] = np.nan
+    with pytest.raises(DataError, match="row 4"):
+        model.loss_and_grad(np.zeros(model.size**3), images, np.empty(model.size**3))
+
+
 def test_what_a_density_cannot_be_is_refused() -> None:
     with pytest.raises(InputError, match="a box of 4 pixels"):
         Density(4, 1.0)
