@@ -125,8 +125,8 @@ class Density(CompiledModel):
         ky, kx = np.meshgrid(reach, reach, indexing="ij")
         radius = np.hypot(kx, ky)
         # Poses are rotations up to a tolerance.
-        reach = (1 - 2 * TOLERANCE) * (self.size / 2 - 1) * self.box / self.size
-        below = radius < min(self.last_ring + 0.5, reach)
+        most = (1 - 2 * TOLERANCE) * (self.size / 2 - 1) * self.box / self.size
+        below = radius < min(self.last_ring + 0.5, most)
         chosen = below & ((kx > 0) | ((kx == 0) & (ky >= 0)))
         rings = np.rint(radius).astype(np.int64)
         return np.stack([kx[chosen], ky[chosen], rings[chosen]], axis=1)

@@ -108,8 +108,8 @@ def to_euler(rotations: np.ndarray) -> np.ndarray:
 def first_bad_rotation(rotations: np.ndarray) -> int:
     """Return the first of (rows, 3, 3) that is no rotation, or -1."""
     r = np.asarray(rotations, np.float64)
-    inside = (np.abs(r) < 2).all(axis=(1, 2))  # false of NaN
-    r = np.where(inside[:, None, None], r, 0.0)
+    inside = (np.abs(r) < 2).all(axis=(1, 2), keepdims=True)  # false of NaN
+    r = np.where(inside, r, 0.0)
     away = np.abs(r @ r.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2))
     bad = ~((away < TOLERANCE) & (np.linalg.det(r) > 0))
     return int(np.argmax(bad)) if bad.any() else -1
