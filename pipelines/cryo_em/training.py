@@ -12,8 +12,9 @@ import numpy as np
 from scipy import fft
 
 import ooc
-from ooc.core.errors import DataError, InputError
+from ooc.core.errors import DataError, InputError, TooSmallError
 from ooc.core.process import give_back_freed
+from ooc.core.sizes import format_size
 from ooc.kernels.share import Numbers
 from ooc.store.columns import pieces_of, used_pieces
 from ooc.stream.plan import budget_of
@@ -182,8 +183,14 @@ def train(
     """Learn a density from images, looked at so often in an epoch.
 
     A run is saved in the folder, as any run of ooc is.
+
+    Raises
+    ------
+    TooSmallError
+        If the budget is too small for the run and its looks.
     """
-    memory = budget_of(training.memory) - (LOOK_BYTES * model.size**3 if looks > 1 else 0)
+    beside = LOOK_BYTES * model.size**3 if looks > 1 else 0
+    memory = budget_of(training.memory) - beside
     trainer = ooc.Trainer(
         model, optimizer_of(training.rate), training.batch_size, memory=memory, seed=training.seed
     )
@@ -202,8 +209,16 @@ def train(
 
     forget_peak()
     callbacks = ooc.Callbacks(step_end=look, every=every) if looks > 1 else ooc.Callbacks()
-    with progress(title) as report:
-        run = trainer.fit(half, training.epochs, run_folder, report, callbacks=callbacks)
+    try:
+        with progress(title) as report:
+            run = trainer.fit(half, training.epochs, run_folder, report, callbacks=callbacks)
+    except TooSmallError as error:
+        needed = error.needed + beside
+        raise TooSmallError(
+            f"the budget of {training.memory} is below the {format_size(needed)} that {title} "
+            f"needs; raise --memory to {-(-needed // 2**20)}MiB, or lower --batch-size",
+            needed,
+        ) from None
     seconds = time.perf_counter() - begun - spent
     found.append(Look(float(training.epochs), seconds, model.volume(run.parameters)))
     half_found = Half(tuple(found), dict(run.results))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import ooc
+from ooc.core.errors import TooSmallError
 from ooc.core.progress import silent
 from pipelines.cryo_em.data import Imaging, make
 from pipelines.cryo_em.inversion import invert
@@ -63,6 +64,18 @@ def test_two_halves_reach_one_shell_below_nyquist_in_one_epoch(
     )
     assert correlate(one, other, pixel).shell(HALVES) >= box / 2 - 1
     assert correlate(one + other, make_map(BOX) * mask, pixel).shell(TRUTH) >= box / 2 - 1
+
+
+def test_a_budget_that_is_too_small_names_one_that_is_enough(images: Path, tmp_path: Path) -> None:
+    half, model = ooc.open(images), Density(BOX, 5.0)
+    with pytest.raises(
+        TooSmallError, match=r"budget of 90MiB is below .* raise --memory to \d+MiB"
+    ):
+        train(half, model, Training(1, 64, 0.2, "90MiB", 0), tmp_path, "half", 4)
+    with pytest.raises(TooSmallError) as error:
+        train(half, model, Training(1, 64, 0.2, "90MiB", 0), tmp_path, "half", 4)
+    enough = str(error.value.needed + 2**24)  # this process may hold a little more by now
+    assert len(train(half, model, Training(1, 64, 0.2, enough, 0), tmp_path, "half", 4).looks) >= 4
 
 
 def test_direct_inversion_finds_the_density_too(images: Path) -> None:
