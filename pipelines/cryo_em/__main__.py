@@ -149,7 +149,9 @@ def _resolutions(
         inside_budget(max(peaks.values()), budget),
     ]
     if truth is not None:
-        checks += _checks(options, numbers, len(mask))
+        # Two times the threshold in the last shell: then noise does not decide.
+        allow = own[DIRECT].values[-1] >= 2 * HALVES
+        checks += _checks(numbers, len(mask), bool(allow))
     combined = (volumes[DESCENT][0] + volumes[DESCENT][1]) / 2
     path = options.folder / "density.mrc"
     write_map(path, _weighted(combined, own[DESCENT]), pixel)
@@ -168,8 +170,8 @@ def _resolutions(
     )
 
 
-def _checks(options: argparse.Namespace, numbers: dict[str, Any], box: int) -> list[Check]:
-    """Hold descent to the truth, where the density has all detail and images suffice."""
+def _checks(numbers: dict[str, Any], box: int, allow: bool) -> list[Check]:
+    """Hold descent to the truth, and to Nyquist where images allow it."""
     checks = [
         at_least("shell at 0.5 against the truth, descent, of direct inversion's",
                  numbers[DESCENT]["truth_shell"], numbers[DIRECT]["truth_shell"] - APART),
@@ -177,7 +179,7 @@ def _checks(options: argparse.Namespace, numbers: dict[str, Any], box: int) -> l
         at_most("amplitude of fine shells, plain descent, less",
                 numbers[PLAIN]["amplitude"], numbers[DESCENT]["amplitude"]),
     ]  # fmt: skip
-    if options.map == MADE:
+    if allow:
         name = "shell at {}, one below Nyquist or finer"
         checks += [
             at_least(name.format(level), numbers[DESCENT][key], box / 2 - 1)

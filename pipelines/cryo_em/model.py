@@ -179,7 +179,7 @@ class Density(CompiledModel):
         """Return the same for noise of other variances."""
         return replace(self, noise=tuple(map(float, noise)))
 
-    def preconditioned(self, curvature: np.ndarray, floor: float = 0.2) -> "Density":
+    def preconditioned(self, curvature: np.ndarray, floor: float = 0.5) -> "Density":
         """Return the same with scales that are one over the roots of a curvature.
 
         Parameters
@@ -187,7 +187,8 @@ class Density(CompiledModel):
         curvature
             (M, M, M) float64, of a row, see `kernel.add_curvature`.
         floor
-            What a voxel has at least of its shell's mean: few images cannot say how rare it is.
+            What a voxel has at least of its shell's mean: steps do not make up for views that are
+            rare, whose noise they would make as strong as the signal of the others.
         """
         steps = np.square(np.arange(self.size) - self.size // 2, dtype=np.float32)
         scales = np.empty(curvature.shape, np.float32)
