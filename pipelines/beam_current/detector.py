@@ -87,7 +87,10 @@ def step(expectation: Expectation, state: State, block: np.ndarray) -> Statistic
     own = state.means[first : first + len(windows)]
     own[...] = absolute.mean(axis=1, dtype=np.float64)
     # No spike moves the level by itself: it is the middle of the last unit's windows.
-    level = np.median(own, axis=0) if np.isnan(state.level).any() else state.level
+    if np.isnan(state.level).any():
+        level = np.median(own, axis=0)
+    else:
+        level = state.level + _put_right(state, float(found.common.mean()), expectation.gains)
     if still.any():  # of a channel that stands nothing is known, until it moves again
         own[...] = np.where(still, level, own)
         absolute = np.where(still[:, None], level.astype(np.float32), absolute)
@@ -106,6 +109,15 @@ def step(expectation: Expectation, state: State, block: np.ndarray) -> Statistic
     starts = np.arange(len(windows))[:, None] * expectation.length
     slow = _end_unit(state) if state.time % UNIT == 0 else None
     return Statistics(fast, starts + at - (BOX - 1), flat, slow, falls, len(block))
+
+
+def _put_right(state: State, common: float, gains: np.ndarray) -> np.ndarray:
+    """Return by how much residuals move, (channels,) mA, because other levels are taken away.
+
+    Otherwise a step, such as the end of a drift, would be a step once more when it is known.
+    """
+    moved: np.ndarray = (state.units[-2] - state.units[-1]) * common * gains
+    return moved
 
 
 def _relative(windows: np.ndarray, gains: np.ndarray) -> np.ndarray:

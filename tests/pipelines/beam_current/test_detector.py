@@ -155,6 +155,20 @@ def test_levels_are_judged_by_the_slow_statistic_alone(trained: Trained) -> None
     np.testing.assert_allclose(lifted, factors / factors.mean() - 1, atol=1e-4)
 
 
+def test_a_step_is_over_when_two_units_have_ended(trained: Trained) -> None:
+    """As a drift ends: neither the level of the unit in which it did nor the next is one more."""
+    plain, stepped = first_state(CHANNELS), first_state(CHANNELS)
+    for number in range(4):
+        unit = draw(MACHINE, number, ())[0]
+        moved = unit.copy()
+        before = {0: CHUNK, 1: 5 * CHUNK // 8}.get(number, 0)
+        moved[:before, 5] *= 1.01
+        wanted, found = step(trained.network, plain, unit), step(trained.network, stepped, moved)
+    # The first window still holds a mean over the end of the unit before.
+    assert np.abs(found.fast - wanted.fast)[1:].max() < 0.2
+    assert np.median(found.fast) == pytest.approx(np.median(wanted.fast), rel=1e-2)
+
+
 def test_when_everything_stands_alarms_say_so(trained: Trained) -> None:
     dead = UNITS[0].copy()
     dead[4000:] = dead[3999]
