@@ -167,14 +167,22 @@ def _loop_that_is_not_asked() -> "Iterator[IOLoop]":
 
 @contextmanager
 def _remote(address: str, security: "Security | None") -> "Iterator[Client]":
+    # A client that comes to no scheduler may stay what Dask asks by default, and never answers.
+    with _connected(address, security, as_default=False):
+        pass
+    with _connected(address, security, as_default=True) as client:
+        yield client
+
+
+def _connected(address: str, security: "Security | None", as_default: bool) -> "Client":
     from distributed import Client
 
     try:
-        client = Client(address, security=security, timeout=CONNECT_SECONDS)
+        return Client(
+            address, security=security, timeout=CONNECT_SECONDS, set_as_default=as_default
+        )
     except (OSError, TimeoutError, TypeError, RuntimeError, ValueError) as error:
         raise InputError(_why_not(address, error)) from None
-    with client:
-        yield client
 
 
 def _why_not(address: str, error: Exception) -> str:
