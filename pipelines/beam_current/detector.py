@@ -35,7 +35,7 @@ from pipelines.beam_current.state import (
     State,
 )  # fmt: skip
 
-LEAST_LEVEL = -0.5  # a channel that reads less than half of its part is shown as it is
+LEAST_LEVEL = -0.5  # no reading is shown as more than twice what it is
 
 
 @dataclass(frozen=True)
