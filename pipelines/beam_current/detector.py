@@ -74,7 +74,7 @@ def step(expectation: Expectation, state: State, block: np.ndarray) -> Statistic
     still, state.still = held(is_still(flat), state.still)
     if still.any():
         windows = fill(expectation, windows, still, state.units[-1])
-    relative = _relative(windows, expectation.gains)
+    relative = relative_means(windows, expectation.gains)
     if np.isnan(state.common):  # nothing was seen before
         state.units[-1] = np.where(still, 0.0, relative).mean(axis=0)
     # Of levels that training never saw, as heat makes them in some hour of some day, or a drift,
@@ -120,7 +120,7 @@ def _put_right(state: State, common: float, gains: np.ndarray) -> np.ndarray:
     return moved
 
 
-def _relative(windows: np.ndarray, gains: np.ndarray) -> np.ndarray:
+def relative_means(windows: np.ndarray, gains: np.ndarray) -> np.ndarray:
     """Return the mean of each channel in each window, relative to that over all channels."""
     means = windows.mean(axis=1, dtype=np.float64) / gains
     found: np.ndarray = means / np.maximum(means.mean(axis=1, keepdims=True), LOWEST) - 1

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.beam_current.data import CHUNK, RATE, Machine, draw
+from pipelines.beam_current.detector import relative_means
 from pipelines.beam_current.events import IN_TIME, Count
 from pipelines.beam_current.faults import DRIFT_RATES, KINDS, Fault
 from pipelines.beam_current.machine_temperature import Found
@@ -95,7 +96,8 @@ def draw_alarm(
 ) -> Picture:
     """Draw what the network saw around an alarm, and what it expected.
 
-    What it was off by all through the 0.8 s is added to that, as the detector does.
+    Levels of the 0.8 s are not shown to it, and what it was off by all through them is added, as
+    the detector does.
     """
     chunk = alarm.onset // CHUNK
     unit = draw(machine, chunk, _touching(faults, chunk))[0]
@@ -103,7 +105,8 @@ def draw_alarm(
     first = (middle // LENGTH - 2) * LENGTH
     seen = unit[first : first + 5 * LENGTH]
     windows = unit.reshape(-1, LENGTH, unit.shape[1])
-    expected = network.expected(windows).reshape(unit.shape)
+    levels = (1 + relative_means(windows, network.gains).mean(axis=0)).astype(np.float32)
+    expected = (network.expected(windows / levels) * levels).reshape(unit.shape)
     expected += np.median(unit - expected, axis=0)
     expected = expected[first : first + 5 * LENGTH]
     others = (alarm.channel + 1) % seen.shape[1]

@@ -20,7 +20,13 @@ from ooc.core.progress import Report
 from ooc.core.random_keys import Purpose, generator
 from ooc.core.sizes import format_size, parse_count
 from ooc.runs.run import Run
-from pipelines.common.arguments import Parser, add_data_options, add_training_options, check_memory
+from pipelines.common.arguments import (
+    Parser,
+    add_data_options,
+    add_training_options,
+    check_memory,
+    check_training,
+)
 from pipelines.common.checks import at_most, inside_budget
 from pipelines.common.command import carry_out
 from pipelines.common.dataset import (
@@ -84,6 +90,7 @@ def learn(
 def run(options: argparse.Namespace) -> Iterator[Section]:
     """Write points, learn from them, tell the error, the rate and the peak of memory."""
     budget, rows = check_memory(options.memory), parse_count(options.rows)
+    check_training(options, rows)
     problem = case_of(options.problem).problem
     path = options.folder / f"{problem.name}-{rows}-seed{options.seed}-{options.dtype}.zarr"
     expected = {**_attributes(problem, options.seed), "rows": rows}
