@@ -4,8 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,29 @@ class Processes:
     address: str
     scheduler: "subprocess.Popen[bytes]"
     workers: "list[subprocess.Popen[bytes]]"
+    start_worker: "Callable[[], subprocess.Popen[bytes]]"
+
+    @contextmanager
+    def replaced(self) -> Iterator[None]:
+        """Start another worker for each that has ended.
+
+        Dask's own nannies give up on a worker that ends before they have seen it begin.
+        """
+        ended = threading.Event()
+
+        def replace() -> None:
+            while not ended.wait(0.1):
+                for place, worker in enumerate(self.workers):
+                    if worker.poll() is not None:
+                        self.workers[place] = self.start_worker()
+
+        thread = threading.Thread(target=replace)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def kill(self) -> None:
         """Kill all at once."""
@@ -58,7 +82,7 @@ def dask_processes(
         started = [
             start("worker", address, *options, **more) for more in (environments or [{}] * workers)
         ]
-        found = Processes(address, scheduler, started)
+        found = Processes(address, scheduler, started, lambda: start("worker", address, *options))
         joined = b"Registered to"
         awaited(lambda: (folder / "dask.log").read_bytes().count(joined) >= len(started) or None)
         try:

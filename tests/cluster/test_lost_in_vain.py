@@ -1,12 +1,14 @@
 """What ends every worker that is asked for it ends the run, in a sentence; it is saved."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from dask_processes import dask_processes
 from datasets import small_windows, write_dataset
 
 import ooc
@@ -48,13 +50,13 @@ def _deadly(method: Any) -> Any:
 
 
 @pytest.fixture
-def doomed(tmp_path: Path) -> Iterator[Any]:
-    """A cluster that starts another worker for each that ends, and is gone after one test."""
+def doomed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A cluster in which another worker is started for each that ends; gone after one test."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
     with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1"
-        ) as cluster,
-        distributed.Client(cluster) as client,
+        dask_processes(tmp_path) as cluster,
+        cluster.replaced(),
+        distributed.Client(cluster.address) as client,
     ):
         client.register_plugin(Deadly())
         yield client
