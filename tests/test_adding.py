@@ -118,7 +118,7 @@ PYTHON = dedent(
 
     import ooc
     from ooc.models.factorization_machine import FactorizationMachine
-    from ooc.stream.loader import Batch
+    from ooc.stream.batch import Batch
 
     found, rng = {}, np.random.default_rng(1)
 

@@ -1,7 +1,7 @@
 """How every kernel of this package is compiled: cached on disk, without the GIL, NaN kept."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
@@ -102,6 +102,33 @@ def part(function: Callable[..., Any], signature: Any, **options: Any) -> Any:
         _LISTS[-1].append(Compilation(name, partial(_part, known)))
         return _NOWHERE
     return _PARTS[known] if known in _PARTS else _part(known)
+
+
+def remembered(address_of: Callable[..., int]) -> Callable[..., int]:
+    """Let a function that finds the address of a `part` be asked once for the same arguments.
+
+    To make a signature of Numba and to look it up takes longer than many a call by address.
+
+    Examples
+    --------
+    >>> asked = []
+    >>> find = remembered(lambda name: asked.append(name) or len(asked))
+    >>> find("one"), find("one"), find("two"), asked
+    (1, 1, 2, ['one', 'two'])
+    """
+    known = dict[tuple[Any, ...], int]()
+
+    @wraps(address_of)
+    def find(*asked: Any) -> int:
+        # While parts are listed they have no address, and each list is to hold them.
+        found = 0 if _LISTS else known.get(asked, 0)
+        if not found:
+            found = address_of(*asked)
+            if found:
+                known[asked] = found
+        return found
+
+    return find
 
 
 def _part(known: tuple[Callable[..., Any], Any, tuple[tuple[str, Any], ...]]) -> Any:

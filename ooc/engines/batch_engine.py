@@ -15,7 +15,8 @@ from ooc.models.train_state import TrainState, rate_of_step, update_addresses
 from ooc.optim.penalties import clip_scale
 from ooc.optim.settings import SETTINGS, rate_at
 from ooc.optim.step import step_piece
-from ooc.stream.loader import Batch, BatchAssembler, Loader
+from ooc.stream.batch import Batch, BatchAssembler
+from ooc.stream.loader import Loader
 from ooc.stream.window import Window
 
 # Rows that are handed to a model at a time where a batch is all rows.
@@ -39,7 +40,10 @@ class BatchEngine:
     def __init__(self, model: Model, loader: Loader, train_state: TrainState) -> None:
         self.train_state = train_state
         self.rows, self.step = 0, loader.step
-        self._model, self._assembler = model, BatchAssembler(loader, loader.plan.batch_size)
+        self._model = model
+        self._assembler = BatchAssembler(
+            loader.dataset, loader.plan.order, loader.plan.batch_size, loader.step
+        )
         self.gradient = np.zeros(train_state.parameters.shape[1])
         layout, phases = model.layout(loader.dataset.row_shape), phases_of(model)
         self._penalised, self._phases = layout.penalised(), phases
@@ -107,7 +111,7 @@ class FullEngine(BatchEngine):
         parts = part_rows(loader.plan.batch_size)
         # Each part has a seed of its own, a function of its number in the whole run.
         first = loader.step * -(-loader.plan.batch_size // parts)
-        self._assembler = BatchAssembler(loader, parts, first)
+        self._assembler = BatchAssembler(loader.dataset, loader.plan.order, parts, first)
         self._sum, self._sum_rows, self._loss = np.zeros_like(self.gradient), 0, 0.0
 
     def _learn(self, batch: Batch) -> None:

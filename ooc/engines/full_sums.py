@@ -22,7 +22,8 @@ from ooc.models.scratch import dataset_columns, loop_bytes
 from ooc.models.train_state import at_rest
 from ooc.store.dataset import Dataset
 from ooc.store.stores import told_row
-from ooc.stream.loader import BatchAssembler, Loader
+from ooc.stream.batch import BatchAssembler
+from ooc.stream.loader import Loader
 from ooc.stream.window import Window
 
 # More rows than any window has: the loop's scratch is as large as it gets.
@@ -98,7 +99,7 @@ def _batch_sums(model: Model, loader: Loader) -> Sums:
 
     def add(window: Window, point: np.ndarray, total: np.ndarray) -> Summed:
         parameters, rows, loss = point.astype(dtype_of(model)), 0, 0.0
-        assembler = BatchAssembler(loader, part, window.index * parts)
+        assembler = BatchAssembler(loader.dataset, loader.plan.order, part, window.index * parts)
         for batch in assembler.add(replace(window, last=True)):
             value = model.loss_and_grad(parameters, batch, gradient)
             if not np.isfinite(value):

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from ooc.core.compiler import lean_sums, view_at
+from ooc.core.compiler import lean_kernel, lean_sums, view_at
 from ooc.kernels.counters import OK
+from ooc.kernels.rows import Stored, gather_tile
 from ooc.kernels.share import Numbers, Output, PointLoss, Share, call_loss
 
 # Entries of the model's integers: address of the loss over rows and of its pointwise pair, its
@@ -36,6 +37,18 @@ def score(
             if intercept:
                 total += parameters[outputs * width + k]
             scores[r, k] = total
+
+
+@lean_kernel
+def score_stored(
+    stored: Stored, tile: np.ndarray, parameters: np.ndarray, intercept: bool, scores: np.ndarray
+) -> None:
+    """Fill `scores` (rows, K) of rows as they are stored, a tile (rows, F) at a time."""
+    room, (width, outputs) = tile.shape[0], (tile.shape[1], scores.shape[1])
+    for start in range(0, stored.order.size, room):
+        count = gather_tile(stored, start, tile)
+        inputs = view_at(tile, 0, (count, width))
+        score(inputs, parameters, intercept, view_at(scores, start * outputs, (count, outputs)))
 
 
 @lean_sums

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ooc.core.compiler import lean_kernel, part, view_at
+from ooc.core.compiler import lean_kernel, part, remembered, view_at
 from ooc.core.errors import InputError
 from ooc.kernels.counters import BAD_TARGET, NOT_FINITE, OK
 from ooc.kernels.share import BAD, PAIR, PointLoss, call_pair, loss_of
@@ -339,11 +339,21 @@ class Loss:
 
     def rows_address(self, real: Any) -> int:
         """Return the address of the compiled function over rows, for parameters of this dtype."""
-        return int(part(self.rows, loss_of(real_of(real))).address)
+        return _rows_address(self.rows, np.dtype(real))
 
     def pair_address(self) -> int:
         """Return the address of the pointwise function; 0 where there is none."""
-        return 0 if self.pair is None else int(part(self.pair, PAIR).address)
+        return 0 if self.pair is None else _pair_address(self.pair)
+
+
+@remembered
+def _rows_address(rows: Callable[..., int], real: np.dtype) -> int:
+    return int(part(rows, loss_of(real_of(real))).address)
+
+
+@remembered
+def _pair_address(pair: Callable[..., tuple[float, float]]) -> int:
+    return int(part(pair, PAIR).address)
 
 
 _NUMBERS, _LABELS = "finite numbers", "labels 0 and 1"

@@ -1,13 +1,35 @@
 """Gather rows of a window, in any order and dtype, into a share that stays in cache."""
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ooc.core.compiler import array_of, lean_kernel, part, small_kernel
+from ooc.core.compiler import array_of, lean_kernel, part, remembered, small_kernel
 from ooc.kernels.share import Standard, Taken, call_gather, gather_integers_of, gather_of, source_of
 from ooc.optim.step import real_of
+
+
+class Stored(NamedTuple):
+    """Rows of an array in their own dtype, and how they come to a model.
+
+    Attributes
+    ----------
+    gather
+        Address of what gathers them, see `gather_address`.
+    source
+        Address of the array, whose owner outlives this.
+    order
+        (rows,) int32, their places.
+    standard
+        What is subtracted, and what they are multiplied with.
+    """
+
+    gather: int
+    source: int
+    order: np.ndarray
+    standard: Standard
+
 
 TILE_BYTES = 128 * 2**10
 MOST_TILE_ROWS = 256
@@ -96,6 +118,12 @@ def gather_part(dtype: Any, real: Any) -> Any:
     return part(*_gather_for(np.dtype(dtype), np.dtype(real)))
 
 
+@remembered
+def gather_address(dtype: np.dtype, real: np.dtype) -> int:
+    """Return where the compiled gather is, see `gather_part`."""
+    return int(gather_part(dtype, real).address)
+
+
 @cache
 def _gather_for(dtype: np.dtype, real: np.dtype) -> tuple[Any, Any]:
     """Return the function and its signature: making Numba's types takes longer than a tile."""
@@ -130,15 +158,21 @@ def gather_rows(
         empty = np.empty(0)
         standard = Standard(empty, empty.astype(out.dtype), np.ones(1, out.dtype))
     flat = np.ascontiguousarray(array.reshape(len(array), -1))
-    _gather(gather_part(flat.dtype, out.dtype).address, flat.ctypes.data, order, standard, out)
+    address = gather_address(flat.dtype, out.dtype)
+    _gather(Stored(address, flat.ctypes.data, order, standard), out)
 
 
 @lean_kernel
-def _gather(
-    address: int, source: int, order: np.ndarray, standard: Standard, out: np.ndarray
-) -> None:
-    room, first = out.shape[0], int(np.int64(0))
-    for start in range(0, order.size, room):
-        count = min(room, order.size - start)
-        taken = Taken(order, start, count, out.shape[1], out.shape[1], first, first)
-        call_gather(address, (source, taken, standard, out))
+def _gather(stored: Stored, out: np.ndarray) -> None:
+    room = out.shape[0]
+    for start in range(0, stored.order.size, room):
+        gather_tile(stored, start, out)
+
+
+@lean_kernel
+def gather_tile(stored: Stored, start: int, tile: np.ndarray) -> int:
+    """Fill a tile with rows from a place in the order on; return how many they are."""
+    count, first = min(tile.shape[0], stored.order.size - start), int(np.int64(0))
+    taken = Taken(stored.order, start, count, tile.shape[1], tile.shape[1], first, first)
+    call_gather(stored.gather, (stored.source, taken, stored.standard, tile))
+    return count

@@ -1,7 +1,7 @@
 """The linear family: scores X W^T + b and a loss, by a compiled kernel."""
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,13 +10,13 @@ from ooc.core.numbers import check_choice
 from ooc.kernels import columns
 from ooc.kernels import linear as kernels
 from ooc.kernels import sparse as sparse_kernels
-from ooc.kernels.rows import tile_rows
-from ooc.models.contract import Layout
+from ooc.kernels.rows import Stored, gather_address, tile_rows
+from ooc.models.contract import BatchLike, Layout
 from ooc.models.declarations import Kernel, dtype_of
 from ooc.models.layers import DenseLayer
 from ooc.models.scored import DTYPES, ScoredModel, dtype_field
 from ooc.models.standardise import standardisation, target_standardisation
-from ooc.store.sparse_rows import is_matrix
+from ooc.store.sparse_rows import SparseRows, is_matrix, rows_of
 
 # A share's gradient is filled whole, however few non-zeros its rows have.
 SPARSE_SHARE_ROWS = 128
@@ -118,20 +118,38 @@ class LinearFamily(ScoredModel):
     def scores(self, parameters: np.ndarray, features: np.ndarray) -> np.ndarray:
         """Return X W^T + b, shape (rows, K), of the parameters' dtype."""
         if is_matrix(features):
+            return self._scores_of_sparse(parameters, rows_of(features))
+        if isinstance(features, SparseRows):
             return self._scores_of_sparse(parameters, features)
-        inputs, dtype = self.inputs(parameters, features), dtype_of(self)
-        scores = np.empty((len(features), self.outputs), dtype)
-        kernels.score(inputs, np.asarray(parameters, dtype), self.intercept, scores)
+        dtype, width = dtype_of(self), features[:1].size
+        parameters, scores = (
+            np.asarray(parameters, dtype),
+            np.empty((len(features), self.outputs), dtype),
+        )
+        standard = standardisation(self.layout(features.shape[1:]), parameters, self.scale)
+        rows = np.ascontiguousarray(features.reshape(len(features), -1))
+        order = np.arange(len(rows), dtype=np.int32)
+        address = gather_address(rows.dtype, dtype)
+        stored = Stored(address, rows.ctypes.data, order, standard.rounded(dtype))
+        tile = np.empty((tile_rows(width), width), dtype)
+        kernels.score_stored(stored, tile, parameters, self.intercept, scores)
         return scores
 
-    def _scores_of_sparse(self, parameters: np.ndarray, rows: Any) -> np.ndarray:
-        """Return the scores of a SciPy matrix in CSR."""
+    def _scores_of_sparse(self, parameters: np.ndarray, rows: SparseRows) -> np.ndarray:
         layout, dtype = self.layout(rows.shape[1:]), dtype_of(self)
+        parameters, scale, intercept = np.asarray(parameters, dtype), self.scale, self.intercept
         standard = standardisation(layout, parameters, self.scale)
-        part = layout.views(np.asarray(parameters, dtype))
-        # (x - mean) * factor, without a row that is filled: by what it does to the coefficients.
-        weights = part["coefficients"].T * standard.factor.reshape(-1, 1).astype(dtype)
-        scores: np.ndarray = (rows @ np.ascontiguousarray(weights)).astype(dtype, copy=False)
         if standard.shift.size:
-            scores = scores - (standard.shift @ weights).astype(dtype)
-        return scores + part["intercept"] if self.intercept else scores
+            # (x - mean) * factor, without a row that is filled: by coefficients that are changed.
+            part, scale, intercept = layout.views(parameters), 1.0, True
+            weights = part["coefficients"] * standard.factor
+            shifted = part.get("intercept", np.zeros(self.outputs)) - weights @ standard.shift
+            parameters = np.concatenate([weights.reshape(-1), shifted]).astype(dtype)
+        scores = np.empty((len(rows), self.outputs), dtype)
+        given = rows.extents, rows.dtype.type(0), parameters, rows.columns, scale, intercept
+        sparse_kernels.score_rows(*given, scores)
+        return scores
+
+    def scores_of(self, parameters: np.ndarray, batch: BatchLike) -> np.ndarray:
+        """Return the scores of a batch; its sparse rows stay where they are."""
+        return self.scores(parameters, batch.arrays[batch.roles[0]])

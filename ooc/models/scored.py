@@ -221,7 +221,7 @@ class ScoredModel(CompiledModel):
         target = batch.target if self.needs_target else None
         if self.needs_target and target is None:
             raise InputError("the batch has no targets to compare predictions with; name them")
-        layout = self.layout(batch.features.shape[1:])
+        layout = self.layout(batch.arrays[batch.roles[0]].shape[1:])
         scores, weights = self.scores_of(parameters, batch), as_reals(batch.weight)
         answers = self.compare(self.in_unit(layout, parameters, scores), batch.target, weights)
         standard = standards.target_standardisation(layout, parameters)

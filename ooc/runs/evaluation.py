@@ -33,7 +33,7 @@ def evaluate_batches(
 
     Examples
     --------
-    >>> from ooc.stream.loader import Batch
+    >>> from ooc.stream.batch import Batch
     >>> from ooc.models import Logistic
     >>> arrays = {"X": np.float32([[-2], [-1], [1], [2]]), "y": np.float32([0, 1, 0, 1])}
     >>> batch = Batch(arrays, np.arange(4), 0, 0, ("X", "y", None))

@@ -12,7 +12,7 @@ from ooc.models.declarations import arrays_of, predictions_of
 from ooc.runs.scoring import SCORED_BYTES, scoring_kernels
 from ooc.store.held import hold
 from ooc.store.sparse_rows import is_matrix
-from ooc.stream.loader import Batch
+from ooc.stream.batch import Batch
 
 # What outputs are made of, where a model has scores: no output of its own, and never stored.
 SCORES = "scores"
@@ -40,6 +40,21 @@ def output_of(model: Model, parameters: np.ndarray, batch: BatchLike, output: st
         known = ", ".join([*outputs, *([SCORES] if scores is not None else [])])
         raise InputError(f"the model has no output {output!r}; it has: {known}")
     return outputs[output]
+
+
+def own_copy(values: np.ndarray, batch: Batch) -> np.ndarray:
+    """Return an output that outlives the batch that it was made of.
+
+    Examples
+    --------
+    >>> rows = np.float32([[1], [2]])
+    >>> batch = Batch({"X": rows}, np.arange(2), 0, 0, ("X", None, None))
+    >>> own_copy(rows[:, 0], batch).base is rows, own_copy(rows + 1, batch).tolist()
+    (False, [[2.0], [3.0]])
+    """
+    arrays = [each for each in batch.arrays.values() if isinstance(each, np.ndarray)]
+    is_shared = any(np.may_share_memory(values, each) for each in arrays)
+    return values.copy() if is_shared else values
 
 
 def predict_rows(

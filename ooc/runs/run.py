@@ -25,7 +25,7 @@ from ooc.models.declarations import dtype_of, predictions_of
 from ooc.runs import checkpoint
 from ooc.runs.classes import labelled_as, names_in
 from ooc.runs.evaluation import evaluate_batches
-from ooc.runs.outputs import OF_LABELS, output_of, predict_rows
+from ooc.runs.outputs import OF_LABELS, output_of, own_copy, predict_rows
 from ooc.runs.run_directory import read_history
 from ooc.runs.scoring import (
     check_feature_order,
@@ -42,7 +42,8 @@ from ooc.store.fields import Field
 from ooc.store.labels import Name, named
 from ooc.store.transforms import changes_features, transform_in, transformed
 from ooc.store.writer import create, new_destination
-from ooc.stream.loader import Batch, Loader
+from ooc.stream.batch import Batch
+from ooc.stream.loader import Loader
 from ooc.stream.missing_values import rule_of, void_rows, with_void
 from ooc.stream.plan import held_bytes
 
@@ -342,6 +343,8 @@ class Run(Summary):
                 if output is None
                 else {output: output_of(self.model, self.parameters, batch, output)}
             )
+            # A batch's memory is soon that of other rows.
+            outputs = {name: own_copy(values, batch) for name, values in outputs.items()}
             if lacks is not None:
                 for name, values in outputs.items():
                     outputs[name] = with_void(values, lacks)
@@ -410,7 +413,7 @@ def _reported(loader: Loader, report: Report) -> Iterator[Batch]:
     """Yield the loader's batches and report about each fiftieth."""
     begun, rows, plan = time.perf_counter(), 0, loader.plan
     total = plan.order.epoch_rows
-    for number, batch in enumerate(loader):
+    for number, batch in enumerate(loader.batches(in_place=True)):
         yield batch
         rows += len(batch.rows)
         if number % 50 == 0 or rows == total:

@@ -15,10 +15,11 @@ from ooc.models.declarations import arrays_of, dtype_of, kernel_for_data, predic
 from ooc.store.chunks import reading_kernels
 from ooc.store.dataset import Dataset
 from ooc.store.feature_names import feature_names_of
-from ooc.store.sparse_rows import is_matrix, zero_rows
+from ooc.store.sparse_rows import SparseRows, zero_rows
 from ooc.store.transforms import transform_kernels
+from ooc.stream.batch import Batch
 from ooc.stream.block_sizes import batch_bytes
-from ooc.stream.loader import Batch, Loader
+from ooc.stream.loader import Loader
 from ooc.stream.plan import Demand
 
 # Rows that are scored at a time: the bytes of their features and outputs, so that neither wide
@@ -114,7 +115,7 @@ def scoring_kernels(model: Model, dataset: Dataset, with_target: bool = True) ->
     """Return the compilations that scoring needs, or predicting alone: a rehearsal on zeros."""
     batch = _zeros(model, dataset, 2, with_target)
     kinds = sorted(
-        f"{name}:{values.dtype}{' sparse' if is_matrix(values) else ''}"
+        f"{name}:{values.dtype}{' sparse' if isinstance(values, SparseRows) else ''}"
         for name, values in batch.arrays.items()
     )
 

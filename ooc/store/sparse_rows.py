@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ooc.core.memory import own_memory
+from ooc.core.sliding import rows_at
 from ooc.store.sparse import INDEX_DTYPE
 from ooc.store.spec import ArraySpec
 
@@ -135,14 +136,33 @@ def rows_of(matrix: Any) -> SparseRows:
     return found
 
 
-def zero_rows(rows: int, spec: ArraySpec) -> Any:
-    """Return rows of zeros of an array: of a sparse one a SciPy matrix without non-zeros."""
-    shape = (rows, *spec.shape[1:])
-    if not spec.is_sparse:
-        return np.zeros(shape, spec.dtype)
-    from scipy.sparse import csr_array
+def rows_in_place(rows: Any, places: np.ndarray) -> Any:
+    """Return rows as they lie in memory, where they follow each other, and copies of others.
 
-    return csr_array(shape, dtype=spec.dtype)
+    Sparse rows, wherever they lie, are told by their extents.
+
+    Examples
+    --------
+    >>> rows = np.arange(10)
+    >>> rows_in_place(rows, np.array([2, 3, 4])).base is rows
+    True
+    >>> rows_in_place(rows, np.array([2, 4])).tolist()
+    [2, 4]
+    """
+    if len(places) and (places[1:] == places[:-1] + 1).all():
+        return rows[int(places[0]) : int(places[-1]) + 1]
+    if isinstance(rows, SparseRows):
+        return SparseRows(rows.extents[places], rows.indices, rows.values, rows.columns)
+    return rows_at(rows, places)
+
+
+def zero_rows(rows: int, spec: ArraySpec) -> Any:
+    """Return rows of zeros of an array: of a sparse one rows without non-zeros."""
+    if not spec.is_sparse:
+        return np.zeros((rows, *spec.shape[1:]), spec.dtype)
+    indices, values = (np.zeros(0, kind) for kind in (INDEX_DTYPE, spec.dtype))
+    found = SparseRows(np.zeros((rows, 3), np.int64), indices, values, spec.shape[1])
+    return found
 
 
 def stacked(matrices: Sequence[Any]) -> Any:
@@ -150,6 +170,11 @@ def stacked(matrices: Sequence[Any]) -> Any:
     from scipy.sparse import vstack
 
     return vstack(matrices, format="csr")
+
+
+def as_matrix(rows: Any) -> Any:
+    """Return sparse rows of a window as a copy that is a SciPy matrix, and others as they are."""
+    return rows.take(np.arange(len(rows))) if isinstance(rows, SparseRows) else rows
 
 
 def is_matrix(values: Any) -> bool:

@@ -2,26 +2,19 @@
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from operator import index
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ooc.core.compile_child import load_kernels
 from ooc.core.errors import DataError, InputError
 from ooc.core.progress import silent
-from ooc.core.random_keys import Purpose, key
-from ooc.core.sliding import rows_at
 from ooc.core.summary import Summary
 from ooc.store.chunks import BadChunkError, reading_kernels
 from ooc.store.dataset import Dataset
-from ooc.store.joined import joined_features
-from ooc.store.sparse_rows import is_matrix, stacked
-from ooc.store.spec import ArraySpec
-from ooc.store.stores import Stores
+from ooc.stream.batch import Batch, BatchAssembler
 from ooc.stream.ending import wait_for_others
 from ooc.stream.options import AUTO, StreamOptions, make_stream
 from ooc.stream.plan import (
@@ -36,47 +29,8 @@ from ooc.stream.plan import (
 from ooc.stream.reader import WindowReader, transfers_rows
 from ooc.stream.sampling import make_draws, sampled_array
 from ooc.stream.splits import make_subset
-from ooc.stream.window import ByRole, Window
+from ooc.stream.window import Window
 from ooc.stream.window_advice import advise, chosen_blocks
-
-
-@dataclass(frozen=True)
-class Batch(ByRole):
-    """The rows of one step.
-
-    Attributes
-    ----------
-    arrays
-        For each array (rows, ...), in its own dtype; ``batch["X"]`` is short for it. Sparse rows
-        are a ``scipy.sparse.csr_array``.
-    rows
-        (rows,) int64, the rows' places in the dataset.
-    step, seed
-        The step's number in the run, and a seed that is a function of it and the run's seed.
-    ends_epoch
-        Whether the epoch ends with it.
-    importance
-        (rows,) float64 where rows are drawn by weight: what makes a mean over the batch an
-        unbiased estimate of the mean over all rows. None where each row is visited once.
-    stores
-        Of which store a row is, where there are several: `Stores.locate`.
-    joined
-        What the features are made of, where that is several arrays, or columns of one.
-    """
-
-    arrays: dict[str, Any]
-    rows: np.ndarray
-    step: int
-    seed: int
-    roles: tuple[str, str | None, str | None]
-    ends_epoch: bool = False
-    importance: np.ndarray | None = None
-    stores: Stores | None = None
-    joined: ArraySpec | None = None
-
-    def __getitem__(self, name: str) -> Any:
-        """Return the rows of one array."""
-        return self.arrays[name]
 
 
 class _LeftOut(NamedTuple):
@@ -88,8 +42,6 @@ class _LeftOut(NamedTuple):
 
 
 _POSITION = ("epoch", "row", "step", "skipped", "left_out")
-# Beside the arrays of a batch: no array's name begins with a slash.
-_ROWS, _IMPORTANCE = "/rows", "/importance"
 
 
 class Loader(Summary):
@@ -203,7 +155,16 @@ class Loader(Summary):
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches from the current position to the end of its epoch."""
-        assembler = BatchAssembler(self, self.plan.batch_size)
+        return self.batches()
+
+    def batches(self, in_place: bool = False) -> Iterator[Batch]:
+        """Yield the batches from the current position to the end of its epoch.
+
+        With `in_place` nothing is copied that need not be: a batch is valid until the next one is
+        asked for, see `ooc.stream.batch.BatchAssembler`.
+        """
+        size, order = self.plan.batch_size, self.plan.order
+        assembler = BatchAssembler(self.dataset, order, size, self.step, in_place)
         for window in self.windows(self.epoch + 1):
             for batch in assembler.add(window):
                 self.advance(1, len(batch.rows), batch.ends_epoch)
@@ -343,61 +304,3 @@ def names_of(
     deciding = () if dataset.selection is None else dataset.selection.arrays
     names = (*(arrays or dataset.roles), sampled, *deciding)
     return tuple(dict.fromkeys(name for name in names if name is not None))
-
-
-class BatchAssembler:
-    """Cuts windows into batches; a batch may begin in one window and end in the next.
-
-    Attributes
-    ----------
-    batch_size
-        B of the batches that have not begun yet.
-    used_up
-        Whether every row of the window that was added last is in a batch, or waits for the next.
-    """
-
-    def __init__(self, loader: Loader, batch_size: int, first_step: int | None = None) -> None:
-        self._order, self._roles = loader.plan.order, loader.dataset.roles
-        self._holders = loader.dataset.stores, joined_features(loader.dataset)
-        self.batch_size, self.used_up = batch_size, True
-        self._step = loader.step if first_step is None else first_step
-        self._parts: list[dict[str, Any]] = []
-        self._have = 0
-
-    def add(self, window: Window) -> Iterator[Batch]:
-        """Yield the batches that the rows of a window complete; their arrays are copies."""
-        place = window.start
-        while place < len(window.order):
-            taken = window.order[place : place + self.batch_size - self._have]
-            picked: dict[str, Any] = {
-                name: rows_at(array, taken) for name, array in window.arrays.items()
-            }
-            picked[_ROWS] = window.rows(taken)
-            if self._order.draws is not None and window.weights is not None:
-                picked[_IMPORTANCE] = self._order.draws.importance(window.weights[taken])
-            self._parts.append(picked)
-            place += len(taken)
-            self._have += len(taken)
-            self.used_up = place == len(window.order)
-            ends_epoch = window.last and self.used_up
-            if self._have == self.batch_size or ends_epoch:
-                yield self._finish(ends_epoch)
-        if window.last and self._have:
-            # Nothing of the last window could be read.
-            yield self._finish(ends_epoch=True)
-
-    def _finish(self, ends_epoch: bool) -> Batch:
-        arrays = {name: _joined([part[name] for part in self._parts]) for name in self._parts[0]}
-        rows, importance = arrays.pop(_ROWS), arrays.pop(_IMPORTANCE, None)
-        seed = key(self._order.seed, Purpose.BATCH, index=self._step)
-        told = (self._roles, ends_epoch, importance, *self._holders)
-        batch = Batch(arrays, rows, self._step, seed, *told)
-        self._parts, self._have = [], 0
-        self._step += 1
-        return batch
-
-
-def _joined(parts: list[Any]) -> Any:
-    if len(parts) == 1:
-        return parts[0]
-    return stacked(parts) if is_matrix(parts[0]) else np.concatenate(parts)

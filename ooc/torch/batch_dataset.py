@@ -9,7 +9,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from ooc.core.errors import InputError
 from ooc.store.dataset import Dataset
-from ooc.stream.loader import BatchAssembler, Loader, names_of
+from ooc.stream.batch import BatchAssembler
+from ooc.stream.loader import Loader, names_of
 from ooc.stream.options import AUTO, StreamOptions, make_stream
 
 # Workers count the epochs that they have begun in memory that all processes share.
@@ -105,7 +106,7 @@ class BatchDataset(IterableDataset[dict[str, torch.Tensor]]):
             (epoch, window, first[1] if window == first[0] else 0)
             for window in range(first[0], last + 1 if first < end else first[0])
         )
-        assembler = BatchAssembler(loader, self._batch_size)
+        assembler = BatchAssembler(loader.dataset, loader.plan.order, self._batch_size, loader.step)
         delivered = given = 0
         for window in loader.windows(epoch + 1, places):
             if window.index == last:

@@ -8,7 +8,7 @@ from datasets import write_dataset
 
 import ooc
 from contract.variational_autoencoder import VariationalAutoencoder
-from ooc.stream.loader import Batch
+from ooc.stream.batch import Batch
 
 pytestmark = pytest.mark.slow  # to compile
 load_digits = pytest.importorskip("sklearn.datasets").load_digits

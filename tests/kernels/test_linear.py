@@ -10,7 +10,7 @@ from ooc.core.errors import DataError
 from ooc.kernels.losses import LABELS, LOSSES
 from ooc.models import Linear, Logistic, Softmax
 from ooc.models.contract import Model
-from ooc.stream.loader import Batch
+from ooc.stream.batch import Batch
 
 NAMES = [*TWINS, "softmax"]
 KINKED = ("hinge", "quantile", "epsilon_insensitive")

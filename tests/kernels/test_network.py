@@ -13,7 +13,7 @@ from ooc.kernels.losses import COUNTS, LABELS, LOSSES, Loss, loss_constant
 from ooc.kernels.network import first_overflow
 from ooc.models import MLP, Autoencoder
 from ooc.models.network import DenseNetwork
-from ooc.stream.loader import Batch
+from ooc.stream.batch import Batch
 
 
 @dataclass(frozen=True)

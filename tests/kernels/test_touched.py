@@ -8,7 +8,7 @@ from loops import Stream, descend, stream_of
 from ooc.kernels.counters import LOSS_SUM
 from ooc.models.compiled import batch_gradient
 from ooc.optim import OPTIMIZERS, Optimizer, adam, momentum, sgd
-from ooc.stream.loader import Batch
+from ooc.stream.batch import Batch
 
 ROWS = 203
 

@@ -24,7 +24,8 @@ from ooc.measure.gradient_noise import (
 )
 from ooc.models.contract import Layout, Model
 from ooc.store.dataset import Dataset
-from ooc.stream.loader import Batch, Loader
+from ooc.stream.batch import Batch
+from ooc.stream.loader import Loader
 
 MEMORY = "512MiB"
 

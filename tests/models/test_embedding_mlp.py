@@ -15,7 +15,7 @@ from ooc.models.declarations import arrays_of
 from ooc.models.ordinal import probabilities, threshold_values
 from ooc.runs import checkpoint
 from ooc.store.dataset import Dataset
-from ooc.stream.loader import Batch
+from ooc.stream.batch import Batch
 from ooc.training.session import first_parameters
 
 VOCABULARY, LENGTH, FIGURES, MEMORY = 13, 6, 3, "512MiB"

@@ -19,7 +19,7 @@ from ooc.models.declarations import kernel_of
 from ooc.models.scratch import columns_of, loop_bytes, pieces_of, width_of
 from ooc.models.train_state import start
 from ooc.optim import sgd
-from ooc.stream.loader import Batch
+from ooc.stream.batch import Batch
 
 FURTHER = {"a": (20, 3), "b": (20, 1), "ids": (20,), "more": (20, 2)}
 

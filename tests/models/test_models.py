@@ -28,7 +28,8 @@ from ooc.models.declarations import (
 from ooc.models.train_state import start
 from ooc.optim import adam, sgd
 from ooc.store.dataset import Dataset
-from ooc.stream.loader import Batch, Loader
+from ooc.stream.batch import Batch
+from ooc.stream.loader import Loader
 
 # Small and smooth, so that a slope can be measured.
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -11,7 +11,7 @@ from ooc.core.random_keys import Purpose, generator
 from ooc.kernels.activations import ACTIVATIONS
 from ooc.models import MLP, Autoencoder, from_config
 from ooc.models.network import DenseNetwork
-from ooc.stream.loader import Batch
+from ooc.stream.batch import Batch
 
 HEADS = {"regression": 2, "binary": 1, "multiclass": 3}
 SMOOTH = [name for name in ACTIVATIONS if name not in ("relu", "leaky_relu")]

@@ -15,7 +15,7 @@ from ooc.core.errors import DataError, InputError
 from ooc.core.random_keys import Purpose, generator
 from ooc.models import MLP, from_config
 from ooc.models.contract import Layout
-from ooc.stream.loader import Batch
+from ooc.stream.batch import Batch
 
 MEMORY = "512MiB"
 

@@ -9,7 +9,7 @@ import ooc
 from ooc.core.errors import InputError
 from ooc.models import MLP, Linear, LinearSVM, Logistic, Softmax, from_config
 from ooc.models.own_loss import own_loss
-from ooc.stream.loader import Batch
+from ooc.stream.batch import Batch
 
 
 class Told:

@@ -15,7 +15,7 @@ import ooc
 from ooc.core.errors import DataError, InputError
 from ooc.models.loop import make_loop
 from ooc.models.train_state import start
-from ooc.stream.loader import Batch
+from ooc.stream.batch import Batch
 
 MATRIX = random_matrix(503, 40, density=0.2)
 SIGNAL = MATRIX @ np.random.default_rng(1).standard_normal(40)

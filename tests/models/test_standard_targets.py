@@ -17,7 +17,7 @@ from ooc.kernels.losses import LOSSES
 from ooc.models import MLP, Linear
 from ooc.models.standardise import is_target_far
 from ooc.optim import adam, lbfgs, sgd
-from ooc.stream.loader import Batch
+from ooc.stream.batch import Batch
 
 ROWS = 4000
 FAR = {

@@ -19,7 +19,7 @@ from ooc.models.standardise import (
     standardisation,
 )
 from ooc.optim import sgd
-from ooc.stream.loader import Batch
+from ooc.stream.batch import Batch
 
 MODELS: list[Any] = [
     Logistic(standardise=True),

@@ -8,7 +8,7 @@ from ooc.kernels.activations import ACTIVATIONS
 from ooc.models import MLP, Autoencoder
 from ooc.models.network import DenseNetwork
 from ooc.optim import adam, momentum, sgd
-from ooc.stream.loader import Batch
+from ooc.stream.batch import Batch
 
 torch = pytest.importorskip("torch")
 

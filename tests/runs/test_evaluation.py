@@ -17,7 +17,7 @@ from ooc.metrics import METRICS, Measured
 from ooc.models import MLP, Autoencoder, Linear, Logistic, Model, Softmax
 from ooc.runs.evaluation import evaluate_batches
 from ooc.runs.run import Run
-from ooc.stream.loader import Batch
+from ooc.stream.batch import Batch
 from ooc.stream.plan import MIB, RESERVED_BYTES
 
 KEYS = [key for metric in METRICS.values() for key in metric.keys]

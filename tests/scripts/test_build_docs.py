@@ -12,7 +12,7 @@ from datasets import write_dataset
 from documentation import FOLDER, PAGES, ROOT, blocks_of, packages_missing, script_of
 
 import ooc
-from ooc.stream.loader import Batch
+from ooc.stream.batch import Batch
 from ooc.version import VERSION
 from scripts.build_docs import dead_links
 

@@ -1,8 +1,7 @@
-"""What a loader plans with, where it stands, and how batches are cut from windows."""
+"""What a loader plans with, and where it stands."""
 
 import dataclasses
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,9 @@ from ooc.core.random_keys import Purpose, key
 from ooc.store.chunks import BadChunkError
 from ooc.store.dataset import Dataset
 from ooc.stream import loader as module
-from ooc.stream.draws import Draws
-from ooc.stream.loader import BatchAssembler, Loader, names_of
+from ooc.stream.loader import Loader, names_of
 from ooc.stream.options import StreamOptions
-from ooc.stream.order import Order
 from ooc.stream.plan import MIB, Demand
-from ooc.stream.window import Window
 
 MEMORY = "512MiB"
 
@@ -280,78 +276,6 @@ def test_rows_are_looked_at_without_a_trace(tmp_path: Path) -> None:
     assert str(refused.value) == (
         f"no row of {nothing.path} could be used: each lacks a value or cannot be read"
     )
-
-
-def windows_at(*places: list[int], start: int = 0) -> list[Window]:
-    """Return windows of one array of 10 rows in blocks of 5, at rows 20 to 24 and 40 to 44."""
-    return [
-        Window(
-            {"X": 100.0 + np.arange(10)[:, None]},
-            ("X", None, None),
-            np.array(each, np.int32),
-            start if number == 0 else 0,
-            np.array([20, 40]),
-            5,
-            epoch=0,
-            index=number,
-            last=number == len(places) - 1,
-            weights=1.0 + np.arange(10),
-        )
-        for number, each in enumerate(places)
-    ]
-
-
-def assembler(batch_size: int, first_step: int | None = None) -> BatchAssembler:
-    draws = Draws("weight", "w", np.array([0.0, 60]), 20)
-    plan = SimpleNamespace(order=Order(100, 5, 2, seed=6, draws=draws))
-    roles = SimpleNamespace(roles=("X", None, None), features="X", arrays={}, stores=None)
-    loader: Any = SimpleNamespace(plan=plan, dataset=roles, step=30)
-    return BatchAssembler(loader, batch_size, first_step)
-
-
-def test_batches_are_cut_from_one_window_or_the_next() -> None:
-    """With what their rows weigh: W = 60 over N = 20."""
-    cut, found, ended = assembler(4), [], []
-    for window in windows_at([9, 0, 3, 5, 7, 1], [2, 8, 4], start=1):
-        for batch in cut.add(window):
-            found.append((batch.step, batch["X"][:, 0].tolist(), batch.ends_epoch))
-            places = batch["X"][:, 0].astype(int) - 100
-            assert batch.rows.tolist() == [20 + p if p < 5 else 35 + p for p in places]
-            assert batch.importance == pytest.approx(3 / (1 + places))
-            assert batch.seed == key(6, Purpose.BATCH, index=batch.step)
-            assert batch.features is batch["X"]
-            ended.append(cut.used_up)
-    assert found == [
-        (30, [100, 103, 105, 107], False),
-        (31, [101, 102, 108, 104], True),
-    ]
-    assert ended == [False, True]
-
-
-@pytest.mark.parametrize(("first_step", "steps"), [(None, [30, 31]), (0, [0, 1]), (7, [7, 8])])
-def test_the_last_batch_has_what_is_left_though_the_last_window_is_empty(
-    first_step: int | None, steps: list[int]
-) -> None:
-    cut = assembler(3, first_step)
-    assert cut.used_up
-    first, last = windows_at([1, 2, 3, 4], [])
-    batches = [*cut.add(first), *cut.add(last)]
-    assert [batch.step for batch in batches] == steps
-    assert [batch.rows.tolist() for batch in batches] == [[21, 22, 23], [24]]
-    assert [batch.ends_epoch for batch in batches] == [False, True]
-
-
-def test_a_window_is_used_up_where_its_last_rows_wait_for_the_next() -> None:
-    cut = assembler(4)
-    first, last = windows_at([1, 2, 3, 4, 5, 6], [7, 8])
-    batches = cut.add(first)
-    next(batches)
-    assert not cut.used_up
-    assert list(batches) == []
-    assert cut.used_up
-    (batch,) = cut.add(last)
-    assert batch.ends_epoch
-    assert batch["X"][:, 0].tolist() == [105, 106, 107, 108]
 
 
 def test_windows_that_are_named_are_read_in_their_order(dataset: Dataset) -> None:

@@ -11,7 +11,7 @@ from scipy.linalg import solve_discrete_lyapunov
 
 import ooc
 from ooc.models import Model
-from ooc.stream.loader import Batch
+from ooc.stream.batch import Batch
 from pipelines.common import checks
 from pipelines.descent_laws import escape_times
 from pipelines.descent_laws.data import columns, write_rows
