@@ -30,7 +30,9 @@ from pipelines.metabolic_flux.programs import maximise, without_loops
 from pipelines.metabolic_flux.sbml import read_sbml
 from pipelines.metabolic_flux.space import space_of, walk_from
 
-CHAINS, BATCH = 2, 128
+# Chains, of which a quarter is left out, and sweeps between their kept states.
+CHAINS, SWEEPS, BATCH = 4, 32, 128
+_PIECE = 200  # fluxes whose convergence is measured at once
 
 
 def measure(network: Network, rows: int, draws: int, memory: str, folder: Path) -> dict[str, float]:
@@ -42,9 +44,13 @@ def measure(network: Network, rows: int, draws: int, memory: str, folder: Path) 
     bounded.lower[network.growth] = 0.1 * optimum
     space = space_of(without_loops(bounded), 0)
     rounded = perf_counter()
-    kept = np.stack([walk_from(space, 100 + chain, draws, 2)[0] for chain in range(CHAINS)])
+    kept = np.stack(
+        [walk_from(space, 100 + chain, draws, SWEEPS)[0][draws // 4 :] for chain in range(CHAINS)]
+    )
     walked = perf_counter()
-    source = Source(space, kept[:, draws // 2 :].reshape(-1, space.dimensions), 0.0, 0.0, 0.0)
+    reached, effective = _convergence(kept, space.basis[:, np.abs(space.basis).max(axis=0) > 0])
+    print(f"chains walked for {walked - rounded:.0f} s", file=sys.stderr)
+    source = Source(space, kept.reshape(-1, space.dimensions), 0.0, 0.0, 0.0)
     frame = frame_of(network, [space])
     states = space.centre + source.starts @ space.basis
     scales = states.std(axis=0)
@@ -60,12 +66,23 @@ def measure(network: Network, rows: int, draws: int, memory: str, folder: Path) 
     return {
         "metabolites": len(network.metabolites), "reactions": len(network.reactions),
         "dimensions": space.dimensions, "roundness": space.roundness,
-        "psrf": float(np.quantile(split_psrf(kept), 0.99)),
-        "effective_per_second": float(np.median(effective_size(kept)) / (walked - rounded)),
-        "rounding_seconds": rounded - begun, "rows": rows, "loss": run.results["loss"],
+        "psrf_largest": float(reached.max()), "psrf_99_percent": float(np.quantile(reached, 0.99)),
+        "effective_least": float(effective.min()), "effective_median": float(np.median(effective)),
+        "rounding_seconds": rounded - begun, "walk_seconds": walked - rounded, "rows": rows,
+        "loss": run.results["loss"],
         "unbalanced": float(np.median(missed)), "peak_bytes": peak_bytes(),
         "budget_bytes": budget_of(memory), "seconds": perf_counter() - begun,
     }  # fmt: skip
+
+
+def _convergence(kept: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return split PSRF and effective sample size of the fluxes of chains."""
+    reached, effective = [], []
+    for first in range(0, basis.shape[1], _PIECE):
+        fluxes = kept @ basis[:, first : first + _PIECE]
+        reached.append(split_psrf(fluxes))
+        effective.append(effective_size(fluxes))
+    return np.concatenate(reached), np.concatenate(effective)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--reactions", type=int, default=2600, help="of a generated network")
     parser.add_argument("--sbml", type=Path, help="a model of one's own instead")
     parser.add_argument("--rows", type=int, default=2000, help="states to learn from")
-    parser.add_argument("--draws", type=int, default=400, help="of each of two chains")
+    parser.add_argument("--draws", type=int, default=1600, help="of each of four chains")
     parser.add_argument("--memory", default="2GiB", help="bytes that the process may use")
     options = parser.parse_args(arguments)
     try:

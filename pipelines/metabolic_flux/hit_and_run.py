@@ -111,3 +111,104 @@ def walk(
         for k in range(dimensions):
             out[row, k] = coordinates[k]
     return drawn
+
+
+@lean_sums
+def walk_along(
+    pointers: np.ndarray,
+    places: np.ndarray,
+    values: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    fluxes: np.ndarray,
+    key: int,
+    drawn: int,
+) -> int:
+    """Walk once along each sparse direction, see `pipelines.metabolic_flux.directions`.
+
+    `fluxes`, (C,), are changed in place. Returns how many numbers the chain has drawn.
+    """
+    for k in range(pointers.size - 1):
+        down, up = -NEVER, NEVER
+        for e in range(pointers[k], pointers[k + 1]):
+            j, inverse = places[e], 1.0 / values[e]
+            one, other = (lower[j] - fluxes[j]) * inverse, (upper[j] - fluxes[j]) * inverse
+            down, up = max(down, min(one, other)), min(up, max(one, other))
+        drawn += 1
+        uniform = np.float64(mix(key + np.uint64(drawn) * GOLDEN) >> np.uint64(11)) * _UNIT
+        move = down + uniform * (up - down) if up > down else 0.0
+        for e in range(pointers[k], pointers[k + 1]):
+            fluxes[places[e]] += move * values[e]
+    return drawn
+
+
+@lean_sums
+def walk_both(
+    pointers: np.ndarray,
+    places: np.ndarray,
+    values: np.ndarray,
+    basis: np.ndarray,
+    inverses: np.ndarray,
+    backward: np.ndarray,
+    dense: int,
+    centre: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    fluxes: np.ndarray,
+    sparse_sweeps: int,
+    dense_sweeps: int,
+    seed: int,
+    drawn: int,
+    out: np.ndarray,
+    scratch: np.ndarray,
+) -> int:
+    """Walk one chain along sparse directions and the first rounded ones by turns.
+
+    Parameters
+    ----------
+    pointers, places, values
+        Of `walk_along`.
+    basis, inverses
+        (D, C) float64 of `walk`, for the C chosen fluxes.
+    backward
+        (D, C) float64: y = backward (v - centre).
+    dense
+        How many rounded directions there are walked along.
+    centre, lower, upper, fluxes
+        (C,) float64; fluxes are changed in place.
+    sparse_sweeps, dense_sweeps
+        Between kept states.
+    seed, drawn, out, scratch
+        Of `walk`.
+
+    Returns
+    -------
+    int
+        How many numbers it has drawn.
+    """
+    dimensions, count = basis.shape
+    key = mix(np.uint64(seed) + GOLDEN)
+    least, most = scratch[:8], scratch[8:]
+    for row in range(out.shape[0]):
+        for _ in range(sparse_sweeps):
+            drawn = walk_along(pointers, places, values, lower, upper, fluxes, key, drawn)
+        for _ in range(dense_sweeps):
+            for k in range(dense):
+                down, up = _interval(fluxes, inverses[k], lower, upper, least, most)
+                drawn += 1
+                uniform = np.float64(mix(key + np.uint64(drawn) * GOLDEN) >> np.uint64(11)) * _UNIT
+                move = down + uniform * (up - down) if up > down else 0.0
+                for j in range(count):
+                    fluxes[j] += move * basis[k, j]
+        # Through coordinates fluxes come back without added-up rounding.
+        for k in range(dimensions):
+            total = 0.0
+            for j in range(count):
+                total += backward[k, j] * (fluxes[j] - centre[j])
+            out[row, k] = total
+        for j in range(count):
+            fluxes[j] = centre[j]
+        for k in range(dimensions):
+            for j in range(count):
+                fluxes[j] += out[row, k] * basis[k, j]
+    return drawn

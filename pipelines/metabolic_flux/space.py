@@ -7,13 +7,14 @@ been rounded until the states that walks draw have a covariance near the identit
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, cholesky, null_space
+from scipy.linalg import cho_factor, cho_solve, cholesky, null_space, solve_triangular
 from scipy.optimize import linprog
 from scipy.sparse import block_array, csr_array, eye_array
 
 from ooc.core.errors import InputError
 from ooc.core.random_keys import Purpose, key
-from pipelines.metabolic_flux.hit_and_run import NEVER, walk
+from pipelines.metabolic_flux.directions import Directions, directions_of, sparse_null_space
+from pipelines.metabolic_flux.hit_and_run import NEVER, walk, walk_both
 from pipelines.metabolic_flux.network import Network
 from pipelines.metabolic_flux.programs import maximise
 
@@ -23,7 +24,11 @@ FIXED, INSIDE = 1e-6, 0.05
 # A ratio below the last one that falls no more is the noise of a covariance in many dimensions.
 ROUNDS, ROUND_ENOUGH, NOISE = 20, 4.0, 50.0
 _STEPS = 60  # of Newton's method
-LARGE = 200  # dimensions, from which on a sweep between kept states will do for a covariance
+# Dimensions from which on a covariance of walks costs too many states: such a space is rounded by
+# its bounds, and walked along sparse directions, too, in so many sweeps for one along rounded ones.
+LARGE, SPARSE_SWEEPS = 200, 5
+# Of a large space: kept states and sweeps of each round, and the least slack, in mmol/gDW/h.
+_LARGE_ROWS, _LARGE_SWEEPS, _LEAST = (150, 150, 400), (80, 8, 8), 1e-9
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,10 @@ class Space:
     is_fixed
         (R,) bool, fluxes that are the same in all states.
     roundness
-        Largest to least eigenvalue of the covariance in the round before last.
+        Largest to least eigenvalue of the covariance in the round before last; of a large space
+        largest to least variance of coordinates, before each was divided by its deviation.
+    directions
+        Sparse ones, of a large space, that it is walked along, too; None otherwise.
     """
 
     network: Network
@@ -49,6 +57,7 @@ class Space:
     basis: np.ndarray
     is_fixed: np.ndarray
     roundness: float
+    directions: Directions | None = None
 
     @property
     def dimensions(self) -> int:
@@ -84,6 +93,8 @@ def space_of(network: Network, seed: int) -> Space:
     inside, is_fixed = interior(network)
     free = ~is_fixed
     kernel = np.zeros((len(inside), 0))
+    if free.sum() - len(network.metabolites) >= LARGE:
+        return _large(network, inside, is_fixed, seed)
     if free.any():
         within = null_space(network.stoichiometry[:, free])
         kernel = np.zeros((len(inside), within.shape[1]))
@@ -94,10 +105,9 @@ def space_of(network: Network, seed: int) -> Space:
     centre, hessian = analytic_centre(inside, kernel, network, is_fixed)
     basis = _whitened(kernel, np.linalg.inv(hessian))
     space = Space(network, centre, basis, is_fixed, np.inf)
-    sweeps = 4 if space.dimensions < LARGE else 1
     last = np.inf
     for number in range(ROUNDS):
-        states = walk_from(space, key(seed, Purpose.DRAWS, index=number), _rows(space), sweeps)[0]
+        states = walk_from(space, key(seed, Purpose.DRAWS, index=number), _rows(space), 4)[0]
         kept = states[len(states) // 4 :]
         covariance = np.atleast_2d(np.cov(kept.T))
         values = np.linalg.eigvalsh(covariance)
@@ -111,6 +121,47 @@ def space_of(network: Network, seed: int) -> Space:
             break
         last = ratio
     return space
+
+
+def _large(network: Network, inside: np.ndarray, is_fixed: np.ndarray, seed: int) -> Space:
+    """Return a large space, rounded by the barrier of its bounds at the mean of a walk.
+
+    Where states fill a space like shares fill a simplex, a slack's deviation is about its mean: the
+    inverse Hessian of the barrier there is nearly the covariance, and has none of the noise that
+    few states leave in one of many dimensions. Coordinates are principal ones, largest first.
+    """
+    within = sparse_null_space(network.stoichiometry[:, ~is_fixed])
+    kernel = np.zeros((len(within), len(inside)))
+    kernel[:, ~is_fixed] = within
+    directions = directions_of(kernel, inside, network.lower, network.upper)
+    space = Space(network, inside, kernel, is_fixed, np.inf, directions)
+    for number, (rows, sweeps) in enumerate(zip(_LARGE_ROWS, _LARGE_SWEEPS, strict=True)):
+        centre = space.centre
+        if number:
+            space = replace(space, basis=_by_barrier(kernel, directions, centre))
+        own = key(seed, Purpose.DRAWS, index=number)
+        # Before there is a rounded basis sparse directions are alone.
+        states = walk_from(space, own, rows, sweeps, dense=None if number else 0)[0]
+        kept = states[rows // 4 :]
+        space = replace(space, centre=centre + kept.mean(axis=0) @ space.basis)
+    deviations = kept.std(axis=0)
+    return replace(
+        space, basis=deviations[:, None] * space.basis,
+        roundness=float((deviations.max() / deviations.min()) ** 2),
+    )  # fmt: skip
+
+
+def _by_barrier(kernel: np.ndarray, directions: Directions, centre: np.ndarray) -> np.ndarray:
+    """Return principal directions (D, R) of the ellipsoid of the barrier, by their length."""
+    chosen = directions.chosen
+    low = np.maximum(centre[chosen] - directions.lower, _LEAST)
+    high = np.maximum(directions.upper - centre[chosen], _LEAST)
+    across = kernel[:, chosen]
+    hessian = (across * (1 / low**2 + 1 / high**2)) @ across.T
+    whitened = solve_triangular(cholesky(hessian, lower=True), kernel, lower=True)
+    left = np.linalg.eigh(whitened @ whitened.T).eigenvectors[:, ::-1]
+    found: np.ndarray = left.T @ whitened
+    return found
 
 
 def interior(network: Network) -> tuple[np.ndarray, np.ndarray]:
@@ -226,8 +277,12 @@ def walk_from(
     sweeps: int,
     chain: Chain | None = None,
     keep_fluxes: bool = False,
+    dense: int | None = None,
 ) -> tuple[np.ndarray, Chain]:
     """Walk a chain, from the centre by default, and return what it kept and where it is.
+
+    A large space is walked along `dense` rounded directions, by default the larger half of them,
+    and along sparse ones.
 
     Returns
     -------
@@ -236,6 +291,8 @@ def walk_from(
     """
     chain = start(space, seed) if chain is None else chain
     network = space.network
+    if space.directions is not None:
+        return _walk_large(space, chain, rows, sweeps, keep_fluxes, dense)
     moving = np.abs(space.basis).max(axis=0) > 0
     basis = np.ascontiguousarray(space.basis[:, moving])
     with np.errstate(divide="ignore"):
@@ -249,6 +306,26 @@ def walk_from(
     whole = space.centre + coordinates @ space.basis
     kept = space.centre + out @ space.basis if keep_fluxes else out
     return kept, Chain(coordinates, whole, chain.seed, drawn)
+
+
+def _walk_large(
+    space: Space, chain: Chain, rows: int, sweeps: int, keep_fluxes: bool, dense: int | None
+) -> tuple[np.ndarray, Chain]:
+    own = space.directions
+    assert own is not None, "it is large"
+    basis = np.ascontiguousarray(space.basis[:, own.chosen])
+    with np.errstate(divide="ignore"):
+        inverses = np.where(basis == 0, NEVER, 1 / np.where(basis == 0, 1, basis))
+    backward = np.ascontiguousarray(np.linalg.pinv(basis).T)
+    fluxes, out = chain.fluxes[own.chosen], np.empty((rows, space.dimensions))
+    drawn = walk_both(
+        own.pointers, own.places, own.values, basis, inverses, backward,
+        space.dimensions // 2 if dense is None else dense, space.centre[own.chosen], own.lower,
+        own.upper, fluxes, SPARSE_SWEEPS * sweeps, sweeps, chain.seed, chain.drawn, out,
+        np.empty(16),
+    )  # fmt: skip
+    kept = space.centre + out @ space.basis if keep_fluxes else out
+    return kept, Chain(out[-1].copy(), space.centre + out[-1] @ space.basis, chain.seed, drawn)
 
 
 def _rows(space: Space) -> int:
