@@ -39,12 +39,12 @@ from pipelines.metabolic_flux.data import Source, open_states, sources_of, state
 from pipelines.metabolic_flux.environment import Condition, conditions_of, descriptors
 from pipelines.metabolic_flux.figures import draw_codes, draw_fluxes, draw_violations
 from pipelines.metabolic_flux.frame import frame_of
-from pipelines.metabolic_flux.generate import from_network, gaussian
+from pipelines.metabolic_flux.generate import from_mixture, from_network, gaussian
 from pipelines.metabolic_flux.mirror import faces_of
 from pipelines.metabolic_flux.model import Problem
 from pipelines.metabolic_flux.network import Network, generate_network
 from pipelines.metabolic_flux.optgp import optgp_rate
-from pipelines.metabolic_flux.peers import train_with_torch
+from pipelines.metabolic_flux.peers import DRAWS, train_with_torch
 from pipelines.metabolic_flux.programs import loop_reactions, maximise
 from pipelines.metabolic_flux.reweigh import effective_share, reweighted
 from pipelines.metabolic_flux.sbml import read_sbml
@@ -57,6 +57,7 @@ CORE_NAME, CORE_GROWTH = "e_coli_core", 0.8739
 BEST, SOFT, NULL = "null space, mirror", "soft penalty", "null space"
 AGAIN = "null space, mirror, drawn again by weight"
 REAL, GAUSSIAN = "real states, drawn again", "Gaussian in the null space"
+MIXED = "null space, mirror, mixture of codes"
 MIRRORED = "Gaussian copula, mirror"
 # What generated states are held to; a quick run learns from few states, for seconds.
 PSRF, SOFT_BALANCE, NULL_BALANCE, OUTSIDE, TIMES = 1.05, 1e-3, 1e-10, 0.01, 100.0
@@ -251,7 +252,7 @@ def _training(
         )
         for name, each in trained.items()
     ]  # fmt: skip
-    elbo = -best.model.loss_on(best.run.parameters, drawn.real, drawn.condition)
+    elbo = -best.model.loss_on(best.run.parameters, drawn.real, drawn.condition, draws=DRAWS)
     results = {
         "training": {name: dict(each.run.results) for name, each in trained.items()},
         "active": {name: each.active for name, each in trained.items()},
@@ -290,6 +291,7 @@ def _generated(drawn: Drawn, trained: dict[str, Trained], seed: int) -> dict[str
         **{name: from_network(each.model, each.run.parameters) for name, each in trained.items()},
     }
     best = trained[BEST]
+    makers[MIXED] = from_mixture(best.model, best.run.parameters, drawn.samples, seed)
     makers[AGAIN] = reweighted(best.model, best.run.parameters)
     with progress("generate states"):
         made = {name: make(drawn.condition, seed) for name, make in makers.items()}
@@ -305,6 +307,12 @@ def _score_checks(scores: dict[str, Score], quick: bool) -> tuple[Check, ...]:
         at_most(f"{BEST}: median |Sv|/|v|", best.unbalanced, NULL_BALANCE),
         at_most(f"{BEST}: share of states outside of bounds", best.states_outside, OUTSIDE),
         at_most(f"{BEST}: AUC against real states", best.auc, QUICK_AUC if quick else ALONE),
+        at_most(f"{MIXED}: AUC against real states", scores[MIXED].auc,
+                QUICK_AUC if quick else AUC),
+        at_least(f"{MIXED}: share of reactions with a near distribution",
+                 scores[MIXED].reactions_near, QUICK_NEAR if quick else NEAR),
+        at_most(f"{MIXED}: share of states outside of bounds", scores[MIXED].states_outside,
+                OUTSIDE),
         at_most(f"{AGAIN}: AUC against real states", scores[AGAIN].auc,
                 QUICK_AGAIN if quick else AUC),
         at_least(f"{BEST}: share of reactions with a near distribution", best.reactions_near,

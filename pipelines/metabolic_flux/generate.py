@@ -9,6 +9,8 @@ from ooc.core.random_keys import Purpose, generator
 from pipelines.metabolic_flux.inputs import KNOTS, REACH
 from pipelines.metabolic_flux.model import FluxAutoencoder, Problem
 
+# Gaussians of a mixture of codes at most, and what is added to their variances.
+COMPONENTS, LEAST_VARIANCE = 4, 1e-3
 GRID = np.linspace(-REACH, REACH, KNOTS)
 
 # (rows of a condition's number, seed) -> (rows, R) float64 states
@@ -43,6 +45,51 @@ def from_network(model: FluxAutoencoder, parameters: np.ndarray) -> Generator:
     def draw(condition: np.ndarray, seed: int) -> np.ndarray:
         random = generator(seed, Purpose.HELD_OUT_DATA)
         codes = random.standard_normal((len(condition), model.codes))
+        outputs = model.decode(parameters, codes, condition).astype(np.float64)
+        if model.form != "fluxes":
+            outputs += deviations * random.standard_normal(outputs.shape)
+        return states_of_outputs(model.problem, model.form, outputs, condition)
+
+    return draw
+
+
+def from_mixture(
+    model: FluxAutoencoder, parameters: np.ndarray, samples: Sequence[np.ndarray], seed: int
+) -> Generator:
+    """Return what draws codes from a mixture of Gaussians in each condition, not from the prior.
+
+    Codes of states, all together, seldom lie as the prior says: a mixture that is fitted to them by
+    scikit-learn is nearer (an ex-post density, Ghosh and others 2020).
+
+    Parameters
+    ----------
+    samples
+        Of each condition (rows, R) states that the network learned from, or such.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    deviations, random = model.deviations(parameters), generator(seed, Purpose.DRAWS, index=3)
+    fitted = []
+    for number, states in enumerate(samples):
+        found = model.encode(parameters, states, np.full(len(states), number)).astype(np.float64)
+        means, logs = np.split(found, 2, axis=1)
+        codes = means + np.exp(0.5 * logs) * random.standard_normal(means.shape)
+        # A component has to be told from its own states.
+        parts = max(1, min(COMPONENTS, len(codes) // (4 * model.codes)))
+        mixture = GaussianMixture(parts, random_state=seed % 2**32, reg_covar=LEAST_VARIANCE)
+        fitted.append(mixture.fit(codes))
+
+    def draw(condition: np.ndarray, seed: int) -> np.ndarray:
+        random = generator(seed, Purpose.HELD_OUT_DATA, index=4)
+        codes = np.empty((len(condition), model.codes))
+        for number in np.unique(condition):
+            of_it, mixture = np.flatnonzero(condition == number), fitted[number]
+            parts = random.choice(len(mixture.weights_), len(of_it), p=mixture.weights_)
+            for part in np.unique(parts):
+                rows = of_it[parts == part]
+                factor = np.linalg.cholesky(mixture.covariances_[part])
+                noise = random.standard_normal((len(rows), model.codes))
+                codes[rows] = mixture.means_[part] + noise @ factor.T
         outputs = model.decode(parameters, codes, condition).astype(np.float64)
         if model.form != "fluxes":
             outputs += deviations * random.standard_normal(outputs.shape)

@@ -31,7 +31,7 @@ from pipelines.metabolic_flux.sbml import read_sbml
 from pipelines.metabolic_flux.space import space_of, walk_from
 
 # Chains, of which a quarter is left out, and sweeps between their kept states.
-CHAINS, SWEEPS, BATCH = 4, 32, 128
+CHAINS, SWEEPS, BATCH = 4, 16, 128
 _PIECE = 200  # fluxes whose convergence is measured at once
 
 

@@ -224,16 +224,25 @@ class FluxAutoencoder(CompiledModel):
         return measured(loss, len(batch.rows), np.empty(0, np.float32), None)
 
     def loss_on(
-        self, parameters: np.ndarray, fluxes: np.ndarray, condition: np.ndarray, seed: int = 0
+        self,
+        parameters: np.ndarray,
+        fluxes: np.ndarray,
+        condition: np.ndarray,
+        seed: int = 0,
+        draws: int = 1,
     ) -> float:
-        """Return the mean loss of states, without warm-up, for one draw of each code.
+        """Return the mean loss of states, without warm-up, over so many draws of each code.
 
         Without penalties it is the negative evidence lower bound, in nats.
         """
         states, given = fluxes.astype(np.float32), condition.reshape(-1, 1).astype(np.int64)
-        batch = _Rows(states, {"X": states, "condition": given}, np.arange(len(states)), seed)
-        found = self.measure(parameters, batch)
-        return float(found.loss / found.weight)
+        losses = []
+        for number in range(draws):
+            arrays = {"X": states, "condition": given}
+            batch = _Rows(states, arrays, np.arange(len(states)), seed + number)
+            found = self.measure(parameters, batch)
+            losses.append(float(found.loss / found.weight))
+        return float(np.mean(losses))
 
     def predict(self, parameters: np.ndarray, features: np.ndarray) -> dict[str, np.ndarray]:
         """Refuse: a state is of a condition, see `predict_batch`."""

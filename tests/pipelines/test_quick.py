@@ -32,7 +32,7 @@ RUNS = [
     pytest.param(
         "metabolic_flux",
         ("--folder", "data"),
-        *(14, 3, ("fluxes.png", "codes.png", "violations.png", "null-space-mirror-run")),
+        *(17, 3, ("fluxes.png", "codes.png", "violations.png", "null-space-mirror-run")),
         id="metabolic_flux",
     ),
     pytest.param(

@@ -6,8 +6,14 @@ from flux_states import small_problem
 
 from pipelines.metabolic_flux.design import design, is_feasible
 from pipelines.metabolic_flux.environment import conditions_of
-from pipelines.metabolic_flux.generate import gaussian, states_of_outputs
+from pipelines.metabolic_flux.generate import (
+    from_mixture,
+    from_network,
+    gaussian,
+    states_of_outputs,
+)
 from pipelines.metabolic_flux.mirror import unscored
+from pipelines.metabolic_flux.model import FluxAutoencoder
 from pipelines.metabolic_flux.reweigh import chosen, log_stretch
 from pipelines.metabolic_flux.scores import distances, separability
 
@@ -92,6 +98,24 @@ def test_a_gaussian_leaves_bounds_and_is_told_from_states() -> None:
     again = np.concatenate([each[600:1200] for each in states])
     assert separability(real, again, condition) < 0.6
     assert distances(real, again).max() < distances(real, made).max()
+
+
+def test_codes_of_a_mixture_make_states_that_are_nearer_than_those_of_the_prior() -> None:
+    problem, states = small_problem()
+    # Untrained it is a Gaussian's model, and codes lie as states do: not as the prior says.
+    model = FluxAutoencoder(problem, codes=problem.frame.dimensions, hidden=(8,))
+    layout = model.layout((states[0].shape[1],))
+    parameters = model.init(layout, np.random.default_rng(0))
+    condition = np.repeat([0, 1], 1000)
+    real = np.concatenate([each[-1000:] for each in states])
+    learned = [each[:-1000] for each in states]
+    make = from_mixture(model, parameters, learned, 0)
+    made, prior = make(condition, 1), from_network(model, parameters)(condition, 1)
+    assert np.array_equal(made, make(condition, 1))
+    assert np.abs(made @ problem.network.stoichiometry.T).max() < 1e-9
+    assert (made >= problem.frame.lower[condition] - 1e-6).all()
+    assert (made <= problem.frame.upper[condition] + 1e-6).all()
+    assert separability(real, made, condition) < separability(real, prior, condition)
 
 
 def test_a_design_is_feasible_and_below_the_optimum() -> None:
