@@ -238,7 +238,7 @@ class FluxAutoencoder(CompiledModel):
         states, given = fluxes.astype(np.float32), condition.reshape(-1, 1).astype(np.int64)
         losses = []
         for number in range(draws):
-            arrays = {"X": states, "condition": given}
+            arrays: dict[str, np.ndarray] = {"X": states, "condition": given}
             batch = _Rows(states, arrays, np.arange(len(states)), seed + number)
             found = self.measure(parameters, batch)
             losses.append(float(found.loss / found.weight))
