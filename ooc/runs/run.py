@@ -45,7 +45,7 @@ from ooc.store.writer import create, new_destination
 from ooc.stream.batch import Batch
 from ooc.stream.loader import Loader
 from ooc.stream.missing_values import rule_of, void_rows, with_void
-from ooc.stream.plan import held_bytes
+from ooc.stream.plan import held_after_run
 
 # For a run of which nothing is known.
 USUAL_MEMORY = "1GiB"
@@ -361,7 +361,7 @@ class Run(Summary):
     ) -> Loader:
         check_scorable(self.model, dataset, self.row_shape)
         check_feature_order(self.feature_names, dataset)
-        held = held_bytes(ours=self.parameters.nbytes) + beside_bytes
+        held = held_after_run(self.parameters.nbytes) + beside_bytes
         load_kernels(scoring_kernels(self.model, dataset, with_target), report)
         # A prediction belongs to each row: those that lack a value travel to be marked.
         tell(report, "reading the first rows")

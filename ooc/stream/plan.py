@@ -160,15 +160,6 @@ def held_bytes(ours: int = 0, before: int = BEFORE_RUN_BYTES) -> int:
     is what is in memory already, and among a plan's terms, and `before` what an ordinary process
     holds before its first run. Ask before kernels are loaded. What was freed is given back first.
     """
-    found = _held_beyond(ours, before)
-    if found:
-        # Of an earlier run more may be left than anybody holds.
-        gc.collect()
-        found = _held_beyond(ours, before)
-    return found
-
-
-def _held_beyond(ours: int, before: int) -> int:
     give_back_freed()
     held = resident_bytes() - ours
     # The limits leave room for noise, which is not of what is held where something is.
@@ -179,6 +170,19 @@ def _held_beyond(ours: int, before: int) -> int:
     if not _HELD_AT_FIRST:
         _HELD_AT_FIRST.append(first)
     return max(later, min(first, _HELD_AT_FIRST[0]))
+
+
+def held_after_run(ours: int) -> int:
+    """Return `held_bytes` of a process that has trained, less what nobody holds any more.
+
+    A run that is over may wait for the garbage collector, which is asked where that matters. Not
+    for workers: what is garbage there may belong to their event loop.
+    """
+    found = held_bytes(ours)
+    if found:
+        gc.collect()
+        found = held_bytes(ours)
+    return found
 
 
 def budget_of(memory: str | int) -> int:
