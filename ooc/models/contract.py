@@ -108,7 +108,7 @@ class Layout:
 
 
 class BatchLike(Protocol):
-    """The rows of one step, as `ooc.stream.loader.Batch` holds them."""
+    """The rows of one step, as `ooc.stream.batch.Batch` holds them."""
 
     @property
     def features(self) -> np.ndarray:

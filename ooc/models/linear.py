@@ -121,13 +121,11 @@ class LinearFamily(ScoredModel):
             return self._scores_of_sparse(parameters, rows_of(features))
         if isinstance(features, SparseRows):
             return self._scores_of_sparse(parameters, features)
-        dtype, width = dtype_of(self), features[:1].size
-        parameters, scores = (
-            np.asarray(parameters, dtype),
-            np.empty((len(features), self.outputs), dtype),
-        )
+        dtype, width = dtype_of(self), int(np.prod(features.shape[1:]))
+        parameters = np.asarray(parameters, dtype)
+        scores = np.empty((len(features), self.outputs), dtype)
         standard = standardisation(self.layout(features.shape[1:]), parameters, self.scale)
-        rows = np.ascontiguousarray(features.reshape(len(features), -1))
+        rows = np.ascontiguousarray(features.reshape(len(features), width))
         order = np.arange(len(rows), dtype=np.int32)
         address = gather_address(rows.dtype, dtype)
         stored = Stored(address, rows.ctypes.data, order, standard.rounded(dtype))
@@ -136,6 +134,7 @@ class LinearFamily(ScoredModel):
         return scores
 
     def _scores_of_sparse(self, parameters: np.ndarray, rows: SparseRows) -> np.ndarray:
+        """Return the scores of rows by their non-zeros alone."""
         layout, dtype = self.layout(rows.shape[1:]), dtype_of(self)
         parameters, scale, intercept = np.asarray(parameters, dtype), self.scale, self.intercept
         standard = standardisation(layout, parameters, self.scale)

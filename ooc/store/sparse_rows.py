@@ -161,8 +161,7 @@ def zero_rows(rows: int, spec: ArraySpec) -> Any:
     if not spec.is_sparse:
         return np.zeros((rows, *spec.shape[1:]), spec.dtype)
     indices, values = (np.zeros(0, kind) for kind in (INDEX_DTYPE, spec.dtype))
-    found = SparseRows(np.zeros((rows, 3), np.int64), indices, values, spec.shape[1])
-    return found
+    return SparseRows(np.zeros((rows, 3), np.int64), indices, values, spec.shape[1])
 
 
 def stacked(matrices: Sequence[Any]) -> Any:

@@ -28,7 +28,8 @@ class Batch(ByRole):
     ----------
     arrays
         For each array (rows, ...), in its own dtype; ``batch["X"]`` is short for it. Sparse rows
-        are a ``scipy.sparse.csr_array``.
+        are a ``scipy.sparse.csr_array``; in place they are `SparseRows`, of which ``batch["X"]``
+        makes one.
     rows
         (rows,) int64, the rows' places in the dataset.
     step, seed

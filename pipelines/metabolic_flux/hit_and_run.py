@@ -50,6 +50,27 @@ def _interval(
 
 
 @lean_sums
+def _move(down: float, up: float, key: int, drawn: int) -> float:
+    """Return the draw of this number, uniform from `down` to `up`."""
+    uniform = np.float64(mix(key + np.uint64(drawn) * GOLDEN) >> np.uint64(11)) * _UNIT
+    # Rounding may leave a flux a hair outside; it then moves back, or stays.
+    return down + uniform * (up - down) if up > down else 0.0
+
+
+@lean_sums
+def _fill_fluxes(
+    coordinates: np.ndarray, basis: np.ndarray, centre: np.ndarray, fluxes: np.ndarray
+) -> None:
+    """Fill fluxes with centre + coordinates basis."""
+    dimensions, count = basis.shape
+    for j in range(count):
+        fluxes[j] = centre[j]
+    for k in range(dimensions):
+        for j in range(count):
+            fluxes[j] += coordinates[k] * basis[k, j]
+
+
+@lean_sums
 def walk(
     basis: np.ndarray,
     inverses: np.ndarray,
@@ -96,18 +117,12 @@ def walk(
             for k in range(dimensions):
                 down, up = _interval(fluxes, inverses[k], lower, upper, least, most)
                 drawn += 1
-                uniform = np.float64(mix(key + np.uint64(drawn) * GOLDEN) >> np.uint64(11)) * _UNIT
-                # Rounding may leave a flux a hair outside; it then moves back, or stays.
-                move = down + uniform * (up - down) if up > down else 0.0
+                move = _move(down, up, key, drawn)
                 coordinates[k] += move
                 for j in range(reactions):
                     fluxes[j] += move * basis[k, j]
         if row % REFRESH == 0:
-            for j in range(reactions):
-                fluxes[j] = centre[j]
-            for k in range(dimensions):
-                for j in range(reactions):
-                    fluxes[j] += coordinates[k] * basis[k, j]
+            _fill_fluxes(coordinates, basis, centre, fluxes)
         for k in range(dimensions):
             out[row, k] = coordinates[k]
     return drawn
@@ -135,8 +150,7 @@ def walk_along(
             one, other = (lower[j] - fluxes[j]) * inverse, (upper[j] - fluxes[j]) * inverse
             down, up = max(down, min(one, other)), min(up, max(one, other))
         drawn += 1
-        uniform = np.float64(mix(key + np.uint64(drawn) * GOLDEN) >> np.uint64(11)) * _UNIT
-        move = down + uniform * (up - down) if up > down else 0.0
+        move = _move(down, up, key, drawn)
         for e in range(pointers[k], pointers[k + 1]):
             fluxes[places[e]] += move * values[e]
     return drawn
@@ -196,8 +210,7 @@ def walk_both(
             for k in range(dense):
                 down, up = _interval(fluxes, inverses[k], lower, upper, least, most)
                 drawn += 1
-                uniform = np.float64(mix(key + np.uint64(drawn) * GOLDEN) >> np.uint64(11)) * _UNIT
-                move = down + uniform * (up - down) if up > down else 0.0
+                move = _move(down, up, key, drawn)
                 for j in range(count):
                     fluxes[j] += move * basis[k, j]
         # Through coordinates fluxes come back without added-up rounding.
@@ -206,9 +219,5 @@ def walk_both(
             for j in range(count):
                 total += backward[k, j] * (fluxes[j] - centre[j])
             out[row, k] = total
-        for j in range(count):
-            fluxes[j] = centre[j]
-        for k in range(dimensions):
-            for j in range(count):
-                fluxes[j] += out[row, k] * basis[k, j]
+        _fill_fluxes(out[row], basis, centre, fluxes)
     return drawn

@@ -95,3 +95,11 @@ def test_a_linear_model_is_one_layer() -> None:
     assert model.layout((3,)).unpenalised == {"intercept"}
     assert list(bare.layout((3,)).shapes) == ["coefficients"]
     assert model.layout((2, 3)).shapes == {"coefficients": (2, 6), "intercept": (2,)}
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+def test_no_rows_have_no_scores(standardise: bool) -> None:
+    model = Softmax(classes=3, standardise=standardise)
+    parameters = model.init(model.layout((6,)), np.random.default_rng(0))
+    for rows in (np.empty((0, 6), np.float32), MATRIX[:0]):
+        assert model.scores(parameters, rows).shape == (0, 3)
