@@ -38,8 +38,8 @@ from ooc.stream.window import Window
 class ClusterEngine:
     """Takes steps with gradients of lanes that workers serve; see `ooc.engines.engine.Engine`.
 
-    `backups` are lanes that a step does not wait for. What they lost is in ``dropped``, gradients
-    by lane, and ``dropped_of``, rows by lane; ``dropped_rows`` are those of complete batches.
+    `backups` are lanes that a step does not wait for. What complete batches lost by them is in
+    ``dropped``, gradients by lane, ``dropped_of``, rows by lane, and ``dropped_rows``, all rows.
     """
 
     ended = False
@@ -61,6 +61,9 @@ class ClusterEngine:
         self._place = self._in_batch = 0
         self.dropped, self.dropped_of = [0] * crew.lanes, [0] * crew.lanes
         self.dropped_rows = 0
+        # Lanes and rows that the batch at hand has lost: a run that is saved before the batch is
+        # complete takes all of it again, and may lose others.
+        self._lost: list[tuple[int, int]] = []
 
     def advance(self, window: Window, last_step: int = NEVER) -> bool:
         """Take the steps that a window completes; see `ooc.engines.engine.Engine`."""
@@ -82,7 +85,8 @@ class ClusterEngine:
             if self._in_batch == loop.batch_size or (window.last and available == left):
                 if end_step(loop) is not None:
                     raise diverged(self)
-                self._in_batch, self.dropped_rows = 0, sum(self.dropped_of)
+                self._in_batch = 0
+                self._count_lost()
                 self.serving.traffic.steps += 1
         return self._place == total
 
@@ -112,6 +116,14 @@ class ClusterEngine:
         self.dropped = [int(count) for count in state["dropped"]]
         self.dropped_of = [int(rows) for rows in state["dropped_of"]]
         self.dropped_rows = sum(self.dropped_of)
+
+    def _count_lost(self) -> None:
+        """Count what the batch that is complete now has lost."""
+        for lane, rows in self._lost:
+            self.dropped[lane] += 1
+            self.dropped_of[lane] += rows
+            self.dropped_rows += rows
+        self._lost.clear()
 
     def _take_at_once(self, window: RemoteWindow, last_step: int) -> None:
         """Take the steps that go without the interpreter, as far as nothing else comes."""
@@ -152,9 +164,8 @@ class ClusterEngine:
         else:
             found = self.serving.ask_lanes("shares", shares, step)
         self.serving.traffic.wait_seconds += time.perf_counter() - begun
-        for lane in shares.keys() - found.keys():
-            self.dropped[lane] += 1
-            self.dropped_of[lane] += shares[lane].stop - shares[lane].start
+        lost = shares.keys() - found.keys()
+        self._lost += [(lane, shares[lane].stop - shares[lane].start) for lane in lost]
         taken = [share for lane, share in shares.items() if lane in found]
         sums = [sums_from_wire(found[share.lane], state.parameters) for share in taken]
         refusal = take_shares(self._loop, sums)

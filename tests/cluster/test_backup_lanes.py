@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 from datasets import small_windows, write_dataset
 
 import ooc
+from ooc.cluster.crew import Crew
+from ooc.cluster.messages import Step
 from ooc.cluster.placement import swap_lanes
-from ooc.core.errors import InputError
+from ooc.core.errors import DataError, InputError, LostError
 from ooc.engines.synchronisation import Synchronisation
 from ooc.store.dataset import Dataset
 from ooc.stream.plan import MIB, RESERVED_BYTES
@@ -167,6 +170,33 @@ def test_what_was_dropped_goes_on_where_a_run_does(
     assert run["steps"] == 2 * ROWS // BATCH
     assert run["rows"] + run["dropped_rows"] == 2 * ROWS
     assert run["dropped_rows"] > begun["dropped_rows"] > 0
+
+
+@pytest.mark.parametrize("lost_at", [3, 30])
+def test_what_a_batch_had_lost_when_a_run_ended_amid_it_is_not_counted_twice(
+    client: Any, labelled: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost_at: int
+) -> None:
+    """Batches of 70 rows span windows of 1,280: their first part may have lost rows already."""
+    ask_first = Crew.ask_first
+
+    def lose_the_last(crew: Crew, needed: int, asked: str, shares: dict, step: Step) -> dict:
+        found = ask_first(crew, len(shares), asked, shares, step)
+        return {lane: found[lane] for lane in list(found)[:needed]}
+
+    def end_amid_a_batch(crew: Crew, needed: int, asked: str, shares: dict, step: Step) -> dict:
+        if step.number >= lost_at and min(share.before for share in shares.values()) > 0:
+            raise LostError("the cluster is gone")
+        return lose_the_last(crew, needed, asked, shares, step)
+
+    monkeypatch.setattr(Crew, "ask_first", end_amid_a_batch)
+    trained = replace(trainer(1), batch_size=70)
+    with pytest.raises(DataError, match="run holds the run after step"):
+        trained.fit(labelled, 2, tmp_path / "run", report=False, client=client)
+    monkeypatch.setattr(Crew, "ask_first", lose_the_last)
+    run = ooc.resume(tmp_path / "run", report=False, client=client).results
+    assert run["steps"] == 2 * -(-ROWS // 70)
+    assert run["rows"] + run["dropped_rows"] == 2 * ROWS
+    assert sum(run["dropped_gradients"]) >= run["steps"]
 
 
 @pytest.mark.slow
