@@ -208,8 +208,11 @@ def check_method(model: Model, layout: Layout, is_full: bool) -> None:
         )
 
 
-def scoring_bytes(model: Model, layout: Layout) -> int:
+def scoring_bytes(model: Model, layout: Layout, is_sparse: bool = False) -> int:
     """Return the bytes that evaluation and prediction hold beside batches and parameters."""
+    in_place = getattr(model, "scoring_scratch_bytes", None)
+    if in_place is not None:
+        return int(in_place(layout, is_sparse))
     kernel = kernel_of(model, layout)
     blas = BLAS_BYTES if kernel is not None and kernel.uses_blas else 0
     return blas + scratch_bytes_of(model, layout, SCORED_ROWS)

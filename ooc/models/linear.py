@@ -149,6 +149,22 @@ class LinearFamily(ScoredModel):
         sparse_kernels.score_rows(*given, scores)
         return scores
 
+    def scoring_scratch_bytes(self, layout: Layout, is_sparse: bool) -> int:
+        """Return what scores of rows in place take beside them: a tile, or other coefficients."""
+        width, size = layout.shapes["coefficients"][1], dtype_of(self).itemsize
+        # Standardised rows are met by coefficients that are changed, of which there are copies.
+        changed = 3 * 8 * layout.size if self.standardise else 0
+        return changed if is_sparse else (tile_rows(width) * size + 2 * 8) * width
+
     def scores_of(self, parameters: np.ndarray, batch: BatchLike) -> np.ndarray:
         """Return the scores of a batch; its sparse rows stay where they are."""
         return self.scores(parameters, batch.arrays[batch.roles[0]])
+
+    def batch_scores(self, parameters: np.ndarray, batch: BatchLike) -> np.ndarray:
+        """Do as `ooc.models.scored.ScoredModel.scores_in_unit` for a batch."""
+        layout = self.layout(batch.arrays[batch.roles[0]].shape[1:])
+        return self.in_unit(layout, parameters, self.scores_of(parameters, batch))
+
+    def predict_batch(self, parameters: np.ndarray, batch: BatchLike) -> dict[str, np.ndarray]:
+        """Do as `ooc.models.scored.ScoredModel.predict` for a batch."""
+        return self.answers(self.batch_scores(parameters, batch))

@@ -23,9 +23,11 @@ from ooc.stream.loader import Loader
 from ooc.stream.plan import Demand
 
 # Rows that are scored at a time: the bytes of their features and outputs, so that neither wide
-# rows nor many classes break the budget; and how many copies of them are alive at once.
+# rows nor many classes break the budget; and how many copies of them are alive at once, where a
+# model scores them where they lie (what waits for the next window, and both together), and where
+# it does not.
 SCORED_BYTES = 2 * 2**20
-SCORED_COPIES = 8
+COPIES_IN_PLACE, SCORED_COPIES = 3, 8
 
 
 def check_scorable(model: Model, dataset: Dataset, row_shape: tuple[int, ...]) -> None:
@@ -105,10 +107,12 @@ def scoring_demand(
     outputs = outputs_of_zeros(model, layout, dataset).values()
     output_bytes = sum(values.nbytes for values in outputs)
     rows = max(1, min(dataset.rows, SCORED_BYTES // (row_bytes + output_bytes)))
-    scoring = scoring_bytes(model, layout) + SCORED_COPIES * rows * output_bytes
+    is_sparse = dataset.arrays[dataset.features].is_sparse
+    scoring = scoring_bytes(model, layout, is_sparse) + SCORED_COPIES * rows * output_bytes
     if with_target:
         scoring += metrics.most_bytes(sum(values.size for values in outputs))
-    return rows, names, Demand(8 * layout.size + scoring, SCORED_COPIES, held_bytes=held)
+    copies = COPIES_IN_PLACE if hasattr(model, "scoring_scratch_bytes") else SCORED_COPIES
+    return rows, names, Demand(8 * layout.size + scoring, copies, held_bytes=held)
 
 
 def scoring_kernels(model: Model, dataset: Dataset, with_target: bool = True) -> list[Compilation]:

@@ -156,6 +156,13 @@ def rows_in_place(rows: Any, places: np.ndarray) -> Any:
     return rows_at(rows, places)
 
 
+def rows_apart(rows: Any, places: np.ndarray) -> Any:
+    """Return a copy of rows at some places; of sparse rows one that is `SparseRows`, too."""
+    if isinstance(rows, SparseRows):
+        return copied(rows.extents[places], rows)
+    return rows_at(rows, places)
+
+
 def zero_rows(rows: int, spec: ArraySpec) -> Any:
     """Return rows of zeros of an array: of a sparse one rows without non-zeros."""
     if not spec.is_sparse:

@@ -10,7 +10,15 @@ from ooc.core.random_keys import Purpose, key
 from ooc.core.sliding import rows_at
 from ooc.store.dataset import Dataset
 from ooc.store.joined import joined_features
-from ooc.store.sparse_rows import as_matrix, is_matrix, rows_in_place, stacked
+from ooc.store.sparse_rows import (
+    SparseRows,
+    as_matrix,
+    copied,
+    is_matrix,
+    rows_apart,
+    rows_in_place,
+    stacked,
+)
 from ooc.store.spec import ArraySpec
 from ooc.store.stores import Stores
 from ooc.stream.order import Order
@@ -102,10 +110,8 @@ class BatchAssembler:
         while place < len(window.order):
             taken = window.order[place : place + self.batch_size - self._have]
             # What waits for the next window outlives this one.
-            is_whole = len(taken) == self.batch_size or (
-                window.last and not self._have and place + len(taken) == len(window.order)
-            )
-            pick = rows_in_place if self._in_place and is_whole else rows_at
+            waits = self._have + len(taken) < self.batch_size and not window.last
+            pick = rows_at if not self._in_place else rows_apart if waits else rows_in_place
             picked: dict[str, Any] = {
                 name: pick(array, taken) for name, array in window.arrays.items()
             }
@@ -137,4 +143,6 @@ class BatchAssembler:
 def _joined(parts: list[Any]) -> Any:
     if len(parts) == 1:
         return parts[0]
+    if isinstance(parts[0], SparseRows):
+        return copied(np.concatenate([part.extents for part in parts]), parts[0])
     return stacked(parts) if is_matrix(parts[0]) else np.concatenate(parts)

@@ -32,7 +32,10 @@ MEMORY = "512MiB"
 def test_so_many_rows_are_scored_at_a_time_that_they_take_two_mebibytes_with_their_outputs(
     tmp_path: Path, rows: int, columns: int, with_target: bool
 ) -> None:
-    """One at least, and no more than there are; eight copies of the outputs are alive at once."""
+    """One at least, and no more than there are; eight copies of the outputs are alive at once.
+
+    Of rows there are fewer: a linear model scores them where they lie.
+    """
     group = zarr.create_group(tmp_path / "a.zarr")
     group.create_array("X", shape=(rows, columns), chunks=(10, columns), dtype="f4")
     group.create_array("y", shape=(rows,), chunks=(10,), dtype="i8")
@@ -48,7 +51,21 @@ def test_so_many_rows_are_scored_at_a_time_that_they_take_two_mebibytes_with_the
     held = 8 * layout.size + scoring_bytes(model, layout) + 8 * count * output_bytes
     if with_target:
         held += metrics.most_bytes(sum(each.size for each in outputs_of.values()))
-    assert (demand.model_bytes, demand.batch_copies, demand.held_bytes) == (held, 8, 77)
+    assert (demand.model_bytes, demand.batch_copies, demand.held_bytes) == (held, 3, 77)
+
+
+def test_scores_of_a_linear_model_take_a_tile_or_changed_coefficients() -> None:
+    """Not what a gradient takes, which has a tile for each share and sums for each thread."""
+    layout, plain = Softmax(classes=4).layout((5000,)), Softmax(classes=4, standardise=False)
+    assert scoring_bytes(plain, layout, is_sparse=True) == 0
+    changed = scoring_bytes(Softmax(classes=4, standardise=True), layout, is_sparse=True)
+    assert changed >= 8 * 2 * layout.size
+    tile = scoring_bytes(plain, layout)
+    assert 4 * 4 * 5000 <= tile <= plain.scratch_bytes(layout, 128)
+    network = ooc.models.MLP(hidden=(8,))
+    assert scoring_bytes(network, network.layout((5000,))) >= network.scratch_bytes(
+        network.layout((5000,)), 128
+    )
 
 
 def test_progress_is_told_after_the_first_batch_each_fiftieth_and_the_last(

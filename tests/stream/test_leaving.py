@@ -158,13 +158,15 @@ def test_a_child_that_is_forked_in_a_loop_ends_or_begins_its_own(tmp_path: Path)
 @pytest.fixture
 def silent() -> Iterator[Callable[..., Any]]:
     """A scheduler that answers for one window and then never, as that of a client that closed."""
-    goes_on, calls = threading.Event(), itertools.count()
+    goes_on, is_asked, calls = threading.Event(), threading.Event(), itertools.count()
 
     def get(graph: Any, keys: Any) -> Any:
         if next(calls):
+            is_asked.set()
             goes_on.wait()
         return dask.local.get_sync(graph, keys)
 
+    get.is_asked_again = is_asked.wait  # type: ignore[attr-defined]
     yield get
     goes_on.set()
 
@@ -181,6 +183,7 @@ def test_nobody_waits_for_a_scheduler_that_does_not_answer(
     with dask.config.set(scheduler=silent):
         loop = iter(Loader(dataset, 16, **how))
         next(loop)
+        assert silent.is_asked_again(60)  # type: ignore[attr-defined]
         loop.close()  # type: ignore[attr-defined]
     assert sum(len(batch.rows) for batch in Loader(dataset, 16, **how)) == ROWS
     waiting = [each for each in threading.enumerate() if each.name == "ooc-asking"]

@@ -1,9 +1,10 @@
-"""Only start, and read all cells once, in order: python cells.py DATA.zarr"""
+"""Only start, and read each cell when training and evaluation would: python cells.py DATA.zarr"""
 
 import sys
 
 import ooc
 
 cells = ooc.open(sys.argv[1], target="obs/cell_type", transform="log-normalise")
-loader = ooc.Loader(cells, 256, memory="256MiB", shuffle="none")
-print(f"rows {sum(len(batch.rows) for batch in loader)}")
+seen, unseen = ooc.split(cells, by="obs/donor", groups=["D3", "D7"])
+loaders = [ooc.Loader(part, 64, memory="256MiB", shuffle="none") for part in (seen, unseen)]
+print(f"rows {sum(len(batch.rows) for loader in loaders for batch in loader)}")
