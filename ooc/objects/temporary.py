@@ -2,6 +2,7 @@
 
 import atexit
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ooc.core.errors import InputError
+from ooc.core.garbage import set_aside
 from ooc.core.process import reused_memory, share_heaps
 from ooc.core.sizes import format_size
 from ooc.core.terminal import say
@@ -66,19 +68,35 @@ def write_once(
     # One piece is encoded while the next one is computed.
     with (
         reused_memory(),
+        set_aside(),
         create(path, fields) as writer,
         ThreadPoolExecutor(1, "ooc-write") as beside,
     ):
         written: Future[None] | None = None
         for first in range(0, rows, step):
-            part = {name: values[first : first + step] for name, values in arrays.items()}
-            computed = {name: np.asarray(values) for name, values in part.items()}
+            computed = _computed(
+                {name: values[first : first + step] for name, values in arrays.items()}
+            )
             if written is not None:
                 written.result()
             written = beside.submit(writer.append, computed)
         if written is not None:
             written.result()
     return open_path(path, **roles)
+
+
+def _computed(part: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the values of a piece of each array; those of Dask are computed at once."""
+    lazy = [name for name, values in part.items() if hasattr(values, "__dask_graph__")]
+    found = dict(part)
+    if lazy:
+        dask = sys.modules["dask"]  # whose objects they are
+        how: dict[str, Any] = {}
+        if dask.config.get("scheduler", None) is None and "distributed" not in sys.modules:
+            # Dask would import it to ask for a client, and there is none.
+            how["scheduler"] = "threads"
+        found |= zip(lazy, dask.compute(*(part[name] for name in lazy), **how), strict=True)
+    return {name: np.asarray(values) for name, values in found.items()}
 
 
 def new_folder() -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import dask.array
+import dask.local
 import numpy as np
 import pytest
 import zarr
@@ -54,6 +55,31 @@ def test_what_is_computed_is_written_once(
     found = read(dataset)
     np.testing.assert_allclose(found["a"], np.log1p(abs(X)), rtol=1e-6)
     np.testing.assert_array_equal(found["b"], Y)
+
+
+def test_arrays_of_dask_are_computed_together_by_the_users_own_scheduler(path: Path) -> None:
+    """What two of them share is computed once for each piece."""
+    asked: list[int] = []
+
+    def seen(block: np.ndarray) -> np.ndarray:
+        asked.append(len(block))
+        return block + 1
+
+    def get(graph: Any, keys: Any, **options: Any) -> Any:
+        calls.append(keys)
+        return dask.local.get_sync(graph, keys, **options)
+
+    calls: list[Any] = []
+    shared = dask.array.from_array(X, chunks=(50, 3)).map_blocks(seen, dtype="f4", meta=X[:0])
+    for how in ({}, {"scheduler": get}):
+        asked.clear()
+        with dask.config.set(how):
+            dataset = ooc.open({"X": shared * 2, "y": shared[:, 0]})
+        assert sum(asked) == ROWS
+        found = read(dataset)
+        np.testing.assert_allclose(found["X"], 2 * (X + 1), rtol=1e-6)
+        np.testing.assert_allclose(found["y"], X[:, 0] + 1, rtol=1e-6)
+    assert calls
 
 
 def test_an_array_that_cannot_be_computed_says_why(path: Path) -> None:
