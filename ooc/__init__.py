@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from ooc.models.own_loss import own_loss
     from ooc.objects.opening import open
     from ooc.optim import schedules
-    from ooc.runs.run import load
+    from ooc.runs.loading import load
     from ooc.store.writer import create
     from ooc.stream.loader import Loader
     from ooc.stream.options import StreamOptions
@@ -99,7 +99,7 @@ _HOMES = {
     "Validation": "ooc.training.watchers.validation:Validation",
     "convert": "ooc.conversion.job:convert",
     "create": "ooc.store.writer:create",
-    "load": "ooc.runs.run:load",
+    "load": "ooc.runs.loading:load",
     "models": "ooc.models",
     "noise": "ooc.measure.gradient_noise",
     "open": "ooc.objects.opening:open",

@@ -35,7 +35,7 @@ def export(
 
     Example: ooc export runs/big coefficients.csv --feature-names names.txt
     """
-    from ooc.runs.run import load
+    from ooc.runs.loading import load
 
     names = {"feature_names": names_of(feature_names), "class_names": names_of(class_names)}
     written = load(run).export(out, input_dtype=input_dtype, **names)

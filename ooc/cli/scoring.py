@@ -49,7 +49,7 @@ def evaluate(
     if not where.paths and not held_out:
         raise InputError("there is nothing to measure on; name DATA, or give --held-out")
     with ProgressDisplay(f"evaluate {where.name if where.paths else run.name}") as report:
-        from ooc.runs.run import load
+        from ooc.runs.loading import load
 
         trained = load(run)
         dataset = _like(trained, where).open() if where.paths else None
@@ -89,7 +89,7 @@ def predict(
         data, features, no_target=True, no_weight=True, missing=missing, columns=columns
     )
     with ProgressDisplay(f"predict {where.name}") as report:
-        from ooc.runs.run import load
+        from ooc.runs.loading import load
 
         trained = load(run)
         dataset = _like(trained, where).open()

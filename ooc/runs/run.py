@@ -1,6 +1,5 @@
 """A trained model: its parameters, how it got them, and what it says of other data."""
 
-import operator
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,21 +11,17 @@ import numpy as np
 
 from ooc.core.audience import reporting
 from ooc.core.compile_child import load_kernels
-from ooc.core.destination import local_path
 from ooc.core.errors import InputError
 from ooc.core.process import memory_numbers
 from ooc.core.progress import Progress, Report, tell
 from ooc.core.sizes import format_size
 from ooc.core.summary import Summary
 from ooc.export import Trained, export_model
-from ooc.models import from_config
 from ooc.models.contract import Layout, Model
-from ooc.models.declarations import dtype_of, predictions_of
-from ooc.runs import checkpoint
-from ooc.runs.classes import labelled_as, names_in
+from ooc.models.declarations import predictions_of
+from ooc.runs.classes import labelled_as
 from ooc.runs.evaluation import evaluate_batches
 from ooc.runs.outputs import OF_LABELS, output_of, own_copy, predict_rows
-from ooc.runs.run_directory import read_history
 from ooc.runs.scoring import (
     check_feature_order,
     check_scorable,
@@ -40,7 +35,7 @@ from ooc.store.addresses import StorageOptions
 from ooc.store.dataset import Dataset
 from ooc.store.fields import Field
 from ooc.store.labels import Name, named
-from ooc.store.transforms import changes_features, transform_in, transformed
+from ooc.store.transforms import changes_features, transformed
 from ooc.store.writer import create, new_destination
 from ooc.stream.batch import Batch
 from ooc.stream.loader import Loader
@@ -370,43 +365,6 @@ class Run(Summary):
         if memory is None:
             memory = int(self.results.get("memory_budget_bytes", 0)) or USUAL_MEMORY
         return scoring_loader(self.model, self.layout, dataset, memory, with_target, held, **how)
-
-
-def load(run_dir: str | Path, model: Model | None = None) -> Run:
-    """Read a saved run, its newest checkpoint that is whole.
-
-    Parameters
-    ----------
-    run_dir
-        A local folder.
-    model
-        What was trained, where it is not one of `ooc.models.MODELS`.
-
-    Raises
-    ------
-    InputError
-        If there is no whole run of this version and model.
-    """
-    run_dir = local_path(run_dir, "runs", written=False)
-    arrays, description = checkpoint.load(run_dir)
-    with checkpoint.understood(run_dir):
-        parameters, results = arrays["parameters"], dict(description["results"])
-        model = from_config(description["model"]) if model is None else model
-        row_shape = tuple(map(operator.index, description["row_shape"]))
-        layout, classes = model.layout(row_shape), names_in(description, "class_names")
-        names = tuple(map(str, names_in(description, "feature_names")))
-        noted, transform = description.get("trained_on"), transform_in(description)
-        trained_on = None if noted is None else TrainedOn.from_json(noted)
-        if parameters.dtype != dtype_of(model) or not np.isfinite(parameters).all():
-            raise ValueError(f"parameters of type {parameters.dtype}, or not finite")
-    if parameters.shape != (layout.size,):
-        raise InputError(
-            f"the run in {run_dir} holds {parameters.size} parameters, but its {model.name} for "
-            f"rows of shape {row_shape} has {layout.size}; give the model that it was trained with"
-        )
-    history = list(read_history(run_dir))
-    own = (model, layout, parameters, row_shape, history, results, classes, names)
-    return Run(*own, trained_on, transform)
 
 
 def _reported(loader: Loader, report: Report) -> Iterator[Batch]:

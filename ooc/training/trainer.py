@@ -21,7 +21,8 @@ from ooc.models.train_state import start
 from ooc.optim import Method, Optimizer, as_method, method_from_config
 from ooc.runs import checkpoint
 from ooc.runs.classes import with_classes
-from ooc.runs.run import Run, load
+from ooc.runs.loading import load
+from ooc.runs.run import Run
 from ooc.runs.run_directory import cut_history, locked, new_runs
 from ooc.store.dataset import Dataset
 from ooc.store.feature_names import feature_names_of

@@ -141,7 +141,7 @@ def test_of_report_and_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     seen = Seen()
     loaded = list[Path]()
     run = type("Run", (), {"export": staticmethod(seen)})
-    monkeypatch.setattr("ooc.runs.run.load", lambda run_dir: [loaded.append(run_dir), run][1])
+    monkeypatch.setattr("ooc.runs.loading.load", lambda run_dir: [loaded.append(run_dir), run][1])
     Path("names.txt").write_text("age\nmass, kg\n")
     named = "--feature-names names.txt --class-names no,yes --input-dtype uint8"
     assert main(["export", "one", "a.onnx", *named.split()]) == 2

@@ -30,7 +30,7 @@ def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     how = {"evaluate": asked, "predict_to": asked, "export": export}
     run = SimpleNamespace(trained_on=None, **how)
-    monkeypatch.setattr("ooc.runs.run.load", lambda run_dir: run)
+    monkeypatch.setattr("ooc.runs.loading.load", lambda run_dir: run)
     return given
 
 

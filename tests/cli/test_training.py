@@ -114,7 +114,7 @@ def test_every_option_comes_to_what_scores_a_run(
     seen = Seen()
     own = {"evaluate": staticmethod(seen), "predict_to": staticmethod(seen), "trained_on": None}
     run = type("Run", (), own)
-    monkeypatch.setattr("ooc.runs.run.load", lambda run_dir: run)
+    monkeypatch.setattr("ooc.runs.loading.load", lambda run_dir: run)
     out = ["out.zarr"] if command == "predict" else []
     assert main([command, "there", dataset.path, *out, *SCORED.split()]) == 2
     opened, *given = seen.given[0]

@@ -16,7 +16,7 @@ from ooc.cli import main
 from ooc.core.errors import DataError, InputError
 from ooc.estimators import OOCClassifier
 from ooc.models import MLP, Linear, Logistic, Model, Softmax
-from ooc.runs.run import load
+from ooc.runs.loading import load
 
 ROWS, MEMORY = 600, "512MiB"
 CODES = np.random.default_rng(1).integers(0, 3, ROWS)

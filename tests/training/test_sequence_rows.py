@@ -14,7 +14,7 @@ from shell import called, refused
 
 import ooc
 from ooc.core.errors import DataError, InputError
-from ooc.runs.run import load
+from ooc.runs.loading import load
 from ooc.shuffle import exact
 from ooc.store.dataset import Dataset
 from ooc.training.watchers.callbacks import Callbacks
