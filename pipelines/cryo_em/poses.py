@@ -57,6 +57,33 @@ def from_quaternions(quaternions: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.array(rows).transpose(2, 0, 1))
 
 
+def to_quaternions(rotations: np.ndarray) -> np.ndarray:
+    """Return unit quaternions (rows, 4), w first and not negative, of rotations (rows, 3, 3).
+
+    Examples
+    --------
+    >>> to_quaternions(np.diag([1.0, -1.0, -1.0])[None]).tolist()
+    [[0.0, 1.0, 0.0, 0.0]]
+    """
+    r = np.asarray(rotations, np.float64)
+    xx, yy, zz = r[:, 0, 0], r[:, 1, 1], r[:, 2, 2]
+    # Four times each product of two parts; the row of the largest square is the most exact.
+    wx, wy, wz = r[:, 2, 1] - r[:, 1, 2], r[:, 0, 2] - r[:, 2, 0], r[:, 1, 0] - r[:, 0, 1]
+    xy, xz, yz = r[:, 0, 1] + r[:, 1, 0], r[:, 0, 2] + r[:, 2, 0], r[:, 1, 2] + r[:, 2, 1]
+    table = np.array(
+        [
+            [1 + xx + yy + zz, wx, wy, wz],
+            [wx, 1 + xx - yy - zz, xy, xz],
+            [wy, xy, 1 - xx + yy - zz, yz],
+            [wz, xz, yz, 1 - xx - yy + zz],
+        ]
+    ).transpose(2, 0, 1)
+    largest = np.argmax(np.diagonal(table, axis1=1, axis2=2), axis=1)
+    found = table[np.arange(len(r)), largest]
+    found *= np.where(found[:, :1] < 0, -1.0, 1.0) / np.linalg.norm(found, axis=1, keepdims=True)
+    return found
+
+
 def from_views(views: np.ndarray, turns: np.ndarray) -> np.ndarray:
     """Return rotations, (rows, 3, 3), that look along views (rows, 3), turned in their plane."""
     z = views / np.linalg.norm(views, axis=1, keepdims=True)
