@@ -5,6 +5,9 @@ shifted, in noise. They are made of a ribosome (of the folder OOC_REAL_DATA), of
 a generated density, by projection in real space, or read from RELION's stacks. Two halves of them
 each learn the density, a number for each voxel, from mini-batches of Fourier slices, with and
 without a diagonal preconditioner; beside them stands direct Fourier inversion with Wiener weights.
+With --poses unknown poses are found, too, from images alone: first a density of low resolution from
+nothing, then each image's pose and a finer density, mini-batch by mini-batch. A run that was killed
+goes on where it was saved last.
 """
 
 import argparse
@@ -39,6 +42,7 @@ from pipelines.cryo_em.resolution import (
     correlate,
     shells_of,
     soft_sphere,
+    weighted,
 )
 from pipelines.cryo_em.training import (
     Half,
@@ -49,12 +53,14 @@ from pipelines.cryo_em.training import (
     optimizer_of,
     train,
 )
+from pipelines.cryo_em.unknown_poses import find_poses, settings_of
 
 QUICK = {"images": "12k", "box": 32, "map": "made"}
 LOOKS = 8  # in an epoch
 MADE_PIXEL = 5.0
 MASK = 0.45  # radius in boxes
 MADE, RIBOSOME = "made", "ribosome"
+KNOWN, UNKNOWN = "known", "unknown"
 DESCENT, PLAIN, DIRECT = "descent", "descent, plain", "direct inversion"
 # How far from direct inversion descent may be, in shells; and of the finest shells' amplitude.
 APART, AMPLITUDE = 1.0, 0.7
@@ -65,7 +71,12 @@ def run(options: argparse.Namespace) -> Iterator[Section]:
     budget = check_memory(options.memory)
     package("mrcfile")  # the density is written as MRC
     optimizer_of(options.rate)  # refuses what cannot be
+    if options.poses == UNKNOWN:
+        settings_of(options)  # refuses what cannot be, too
     dataset, truth = _images(options)
+    if options.poses == UNKNOWN:
+        yield from find_poses(options, dataset, truth, budget)
+        return
     check_training(options, dataset.rows // 2)
     box, pixel = check_images(dataset)
     halves = ooc.split(dataset, 0.5, seed=options.seed)
@@ -154,7 +165,7 @@ def _resolutions(
         checks += _checks(numbers, len(mask), bool(allow))
     combined = (volumes[DESCENT][0] + volumes[DESCENT][1]) / 2
     path = options.folder / "density.mrc"
-    write_map(path, _weighted(combined, own[DESCENT]), pixel)
+    write_map(path, weighted(combined, own[DESCENT]), pixel)
     rate = results["rows_per_second"]
     told = "Resolution does not see how high a shell is: amplitude is that of the finer half of "
     told = "" if truth is None else f"{told}shells, of the truth's."
@@ -197,15 +208,6 @@ def amplitude_of(volume: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> flo
     both = np.bincount(shells[fine], (one * other.conj()).real[fine])
     power = np.bincount(shells[fine], np.abs(other[fine]) ** 2)
     return float((both[power > 0] / power[power > 0]).mean())
-
-
-def _weighted(volume: np.ndarray, correlation: Correlation) -> np.ndarray:
-    """Weight shells by what the halves have in common (Rosenthal and Henderson 2003)."""
-    common = np.clip(correlation.values, 0, 1)
-    weights = np.sqrt(2 * common / (1 + common))
-    shells = np.minimum(shells_of(len(volume)), len(weights) - 1)
-    found: np.ndarray = fft.irfftn(fft.rfftn(volume) * weights[shells], volume.shape)
-    return found
 
 
 def _reached(halves: list[Half], direct: Correlation, mask: np.ndarray) -> str:
@@ -301,6 +303,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch-size", type=int, default=256, help="images of a step")
     parser.add_argument("--rate", type=float, default=0.2, help="of the first step")
     parser.add_argument("--padding", type=float, default=2.0, help="of the density's box")
+    parser.add_argument(
+        "--poses", choices=(KNOWN, UNKNOWN), default=KNOWN,
+        help=f"{UNKNOWN}: found from images alone; a run that was stopped goes on",
+    )  # fmt: skip
+    for name, each, default, told in (
+        ("--starts", int, 2, "densities that are begun with, of unknown poses"),
+        ("--start-steps", int, 140, "mini-batches of a start"),
+        ("--passes", int, 5, "over all images, after the starts"),
+        ("--most-shift", float, 2.0, "pixels along an axis that unknown shifts are up to"),
+    ):
+        parser.add_argument(name, type=each, default=default, help=told)
     parser.set_defaults(pixel=None, particles=None)
     return carry_out(parser, run, arguments)
 

@@ -12,7 +12,11 @@ COLOURS = ("#1b6ca8", "#d1495b", "#2e933c", "#edae49", "#7a4988")
 Curve = Sequence[tuple[float, float]]
 
 
-def draw_slices(volumes: Mapping[str, np.ndarray]) -> Picture:
+def draw_slices(
+    volumes: Mapping[str, np.ndarray],
+    alternative: str = "After training all look like the truth; plain descent lacks what is "
+    "coarsest and finest.",
+) -> Picture:
     """Draw the central slice and the projection along z of densities, each in its own grey."""
     figure = new_figure(3.0 * len(volumes), 6.2)
     panels = figure.subplots(2, len(volumes), squeeze=False)
@@ -26,7 +30,7 @@ def draw_slices(volumes: Mapping[str, np.ndarray]) -> Picture:
             panel.set_axis_off()
     return picture(
         figure, "slices", "Central slices (above) and projections along z (below) of densities.",
-        "After training all look like the truth; plain descent lacks what is coarsest and finest.",
+        alternative,
     )  # fmt: skip
 
 
@@ -46,7 +50,10 @@ def draw_images(noisy: np.ndarray, clean: np.ndarray) -> Picture:
     )  # fmt: skip
 
 
-def draw_correlations(curves: Mapping[str, Correlation]) -> Picture:
+def draw_correlations(
+    curves: Mapping[str, Correlation],
+    alternative: str = "The curves of descent lie a little below those of direct inversion.",
+) -> Picture:
     """Draw shell correlations with both thresholds."""
     figure = new_figure(9, 4.6)
     panel = figure.subplots()
@@ -66,7 +73,7 @@ def draw_correlations(curves: Mapping[str, Correlation]) -> Picture:
     return picture(
         figure, "correlations", "Fourier shell correlations: half against half is read at 0.143, "
         "against the truth at 0.5.",
-        "The curves of descent lie a little below those of direct inversion.",
+        alternative,
     )  # fmt: skip
 
 

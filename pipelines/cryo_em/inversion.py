@@ -65,19 +65,33 @@ def _solve(
     model: Density, sums: list[np.ndarray], weights: list[np.ndarray], ratio: np.ndarray | None
 ) -> list[np.ndarray]:
     """Divide by weights and prior; `ratio` is the signal-to-noise ratio of each shell."""
-    along = np.square(np.arange(model.size) - model.size // 2, dtype=np.float32)
+    pairs = zip(sums, weights, strict=True)
+    return [divide(numerator, weight, model.box, ratio) for numerator, weight in pairs]
+
+
+def divide(
+    numerator: np.ndarray, weight: np.ndarray, box: int, ratio: np.ndarray | None
+) -> np.ndarray:
+    """Return the density (box,)*3 float32 of what images put into its transform.
+
+    Parameters
+    ----------
+    numerator, weight
+        (M, M, M): sums of images and of their curvature.
+    ratio
+        Signal-to-noise ratio of each shell; None: no prior but a little everywhere.
+    """
+    size = len(weight)
+    along = np.square(np.arange(size) - size // 2, dtype=np.float32)
     away = np.sqrt(along[:, None, None] + along[:, None] + along)
-    found = []
-    for numerator, weight in zip(sums, weights, strict=True):
-        known = weight > 0
-        least = FLOOR * weight[known].mean()
-        if ratio is None:
-            prior: np.ndarray | float = least
-        else:
-            shells = np.minimum(np.rint(away * model.box / model.size), len(ratio) - 1)
-            shells = shells.astype(np.int64)
-            counts = np.maximum(np.bincount(shells[known], minlength=len(ratio)), 1)
-            of_shell = np.bincount(shells[known], weight[known], len(ratio)) / counts
-            prior = least + (of_shell / ratio)[shells]
-        found.append(from_hartley(numerator / (weight + prior), model.box))
-    return found
+    known = weight > 0
+    least = FLOOR * weight[known].mean()
+    if ratio is None:
+        prior: np.ndarray | float = least
+    else:
+        shells = np.minimum(np.rint(away * box / size), len(ratio) - 1)
+        shells = shells.astype(np.int64)
+        counts = np.maximum(np.bincount(shells[known], minlength=len(ratio)), 1)
+        of_shell = np.bincount(shells[known], weight[known], len(ratio)) / counts
+        prior = least + (of_shell / ratio)[shells]
+    return from_hartley(numerator / (weight + prior), box)

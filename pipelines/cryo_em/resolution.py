@@ -88,3 +88,12 @@ def soft_sphere(box: int, radius: float, edge: float = 3.0) -> np.ndarray:
     away = np.sqrt(along[:, None, None] ** 2 + along[:, None] ** 2 + along**2)
     mask: np.ndarray = 0.5 + 0.5 * np.cos(np.pi * np.clip((away - radius) / edge, 0, 1))
     return mask
+
+
+def weighted(volume: np.ndarray, correlation: Correlation) -> np.ndarray:
+    """Weight shells by what halves have in common (Rosenthal and Henderson 2003)."""
+    common = np.clip(correlation.values, 0, 1)
+    weights = np.sqrt(2 * common / (1 + common))
+    shells = np.minimum(shells_of(len(volume)), len(weights) - 1)
+    found: np.ndarray = fft.irfftn(fft.rfftn(volume) * weights[shells], volume.shape)
+    return found

@@ -3,6 +3,7 @@
 import gc
 import shutil
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from ooc.stream.plan import budget_of
 from ooc.training.watchers.callbacks import Situation
 from pipelines.common.dataset import Dataset, progress
 from pipelines.cryo_em.kernel import add_curvature
-from pipelines.cryo_em.model import FURTHER, Density
+from pipelines.cryo_em.model import FURTHER, ROTATION, Density
 from pipelines.cryo_em.optics import OPTICS
 from pipelines.cryo_em.poses import first_bad_rotation
 
@@ -80,8 +81,13 @@ class Half:
         return self.looks[-1].volume
 
 
-def check_images(dataset: Dataset) -> tuple[int, float]:
+def check_images(dataset: Dataset, further: Sequence[str] = FURTHER) -> tuple[int, float]:
     """Return box and pixel of a store of particles, whose poses are all looked at.
+
+    Parameters
+    ----------
+    further
+        The arrays beside the images that are needed: without poses, optics alone.
 
     Raises
     ------
@@ -96,7 +102,9 @@ def check_images(dataset: Dataset) -> tuple[int, float]:
             f"{dataset.path} has images of shape {shape}, and they must be square; crop them"
         )
     for name, row in zip(FURTHER, ((3, 3), (2,), (len(OPTICS),)), strict=True):
-        if name not in dataset.arrays or dataset.arrays[name].shape[1:] != row:
+        if name in further and (
+            name not in dataset.arrays or dataset.arrays[name].shape[1:] != row
+        ):
             raise InputError(
                 f"{dataset.path} has no array {name!r} with rows of shape {row}; write it beside "
                 "the images"
@@ -106,14 +114,14 @@ def check_images(dataset: Dataset) -> tuple[int, float]:
         raise InputError(
             f"{dataset.path} has no pixel size: its attribute 'pixel' is {pixel}; set it, in A"
         )
-    for first, _, values in pieces_of(dataset, FURTHER):
-        bad = first_bad_rotation(values["rotation"])
+    for first, _, values in pieces_of(dataset, further):
+        bad = first_bad_rotation(values[ROTATION]) if ROTATION in further else -1
         if bad >= 0:
             raise DataError(
                 f"row {first + bad} of array rotation of {dataset.path} is no rotation: "
-                f"{values['rotation'][bad].round(3).tolist()}; mend it"
+                f"{values[ROTATION][bad].round(3).tolist()}; mend it"
             )
-        for name in FURTHER[1:]:
+        for name in [each for each in further if each != ROTATION]:
             finite = np.isfinite(values[name]).all(axis=1)
             if not finite.all():
                 bad = int(np.argmin(finite))
