@@ -104,7 +104,8 @@ def run(options: argparse.Namespace) -> Iterator[Section]:
 def _images(options: argparse.Namespace) -> tuple[Dataset, np.ndarray | None]:
     """Return images, and the density of generated ones as images have it, with their gain."""
     if options.particles is not None:
-        return open_particles(options.folder, options.particles), None
+        needs_poses = options.poses == KNOWN
+        return open_particles(options.folder, options.particles, needs_poses), None
     rows = parse_count(options.images)
     check_training(options, rows // 2)
     imaging = Imaging(options.snr, options.preferred, options.seed)

@@ -16,7 +16,7 @@ def orientation_count(spacing: float) -> int:
     Examples
     --------
     >>> orientation_count(15.0)
-    4400
+    4401
     """
     return math.ceil(8 * math.pi**2 / math.radians(spacing) ** 3)
 

@@ -29,15 +29,20 @@ ZERO = ("rlnCtfBfactor", "rlnPhaseShift", *ORIGINS)
 Block = Mapping[str, np.ndarray]
 
 
-def open_particles(folder: Path, star: Path) -> Dataset:
+def open_particles(folder: Path, star: Path, need_poses: bool = True) -> Dataset:
     """Open the particles of a STAR file as a dataset in a folder, written first if it is not there.
+
+    Parameters
+    ----------
+    need_poses
+        Whether angles must be there. Without them there are no arrays of rotations and shifts.
 
     Raises
     ------
     InputError
         If the file, a stack or a row cannot be used; each is named. Nothing is written then.
     """
-    table, stacks, pixel = read_star(star)
+    table, stacks, pixel = read_star(star, need_poses)
     attributes = {
         "pixel": pixel, "source": str(star),
         "star_sha256": hashlib.sha256(star.read_bytes()).hexdigest(),
@@ -49,8 +54,15 @@ def open_particles(folder: Path, star: Path) -> Dataset:
     )  # fmt: skip
 
 
-def read_star(star: Path) -> tuple[dict[str, np.ndarray], list[tuple[Path, int]], float]:
+def read_star(
+    star: Path, need_poses: bool = True
+) -> tuple[dict[str, np.ndarray], list[tuple[Path, int]], float]:
     """Read and check what a STAR file says of particles; no image is read.
+
+    Parameters
+    ----------
+    need_poses
+        Whether all angles must be there; if not, all or none.
 
     Returns
     -------
@@ -79,7 +91,8 @@ def read_star(star: Path) -> tuple[dict[str, np.ndarray], list[tuple[Path, int]]
             )
     optics, particles = (_columns(blocks[name]) for name in ("optics", "particles"))
     table = {NAME: np.asarray(_column(star, "particles", particles, NAME), str)}
-    for name in (*ANGLES, *OF_PARTICLE):
+    is_posed = need_poses or any(name in particles for name in ANGLES)
+    for name in (*(ANGLES if is_posed else ()), *OF_PARTICLE):
         table[name] = _numbers(star, "particles", particles, name)
     for name in ZERO:
         table[name] = (
@@ -224,7 +237,8 @@ def _write(
     attributes: Mapping[str, Any],
     report: Report,
 ) -> None:
-    angles = np.stack([table[name] for name in ANGLES])
+    is_posed = ANGLES[0] in table
+    angles = np.stack([table[name] for name in ANGLES]) if is_posed else None
     # RELION's origins are what is to be added to an image to centre it.
     shifts = -np.stack([table[name] for name in ORIGINS], axis=1) / attributes["pixel"]
     columns = {
@@ -241,17 +255,17 @@ def _write(
         "X": ("float32", (box, box)), "rotation": ("float32", (3, 3)),
         "shift": ("float32", (2,)), "optics": ("float32", (len(OPTICS),)),
     }  # fmt: skip
+    if angles is None:
+        fields = {name: fields[name] for name in ("X", "optics")}
     with ooc.create(path, fields, attributes) as writer:
         first, images, begun = 0, first_rows, time.perf_counter()
         while first < len(stacks):
             rows = slice(first, first + len(images))
-            rotations = np.ascontiguousarray(from_euler(*angles[:, rows]))
-            writer.append(
-                {
-                    "X": images, "rotation": rotations,
-                    "shift": shifts[rows], "optics": optics[rows],
-                }
-            )  # fmt: skip
+            values = {"X": images, "optics": optics[rows]}
+            if angles is not None:
+                rotations = np.ascontiguousarray(from_euler(*angles[:, rows]))
+                values |= {"rotation": rotations, "shift": shifts[rows]}
+            writer.append(values)
             first = rows.stop
             seconds = time.perf_counter() - begun
             report(Progress(first, len(stacks), first * images[0].nbytes, seconds))

@@ -29,7 +29,7 @@ def draw_stages(
         panel.text(len(names) - 1, level, told, fontsize=8, color="#555555", va="bottom",
                    ha="right")  # fmt: skip
     panel.set_xticks(range(len(names)), names)
-    panel.set_ylim(0)
+    panel.set_ylim(0, 1.08 * np.nanmax([wanted, *np.concatenate([*resolutions.values()])]))
     panel.set_ylabel("resolution, A")
     panel.legend(fontsize=9)
     return picture(

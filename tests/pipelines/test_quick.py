@@ -28,6 +28,12 @@ RUNS = [
         *(7, 5, ("density.mrc", "slices.png", "correlations.png", "epochs.png", "descent-1-run")),
         id="cryo_em",
     ),
+    pytest.param(
+        "cryo_em",
+        ("--folder", "data", "--poses", "unknown", "--snr", "1", "--images", "3k"),
+        *(4, 5, ("density.mrc", "poses.npy", "pose-errors.png", "stages.png", "poses-seed0-run")),
+        id="cryo_em-unknown-poses",
+    ),
     pytest.param("descent_laws", (), 60, 11, (), id="descent_laws"),
     pytest.param(
         "metabolic_flux",

@@ -73,6 +73,24 @@ def test_particles_become_a_dataset_with_poses_shifts_and_optics(tmp_path: Path)
     assert ooc.open(dataset.path).attributes["pixel"] == PIXEL
 
 
+def test_particles_without_angles_are_for_those_who_find_them(tmp_path: Path) -> None:
+    images, rows = stacks(tmp_path), particles()
+    angles = [name for name in rows if name.startswith("rlnAngle")]
+    some = {name: values for name, values in rows.items() if name != angles[1]}
+    none = {name: values for name, values in rows.items() if name not in angles}
+    for file, need in ((some, True), (some, False), (none, True)):
+        with pytest.raises(InputError, match=r"there is no column _rlnAngle"):
+            open_particles(tmp_path, star(tmp_path, file), need)
+    dataset = open_particles(tmp_path, star(tmp_path, none), need_poses=False)
+    assert set(dataset.arrays) == {"X", "optics"}
+    assert check_images(dataset, ("optics",)) == (BOX, PIXEL)
+    with pytest.raises(InputError, match="has no array 'rotation'"):
+        check_images(dataset)
+    ((_, _, found),) = pieces_of(dataset, ("X", "optics"))
+    assert_allclose(found["X"][2], images["a.mrcs"][0])
+    assert_allclose(found["optics"][:, 0], rows["rlnDefocusU"], rtol=1e-6)
+
+
 def test_a_pixel_size_that_the_file_lacks_is_that_of_the_stacks(tmp_path: Path) -> None:
     optics = {name: values for name, values in OPTICS.items() if name != "rlnImagePixelSize"}
     stacks(tmp_path, 4.25)
