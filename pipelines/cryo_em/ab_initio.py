@@ -20,7 +20,7 @@ from ooc.core.blas import one_thread
 from ooc.core.errors import InputError
 from ooc.core.random_keys import Purpose, generator, key
 from ooc.stream.batch import Batch
-from ooc.stream.plan import Demand
+from ooc.stream.plan import BEFORE_LOADER_BYTES, Demand, held_bytes
 from pipelines.common.dataset import Dataset
 from pipelines.cryo_em import pose_state
 from pipelines.cryo_em.bands import Band, spectra_of
@@ -96,8 +96,8 @@ class Reconstruction:
         Images with optics, and A.
     settings, search, band
         How; in which band a start works, and in which one all passes do.
-    memory
-        The budget of the process.
+    memory, held
+        The budget of the process, and the bytes of it that were held before.
     """
 
     dataset: Dataset
@@ -106,6 +106,7 @@ class Reconstruction:
     search: Search
     band: Band
     memory: str
+    held: int
 
     @property
     def voxel(self) -> float:
@@ -119,7 +120,9 @@ def prepare(
     """Return a reconstruction; images that are too small are refused."""
     search = make_search(box, pixel, noise, settings.most_shift, settings.steps)
     band = Band(min(MOST_RING, (box - 1) // 2), box, tuple(map(float, noise)))
-    return Reconstruction(dataset, pixel, settings, search, band, memory)
+    # Later what is held is this reconstruction's own, which the stream leaves room for.
+    held = held_bytes(before=BEFORE_LOADER_BYTES)
+    return Reconstruction(dataset, pixel, settings, search, band, memory, held)
 
 
 def rows_of(task: Reconstruction) -> int:
@@ -167,7 +170,7 @@ def reconstruct(
 def _batches(task: Reconstruction, state: PoseState, steps: int) -> Iterator[Batch]:
     """Yield mini-batches of a stage from where it stands, and move the state's position."""
     settings = task.settings
-    demand = Demand(_held_bytes(task))
+    demand = Demand(_own_bytes(task), held_bytes=task.held)
     # A window is a function of what else is in memory: what it was at first, it stays.
     window = state.history[0]["window"] if state.history else "auto"
     loader = ooc.Loader(
@@ -187,7 +190,7 @@ def _batches(task: Reconstruction, state: PoseState, steps: int) -> Iterator[Bat
                 break
 
 
-def _held_bytes(task: Reconstruction) -> int:
+def _own_bytes(task: Reconstruction) -> int:
     """Return what the stages hold beside the stream, at most."""
     band, rows = task.band, task.settings.batch_size
     searched = search_bytes(task.search, rows)
