@@ -17,7 +17,7 @@ import numpy as np
 
 import ooc
 from ooc.core.blas import one_thread
-from ooc.core.errors import InputError
+from ooc.core.errors import DataError, InputError
 from ooc.core.random_keys import Purpose, generator, key
 from ooc.stream.batch import Batch
 from ooc.stream.plan import BEFORE_LOADER_BYTES, Demand, held_bytes
@@ -41,7 +41,9 @@ from pipelines.cryo_em.resolution import HALVES, Correlation
 from pipelines.cryo_em.start import Search, begin, improve, make_search, search_bytes
 
 OPTICS = "optics"
-SAVE_EVERY = 12  # mini-batches
+# Between two saves: seconds at least, and the share of all time that they may take. What comes out
+# does not depend on when it was saved.
+SAVE_SECONDS, SAVE_SHARE = 10.0, 0.05
 UPDATES = 6  # of the densities in a pass
 JUDGED = 20  # mini-batches at a start's end that tell how likely it is
 MOST_RING = 40  # of the densities, however large the images are: to find poses it is enough
@@ -147,19 +149,23 @@ def reconstruct(
     ------
     InputError
         If the folder holds poses of other images or settings.
+    DataError
+        If a pixel is not finite; with its row.
     """
     identity = pose_state.identity_of(task.dataset, asdict(task.settings))
     state = pose_state.load(folder, identity) or pose_state.new_state(task.dataset.rows)
     stages = task.settings.starts + task.settings.passes
-    begun = time.perf_counter() - state.seconds
+    begun, due = time.perf_counter() - state.seconds, state.seconds + SAVE_SECONDS
     with one_thread():
         while state.stage < stages:
             run = _start if state.stage < task.settings.starts else _pass
             for _ in run(task, state):
                 state.seconds = time.perf_counter() - begun
                 report(state)
-                if state.step % SAVE_EVERY == 0:
+                if state.seconds >= due:
                     pose_state.save(folder, state, identity)
+                    now = time.perf_counter() - begun
+                    due = now + max(SAVE_SECONDS, (now - state.seconds) / SAVE_SHARE)
             state.stage, state.position = state.stage + 1, None
             state.seconds = time.perf_counter() - begun
             state.history[-1]["seconds"] = state.seconds
@@ -183,11 +189,23 @@ def _batches(task: Reconstruction, state: PoseState, steps: int) -> Iterator[Bat
         loader.load_state_dict(state.position)
     while loader.step < steps:
         for batch in loader:
+            _check_pixels(task.dataset, batch)
             state.position = loader.state_dict()
             state.step += 1
             yield batch
             if loader.step == steps:
                 break
+
+
+def _check_pixels(dataset: Dataset, batch: Batch) -> None:
+    """Refuse images with pixels that are not finite; the first row is told."""
+    finite = np.isfinite(batch[dataset.features]).all(axis=(1, 2))
+    if not finite.all():
+        row = int(batch.rows[np.argmin(finite)])
+        raise DataError(
+            f"row {row} of array {dataset.features} of {dataset.path} has pixels that are not "
+            "finite; mend or remove it"
+        )
 
 
 def _own_bytes(task: Reconstruction) -> int:
