@@ -158,7 +158,7 @@ class Frequencies:
             look_up(transform, self.places, rotation.T[None], value)
             power = np.bincount(self.shells, np.abs(value[0]) ** 2)
             both = np.bincount(self.shells, (value[0] * own.conj()).real)
-            # A shell counts by how many coefficients it has, up to a point: the truth's rest.
+            # Each shell counts the same.
             found[number] = (both / np.sqrt(np.maximum(power, 1e-30)))[1:].mean()
         return found
 

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def find_poses(
     yield _pictures(options.folder, task, state, judged, truth)
 
 
+@dataclass(frozen=True)
 class Judgement:
     """What the truth says of a density and of poses.
 
@@ -78,16 +80,15 @@ class Judgement:
     ----------
     looks
         For each stage's density how it lies in the truth; empty where no density is known.
-    errors
-        (rows,) degrees from the poses that the images came with; None where they had none.
     resolutions
         A against the truth, of each stage.
+    errors
+        (rows,) degrees from the poses that the images came with; None where they had none.
     """
 
-    def __init__(
-        self, looks: list[Alignment], resolutions: list[float], errors: np.ndarray | None
-    ) -> None:
-        self.looks, self.resolutions, self.errors = looks, resolutions, errors
+    looks: list[Alignment]
+    resolutions: list[float]
+    errors: np.ndarray | None
 
 
 def _judge(task: Reconstruction, state: PoseState, truth: np.ndarray | None) -> Judgement:
