@@ -1,7 +1,7 @@
 """ASPIRE's MeanEstimator on particles in known poses.
 
-Called as ``python -m peers.cryo_aspire PARTICLES.star ENVELOPES.npy FOLDER``, with the images in an
-MRC stack beside the STAR file. Its defaults hold: batches of 256 images, a circulant
+Called as ``python -m peers.cryo_aspire BATCH PARTICLES.star ENVELOPES.npy FOLDER``, with the images
+in an MRC stack beside the STAR file. But for the batch its defaults hold: a circulant
 preconditioner, conjugate gradients to 1e-5 or 50 steps. Noise is coloured, so that images are
 whitened by what its AnisotropicNoiseEstimator finds, as its pipelines do. Seconds begin with the
 opened source: noise, both passes over images, and the conjugate gradients.
@@ -32,7 +32,7 @@ def opened(star: Path, envelopes: np.ndarray) -> Any:
     return source
 
 
-def estimated(source: Any) -> tuple[np.ndarray, dict[str, float]]:
+def estimated(source: Any, batch: int) -> tuple[np.ndarray, dict[str, float]]:
     """Return the density (box,)*3 float32, z first, and the seconds that each part took.
 
     ASPIRE's transfer function is the negative of RELION's, and so is its density.
@@ -42,7 +42,7 @@ def estimated(source: Any) -> tuple[np.ndarray, dict[str, float]]:
 
     times = [time.perf_counter()]
     whitened = source.whiten(AnisotropicNoiseEstimator(source))
-    estimator = MeanEstimator(whitened, checkpoint_iterations=None)
+    estimator = MeanEstimator(whitened, batch_size=batch, checkpoint_iterations=None)
     times.append(time.perf_counter())
     right = estimator.src_backward()
     times.append(time.perf_counter())
@@ -63,16 +63,17 @@ def peak_bytes() -> int:
 
 def main(arguments: list[str]) -> None:
     """Reconstruct, and write density.npy and result.json."""
-    star, envelopes, folder = (Path(each).resolve() for each in arguments)
+    batch = int(arguments[0])
+    star, envelopes, folder = (Path(each).resolve() for each in arguments[1:])
     os.chdir(folder)  # ASPIRE makes a folder of logs where it is started
     source = opened(star, np.load(envelopes))
     begun, worked = time.perf_counter(), time.process_time()
-    density, parts = estimated(source)
+    density, parts = estimated(source, batch)
     seconds, worked = time.perf_counter() - begun, time.process_time() - worked
     np.save(folder / "density.npy", density)
     result = {
-        "version": f"ASPIRE {version('aspire')}", "seconds": seconds, "parts": parts,
-        "core_seconds": worked, "peak_bytes": peak_bytes(),
+        "version": f"ASPIRE {version('aspire')}, batches of {batch}",
+        "seconds": seconds, "parts": parts, "core_seconds": worked, "peak_bytes": peak_bytes(),
     }  # fmt: skip
     (folder / "result.json").write_text(json.dumps(result))
 
