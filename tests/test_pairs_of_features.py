@@ -124,6 +124,7 @@ def trainer_of(pair: tuple[str, str], held_out: Dataset | None) -> ooc.Trainer:
     return ooc.Trainer(model, method, BATCH, stream=stream, log_every=1, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", PAIRS, ids=" and ".join)
 def test_two_features_at_once(tmp_path: Path, pair: tuple[str, str]) -> None:
     dataset, data = write(tmp_path / "a.zarr", pair)

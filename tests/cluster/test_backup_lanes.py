@@ -172,6 +172,7 @@ def test_what_was_dropped_goes_on_where_a_run_does(
     assert run["dropped_rows"] > begun["dropped_rows"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost_at", [3, 30])
 def test_what_a_batch_had_lost_when_a_run_ended_amid_it_is_not_counted_twice(
     client: Any, labelled: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost_at: int

@@ -243,6 +243,7 @@ def test_in_every_round_the_minimiser_is_told_the_objective(
     assert rounds > 1
 
 
+@pytest.mark.slow
 def test_a_network_that_samples_is_one_function_in_all_passes(labelled: Dataset) -> None:
     trainer = Trainer(MLP(hidden=(4,), dropout=0.5, standardise=False), lbfgs(), memory=MEMORY)
     loader, found = trainer.loader(labelled), []

@@ -79,6 +79,7 @@ def polynomial_twin(model: PINN, parameters: np.ndarray, point: np.ndarray) -> n
     return values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-11), ("float32", 2e-3)])
 def test_derivatives_are_those_of_truncated_polynomials(dtype: str, tolerance: float) -> None:
     model, parameters = network(dtype)

@@ -83,6 +83,7 @@ def twin(model: EmbeddingMLP, parameters: np.ndarray, arrays: dict[str, np.ndarr
     return float(np.mean(losses))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [((4, 3), (5,)), ((), ()), ((3,), ())], ids=str)
 @pytest.mark.parametrize("branches", ["both", "tokens", "figures"])
 @pytest.mark.parametrize("head", HEADS)

@@ -54,6 +54,7 @@ def fitted(dataset: Dataset, optimizer: Any, model: Any, **given: Any) -> np.nda
     return ooc.Trainer(model, optimizer, **STREAM).fit(dataset, report=False, **given).parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     "penalties",

@@ -69,6 +69,7 @@ def test_the_gradient_is_the_slope_of_the_loss() -> None:
         assert gradient[place] == pytest.approx(slope, rel=2e-6, abs=2e-7)
 
 
+@pytest.mark.slow
 def test_single_precision_is_near_double() -> None:
     double, parameters = network()
     single, _ = network(dtype="float32")

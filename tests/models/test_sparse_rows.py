@@ -164,6 +164,7 @@ WIDE = scipy.sparse.csr_array(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "optimizer"),
     [
@@ -203,6 +204,7 @@ def test_a_run_of_touched_columns_goes_on_to_the_same_bits(tmp_path: Path, optim
     assert np.array_equal(ooc.resume(tmp_path / "run").parameters, whole.parameters)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("values", ["float32", "float64"])
 @pytest.mark.parametrize("batch", [1, 7, 50])

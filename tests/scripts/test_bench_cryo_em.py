@@ -46,6 +46,7 @@ def test_what_relion_would_have_written_is_what_the_store_has(
     assert_array_equal(np.load(envelopes), given["optics"][:, 3])
 
 
+@pytest.mark.slow
 def test_our_ways_are_timed_and_judged_against_the_truth(
     bench: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,6 +66,7 @@ def test_our_ways_are_timed_and_judged_against_the_truth(
     assert "| ooc, direct inversion " in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -80,6 +80,7 @@ def stopped(trainer: Trainer, dataset: Dataset, epochs: int, step: int, folder: 
     return int(run.results["steps"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "method"), pairs(MODELS, METHODS))
 def test_it_learns_with_the_same_bits_for_any_readers(
     labelled: Dataset, name: str, method: str

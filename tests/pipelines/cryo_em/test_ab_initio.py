@@ -65,6 +65,7 @@ def blobs(box: int) -> np.ndarray:
     return found.astype(np.float32)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     images = tmp_path / "images.zarr"
     make(images, make_map(24), 5.0, 300, Imaging(1.0), silent)
@@ -82,6 +83,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     assert one["poses"][:, :4].any(axis=1).all()
 
 
+@pytest.mark.slow
 def test_images_alone_give_density_and_poses(tmp_path: Path) -> None:
     truth = blobs(32)
     make(tmp_path / "images.zarr", truth, 5.0, 1000, Imaging(1.0, seed=1), silent)

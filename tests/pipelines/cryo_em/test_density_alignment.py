@@ -16,6 +16,7 @@ from pipelines.cryo_em.resolution import correlate
 BOX = 32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_mirrored", [False, True])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_planted_rotation_hand_and_shift_are_found(seed: int, is_mirrored: bool) -> None:

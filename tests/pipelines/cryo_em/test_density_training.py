@@ -49,6 +49,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_two_halves_reach_one_shell_below_nyquist_in_one_epoch(
     images: Path, tmp_path: Path
 ) -> None:

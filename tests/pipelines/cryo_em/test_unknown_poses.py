@@ -25,6 +25,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_truth", [True, False])
 @pytest.mark.parametrize("has_poses", [True, False])
 def test_checks_and_pictures_are_of_what_is_known(

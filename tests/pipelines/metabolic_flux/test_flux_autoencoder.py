@@ -98,6 +98,7 @@ def twin(model: FluxAutoencoder, parameters: np.ndarray, rows: _Rows) -> float:
     return float(loss.mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "balance", "bounds"), VARIANTS)
 @pytest.mark.parametrize("warm_up", [0, 10])
 def test_the_loss_is_that_of_a_twin(form: str, balance: float, bounds: float, warm_up: int) -> None:

@@ -34,6 +34,7 @@ def test_they_are_the_gradient_of_the_barrier() -> None:
         assert found[k] == pytest.approx(slope, rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_any_output_is_a_state_inside_all_bounds() -> None:
     problem, _ = small_problem()
     random, condition = np.random.default_rng(0), np.repeat([0, 1], 50)

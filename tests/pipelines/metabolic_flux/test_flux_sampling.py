@@ -100,6 +100,7 @@ def test_fluxes_in_proportion_are_walked_as_one_with_the_bounds_of_all() -> None
     np.testing.assert_allclose(found.upper, [0.5, 4])
 
 
+@pytest.mark.slow
 def test_a_large_space_is_filled_as_is_known() -> None:
     # Shares of one influx: 220 of them, more than rounding by covariance takes.
     count = LARGE + 20

@@ -153,6 +153,7 @@ def test_a_boundary_without_a_condition_is_refused() -> None:
     assert rod.tags == ("inside", "x=0")
 
 
+@pytest.mark.slow
 def test_weights_make_terms_learn_at_one_pace() -> None:
     """Traces by gradients of single residuals, which finite differences give."""
     problem = beams.CASES[0].problem
