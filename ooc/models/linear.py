@@ -161,10 +161,9 @@ class LinearFamily(ScoredModel):
         return self.scores(parameters, batch.arrays[batch.roles[0]])
 
     def batch_scores(self, parameters: np.ndarray, batch: BatchLike) -> np.ndarray:
-        """Do as `ooc.models.scored.ScoredModel.scores_in_unit` for a batch."""
-        layout = self.layout(batch.arrays[batch.roles[0]].shape[1:])
-        return self.in_unit(layout, parameters, self.scores_of(parameters, batch))
+        """Do as `scores_in_unit` for a batch; its sparse rows stay where they are."""
+        return self.scores_in_unit(parameters, batch.arrays[batch.roles[0]])
 
     def predict_batch(self, parameters: np.ndarray, batch: BatchLike) -> dict[str, np.ndarray]:
-        """Do as `ooc.models.scored.ScoredModel.predict` for a batch."""
-        return self.answers(self.batch_scores(parameters, batch))
+        """Do as `predict` for a batch; its sparse rows stay where they are."""
+        return self.predict(parameters, batch.arrays[batch.roles[0]])

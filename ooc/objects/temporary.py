@@ -87,10 +87,10 @@ def write_once(
 
 def _computed(part: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return the values of a piece of each array; those of Dask are computed at once."""
+    found, dask = dict(part), sys.modules.get("dask")
     lazy = [name for name, values in part.items() if hasattr(values, "__dask_graph__")]
-    found = dict(part)
-    if lazy:
-        dask = sys.modules["dask"]  # whose objects they are
+    # What xarray has in memory looks alike, and then nobody may have imported Dask.
+    if lazy and dask is not None:
         how: dict[str, Any] = {}
         if dask.config.get("scheduler", None) is None and "distributed" not in sys.modules:
             # Dask would import it to ask for a client, and there is none.

@@ -10,8 +10,10 @@ from sparse_rows import random_matrix
 
 from ooc.core.errors import InputError
 from ooc.models import MLP, Linear, Logistic, Softmax
-from ooc.models.declarations import Kernel, kernel_of
+from ooc.models.declarations import Kernel, kernel_of, predictions_of
 from ooc.models.layers import DenseLayer
+from ooc.store.sparse_rows import rows_of
+from ooc.stream.batch import Batch
 
 ROWS: Any = type("Rows", (), {"is_sparse": True, "dtype": np.dtype("f4")})
 MATRIX = random_matrix(40, 6, density=0.4)
@@ -103,3 +105,17 @@ def test_no_rows_have_no_scores(standardise: bool) -> None:
     parameters = model.init(model.layout((6,)), np.random.default_rng(0))
     for rows in (np.empty((0, 6), np.float32), MATRIX[:0]):
         assert model.scores(parameters, rows).shape == (0, 3)
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_predictions_of_ones_own_are_those_of_a_batch(is_sparse: bool) -> None:
+    class Doubled(Linear):
+        def predict(self, parameters: np.ndarray, features: Any) -> dict[str, np.ndarray]:
+            return {"twice": 2 * super().predict(parameters, features)["prediction"]}
+
+    rows = rows_of(MATRIX) if is_sparse else MATRIX.toarray()
+    batch = Batch({"X": rows}, np.arange(40), 0, 0, ("X", None, None))
+    model, parameters = Doubled(standardise=False), np.arange(7, dtype=np.float32)
+    expected = 2 * (MATRIX.toarray() @ parameters[:6] + parameters[6])
+    found = predictions_of(model, parameters, batch)
+    np.testing.assert_allclose(found["twice"], expected, rtol=1e-5)
