@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from types import MethodType
@@ -15,6 +16,10 @@ from ooc.store.answers import answer_class, server_seconds, session_class
 
 # Connections to one server.
 MOST_CONNECTIONS = 64
+# Variables that say where servers are, and who asks.
+OF_SERVERS = ("AWS_", "BOTO", "GOOGLE_", "CLOUDSDK_", "STORAGE_EMULATOR_")
+# What they said when file systems were kept that are there now.
+_KEPT_WITH: dict[str, dict[str, str]] = {}
 # gcsfs also logs what it raises, with a traceback, which Python prints if nobody handles it.
 logging.getLogger("gcsfs").addHandler(logging.NullHandler())
 
@@ -31,15 +36,22 @@ def file_system_class(scheme: str) -> Any:
 
     Of gcsfs's two it is the one that speaks JSON alone: the other asks by gRPC what kind of bucket
     it is, for a minute where nobody answers that, and again at each object where it is not told.
+
+    fsspec keeps file systems by their options, and keys that were set in the environment since
+    would not count: those it keeps are forgotten then, and live on where they are in use.
     """
     import fsspec
 
-    found = fsspec.get_filesystem_class(scheme)
-    if scheme not in GS_SCHEMES:
-        return found
-    from gcsfs.core import GCSFileSystem
+    found: Any = fsspec.get_filesystem_class(scheme)
+    if scheme in GS_SCHEMES:
+        from gcsfs.core import GCSFileSystem
 
-    return GCSFileSystem
+        found = GCSFileSystem
+    told = {name: value for name, value in os.environ.items() if name.startswith(OF_SERVERS)}
+    if scheme in (*S3_SCHEMES, *GS_SCHEMES) and _KEPT_WITH.get(scheme, told) != told:
+        found.clear_instance_cache()
+    _KEPT_WITH[scheme] = told
+    return found
 
 
 def send_once(file_system: Any, scheme: str) -> None:

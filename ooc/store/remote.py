@@ -238,7 +238,7 @@ def store_at(path: str, storage_options: StorageOptions | None, kind: type[OneSt
     """Return the store behind a URL; nothing is asked of it yet."""
     scheme = path.split("://")[0]
     options = merged(layer_options(scheme), storage_options or {})
-    if scheme in GS_SCHEMES:
+    if scheme in (*S3_SCHEMES, *GS_SCHEMES):
         fs = file_system_class(scheme)(asynchronous=True, **options)
         store: Any = kind(fs=fs, path=fs._strip_protocol(path), read_only=True)
     else:

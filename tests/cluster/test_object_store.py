@@ -29,8 +29,6 @@ def server(
 ) -> Iterator[str]:
     """Return the address of a server that has a store, which is in a.zarr, too."""
     monkeypatch.chdir(tmp_path)
-    # It remembers servers of tests before.
-    s3fs.S3FileSystem.clear_instance_cache()
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     x = rng.standard_normal((2000, 3)).astype("f4")
