@@ -13,7 +13,7 @@ from ooc.core.random_keys import Purpose, generator
 from pipelines.common.dataset import Columns, Dataset, open_or_make, write
 from pipelines.cryo_em.optics import OPTICS, transfer_function
 from pipelines.cryo_em.poses import random_rotations
-from pipelines.cryo_em.projection import finer, project
+from pipelines.cryo_em.projection import FINER, finer, project
 
 VOLTAGE, SPHERICAL, AMPLITUDE = 300.0, 2.7, 0.1  # kV, mm, share
 DEFOCUS, ASTIGMATISM, ENVELOPE = (1e4, 2.5e4), 400.0, (50.0, 100.0)  # A, A, A^2
@@ -88,7 +88,7 @@ def clean_images(
     fine
         The density, see `pipelines.cryo_em.projection.finer`.
     """
-    box = len(fine) // 2
+    box = fine.shape[1] // FINER
     images = np.empty((len(rotations), box, box), np.float32)
     project(fine, np.ascontiguousarray(rotations, np.float32), images)
     ky, kx = fft.fftfreq(box, 1 / box)[:, None], fft.rfftfreq(box, 1 / box)
@@ -117,7 +117,8 @@ class Camera:
 
     def draw(self, chunk: int, count: int, is_clean: bool = False) -> Columns:
         """Draw the images of a chunk with poses, shifts and optics."""
-        purpose, box = Purpose.HELD_OUT_DATA if is_clean else Purpose.DATA, len(self.fine) // 2
+        purpose = Purpose.HELD_OUT_DATA if is_clean else Purpose.DATA
+        box = self.fine.shape[1] // FINER
         rng = generator(self.imaging.seed, purpose, index=chunk)
         rotations = random_rotations(rng, count, self.imaging.preferred)
         shifts = rng.uniform(-MOST_SHIFT, MOST_SHIFT, (count, 2)).astype(np.float32)

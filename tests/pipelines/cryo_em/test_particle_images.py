@@ -21,31 +21,35 @@ from pipelines.cryo_em.training import check_images, noise_of
 BOX = 24
 
 
-def blobs(rng: np.random.Generator, count: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    return rng.uniform(-0.12, 0.12, (count, 3)) * BOX, rng.uniform(1.0, 1.6, count)
+def blobs(rng: np.random.Generator, box: int) -> tuple[np.ndarray, np.ndarray]:
+    return rng.uniform(-0.12, 0.12, (6, 3)) * box, rng.uniform(1.0, 1.6, 6)
 
 
-def test_projections_are_those_of_gaussians_in_closed_form() -> None:
+@pytest.mark.parametrize("box", [BOX, BOX + 1])
+def test_projections_are_those_of_gaussians_in_closed_form(box: int) -> None:
+    """Along axes and diagonals all planes are crossed alike: what is lost there is no mean."""
     rng = np.random.default_rng(0)
-    centres, widths = blobs(rng)
-    along = np.arange(BOX) - BOX // 2
+    centres, widths = blobs(rng, box)
+    along = np.arange(box) - box // 2
     z, y, x = np.meshgrid(along, along, along, indexing="ij")
     volume = sum(
         np.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) / (2 * s * s))
         for (a, b, c), s in zip(centres, widths, strict=True)
     )
-    rotations = random_rotations(rng, 5)
-    images = np.empty((5, BOX, BOX), np.float32)
+    turns = [(0, 0, 0), (0, 90, 0), (90, 90, 0), (0, 180, 30), (45, 90, 0), (45, 54.7356, 10)]
+    special = from_euler(*np.array(turns, np.float64).T)
+    rotations = np.concatenate([random_rotations(rng, 20), special]).astype(np.float32)
+    images = np.empty((len(rotations), box, box), np.float32)
     project(finer(volume), rotations, images)
     v, u = np.meshgrid(along, along, indexing="ij")
-    for rotation, image in zip(rotations, images, strict=True):
-        expected = np.zeros((BOX, BOX))
+    for row, (rotation, image) in enumerate(zip(rotations, images, strict=True)):
+        expected = np.zeros((box, box))
         for centre, s in zip(centres, widths, strict=True):
             a, b, _ = rotation @ centre
             expected += (
                 np.sqrt(2 * np.pi) * s * np.exp(-((u - a) ** 2 + (v - b) ** 2) / (2 * s * s))
             )
-        assert np.abs(image - expected).max() < 0.01 * expected.max()
+        assert np.abs(image - expected).max() < (0.01 if row < 20 else 0.03) * expected.max()
 
 
 def test_signal_to_noise_is_what_was_asked_for() -> None:
