@@ -30,6 +30,13 @@ RUNS = [
     ),
     pytest.param(
         "cryo_em",
+        ("--folder", "data", "--alone", "--epochs", "1"),
+        *(2, 5, ("density.mrc", "correlations.png", "descent-2-run")),
+        id="cryo_em-alone",
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        "cryo_em",
         ("--folder", "data", "--poses", "unknown", "--snr", "1", "--images", "3k"),
         *(4, 5, ("density.mrc", "poses.npy", "pose-errors.png", "stages.png", "poses-seed0-run")),
         id="cryo_em-unknown-poses",
