@@ -129,6 +129,8 @@ def engine_bytes(
         columns = dataset_columns(model, dataset)
         held += loop_bytes(model, layout, kernel, columns, batch_size, len(methods), lanes=lanes)
         held += carried_bytes(dataset, kernel, batch_size)
+        # A model's own numbers may be as many as its parameters.
+        held += kernel.reals.nbytes + kernel.integers.nbytes
         # What is up to date is a copy where penalties are taken late.
         held += dtype_of(model).itemsize * layout.size * kernel.is_lazy
         return held + (BLAS_BYTES if kernel.uses_blas else 0)

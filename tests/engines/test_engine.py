@@ -1,7 +1,7 @@
 """Which engine a run gets, what several side by side do, and what memory all of it is planned."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,7 +35,7 @@ from ooc.engines.window_engine import WindowEngine
 from ooc.kernels.counters import NEVER
 from ooc.models import MLP, Linear, Logistic
 from ooc.models.contract import Layout
-from ooc.models.declarations import Phase, kernel_for_data
+from ooc.models.declarations import Kernel, Phase, kernel_for_data
 from ooc.models.train_state import start
 from ooc.optim import Method, Optimizer, adam, as_method, cg, hybrid, lbfgs, sgd
 from ooc.store.dataset import Dataset
@@ -263,6 +263,25 @@ def test_blas_is_planned_where_it_is_used(rows: Dataset) -> None:
     with_kernel = engine_bytes(network, rows, [sgd(0.1)], 64, False)
     assert BLAS_BYTES < with_kernel < 2 * BLAS_BYTES
     assert engine_bytes(line, rows, [sgd(0.1)], 64, False) < BLAS_BYTES
+
+
+@dataclass(frozen=True)
+class Charted(Linear):
+    """A line whose kernel has more numbers of its own than it has parameters."""
+
+    count: int = 0
+
+    def kernel(self, layout: Layout, parameters: np.ndarray) -> Kernel:
+        found = super().kernel(layout, parameters)
+        return replace(found, reals=np.append(found.reals, np.zeros(self.count)))
+
+
+def test_a_model_s_own_numbers_are_planned(rows: Dataset) -> None:
+    few, many = (
+        engine_bytes(Charted(standardise=False, count=count), rows, [sgd(0.1)], 64, False)
+        for count in (0, 10**6)
+    )
+    assert many - few == 8 * 10**6
 
 
 CHOICES = {
