@@ -18,7 +18,7 @@ from ooc.core.compiler import array_at, lean_kernel, small_kernel, view_at
 from ooc.kernels.counters import NOT_FINITE, OK
 from ooc.kernels.share import BAD, Numbers, Output, Share
 from pipelines.cryo_em.optics import constants_of, transfer
-from pipelines.cryo_em.slices import gather, scatter
+from pipelines.cryo_em.slices import ask_for, gather, scatter
 
 # Integers: pixels of an image's side, of the density's, samples of half a plane; then those, as
 # (kx, ky, ring). Reals: a Fourier pixel in 1/A, then 1/s2 of each ring, cas of the image's
@@ -26,6 +26,8 @@ from pipelines.cryo_em.slices import gather, scatter
 BOX, SIZE, SAMPLES, TABLE = range(4)
 UNIT, RINGS = range(2)
 ROTATION, SHIFT = 9, 2
+# So many samples ahead their voxels are asked for.
+NEAR = 2
 _SINGLE = np.float32(0)
 
 
@@ -62,6 +64,18 @@ def fill_phases(shift: float, box: int, phases: np.ndarray) -> None:
         phases[2 * place + 1] = math.sin(angle)
 
 
+@small_kernel
+def turned(
+    further: np.ndarray, first: int, across: float, down: float
+) -> tuple[float, float, float]:
+    """Return where a frequency of an image lies in the density: x, y and z."""
+    return (
+        across * np.float64(further[first]) + down * np.float64(further[first + 3]),
+        across * np.float64(further[first + 1]) + down * np.float64(further[first + 4]),
+        across * np.float64(further[first + 2]) + down * np.float64(further[first + 5]),
+    )
+
+
 @lean_kernel
 def add_image(
     numbers: Numbers,
@@ -86,7 +100,13 @@ def add_image(
     fill_phases(np.float64(further[first + ROTATION]), box, across)
     fill_phases(np.float64(further[first + ROTATION + 1]), box, down)
     ratio, reach, total = size / box, size / 2 - 1, 0.0
+    addresses = (parameters.ctypes.data, scales.ctypes.data, gradient.ctypes.data)
     for s in range(samples):
+        if s + NEAR < samples:
+            kx, ky = n[TABLE + 3 * (s + NEAR)], n[TABLE + 3 * (s + NEAR) + 1]
+            x, y, z = turned(further, first, ratio * kx, ratio * ky)
+            if max(abs(x), abs(y), abs(z)) < reach:
+                ask_for(*addresses, size, parameters.itemsize, z, y, x)
         kx, ky = n[TABLE + 3 * s], n[TABLE + 3 * s + 1]
         weight = reals[RINGS + n[TABLE + 3 * s + 2]]
         right, left, below, above = middle + kx, middle - kx, middle + ky, middle - ky
@@ -99,9 +119,7 @@ def add_image(
         cy, sy = np.float64(down[2 * below]), np.float64(down[2 * below + 1])
         cosine, sine = cx * cy - sx * sy, cx * sy + sx * cy
         real, imaginary = real * cosine - imaginary * sine, real * sine + imaginary * cosine
-        x = ratio * (kx * np.float64(further[first]) + ky * np.float64(further[first + 3]))
-        y = ratio * (kx * np.float64(further[first + 1]) + ky * np.float64(further[first + 4]))
-        z = ratio * (kx * np.float64(further[first + 2]) + ky * np.float64(further[first + 5]))
+        x, y, z = turned(further, first, ratio * kx, ratio * ky)
         if not max(abs(x), abs(y), abs(z)) < reach:
             return np.nan  # of no rotation: nothing is read or written beyond the box
         here, there = gather(parameters, scales, size, z, y, x)
@@ -171,17 +189,21 @@ def add_curvature(numbers: Numbers, further: np.ndarray, out: np.ndarray) -> Non
     flat = view_at(further, 0, (rows * columns,))
     scales = array_at(scales_place(numbers), (size * size * size,), _SINGLE)
     ratio, reach = size / box, size / 2 - 1
+    addresses = (out.ctypes.data, scales.ctypes.data, out.ctypes.data)
     for r in range(rows):
         first = r * columns
         constants = constants_of(flat, first + ROTATION + SHIFT, reals[UNIT])
         for s in range(samples):
+            if s + NEAR < samples:
+                kx, ky = n[TABLE + 3 * (s + NEAR)], n[TABLE + 3 * (s + NEAR) + 1]
+                x, y, z = turned(flat, first, ratio * kx, ratio * ky)
+                if max(abs(x), abs(y), abs(z)) < reach:
+                    ask_for(*addresses, size, out.itemsize, z, y, x)
             kx, ky = n[TABLE + 3 * s], n[TABLE + 3 * s + 1]
             contrast = transfer(constants, float(kx), float(ky))
             value = reals[RINGS + n[TABLE + 3 * s + 2]] * contrast * contrast
             if kx == 0 and ky == 0:
                 value *= 0.5
-            x = ratio * (kx * flat[first] + ky * flat[first + 3])
-            y = ratio * (kx * flat[first + 1] + ky * flat[first + 4])
-            z = ratio * (kx * flat[first + 2] + ky * flat[first + 5])
+            x, y, z = turned(flat, first, ratio * kx, ratio * ky)
             if max(abs(x), abs(y), abs(z)) < reach:
                 scatter(out, scales, size, z, y, x, value, value)

@@ -9,7 +9,44 @@ import math
 
 import numpy as np
 
-from ooc.core.compiler import lean_kernel
+from ooc.core.compiler import lean_kernel, prefetch, small_kernel
+
+
+@small_kernel
+def corner(size: int, z: float, y: float, x: float) -> int:
+    """Return the place of the first of the eight voxels about a frequency, in a flat transform."""
+    middle = size // 2
+    k, j, i = math.floor(z) + middle, math.floor(y) + middle, math.floor(x) + middle
+    return (k * size + j) * size + i
+
+
+@small_kernel
+def opposite(size: int) -> int:
+    """Return the place from which that of a frequency is subtracted for that of its opposite."""
+    return 2 * (size // 2) * (size * size + size + 1)
+
+
+@lean_kernel
+def ask_for(
+    values: int, scales: int, out: int, size: int, item: int, z: float, y: float, x: float
+) -> None:
+    """Ask for what `gather` and `scatter` will use at a frequency, which lies anywhere in memory.
+
+    Parameters
+    ----------
+    values, scales, out
+        Addresses of transform, scales and gradient; scales are float32.
+    item
+        Bytes of a value of the others.
+    """
+    first, last = corner(size, z, y, x), opposite(size)
+    for row in range(4):
+        place = first + ((row >> 1) * size + (row & 1)) * size
+        prefetch(scales + 4 * place)
+        prefetch(values + item * place)
+        prefetch(values + item * (last - place))
+        prefetch(out + item * place)
+        prefetch(out + item * (last - place))
 
 
 @lean_kernel
@@ -25,14 +62,11 @@ def gather(
     z, y, x
         Frequency; less than M/2 - 1 from 0 along each axis.
     """
-    k, j, i = math.floor(z), math.floor(y), math.floor(x)
-    c, b, a = z - k, y - j, x - i
-    middle = size // 2
-    first = ((int(k) + middle) * size + int(j) + middle) * size + int(i) + middle
-    last = 2 * middle * (size * size + size + 1)
+    c, b, a = z - math.floor(z), y - math.floor(y), x - math.floor(x)
+    first, last = corner(size, z, y, x), opposite(size)
     here, there = 0.0, 0.0
-    for corner in range(4):
-        up, along = corner >> 1, corner & 1
+    for row in range(4):
+        up, along = row >> 1, row & 1
         outer = (c if up else 1.0 - c) * (b if along else 1.0 - b)
         place = first + (up * size + along) * size
         for side in range(2):
@@ -48,13 +82,10 @@ def scatter(
     here: float, there: float,
 ) -> None:  # fmt: skip
     """Add to a transform what belongs to a frequency and its opposite: the adjoint of `gather`."""
-    k, j, i = math.floor(z), math.floor(y), math.floor(x)
-    c, b, a = z - k, y - j, x - i
-    middle = size // 2
-    first = ((int(k) + middle) * size + int(j) + middle) * size + int(i) + middle
-    last = 2 * middle * (size * size + size + 1)
-    for corner in range(4):
-        up, along = corner >> 1, corner & 1
+    c, b, a = z - math.floor(z), y - math.floor(y), x - math.floor(x)
+    first, last = corner(size, z, y, x), opposite(size)
+    for row in range(4):
+        up, along = row >> 1, row & 1
         outer = (c if up else 1.0 - c) * (b if along else 1.0 - b)
         place = first + (up * size + along) * size
         for side in range(2):
