@@ -1,8 +1,8 @@
 """The last step of the output map: made points get moments and quantiles of training rows.
 
 Of each class a linear map gives them mean and covariance of its training rows, then a monotone map
-of each coordinate, the same for all classes, the quantiles. What else depends on what is left to
-the generator. The table of a run shows rows with this step and without.
+of each coordinate the quantiles. What else depends on what is left to the generator. The table of a
+run shows rows with this step and without.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ from pipelines.protein_interfaces.quality import Rows
 from pipelines.protein_interfaces.sampling import make_points
 
 LEVELS = 401
+# From 0, that a coordinate can be.
+FURTHEST = 1e3
 # Of a class's covariance, what is added to variances: a class may have few rows.
 RIDGE = 1e-3
 
@@ -31,7 +33,7 @@ class Calibration:
     matrices
         (9, 59, 59), from the deviations of the ones to those of the others.
     made, real
-        (59, levels) quantiles of made points, after the linear maps, and of training rows.
+        (9, 59, levels) quantiles of made points, after the linear maps, and of training rows.
     """
 
     before: np.ndarray
@@ -42,8 +44,12 @@ class Calibration:
 
     def __call__(self, points: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Return calibrated points, (rows, 59) float64; what is beyond all quantiles is cut off."""
-        columns = zip(self.straight(points, labels).T, self.made, self.real, strict=True)
-        return np.stack([np.interp(*each) for each in columns], axis=1)
+        moved = self.straight(points, labels)
+        for label in np.unique(labels):
+            which = labels == label
+            columns = zip(moved[which].T, self.made[label], self.real[label], strict=True)
+            moved[which] = np.stack([np.interp(*each) for each in columns], axis=1)
+        return moved
 
     def straight(self, points: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Return points after the linear maps of their classes alone."""
@@ -75,12 +81,14 @@ def between(made: np.ndarray, real: np.ndarray, labels: np.ndarray) -> Calibrati
         before[label], after[label] = one.mean(axis=0), other.mean(axis=0)
         roots = [_root(each) for each in (one, other)]
         matrices[label] = np.linalg.solve(*roots)
-    plain = Calibration(before, after, matrices, np.empty(0), np.empty(0))
-    levels = np.linspace(0, 1, LEVELS)
-    quantiles = [
-        np.quantile(each, levels, axis=0).T for each in (plain.straight(made, labels), real)
-    ]
-    return Calibration(before, after, matrices, *quantiles)
+    # A class that has no row stays as it is made.
+    quantiles = np.tile(np.linspace(-FURTHEST, FURTHEST, LEVELS), (2, len(CLASSES), size, 1))
+    found = Calibration(before, after, matrices, quantiles[0], quantiles[1])
+    straight, levels = found.straight(made, labels), np.linspace(0, 1, LEVELS)
+    for label in np.unique(labels):
+        for each, out in zip((straight, real), quantiles, strict=True):
+            out[label] = np.quantile(each[labels == label], levels, axis=0).T
+    return found
 
 
 def _root(points: np.ndarray) -> np.ndarray:

@@ -20,12 +20,18 @@ def test_made_points_get_mean_covariance_and_quantiles_of_their_class(
         one, other = straight[labels == label], real[labels == label]
         np.testing.assert_allclose(one.mean(axis=0), other.mean(axis=0), atol=1e-9)
         np.testing.assert_allclose(np.cov(one.T), np.cov(other.T), rtol=5e-3, atol=5e-3)
-    moved = found(made, labels)
-    for column in range(3):
-        assert ks_2samp(moved[:, column], real[:, column], method="asymp").statistic < 0.01
-    fresh = found(rng.standard_normal((8000, 3)) * [1, 2, 0.5], labels)
-    for column in range(3):
-        assert ks_2samp(fresh[:, column], real[:, column], method="asymp").statistic < 0.03
+    for points, most in ((made, 0.01), (rng.standard_normal((8000, 3)) * [1, 2, 0.5], 0.04)):
+        moved = found(points, labels)
+        for label in (0, 3):
+            for column in range(3):
+                one, other = (each[labels == label, column] for each in (moved, real))
+                assert ks_2samp(one, other, method="asymp").statistic < most
+
+
+def test_a_class_without_training_rows_stays_as_it_is_made(rng: np.random.Generator) -> None:
+    points = rng.standard_normal((100, 3))
+    found = between(points, points + 1, np.zeros(100, int))
+    np.testing.assert_allclose(found(points, np.full(100, 5)), points, atol=1e-9)
 
 
 def test_points_that_are_right_stay_where_they_are(rng: np.random.Generator) -> None:
