@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from ooc.cli.groups import flag
-from ooc.cli.options import Json, Memory, Seed, dataset_output, names_of, role_of
+from ooc.cli.options import Compression, Json, Memory, Seed, dataset_output, names_of, role_of
 from ooc.cli.show import NOTES, show_measured, table
 from ooc.core.errors import InputError
+from ooc.store.compression import FAST_WRITE
 
 
 def convert(
@@ -57,6 +58,7 @@ def convert(
     image_size: Annotated[
         str | None, flag("HEIGHTxWIDTH to which images are resized.", unset="all are of one size")
     ] = None,
+    compression: Compression = FAST_WRITE,
     json_: Json = False,
 ) -> None:
     """Convert data of another format to a dataset, out of core.
@@ -89,6 +91,7 @@ def convert(
             zero_based=zero_based,
             image_size=None if image_size is None else _size(image_size),
             hash_text=names_of(hash_text) or [],
+            compression=compression,
             report=report,
         )
     if not json_:

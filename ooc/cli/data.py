@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from ooc.cli.groups import flag, with_groups
-from ooc.cli.options import Io, Json, Seed, SeveralDataOptions, dataset_output
+from ooc.cli.options import Compression, Io, Json, Seed, SeveralDataOptions, dataset_output
 from ooc.cli.show import show, show_measured, table
 from ooc.core.errors import InputError
 from ooc.core.sizes import parse_count
 from ooc.core.terminal import one_line
+from ooc.store.compression import FAST_WRITE
 
 
 def make(
@@ -27,6 +28,7 @@ def make(
         bool, flag("Rows of the same truth that the dataset without this lacks.")
     ] = False,
     threads: Annotated[int | None, flag("Threads that write.", unset="one a core")] = None,
+    compression: Compression = FAST_WRITE,
     json_: Json = False,
 ) -> None:
     """Generate a dataset whose truth is known.
@@ -39,7 +41,7 @@ def make(
 
     recipe = Recipe(kind, parse_count(rows), features, classes, order, seed, held_out)
     with ProgressDisplay(f"make {PurePath(path).name}") as report:
-        result = generate(path, recipe, threads, report)
+        result = generate(path, recipe, threads, report, compression=compression)
     show_measured({**result, "path": path}, json_, "")
 
 

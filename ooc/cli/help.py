@@ -11,6 +11,7 @@ from typer.core import TyperCommand
 TABLES = {
     "activations": "ooc.kernels.activations:ACTIVATIONS",
     "codecs": "ooc.store.chunks.codecs:CODECS",
+    "compressions": "ooc.store.compression:COMPRESSIONS",
     "formats": "ooc.export:FORMATS",
     "full_gradient": "ooc.optim:FULL_GRADIENT",
     "heads": "ooc.models.mlp:HEADS",

@@ -59,6 +59,13 @@ Trackers = Annotated[
 # Options of the stream for commands that take but some of them.
 Memory = Annotated[str, option_of(StreamOptions, "memory")]
 Seed = Annotated[int, option_of(StreamOptions, "seed")]
+Compression = Annotated[
+    str,
+    flag(
+        "{compressions}: what is read many times is worth a search of ten times as long, and is "
+        "decoded half as fast again."
+    ),
+]
 Readers = Annotated[int | None, option_of(StreamOptions, "readers")]
 MissingValues = Annotated[str, option_of(StreamOptions, "missing_values")]
 Io = Annotated[str, option_of(StreamOptions, "io")]

@@ -6,9 +6,19 @@ from typing import Annotated, Any
 import typer
 
 from ooc.cli.groups import flag, with_groups
-from ooc.cli.options import DataOptions, Json, Memory, Seed, dataset_output, output, read
+from ooc.cli.options import (
+    Compression,
+    DataOptions,
+    Json,
+    Memory,
+    Seed,
+    dataset_output,
+    output,
+    read,
+)
 from ooc.cli.show import NOTES, show, show_measured, table
 from ooc.core.errors import InputError
+from ooc.store.compression import FAST_WRITE
 
 SAMPLE_PROBLEM = "--sample is a number of blocks, at least 2, or all, not {!r}"
 
@@ -37,6 +47,7 @@ def shuffle(
     picture: Annotated[
         Path | None, output("With --measure: PNG of original against new places.")
     ] = None,
+    compression: Compression = FAST_WRITE,
     json_: Json = False,
 ) -> None:
     """Write a dataset's rows in one uniformly random order, or measure a shuffle.
@@ -80,7 +91,9 @@ def shuffle(
     from ooc.shuffle.external_sort import exact
 
     with ProgressDisplay(f"shuffle {name}") as report:
-        result: dict[str, Any] = exact(dataset, destination, memory, seed, threads, report)
+        result: dict[str, Any] = exact(
+            dataset, destination, memory, seed, threads, report, compression=compression
+        )
     if not json_:
         left_out = result.pop("left_out")
         NOTES.extend(f"left out: {name}, as {why}" for name, why in left_out.items())

@@ -30,6 +30,7 @@ from ooc.core.numbers import check_counts
 from ooc.core.process import memory_numbers
 from ooc.core.progress import Progress, Report, tell
 from ooc.store.addresses import StorageOptions
+from ooc.store.compression import FAST_WRITE, compression_of
 from ooc.store.dataset import open as open_dataset
 from ooc.store.destinations import (
     Destination,
@@ -64,6 +65,7 @@ def convert(
     report: Report | bool = True,
     storage_options: StorageOptions | None = None,
     hash_text: Sequence[str] = (),
+    compression: str = FAST_WRITE,
 ) -> dict[str, Any]:
     """Write data of another format as a dataset, out of core.
 
@@ -116,6 +118,8 @@ def convert(
         there can be 65,536 at most: of 53 bits, or as many as `dtype` holds. Among `columns` they
         are features, for ``ooc.open(..., transform="hash:20")``, else arrays beside them; see
         `ooc.conversion.text_hash`. How likely two texts share a number is told at the end.
+    compression
+        "fast-write" or "fast-read", see `ooc.create`.
 
     Returns
     -------
@@ -140,6 +144,7 @@ def convert(
     >>> result["rows"], zarr.open_group(folder / "a.zarr", mode="r")["X"][2].tolist()
     (3, [4.0, 5.0])
     """
+    compression_of(compression)  # refuses what there is not
     place = new_destination(destination, storage_options)
     check_counts(threads=threads)
     rule, budget, begun = rule_of(missing_values), budget_of(memory), time.perf_counter()
@@ -162,11 +167,11 @@ def convert(
             "files of the source": opened.stamp(),
             "layout": described(layout),
             "missing_values": missing_values,
-            "options": [dense, zero_based, image_size],
+            "options": [dense, zero_based, image_size, compression],
             "version": VERSION,
         }
         work = Work(opened, layout, rule, fitted.threads, fitted.depth, fitted.ahead)
-        job = _Job(work, fitted, settings, name, telling)
+        job = _Job(work, fitted, settings, name, telling, compression)
         kernels = stacking_kernels(layout.outputs)
         if any(output.hashed for output in layout.outputs):
             kernels += hashing_kernels()
@@ -201,6 +206,7 @@ class _Job:
     settings: Mapping[str, Any]
     format: str
     report: Report
+    compression: str
 
 
 def _check_apart(source: Source, destination: Destination) -> None:
@@ -279,8 +285,9 @@ def _write(job: _Job, place: Destination, notes: Notes) -> dict[str, Any]:
         resume=True,
         check=complete,
         beside_bytes=max((output.row_bytes for output in layout.sparse), default=0),
+        compression=job.compression,
     ) as writer:
-        cut = (fitted.chunk_bytes, fitted.shard_bytes)
+        cut = (fitted.chunk_bytes, fitted.shard_bytes, job.compression)
         sparse = {
             output.name: SparseWriter(place, output.name, output.sparse_field(*cut))
             for output in layout.sparse
@@ -325,13 +332,14 @@ def _convert_and_shuffle(
     if path.exists() and not (notes.same(job.settings) and done.exists()):
         shutil.rmtree(path)
     if not path.exists():
-        result = _convert(job, between)
+        result = _convert(replace(job, compression=FAST_WRITE), between)
         write_whole(done, json.dumps(result).encode())
     result = json.loads(done.read_text())
     first = job.work.layout.outputs[0].name
     shuffled = exact(
-        open_dataset(path, first, False, False), place, budget, seed, threads, job.report
-    )
+        open_dataset(path, first, False, False), place, budget, seed, threads, job.report,
+        compression=job.compression,
+    )  # fmt: skip
     shutil.rmtree(path)
     notes.forget()
     result["notes"] += [f"left out: {name}, as {why}" for name, why in shuffled["left_out"].items()]

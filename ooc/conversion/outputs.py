@@ -123,9 +123,10 @@ class Output:
                 self.attributes["_FillValue"] = fill_text(float(filled))
         return Field(self.dtype, self.shape, self.attributes, dimensions)
 
-    def sparse_field(self, chunk_bytes: int, shard_bytes: int) -> SparseField:
+    def sparse_field(self, chunk_bytes: int, shard_bytes: int, compression: str) -> SparseField:
         """Return what the writer of sparse rows takes; its attributes are read at the end."""
-        return SparseField(self.dtype, self.shape[0], self.attributes, chunk_bytes, shard_bytes)
+        cut = (chunk_bytes, shard_bytes, compression)
+        return SparseField(self.dtype, self.shape[0], self.attributes, *cut)
 
 
 @dataclass(frozen=True)

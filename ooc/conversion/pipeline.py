@@ -159,7 +159,10 @@ def copy(work: Work, store: Growing, advance: Advance) -> Standing:
     def encode(group: Group) -> EncodedGroup:
         return EncodedGroup(
             [(writer.encode(columns, rows), rows) for columns, rows in group.chunks],
-            [(name, part, encode_chunk(chunk)) for name, (part, chunk) in group.parts],
+            [
+                (name, part, encode_chunk(chunk, sparse[name].field.compression))
+                for name, (part, chunk) in group.parts
+            ],
             group.end,
         )
 

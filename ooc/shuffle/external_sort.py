@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ from ooc.shuffle.scratch import Scratch
 from ooc.shuffle.workspace import check_destination, file_bytes, folders_beside, workspace
 from ooc.store.addresses import StorageOptions
 from ooc.store.beside import copy_beside
+from ooc.store.compression import FAST_WRITE, compression_of
 from ooc.store.copies import Copy, plan_copy
 from ooc.store.dataset import Dataset
 from ooc.store.dataset import open as open_dataset
@@ -51,6 +53,7 @@ def exact(
     threads: int | None = None,
     report: Report = silent,
     storage_options: StorageOptions | None = None,
+    compression: str = FAST_WRITE,
 ) -> dict[str, Any]:
     """Write all arrays of a dataset to a new store, their rows in one uniformly random order.
 
@@ -75,6 +78,8 @@ def exact(
         Pieces that are worked on at once, at most 4; by default one more than cores.
     storage_options
         Of a URL, as `ooc.open` takes them.
+    compression
+        Of the new store: "fast-write" or "fast-read", see `ooc.create`.
 
     Returns
     -------
@@ -99,6 +104,7 @@ def exact(
     >>> result["rows"], ooc.open(folder / "shuffled.zarr").arrays["X"].shape
     (1000, (1000, 3))
     """
+    compression_of(compression)  # refuses what there is not
     place = new_destination(destination, storage_options)
     check_destination(source, place)
     if source.transform and not changes_features(source.transform):
@@ -114,6 +120,7 @@ def exact(
     # Attributes come along, and with them what values mean.
     source = source.undecoded()
     copy, job = _planned(source, budget_of(memory), seed, threads, place.buffer_bytes)
+    job = replace(job, compression=compression)
     begun = time.perf_counter()
     taken = workspace(copy, place, job)
     with place.claim(), blamed(place.beside), taken as folder:
@@ -219,6 +226,7 @@ class _Run:
             shard_bytes=job.shard_rows * widest,
             resume=True,
             check=prove,
+            compression=job.compression,
         ) as writer:
             self._write_shards(writer)
         written = job.rows * job.layout.record_bytes + file_bytes(self._destination.shown)

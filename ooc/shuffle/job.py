@@ -15,6 +15,7 @@ from ooc.shuffle.records import RecordLayout
 from ooc.store.chunks import scratch_bytes
 from ooc.store.chunks.codecs import most_stored_bytes
 from ooc.store.chunks.files import BATCH_BYTES
+from ooc.store.compression import FAST_WRITE
 from ooc.store.dataset import ArraySpec, Dataset
 from ooc.store.fields import CHUNK_BYTES, SHARD_BYTES
 from ooc.stream.plan import MIB
@@ -54,6 +55,8 @@ class Job:
         multiple of the one before, the last unit of a shard may be shorter.
     threads
         Pieces, later units, that are in memory at once.
+    compression
+        Of the new store, see `ooc.store.compression`.
     """
 
     rows: int
@@ -66,6 +69,7 @@ class Job:
     threads: int
     terms: dict[str, int]
     budget: int
+    compression: str = FAST_WRITE
 
     @property
     def pieces(self) -> int:
@@ -100,7 +104,7 @@ class Job:
         """Return what must be the same for a job to be gone on with, JSON-ready."""
         source = Path(dataset.path)
         files = [file.stat() for file in (source, *source.rglob("*")) if file.is_file()]
-        kept = ("rows", "seed", "layout", "piece_rows", "unit_rows")
+        kept = ("rows", "seed", "layout", "piece_rows", "unit_rows", "compression")
         return {
             "source": str(source.resolve()),
             "source_bytes": sum(file.st_size for file in files),

@@ -93,6 +93,6 @@ def _stored_bytes(copy: Copy, job: Job) -> int:
         values = np.empty((blocks * each, *spec.shape[1:]), spec.dtype)
         read_runs = copy.reader(copy.dataset, name, "auto")
         read_runs([(start, start + each) for start in starts], values)
-        stored += len(encode_chunk(np.ascontiguousarray(values[order])))
+        stored += len(encode_chunk(np.ascontiguousarray(values[order]), job.compression))
     beside = sum(file_bytes(f"{copy.dataset.path}/{name}") for name in copy.beside)
     return int(1.05 * stored * job.rows / (blocks * each)) + beside + 2**20

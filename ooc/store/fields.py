@@ -8,12 +8,12 @@ import crc32c
 import numpy as np
 import zarr
 from numcodecs import VLenBytes, VLenUTF8
-from numcodecs.blosc import Blosc
-from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.codecs import Crc32cCodec
+
+from ooc.store.compression import FAST_WRITE, compression_of
 
 CHUNK_BYTES = 512 * 2**10
 SHARD_BYTES = 128 * 2**20
-COMPRESSION_LEVEL = 5
 NUMBER_KINDS = "biufcMm"
 
 # Values without a fixed size, by Zarr's names: as they are in memory, what fills up, their codec.
@@ -27,7 +27,8 @@ class Field(NamedTuple):
     """One array to write: its dtype, the shape of one row, and what is noted of it.
 
     The dtype is NumPy's, or "string" or "variable_length_bytes": a value of those is taken to have
-    `value_bytes`, by which chunks are cut.
+    `value_bytes`, by which chunks are cut. `compression` is one of
+    `ooc.store.compression.COMPRESSIONS`.
     """
 
     dtype: str | np.dtype
@@ -36,6 +37,7 @@ class Field(NamedTuple):
     dimensions: tuple[str | None, ...] | None = None
     fill_value: Any = None
     value_bytes: int = 16
+    compression: str = FAST_WRITE
 
     @property
     def variable(self) -> bool:
@@ -65,30 +67,27 @@ def create_array(
     """Create the metadata of an array whose chunks `encode_chunk` makes."""
     kind = field.in_memory.kind
     size = field.in_memory.itemsize if kind in NUMBER_KINDS else 1
-    blosc = BloscCodec(typesize=size, cname="lz4", clevel=COMPRESSION_LEVEL, shuffle="bitshuffle")
     return group.create_array(
         name,
         shape=(rows, *field.shape),
         chunks=(chunk_rows, *field.shape),
         shards=(shard_rows, *field.shape) if field.sharded else None,
         dtype=field.dtype,
-        compressors=[blosc, Crc32cCodec()],
+        compressors=[compression_of(field.compression).codec(size), Crc32cCodec()],
         attributes=dict(field.attributes),
         dimension_names=field.dimensions,
         **({} if field.fill_value is None else {"fill_value": field.fill_value}),
     )
 
 
-def encode_chunk(chunk: np.ndarray | bytes) -> bytes:
-    """Encode one C-contiguous chunk: blosc (lz4, bit shuffle), then its CRC-32C.
+def encode_chunk(chunk: np.ndarray | bytes, compression: str = FAST_WRITE) -> bytes:
+    """Encode one C-contiguous chunk: blosc, then its CRC-32C.
 
-    Chunks of 512 KiB decode while they stay in a core's cache; bit shuffle doubles what lz4
-    finds in floats of limited precision.
+    Chunks of 512 KiB decode while they stay in a core's cache.
     """
     if isinstance(chunk, np.ndarray) and chunk.dtype.kind not in NUMBER_KINDS:
         chunk = chunk.tobytes()
-    codec = Blosc("lz4", clevel=COMPRESSION_LEVEL, shuffle=Blosc.BITSHUFFLE)
-    return checked(bytes(codec.encode(chunk)))
+    return checked(bytes(compression_of(compression).encoder().encode(chunk)))
 
 
 def checked(stored: bytes) -> bytes:

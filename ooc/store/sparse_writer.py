@@ -13,6 +13,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import zarr
 
+from ooc.store.compression import FAST_WRITE
 from ooc.store.destinations import Destination
 from ooc.store.fields import CHUNK_BYTES, SHARD_BYTES, Field, checked, create_array
 from ooc.store.members import quiet
@@ -31,6 +32,7 @@ class SparseField(NamedTuple):
     attributes: Mapping[str, Any] = {}
     chunk_bytes: int = CHUNK_BYTES
     shard_bytes: int = SHARD_BYTES
+    compression: str = FAST_WRITE
 
     @property
     def dtypes(self) -> dict[str, np.dtype]:
@@ -121,7 +123,8 @@ class SparseWriter:
                 length = self.field.chunk_length(part)
                 entries = rows + 1 if part == POINTERS else nonzeros
                 shard = length * self.field.shard_chunks
-                create_array(group, part, Field(dtype), entries, length, shard)
+                described = Field(dtype, compression=self.field.compression)
+                create_array(group, part, described, entries, length, shard)
 
 
 class _Growing:

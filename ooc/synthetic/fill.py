@@ -48,7 +48,10 @@ def check_free_space(writer: Writer, sample: Columns, sampled: int, rows: int) -
     """Refuse a disk that is too small for `rows` rows, judged by a sample of them."""
     if not writer.destination.is_local:
         return
-    stored = sum(len(encode_chunk(values)) for values in sample.values())
+    stored = sum(
+        len(encode_chunk(values, writer.fields[name].compression))
+        for name, values in sample.items()
+    )
     needed = int(1.02 * stored * rows / sampled) + 2**20
     folder = writer.destination.beside.parent
     free = shutil.disk_usage(folder).free

@@ -17,6 +17,7 @@ from ooc.core.numbers import check_counts, entry_of
 from ooc.core.progress import Report, silent
 from ooc.core.random_keys import Purpose, generator
 from ooc.store.addresses import StorageOptions
+from ooc.store.compression import FAST_WRITE
 from ooc.store.fields import Field
 from ooc.store.writer import Columns, create
 from ooc.synthetic.fill import fill
@@ -205,10 +206,12 @@ def make(
     threads: int | None = None,
     report: Report = silent,
     storage_options: StorageOptions | None = None,
+    compression: str = FAST_WRITE,
 ) -> dict[str, Any]:
     """Generate a dataset in a new local folder or at a URL, chunk by chunk, in parallel.
 
-    Threads are by default one a core; the bits do not depend on them.
+    Threads are by default one a core; the bits do not depend on them. `compression` is one of
+    `ooc.store.compression.COMPRESSIONS`.
 
     Returns
     -------
@@ -234,7 +237,8 @@ def make(
     attributes: dict[str, Any] = {"generator": generated, **noted}
     begun = time.perf_counter()
     purpose = Purpose.HELD_OUT_DATA if recipe.held_out else Purpose.DATA
-    with create(path, fields, attributes, storage_options=storage_options) as writer:
+    how: dict[str, Any] = {"storage_options": storage_options, "compression": compression}
+    with create(path, fields, attributes, **how) as writer:
         best = np.zeros((-(-recipe.rows // writer.chunk_rows), 2))
 
         def draw(number: int, first: int, rows: int) -> Columns:

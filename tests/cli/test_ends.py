@@ -26,7 +26,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def ends_by(monkeypatch: pytest.MonkeyPatch, error: BaseException | None) -> int:
     """Call a command whose work raises this, or comes to nothing."""
 
-    def work(*given: object) -> dict[str, Any]:
+    def work(*given: object, **named: object) -> dict[str, Any]:
         if error is not None:
             raise error
         return {}
@@ -73,7 +73,7 @@ def test_notes_are_told_in_the_end_of_their_own_command(
 ) -> None:
     NOTES.append("of a command before")
 
-    def work(*given: object) -> dict[str, Any]:
+    def work(*given: object, **named: object) -> dict[str, Any]:
         NOTES.append("what was chosen")
         return {}
 

@@ -105,12 +105,12 @@ def test_of_bench(small: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_of_shuffle(small: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    how = "--memory 300MiB --seed 7 --threads 3"
+    how = "--memory 300MiB --seed 7 --threads 3 --compression fast-read"
     dataset, *given = arguments_of(
         monkeypatch, "ooc.shuffle.external_sort.exact", f"shuffle {small} out.zarr {DATA} {how}"
     )
     check_data(dataset)
-    assert given == ["out.zarr", "300MiB", 7, 3]
+    assert given == ["out.zarr", "300MiB", 7, 3, {"compression": "fast-read"}]
     np.save("rows.npy", np.arange(500)[::-1])
     how = "--memory 300MiB --seed 7 --batch-size 64 --window 5"
     for order, sample in (("none", "17"), ("rows.npy", "all")):
@@ -128,9 +128,10 @@ def test_of_shuffle(small: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_of_make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     options = "--rows 3k --features 5 --classes 4 --order sorted --seed 8 --held-out --threads 2"
+    options += " --compression fast-read"
     given = arguments_of(monkeypatch, "ooc.synthetic.make", f"make softmax a.zarr {options}")
     recipe = ooc.synthetic.Recipe("softmax", 3000, 5, 4, "sorted", 8, held_out=True)
-    assert given == ["a.zarr", recipe, 2]
+    assert given == ["a.zarr", recipe, 2, {"compression": "fast-read"}]
 
 
 def test_of_report_and_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
