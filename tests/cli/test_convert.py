@@ -13,7 +13,7 @@ from ooc.core.errors import InputError
 EVERY = (
     "convert a.csv b.zarr --columns age,mass --target label --weight importance --without id,url "
     "--dtype float32 --missing-values drop --shuffle --seed 9 --memory 300MiB --threads 3 "
-    "--format csv --dense --image-size 20X30 --hash-text url,user"
+    "--format csv --dense --image-size 20X30 --hash-text url,user --compression fast-read"
 )
 
 
@@ -29,6 +29,7 @@ UNSET = {
     "weight": None, "without": [], "dtype": None, "missing_values": "raise", "shuffle": False,
     "seed": 0, "memory": "1GiB", "threads": None, "format": None, "dense": False,
     "zero_based": False, "image_size": None, "hash_text": [],
+    "compression": "fast-write",
 }  # fmt: skip
 
 
@@ -53,7 +54,7 @@ def test_every_option_comes_to_the_conversion(here: Path, monkeypatch: pytest.Mo
         "target": "label", "weight": "importance", "without": ["id", "url"], "dtype": "float32",
         "missing_values": "drop", "shuffle": True, "seed": 9, "memory": "300MiB", "threads": 3,
         "format": "csv", "dense": True, "zero_based": False, "image_size": (20, 30),
-        "hash_text": ["url", "user"],
+        "hash_text": ["url", "user"], "compression": "fast-read",
     }  # fmt: skip
 
 

@@ -88,7 +88,7 @@ def test_the_time_of_a_command_counts_what_passed_before(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A day of it, and none in the next."""
-    monkeypatch.setattr("ooc.synthetic.make", lambda *given: {})
+    monkeypatch.setattr("ooc.synthetic.make", lambda *given, **named: {})
     command = ["make", "linear", "a.zarr", "--rows", "10", "--json"]
     for before, least, most in ((86_400.0, 86_400, 90_000), (0.0, 0, 3_600)):
         assert main(command, before) == 0
