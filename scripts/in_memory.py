@@ -6,6 +6,7 @@ No other script reaches into how windows become steps.
 import numpy as np
 
 import ooc
+from ooc.core.errors import InputError
 from ooc.engines.engine import make_engine
 from ooc.kernels.counters import LOSS_SUM
 from ooc.models.train_state import start as begin
@@ -29,10 +30,20 @@ class Steps:
     def __init__(self, trainer: ooc.Trainer, dataset: Dataset, start: np.ndarray) -> None:
         train_state = begin((trainer.optimizer,), start)
         self._engine = make_engine(trainer.model, trainer.loader(dataset), train_state)
+        self._dtypes = [dataset.arrays[name].dtype for name in ("X", "y")]
         self._windows = 0
 
     def take(self, x: np.ndarray, y: np.ndarray, last: bool) -> None:
-        """Take the steps of these rows, in their order; the last one may be of fewer rows."""
+        """Take the steps of these rows, in their order; the last one may be of fewer rows.
+
+        Raises
+        ------
+        InputError
+            If they are not of the store's types: the compiled loop reads them by address.
+        """
+        for values, dtype in zip((x, y), self._dtypes, strict=True):
+            if values.dtype != dtype:
+                raise InputError(f"rows have dtype {values.dtype}, and the store's {dtype}")
         window = Window(
             arrays={"X": x, "y": y},
             roles=("X", "y", None),

@@ -62,7 +62,6 @@ def _steps(job: harness.Job) -> Steps:
 
 
 def _epoch(loader: Loader, targets: np.ndarray, steps: Steps) -> None:
-    targets = targets.astype(np.float32)
     for number, preload in enumerate(loader):
         last = number == len(loader) - 1
         steps.take(preload["X"], targets[preload["index"]], last)
