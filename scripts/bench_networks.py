@@ -3,7 +3,9 @@
 Rows are in memory, in one order, for both: what is compared is the step. ooc runs them as one
 window in one compiled call, as it does in training; PyTorch in the usual loop, with its default
 Adam, and once more with its fused one. Both take turns in every round, and a target is met when
-the median over rounds of the ratio to the default is. Losses of both are compared step by step.
+the median over rounds of the ratio to the default is. Losses of both are compared step by step. In
+the same rounds the matrix products of a step are timed alone, by the BLAS that ooc's kernels call
+and by NumPy's.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import numba
 import numpy as np
 from in_memory import Steps
 from peers.environments import Environment, UnavailableError, run_checked
+from products import seconds_of_products
 
 import ooc
 from ooc.core.machine import machine
@@ -59,6 +62,8 @@ class Measured:
     ooc: list[float] = field(default_factory=list)
     default: list[float] = field(default_factory=list)
     fused: list[float] = field(default_factory=list)
+    products: list[float] = field(default_factory=list)
+    other_products: list[float] = field(default_factory=list)
     ooc_losses: np.ndarray = field(default_factory=lambda: np.empty(0))
     torch_losses: np.ndarray = field(default_factory=lambda: np.empty(0))
     torch: str = ""
@@ -124,6 +129,9 @@ def measure(case: Case, rounds: int, seconds: float, python: Path) -> Measured:
         np.savez(job, x=x, y=y, widths=np.array(case.widths), parameters=start)
         for number in range(rounds):
             found.ooc.append(own.run(len(x))[0] / steps)
+            alone = seconds_of_products(case.widths, case.batch_size, steps)
+            found.products.append(alone["compiled"])
+            found.other_products.append(alone["NumPy's"])
             for kind in ("default", "fused"):
                 command = [str(python), "-m", "peers.torch_network", str(job)]
                 run_checked([*command, str(case.batch_size), str(RATE), kind, str(output)])
@@ -134,7 +142,9 @@ def measure(case: Case, rounds: int, seconds: float, python: Path) -> Measured:
                     found.torch = f"{result['torch']}, {result['threads']} threads"
             print(
                 f"{case.name}, round {number + 1}: ooc {1e3 * found.ooc[-1]:.3f} ms a step, "
-                f"PyTorch {1e3 * found.default[-1]:.3f}, fused {1e3 * found.fused[-1]:.3f}",
+                f"products alone {1e3 * found.products[-1]:.3f} (NumPy's BLAS "
+                f"{1e3 * found.other_products[-1]:.3f}), PyTorch {1e3 * found.default[-1]:.3f}, "
+                f"fused {1e3 * found.fused[-1]:.3f}",
                 file=sys.stderr,
             )
         found.ooc_losses = own.run(len(x), case.batch_size)[1]
@@ -153,6 +163,11 @@ def to_json(case: Case, found: Measured) -> dict[str, Any]:
         "torch_seconds": found.default,
         "torch_fused_seconds": found.fused,
         "torch": found.torch,
+        "products_seconds": found.products,
+        "numpy_products_seconds": found.other_products,
+        "step_over_products": statistics.median(
+            step / alone for step, alone in zip(found.ooc, found.products, strict=True)
+        ),
         "ratio": statistics.median(ratios),
         "ratio_spread": [min(ratios), max(ratios)],
         "ratio_to_fused": statistics.median(found.ratios("fused")),
@@ -168,17 +183,19 @@ def to_json(case: Case, found: Measured) -> dict[str, Any]:
 def print_table(lines: Sequence[dict[str, Any]]) -> None:
     """Print the cases as a Markdown table."""
     print(
-        "| network | batch | ooc, ms | PyTorch, ms | fused, ms | ooc is | spread | target | met |"
+        "| network | batch | ooc, ms | its products alone | step over them | by NumPy's BLAS | "
+        "PyTorch, ms | fused, ms | ooc is | spread | target | met |"
     )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print(f"|{' --- |' * 12}")
     for line in lines:
-        own, default, fused = (
-            f"{1e3 * statistics.median(line[key]):.3f}"
-            for key in ("ooc_seconds", "torch_seconds", "torch_fused_seconds")
+        own, alone, other, default, fused = (
+            f"{1e3 * statistics.median(line[f'{key}_seconds']):.3f}"
+            for key in ("ooc", "products", "numpy_products", "torch", "torch_fused")
         )
         low, high = line["ratio_spread"]
         print(
-            f"| {line['network']} | {line['batch_size']} | {own} | {default} | {fused} | "
+            f"| {line['network']} | {line['batch_size']} | {own} | {alone} | "
+            f"{line['step_over_products']:.2f} | {other} | {default} | {fused} | "
             f"{line['ratio']:.2f}x ({line['ratio_to_fused']:.2f}x) | {low:.2f}..{high:.2f} | "
             f"{line['target']:g}x | {'yes' if line['met'] else 'no'} |"
         )
