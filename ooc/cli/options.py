@@ -62,7 +62,7 @@ Seed = Annotated[int, option_of(StreamOptions, "seed")]
 Compression = Annotated[
     str,
     flag(
-        "{compressions}: what is read many times is worth a search of ten times as long, and is "
+        "{compressions}: what is read many times is worth encoding twenty times as long; it is "
         "decoded half as fast again."
     ),
 ]

@@ -45,7 +45,7 @@ class Compression(NamedTuple):
 
 # `scripts/bench_compression` has the measurements. Bit shuffle doubles what lz4 finds in floats of
 # limited precision, and costs as much as lz4 itself when chunks are decoded. What lz4hc finds in
-# shuffled bytes is about as much, after ten times the search or more.
+# shuffled bytes is about as much, after a search of five to twenty-five times as long.
 COMPRESSIONS = {
     FAST_WRITE: Compression("lz4", 5, "bitshuffle"),
     FAST_READ: Compression("lz4hc", 5, "shuffle"),

@@ -86,8 +86,8 @@ def create(
     storage_options
         Of a URL, as `ooc.open` takes them.
     compression
-        "fast-write", or "fast-read": what is read many times is worth a search of ten times as
-        long, after which it is decoded half as fast again. By default what each `Field` says.
+        "fast-write", or "fast-read": what is read many times is worth encoding some twenty times
+        as long, and is decoded half as fast again. By default what each `Field` says.
 
     Raises
     ------

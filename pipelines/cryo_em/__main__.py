@@ -5,7 +5,7 @@ shifted, in noise. They are made of a ribosome (of the folder OOC_REAL_DATA), of
 a generated density, by projection in real space, or read from RELION's stacks. Two halves of them
 each learn the density, a number for each voxel, from mini-batches of Fourier slices, with and
 without a diagonal preconditioner; beside them stands direct Fourier inversion with Wiener weights.
-With --alone there is the preconditioned descent alone, for images that take hours to pass over.
+With --alone there is the preconditioned descent alone, where a pass over the images takes long.
 With --poses unknown poses are found, too, from images alone: first a density of low resolution from
 nothing, then each image's pose and a finer density, mini-batch by mini-batch. A run that was killed
 goes on where it was saved last.
@@ -21,6 +21,7 @@ import numpy as np
 from scipy import fft
 
 import ooc
+from ooc.core.errors import InputError
 from ooc.core.sizes import format_size, parse_count
 from ooc.store.columns import pieces_of
 from pipelines.common.arguments import Parser, add_data_options, check_memory, check_training
@@ -74,6 +75,8 @@ def run(options: argparse.Namespace) -> Iterator[Section]:
     optimizer_of(options.rate)  # refuses what cannot be
     if options.poses == UNKNOWN:
         settings_of(options)  # refuses what cannot be, too
+        if options.alone:
+            raise InputError("--alone goes with poses that are known; leave it out")
     dataset, truth = _images(options)
     if options.poses == UNKNOWN:
         yield from find_poses(options, dataset, truth, budget)

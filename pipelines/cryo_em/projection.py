@@ -11,7 +11,7 @@ import math
 import numpy as np
 from scipy import fft
 
-from ooc.core.compiler import kernel
+from ooc.core.compiler import kernel, small_kernel
 
 FINER = 2  # times, that the density is sampled before it is interpolated
 # The frequency response of an interpolation is a power of sinc: of linear ones within planes, and
@@ -36,7 +36,7 @@ def finer(volume: np.ndarray) -> np.ndarray:
     first = 1 - box % 2
     kept = slice(start + first, start + box)
     along = np.square(np.arange(size, dtype=np.float32) - size // 2)
-    outside = along[:, None, None] + along[:, None] + along > _reach(box) ** 2
+    outside = along[:, None, None] + along[:, None] + along > reach_of(box) ** 2
     found = np.empty((3, size, size, size), np.float32)
     for axis in range(3):
         padded = np.zeros((size,) * 3, np.complex128)
@@ -52,7 +52,8 @@ def _others(axis: int) -> tuple[int, ...]:
     return tuple(each for each in range(3) if each != axis)
 
 
-def _reach(box: int) -> float:
+@small_kernel
+def reach_of(box: int) -> float:
     """Return the radius of the sphere that is seen, in finer voxels."""
     return FINER * ((box - 1) // 2 - 0.5)
 
@@ -72,7 +73,7 @@ def project(fine: np.ndarray, rotations: np.ndarray, out: np.ndarray) -> None:
     # In skewed coordinates the sphere reaches further by a root of two; the spline has two more.
     half = int(1.4143 * fine.shape[1] / 2) + 4
     skewed = np.empty((2 * half, 2 * half), np.float32)
-    radius = FINER * ((box - 1) // 2 - 0.5)
+    radius = reach_of(box)
     for r in range(rows):
         turn = rotations[r].astype(np.float64)
         # From x, y, z, as rotations have them, to z, y, x, as densities do.
@@ -91,7 +92,7 @@ def project(fine: np.ndarray, rotations: np.ndarray, out: np.ndarray) -> None:
             depth = turn[each, 2 - axis]
             matrix[0, each] = FINER * (turn[each, 2 - down] - depth * slope_down)
             matrix[1, each] = FINER * (turn[each, 2 - across] - depth * slope_across)
-        warp(skewed, matrix, 1.0 / (FINER * abs(sight[axis])), out[r])
+        warp(skewed, matrix, radius / FINER, 1.0 / (FINER * abs(sight[axis])), out[r])
 
 
 @kernel
@@ -124,10 +125,12 @@ def add_planes(
 
 
 @kernel
-def warp(skewed: np.ndarray, matrix: np.ndarray, factor: float, out: np.ndarray) -> None:
-    """Fill an image with what lies at a matrix times (x, y) of its pixels, by a cubic B-spline."""
+def warp(
+    skewed: np.ndarray, matrix: np.ndarray, reach: float, factor: float, out: np.ndarray
+) -> None:
+    """Fill an image, up to a radius, with what lies at a matrix times (x, y), by a B-spline."""
     box, half = len(out), len(skewed) // 2
-    middle, reach = box // 2, (box - 1) // 2 - 0.5
+    middle = box // 2
     for y in range(-middle, box - middle):
         for x in range(-middle, box - middle):
             total = 0.0

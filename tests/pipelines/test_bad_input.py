@@ -19,6 +19,7 @@ CASES = [
     ("cryo_em", ["--map", "a.mrc"], "a.mrc does not exist; name an MRC file of a density"),
     ("cryo_em", ["--poses", "unknown", "--box", "16"], "images of 16 x 16 pixels hold"),
     ("cryo_em", ["--poses", "unknown", "--passes", "0"], "and 0 passes, cannot be"),
+    ("cryo_em", ["--poses", "unknown", "--alone"], "--alone goes with poses that are known"),
     ("cryo_em", ["--poses", "guessed"], "invalid choice: 'guessed'"),
     ("cryo_em", ["--particles", "a.star"], "a.star does not exist; name a STAR file of particles"),
     ("descent_laws", ["--only", "gravity"], "invalid choice: 'gravity'"),
