@@ -47,7 +47,7 @@ def test_what_was_written_and_what_was_left_out_is_told(
 ) -> None:
     result = {"rows": 500, "left_out": {"notes": "it is text"}}
     monkeypatch.setattr(
-        "ooc.shuffle.external_sort.exact", lambda *given: json.loads(json.dumps(result))
+        "ooc.shuffle.external_sort.exact", lambda *given, **named: json.loads(json.dumps(result))
     )
     assert main(["shuffle", small, "b.zarr"]) == 0
     printed = capsys.readouterr()

@@ -121,7 +121,8 @@ def test_what_the_shuffle_tells_is_told(
     told = {"left_out": {"z": "it is odd"}, "memory_projected_bytes": projected}
     asked = list[tuple[Any, ...]]()
     monkeypatch.setattr(
-        "ooc.shuffle.external_sort.exact", lambda *parts: (asked.append(parts), told)[1]
+        "ooc.shuffle.external_sort.exact",
+        lambda *parts, **named: (asked.append(parts), told)[1],
     )
     result = ooc.convert(tmp_path / "a.npy", tmp_path / "c", shuffle=True, seed=3, **options)
     assert result["notes"] == ["left out: z, as it is odd"]

@@ -166,6 +166,7 @@ def test_a_job_is_gone_on_with_if_its_source_and_pieces_are_the_same(tmp_path: P
         },
         "piece_rows": 10,
         "unit_rows": 5,
+        "compression": "fast-write",
     }
     os.utime(files[0], ns=(1, told["source_changed"] + 1))
     assert job_of(20, 10, 5, 10).identity(data) != told

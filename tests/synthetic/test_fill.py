@@ -14,8 +14,9 @@ import ooc
 from ooc.core.errors import InputError
 from ooc.core.progress import Progress
 from ooc.core.random_keys import Purpose, generator
+from ooc.store.compression import COMPRESSIONS
 from ooc.store.destinations import LocalDestination
-from ooc.store.fields import encode_chunk
+from ooc.store.fields import Field, encode_chunk
 from ooc.store.writer import create
 from ooc.synthetic import KINDS, Recipe, check_free_space, fill, make
 from ooc.synthetic.kinds import GRID, NOISE, SEPARATION
@@ -52,11 +53,12 @@ def test_every_row_is_drawn_with_the_number_of_its_chunk(
     assert all(each.bytes == 20 * each.rows and each.seconds >= 0 for each in told)
 
 
+@pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_a_disk_is_judged_by_what_a_sample_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, compression: str
 ) -> None:
     sample = {"X": rng.standard_normal((50, 3)).astype(np.float32), "y": np.arange(50)}
-    stored = sum(len(encode_chunk(values)) for values in sample.values())
+    stored = sum(len(encode_chunk(values, compression)) for values in sample.values())
     needed = int(1.02 * stored * 5000 / 50) + 2**20
     free = [needed]
 
@@ -65,7 +67,9 @@ def test_a_disk_is_judged_by_what_a_sample_takes(
         return SimpleNamespace(free=free[0])
 
     monkeypatch.setattr("shutil.disk_usage", usage)
-    writer: Any = SimpleNamespace(path=tmp_path / "a", destination=LocalDestination(tmp_path / "a"))
+    fields = {name: Field(each.dtype, compression=compression) for name, each in sample.items()}
+    place = LocalDestination(tmp_path / "a")
+    writer: Any = SimpleNamespace(path=tmp_path / "a", destination=place, fields=fields)
     check_free_space(writer, sample, 50, 5000)
     free[0] -= 1
     with pytest.raises(InputError) as caught:
