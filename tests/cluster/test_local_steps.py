@@ -70,6 +70,7 @@ def twin(dataset: Dataset, how: Synchronisation, epochs: int) -> np.ndarray:
     return theta
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how", [Synchronisation(2), Synchronisation(5, 0.9, 0.7), Synchronisation(1000, 0.0, 1.5)]
 )
@@ -91,6 +92,7 @@ def test_lanes_that_meet_in_every_step_are_as_they_were(measured: Dataset) -> No
     assert trainer(Synchronisation()).to_config() == plain.to_config()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 7, 23, 24, 30])
 def test_a_run_that_stops_anywhere_goes_on_to_the_same_bits(
     measured: Dataset, tmp_path: Path, step: int

@@ -293,6 +293,7 @@ def test_parts_of_a_window_count_by_their_rows(
     np.testing.assert_allclose(total, x.T @ (1 / (1 + np.exp(-scores)) - y), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_weight_decay_is_that_of_scikit_learn(labelled: Dataset) -> None:
     """A network without hidden layers is logistic regression; its decay is no part of the loss."""
     x, y = rows_of(labelled)

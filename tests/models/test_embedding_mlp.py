@@ -114,6 +114,7 @@ def test_loss_and_gradient_are_those_of_the_twin(
         assert gradient @ direction == pytest.approx((up - down) / 2e-5, rel=1e-6, abs=1e-8)
 
 
+@pytest.mark.slow
 def test_dropout_and_many_shares_keep_the_slope(rng: np.random.Generator) -> None:
     model = EmbeddingMLP(
         **SMALL, figure_hidden=(6,), hidden=(7,), activation="gelu", dropout=0.3, head="ordinal",
@@ -150,6 +151,7 @@ def fit(model: EmbeddingMLP, data: Dataset, epochs: int = 1, rate: float = 0.02)
     return ooc.Trainer(model, ooc.optim.adam(rate), 50, memory=MEMORY).fit(data, epochs)
 
 
+@pytest.mark.slow
 def test_both_branches_are_worth_more_than_either(tmp_path: Path) -> None:
     """One setting leaves a branch out; and text alone needs no figures."""
     data, found = dataset_of(tmp_path / "a.zarr"), {}

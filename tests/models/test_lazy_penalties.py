@@ -73,6 +73,7 @@ def test_a_run_is_that_of_taking_penalties_of_all_coefficients(
         np.testing.assert_array_equal(found[:-1] == 0, w[0] == 0)
 
 
+@pytest.mark.slow
 def test_classes_and_a_rate_that_falls_take_what_each_step_takes(tmp_path: Path) -> None:
     dataset = data(tmp_path, LABELS)
     optimizer = sgd(0.4, l1=1e-3, l2=0.05, schedule=ooc.schedules.cosine(steps=60))
@@ -89,6 +90,7 @@ def test_a_scale_that_would_vanish_is_brought_back(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, np.append(w, b), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 7, 31])
 def test_a_run_that_was_stopped_has_the_bits_of_one_that_was_not(tmp_path: Path, stop: int) -> None:
     dataset, model = data(tmp_path), ooc.models.Logistic()

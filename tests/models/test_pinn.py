@@ -54,6 +54,7 @@ def batch(arrays: dict[str, np.ndarray], weight: np.ndarray | None = None) -> An
     return Batch(whole, ("X", None, "weight"), rows, weight=weight)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_the_slope_of_the_loss() -> None:
     model, parameters = network()
     given, gradient = batch(points(150)), np.empty(parameters.size)

@@ -159,6 +159,7 @@ def test_a_network_learns_what_lies_far_from_zero(
     assert run.evaluate(dataset)["r2"] > 0.9
 
 
+@pytest.mark.slow
 def test_without_an_intercept_it_goes_through_zero(
     tmp_path: Path, line: tuple[np.ndarray, np.ndarray]
 ) -> None:

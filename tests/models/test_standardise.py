@@ -64,6 +64,7 @@ def stripped(model: Any, x: np.ndarray, parameters: np.ndarray) -> tuple[Any, np
     return plain, parameters[:size]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "far", "near"),
     [("float64", 1.7e9, 1.0), ("int64", 1.7e18, 1e9), ("float32", 50.0, 10.0), ("uint8", 99, 20)],

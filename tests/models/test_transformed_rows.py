@@ -78,6 +78,7 @@ def test_training_on_counts_is_that_on_their_logarithms(tmp_path: Path) -> None:
     assert np.array_equal(found, one.predict(dataset))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["log-normalise", "hash:12", "hash-pairs:12"])
 def test_a_run_goes_on_with_its_transform_to_the_same_bits(tmp_path: Path, text: str) -> None:
     matrix, labels = counts_of()

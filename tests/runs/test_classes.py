@@ -60,6 +60,7 @@ KINDS: dict[str, tuple[Model, np.ndarray, tuple[Any, ...], np.ndarray]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("kind", KINDS)
 def test_labels_train_as_their_codes_do(kind: str, zarr_format: int, tmp_path: Path) -> None:

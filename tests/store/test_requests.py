@@ -216,6 +216,7 @@ def test_each_kind_of_object_has_its_bound(monkeypatch: pytest.MonkeyPatch) -> N
     assert {seconds for *_, seconds in seen} == {3}
 
 
+@pytest.mark.slow
 def test_a_slow_store_has_time_for_the_bytes_that_it_may_bring(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

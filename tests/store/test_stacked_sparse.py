@@ -66,6 +66,7 @@ def test_every_row_comes_once_in_windows_of_all_stores(
     assert sorted(seen) == list(range(162))
 
 
+@pytest.mark.slow
 def test_training_and_parts_are_those_of_one_matrix(tmp_path: Path) -> None:
     wanted = write_all(tmp_path, (64, 32, 64))
     y = np.asarray(wanted.sum(axis=1)).reshape(-1) > 0

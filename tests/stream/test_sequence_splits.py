@@ -33,6 +33,7 @@ def times_of(part: Dataset, length: int, stride: int) -> set[int]:
     return {row * stride + time for row in rows_in(part).tolist() for time in range(length)}
 
 
+@pytest.mark.slow
 @given(st.integers(1, 12), st.integers(1, 12), st.booleans(), st.integers(0, 3))
 def test_no_time_is_on_two_sides(length: int, stride: int, ordered: bool, seed: int) -> None:
     dataset = long_array(3000, length, stride)

@@ -67,6 +67,7 @@ def test_two_halves_reach_one_shell_below_nyquist_in_one_epoch(
     assert correlate(one + other, make_map(BOX) * mask, pixel).shell(TRUTH) >= box / 2 - 1
 
 
+@pytest.mark.slow
 def test_a_budget_that_is_too_small_names_one_that_is_enough(images: Path, tmp_path: Path) -> None:
     half, model = ooc.open(images), Density(BOX, 5.0)
     with pytest.raises(

@@ -163,6 +163,7 @@ def test_a_turn_is_a_rotation_and_shifts_have_an_end() -> None:
     assert out[9:].tolist() == [2.0, -2.0]
 
 
+@pytest.mark.slow
 def test_poses_that_are_off_are_made_better() -> None:
     images, rotations, shifts, optics = images_of()
     band = Band(12, BOX, (1e-4,) * (BOX // 2 + 1))

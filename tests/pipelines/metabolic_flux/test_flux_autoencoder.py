@@ -108,6 +108,7 @@ def test_the_loss_is_that_of_a_twin(form: str, balance: float, bounds: float, wa
     assert found == pytest.approx(twin(model, parameters, rows), rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "balance", "bounds"), VARIANTS)
 def test_the_gradient_is_the_slope_of_the_loss(form: str, balance: float, bounds: float) -> None:
     model, rows = model_of(form, balance, bounds), rows_of()
@@ -144,6 +145,7 @@ def test_a_row_that_cannot_be_used_is_named(condition: int, flux: float, message
         model.loss_and_grad(parameters, bad, np.empty(parameters.size))
 
 
+@pytest.mark.slow
 def test_without_layers_the_density_is_a_gaussian() -> None:
     problem, states = small_problem()
     model = model_of("mirror", 0.0, 0.0, codes=problem.frame.dimensions, dtype="float32")

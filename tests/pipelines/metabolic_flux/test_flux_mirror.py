@@ -101,6 +101,7 @@ def test_a_gaussian_leaves_bounds_and_is_told_from_states() -> None:
     assert distances(real, again).max() < distances(real, made).max()
 
 
+@pytest.mark.slow
 def test_codes_of_a_mixture_make_states_that_are_nearer_than_those_of_the_prior() -> None:
     problem, states = small_problem()
     # Untrained it is a Gaussian's model, and codes lie as states do: not as the prior says.

@@ -114,6 +114,7 @@ def test_a_large_space_is_filled_as_is_known() -> None:
     assert np.median(np.abs(coordinates.var(axis=0) - 1)) < 0.25
 
 
+@pytest.mark.slow
 def test_a_walk_of_a_large_space_goes_on_from_where_it_was() -> None:
     space = space_of(simplex(LARGE + 5), 0)
     whole, _ = walk_from(space, 3, 6, 2)

@@ -178,6 +178,7 @@ def test_weights_make_terms_learn_at_one_pace() -> None:
     assert own[1] / own[2] == pytest.approx(squares[2] / squares[1], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_points_are_drawn_again_where_residuals_are_large() -> None:
     problem = poisson.PROBLEM
     model, rng = problem.model(), np.random.default_rng(0)

@@ -99,6 +99,7 @@ def test_headlines_are_a_function_of_country_month_and_number(made: world.World)
     assert ((lengths >= headlines.SHORTEST) & (lengths <= headlines.LENGTH)).all()
 
 
+@pytest.mark.slow
 def test_the_best_forecast_is_calibrated(made: world.World, evidence: np.ndarray) -> None:
     """Of forecasts with a chance of p that the rating stays, a share of p stays."""
     likely = best.best_forecast(made, evidence)

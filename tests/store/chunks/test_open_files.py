@@ -48,6 +48,7 @@ def are_open(paths: list[str]) -> list[int]:
     return [int(Path(path).name) for path in paths if os.path.realpath(path) in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "most"),
     [(-1, 1024), (0, 4), (8, 4), (9, 4), (10, 5), (1000, 500), (2048, 1024), (2050, 1024)],
