@@ -26,6 +26,8 @@ from ooc.core.errors import InputError, LostError
 
 # How often the scheduler is asked who is there, and how long a run waits where nobody is.
 LOOK_SECONDS, PATIENCE_FOR_WORKERS = 1.0, 60.0
+# How often the door is given to all workers, where one of them dies meanwhile.
+MOST_BEGINNINGS = 5
 # How long an answer may take before the scheduler is asked whether the worker is alive.
 QUIET_SECONDS = 15.0
 # How often a worker is called that takes no call.
@@ -75,7 +77,14 @@ class Crew:
         self.look()
 
     async def _begin(self) -> None:
-        await self._client.register_plugin(LanesPlugin())
+        for left in reversed(range(MOST_BEGINNINGS)):
+            try:
+                await self._client.register_plugin(LanesPlugin())
+                break
+            except OSError:  # a worker died as it was given the door
+                if left == 0:
+                    raise
+                await asyncio.sleep(LOOK_SECONDS)
         self._watching = asyncio.ensure_future(self._watch())
 
     def end(self) -> None:
