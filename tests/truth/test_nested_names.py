@@ -42,8 +42,13 @@ def write(path: Path, zarr_format: int, kind: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize(("zarr_format", "kind"), [(2, "old"), (3, "new")])
 def test_embeddings_and_codes_of_categories_are_trained_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], zarr_format: int, kind: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    zarr_format: int,
+    kind: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # where runs without a name go
     path, run = tmp_path / "a.zarr", str(tmp_path / "run")
     features, target = write(path, zarr_format, kind)
     roles = ("--features", features, "--target", target)
