@@ -30,6 +30,9 @@ LOOK_SECONDS = 0.01
 # How long a thread that reads may keep the interpreter from the one that answers: Python's five
 # milliseconds are many shares.
 SWITCH_SECONDS = 0.0001
+# Before Python 3.11.9 whoever looks at the stacks of other threads, as Dask's profiler does a
+# hundred times a second, may hang for ever with one that starts a thread (CPython's gh-106883).
+SAMPLING_HANGS = sys.version_info < (3, 11, 9)
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,11 @@ class LanesPlugin(WorkerPlugin):
     name = "ooc-lanes"
 
     def setup(self, worker: Worker) -> None:
-        """Add the operation to those of the worker."""
+        """Add the operation to those of the worker; where its profiler may hang it, end that."""
         worker.handlers[OPERATION] = converse
+        sampler = worker.periodic_callbacks.pop("profile", None) if SAMPLING_HANGS else None
+        if sampler is not None:
+            sampler.stop()
 
 
 def serve_lanes(work: LaneWork, run: str) -> int:

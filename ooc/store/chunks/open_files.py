@@ -6,9 +6,9 @@ import os
 import resource
 import threading
 import weakref
-from collections import OrderedDict
-from collections.abc import Sequence
-from contextlib import suppress
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ _LOCK = threading.RLock()
 # A thread that held it does not come along into a child.
 os.register_at_fork(after_in_child=_LOCK._at_fork_reinit)  # type: ignore[attr-defined]
 _NUMBERS = itertools.count()
+# Readers that have gone, and of which files may be kept still.
+_GONE: deque[int] = deque()
 # Files that this process had open for other ends when there were too many.
 _OF_OTHERS = [0]
 
@@ -70,7 +72,7 @@ class OpenFiles:
     def get(self, path: str) -> OpenFile:
         """Return an open file; those that were not used for longest may be closed for it."""
         key = (self._number, path)
-        with _LOCK:
+        with _locked():
             file = _KEPT.get(key)
             if file is not None:
                 _KEPT.move_to_end(key)
@@ -82,11 +84,11 @@ class OpenFiles:
             if error.errno not in _OUT_OF_FILES:
                 raise
             # Whatever else this process does has taken its half and more.
-            with _LOCK:
+            with _locked():
                 _OF_OTHERS[0] = max(0, _open_now() - len(_DESCRIPTORS))
                 _make_room(0)
             file = OpenFile(path, self._flags)
-        with _LOCK:
+        with _locked():
             _KEPT[key] = file
         return file
 
@@ -100,7 +102,7 @@ class OpenFiles:
             for path in paths:
                 files.append(self.get(path))
         most = most_open_files() // 2
-        with _LOCK:
+        with _locked():
             for place, file in enumerate(files):
                 if not file.users and len(_HELD) >= most:
                     return files[:place]
@@ -111,7 +113,7 @@ class OpenFiles:
 
 def release(files: Sequence[OpenFile]) -> None:
     """Give back what `OpenFiles.hold` returned."""
-    with _LOCK:
+    with _locked():
         for file in files:
             file.users -= 1
             if not file.users:
@@ -134,8 +136,33 @@ def _make_room(most: int) -> None:
 
 
 def _forget(number: int) -> None:
+    """Have the files of a reader closed.
+
+    The garbage collector calls it, in whichever thread and under whichever lock: nothing is waited
+    for. Whoever holds the lock now does it in the end.
+    """
+    _GONE.append(number)
+    _close_gone()
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
     with _LOCK:
-        # Collecting garbage on the way may forget another reader.
-        for key in list(_KEPT):
-            if key[0] == number:
-                _KEPT.pop(key, None)
+        yield
+    _close_gone()
+
+
+def _close_gone() -> None:
+    """Close the files of readers that have gone, unless somebody holds the lock, who will do so."""
+    while _GONE and _LOCK.acquire(blocking=False):
+        try:
+            gone = set[int]()
+            # Collecting garbage on the way may forget another reader.
+            with suppress(IndexError):
+                while True:
+                    gone.add(_GONE.popleft())
+            for key in list(_KEPT):
+                if key[0] in gone:
+                    _KEPT.pop(key, None)
+        finally:
+            _LOCK.release()

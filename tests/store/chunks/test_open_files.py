@@ -4,6 +4,7 @@ import errno
 import gc
 import os
 import resource
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,28 @@ def test_what_cannot_be_opened_ends_the_list(paths: list[str]) -> None:
     release(held)
     with pytest.raises(FileNotFoundError):
         files.get("/nowhere/at/all")
+
+
+def test_a_reader_goes_whoever_holds_the_lock(paths: list[str]) -> None:
+    """The garbage collector may take it while another thread holds the lock, and waits for this."""
+    files = OpenFiles(os.O_RDONLY)
+    files.get(paths[0])
+    held, enough = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with open_files._locked():
+            held.set()
+            enough.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(30)
+    del files
+    gc.collect()
+    assert holder.is_alive() and are_open(paths) == [0]
+    enough.set()
+    holder.join()
+    assert are_open(paths) == []
 
 
 @pytest.mark.parametrize(
