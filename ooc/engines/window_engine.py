@@ -42,8 +42,7 @@ class WindowEngine:
             lanes=plan.order.lanes,
         )  # fmt: skip
         self._loop.begin(loader.step, prefix(plan.order.seed, Purpose.BATCH))
-        possible = self._loop.goes_parallel
-        self.choice = ParallelChoice(possible, possible and self._loop.kernel.eager)
+        self.choice = ParallelChoice(self._loop.goes_parallel, self._loop.is_for_threads)
         self._window: Window | None = None
 
     def advance(self, window: Window, last_step: int = NEVER) -> bool:

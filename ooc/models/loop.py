@@ -231,6 +231,12 @@ class WindowLoop:
         return self.threads > 1 and (is_large or kernel.eager or kernel.tries_threads)
 
     @property
+    def is_for_threads(self) -> bool:
+        """Whether several threads are faster in any case: batches are of several large shares."""
+        is_cut = self.batch_size > self.kernel.share_rows(self.batch_size)
+        return self.goes_parallel and self.kernel.eager and is_cut
+
+    @property
     def waiting(self) -> np.ndarray:
         """Rows of the dataset that wait for the rest of their share, or that the last one had."""
         return self.scratch["ids"][: max(int(self.work["in_share"][0]), 1)]

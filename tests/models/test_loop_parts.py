@@ -49,6 +49,25 @@ def test_shares_go_to_threads_where_that_may_be_faster(
 
 
 @pytest.mark.parametrize(
+    ("model", "batch", "threads", "certain"),
+    [
+        (MLP((4,), standardise=False), 4096, 2, True),
+        (MLP((4,), standardise=False), 4096, 1, False),
+        (MLP((4,), standardise=False), 64, 2, False),  # one share: a try tells
+        (Logistic(standardise=False), 4096, 2, False),
+    ],
+)
+def test_threads_are_tried_first_where_a_batch_is_one_share(
+    model: Any, batch: int, threads: int, certain: bool
+) -> None:
+    x, y, *_ = problem("logistic", 20, 3, True, 0)
+    layout = model.layout((3,))
+    state = start([sgd(0.1)], np.zeros(layout.size, np.float32), model)
+    loop = loop_of(model, {"X": x, "y": y}, state, batch, threads=threads)
+    assert loop.is_for_threads == certain
+
+
+@pytest.mark.parametrize(
     ("batch", "models", "rows", "shares", "slots"),
     [
         (1, 1, 4, 1, 1),
