@@ -3,6 +3,7 @@
 import gc
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,19 @@ def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """Read whole chunks at once, by a compiled call, and each by itself."""
     if request.param == "one by one":
         monkeypatch.setattr("ooc.store.chunks.at_once.loaded_kernel", lambda: None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Make all cases of a test slow but the first ones, so many as `slow_after` says."""
+    seen = Counter[str]()
+    for item in items:
+        marker = item.get_closest_marker("slow_after")
+        if marker is not None:
+            name = item.nodeid.partition("[")[0]
+            seen[name] += 1
+            if seen[name] > marker.args[0]:
+                item.add_marker(pytest.mark.slow)
 
 
 def pytest_collection_finish() -> None:

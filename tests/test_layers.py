@@ -63,6 +63,7 @@ def test_a_package_imports_only_from_floors_below(name: str) -> None:
         assert other == package or FLOOR_OF[other] < FLOOR_OF[package], f"{name}: {imported}"
 
 
+@pytest.mark.slow
 def test_files_have_no_cycles() -> None:
     graph = {name: imports_of(path) - {name} for name, path in FILES.items() if name != "ooc"}
     assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(graph)
@@ -77,9 +78,11 @@ def users_of(library: str) -> set[str]:
     return {name for name, path in FILES.items() if library in third_parties_of(path)}
 
 
+@pytest.mark.slow
 def test_only_the_reader_imports_dask() -> None:
     assert users_of("dask") == {"ooc.stream.reader"}
 
 
+@pytest.mark.slow
 def test_only_datasets_and_block_readers_know_zarr() -> None:
     assert {name.split(".")[1] for name in users_of("zarr")} == {"objects", "store"}

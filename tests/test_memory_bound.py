@@ -194,6 +194,7 @@ def test_making_data_holds_a_few_chunks_and_not_the_data(tmp_path: Path) -> None
 PLAIN = Linear(standardise=False, standardise_target=False)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("work", ["read", "train", "sweep", "evaluate", "predict", "shuffle"])
 def test_what_a_process_holds_is_in_the_projection_of_all_that_it_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: str

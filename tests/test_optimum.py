@@ -30,6 +30,7 @@ def problem(tmp_path: Path, rng: np.random.Generator) -> tuple[Dataset, np.ndarr
     return write_dataset(tmp_path / "rows.zarr", 100, X=features, y=labels), features, labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "l2"),
     few(itertools.product(METHODS, [0.0, 0.003]), [(METHODS[0], 0.003)]),
@@ -52,6 +53,7 @@ def test_the_optimum_is_that_of_scikit_learn(
     np.testing.assert_allclose(found[-1:], theirs.intercept_, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("every", [1, 7, 100])
 def test_a_callback_is_called_after_multiples_of_its_steps(dataset: Dataset, every: int) -> None:
     steps: list[int] = []

@@ -1,8 +1,10 @@
 """fsspec's file systems, whose layers below send nothing again and have no bounds of their own."""
 
+import asyncio
 import inspect
 import logging
 import os
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from types import MethodType
@@ -66,11 +68,16 @@ def send_once(file_system: Any, scheme: str) -> None:
 
 
 def _close_session(loop: Any, session: Any, asynchronous: bool = False) -> None:
-    """Close a session on zarr's loop, to which it belongs; gcsfs would do so on fsspec's."""
-    thread = zarr_loop.iothread[0]
+    """Close a session on zarr's loop, to which it belongs; gcsfs would do so on fsspec's.
+
+    The garbage collector may ask for it in the loop's own thread, which cannot wait for itself.
+    """
+    thread, own_loop = zarr_loop.iothread[0], zarr_loop.loop[0]
     with suppress(Exception):
-        if thread is not None and thread.is_alive():
-            sync(session.close(), timeout=1.0)
+        if thread is not None and thread.is_alive() and own_loop is not None:
+            closing = asyncio.run_coroutine_threadsafe(session.close(), own_loop)
+            if threading.current_thread() is not thread:
+                closing.result(timeout=1.0)
         else:  # at the interpreter's end there is nobody to close it
             session.detach()
 

@@ -48,7 +48,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("one", "other"), itertools.combinations_with_replacement(COMMANDS, 2))
+@pytest.mark.parametrize(
+    ("one", "other"), list(itertools.combinations_with_replacement(COMMANDS, 2))
+)
 def test_two_writers_of_one_path_leave_one_whole_thing(
     tmp_path: Path, base: Path, forks: Forks, one: str, other: str
 ) -> None:

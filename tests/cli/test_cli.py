@@ -147,6 +147,7 @@ def test_bad_usage(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not Path("a.zarr").exists()
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -181,6 +182,7 @@ def test_a_run_directory_that_holds_a_run(here: Path, capsys: pytest.CaptureFixt
     assert "already holds a run" in refused(capsys, "train", "small.zarr")
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -207,6 +209,7 @@ def test_bad_datasets(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "not a real number" in refused(capsys, "train", "b.zarr")
 
 
+@pytest.mark.slow
 def test_a_disk_too_small_for_make(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     message = refused(capsys, "make", "logistic", "a.zarr", "--rows", "1000G")
     assert re.search(r"will take about .* but .* free", message)
@@ -295,6 +298,7 @@ def test_help_does_not_load_what_it_does_not_need() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.slow
 def test_importing_the_package_loads_nothing_heavy() -> None:
     code = (
         "import sys, ooc\n"
@@ -418,6 +422,7 @@ def test_methods_on_the_full_gradient_and_their_resume(
     assert "use l2=" in told
 
 
+@pytest.mark.slow
 def test_a_run_is_steered(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     called(capsys, "make", "logistic", "big.zarr", "--rows", "20k", "--features", "8")
     fixed = ["train", "big.zarr", "--memory", "512MiB", "--batch-size", "64", "--lr", "0.1"]

@@ -46,6 +46,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", CASES)
 def test_what_a_run_gives_back_trains_it_again(
     here: Path, capsys: pytest.CaptureFixture[str], options: str
@@ -78,6 +79,7 @@ GIVEN = [
 ]
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("options", GIVEN)
 def test_every_setting_of_a_run_is_given_back(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, options: str

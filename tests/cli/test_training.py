@@ -20,6 +20,7 @@ from ooc.store.dataset import Dataset
 from ooc.training.watchers.steering import Steering
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("options", "optimizer"),
     [

@@ -253,6 +253,7 @@ def test_one_process_waits_for_nobody(labelled: Dataset) -> None:
         trainer(1).fit(labelled, report=False)
 
 
+@pytest.mark.slow
 def test_a_step_needs_a_lane(client: Any, labelled: Dataset) -> None:
     with pytest.raises(InputError, match="of 4 lanes, 4 cannot be backups"):
         trainer(4).fit(labelled, report=False, client=client)

@@ -82,6 +82,7 @@ def test_a_twin_in_numpy_comes_to_the_same(measured: Dataset, how: Synchronisati
     assert run.results["synchronisations"] == 2 * -(-per_epoch // how.local_steps)
 
 
+@pytest.mark.slow
 def test_lanes_that_meet_in_every_step_are_as_they_were(measured: Dataset) -> None:
     exact = trainer(Synchronisation()).fit(measured, 1, report=False)
     plain = Trainer(
@@ -114,6 +115,7 @@ def at_step(step: int, action: Callable[[], Any]) -> Callbacks:
     return Callbacks(step_end=step_end)
 
 
+@pytest.mark.slow
 def test_bits_do_not_depend_on_where_history_cuts_the_legs(measured: Dataset) -> None:
     runs = [
         trainer(Synchronisation(6), ooc.optim.adam(0.02), log_every=every).fit(
@@ -125,6 +127,7 @@ def test_bits_do_not_depend_on_where_history_cuts_the_legs(measured: Dataset) ->
     assert first == second
 
 
+@pytest.mark.slow
 def test_a_sweep_is_each_run_by_itself(measured: Dataset) -> None:
     optimizers = {"slow": ooc.optim.sgd(0.01), "fast": ooc.optim.adam(0.05)}
     how = Synchronisation(3, 0.5, 1.0)

@@ -33,6 +33,7 @@ def test_the_profiler_ends_where_it_may_hang_a_worker(
     assert set(worker.handlers) == {OPERATION} and worker.periodic_callbacks["tick"] == 1
 
 
+@pytest.mark.slow
 def test_workers_of_a_cluster_are_sampled_where_that_is_safe(client: Any) -> None:
     client.register_plugin(LanesPlugin())
     found = client.run(lambda dask_worker: "profile" in dask_worker.periodic_callbacks)

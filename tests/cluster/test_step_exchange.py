@@ -177,6 +177,7 @@ def test_it_ends_at_the_last_step_and_goes_on_there(bench: Callable[..., Bench])
     np.testing.assert_allclose(used.state.parameters[0], by_hand(used, SPANS, 4), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_parameters_that_no_buffer_holds(bench: Callable[..., Bench]) -> None:
     used = bench(answer, answer, width=400_000)
     # The first answer has no room yet, and is left to who makes it.

@@ -68,6 +68,7 @@ def check_slopes(
         assert gradient @ direction == pytest.approx(slope, rel=0, abs=close)
 
 
+@pytest.mark.slow_after(1)
 @every_model
 def test_gradient_is_that_of_finite_differences(case: Case, rows: Dataset) -> None:
     """At each phase, along the parts whose turn it is: the kernel's, and finely the twin's."""
@@ -97,6 +98,7 @@ def test_loss_and_gradient_are_those_of_the_twin(case: Case, rows: Dataset) -> N
         assert np.allclose(found, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
+@pytest.mark.slow_after(1)
 @every_model
 def test_a_run_that_was_interrupted_ends_with_the_same_bits(
     case: Case, rows: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -136,6 +138,7 @@ def test_bits_do_not_depend_on_threads(
     assert found[0] == found[1]
 
 
+@pytest.mark.slow_after(1)
 @every_model
 def test_the_general_path_takes_the_same_steps(case: Case, rows: Dataset, tmp_path: Path) -> None:
     """A model of which only the NumPy twin is left learns the same, also after a resume."""
@@ -167,6 +170,7 @@ def test_terms_are_told_by_name_and_add_up_to_the_loss(case: Case, rows: Dataset
             assert sum(line["terms"].values()) == pytest.approx(line["loss"], rel=1e-6, abs=1e-9)
 
 
+@pytest.mark.slow_after(1)
 @every_model
 def test_rows_held_out_are_scored_with_all_that_the_model_needs(
     case: Case, rows: Dataset, tmp_path: Path

@@ -27,6 +27,7 @@ def test_labels_follow_from_identifiers_and_features(
     assert (run.predict(rows) == next(iter(loader))["y"]).mean() > 0.95
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint32"])
 def test_neighbours_above_two_to_the_24_are_told_apart(tmp_path: Path, dtype: str) -> None:
     """Float32 takes both identifiers for one; here they have opposite labels."""

@@ -149,6 +149,7 @@ DEAR = {
 CHEAP = [name for name in CASES if name not in DEAR]
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", few(CASES, CHEAP))
 def test_it_is_refused_in_one_line_and_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

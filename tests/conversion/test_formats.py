@@ -29,6 +29,7 @@ def check_people(group: zarr.Group, frame: pd.DataFrame) -> None:
     assert_array_equal(np.datetime64(origin) + passed, frame["when"].to_numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
 def test_a_table_is_what_pandas_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -132,6 +133,7 @@ def test_npz_keeps_arrays_that_share_rows(
     assert "short" not in group
 
 
+@pytest.mark.slow
 def test_a_structured_array_is_a_table(tmp_path: Path) -> None:
     values = np.zeros(50, [("u", "f4"), ("v", "i2"), ("t", "M8[s]")])
     values["u"], values["v"] = np.arange(50) / 7, np.arange(50)

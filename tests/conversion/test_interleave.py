@@ -14,6 +14,7 @@ def laid(columns: list[np.ndarray], first: int, width: int) -> tuple[np.ndarray,
     return out, interleave(addresses, first, out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("rows", [0, 1, 8, 71])
 @pytest.mark.parametrize("count", [1, 8, 13, 16])

@@ -82,6 +82,7 @@ def same(found: Any, expected: Any) -> None:
     assert_array_equal(found.data, expected.data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [csr_matrix, csc_matrix])
 def test_rows_of_zarr_are_the_same_in_other_chunks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Callable[..., Any]
@@ -136,6 +137,7 @@ def test_numbers_that_do_not_fit_are_named_by_their_row(tmp_path: Path) -> None:
         ooc.convert(path, tmp_path / "b", dtype="uint8", memory=MEMORY, report=False)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("rule", ["drop", "keep", "fill:4"])
 def test_missing_values_of_sparse_rows(tmp_path: Path, rule: str) -> None:
     x = matrix(60)
@@ -160,6 +162,7 @@ def stopping_at(rows: int) -> Callable[[Progress], None]:
     return stop
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [csr_matrix, csc_matrix])
 def test_what_was_stopped_goes_on_to_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Callable[..., Any]

@@ -55,6 +55,7 @@ def expected(texts: Any, bits: int = 53) -> np.ndarray:
     return np.array(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [1, 31, 53])
 def test_numbers_are_the_published_hash(bits: int) -> None:
     texts = Texts(np.arange(4, dtype=np.int32)[::-1], list(VECTORS))

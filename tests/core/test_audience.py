@@ -81,6 +81,7 @@ def test_a_pipe_sees_nothing_and_a_function_is_called(capsys: pytest.CaptureFixt
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_scoring_is_shown(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rng: np.random.Generator
 ) -> None:

@@ -11,6 +11,7 @@ ANY = st.integers(0, 2**64 - 1)
 NEAR = st.integers(2**63 - 3, 2**63 + 3)
 
 
+@pytest.mark.slow
 @given(numbers=st.lists(ANY | NEAR, min_size=1, max_size=40), pieces=st.integers(1, 5))
 def test_they_are_those_of_the_sorted_numbers(numbers: list[int], pieces: int) -> None:
     read = 0

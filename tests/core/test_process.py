@@ -61,6 +61,7 @@ def test_peak_grows_with_touched_memory_and_stays_when_it_is_freed() -> None:
     assert abs(resident[2] - resident[3] - touched) < little
 
 
+@pytest.mark.slow
 def test_a_child_does_not_inherit_the_peak() -> None:
     block = np.ones(300 * 2**20, np.uint8)
     code = "from ooc.core.process import peak_bytes; print(peak_bytes())"

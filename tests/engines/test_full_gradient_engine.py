@@ -55,6 +55,7 @@ def rows_of(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return batch["X"].astype(np.float64), batch["y"].astype(np.float64)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("method", [lbfgs(l2=0.01), cg(l2=0.01)], ids=lambda m: m.name)
 def test_it_takes_the_steps_of_scipy_in_memory(labelled: Dataset, method: ooc.optim.Optimizer):
     x, y = rows_of(labelled)
@@ -200,6 +201,7 @@ def test_a_new_round_begins_where_the_last_one_came_to(
     assert short.results["loss"] == pytest.approx(long.results["loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_in_every_round_the_minimiser_is_told_the_objective(
     labelled: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

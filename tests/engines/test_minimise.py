@@ -39,6 +39,7 @@ def descend(method: Method, objective, start: np.ndarray, units=None, most: int 
     return request, points, gradients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "name", "options"),
     [(lbfgs(memory=5), "L-BFGS-B", {"maxcor": 5, "ftol": 0.0}), (cg(), "CG", {})],

@@ -99,6 +99,7 @@ class Fixed:
         """Note nothing."""
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("name", "how"),
     pairs(
@@ -124,6 +125,7 @@ def test_a_window_in_one_call_gives_the_numbers_of_a_loop_over_batches(
     assert engines[0][2:] == engines[1][2:] == (2 * ROWS // batch_size, 2 * ROWS)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", ["softmax", "network"])
 def test_the_last_batch_of_an_epoch_may_be_shorter(weighted: Dataset, name: str) -> None:
     """It is cut into shares as the others are, so that its last bits are not those of a batch."""
@@ -136,6 +138,7 @@ def test_the_last_batch_of_an_epoch_may_be_shorter(weighted: Dataset, name: str)
     assert one[2:] == other[2:] == (2 * 5, 2 * ROWS)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("how", "name"),
     pairs(
@@ -188,6 +191,7 @@ def test_both_engines_read_any_dtype(
     assert np.abs(runs[0]).max() > 0.1
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_with_a_kernel_gets_the_compiled_engine(weighted: Dataset, name: str) -> None:
     trainer = Trainer(MODELS[name], sgd(0.1), 64, memory=MEMORY)
@@ -198,6 +202,7 @@ def test_a_model_with_a_kernel_gets_the_compiled_engine(weighted: Dataset, name:
     )
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("name", "batch_size"), pairs(["linear", "network", "softmax", "logistic"], [512, 1300])
 )
@@ -271,6 +276,7 @@ def test_blas_has_one_thread_while_a_network_trains_and_its_own_before_and_after
     assert all(set(each) == {1} for each in during)
 
 
+@pytest.mark.slow
 def test_other_sizes_of_a_model_compile_nothing(weighted: Dataset) -> None:
     """The loop is compiled once for all, and widths are numbers that it reads."""
     Trainer(NETWORK, adam(0.1), 64, memory=MEMORY).fit(weighted)
@@ -305,6 +311,7 @@ def test_an_autoencoder_finds_the_plane_that_rows_lie_in(
     assert found[2] < 0.01 * smallest
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("model", "batch_size", "parallel"),
     few(
@@ -356,6 +363,7 @@ def test_a_bad_row_is_named_and_nothing_is_learned_from_its_batch(
     refused(r"row 1234 of weight has weight -1\.0", weight=weight)
 
 
+@pytest.mark.slow
 def test_steps_that_are_too_long_are_told(weighted: Dataset) -> None:
     for model in (MLP(hidden=(50,), head="regression"), Linear()):
         with pytest.raises(DivergedError, match="lower the learning rate"):
@@ -412,6 +420,7 @@ def test_a_network_stays_inside_its_memory(tmp_path: Path, cold: bool) -> None:
     assert results[1]["loss"] < 0.4
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("name", "batch_size", "shares"),
     [

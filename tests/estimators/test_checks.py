@@ -36,6 +36,7 @@ def test_every_check_passes(name: str) -> None:
     assert {name: end for name, end in ends.items() if end[0] != "passed"} == {}
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("estimator", [ooc.OOCClassifier(), ooc.OOCRegressor()], ids=str)
 @pytest.mark.parametrize(
     "check",

@@ -126,6 +126,7 @@ def test_a_network_gets_the_head_of_the_labels() -> None:
             mine.coef_  # noqa: B018
 
 
+@pytest.mark.slow
 def test_an_ordinal_head_stays_one() -> None:
     """Its scores are K - 1 logits of a label above each, and make its probabilities."""
     scaled = StandardScaler().fit_transform(X)
@@ -166,6 +167,7 @@ def test_partial_fit_goes_on_from_a_fit_and_after_pickling() -> None:
     np.testing.assert_array_equal(mine.coef_, other.coef_)
 
 
+@pytest.mark.slow
 def test_a_store_is_trained_on_as_by_a_trainer(labelled: Dataset) -> None:
     """To the same bits; predictions of a store and of its array are the same."""
     rows = np.random.default_rng(4).standard_normal((50, 4)).astype(np.float32)

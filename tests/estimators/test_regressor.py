@@ -60,6 +60,7 @@ def test_a_network_predicts_several_numbers(rows: np.ndarray, target: np.ndarray
     assert mine.score(rows, both) > 0.99
 
 
+@pytest.mark.slow
 def test_parts_are_learned_one_after_the_other(rows: np.ndarray, target: np.ndarray) -> None:
     """A rate is found in the first, and stays."""
     mine = ooc.OOCRegressor(Linear(standardise=True), batch_size=10)

@@ -40,6 +40,7 @@ def stored(tmp_path: Path) -> Dataset:
     return write_dataset(tmp_path / "a.zarr", X=X, y=THREE, weight=np.ones(60))
 
 
+@pytest.mark.slow
 def test_a_fit_begins_anew_also_after_parts_and_parts_go_on_from_it() -> None:
     mine = ooc.OOCRegressor(**STEPS).partial_fit(X, X[:, 0]).partial_fit(X, X[:, 0])
     again = mine.fit(X, X[:, 1]).coef_.copy()
@@ -80,6 +81,7 @@ def test_a_seed_is_a_number_or_drawn_from_a_generator() -> None:
     assert drawn == np.random.RandomState(3).randint(2**31 - 1) != _seed_of(3)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("settings", "asked", "budget"),
     [
@@ -176,6 +178,7 @@ def test_probabilities_of_any_model(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(mine.decision_function(X[:3]), share)
 
 
+@pytest.mark.slow
 def test_features_of_a_store_have_no_names_of_a_frame_before(stored: Dataset) -> None:
     for mine, y in ((ooc.OOCClassifier(**STEPS), THREE), (ooc.OOCRegressor(**STEPS), X[:, 0])):
         mine.fit(pd.DataFrame(X[:, :2], columns=list("ab")), y)
@@ -184,6 +187,7 @@ def test_features_of_a_store_have_no_names_of_a_frame_before(stored: Dataset) ->
         assert not hasattr(mine, "feature_names_in_") and mine.n_features_in_ == 3
 
 
+@pytest.mark.slow
 def test_what_is_given_beside_a_store_is_refused_whole(stored: Dataset) -> None:
     for how, role in (({"y": BINARY}, "target"), ({"sample_weight": X[:, 0]}, "weight")):
         (name,) = how

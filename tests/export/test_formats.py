@@ -120,6 +120,7 @@ def test_without_its_package_a_format_says_how_to_install_it(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_shell_writes_what_python_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

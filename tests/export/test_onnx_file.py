@@ -49,6 +49,7 @@ def test_a_model_of_the_table_says_the_same(tmp_path: Path, name: str, standardi
     check_same(run, path, rows_of(run))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("input_dtype", ["float64", "int32"])
 def test_rows_far_from_zero_keep_their_meaning(tmp_path: Path, input_dtype: str) -> None:
     """Times in seconds, of which float32 holds but every 128th."""

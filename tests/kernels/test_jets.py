@@ -93,6 +93,7 @@ def test_derivatives_are_those_of_truncated_polynomials(dtype: str, tolerance: f
             assert found[result, row] == pytest.approx(expected, rel=tolerance, abs=tolerance), name
 
 
+@pytest.mark.slow
 def test_derivatives_are_slopes_of_lower_ones() -> None:
     model, parameters = network("float64")
     step = 1e-5

@@ -68,6 +68,7 @@ def test_the_derivative_is_the_slope_of_the_value(name: str, data: st.DataObject
     assert slope == pytest.approx((above - below) / (2 * step), rel=1e-5, abs=1e-5 + 1e-9 * value)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", POINTWISE)
 @given(data=st.data())
 def test_the_derivative_is_a_subgradient_everywhere(name: str, data: st.DataObject) -> None:

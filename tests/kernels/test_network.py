@@ -74,12 +74,14 @@ def check_slopes(model: DenseNetwork, batch: Batch, rng: np.random.Generator) ->
     assert wrong <= size // 50
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_network_takes_every_loss(name: str, rng: np.random.Generator) -> None:
     """With weights of rows, dropout and decay, in shares of a few rows."""
     check_slopes(any_loss(name, dropout=0.25, weight_decay=0.1), batch_of(name, rng), rng)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_a_network_takes_every_activation(name: str, rng: np.random.Generator) -> None:
     check_slopes(any_loss("squared", name), batch_of("squared", rng), rng)

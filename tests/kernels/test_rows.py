@@ -37,6 +37,7 @@ def standard(shift: np.ndarray, factor: np.ndarray, real: str) -> Standard:
     return Standard(shift, shift.astype(real), factor.astype(real))
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(("dtype", "real"), pairs(WHOLE + FLOATS, REALS))
 def test_every_dtype_is_gathered(dtype: str, real: str, rng: np.random.Generator) -> None:
     values, order = values_of(dtype, rng), rng.permutation(50).astype(np.int32)[:33]
@@ -47,6 +48,7 @@ def test_every_dtype_is_gathered(dtype: str, real: str, rng: np.random.Generator
     assert np.array_equal(out, values[order].astype(real) * out.dtype.type(0.25))
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("real", REALS)
 @pytest.mark.parametrize("dtype", WHOLE + FLOATS)
 def test_every_dtype_is_standardised(dtype: str, real: str, rng: np.random.Generator) -> None:
@@ -126,6 +128,7 @@ def test_only_its_part_of_a_tile_is_written(
     np.testing.assert_allclose(tile, expected, rtol=1e-6)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("dtype", WHOLE)
 def test_integers_stay_integers(dtype: str, rng: np.random.Generator) -> None:
     """Also those of which float32, and float64, know only every other one."""

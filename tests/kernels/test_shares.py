@@ -65,6 +65,7 @@ def test_no_bit_depends_on_how_many_shares_have_a_slot(
         assert np.array_equal(whole.totals, folded.totals)
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(
     batch=st.integers(1, 200),

@@ -42,6 +42,7 @@ def naive(
 EXTRAS = {"plain": {}, "all": {"l2": 0.1, "l1": 0.01, "clip_norm": 0.3}}
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("extra", EXTRAS)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_steps_are_those_of_a_naive_twin(name: str, extra: str, rng: np.random.Generator) -> None:

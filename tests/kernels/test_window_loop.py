@@ -69,6 +69,7 @@ def test_without_a_flush_the_rest_of_an_epoch_waits_for_the_next() -> None:
     assert not np.array_equal(train_state.parameters, stopped.parameters)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     places=st.sets(st.integers(0, ROWS), max_size=8),

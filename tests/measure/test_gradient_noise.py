@@ -152,6 +152,7 @@ def test_weights_count_as_in_training(tmp_path: Path, rng: np.random.Generator) 
     assert noise.variance(5) == pytest.approx(by_definition([rows], 5, True)[1], rel=2e-5)
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(st.integers(1, 40), st.integers(30, 90), st.integers(0, 10**6))
 def test_without_replacement_the_finite_population_counts(size: int, rows: int, seed: int) -> None:

@@ -203,6 +203,7 @@ def test_embeddings_that_no_batch_touched_keep_bits_and_state(tmp_path: Path) ->
     assert not state[:, [0, *range(7, VOCABULARY)]].any()
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(("row", "bad"), [(777, VOCABULARY), (1999, -1), (0, 2**30)])
 def test_a_token_that_is_none_is_named_with_its_row(
     tmp_path: Path, row: int, bad: int, monkeypatch: pytest.MonkeyPatch

@@ -82,6 +82,7 @@ def test_classes_and_a_rate_that_falls_take_what_each_step_takes(tmp_path: Path)
     np.testing.assert_allclose(found, np.append(w.ravel(), b), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_a_scale_that_would_vanish_is_brought_back(tmp_path: Path) -> None:
     """By a third at each of 300 steps it would be 1e-53."""
     dataset, optimizer = data(tmp_path), sgd(0.5, l1=1e-4, l2=2 / 3)
@@ -119,6 +120,7 @@ def test_callbacks_see_coefficients_that_are_up_to_date(tmp_path: Path) -> None:
     np.testing.assert_array_equal(seen[1], found)
 
 
+@pytest.mark.slow
 def test_descents_side_by_side_each_have_penalties_of_their_own(tmp_path: Path) -> None:
     dataset, model = data(tmp_path), ooc.models.Logistic()
     optimizers = [sgd(0.5), sgd(0.5, l1=2e-3), sgd(0.25, l2=0.1), sgd(0.5, l1=1e-3, l2=0.1)]

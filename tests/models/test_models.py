@@ -205,6 +205,7 @@ def test_fixed_parts_and_those_of_its_kernel_fit(name: str) -> None:
         assert kernel.share_rows(batch) <= kernel.most_rows
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", MODELS)
 def test_it_is_trained_saved_and_loaded(
     name: str, tmp_path: Path, rng: np.random.Generator

@@ -34,6 +34,7 @@ def start(model: DenseNetwork, features: int, seed: int = 0) -> np.ndarray:
     return (parameters + biases).astype(np.float32)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("head", [*HEADS, "reconstruction"])
 @settings(max_examples=15, deadline=None)
 @given(
@@ -69,6 +70,7 @@ def test_gradient_is_that_of_the_numpy_twin(
     np.testing.assert_allclose(gradient, slope, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("activation", SMOOTH)
 @pytest.mark.parametrize("head", [*HEADS, "reconstruction"])
 def test_gradient_is_the_slope_of_the_loss(

@@ -46,6 +46,7 @@ def twin(layout: Layout, parameters: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.diff(np.concatenate([0 * ends, below, ends], axis=1), axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("hidden", [(), (5, 4)])
 @pytest.mark.parametrize("classes", [2, 5])
@@ -128,6 +129,7 @@ def test_a_linear_one_comes_to_the_maximum_of_the_likelihood(tmp_path: Path) -> 
     assert views["layer1.biases"] == 0
 
 
+@pytest.mark.slow
 def test_mini_batches_learn_an_order(tmp_path: Path) -> None:
     x, y, below = ordered_rows(8000)
     data = write_dataset(tmp_path / "a.zarr", chunk_rows=200, X=x.astype("f4"), y=y.astype("i1"))

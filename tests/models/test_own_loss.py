@@ -28,6 +28,7 @@ def asymmetric(prediction: float, target: float) -> tuple[float, float]:
     return weight * difference * difference, 2 * weight * difference
 
 
+@pytest.mark.slow
 def test_it_learns_what_it_asks_for(tmp_path: Path, rng: np.random.Generator) -> None:
     """The expectile of the noise: where three times the excess above balances that below."""
     x = np.ones((4000, 1), np.float32)
@@ -44,6 +45,7 @@ def test_it_learns_what_it_asks_for(tmp_path: Path, rng: np.random.Generator) ->
         ooc.load(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_it_takes_the_steps_of_the_same_loss_in_the_table(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:

@@ -83,6 +83,7 @@ def test_single_precision_is_near_double() -> None:
     np.testing.assert_allclose(found[1], found[0], rtol=1e-3, atol=1e-4 * np.abs(found[0]).max())
 
 
+@pytest.mark.slow
 def test_the_loss_is_the_mean_of_weighted_squares() -> None:
     model, parameters = network()
     arrays, rng = points(60), np.random.default_rng(5)

@@ -42,6 +42,7 @@ def stores(path: Path, target: np.ndarray, matrix: Any = MATRIX) -> tuple[Any, A
     return ooc.open(path / "sparse.zarr"), ooc.open(path / "dense.zarr")
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", MODELS)
 def test_training_is_that_of_the_same_rows_stored_dense(tmp_path: Path, name: str) -> None:
     model, target = MODELS[name]
@@ -107,6 +108,7 @@ def test_steps_are_those_of_scikit_learn(tmp_path: Path) -> None:
     np.testing.assert_allclose(run.parameters, peer.coef_[0], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     sparse = ooc.open(write_sparse(tmp_path / "a.zarr", MATRIX, y=LABELS))
     options = {"batch_size": 32, "validation": ooc.Validation(0.2, every=9), **STREAM}
@@ -193,6 +195,7 @@ def test_steps_of_touched_columns_are_those_of_all(
     assert np.count_nonzero(few.parameters) < 45 * model.outputs, "columns that no row has stay 0"
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("optimizer", [ooc.optim.ftrl(0.1), ooc.optim.sgd(0.1)], ids=["f", "s"])
 def test_a_run_of_touched_columns_goes_on_to_the_same_bits(tmp_path: Path, optimizer: Any) -> None:
     sparse = ooc.open(write_sparse(tmp_path / "a.zarr", WIDE, y=LABELS))
@@ -239,6 +242,7 @@ def test_readers_do_not_change_the_bits_of_plain_steps(tmp_path: Path) -> None:
     assert len(found) == 1
 
 
+@pytest.mark.slow
 def test_many_runs_of_plain_steps_are_each_of_them_alone(tmp_path: Path) -> None:
     sparse = ooc.open(write_sparse(tmp_path / "a.zarr", WIDE, y=LABELS))
     optimizers = {"slow": ooc.optim.sgd(0.05), "fast": ooc.optim.sgd(0.2)}

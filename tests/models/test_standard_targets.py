@@ -137,6 +137,7 @@ def test_far_targets_are_learned_as_least_squares_learn_them(
     np.testing.assert_allclose(predicted, fit, atol=0.5 * rest.std(), rtol=0)
 
 
+@pytest.mark.slow
 def test_a_quantile_is_that_of_scikit_learn(
     tmp_path: Path, line: tuple[np.ndarray, np.ndarray]
 ) -> None:
@@ -204,6 +205,7 @@ def test_what_is_far_is_told_by_mean_and_deviation(
     assert is_target_far(told) == far
 
 
+@pytest.mark.slow
 def test_it_goes_on_to_the_same_bits_and_answers_from_its_directory(
     tmp_path: Path, line: tuple[np.ndarray, np.ndarray]
 ) -> None:

@@ -61,6 +61,7 @@ def test_what_a_run_keeps_is_the_average_of_its_own_descent() -> None:
     assert both.solution().tolist() == [1, 2]
 
 
+@pytest.mark.slow
 def test_each_phase_has_settings_and_an_update_of_its_own() -> None:
     state = start([sgd(0.1), momentum(0.25)], np.zeros(3), TURNS)
     for row, own in zip(state.settings, (sgd(0.1), momentum(0.25)), strict=True):

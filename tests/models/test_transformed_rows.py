@@ -58,6 +58,7 @@ def write_codes(path: Path, codes: np.ndarray, labels: np.ndarray) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_training_on_counts_is_that_on_their_logarithms(tmp_path: Path) -> None:
     matrix, labels = counts_of()
     counts = write_sparse(tmp_path / "counts.zarr", matrix, y=labels)
@@ -103,6 +104,7 @@ def test_a_run_goes_on_with_its_transform_to_the_same_bits(tmp_path: Path, text:
     assert loaded.export(tmp_path / "model.json").exists()
 
 
+@pytest.mark.slow
 def test_the_stream_is_the_same_with_any_number_of_readers(tmp_path: Path) -> None:
     codes, labels = codes_of(3000, 0)
     path = write_codes(tmp_path / "a.zarr", codes, labels)

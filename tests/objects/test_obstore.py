@@ -116,6 +116,7 @@ def test_a_store_of_obstore_is_read(tmp_path: Path, kind: str, options: dict[str
     np.testing.assert_array_equal(found["y"], Y)
 
 
+@pytest.mark.slow
 def test_it_is_shuffled_into_a_folder(tmp_path: Path) -> None:
     store = ObjectStore(MemoryStore())
     write(store)

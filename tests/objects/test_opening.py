@@ -127,6 +127,7 @@ COMPUTED: dict[str, Callable[[xarray.Dataset], Any]] = {
 }
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("chunks", [None, {"time": 70}])
 @pytest.mark.parametrize("make", COMPUTED.values(), ids=COMPUTED)
 def test_what_is_computed_is_written_once(
@@ -249,6 +250,7 @@ def test_options_that_do_not_go_with_an_object(path: Path) -> None:
         ooc.open(computed, target="y")
 
 
+@pytest.mark.slow
 def test_estimators_take_them(path: Path) -> None:
     sklearn = pytest.importorskip("sklearn.linear_model")
     fitted = ooc.OOCRegressor("linear", memory="512MiB").fit(xarray.open_zarr(path, chunks=None))
@@ -256,6 +258,7 @@ def test_estimators_take_them(path: Path) -> None:
     assert sklearn.LinearRegression().fit(X, Y).coef_.shape == fitted.coef_.shape
 
 
+@pytest.mark.slow
 def test_columns_of_what_is_computed_keep_their_names() -> None:
     wind = xarray.DataArray(
         np.arange(12.0).reshape(4, 3), dims=("time", "level"), coords={"level": ["a", "b", "c"]}

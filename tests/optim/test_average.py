@@ -13,6 +13,7 @@ from ooc.optim import OPTIMIZERS, adam, averaged, optimizer_from_config, sgd
 MAKERS = [name for name in OPTIMIZERS if name != "averaged"]
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_iterates_stay_the_same_and_the_solution_is_their_average(
     name: str, rng: np.random.Generator

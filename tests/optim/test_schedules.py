@@ -56,6 +56,7 @@ def rate(schedule: Schedule, step: int) -> float:
     return rate_at(sgd(0.5, schedule=schedule).settings(), step)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", CURVES)
 @given(step=st.integers(0, 1000), warmup=st.integers(0, 50))
 def test_the_rate_follows_its_curve_after_a_linear_warmup(
@@ -72,6 +73,7 @@ def test_it_has_the_name_of_its_entry(name: str) -> None:
     assert made_of(name).name == name
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", SCHEDULES)
 @given(step=st.integers(0, 10**6), warmup=st.integers(0, 50))
 def test_a_rate_is_finite_and_begins_at_its_full_length(name: str, step: int, warmup: int) -> None:

@@ -186,6 +186,7 @@ def compare(
     assert (zeros > 0) == ("l1" in kinds)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("real", REALS)
 @pytest.mark.parametrize("extra", EXTRAS)
 @pytest.mark.parametrize("name", TWINS)
@@ -250,6 +251,7 @@ def everything(name: str) -> Optimizer:
     return OPTIMIZERS[name](0.3, l2=0.1, l1=0.2, clip_norm=0.5, schedule=schedule)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("real", REALS)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @settings(max_examples=8)

@@ -161,6 +161,7 @@ def test_nothing_is_fetched(evil: str) -> None:
     assert "src" not in json.dumps(figures_of(evil))
 
 
+@pytest.mark.slow
 def test_figures_are_what_plotly_draws_and_have_words_for_who_cannot_see_them(evil: str) -> None:
     plots = [found for found in Page(evil).named("div") if found.get("class") == "plot"]
     figures = figures_of(evil)
@@ -369,6 +370,7 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Example: ooc report" in capsys.readouterr().out
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     "line",
     [

@@ -93,6 +93,7 @@ def ordered(path: Path, is_ordered: Any) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_an_ordinal_head_takes_the_order_that_a_store_tells(tmp_path: Path) -> None:
     """Numbers have theirs."""
     model = MLP((4,), head="ordinal", outputs=3)
@@ -127,6 +128,7 @@ def test_of_an_order_that_nothing_tells_none_is_made_up(tmp_path: Path) -> None:
     assert trained(noted, model).class_names == ("c", "b", "a")
 
 
+@pytest.mark.slow
 def test_another_store_may_have_them_in_another_order(tmp_path: Path) -> None:
     run = trained(categories(tmp_path / "a", CITIES, CODES), Softmax(classes=3), target="obs/city")
     other = categories(tmp_path / "b", (*CITIES[::-1], "Bern"), 2 - CODES)
@@ -159,6 +161,7 @@ def test_labels_of_another_count_are_refused(tmp_path: Path) -> None:
         trained(store(tmp_path / "b", CODES * 2), Softmax(classes=4))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_labels(tmp_path: Path) -> None:
     path = store(tmp_path / "a", TEXT)
     model, optimizer = MLP(hidden=(4,), head="multiclass", outputs=3), ooc.optim.adam(0.01)
@@ -213,6 +216,7 @@ def test_estimators_give_labels_back(tmp_path: Path) -> None:
     assert some.predict(X).dtype.kind == "U" and some.score(path) > 0.5
 
 
+@pytest.mark.slow
 def test_rows_of_another_store_validate(tmp_path: Path) -> None:
     path = categories(tmp_path / "a", CITIES, CODES)
     other = categories(tmp_path / "b", CITIES[::-1], 2 - CODES)

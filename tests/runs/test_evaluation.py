@@ -118,6 +118,7 @@ def test_nothing_to_measure_and_a_loss_that_is_no_number(rng: np.random.Generato
         evaluate_batches(Lost(), run.parameters, batches_of(x, x[:, 0]))
 
 
+@pytest.mark.slow
 def test_a_run_evaluates_a_dataset_and_the_shell_prints_it(
     tmp_path: Path, rng: np.random.Generator, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,7 @@ from ooc.models import Autoencoder, Linear, Logistic
 from ooc.runs import outputs
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("model", "output"),
     [

@@ -91,6 +91,7 @@ def test_rows_are_measured_without_those_that_lack_a_value(
     assert filled["missing"] == {"X": 4}
 
 
+@pytest.mark.slow
 def test_one_side_of_a_split_is_measured_and_predicted_alone(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:

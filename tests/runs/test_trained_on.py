@@ -35,6 +35,7 @@ def fit(dataset: Dataset, run_dir: Path | None, validation: Validation | None) -
     return trainer.fit(dataset, epochs=1, run_dir=run_dir)
 
 
+@pytest.mark.slow
 def test_rows_that_were_trained_on_are_counted(dataset: Dataset, tmp_path: Path) -> None:
     run = fit(dataset, tmp_path / "run", Validation(0.2, by="row", test=0.1))
     train, validation, test = ooc.split(dataset, (0.2, 0.1), by="row")
@@ -63,6 +64,7 @@ def test_rows_that_were_trained_on_are_counted(dataset: Dataset, tmp_path: Path)
     assert whole.evaluate(test, MEMORY)["trained_on_rows"] == 100
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("validation", "by"),
     [
@@ -113,6 +115,7 @@ def test_a_run_on_a_part_goes_on_by_itself(
     assert again.results["parameters_sha256"] == whole.results["parameters_sha256"]
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     "change",
     [

@@ -138,6 +138,7 @@ def test_units_smaller_than_shards_give_the_same_bits(tmp_path: Path) -> None:
     assert content(tmp_path / "small.zarr") == content(tmp_path / "large.zarr")
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(
     rows=st.integers(1, 200),

@@ -12,6 +12,7 @@ from ooc.core.errors import InputError
 from ooc.store.dataset import ArraySpec
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float16", "float32", "float64"])
 def test_any_group_with_any_names_dtypes_chunks_and_axes(

@@ -40,6 +40,7 @@ def of_anndata(path: Path) -> None:
     )
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("write", [noted, of_xarray, of_anndata])
 def test_names_of_a_store_come_to_the_coefficients(write, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     write(tmp_path / "a.zarr")

@@ -7,6 +7,7 @@ from ooc.store.file_systems import open_file_system
 s3fs = pytest.importorskip("s3fs")
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("name", "value"),
     [

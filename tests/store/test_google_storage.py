@@ -118,6 +118,7 @@ def test_a_table_is_converted_to_it(
     assert google.objects("table.zarr") == files(tmp_path / "b.zarr")
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("fault", ["resets", "closes", "500", "503", "429", "half a body"])
 def test_what_passes_is_sent_again(google: Google, tmp_path: Path, fault: str) -> None:
     write(tmp_path / "a.zarr")
@@ -131,6 +132,7 @@ def test_what_passes_is_sent_again(google: Google, tmp_path: Path, fault: str) -
     np.testing.assert_array_equal(found, np.arange(95))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "pattern", "said"),
     [

@@ -220,6 +220,7 @@ def test_names_are_those_of_the_store_or_of_arrays_and_places(weather: Path) -> 
     assert feature_names_of(ooc.open(weather, "wind", columns=[2])) == ("L2",)
 
 
+@pytest.mark.slow
 def test_anndata_has_columns_embeddings_and_layers(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:

@@ -44,6 +44,7 @@ def references(tmp_path: Path) -> Path:
     return folder / "a.json"
 
 
+@pytest.mark.slow
 def test_references_of_kerchunk_are_read_in_place(references: Path, tmp_path: Path) -> None:
     found = read(ooc.open(references))
     np.testing.assert_array_equal(found["X"], X)

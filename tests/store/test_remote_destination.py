@@ -94,6 +94,7 @@ def write(path: str | Path, count: int = 95) -> None:
         writer.append(rows(count))
 
 
+@pytest.mark.slow
 def test_objects_are_the_files_of_a_local_store(far: Far, tmp_path: Path) -> None:
     write(tmp_path / "a.zarr")
     write("s3://data/same.zarr")
@@ -101,6 +102,7 @@ def test_objects_are_the_files_of_a_local_store(far: Far, tmp_path: Path) -> Non
     assert scratch() == []
 
 
+@pytest.mark.slow
 def test_zarr_python_and_xarray_read_what_is_written(far: Far) -> None:
     write("s3://data/read.zarr")
     options = {"endpoint_url": f"http://127.0.0.1:{far.port}", **KEYS}

@@ -39,6 +39,7 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "a.zarr"
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("length", "stride"), [(10, 4), (10, 10), (10, 1), (7, 20), (64, 8), (1, 1), (1, 3), (700, 9)]
 )

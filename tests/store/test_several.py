@@ -124,6 +124,7 @@ def test_stores_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         ooc.open([])
 
 
+@pytest.mark.slow
 def test_labels_are_what_each_store_calls_them(tmp_path: Path) -> None:
     """Of AnnData's categories, whose codes differ from file to file."""
     anndata, pandas = pytest.importorskip("anndata"), pytest.importorskip("pandas")
@@ -207,6 +208,7 @@ def test_features_of_several_arrays_are_those_of_each_store(tmp_path: Path) -> N
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_codes_of_several_stores_are_hashed_alike(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     codes = rng.integers(0, 40, (90, 5)).astype(np.int32)

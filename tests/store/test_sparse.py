@@ -20,6 +20,7 @@ MATRIX = random_matrix(400, 50)
 Y = np.arange(400) % 2
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("stored", ["float32", "float64", "int16", "int64", "bool"])
 @pytest.mark.parametrize("index", ["int32", "int64", "uint32"])
 def test_blocks_are_the_rows_that_scipy_has(tmp_path: Path, stored: str, index: str) -> None:

@@ -138,6 +138,7 @@ def test_non_zeros_are_read_in_the_smallest_floats_that_hold_them(
     assert ooc.open(tmp_path / "a.zarr").arrays["X"].dtype == np.dtype(read)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("a_row", "chunk", "places", "rows"),
     # 30 non-zeros are 10 rows of 3; blocks begin at multiples of the unit.

@@ -82,6 +82,7 @@ def test_training_and_parts_are_those_of_one_matrix(tmp_path: Path) -> None:
     np.testing.assert_array_equal(all_rows(later), wanted.toarray()[120:])
 
 
+@pytest.mark.slow
 def test_they_are_transformed_as_one_matrix(tmp_path: Path) -> None:
     wanted = write_all(tmp_path)
     write_sparse(tmp_path / "one", wanted)

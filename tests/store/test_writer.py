@@ -18,6 +18,7 @@ from ooc.core.errors import InputError
 from ooc.store.fields import CHUNK_BYTES, SHARD_BYTES, Field
 
 
+@pytest.mark.slow
 @settings(max_examples=16, deadline=None)
 @given(
     rows=st.integers(1, 200),
@@ -141,6 +142,7 @@ with create(f"{folder}/a.zarr", {"X": ("f4", ())}) as writer:
 """
 
 
+@pytest.mark.slow
 def test_a_folder_without_write_permission_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o555)

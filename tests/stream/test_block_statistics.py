@@ -104,6 +104,7 @@ def drawn_blocks(count: int | None, rows: int, seed: int) -> list[slice]:
     return [slice(8 * k, min(8 * k + 8, rows)) for k in chosen.tolist()]
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("piece", [64, 2**18])
 @pytest.mark.parametrize(
     ("rows", "count"), [(96, None), (93, None), (93, 12), (93, 11), (93, 6), (96, 3), (96, 2)]

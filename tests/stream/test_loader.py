@@ -34,6 +34,7 @@ def rows_of(loader: Loader) -> list[list[int]]:
     return [batch.rows.tolist() for batch in loader]
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("shuffle", ["blocks", "none"])
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 1003])
 def test_every_row_once_in_full_batches(dataset: Dataset, shuffle: str, batch_size: int) -> None:
@@ -70,6 +71,7 @@ def test_the_stream_does_not_depend_on_readers(dataset: Dataset) -> None:
     assert streams[0] == streams[1] == streams[2]
 
 
+@pytest.mark.slow
 def test_save_and_restore_at_every_step(dataset: Dataset) -> None:
     """The rest of two epochs is the same from any position, saved as JSON text."""
     loader = loader_of(dataset, batch_size=100)
@@ -92,6 +94,7 @@ def test_a_position_is_a_few_integers(dataset: Dataset) -> None:
     assert len(json.dumps(loader_of(dataset).state_dict())) < 300
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -135,6 +138,7 @@ def test_further_arrays_travel_by_name(tmp_path: Path) -> None:
         Loader(dataset, 10, memory="512MiB", arrays=["X", "poses"])
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     rows=st.integers(2, 300),
@@ -173,6 +177,7 @@ def test_global_random_state_is_not_touched(dataset: Dataset) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("lanes", [1, 3])
 def test_lanes_give_every_row_once_whoever_reads(dataset: Dataset, lanes: int) -> None:
     streams = [rows_of(loader_of(dataset, lanes=lanes, readers=readers)) for readers in (1, 4)]
@@ -204,6 +209,7 @@ def test_a_window_that_cannot_be(
         loader_of(dataset, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone_window", [0, 3])
 def test_what_is_left_out_is_counted_once_wherever_it_goes_on(
     tmp_path: Path, gone_window: int

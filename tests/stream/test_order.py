@@ -75,6 +75,7 @@ def test_block_positions_are_a_bijection_with_its_inverse(count: int, number: in
     assert position_of(items[count // 2], count, number) == count // 2
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("size", [3, 4, 5])
 def test_every_permutation_is_equally_likely(size: int) -> None:
     """Chi-square over all permutations, for rows of a window and for blocks."""
@@ -115,6 +116,7 @@ def test_an_unknown_shuffle_is_refused() -> None:
         Order(10, 1, 1, "perfect")
 
 
+@pytest.mark.slow
 @given(
     st.integers(1, 5), st.integers(1, 4), st.integers(2, 300), st.integers(1, 9), st.integers(0, 9)
 )

@@ -210,6 +210,7 @@ def some_demand(rng: np.random.Generator) -> Demand:
     return Demand(model, int(rng.integers(5)), int(rng.integers(2000)), held_bytes, saved)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("seed", range(4))
 def test_a_plan_is_that_of_trying_windows(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -99,6 +99,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_position_of_another_stream_is_refused_by_what_differs(
     dataset: Dataset, name: str
@@ -113,6 +114,7 @@ def test_a_position_of_another_stream_is_refused_by_what_differs(
     )
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", ["epoch", "row", "step", "skipped", *OTHERS])
 def test_a_position_without_an_entry_is_none(dataset: Dataset, name: str) -> None:
     loader = Loader(dataset, 64, memory=MEMORY)
@@ -140,6 +142,7 @@ def test_a_position_of_before_all_was_counted_has_left_nothing_out(dataset: Data
     assert {name: told[name] for name in counted} == counted
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(("row", "epoch"), [(1003, 0), (-1, 0), (0, -1)])
 def test_a_position_outside_an_epoch_is_refused(dataset: Dataset, row: int, epoch: int) -> None:
     loader = Loader(dataset, 64, memory=MEMORY)

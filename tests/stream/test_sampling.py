@@ -59,6 +59,7 @@ def drawn(loader: Loader, weights: np.ndarray, epoch: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("sampling", ["replacement", "weight", "balanced"])
 def test_expectations_are_exact_and_estimates_unbiased(weighted: Dataset, sampling: str) -> None:
     """Counts over many epochs within 5 standard errors of their expectation, row by row."""
@@ -117,6 +118,7 @@ def test_rows_in_a_block_are_drawn_by_weight() -> None:
     assert np.all(np.abs(counts - 90_000 * share) <= 5 * np.sqrt(90_000 * share))
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("sampling", ["replacement", "weight", "balanced"])
 def test_a_sampled_stream_resumes_and_repeats(weighted: Dataset, sampling: str) -> None:
     def loader() -> Loader:
@@ -195,6 +197,7 @@ def test_sampling_that_cannot_be(tmp_path: Path, options: dict[str, object], mes
         Loader(dataset, 10, memory=MEMORY, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("sampling", ["replacement", "weight", "balanced"])
 def test_blocks_weigh_what_their_rows_of_one_side_do(weighted: Dataset, sampling: str) -> None:
     train, _ = ooc.split(weighted, 0.3, by="row")

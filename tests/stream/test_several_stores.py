@@ -29,6 +29,7 @@ def loaded(dataset: Dataset, **options: object) -> tuple[np.ndarray, np.ndarray]
 PARTS = (lambda batch: batch.rows, lambda batch: batch["X"])
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("shuffle", ["blocks", "none"])
 def test_every_row_comes_once(
     several: Several, shuffle: str, monkeypatch: pytest.MonkeyPatch
@@ -69,6 +70,7 @@ def test_stores_whose_chunks_are_whole_are_one_store_to_the_bit(
         np.testing.assert_array_equal(found, wanted)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     "how", [{}, {"ordered": True}, {"by": "block"}, {"by": "y"}, {"by": "y", "ordered": True}]
 )
@@ -82,6 +84,7 @@ def test_parts_are_disjoint_and_of_all_stores(several: Several, how: dict[str, o
         assert all(a.max() < b.min() for a, b in pairwise(found))
 
 
+@pytest.mark.slow_after(1)
 def test_a_position_is_gone_on_from(several: Several, monkeypatch: pytest.MonkeyPatch) -> None:
     small_windows(monkeypatch, 60 * 20)
     whole = [batch.rows for batch in ooc.Loader(several.open(), 16, memory="512MiB")]

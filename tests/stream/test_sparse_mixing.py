@@ -37,6 +37,7 @@ def rows_of(order: Order) -> np.ndarray:
     return np.concatenate(found)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.6])
 def test_batch_means_vary_as_much_as_the_closed_form_says(tmp_path: Path, share: float) -> None:
     (dataset, targets), window = drifting(tmp_path, share), FEWEST_SPARSE_BLOCKS
@@ -55,6 +56,7 @@ def test_batch_means_vary_as_much_as_the_closed_form_says(tmp_path: Path, share:
     assert measured == pytest.approx(predicted, rel=0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "is_enough"), [(0.0, True), (0.6, False)])
 def test_windows_are_of_more_blocks_where_targets_drift(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, is_enough: bool

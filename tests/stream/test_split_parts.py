@@ -64,6 +64,7 @@ WAYS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_three_parts_are_disjoint_and_together_everything(
     grouped: Dataset, way: dict[str, Any]
@@ -81,6 +82,7 @@ def test_three_parts_are_disjoint_and_together_everything(
             assert first.selection.is_apart_from(second.selection) == (first is not second)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(("by", "most"), [("row", 0), ("block", 10), ("time", 0), ("day", 30)])
 def test_parts_in_order_follow_one_another(grouped: Dataset, by: str, most: int) -> None:
     parts = ooc.split(grouped, (0.2, 0.1), by=by, ordered=True)
@@ -101,6 +103,7 @@ def test_equal_values_are_on_the_side_that_is_nearer_to_the_share(tmp_path: Path
         assert (last.rows, set(values_of(last, "day"))) == (rows, {3} if rows == 40 else {2, 3})
 
 
+@pytest.mark.slow
 def test_chosen_groups_are_validation_rows(grouped: Dataset) -> None:
     for chosen in ([5], [-3, 0, 7.0], ["5", "-1"]):
         train, validation = ooc.split(grouped, by="donor", groups=chosen)
@@ -111,6 +114,7 @@ def test_chosen_groups_are_validation_rows(grouped: Dataset) -> None:
         assert train.held_out == validation.selection
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("chosen", [True, 1, "True"])
 def test_truth_values_are_groups(grouped: Dataset, chosen: object) -> None:
     _, validation = ooc.split(grouped, by="treated", groups=[chosen])
@@ -148,6 +152,7 @@ def test_a_part_is_split_like_a_whole(
     assert not set(rows_of(apart)) & {*rows[0], *rows[1]}
 
 
+@pytest.mark.slow
 def test_groups_of_a_part_are_of_that_part(grouped: Dataset) -> None:
     rest, _ = ooc.split(grouped, 0.3, seed=1)
     train, validation = ooc.split(rest, by="donor", groups=[5, 6])
@@ -156,6 +161,7 @@ def test_groups_of_a_part_are_of_that_part(grouped: Dataset) -> None:
     assert rows_of(train) == rows[~np.isin(donors, [5, 6])].tolist()
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_a_part_is_the_same_when_it_is_read_from_a_file(
     grouped: Dataset, way: dict[str, Any]
@@ -179,6 +185,7 @@ def test_keys_are_in_the_order_of_values(dtype: str) -> None:
     assert np.array_equal((keys[:, None] == keys[None])[:-1, :-1], equal[:-1, :-1])
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("options", "message"),
     [

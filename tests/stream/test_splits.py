@@ -50,6 +50,7 @@ def rows_of(dataset: Dataset, **options: object) -> np.ndarray:
 WAYS = [{"by": "row"}, {"by": "block"}, {"by": "patient"}, {"by": "row", "stratify": "y"}]
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(("way", "shuffle"), pairs(WAYS, ["blocks", "none"]))
 def test_sides_are_disjoint_and_together_everything(
     grouped: Dataset, way: dict[str, str], shuffle: str
@@ -122,6 +123,7 @@ def test_every_row_is_as_likely_as_any_other() -> None:
     assert chi_square_p(list(sets.values()), 10) > 1e-4
 
 
+@pytest.mark.slow
 def test_a_side_resumes_at_every_step(grouped: Dataset) -> None:
     train, _ = ooc.split(grouped, 0.5)
     loader, positions, stream = Loader(train, 60, memory=MEMORY), [], []
@@ -135,6 +137,7 @@ def test_a_side_resumes_at_every_step(grouped: Dataset) -> None:
         assert [batch.rows.tolist() for batch in restored] == stream[step:]
 
 
+@pytest.mark.slow
 def test_training_on_one_side_and_evaluating_on_the_other(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((2000, 3), dtype=np.float32)
     dataset = write_dataset(tmp_path / "a.zarr", X=x, y=(x @ np.float32([1, 2, 3])))
@@ -171,6 +174,7 @@ def test_a_batch_is_of_the_rows_of_one_side(grouped: Dataset) -> None:
         Loader(train, train.rows + 1, memory=MEMORY)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("way", [{"by": "row"}, {"by": "site"}, {"by": "row", "stratify": "site"}])
 def test_rows_that_lack_a_value_are_dropped_on_both_sides(
     tmp_path: Path, way: dict[str, str]

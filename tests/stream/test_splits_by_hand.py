@@ -71,6 +71,7 @@ def read(data: Dataset, name: str) -> np.ndarray:
     return zarr.open_array(Path(data.path) / name, mode="r")[...]
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.915, 0.005])
 @pytest.mark.parametrize(
     ("by", "stratify"), [("row", None), ("block", None), ("site", None), ("row", "y")]

@@ -36,6 +36,7 @@ def in_random_order(tmp_path: Path) -> Dataset:
     return write_dataset(tmp_path / "b.zarr", chunk_rows=10, X=x, y=rng.integers(0, 2, 20_000))
 
 
+@pytest.mark.slow
 def test_rows_in_random_order_need_the_smallest_window(in_random_order: Dataset) -> None:
     loader = Loader(in_random_order, 64, memory="1GiB", window="auto", block_rows=10)
     assert 64 <= loader.plan.order.blocks_per_window < 200

@@ -69,6 +69,7 @@ def test_seeds_and_held_out_rows_differ_and_the_truth_stays(tmp_path: Path, kind
     assert not rows["a"] & rows["b"]
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("order", ["random", "sorted"])
 @pytest.mark.parametrize("kind", KIND_NAMES)
 def test_no_model_does_better_than_the_truth(tmp_path: Path, kind: str, order: str) -> None:
@@ -98,6 +99,7 @@ def test_what_no_line_explains_is_the_noise(tmp_path: Path) -> None:
     assert made["loss"] == pytest.approx(NOISE**2 / 2, rel=0.02)
 
 
+@pytest.mark.slow
 def test_data_are_made_without_a_compiler(tmp_path: Path) -> None:
     code = (
         "import sys, ooc\n"

@@ -91,6 +91,7 @@ def made_again(made: Trainer) -> Trainer:
     return replace(made, optimizer=method, stream=stream)
 
 
+@pytest.mark.slow
 def test_what_a_resume_cannot_have_is_told_whole(labelled: Dataset, tmp_path: Path) -> None:
     run = tmp_path / "run"
     stopped(trainer(), labelled, run)
@@ -133,6 +134,7 @@ def test_a_run_of_before_an_option_was_there_did_as_its_default_says(
     assert whole["epochs"] == 2
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     "change",
     [
@@ -279,6 +281,7 @@ def test_optimizers_in_a_row_are_named_by_their_numbers(labelled: Dataset) -> No
     assert [run.results["learning_rate"] for run in runs.values()] == [0.1, 0.2]
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("batch", "epochs", "steps"), [(64, 9, 9 * 24), (1500, 200, 200), ("full", 200, 200)]
 )

@@ -145,6 +145,7 @@ def test_several_at_once_have_the_bits_of_single_runs(labelled: Dataset, name: s
         assert {one: runs[key].results[one] for one in SAME} == {one: alone[one] for one in SAME}
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(("name", "method"), pairs(MODELS, METHODS))
 def test_a_bad_row_is_named(
     tmp_path: Path,

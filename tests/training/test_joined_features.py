@@ -56,6 +56,7 @@ def trainer(**options: object) -> ooc.Trainer:
     return ooc.Trainer(ooc.models.Logistic(), ooc.optim.sgd(0.1), 50, **how)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_parameters_are_those_of_one_array_to_the_bit(weather: Path) -> None:
     joined, stacked = both(weather)
     for options in ({}, {"validation": Validation(0.2)}, {"sampling": "balanced"}, {"lanes": 2}):

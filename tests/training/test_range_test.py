@@ -27,6 +27,7 @@ def scaled(path: Path, factors: list[float], offset: float = 0.0) -> tuple[Datas
     return write_dataset(path, 500, X=(x * factors + offset).astype(np.float32), y=y), best
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("factors", "offset"),
     [([1.0] * 8, 0.0), ([1e-3] * 8, 0.0), ([1e4] * 8, 0.0), (np.logspace(-4, 4, 8), 0.0),

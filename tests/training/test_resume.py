@@ -106,6 +106,7 @@ def test_every_optimizer_goes_on(labelled: Dataset, tmp_path: Path, name: str) -
         assert resumed[key] == whole[key]
 
 
+@pytest.mark.slow
 def test_the_plateau_s_factor_and_patience_go_on(labelled: Dataset, tmp_path: Path) -> None:
     trainer = Trainer(
         Logistic(),
@@ -125,6 +126,7 @@ def test_the_plateau_s_factor_and_patience_go_on(labelled: Dataset, tmp_path: Pa
     assert resumed.results["steps"] == whole.results["steps"]
 
 
+@pytest.mark.slow
 def test_a_full_gradient_goes_on(labelled: Dataset, tmp_path: Path) -> None:
     for model in (Logistic(), MLP(hidden=(4,), dropout=0.2)):
         trainer = Trainer(model, adam(0.1), "full", memory=MEMORY)
@@ -166,6 +168,7 @@ def test_a_batch_that_was_begun_is_begun_anew(
             assert resumed[key] == whole[key], (number, key)
 
 
+@pytest.mark.slow
 def test_a_found_rate_is_that_of_the_resumed_run(labelled: Dataset, tmp_path: Path) -> None:
     trainer = Trainer(Logistic(), averaged(), 64, memory=MEMORY)
     whole = trainer.fit(labelled, 2).results
@@ -253,6 +256,7 @@ def test_history_has_each_step_once_and_a_cut_line_is_left_out(
     assert kinds == {"train", "resume", "checkpoint"}
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -345,6 +349,7 @@ def test_a_run_directory_tells_a_person_what_it_holds(labelled: Dataset, tmp_pat
     assert told["parameters_sha256"] == told["results"]["parameters_sha256"]
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_leaves_its_last_good_checkpoint(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:
@@ -474,6 +479,7 @@ ODD = (
 LOADED = (lost_trainer, lost_position, lost_watchers, other_state)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("change", ODD, ids=lambda change: change.__name__)
 def test_a_checkpoint_that_is_consistent_but_odd_is_refused_in_a_line(
     labelled: Dataset,

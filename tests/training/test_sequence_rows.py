@@ -52,6 +52,7 @@ def trainer(model: Any = None, **options: Any) -> ooc.Trainer:
     return ooc.Trainer(model or ooc.models.Logistic(), ooc.optim.sgd(0.1), 50, **how)
 
 
+@pytest.mark.slow
 def test_parameters_are_those_of_a_copy_to_the_bit(store: Path) -> None:
     for options in (
         {},
@@ -67,6 +68,7 @@ def test_parameters_are_those_of_a_copy_to_the_bit(store: Path) -> None:
         assert ours == theirs, options
 
 
+@pytest.mark.slow
 def test_predictions_and_scores_are_those_of_a_copy(store: Path, tmp_path: Path) -> None:
     long, copied = both(store)
     run = trainer().fit(long, 1, tmp_path / "run", report=False)
@@ -85,6 +87,7 @@ def test_predictions_and_scores_are_those_of_a_copy(store: Path, tmp_path: Path)
         again.evaluate(ooc.open(store, transform="sequences:12:4"), report=False)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_to_the_same_bits(store: Path, tmp_path: Path) -> None:
     long, _ = both(store)
     told: list[str] = []
@@ -133,6 +136,7 @@ def test_no_shuffled_copy_is_made(store: Path, tmp_path: Path) -> None:
         exact(ooc.open(store, transform=TEXT), tmp_path / "b.zarr", "512MiB")
 
 
+@pytest.mark.slow
 def test_the_shell_trains_on_sequences(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,7 @@ from ooc.training.trainer import Trainer
 MEMORY = RESERVED_BYTES + 112 * MIB
 
 
+@pytest.mark.slow
 @given(cuts=st.lists(st.integers(1, 999), max_size=6), seed=st.integers(0, 1000))
 def test_merged_moments_are_those_of_all_rows(cuts: list[int], seed: int) -> None:
     rows = np.random.default_rng(seed).standard_normal((1000, 3)) * [1, 1e-6, 1e6] + [0, 1, 1e9]

@@ -42,6 +42,7 @@ def labelled(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.Monke
     return write_dataset(tmp_path / "labelled.zarr", chunk_rows=50, X=x, y=y)
 
 
+@pytest.mark.slow
 def test_each_gets_the_bits_that_it_would_have_got_alone(labelled: Dataset, tmp_path: Path) -> None:
     """Optimizers of different memories; one saved run goes on by itself."""
     model = Logistic(standardise=True)
@@ -59,6 +60,7 @@ def test_each_gets_the_bits_that_it_would_have_got_alone(labelled: Dataset, tmp_
         assert ooc.resume(tmp_path / "sweep" / name).results["steps"] == alone["steps"]
 
 
+@pytest.mark.slow
 def test_each_of_a_sweep_that_was_stopped_goes_on_alone(labelled: Dataset, tmp_path: Path) -> None:
     """Optimizers have other numbers of vectors of state, and each is saved with its own."""
     optimizers, stop = {"a": sgd(0.1), "b": adam(0.02)}, threading.Event()
@@ -72,6 +74,7 @@ def test_each_of_a_sweep_that_was_stopped_goes_on_alone(labelled: Dataset, tmp_p
             assert resumed[key] == alone[key]
 
 
+@pytest.mark.slow
 def test_one_that_diverges_is_left_behind(labelled: Dataset, tmp_path: Path) -> None:
     y = np.linspace(-3, 3, 1000, dtype=np.float32)
     x = np.stack([y, y**2], axis=1)
@@ -197,6 +200,7 @@ def test_rungs_leave_as_many_as_asked(models: int, steps: int, factor: int) -> N
     assert left == 1
 
 
+@pytest.mark.slow
 def test_the_best_from_the_shell_is_best_on_rows_held_out(
     tmp_path: Path, rng: np.random.Generator, capsys: pytest.CaptureFixture[str]
 ) -> None:

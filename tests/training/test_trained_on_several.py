@@ -36,6 +36,7 @@ def test_stores_of_whole_chunks_train_to_the_bits_of_one(tmp_path: Path) -> None
     np.testing.assert_array_equal(found.parameters, wanted.parameters)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_by_itself_to_the_same_bits(tmp_path: Path) -> None:
     several = write_several(tmp_path, RAGGED)
     whole = trainer().fit(several.open(), epochs=4)
@@ -47,6 +48,7 @@ def test_a_run_goes_on_by_itself_to_the_same_bits(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rest.parameters, whole.parameters)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", [ALIKE, RAGGED], ids=["alike", "ragged"])
 def test_validation_rows_are_held_out_again(
     tmp_path: Path, kinds: tuple[tuple[int, int, int, int], ...]
@@ -63,6 +65,7 @@ def test_validation_rows_are_held_out_again(
     assert trained_on == rows - round(0.3 * rows)
 
 
+@pytest.mark.slow
 def test_one_of_its_stores_is_known_again(tmp_path: Path) -> None:
     several = write_several(tmp_path, RAGGED)
     run = trainer().fit(several.open(), epochs=1)
@@ -122,6 +125,7 @@ def test_a_row_that_cannot_be_used_is_named_by_its_store(tmp_path: Path) -> None
         trainer().fit(several.open(), epochs=1)
 
 
+@pytest.mark.slow
 def test_the_shell_takes_several_stores(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

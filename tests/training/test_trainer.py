@@ -57,6 +57,7 @@ def test_seeds_change_the_bits(labelled: Dataset) -> None:
     assert runs[0]["parameters_sha256"] != runs[1]["parameters_sha256"]
 
 
+@pytest.mark.slow
 def test_it_finds_what_scikit_learn_finds(labelled: Dataset) -> None:
     group = zarr.open_group(labelled.path, mode="r")
     x, y = group["X"][...], group["y"][...]
@@ -109,6 +110,7 @@ class Noting(Mean):
         return super().loss_and_grad(parameters, batch, out_grad)
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_is_one_class(
     labelled: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +203,7 @@ def test_passes_of_one_minimisation_have_the_same_seeds(labelled: Dataset) -> No
     assert one * passes == SEEDS
 
 
+@pytest.mark.slow
 def test_weights_travel_and_count(tmp_path: Path, rng: np.random.Generator) -> None:
     x = np.ones((200, 1), np.float32)
     y = rng.integers(0, 2, 200)
@@ -257,6 +260,7 @@ def test_results_have_the_keys_of_the_contract(labelled: Dataset) -> None:
     assert (results["rows"], results["steps"], results["epochs"]) == (6000, 94, 2)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [

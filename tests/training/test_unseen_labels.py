@@ -49,6 +49,7 @@ def test_one_that_both_parts_have_is_none(rare: Dataset) -> None:
     assert fit(ooc.open(rare.path), ordered=True) == []
 
 
+@pytest.mark.slow
 def test_texts_are_called_as_they_are(rare: Dataset) -> None:
     group = zarr.open_group(rare.path, mode="a")
     group.create_array("kind", data=NAMES[group["y"][...]], chunks=(10,))

@@ -128,6 +128,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("store", "change"),
     pairs(STORES, CHANGES, [flip_labels]),

@@ -213,6 +213,7 @@ def test_what_lies_beside_the_rows_comes_along(tmp_path: Path, zarr_format: int)
     assert [file.name for file in stored] == ["1"], "what is not stored is not stored there either"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zarr_format", FORMATS)
 def test_rows_in_groups_travel_and_what_a_table_says_stays(
     tmp_path: Path, zarr_format: int

@@ -87,6 +87,7 @@ def is_refused_where_it_is_named(
     assert reason in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zarr_format", [pytest.param(2, marks=SLOW), 3])
 def test_dtypes_that_are_no_real_numbers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], zarr_format: int
@@ -234,6 +235,7 @@ def damage(folder: Path, zarr_format: int, name: str) -> str:
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zarr_format", FORMATS)
 def test_damaged_metadata_of_neighbours(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], zarr_format: int
@@ -247,6 +249,7 @@ def test_damaged_metadata_of_neighbours(
     is_unharmed(tmp_path / "a.zarr", capsys, reasons)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     "zarr_format, case, option",
     [

@@ -40,6 +40,7 @@ def write(path: Path, zarr_format: int, kind: str) -> tuple[str, str]:
     return "obsm/X_pca", "obs/kind/codes"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("zarr_format", "kind"), [(2, "old"), (3, "new")])
 def test_embeddings_and_codes_of_categories_are_trained_on(
     tmp_path: Path,
@@ -72,6 +73,7 @@ def test_embeddings_and_codes_of_categories_are_trained_on(
     assert f" {features} " in said and f" {target} " in said, "names as they are to be given"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_shuffle_keeps_the_names_and_what_codes_mean(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str

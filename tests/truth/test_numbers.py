@@ -59,6 +59,7 @@ def test_a_weak_signal_is_learned_as_least_squares_learn_it(tmp_path: Path, sign
     assert evaluated(tmp_path, run)["r2"] > best - 0.01
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(("rows", "offset"), pairs([300, 1000, 3000], [0.0, 50.0]))
 def test_few_rows_are_passed_over_until_they_are_learned(
     tmp_path: Path, rows: int, offset: float
@@ -93,6 +94,7 @@ def test_features_far_from_zero_keep_their_digits(
     assert evaluated(tmp_path, run)["accuracy"] > best - 0.01
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("value", "model"),
     pairs(
@@ -111,6 +113,7 @@ def test_a_wild_value_is_named_with_its_row_and_column(
         trained(tmp_path, model, X=features, y=(features[:, 0] > 0).astype(np.int64))
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", ["X", "y"])
 @pytest.mark.parametrize("value", [np.nan, -np.inf, 1e300])
 def test_a_plan_says_what_training_would_refuse(

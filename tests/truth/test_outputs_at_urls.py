@@ -38,6 +38,7 @@ WRITERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", URLS)
 @pytest.mark.parametrize("command", WRITERS)
 def test_an_output_at_a_url_is_refused_before_anything_is_looked_at(

@@ -26,6 +26,7 @@ def files() -> list[Path]:
     return found
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("file", files(), ids=lambda file: f"{file.parts[-4]}-{file.stem}")
 def test_arrays_are_what_xarray_says(tmp_path: Path, file: Path, version: int) -> None:

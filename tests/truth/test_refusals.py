@@ -143,6 +143,7 @@ DOORS: dict[str, tuple[str, ...]] = {
 }
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(("case", "door"), pairs(REFUSED, DOORS, ["train"]))
 def test_what_cannot_be_honoured_is_named(
     tmp_path: Path, capsys: Shell, monkeypatch: pytest.MonkeyPatch, case: str, door: str
@@ -186,6 +187,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes | None]] = {
 }
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("write", [plain, checked, packed, sharded])
 def test_a_damaged_chunk_is_named_left_out_and_found(

@@ -194,6 +194,7 @@ def test_a_run_goes_on_without_the_weights_that_it_left_out(
     assert called(capsys, "resume", str(run))["run"] == str(run)
 
 
+@pytest.mark.slow_after(1)
 # What consolidated metadata may say that the arrays themselves do not.
 @pytest.mark.parametrize("zarr_format", FORMATS)
 @pytest.mark.parametrize("change", ["longer", "another dtype", "a new y"])

@@ -174,6 +174,7 @@ LEFT = {
 }
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(("left", "many"), pairs(LEFT, [False, True]))
 def test_a_run_that_was_killed_early_can_be_begun_anew(
     labelled: Dataset, tmp_path: Path, left: str, many: bool
@@ -222,6 +223,7 @@ def test_a_run_that_is_killed_for_real_can_be_begun_anew(labelled: Dataset, tmp_
     assert checkpoint.steps(run)[-1] == 6 and not list(run.rglob("*.partial"))
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", ["make", "predict", "shuffle"])
 def test_everything_is_on_the_disk_before_it_gets_its_name(
     labelled: Dataset,

@@ -46,6 +46,7 @@ def test_spectrum_has_the_mains_and_white_noise() -> None:
     np.testing.assert_allclose(white / noise_of(MACHINE), 1.04, atol=0.07)
 
 
+@pytest.mark.slow
 def test_currents_are_those_of_the_modes() -> None:
     means = [draw_chunk(MACHINE, chunk).mean() for chunk in range(0, 480, 8)]
     assert 190 < min(means) < 215 and 480 < max(means) < 515

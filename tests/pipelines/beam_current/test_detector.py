@@ -286,6 +286,7 @@ def test_readings_are_taken_relative_to_their_mean() -> None:
     np.testing.assert_allclose(rows, wanted.reshape(5, 6), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_channel_that_is_dead_in_training_is_refused(trained: Trained) -> None:
     """It would be filled in for ever, and never watched."""
     unit = UNITS[0].copy()

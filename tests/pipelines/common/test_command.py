@@ -42,6 +42,7 @@ def parser() -> Parser:
     return made
 
 
+@pytest.mark.slow
 def test_table_json_and_page_say_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -112,6 +112,7 @@ def test_images_alone_give_density_and_poses(tmp_path: Path) -> None:
         reconstruct(other, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_the_state_of_other_images_is_refused(tmp_path: Path) -> None:
     datasets = []
     for seed in (0, 1):

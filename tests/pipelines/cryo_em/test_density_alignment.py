@@ -36,6 +36,7 @@ def test_a_planted_rotation_hand_and_shift_are_found(seed: int, is_mirrored: boo
     assert again.score >= found.score - 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_mirrored", [False, True])
 def test_poses_go_with_the_density(is_mirrored: bool) -> None:
     rng = np.random.default_rng(2)

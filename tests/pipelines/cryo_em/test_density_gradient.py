@@ -97,6 +97,7 @@ def twin(model: Density, parameters: np.ndarray, images: Images) -> float:
     return total / len(images.features)
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_a_twin_in_numpy() -> None:
     model, images = model_of(), images_of()
     parameters = np.random.default_rng(0).standard_normal(model.size**3)
@@ -144,6 +145,7 @@ def test_parameters_of_a_density_are_that_density() -> None:
     assert_allclose(model.volume(model.parameters_of(volume)), volume, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_no_eigenvalue_of_the_preconditioned_curvature_is_above_one() -> None:
     from ooc.kernels.share import Numbers
     from pipelines.cryo_em.kernel import add_curvature

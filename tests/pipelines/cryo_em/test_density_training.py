@@ -80,6 +80,7 @@ def test_a_budget_that_is_too_small_names_one_that_is_enough(images: Path, tmp_p
     assert len(train(half, model, Training(1, 64, 0.2, enough, 0), tmp_path, "half", 4).looks) >= 4
 
 
+@pytest.mark.slow
 def test_direct_inversion_finds_the_density_too(images: Path) -> None:
     dataset = ooc.open(images)
     mask = soft_sphere(BOX, 0.45 * BOX)
@@ -92,6 +93,7 @@ def test_direct_inversion_finds_the_density_too(images: Path) -> None:
     assert 0.75 < ((one + other) / 2 * truth).sum() / (truth**2).sum() < 1.02
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(images: Path, tmp_path: Path) -> None:
     dataset, model = ooc.open(images), Density(BOX, 5.0)
     trainer = ooc.Trainer(model, optimizer_of(0.01), 64, memory="512MiB", seed=3)

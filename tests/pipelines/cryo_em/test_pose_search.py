@@ -59,6 +59,7 @@ def test_half_a_plane_stands_for_all_of_it() -> None:
     assert len(both) == 2 * len(samples) - 1
 
 
+@pytest.mark.slow
 def test_coefficients_and_slices_are_of_one_scale() -> None:
     images, rotations, shifts, optics = images_of()
     band = Band(8, BOX, NOISE)
@@ -92,6 +93,7 @@ def test_likelihoods_are_those_of_a_twin_in_numpy() -> None:
         assert_allclose(found[s], nothing[:, None] - loss, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_probabilities_and_best_poses_are_those_of_numpy() -> None:
     values = np.random.default_rng(7).normal(0, 3, (4, 5, 30)).astype(np.float32)
     posterior = values.copy()
@@ -123,6 +125,7 @@ def test_putting_slices_in_is_the_adjoint_of_cutting_them_out() -> None:
     assert_allclose(sums[1].sum(), 2 * (spectra.contrast**2).sum(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_steps_of_poses_follow_the_slope_of_the_loss() -> None:
     band, transform, spectra = random_band(rows=1)
     pose, work = np.empty(POSE), np.empty(16)
@@ -185,6 +188,7 @@ def test_poses_that_are_off_are_made_better() -> None:
     assert np.median(np.abs(poses[:, 9:] - shifts)) < 0.05
 
 
+@pytest.mark.slow
 def test_planted_poses_are_found_from_nothing() -> None:
     images, rotations, shifts, optics = images_of()
     # Noise of a tenth of the signal's power in a pixel.
@@ -205,6 +209,7 @@ def test_planted_poses_are_found_from_nothing() -> None:
     assert np.median(np.abs(state.poses[:, SHIFT] - shifts)) < 0.2
 
 
+@pytest.mark.slow
 def test_images_in_their_poses_make_the_density() -> None:
     images, rotations, shifts, optics = images_of(1500)
     band = Band(15, BOX, NOISE)
@@ -214,6 +219,7 @@ def test_images_in_their_poses_make_the_density() -> None:
     assert correlate(found, make_map(BOX), PIXEL).values[1:14].min() > 0.9
 
 
+@pytest.mark.slow
 def test_a_start_is_a_ball_and_its_steps_find_more_in_images() -> None:
     images, _, _, optics = images_of(128)
     sigma = np.sqrt(images.var())

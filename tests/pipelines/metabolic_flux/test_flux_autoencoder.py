@@ -123,6 +123,7 @@ def test_the_gradient_is_the_slope_of_the_loss(form: str, balance: float, bounds
         assert (ends[0] - ends[1]) / 2e-5 == pytest.approx(gradient @ way, rel=1e-5, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_codes_are_a_function_of_seed_and_row() -> None:
     model = model_of("mirror", 0.0, 0.0)
     parameters, gradient = parameters_of(model), np.empty(parameters_of(model).size)

@@ -120,6 +120,7 @@ def test_codes_of_a_mixture_make_states_that_are_nearer_than_those_of_the_prior(
     assert separability(real, made, condition) < separability(real, prior, condition)
 
 
+@pytest.mark.slow
 def test_a_design_is_feasible_and_below_the_optimum() -> None:
     problem, states = small_problem()
     conditions = tuple(conditions_of(problem.network, 2))

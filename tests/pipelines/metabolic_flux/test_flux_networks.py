@@ -31,6 +31,7 @@ def test_the_core_model_has_its_published_shape_and_optimum() -> None:
     assert maximise(network, network.growth).value == pytest.approx(0.8739, abs=5e-5)
 
 
+@pytest.mark.slow
 @CORE
 def test_the_loop_of_the_core_model_is_bounded_and_growth_is_not() -> None:
     network = core()

@@ -27,6 +27,7 @@ def test_the_energy_is_that_of_its_naive_twins(positions: np.ndarray) -> None:
     assert by_atom.sum() == pytest.approx(2 * expected, rel=1e-11, abs=1e-10)
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(starts)
 def test_the_gradient_is_the_slope_of_the_energy(positions: np.ndarray) -> None:

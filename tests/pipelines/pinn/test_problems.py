@@ -100,6 +100,7 @@ def test_the_equilibrium_of_the_plasma_obeys_its_equation() -> None:
     assert np.abs(plasma.reference(edge)["u"]).max() < 1e-12
 
 
+@pytest.mark.slow
 def test_the_spectral_solver_has_converged_and_agrees_with_cole_and_hopf() -> None:
     x, times, values = burgers.spectral()
     _, _, coarse = burgers.spectral(1024, 2000)

@@ -114,6 +114,7 @@ def test_the_best_forecast_is_calibrated(made: world.World, evidence: np.ndarray
         assert abs(came[which].mean() - stays[which].mean()) < error
 
 
+@pytest.mark.slow
 def test_more_knowledge_makes_a_better_forecast(made: world.World, evidence: np.ndarray) -> None:
     true = made.ratings[:, chain.AHEAD :][..., None]
     losses = [

@@ -107,6 +107,7 @@ def test_draws_are_a_function_of_the_seed() -> None:
     assert (first == again).all() and (first != other).any()
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("kind", DISTRIBUTIONS)
 @pytest.mark.parametrize(("machines", "needed"), [(5, 5), (20, 18)])
 def test_expected_order_statistics_are_those_of_the_density(

@@ -93,6 +93,7 @@ def test_whole_chunks_are_what_zarr_python_reads_and_the_rest_is_left(
     np.testing.assert_array_equal(out, known[rows])
 
 
+@pytest.mark.slow
 @given(cuts=st.sets(st.integers(0, ROWS), min_size=2), data=st.data())
 def test_any_runs_are_read(
     tmp_path_factory: pytest.TempPathFactory, cuts: set[int], data: st.DataObject
@@ -109,6 +110,7 @@ def test_any_runs_are_read(
     np.testing.assert_array_equal(out, VALUES[rows])
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("io", MODES)
 def test_many_batches_of_large_chunks_and_of_neighbours(tmp_path: Path, io: str) -> None:
     """Chunks of a third of a batch, of which two fit, and small ones that share requests."""
@@ -152,6 +154,7 @@ def test_any_bit_of_a_chunk_that_is_not_what_was_written_is_left(tmp_path: Path,
             assert [(each.start, each.stop) for each in left] == [(0, CHUNK)]
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("how", ["lz4, bit shuffle", "zlib in blosc", "zstd in blosc", "lz4"])
 def test_damage_that_no_checksum_tells_does_no_harm(tmp_path: Path, how: str) -> None:
     path = write(tmp_path / "a.zarr", how)

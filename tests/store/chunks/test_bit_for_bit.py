@@ -116,6 +116,7 @@ def compare(folder: Path, seed: int) -> bool:
     return read_path(dataset, "X").native
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", [2, 3])
 @RELAXED
 @given(data=st.data(), seed=st.integers(0, 1000), sparse=st.booleans())
@@ -190,6 +191,7 @@ def test_what_tensorstore_wrote(
     assert compare(folder, seed)
 
 
+@pytest.mark.slow
 @settings(parent=RELAXED, max_examples=20)
 @given(data=st.data(), seed=st.integers(0, 1000))
 def test_what_the_zarrs_pipeline_wrote(

@@ -66,6 +66,7 @@ def spoil(path: Path, sharded: bool) -> None:
     file.write_bytes(content)
 
 
+@pytest.mark.slow_after(1)
 @both_ways
 @pytest.mark.parametrize("options", SHARDS)
 def test_only_the_damaged_chunk_is_blamed_and_the_others_are_read(

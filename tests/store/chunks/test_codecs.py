@@ -81,6 +81,7 @@ def read(folder: Path) -> np.ndarray:
     return out
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", CODECS)
 def test_rows_are_those_of_zarr_python(tmp_path: Path, name: str) -> None:
     written = [form for settings in settings_of(name) for form in forms_of(name, settings)]

@@ -81,6 +81,7 @@ def damage(dataset: Dataset, kind: str, array: str = "X") -> Path:
     return file
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("io", ["direct", "buffered", "auto"])
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damage_is_named(labelled: Dataset, kind: str, io: str) -> None:
@@ -96,6 +97,7 @@ def test_damage_is_named(labelled: Dataset, kind: str, io: str) -> None:
     open_reader(labelled, "X", io).read_runs([(40, 50)], out)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damage_is_skipped_and_counted_where_the_user_says_so(labelled: Dataset, kind: str) -> None:
     damage(labelled, kind)
@@ -113,6 +115,7 @@ def test_damage_is_skipped_and_counted_where_the_user_says_so(labelled: Dataset,
         Trainer(Logistic(), sgd(0.1), 64, memory="512MiB").fit(labelled)
 
 
+@pytest.mark.slow_after(1)
 def test_damage_met_after_a_save_is_named_and_what_was_saved_goes_on(
     labelled: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +137,7 @@ def test_damage_met_after_a_save_is_named_and_what_was_saved_goes_on(
     assert resumed.results["parameters_sha256"] == whole
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("model", "method"),
     pairs([Logistic(), Logistic(standardise=True), Linear()], [sgd(0.1), sgd(), lbfgs()]),
@@ -156,6 +160,7 @@ def test_windows_of_which_nothing_can_be_read(
         trainer.fit(labelled, epochs)
 
 
+@pytest.mark.slow_after(1)
 def test_a_position_is_exact_where_blocks_are_skipped(
     labelled: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +214,7 @@ def test_a_header_that_lies_is_not_trusted(tmp_path: Path) -> None:
             open_reader(ooc.open(folder), "X").read_runs([(0, 100)], out)
 
 
+@pytest.mark.slow_after(1)
 def test_a_file_without_permission_is_named(labelled: Dataset) -> None:
     """In a child, which goes on as somebody else where root would be let in."""
     file = next(f for f in Path(labelled.path, "X", "c", "0").iterdir())
@@ -227,6 +233,7 @@ def test_a_file_without_permission_is_named(labelled: Dataset) -> None:
     assert f"cannot be read from {file}: Permission denied" in done.stderr
 
 
+@pytest.mark.slow_after(1)
 def test_transient_errors_are_retried_and_counted(
     labelled: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +250,7 @@ def test_transient_errors_are_retried_and_counted(
     assert reader.retries == 3
 
 
+@pytest.mark.slow_after(1)
 def test_lasting_errors_end_after_a_few_tries(
     labelled: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ def test_half_of_what_a_process_may_have_open_is_kept(
     assert most_open_files() == (4 if limit > 0 else most)
 
 
+@pytest.mark.slow_after(1)
 def test_those_that_were_not_used_for_longest_are_closed(
     monkeypatch: pytest.MonkeyPatch, paths: list[str]
 ) -> None:
@@ -87,6 +88,7 @@ def test_those_that_were_not_used_for_longest_are_closed(
     assert {key[0] for key in open_files._KEPT} == {files._number}, "and no others"
 
 
+@pytest.mark.slow
 def test_what_requests_hold_stays_open_until_it_is_released(
     monkeypatch: pytest.MonkeyPatch, paths: list[str]
 ) -> None:
@@ -104,6 +106,7 @@ def test_what_requests_hold_stays_open_until_it_is_released(
     assert held[0].users == 0 and not open_files._HELD
 
 
+@pytest.mark.slow
 def test_half_of_them_may_be_held_at_once(
     monkeypatch: pytest.MonkeyPatch, paths: list[str]
 ) -> None:
@@ -121,6 +124,7 @@ def test_half_of_them_may_be_held_at_once(
     assert len(open_files._HELD) == 2 and len(files.hold([paths[5]])) == 1
 
 
+@pytest.mark.slow
 def test_what_cannot_be_opened_ends_the_list(paths: list[str]) -> None:
     files = OpenFiles(os.O_RDONLY)
     held = files.hold([paths[3], "/nowhere/at/all", paths[4]])
@@ -130,6 +134,7 @@ def test_what_cannot_be_opened_ends_the_list(paths: list[str]) -> None:
         files.get("/nowhere/at/all")
 
 
+@pytest.mark.slow_after(1)
 def test_a_reader_goes_whoever_holds_the_lock(paths: list[str]) -> None:
     """The garbage collector may take it while another thread holds the lock, and waits for this."""
     files = OpenFiles(os.O_RDONLY)
@@ -152,6 +157,7 @@ def test_a_reader_goes_whoever_holds_the_lock(paths: list[str]) -> None:
     assert are_open(paths) == []
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("number", "again"), [(errno.EMFILE, True), (errno.ENFILE, True), (errno.EIO, False)]
 )

@@ -413,6 +413,7 @@ def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "pip install 'ooc[remote]'" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["http", "s3"])
 def test_errors_that_pass_are_retried(tmp_path: Path, web: WebServer, scheme: str) -> None:
     """The web server is enough of an S3 server: an object is its path."""

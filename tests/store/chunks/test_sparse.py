@@ -57,6 +57,7 @@ def places_of_runs() -> np.ndarray:
     return np.concatenate([np.arange(*run) for run in RUNS])
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(("values", "index"), STORED)
 @pytest.mark.parametrize(
     ("places", "unit", "count_bytes"), [(1000, 1, 0), (100, 2, 0), (60, 4, 0), (60, 4, 120)]

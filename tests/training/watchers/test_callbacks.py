@@ -11,6 +11,7 @@ from ooc.optim import sgd
 from ooc.training.watchers.callbacks import Callbacks, Situation
 
 
+@pytest.mark.slow
 def test_a_resumed_run_tells_the_same_losses(
     tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,6 +135,7 @@ def test_a_run_ends_after_so_many_evaluations_without_a_new_best(
     assert run.parameters.tolist() == [START - best]
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("step", [3, 4, 11, 12])
 def test_patience_and_the_best_are_those_of_before_the_stop(
     rows: Dataset, tmp_path: Path, step: int

@@ -121,6 +121,7 @@ def test_a_range_test_is_told_with_each_rate_and_the_loss_after_it(tmp_path: Pat
     assert whole["trials"] == line["trials"]
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("optimizer", "patience", "at_most"),
     [

@@ -84,6 +84,7 @@ def test_a_run_s_history_holds_its_own_noise(tmp_path: Path, rng: np.random.Gene
                 assert line["temperature"] == pytest.approx(heat, rel=0.2)
 
 
+@pytest.mark.slow
 def test_a_stationary_run_has_the_energy_of_its_temperature(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:

@@ -115,6 +115,7 @@ def losses_of(trainer: ooc.Trainer, dataset: Dataset, epochs: int) -> list[tuple
     return found
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("every", [1, 4])
 def test_a_line_tells_of_the_rows_since_the_line_before(linear: Dataset, every: int) -> None:
     trainer = trainer_of(log_every=every)
@@ -138,6 +139,7 @@ def test_a_line_tells_of_the_rows_since_the_line_before(linear: Dataset, every: 
     assert waited == sorted(waited) and 0 <= waited[-1] <= seconds[-1]
 
 
+@pytest.mark.slow
 def test_results_are_those_of_the_whole_run_also_after_a_resume(
     linear: Dataset, tmp_path: Path
 ) -> None:
@@ -175,6 +177,7 @@ def test_results_are_those_of_the_whole_run_also_after_a_resume(
     assert saved["results"] == json.loads(json.dumps(dict(run.results)))
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("patience", [None, 5])
 def test_progress_comes_to_its_end(linear: Dataset, patience: int | None) -> None:
     """Of rows that are used, not of those that are stored; it may end before where it says so."""

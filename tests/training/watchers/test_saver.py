@@ -10,6 +10,7 @@ import ooc
 from ooc.runs.run_directory import read_history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [1e-9, 1e9])
 def test_a_run_is_saved_after_seconds_at_a_window_s_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float

@@ -71,6 +71,7 @@ def test_a_temperature_is_met_by_either(labelled: Dataset) -> None:
             assert ratio == pytest.approx(heat, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_all_descents_of_a_sweep_are_heated_alike(labelled: Dataset) -> None:
     steering = Steering(temperature=[(0, 1.0), (40, 0.1)], every=10)
     trainer = Trainer(Logistic(), sgd(), 16, memory=MEMORY, steering=steering)
@@ -157,6 +158,7 @@ def test_saved_and_restored_at_any_step(
             assert resumed[key] == whole[key], (step, key)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_decides_by_the_same_noise(
     labelled: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

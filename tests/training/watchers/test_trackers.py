@@ -39,6 +39,7 @@ def test_a_function_gets_settings_history_and_results(dataset: Dataset, tmp_path
     assert last["kind"] in ("results", "checkpoint")
 
 
+@pytest.mark.slow
 def test_a_sweep_tells_its_runs_apart(dataset: Dataset) -> None:
     lines: list[Mapping[str, Any]] = []
     rates = {"low": ooc.optim.sgd(1e-7), "high": ooc.optim.sgd(1e-6)}
@@ -50,6 +51,7 @@ def test_a_sweep_tells_its_runs_apart(dataset: Dataset) -> None:
         assert results["parameters_sha256"] == run.results["parameters_sha256"]
 
 
+@pytest.mark.slow
 def test_validation_metrics_reach_callbacks_also_after_a_resume(
     dataset: Dataset, tmp_path: Path
 ) -> None:

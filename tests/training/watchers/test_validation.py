@@ -69,6 +69,7 @@ def test_the_best_parameters_are_kept_and_patience_ends_the_run(
     assert ooc.resume(tmp_path / "run").results["steps"] == run.results["steps"]
 
 
+@pytest.mark.slow
 def test_a_plateau_lowers_the_rate(labelled: Dataset) -> None:
     schedule = plateau(0.1, patience=1)
     run = Trainer(
