@@ -305,7 +305,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--critic-steps", type=int, default=5, help="for each of the generator")
     parser.add_argument("--penalty", type=float, default=1.0, help="of the critic's slope")
     parser.add_argument("--average", type=float, default=0.999, help="of the generator, it keeps")
-    parser.set_defaults(epochs=2)
+    parser.set_defaults(epochs=4)
     parser.add_argument("--no-torch", action="store_true", help="leave PyTorch out")
     return carry_out(parser, run, arguments)
 
