@@ -130,6 +130,7 @@ def test_without_json_people_get_tables(here: Path, capsys: pytest.CaptureFixtur
         assert word in out
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("command", ["make", "info", "plan", "train", "evaluate", "predict"])
 def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
@@ -381,6 +382,7 @@ def test_a_plan_predicts_and_advises(here: Path, capsys: pytest.CaptureFixture[s
         assert advice in printed
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -17,6 +17,7 @@ def test_help_can_name_every_table(table: str) -> None:
     assert with_names(f"Of {{{table}}}.") == f"Of {', '.join(names[:-1])} or {names[-1]}."
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command_has_no_place_left_to_fill(
     command: str, capsys: pytest.CaptureFixture[str]

@@ -49,6 +49,7 @@ def test_whole_numbers_are_not_taken_for_labels(
         assert (saved["head"], saved["outputs"]) == (head, outputs)
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("targets", "told"),
     [

@@ -137,6 +137,7 @@ def test_a_sweep_is_each_run_by_itself(measured: Dataset) -> None:
         assert [many[name].results[key] for key in SAME] == [alone.results[key] for key in SAME]
 
 
+@pytest.mark.slow
 def test_a_row_that_cannot_be_used_is_named(tmp_path: Path, rng: np.random.Generator) -> None:
     x = rng.standard_normal((400, 3)).astype(np.float32)
     x[321, 2] = np.inf

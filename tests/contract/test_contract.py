@@ -85,6 +85,7 @@ def test_gradient_is_that_of_finite_differences(case: Case, rows: Dataset) -> No
         check_slopes(twin, batch, start.astype(np.float64), own, 1e-5, 1e-6)
 
 
+@pytest.mark.slow
 @every_model
 def test_loss_and_gradient_are_those_of_the_twin(case: Case, rows: Dataset) -> None:
     model, start = case.model, start_of(case.model, rows)
@@ -125,6 +126,7 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(
         assert np.isfinite(loaded.evaluate(rows)["loss"])
 
 
+@pytest.mark.slow
 @every_model
 def test_bits_do_not_depend_on_threads(
     case: Case, rows: Dataset, monkeypatch: pytest.MonkeyPatch

@@ -50,6 +50,7 @@ def rows_of(source: CsvSource, pieces: list[Piece]) -> list[tuple[Any, ...]]:
 EXPECTED = [(float(a), float(b) if b else None, c) for a, b, c in ROWS]
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("name", "start", "dialect"),
     [

@@ -34,6 +34,7 @@ def test_more_rows_than_a_tile_has(rng: np.random.Generator) -> None:
         np.testing.assert_array_equal(laid(columns, 0, count)[0], np.stack(columns, axis=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("row", [0, 7, 8, 18])
 @pytest.mark.parametrize("column", [0, 7, 8])

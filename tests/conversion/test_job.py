@@ -68,6 +68,7 @@ def test_progress_is_told_in_rows_and_bytes(
         assert each.memory_budget_bytes == parse_size(MEMORY)
 
 
+@pytest.mark.slow
 def test_shuffled_rows_are_those_of_the_exact_shuffle(tmp_path: Path) -> None:
     values = np.arange(300.0).reshape(100, 3)
     np.savez(tmp_path / "a.npz", X=values, y=np.array(["b", "a"] * 50))
@@ -150,6 +151,7 @@ def stop(progress: Progress) -> None:
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("before", "after", "changed"),
     [

@@ -92,6 +92,7 @@ def words_missing(rows: int) -> int:
     return sum(WORDS[(i // 9) % 5] is None for i in range(rows))
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("sizes", "rule", "threads", "group_bytes"),
     [

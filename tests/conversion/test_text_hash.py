@@ -121,6 +121,7 @@ def frame(rows: int = 600) -> pd.DataFrame:
     return pd.DataFrame({**known, "y": rng.integers(0, 2, rows)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "write", [pd.DataFrame.to_parquet, lambda made, path: made.to_csv(path, index=False)]
 )

@@ -337,6 +337,7 @@ def test_a_network_is_trained_to_the_precision_of_its_kernels(labelled: Dataset)
     assert run.results["gradient_norm"] < first / 100
 
 
+@pytest.mark.slow
 def test_it_is_evaluated_and_stopped_early_like_any_run(labelled: Dataset) -> None:
     trainer = Trainer(Logistic(), lbfgs(), memory=MEMORY, validation=Validation(0.2, patience=4))
     run = trainer.fit(labelled)

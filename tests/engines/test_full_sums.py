@@ -77,6 +77,7 @@ def test_sums_are_of_the_rows_that_a_window_has_left(rows: Dataset, model: Any) 
         np.testing.assert_allclose(total - 5, gradient, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_model_that_samples_draws_anew_in_each_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -292,6 +292,7 @@ def test_a_network_learns_what_no_linear_model_can(weighted: Dataset) -> None:
     assert run.evaluate(weighted)["accuracy"] > 0.95
 
 
+@pytest.mark.slow
 def test_an_autoencoder_finds_the_plane_that_rows_lie_in(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:

@@ -21,6 +21,7 @@ def applied(name: str, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values[:, 0], slopes[:, 0]
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("real", REALS)
 @pytest.mark.parametrize("name", TWINS)
 def test_values_are_those_of_the_numpy_twin(name: str, real: str) -> None:
@@ -44,6 +45,7 @@ def test_slopes_are_those_of_the_values(name: str) -> None:
     np.testing.assert_allclose(single[1], slopes, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("real", REALS)
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_a_layer_applies_the_pair_of_the_table_after_its_biases(name: str, real: str) -> None:

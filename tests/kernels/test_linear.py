@@ -25,6 +25,7 @@ def gradient_of(
     return model.loss_and_grad(parameters, batch, gradient) * len(x), gradient
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=25, deadline=None)
 @given(
@@ -81,6 +82,7 @@ def test_every_loss_of_numbers_is_one_of_the_linear_model(
     assert gradient[4] == pytest.approx(np.mean(slopes), rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "int64", "float16", "float64"])
 def test_features_of_any_dtype_and_shape(dtype: str, rng: np.random.Generator) -> None:
     x = (rng.random((50, 2, 3)) * (1 if dtype == "bool" else 100)).astype(dtype)

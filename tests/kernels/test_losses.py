@@ -53,6 +53,7 @@ def pair(name: str, prediction: float, target: float) -> tuple[float, float]:
     return LOSSES[name].pair(prediction, target, constant_of(name))  # type: ignore[misc]
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("name", POINTWISE)
 @given(data=st.data())
 def test_the_derivative_is_the_slope_of_the_value(name: str, data: st.DataObject) -> None:
@@ -97,6 +98,7 @@ def test_a_kink_has_the_slope_of_its_flat_side(
     assert pair(name, place, 1.0) == found
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("name", TWINS)
 @given(data=st.data())
 def test_the_value_is_that_of_a_naive_twin(name: str, data: st.DataObject) -> None:
@@ -149,6 +151,7 @@ def rows_of(name: str, rng: np.random.Generator, rows: int = 40) -> tuple[np.nda
     return scores, rng.standard_normal((rows, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_loss_of_rows_has_the_slopes_of_its_sum(

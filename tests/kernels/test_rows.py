@@ -64,6 +64,7 @@ def test_every_dtype_is_standardised(dtype: str, real: str, rng: np.random.Gener
     np.testing.assert_allclose(out, expected.astype(np.float64), atol=8 * np.finfo(real).eps * 3)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("real", REALS)
 @pytest.mark.parametrize(
     ("dtype", "far", "near"),

@@ -59,6 +59,7 @@ def test_ranks_keep_the_order_of_numbers(a: float, b: float) -> None:
     assert (first < second, first == second) == (a < b, a == b)
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("apart", [0.0, 1.0, 4.0])
 @pytest.mark.parametrize("width", [0.05, 1.0, 30.0])
 def test_the_stated_error_is_small_on_typical_scores(apart: float, width: float) -> None:

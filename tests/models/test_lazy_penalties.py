@@ -105,6 +105,7 @@ def test_a_run_that_was_stopped_has_the_bits_of_one_that_was_not(tmp_path: Path,
     assert resumed.parameters.tobytes() == whole.parameters.tobytes()
 
 
+@pytest.mark.slow
 def test_callbacks_see_coefficients_that_are_up_to_date(tmp_path: Path) -> None:
     dataset, optimizer, seen = data(tmp_path), sgd(0.5, l1=1e-3, l2=0.1), list[np.ndarray]()
 

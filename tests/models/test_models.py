@@ -164,6 +164,7 @@ def dataset_of(name: str, path: Path, rng: np.random.Generator) -> Dataset:
     return write_dataset(path / "a.zarr", 10, **arrays, weight=rng.random(503).astype(np.float32))
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("name", COMPILED)
 def test_the_general_path_takes_the_steps_of_the_compiled_loop(
     name: str, tmp_path: Path, rng: np.random.Generator

@@ -107,6 +107,7 @@ def ordered_rows(rows: int, seed: int = 3) -> tuple[np.ndarray, np.ndarray, np.n
     return x, y, below
 
 
+@pytest.mark.slow
 def test_a_linear_one_comes_to_the_maximum_of_the_likelihood(tmp_path: Path) -> None:
     """That of an ordered logit, as SciPy finds it by other coordinates: the thresholds as such."""
     x, y, _ = ordered_rows(900)

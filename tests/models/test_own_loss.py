@@ -101,6 +101,7 @@ def test_what_cannot_be_a_loss_is_refused(pair: object, message: str) -> None:
         own_loss(pair)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, rng: np.random.Generator) -> None:
     x = rng.standard_normal((1000, 3)).astype(np.float32)
     dataset = write_dataset(tmp_path / "a.zarr", 50, X=x, y=x.sum(axis=1))

@@ -97,6 +97,7 @@ def test_the_loss_is_the_mean_of_weighted_squares() -> None:
     assert loss == pytest.approx(total / 60, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_functions_of_an_equation_have_the_slopes_of_numpy() -> None:
     def law(u, u_x, x):  # type: ignore[no-untyped-def]
         a = np.sin(u) * np.cos(u_x) / (2 + np.tanh(x)) + np.sqrt(3 + u) - np.log(3 + u_x**2)

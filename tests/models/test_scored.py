@@ -161,6 +161,7 @@ def test_weights_that_are_none_are_refused(make: Any, weights: Any, message: str
     assert Logistic().label_weights == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [Linear, lambda loss: MLP((3,), head="regression", loss=loss)])
 def test_a_poisson_model_predicts_rates(make: Any, rng: np.random.Generator) -> None:
     """The exponentials of its scores, also where it is compared with the targets."""

@@ -64,6 +64,7 @@ def test_training_is_that_of_the_same_rows_stored_dense(tmp_path: Path, name: st
     assert np.array_equal(batch["prediction"], one.predict(sparse))
 
 
+@pytest.mark.slow
 def test_threads_do_not_change_the_bits_of_small_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +82,7 @@ def test_threads_do_not_change_the_bits_of_small_batches(
     assert loop.goes_parallel
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_gradients_are_differences_of_losses(dtype: str) -> None:
     matrix = MATRIX[:50].astype(dtype)
@@ -95,6 +97,7 @@ def test_gradients_are_differences_of_losses(dtype: str) -> None:
     np.testing.assert_allclose(gradient, np.subtract(*loss) / 2e-5, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_steps_are_those_of_scikit_learn(tmp_path: Path) -> None:
     sparse = ooc.open(write_sparse(tmp_path / "a.zarr", MATRIX, y=LABELS))
     # Its intercept has steps of a hundredth on sparse rows: its own rule against oscillation.

@@ -151,6 +151,7 @@ def test_a_quantile_is_that_of_scikit_learn(
     assert least <= run.evaluate(dataset)["loss"] < 1.1 * least
 
 
+@pytest.mark.slow
 def test_a_network_learns_what_lies_far_from_zero(
     tmp_path: Path, line: tuple[np.ndarray, np.ndarray]
 ) -> None:

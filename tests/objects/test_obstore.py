@@ -139,6 +139,7 @@ def blamed(server: Server, status: int) -> list[BadChunkError]:
     return bad
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("status", "said"),
     [

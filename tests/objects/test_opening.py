@@ -56,6 +56,7 @@ OF_ZARR: dict[str, Callable[[Path], Any]] = {
 }
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("make", OF_ZARR.values(), ids=OF_ZARR)
 def test_what_lies_in_a_folder_is_that_folder(path: Path, make: Callable[[Path], Any]) -> None:
     dataset = ooc.open(make(path))

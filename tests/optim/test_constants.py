@@ -65,6 +65,7 @@ CASES: dict[str, tuple[Optimizer, Step]] = {
 }
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", CASES)
 def test_steps_are_those_of_the_paper(name: str, rng: np.random.Generator) -> None:
     optimizer, twin = CASES[name]

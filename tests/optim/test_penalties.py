@@ -68,6 +68,7 @@ def test_an_l1_penalty_finds_the_zeros_of_scikit_learn(name: str, l2: float) -> 
     np.testing.assert_allclose(found, solution, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "adam"])
 def test_an_l2_penalty_finds_the_solution_of_scikit_learn(name: str) -> None:
     found = solve(OPTIMIZERS[name](RATES[name], l2=0.2, schedule=cosine(STEPS)))

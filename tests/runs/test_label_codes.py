@@ -50,6 +50,7 @@ KINDS: dict[str, tuple[Any, tuple[Any, ...] | None, int]] = {
 }
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("name", KINDS)
 def test_labels_are_numbered_in_their_order(tmp_path: Path, name: str) -> None:
     y, names, count = KINDS[name]

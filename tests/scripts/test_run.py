@@ -33,6 +33,7 @@ def test_every_script_that_has_a_name_is_there() -> None:
         assert (SCRIPTS / f"{name}.py").read_text().startswith('"""')
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("name", "command"),
     pairs(NAMES, [["scripts/{}"], ["bash", "scripts/{}"], ["scripts/run", "{}"]]),

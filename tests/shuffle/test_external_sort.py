@@ -251,6 +251,7 @@ def two_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_units")
 def test_another_job_does_not_go_on_with_what_is_there(
     sorted_rows: Dataset, tmp_path: Path
@@ -340,6 +341,7 @@ def test_what_was_read_and_written_is_counted(sorted_rows: Dataset, tmp_path: Pa
     assert told["bytes_per_second"] == pytest.approx(27 * 3001 / told["seconds"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_units")
 def test_rows_that_are_not_those_that_were_read_are_found(
     sorted_rows: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -37,6 +37,7 @@ def several_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     small_windows(monkeypatch, 8 * 2**10)
 
 
+@pytest.mark.slow
 def test_a_report_is_what_a_naive_reader_counts(drifting: Dataset) -> None:
     found = measure(drifting, "blocks", 50, MEMORY, seed=3, sample_blocks=None)
     batches = list(Loader(drifting, 50, memory=MEMORY, seed=3))
@@ -140,6 +141,7 @@ def test_epochs_of_blocks_do_not_correlate(drifting: Dataset) -> None:
     assert abs(measure(drifting, "blocks", 50, MEMORY).epoch_correlation) < 0.2
 
 
+@pytest.mark.slow
 def test_it_is_json_a_table_and_a_picture(drifting: Dataset, tmp_path: Path) -> None:
     found = measure(drifting, "blocks", 50, MEMORY)
     assert json.loads(json.dumps(found.to_json()))["every_row_once"] is True

@@ -95,6 +95,7 @@ SPARSE = "it is a sparse matrix of AnnData (csr_matrix), whose rows cannot be pu
 AWKWARD = "it is an awkward array of AnnData, whose rows cannot be put in order"
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("attributes", "why"),
     [

@@ -53,6 +53,7 @@ def test_names_of_a_store_come_to_the_coefficients(write, tmp_path: Path) -> Non
     assert all(name in lines for name in GENES)
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("names", [["a", "b"], ["a", "a", "b"], ["a", "b", 3], "abc", 7])
 def test_what_are_no_names_is_passed_over(names: object, tmp_path: Path) -> None:
     write_dataset(tmp_path / "a.zarr", X=X)

@@ -108,6 +108,7 @@ def test_one_type_stays_and_others_meet_in_the_least_float_that_holds_them() -> 
                 assert np.can_cast(each, found), "no number is changed"
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("features", "columns", "expected"),
     [
@@ -292,6 +293,7 @@ def test_a_target_that_nobody_named_is_not_guessed_among_the_features(tmp_path: 
     assert ooc.open(tmp_path / "a.zarr", ['"a,b"', "X"]).features == '"a,b",X'
 
 
+@pytest.mark.slow
 def test_objects_in_hand_take_several(weather: Path, tmp_path: Path) -> None:
     opened = decoded(weather)
     lazy = xarray.open_zarr(weather, chunks={}, consolidated=False)

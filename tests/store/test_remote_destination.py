@@ -190,6 +190,7 @@ def test_what_does_not_pass_leaves_nothing_that_looks_whole(
     assert far.objects(name) == {} and scratch() == []
 
 
+@pytest.mark.slow
 def test_a_bucket_that_is_not_there_is_told_before_any_work(far: Far, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="make the bucket nowhere first, or check the URL"):
         make("s3://nowhere/a.zarr", Recipe("linear", 10, 2))

@@ -141,6 +141,7 @@ REFUSED: list[tuple[tuple[Member, ...], dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("members", "asked", "said"), REFUSED)
 def test_what_does_not_fit_a_role_is_said_in_whole(
     members: tuple[Member, ...], asked: dict[str, Any], said: str

@@ -86,6 +86,7 @@ def _resize(part: str, size: int) -> Callable[[zarr.Group], None]:
     return lambda group: group[f"X/{part}"].resize((size,))
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -119,6 +119,7 @@ def test_sparse_rows_are_described_in_whole() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("stored", "read"),
     [
@@ -290,6 +291,7 @@ REFUSED: list[tuple[Callable[[zarr.Group], None], str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(("change", "said"), REFUSED)
 def test_a_matrix_that_does_not_fit_is_refused_in_a_whole_sentence(
     tmp_path: Path, change: Callable[[zarr.Group], None], said: str
@@ -303,6 +305,7 @@ def test_a_matrix_that_does_not_fit_is_refused_in_a_whole_sentence(
     assert str(caught.value) == said.replace("PATH", str(path))
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("piece", [10, 1000])
 @pytest.mark.parametrize("row", [0, 9, 10, 11, 38])
 def test_a_row_that_ends_before_it_begins_is_named_in_whichever_piece(

@@ -93,6 +93,7 @@ def test_counts_become_logarithms_of_shares(tmp_path: Path) -> None:
     np.testing.assert_allclose(part, np.log1p(dense / totals * 1e4)[100:200], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pairs", [False, True])
 def test_columns_of_sparse_rows_are_hashed(tmp_path: Path, pairs: bool) -> None:
     matrix = random_matrix(60, 500, 0.02)
@@ -107,6 +108,7 @@ def test_columns_of_sparse_rows_are_hashed(tmp_path: Path, pairs: bool) -> None:
         np.testing.assert_allclose(found[row], wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int64, np.float32])
 @pytest.mark.parametrize("pairs", [False, True])
 def test_category_codes_are_hashed_by_column(tmp_path: Path, dtype: Any, pairs: bool) -> None:
@@ -152,6 +154,7 @@ def test_dense_codes_need_no_table_of_places(tmp_path: Path) -> None:
     assert spec.heaviest(20).tolist() == [200, 400, 500]
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("text", "why"),
     [

@@ -12,6 +12,7 @@ from ooc.store.variable import as_bytes, pack_values, unpack_values
 TEXT, OBJECTS = np.dtypes.StringDType(), np.dtype(object)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.text(max_size=9), min_size=6, max_size=6), st.integers(0, 5))
 def test_texts_come_back(texts: list[str], more: int) -> None:

@@ -27,6 +27,7 @@ def path(tmp_path: Path) -> Path:
     return foreign(tmp_path / "a.zarr", 3, **arrays)
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("piece", [1, 3 * 4 * 20, 2**23])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_chunks_that_cannot_be_read_are_listed_in_order(

@@ -37,6 +37,7 @@ def test_fields_say_what_a_row_takes() -> None:
         assert (field.variable, field.in_memory, field.sharded, field.row_bytes) == told
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("chunk", "shard", "chunk_rows", "shard_rows"),
     [

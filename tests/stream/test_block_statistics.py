@@ -49,6 +49,7 @@ def test_a_sample_tells_the_variance_of_all_blocks_without_bias(
     assert np.mean(found) == pytest.approx(x.var(), rel=0.1)
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("count", [None, 11, 6, 2])
 @pytest.mark.parametrize("value", [3.0, 0.1, -1e-30, 1e15])
 def test_a_column_that_is_constant_where_it_is_known_has_no_variance_to_mix(

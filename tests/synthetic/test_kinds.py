@@ -152,6 +152,7 @@ def test_sorted_means_by_target(tmp_path: Path, kind: str) -> None:
     assert ordered.std() == pytest.approx(random.std(), rel=0.06)
 
 
+@pytest.mark.slow
 def test_features_lie_on_the_grid_and_pack_to_half(tmp_path: Path) -> None:
     make(tmp_path / "a.zarr", Recipe("logistic", 40_000, 128))
     x, _ = read(tmp_path / "a.zarr")

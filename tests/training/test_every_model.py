@@ -113,6 +113,7 @@ def test_stopped_after_a_step_it_goes_on_to_the_same_bits(
         assert {key: resumed[key] for key in SAME} == {key: whole[key] for key in SAME}
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     "steps", [(1, 5, 7), pytest.param(range(1, 11), marks=pytest.mark.slow)], ids=["some", "every"]
 )

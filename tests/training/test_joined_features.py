@@ -66,6 +66,7 @@ def test_parameters_are_those_of_one_array_to_the_bit(weather: Path) -> None:
     assert runs[0].feature_names == ("t2m", "gust", "east")
 
 
+@pytest.mark.slow
 def test_splits_sweeps_and_predictions_are_those_of_one_array(weather: Path) -> None:
     joined, stacked = both(weather)
     sides = [ooc.split(each, 0.25, by="site", seed=1) for each in (joined, stacked)]
@@ -82,6 +83,7 @@ def test_splits_sweeps_and_predictions_are_those_of_one_array(weather: Path) -> 
     assert np.allclose(run.predict(STACKED, "scores"), predicted, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_same_features(weather: Path, tmp_path: Path) -> None:
     joined, _ = both(weather)
     whole = trainer(validation=Validation(0.2)).fit(joined, 3, report=False)

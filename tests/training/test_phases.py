@@ -149,6 +149,7 @@ def test_a_temperature_is_that_of_all_groups(rows: Dataset) -> None:
     check_moved(run)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("step", [7, 8, 9])
 def test_a_run_goes_on_in_the_middle_of_a_turn(rows: Dataset, tmp_path: Path, step: int) -> None:
     """After one and two steps of the first group, and after one of the second."""

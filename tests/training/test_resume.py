@@ -139,6 +139,7 @@ def test_a_full_gradient_goes_on(labelled: Dataset, tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize("each", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("batch_size", [700, "full"])
 def test_a_batch_that_was_begun_is_begun_anew(
@@ -215,6 +216,7 @@ DAMAGES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     "damage",
     [pytest.param(each, marks=[pytest.mark.slow] * (at > 2)) for at, each in enumerate(DAMAGES)],

@@ -84,6 +84,7 @@ def test_moments_lie_in_the_saved_model_and_are_never_trained(
     assert found.evaluate(dataset)["accuracy"] == run.evaluate(dataset)["accuracy"] > 0.9
 
 
+@pytest.mark.slow
 def test_balanced_classes_weigh_as_scikit_learn_does(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:

@@ -44,6 +44,7 @@ def fitted(dataset: Dataset, **options: object) -> ooc.Trainer:
     return Trainer(Logistic(), sgd(0.1), **settings)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_readers_do_not_change_the_bits(labelled: Dataset) -> None:
     hashes = {
         fitted(labelled, readers=readers).fit(labelled, 2).results["parameters_sha256"]

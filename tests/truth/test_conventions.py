@@ -64,6 +64,7 @@ def read(dataset: Dataset, name: str) -> np.ndarray:
     return out
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(("version", "role"), pairs([2, 3], ["X", "y"]))
 @pytest.mark.parametrize(
     ("encoding", "dtype"), pairs(ENCODINGS, ["i1", "i2", "i4", "i8", "f4", "f8"], ["i2", "f4"])

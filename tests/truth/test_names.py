@@ -36,6 +36,7 @@ DEFAULT = ("markup", "percent", "colour", "unseen", "not text")
 SOME = [pytest.param(name, marks=[] if name in DEFAULT else SLOW) for name in NAMES]
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("name", SOME)
 def test_names_are_shown_and_never_obeyed_before_work(
     tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], name: str

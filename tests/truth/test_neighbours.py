@@ -268,6 +268,7 @@ def test_damaged_metadata_of_a_role(
     is_refused_where_it_is_named(tmp_path / "a.zarr", capsys, "odd", said, (option,))
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("zarr_format", FORMATS)
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"[" * 100_000, b"\xff\x00", b"7"])
 def test_damaged_metadata_of_the_group(

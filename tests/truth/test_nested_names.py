@@ -94,6 +94,7 @@ def test_a_shuffle_keeps_the_names_and_what_codes_mean(
     assert sum(len(batch.rows) for batch in batches) == np.count_nonzero(CODES >= 0)
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("name", "reason"),
     {

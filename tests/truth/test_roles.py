@@ -92,6 +92,7 @@ DIMENSIONS: dict[str, tuple[Any, Any, dict[str, Any], tuple[str, ...] | None]] =
 }
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("zarr_format", FORMATS)
 @pytest.mark.parametrize("case", DIMENSIONS)
 def test_rows_of_roles_are_along_the_same_dimension(
@@ -121,6 +122,7 @@ COORDINATES: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("zarr_format", FORMATS)
 @pytest.mark.parametrize("case", COORDINATES)
 def test_a_coordinate_is_no_role_because_of_its_name(
@@ -237,6 +239,7 @@ def test_an_array_that_was_written_again_is_not_read_as_it_was(tmp_path: Path) -
         batches(dataset)
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("order", ["C", "F"], ids=["native", "by zarr-python"])
 @pytest.mark.parametrize("dtype", ["float32", "int16", "bool"])
 @pytest.mark.parametrize("fill_value", [None, 0, 1])

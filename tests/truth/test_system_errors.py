@@ -99,6 +99,7 @@ def reader_of(path: Path, way: str, missing: str = "raise") -> Any:
     return open_reader(dataset, "X", WAYS[way] or "auto")
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.parametrize("way", WAYS)
 def test_an_error_of_the_system_is_no_bad_chunk(

@@ -136,6 +136,7 @@ def test_the_state_of_other_images_is_refused(tmp_path: Path) -> None:
     assert pose_state.load(tmp_path / "none", first) is None
 
 
+@pytest.mark.slow
 def test_a_damaged_save_costs_what_came_after_the_one_before(tmp_path: Path) -> None:
     make(tmp_path / "a.zarr", make_map(24), 5.0, 50, Imaging(1.0), silent)
     identity = pose_state.identity_of(ooc.open(tmp_path / "a.zarr"), {})

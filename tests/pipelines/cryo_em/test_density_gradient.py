@@ -105,6 +105,7 @@ def test_the_loss_is_that_of_a_twin_in_numpy() -> None:
     assert_allclose(loss, twin(model, parameters, images), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_the_slope_of_the_loss() -> None:
     model, images = model_of(), images_of()
     rng = np.random.default_rng(1)

@@ -74,6 +74,7 @@ def test_coefficients_and_slices_are_of_one_scale() -> None:
     assert away < 0.03
 
 
+@pytest.mark.slow
 def test_likelihoods_are_those_of_a_twin_in_numpy() -> None:
     band, transform, spectra = random_band()
     grid = make_grid(60.0, 2.0, 3)

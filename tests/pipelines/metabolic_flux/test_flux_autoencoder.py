@@ -131,6 +131,7 @@ def test_codes_are_a_function_of_seed_and_row() -> None:
     assert losses[0] == losses[1] != losses[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("condition", "flux", "message"),
     [(2, 1.0, "has 2 at place 0, but flux_autoencoder takes integers from 0 to 1"),

@@ -43,6 +43,7 @@ def test_the_gradient_is_the_slope_of_the_energy(positions: np.ndarray) -> None:
         assert gradient.reshape(-1)[place] == pytest.approx(slope, abs=tolerance)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(starts, st.integers(0, 2**32 - 1))
 def test_turning_shifting_and_renaming_atoms_changes_nothing(

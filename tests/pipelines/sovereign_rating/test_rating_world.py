@@ -124,6 +124,7 @@ def test_more_knowledge_makes_a_better_forecast(made: world.World, evidence: np.
     assert losses[1] < losses[0] - 0.03
 
 
+@pytest.mark.slow
 def test_the_filter_is_bayes_rule_over_all_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same by dense matrices, month for month, with figures that are published at once."""
     monkeypatch.setattr(best, "LAGS", (0, 0, 0, 0))

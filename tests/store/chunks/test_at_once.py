@@ -71,6 +71,7 @@ def read_whole(reader: NativeReader, runs: list[tuple[int, int]], out: np.ndarra
     return reader.whole.read(runs, out, reader._stored_file)
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("io", MODES)
 @pytest.mark.parametrize("how", STORED)
 def test_whole_chunks_are_what_zarr_python_reads_and_the_rest_is_left(
@@ -199,6 +200,7 @@ def test_where_waiting_does_not_end_chunks_are_read_one_by_one(
     np.testing.assert_array_equal(out, VALUES[:24])
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("io", MODES)
 @pytest.mark.parametrize(
     ("start", "size"),

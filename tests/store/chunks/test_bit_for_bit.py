@@ -140,6 +140,7 @@ def test_what_zarr_python_wrote(
     assert compare(folder, seed)
 
 
+@pytest.mark.slow
 @settings(parent=RELAXED, max_examples=20)
 @given(data=st.data(), seed=st.integers(0, 1000))
 def test_what_tensorstore_wrote(

@@ -92,6 +92,7 @@ def test_rows_are_those_of_zarr_python(tmp_path: Path, name: str) -> None:
         assert read(tmp_path / str(number)).tobytes() == expected.tobytes(), (version, options)
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("name", CODECS)
 def test_a_chunk_that_lost_its_end_is_named(tmp_path: Path, name: str) -> None:
     for number, settings in enumerate(settings_of(name)):
@@ -110,6 +111,7 @@ FILTERS_TO_WRITE = [
 ]
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize("compressor", [None, numcodecs.Zlib()], ids=["alone", "before zlib"])
 @pytest.mark.parametrize("each", FILTERS_TO_WRITE, ids=repr)
 def test_filters_give_the_rows_of_zarr_python(tmp_path: Path, each: Any, compressor: Any) -> None:

@@ -189,6 +189,7 @@ def refused(url: str, options: dict[str, Any] | None = None) -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("make", "place"),
     [

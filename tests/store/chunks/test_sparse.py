@@ -88,6 +88,7 @@ def runs_that_need(number: int) -> set[int]:
     return {run for run, (first, last) in enumerate(spans) if max(first, low) < min(last, high)}
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("values", "index", "part", "run"),
     [
@@ -135,6 +136,7 @@ WILD = {
 }
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("index", "wild", "row"),
     [

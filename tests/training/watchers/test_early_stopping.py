@@ -113,6 +113,7 @@ def by_script(place: float) -> float:
     return SCRIPT.get(round(START - place), 9.0)
 
 
+@pytest.mark.slow_after(2)
 @pytest.mark.parametrize(
     ("patience", "last", "best"), [(1, 6, 4), (2, 8, 4), (3, 16, 10), (4, 20, 20), (None, 20, 20)]
 )

@@ -127,6 +127,7 @@ def test_an_automatic_batch_follows_the_noise_scale(
     assert set(sizes) <= {8, 16, 32, 64, 128}
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     "trainer",
     [
