@@ -65,7 +65,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     seen = Counter[str]()
     for item in items:
         marker = item.get_closest_marker("slow_after")
-        if marker is not None:
+        if marker is not None and item.get_closest_marker("slow") is None:
             name = item.nodeid.partition("[")[0]
             seen[name] += 1
             if seen[name] > marker.args[0]:
