@@ -9,7 +9,7 @@ from linear_twin import problem
 from loops import loop_of
 
 from ooc.models import MLP, Logistic
-from ooc.models.loop import make_loop, parallel_threads
+from ooc.models.loop import WindowLoop, make_loop, parallel_threads
 from ooc.models.scratch import sizes_of
 from ooc.models.train_state import start
 from ooc.optim import sgd
@@ -26,6 +26,13 @@ def test_no_more_threads_than_cores_than_numba_has_and_than_eight(
     assert parallel_threads(cores) == threads
 
 
+def small_loop(model: Any, batch: int, threads: int) -> WindowLoop:
+    """Return the loop of a model over twenty rows of three features."""
+    x, y, *_ = problem("logistic", 20, 3, True, 0)
+    state = start([sgd(0.1)], np.zeros(model.layout((3,)).size, np.float32), model)
+    return loop_of(model, {"X": x, "y": y}, state, batch, threads=threads)
+
+
 @pytest.mark.parametrize(
     ("model", "batch", "threads", "parallel"),
     [
@@ -40,10 +47,7 @@ def test_no_more_threads_than_cores_than_numba_has_and_than_eight(
 def test_shares_go_to_threads_where_that_may_be_faster(
     model: Any, batch: int, threads: int, parallel: bool
 ) -> None:
-    x, y, *_ = problem("logistic", 20, 3, True, 0)
-    layout = model.layout((3,))
-    state = start([sgd(0.1)], np.zeros(layout.size, np.float32), model)
-    loop = loop_of(model, {"X": x, "y": y}, state, batch, threads=threads)
+    loop = small_loop(model, batch, threads)
     assert loop.goes_parallel == parallel
     assert loop.threads == min(threads, loop.sizes.threads)
 
@@ -60,10 +64,7 @@ def test_shares_go_to_threads_where_that_may_be_faster(
 def test_threads_are_tried_first_where_a_batch_is_one_share(
     model: Any, batch: int, threads: int, certain: bool
 ) -> None:
-    x, y, *_ = problem("logistic", 20, 3, True, 0)
-    layout = model.layout((3,))
-    state = start([sgd(0.1)], np.zeros(layout.size, np.float32), model)
-    loop = loop_of(model, {"X": x, "y": y}, state, batch, threads=threads)
+    loop = small_loop(model, batch, threads)
     assert loop.is_for_threads == certain
 
 
