@@ -18,6 +18,7 @@ from datasets import small_windows, write_dataset
 from distributed import Client, LocalCluster
 
 import ooc
+from ooc.cluster.crew import Crew
 from ooc.core.errors import DataError
 from ooc.runs import checkpoint
 from ooc.store.dataset import Dataset
@@ -87,7 +88,9 @@ def test_workers_that_are_killed_at_random_moments_cost_no_bit(labelled: Dataset
     assert there["workers_lost"] > KILLS // 2
 
 
-def test_workers_that_are_killed_amid_steps_that_nobody_watches(labelled: Dataset) -> None:
+def test_workers_that_are_killed_amid_steps_that_nobody_watches(
+    labelled: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Steps of a window are taken in one call of compiled code, which the kills come into."""
     epochs, generator = 150, random.Random(3)
     whole = trainer().fit(labelled, epochs, report=False).results
@@ -98,11 +101,19 @@ def test_workers_that_are_killed_amid_steps_that_nobody_watches(labelled: Datase
         Client(cluster) as client,
     ):
         trainer().fit(labelled, 1, report=False, client=client)  # all is compiled
-        ended = threading.Event()
+        begun, ended = threading.Event(), threading.Event()
+        begin = Crew.begin
+
+        def begin_and_tell(crew: Crew) -> None:
+            begin(crew)
+            begun.set()
+
+        monkeypatch.setattr(Crew, "begin", begin_and_tell)
 
         def kill() -> None:
+            begun.wait()  # before, a worker that is killed is none of the run's
             for nanny in list(cluster.workers.values())[:2]:
-                if ended.wait(generator.uniform(0.2, 0.6)):
+                if ended.wait(generator.uniform(0.1, 0.4)):
                     return
                 if nanny.pid:
                     with suppress(ProcessLookupError):
@@ -110,9 +121,12 @@ def test_workers_that_are_killed_amid_steps_that_nobody_watches(labelled: Datase
 
         killer = threading.Thread(target=kill)
         killer.start()
-        found = trainer().fit(labelled, epochs, report=False, client=client).results
-        ended.set()
-        killer.join()
+        try:
+            found = trainer().fit(labelled, epochs, report=False, client=client).results
+        finally:
+            begun.set()
+            ended.set()
+            killer.join()
     assert [found[key] for key in SAME] == [whole[key] for key in SAME]
     assert found["workers_lost"] > 0
 
