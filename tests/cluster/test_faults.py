@@ -66,20 +66,21 @@ def test_workers_that_are_killed_at_random_moments_cost_no_bit(labelled: Dataset
         Client(cluster) as client,
     ):
         steps = sorted(generator.sample(range(3, whole["steps"] - 60), KILLS))
-        killed: list[int] = []
+        killed: list[str] = []
 
         def step_end(now: Any) -> None:
             """Kill a worker soon, in whatever it then does; its nanny starts another."""
             if len(killed) == KILLS or now.step < steps[len(killed)]:
                 return
-            there = client.scheduler_info()["workers"]
-            nannies = cluster.workers.values()
-            # One that is killed as it starts ends its nanny, too.
-            found = [each.pid for each in nannies if each.pid and each.worker_address in there]
-            if left := [pid for pid in found if pid not in killed]:
+            # One that is killed as it starts ends its nanny, too. Until it has started, its nanny
+            # tells the address of the one before.
+            there = client.scheduler_info()["workers"].keys() - set(killed)
+            left = [each for each in cluster.workers.values() if each.worker_address in there]
+            if left:
+                nanny = generator.choice(left)
+                killed.append(nanny.worker_address)
                 delay = generator.uniform(0, 0.02)
-                killed.append(generator.choice(left))
-                subprocess.Popen(["sh", "-c", f"sleep {delay}; kill -9 {killed[-1]}"])
+                subprocess.Popen(["sh", "-c", f"sleep {delay}; kill -9 {nanny.pid}"])
 
         how = {"report": False, "callbacks": Callbacks(step_end=step_end)}
         there = trainer().fit(labelled, epochs, client=client, **how).results
