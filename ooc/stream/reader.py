@@ -210,12 +210,13 @@ class WindowReader:
         """Return arrays for one window, in memory that goes back to the system after its use."""
         rows, order, arrays = self._order.window_rows, self._order, dict[str, Any]()
         places = rows + order.blocks_per_window * self._overlap
+        large = partial(own_memory, large_pages=True)  # its rows are read in any order
         for spec in self._specs.values():
             if isinstance(spec, SparseSpec):
                 most = spec.heaviest(order.block_rows)[: order.blocks_per_window]
                 arrays[spec.name] = empty_rows(rows, int(most[-1]), spec.shape[1], spec.dtype)
             else:
-                arrays[spec.name] = spec.memory(places, own_memory)
+                arrays[spec.name] = spec.memory(places, large)
         return arrays | {"": own_memory((rows,), np.dtype(np.int32))}
 
     def windows(self, places: Iterable[tuple[int, int, int]]) -> Iterator[Window]:

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from ooc.core.memory import own_memory
+from ooc.core.memory import LARGE_PAGE, own_memory
 
 
 def test_what_a_child_writes_is_not_seen_by_its_parent() -> None:
@@ -29,3 +29,13 @@ def test_memory_is_an_array_of_zeros_on_pages_of_its_own(shape: tuple[int, ...],
     assert memory.ctypes.data % mmap.PAGESIZE == 0 or memory.size == 0
     memory[...] = 1
     assert (memory == 1).all()
+
+
+@pytest.mark.parametrize("size", [1, LARGE_PAGE - 1, LARGE_PAGE, 3 * LARGE_PAGE + 5])
+def test_memory_of_large_pages_begins_with_one(size: int) -> None:
+    memory = own_memory((size,), np.dtype("u1"), large_pages=True)
+    assert memory.shape == (size,)
+    assert not memory.any()
+    memory[...] = 1
+    assert memory.all()
+    assert memory.ctypes.data % (LARGE_PAGE if size >= LARGE_PAGE else mmap.PAGESIZE) == 0

@@ -6,7 +6,6 @@ them one io_submit(2) and one io_getevents(2). What goes wrong is said: it is re
 
 import ctypes
 import errno
-import mmap
 import platform
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,8 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+
+from ooc.core.memory import own_memory
 
 # Requests of one batch.
 DEPTH = 128
@@ -53,7 +54,8 @@ class Batch:
         self._pending = 0
         if _call(_SETUP, DEPTH, ctypes.byref(self._context)) != 0:
             raise OSError(ctypes.get_errno(), "io_setup was refused")
-        self.memory = memoryview(mmap.mmap(-1, size))
+        # The system pins each page of it for each request: of large ones there are few.
+        self.memory = own_memory((size,), np.dtype(np.uint8), large_pages=True).data
         self._address = np.frombuffer(self.memory, np.uint8).ctypes.data
         self._blocks = np.zeros(DEPTH, _CONTROL_BLOCK)
         self._blocks["number"] = np.arange(DEPTH)
