@@ -46,19 +46,34 @@ class Piece(NamedTuple):
 
 
 class StoredFile(NamedTuple):
-    """A file of chunks.
-
-    Attributes
-    ----------
-    entries
-        (chunks, 2) uint64: where each begins, and its bytes; 2**64 - 1 twice where it has none.
-    size
-        Bytes of the file.
-    """
+    """A file of chunks, and where they are in it, see `ranges_inside`."""
 
     path: str
-    entries: np.ndarray
-    size: int
+    ranges: np.ndarray
+
+
+def ranges_inside(entries: np.ndarray, size: int) -> np.ndarray:
+    """Return where the chunks of a file begin, and their bytes, (chunks, 2) int64.
+
+    Of one that is not there, or not inside, both are -1: an index that lies is told where its chunk
+    is read alone, and no sum can overflow.
+
+    Parameters
+    ----------
+    entries
+        (chunks, 2) uint64, as an index of a shard has them.
+    size
+        Bytes of the file; a server's may be said to be more than any has.
+
+    Examples
+    --------
+    >>> ranges_inside(np.array([[0, 7], [7, 4], [2**63, 1]], np.uint64), 10).tolist()
+    [[0, 7], [-1, -1], [-1, -1]]
+    """
+    size = min(size, np.iinfo(np.int64).max)
+    start, length = entries.astype(np.int64).T
+    inside = (start >= 0) & (start <= size) & (length <= size - start)
+    return np.where(inside[:, None], entries, np.uint64(2**64 - 1)).astype(np.int64)
 
 
 Find = Callable[[int], StoredFile | None]
@@ -154,11 +169,7 @@ class WholeChunks:
             file = find(int(in_files[begin]))
             if file is not None:
                 part = slice(begin, end)
-                entries = file.entries[numbers[part] % self._per_file].astype(np.int64)
-                # An index that lies is told where its chunk is read alone; no sum can overflow.
-                start, size = entries.T
-                inside = (start >= 0) & (start <= file.size) & (size <= file.size - start)
-                chunks[part, 1:3] = np.where(inside[:, None], entries, -1)
+                chunks[part, 1:3] = file.ranges[numbers[part] % self._per_file]
                 parts.append(part)
                 paths.append(file.path)
             begin = end

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ooc.store.chunks.at_once import Piece, StoredFile, WholeChunks, pieces_of
+from ooc.store.chunks.at_once import Piece, StoredFile, WholeChunks, pieces_of, ranges_inside
 from ooc.store.chunks.beginnings import decode_beginning
 from ooc.store.chunks.c_libraries import chunk_decoder
 from ooc.store.chunks.codecs import (
@@ -47,10 +47,14 @@ class Job(NamedTuple):
 
 
 class _ShardIndex(NamedTuple):
-    """Offset and size of each chunk of a shard (n, 2) uint64, and the bytes of its file."""
+    """Offset and size of each chunk of a shard (n, 2) uint64, and the bytes of its file.
+
+    `ranges` are those that can be read at once.
+    """
 
     entries: np.ndarray
     file_bytes: int
+    ranges: np.ndarray
 
 
 class _ThreadMemory(threading.local):
@@ -94,7 +98,7 @@ class NativeReader(RowReader):
             index = self._indices.get(path) or self._index_of(path)
         except (OSError, DecodeError):
             return None
-        return None if index is None else StoredFile(path, index.entries, index.file_bytes)
+        return None if index is None else StoredFile(path, index.ranges)
 
     @property
     def retries(self) -> int:
@@ -224,7 +228,8 @@ class NativeReader(RowReader):
                 return None
             if size == 0:
                 raise TruncatedError("the file is empty")
-            return _ShardIndex(np.array([[0, size]], np.uint64), size)
+            entries = np.array([[0, size]], np.uint64)
+            return _ShardIndex(entries, size, entries.astype(np.int64))
         length = shard.index_bytes
         if (found := self.files.read_end(path, length, shard.index_at_end)) is None:
             return None
@@ -237,7 +242,7 @@ class NativeReader(RowReader):
             raise DecodeError(f"the shard's index is damaged: {error}") from None
         # A copy: the bytes are those of the thread's memory.
         entries = np.frombuffer(body, shard.index_dtype).reshape(-1, 2).copy()
-        self._indices[path] = _ShardIndex(entries, size)
+        self._indices[path] = _ShardIndex(entries, size, ranges_inside(entries, size))
         return self._indices[path]
 
     def __reduce__(self) -> tuple[Any, ...]:
