@@ -220,19 +220,24 @@ def _array_of(typing_context, pointer, shape):  # type: ignore[no-untyped-def]
     return found(pointer, shape), generate
 
 
-def _prefetch(typing_context, address):  # type: ignore[no-untyped-def]
-    """Ask for the memory at an address, which is soon to be read, and wait for nothing."""
+def _prefetch_to(locality: int) -> Callable[..., Any]:
+    """Return what asks for memory, into all caches at 3, into all but the first at 2 (LLVM's)."""
 
-    def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
-        known = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        # To be read, and kept in all caches; it is data.
-        said = [number(0), number(3), number(1)]
-        builder.call(known, [builder.inttoptr(values[0], pointer), *said])
-        return context.get_dummy_value()
+    def prefetch(typing_context, address):  # type: ignore[no-untyped-def]
+        """Ask for the memory at an address, which is soon to be read, and wait for nothing."""
 
-    return types.void(types.int64), generate
+        def generate(context, builder, signature, values):  # type: ignore[no-untyped-def]
+            pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+            known = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+            # To be read; it is data.
+            said = [number(0), number(locality), number(1)]
+            builder.call(known, [builder.inttoptr(values[0], pointer), *said])
+            return context.get_dummy_value()
+
+        return types.void(types.int64), generate
+
+    return prefetch
 
 
 def _view_at(typing_context, whole, start, shape):  # type: ignore[no-untyped-def]
@@ -273,7 +278,9 @@ def _array(context: Any, builder: Any, found: Any, pointer: Any, shape: Any) -> 
 array_at: Any = intrinsic(_array_at)
 array_of: Any = intrinsic(_array_of)
 view_at: Any = intrinsic(_view_at)
-prefetch: Any = intrinsic(_prefetch)
+prefetch: Any = intrinsic(_prefetch_to(3))
+# The first cache waits for few lines at once, the second one for many more.
+prefetch_aside: Any = intrinsic(_prefetch_to(2))
 
 
 def like(value: float, x: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ooc.core.compiler import array_of, lean_kernel, part, prefetch, remembered, small_kernel
+from ooc.core.compiler import array_of, lean_kernel, part, prefetch_aside, remembered, small_kernel
 from ooc.kernels.share import Standard, Taken, call_gather, gather_integers_of, gather_of, source_of
 from ooc.optim.step import real_of
 
@@ -32,7 +32,7 @@ class Stored(NamedTuple):
 
 
 # So many rows ahead so many bytes of a row are asked for.
-AHEAD, ASKED_BYTES, LINE_BYTES = 16, 512, 64
+AHEAD, ASKED_BYTES, LINE_BYTES = 32, 4096, 64
 TILE_BYTES = 128 * 2**10
 MOST_TILE_ROWS = 256
 
@@ -61,7 +61,7 @@ def half_to_float(bits):  # type: ignore[no-untyped-def]
 
 @small_kernel
 def ask_ahead(rows: np.ndarray, taken: Taken, place: int) -> None:
-    """Ask for the first bytes of a row that is soon to be gathered, by lines of the cache.
+    """Ask for a row that is soon to be gathered, by lines of the cache.
 
     Rows of a mixed window lie anywhere in it. Of one that follows its neighbour the processor finds
     out by itself.
@@ -71,7 +71,7 @@ def ask_ahead(rows: np.ndarray, taken: Taken, place: int) -> None:
         address = rows.ctypes.data + rows.strides[0] * np.int64(taken.order[far])
         size = min(ASKED_BYTES, taken.values * rows.itemsize)
         for ahead in range(0, address % LINE_BYTES + size, LINE_BYTES):
-            prefetch(address + ahead)
+            prefetch_aside(address + ahead)
 
 
 @small_kernel
