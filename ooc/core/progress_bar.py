@@ -14,6 +14,8 @@ from ooc.core.sizes import format_size
 from ooc.core.terminal import printable, say
 
 LINE_SECONDS = 5.0
+# A bar is drawn anew ten times a second.
+DRAW_SECONDS = 0.1
 # Without a terminal, what goes on is told where nothing else was for so long.
 SILENT_SECONDS = 1.0
 # Held by the display that is on: work inside of other work has none of its own.
@@ -28,6 +30,7 @@ class ProgressDisplay:
         terminal = sys.stderr is not None and sys.stderr.isatty()
         self._live = terminal if live is None else live
         self._lock, self._last_line = threading.Lock(), time.monotonic()
+        self._last_drawn = 0.0
         self._before: Progress | None = None
         self._time_left = TimeLeft()
         # What goes on beside the work itself, and whether a line has told it.
@@ -65,11 +68,12 @@ class ProgressDisplay:
         with self._lock:
             is_new, self._stage = progress.text != self._stage, progress.text
             self._is_told &= not is_new
+            text = progress.text
             if not progress.text:
                 waiting, left = self._waits_for(progress), self._time_left.after(progress)
+                if not (is_new or self._is_due(progress)):
+                    return
                 text = describe(progress, waiting, left)
-            else:
-                text = progress.text
             in_pieces = not progress.text or progress.total_rows > 1
             if in_pieces:
                 text = f"{100 * progress.rows / max(progress.total_rows, 1):3.0f}%  {text}"
@@ -84,8 +88,16 @@ class ProgressDisplay:
             elif time.monotonic() - self._last_line >= LINE_SECONDS:
                 self._say(text.strip())
 
+    def _is_due(self, progress: Progress) -> bool:
+        """Tell whether anything would be shown: reports may come by thousands a second."""
+        if self._live:
+            is_last = progress.rows >= progress.total_rows
+            return is_last or time.monotonic() - self._last_drawn >= DRAW_SECONDS
+        return time.monotonic() - self._last_line >= LINE_SECONDS
+
     def _draw(self, progress: Progress, text: str) -> None:
         """Show the bar; that of a single piece tells that something goes on."""
+        self._last_drawn = time.monotonic()
         if self._task is None:
             self._task = self._bar.add_task(self._title, total=None, text="")
         total = None if progress.text and progress.total_rows == 1 else progress.total_rows

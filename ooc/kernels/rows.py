@@ -32,7 +32,7 @@ class Stored(NamedTuple):
 
 
 # So many rows ahead so many bytes of a row are asked for.
-AHEAD, ASKED_BYTES, LINE_BYTES = 32, 4096, 64
+AHEAD, ASKED_BYTES = 32, 4096
 TILE_BYTES = 128 * 2**10
 MOST_TILE_ROWS = 256
 
@@ -61,7 +61,7 @@ def half_to_float(bits):  # type: ignore[no-untyped-def]
 
 @small_kernel
 def ask_ahead(rows: np.ndarray, taken: Taken, place: int) -> None:
-    """Ask for a row that is soon to be gathered, by lines of the cache.
+    """Ask for a row that is soon to be gathered.
 
     Rows of a mixed window lie anywhere in it. Of one that follows its neighbour the processor finds
     out by itself.
@@ -69,9 +69,7 @@ def ask_ahead(rows: np.ndarray, taken: Taken, place: int) -> None:
     far = taken.start + place + AHEAD
     if far < taken.order.size and taken.order[far] != taken.order[far - 1] + 1:
         address = rows.ctypes.data + rows.strides[0] * np.int64(taken.order[far])
-        size = min(ASKED_BYTES, taken.values * rows.itemsize)
-        for ahead in range(0, address % LINE_BYTES + size, LINE_BYTES):
-            prefetch_aside(address + ahead)
+        prefetch_aside(address, min(ASKED_BYTES, taken.values * rows.itemsize))
 
 
 @small_kernel

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ooc.core.compile_child import load_kernels
 from ooc.core.destination import blamed
 from ooc.core.errors import DataError, InputError, TooSmallError
 from ooc.core.hashing import fill_row_keys, keys_at_ranks, keys_of_rows
@@ -27,6 +28,7 @@ from ooc.shuffle.scratch import Scratch
 from ooc.shuffle.workspace import check_destination, file_bytes, folders_beside, workspace
 from ooc.store.addresses import StorageOptions
 from ooc.store.beside import copy_beside
+from ooc.store.chunks import reading_kernels
 from ooc.store.compression import FAST_WRITE, compression_of
 from ooc.store.copies import Copy, plan_copy
 from ooc.store.dataset import Dataset
@@ -122,6 +124,7 @@ def exact(
     copy, job = _planned(source, budget_of(memory), seed, threads, place.buffer_bytes)
     job = replace(job, compression=compression)
     begun = time.perf_counter()
+    load_kernels(reading_kernels(copy.dataset), silent)
     taken = workspace(copy, place, job)
     with place.claim(), blamed(place.beside), taken as folder:
         if copy.left_out:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ooc.core.compiler import exact_kernel
+from ooc.core.compiler import copy_bytes, exact_kernel, lean_kernel, prefetch_aside
 from ooc.core.hashing import GOLDEN, mix
 from ooc.store.dataset import ArraySpec
 
 WORD = 8
+# Rows come from anywhere: so many rows ahead so many bytes of one are asked for.
+AHEAD, ASKED_BYTES = 32, 4096
 
 
 @dataclass(frozen=True)
@@ -88,17 +90,21 @@ def checksum(records: np.ndarray) -> int:
     return total  # type: ignore[return-value]
 
 
-@exact_kernel
+@lean_kernel
 def _gather_into(source: np.ndarray, order: np.ndarray, out: np.ndarray, offset: int) -> None:
+    address, width = source.ctypes.data, source.shape[1]
+    target, step = out.ctypes.data + offset, out.shape[1]
     for i in range(order.size):
-        row = order[i]
-        for j in range(source.shape[1]):
-            out[i, offset + j] = source[row, j]
+        if i + AHEAD < order.size:
+            prefetch_aside(address + order[i + AHEAD] * width, min(width, ASKED_BYTES))
+        copy_bytes(target + i * step, address + order[i] * width, width)
 
 
-@exact_kernel
+@lean_kernel
 def _gather_from(records: np.ndarray, order: np.ndarray, offset: int, out: np.ndarray) -> None:
+    address, step = records.ctypes.data + offset, records.shape[1]
+    target, width = out.ctypes.data, out.shape[1]
     for i in range(order.size):
-        row = order[i]
-        for j in range(out.shape[1]):
-            out[i, j] = records[row, offset + j]
+        if i + AHEAD < order.size:
+            prefetch_aside(address + order[i + AHEAD] * step, min(width, ASKED_BYTES))
+        copy_bytes(target + i * width, address + order[i] * step, width)

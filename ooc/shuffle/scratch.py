@@ -3,7 +3,6 @@
 A piece is records in ascending order of keys, a table of where each unit's start, and a checksum.
 """
 
-import mmap
 import os
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ooc.core.memory import own_memory
 from ooc.store.chunks.files import ALIGNMENT, FileReader, Request, takes_direct_io
 
 READ_BYTES = 2**20
@@ -32,7 +32,7 @@ class Scratch:
         """Return memory for a piece: aligned, and with room for its table."""
         size = rows * self.record_bytes + 8 * self._table.shape[1] + 8
         whole = -(-size // ALIGNMENT) * ALIGNMENT
-        return np.frombuffer(mmap.mmap(-1, whole), np.uint8)
+        return own_memory((whole,), np.dtype(np.uint8), large_pages=True)
 
     def find(self, piece: int) -> int | None:
         """Return the checksum of a piece that is there already, with its table read; else None."""
