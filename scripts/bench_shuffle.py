@@ -6,7 +6,6 @@ which this disk reads and writes past the page cache, measured just before and a
 """
 
 import argparse
-import mmap
 import os
 import shutil
 import statistics
@@ -15,10 +14,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 from commands import print_table, run_ooc
 
 import ooc
 from ooc.core.machine import machine
+from ooc.core.memory import own_memory
 from ooc.measure.roofline import drop_from_cache
 
 MIB = 2**20
@@ -27,15 +28,16 @@ PROBE_REQUEST = 8 * MIB
 THREADS = 4
 
 # Reads or writes buffers of a file at an offset.
-Move = Callable[[int, list[mmap.mmap], int], int]
+Move = Callable[..., int]
 
 
 def disk_rates(folder: Path) -> tuple[float, float]:
     """Return bytes a second of direct reads and of direct writes, several requests in flight."""
     path = folder / "disk-probe"
-    memory = [mmap.mmap(-1, PROBE_REQUEST) for _ in range(THREADS)]
+    shape = (PROBE_REQUEST,)
+    memory = [own_memory(shape, np.dtype(np.uint8), large_pages=True) for _ in range(THREADS)]
     for each in memory:
-        each.write(os.urandom(PROBE_REQUEST))
+        each[:] = np.frombuffer(os.urandom(PROBE_REQUEST), np.uint8)
     rates = {}
     for name, flags in (("write", os.O_WRONLY | os.O_CREAT), ("read", os.O_RDONLY)):
         descriptor = os.open(path, flags | os.O_DIRECT, 0o644)
