@@ -162,20 +162,17 @@ class WholeChunks:
         """Read and decode chunks to their addresses; tell of each whether it is there."""
         chunks = np.full((len(numbers), 4), -1, np.int64)
         chunks[:, 3] = targets
-        in_files = numbers // self._per_file
-        ends = np.flatnonzero(np.diff(in_files, append=-1)) + 1
-        parts, paths, begin = list[slice](), list[str](), 0
-        for end in ends.tolist():
-            file = find(int(in_files[begin]))
-            if file is not None:
-                part = slice(begin, end)
-                chunks[part, 1:3] = file.ranges[numbers[part] % self._per_file]
-                parts.append(part)
-                paths.append(file.path)
-            begin = end
-        with self._files.held(paths) as descriptors:
-            for part, descriptor in zip(parts, descriptors, strict=False):
-                chunks[part, 0] = descriptor
+        names, of_file = np.unique(numbers // self._per_file, return_inverse=True)
+        files = [(place, find(number)) for place, number in enumerate(names.tolist())]
+        known = [(place, file) for place, file in files if file is not None]
+        ranges = np.full((len(names), self._per_file, 2), -1, np.int64)
+        for place, file in known:
+            ranges[place] = file.ranges
+        chunks[:, 1:3] = ranges[of_file, numbers % self._per_file]
+        with self._files.held([file.path for _, file in known]) as held:
+            descriptors = np.full(len(names), -1, np.int64)
+            descriptors[[place for place, _ in known[: len(held)]]] = held
+            chunks[:, 0] = descriptors[of_file]
             size = chunks[:, 2]
             # Of none at all no request is made: the kernel would not know that it has landed.
             wanted = (chunks[:, 0] >= 0) & (size > 0) & (size <= self._most)

@@ -78,6 +78,7 @@ class NativeReader(RowReader):
         self._straight = layout.is_plain and layout.chunks[1:] == layout.shape[1:]
         self._folder = layout.folder if isinstance(files, FileReader) else None
         self._indices: dict[str, _ShardIndex] = {}
+        self._stored: dict[int, StoredFile] = {}
         # What is in a thread's memory is known by it, and does not keep its reader alive.
         self._mark, self._memory = object(), _ThreadMemory()
         self.whole = self._whole_chunks()
@@ -92,13 +93,20 @@ class NativeReader(RowReader):
 
     def _stored_file(self, number: int) -> StoredFile | None:
         """Return the file of a number along axis 0, where chunks are as wide as rows."""
+        if (found := self._stored.get(number)) is not None:
+            return found
         rest = (0,) * (len(self.shape) - 1)
         path = f"{self.layout.folder}/{self.layout.key((number, *rest))}"
         try:
             index = self._indices.get(path) or self._index_of(path)
         except (OSError, DecodeError):
             return None
-        return None if index is None else StoredFile(path, index.ranges)
+        if index is None:
+            return None
+        found = StoredFile(path, index.ranges)
+        if self.layout.shard is not None:  # a file of one chunk may have another size by now
+            self._stored[number] = found
+        return found
 
     @property
     def retries(self) -> int:
@@ -107,9 +115,10 @@ class NativeReader(RowReader):
 
     def read_runs(self, runs: Runs, out: np.ndarray, bad: BadChunks = None) -> None:
         """Fill `out` with runs of rows; neighbours in a file share a request."""
-        pieces = pieces_of(runs, out)
-        if self.whole is not None:
-            pieces = self.whole.read(runs, out, self._stored_file)
+        whole = self.whole
+        pieces = pieces_of(runs, out) if whole is None else whole.read(runs, out, self._stored_file)
+        if not pieces:
+            return
         jobs = self._jobs(pieces, _ends(runs, self.chunks[0]), bad)
         with closing(self.files.read_all(_merged(jobs))) as answers:
             for request, data in answers:

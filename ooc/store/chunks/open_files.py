@@ -98,8 +98,14 @@ class OpenFiles:
         Those begin where too many are held, or with one that cannot be opened.
         """
         files: list[OpenFile] = []
-        with suppress(OSError):
+        with _locked():
             for path in paths:
+                if (file := _KEPT.get((self._number, path))) is None:
+                    break
+                _KEPT.move_to_end((self._number, path))
+                files.append(file)
+        with suppress(OSError):
+            for path in paths[len(files) :]:
                 files.append(self.get(path))
         most = most_open_files() // 2
         with _locked():
