@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ooc.core.compile_child import Compilation
 
 KERNEL = "ooc.store.chunks.reading_kernel"
+# Where a chunk that is not there begins, and its bytes, says an index of a shard.
+NOT_STORED = 2**64 - 1
 
 
 class _ThreadMemory(threading.local):
@@ -46,34 +48,19 @@ class Piece(NamedTuple):
 
 
 class StoredFile(NamedTuple):
-    """A file of chunks, and where they are in it, see `ranges_inside`."""
+    """A file of chunks.
 
-    path: str
-    ranges: np.ndarray
-
-
-def ranges_inside(entries: np.ndarray, size: int) -> np.ndarray:
-    """Return where the chunks of a file begin, and their bytes, (chunks, 2) int64.
-
-    Of one that is not there, or not inside, both are -1: an index that lies is told where its chunk
-    is read alone, and no sum can overflow.
-
-    Parameters
+    Attributes
     ----------
     entries
-        (chunks, 2) uint64, as an index of a shard has them.
+        (chunks, 2) uint64: where each begins, and its bytes; 2**64 - 1 twice where it has none.
     size
-        Bytes of the file; a server's may be said to be more than any has.
-
-    Examples
-    --------
-    >>> ranges_inside(np.array([[0, 7], [7, 4], [2**63, 1]], np.uint64), 10).tolist()
-    [[0, 7], [-1, -1], [-1, -1]]
+        Bytes of the file.
     """
-    size = min(size, np.iinfo(np.int64).max)
-    start, length = entries.astype(np.int64).T
-    inside = (start >= 0) & (start <= size) & (length <= size - start)
-    return np.where(inside[:, None], entries, np.uint64(2**64 - 1)).astype(np.int64)
+
+    path: str
+    entries: np.ndarray
+    size: int
 
 
 Find = Callable[[int], StoredFile | None]
@@ -163,12 +150,18 @@ class WholeChunks:
         chunks = np.full((len(numbers), 4), -1, np.int64)
         chunks[:, 3] = targets
         names, of_file = np.unique(numbers // self._per_file, return_inverse=True)
-        files = [(place, find(number)) for place, number in enumerate(names.tolist())]
-        known = [(place, file) for place, file in files if file is not None]
-        ranges = np.full((len(names), self._per_file, 2), -1, np.int64)
-        for place, file in known:
-            ranges[place] = file.ranges
-        chunks[:, 1:3] = ranges[of_file, numbers % self._per_file]
+        by_file, ends = np.argsort(of_file, kind="stable"), np.cumsum(np.bincount(of_file)).tolist()
+        entries, sizes = np.full((len(numbers), 2), NOT_STORED, np.uint64), np.zeros_like(names)
+        known, begin = list[tuple[int, StoredFile]](), 0
+        for place, (number, end) in enumerate(zip(names.tolist(), ends, strict=True)):
+            file = find(number)
+            if file is not None:
+                known.append((place, file))
+                inside = by_file[begin:end]
+                entries[inside] = file.entries[numbers[inside] % self._per_file]
+                sizes[place] = file.size
+            begin = end
+        chunks[:, 1:3] = _inside(entries, sizes[of_file])
         with self._files.held([file.path for _, file in known]) as held:
             descriptors = np.full(len(names), -1, np.int64)
             descriptors[[place for place, _ in known[: len(held)]]] = held
@@ -203,6 +196,16 @@ class WholeChunks:
                     left.append(Piece(piece.run, begin, end, part))
                 begin = end + self._rows
         return left
+
+
+def _inside(entries: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return entries as int64, with -1 for those that are not inside a file of their size.
+
+    An index that lies is told where its chunk is read alone; no sum can overflow.
+    """
+    start, length = entries.astype(np.int64).T
+    inside = (start >= 0) & (start <= sizes) & (length <= sizes - start)
+    return np.where(inside[:, None], entries.astype(np.int64), -1)
 
 
 def pieces_of(runs: Runs, out: np.ndarray) -> list[Piece]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ooc.store.chunks.at_once import Piece, StoredFile, WholeChunks, pieces_of, ranges_inside
+from ooc.store.chunks.at_once import NOT_STORED, Piece, StoredFile, WholeChunks, pieces_of
 from ooc.store.chunks.beginnings import decode_beginning
 from ooc.store.chunks.c_libraries import chunk_decoder
 from ooc.store.chunks.codecs import (
@@ -27,7 +27,6 @@ from ooc.store.chunks.objects import ObjectReader
 from ooc.store.chunks.row_reader import BadChunks, Cell, NotStoredError, RowReader, Runs
 
 Files = FileReader | ObjectReader
-NOT_STORED = 2**64 - 1
 
 
 class Job(NamedTuple):
@@ -47,14 +46,10 @@ class Job(NamedTuple):
 
 
 class _ShardIndex(NamedTuple):
-    """Offset and size of each chunk of a shard (n, 2) uint64, and the bytes of its file.
-
-    `ranges` are those that can be read at once.
-    """
+    """Offset and size of each chunk of a shard (n, 2) uint64, and the bytes of its file."""
 
     entries: np.ndarray
     file_bytes: int
-    ranges: np.ndarray
 
 
 class _ThreadMemory(threading.local):
@@ -103,7 +98,7 @@ class NativeReader(RowReader):
             return None
         if index is None:
             return None
-        found = StoredFile(path, index.ranges)
+        found = StoredFile(path, index.entries, index.file_bytes)
         if self.layout.shard is not None:  # a file of one chunk may have another size by now
             self._stored[number] = found
         return found
@@ -237,8 +232,7 @@ class NativeReader(RowReader):
                 return None
             if size == 0:
                 raise TruncatedError("the file is empty")
-            entries = np.array([[0, size]], np.uint64)
-            return _ShardIndex(entries, size, entries.astype(np.int64))
+            return _ShardIndex(np.array([[0, size]], np.uint64), size)
         length = shard.index_bytes
         if (found := self.files.read_end(path, length, shard.index_at_end)) is None:
             return None
@@ -251,7 +245,7 @@ class NativeReader(RowReader):
             raise DecodeError(f"the shard's index is damaged: {error}") from None
         # A copy: the bytes are those of the thread's memory.
         entries = np.frombuffer(body, shard.index_dtype).reshape(-1, 2).copy()
-        self._indices[path] = _ShardIndex(entries, size, ranges_inside(entries, size))
+        self._indices[path] = _ShardIndex(entries, size)
         return self._indices[path]
 
     def __reduce__(self) -> tuple[Any, ...]:
