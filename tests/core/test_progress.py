@@ -136,6 +136,28 @@ def test_without_a_terminal_a_line_comes_every_five_seconds(
     ]
 
 
+@pytest.mark.parametrize(("live", "shown"), [(True, 11), (False, 1)])
+def test_what_comes_by_thousands_a_second_is_written_out_when_it_is_shown(
+    monkeypatch: pytest.MonkeyPatch, live: bool, shown: int
+) -> None:
+    now, texts = [0.0], list[int]()
+
+    def told(progress: Progress, *more: object) -> str:
+        texts.append(progress.rows)
+        return ""
+
+    monkeypatch.setattr("ooc.core.progress_bar.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("ooc.core.progress_bar.SILENT_SECONDS", 1e6)
+    monkeypatch.setattr("ooc.core.progress_bar.describe", told)
+    with ProgressDisplay("work", live=live) as report:
+        for row in range(1, 1001):  # a second; the stage that came before it ends with the first
+            now[0] = row / 1000
+            report(Progress(row, 1000, 0, 0.0))
+    assert texts[0] == 1
+    assert len(texts) == shown
+    assert texts[-1] == (1000 if live else 1)
+
+
 def test_what_takes_seconds_is_said_before_it_begins(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
