@@ -88,7 +88,7 @@ def talk(line: Line, parameters: np.ndarray, models: int) -> list[Any]:
     return found
 
 
-@pytest.mark.slow_after(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "models"), [("logistic", 1), ("logistic", 3), ("mlp", 1)])
 def test_answers_are_the_same_to_the_last_bit(
     loader: Loader, monkeypatch: pytest.MonkeyPatch, name: str, models: int

@@ -169,6 +169,7 @@ def test_both_branches_are_worth_more_than_either(tmp_path: Path) -> None:
     assert run.evaluate(text)["loss"] < 1.2 * found["tokens"]["loss"]
 
 
+@pytest.mark.slow
 def test_moments_are_those_of_what_is_there(tmp_path: Path) -> None:
     """Of a column that nobody has there is nothing but its indicator."""
     figures = 300 + rows_of(2000, np.random.default_rng(3))["figures"]
@@ -203,7 +204,7 @@ def test_embeddings_that_no_batch_touched_keep_bits_and_state(tmp_path: Path) ->
     assert not state[:, [0, *range(7, VOCABULARY)]].any()
 
 
-@pytest.mark.slow_after(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(("row", "bad"), [(777, VOCABULARY), (1999, -1), (0, 2**30)])
 def test_a_token_that_is_none_is_named_with_its_row(
     tmp_path: Path, row: int, bad: int, monkeypatch: pytest.MonkeyPatch

@@ -179,6 +179,7 @@ def test_settings_that_cannot_be_are_refused() -> None:
         network()[0].layout((3,))
 
 
+@pytest.mark.slow
 def test_a_row_that_cannot_be_used_is_named() -> None:
     model, parameters = network()
     arrays = points(70)

@@ -198,7 +198,7 @@ def test_steps_of_touched_columns_are_those_of_all(
     assert np.count_nonzero(few.parameters) < 45 * model.outputs, "columns that no row has stay 0"
 
 
-@pytest.mark.slow_after(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [ooc.optim.ftrl(0.1), ooc.optim.sgd(0.1)], ids=["f", "s"])
 def test_a_run_of_touched_columns_goes_on_to_the_same_bits(tmp_path: Path, optimizer: Any) -> None:
     sparse = ooc.open(write_sparse(tmp_path / "a.zarr", WIDE, y=LABELS))

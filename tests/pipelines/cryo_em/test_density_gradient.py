@@ -169,6 +169,7 @@ def test_no_eigenvalue_of_the_preconditioned_curvature_is_above_one() -> None:
     assert 0.3 < found <= 1 + 1e-6
 
 
+@pytest.mark.slow
 def test_a_pixel_that_is_not_finite_is_an_error_with_its_row() -> None:
     model, images = model_of(), images_of()
     images.arrays["X"][3, 2, 2] = np.nan

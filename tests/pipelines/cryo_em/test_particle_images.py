@@ -25,6 +25,7 @@ def blobs(rng: np.random.Generator, box: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.uniform(-0.12, 0.12, (6, 3)) * box, rng.uniform(1.0, 1.6, 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("box", [BOX, BOX + 1])
 def test_projections_are_those_of_gaussians_in_closed_form(box: int) -> None:
     """Along axes and diagonals all planes are crossed alike: what is lost there is no mean."""

@@ -25,6 +25,7 @@ def barrier(place: np.ndarray) -> float:
     return float((slacks * (np.log(slacks) - 1)).sum())
 
 
+@pytest.mark.slow
 def test_they_are_the_gradient_of_the_barrier() -> None:
     problem, states = small_problem()
     place = problem.frame.coordinates(states[0][:1], np.array([0]))[0]
