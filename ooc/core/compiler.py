@@ -297,15 +297,17 @@ _prefetch_line_aside: Any = intrinsic(_prefetch_to(2))
 
 # Of a cache: what it fetches at once.
 LINE_BYTES = 64
+# Of rows that come from anywhere: so many rows ahead so many bytes of one are asked for.
+ROWS_AHEAD, MOST_ASKED_BYTES = 32, 4096
 
 
 @small_kernel
-def prefetch_aside(address: int | np.int64, size: int) -> None:
-    """Ask for the lines that some bytes are in, for the second cache.
+def prefetch_row(address: int | np.int64, size: int) -> None:
+    """Ask for the lines that a row is in, for the second cache.
 
     The first one waits for few lines at once, the second one for many more.
     """
-    for ahead in range(0, address % LINE_BYTES + size, LINE_BYTES):
+    for ahead in range(0, address % LINE_BYTES + min(size, MOST_ASKED_BYTES), LINE_BYTES):
         _prefetch_line_aside(address + ahead)
 
 

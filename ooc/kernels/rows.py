@@ -5,7 +5,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ooc.core.compiler import array_of, lean_kernel, part, prefetch_aside, remembered, small_kernel
+from ooc.core.compiler import (
+    ROWS_AHEAD,
+    array_of,
+    lean_kernel,
+    part,
+    prefetch_row,
+    remembered,
+    small_kernel,
+)
 from ooc.kernels.share import Standard, Taken, call_gather, gather_integers_of, gather_of, source_of
 from ooc.optim.step import real_of
 
@@ -31,8 +39,6 @@ class Stored(NamedTuple):
     standard: Standard
 
 
-# So many rows ahead so many bytes of a row are asked for.
-AHEAD, ASKED_BYTES = 32, 4096
 TILE_BYTES = 128 * 2**10
 MOST_TILE_ROWS = 256
 
@@ -66,10 +72,10 @@ def ask_ahead(rows: np.ndarray, taken: Taken, place: int) -> None:
     Rows of a mixed window lie anywhere in it. Of one that follows its neighbour the processor finds
     out by itself.
     """
-    far = taken.start + place + AHEAD
+    far = taken.start + place + ROWS_AHEAD
     if far < taken.order.size and taken.order[far] != taken.order[far - 1] + 1:
         address = rows.ctypes.data + rows.strides[0] * np.int64(taken.order[far])
-        prefetch_aside(address, min(ASKED_BYTES, taken.values * rows.itemsize))
+        prefetch_row(address, taken.values * rows.itemsize)
 
 
 @small_kernel

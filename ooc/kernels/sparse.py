@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ooc.core.compiler import array_at, array_of, lean_kernel, lean_sums, prefetch, view_at
+from ooc.core.compiler import (
+    LINE_BYTES,
+    array_at,
+    array_of,
+    lean_kernel,
+    lean_sums,
+    prefetch,
+    view_at,
+)
 from ooc.kernels.counters import OK
 from ooc.kernels.linear import INTERCEPT, LOSS, OUTPUTS, PAIR, RULE
 from ooc.kernels.share import Numbers, Output, PointLoss, Share, Taken, call_loss
@@ -20,7 +28,7 @@ CONSTANT, SCALE, CLASSES = range(3)
 INDEX_ADDRESS, VALUE_ADDRESS, COUNT = range(3)
 # Rows lie anywhere in a window, and no processor guesses where the next one is: so many rows ahead
 # so many bytes of it are asked for, and further ahead where it is.
-AHEAD, ASKED_BYTES, LINE_BYTES = 12, 256, 64
+AHEAD, ASKED_BYTES = 12, 256
 FAR_AHEAD = 2 * AHEAD
 # Classes that are worked on in one pass over a row.
 TOGETHER = 4

@@ -124,12 +124,13 @@ def exact(
     copy, job = _planned(source, budget_of(memory), seed, threads, place.buffer_bytes)
     job = replace(job, compression=compression)
     begun = time.perf_counter()
-    load_kernels(reading_kernels(copy.dataset), silent)
     taken = workspace(copy, place, job)
     with place.claim(), blamed(place.beside), taken as folder:
         if copy.left_out:
             said = "; ".join(f"{name}, as {why}" for name, why in copy.left_out.items())
             report(Progress(0, job.rows, 0, 0.0, text=f"leaves out {said}"))
+        if kernels := reading_kernels(copy.dataset):
+            load_kernels(kernels, report)
         try:
             result = _Run(copy, place, folder, job, report).all()
         except UnfinishedError as error:

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ooc.core.compiler import copy_bytes, exact_kernel, lean_kernel, prefetch_aside
+from ooc.core.compiler import ROWS_AHEAD, copy_bytes, exact_kernel, lean_kernel, prefetch_row
 from ooc.core.hashing import GOLDEN, mix
 from ooc.store.dataset import ArraySpec
 
 WORD = 8
-# Rows come from anywhere: so many rows ahead so many bytes of one are asked for.
-AHEAD, ASKED_BYTES = 32, 4096
 
 
 @dataclass(frozen=True)
@@ -95,8 +93,8 @@ def _gather_into(source: np.ndarray, order: np.ndarray, out: np.ndarray, offset:
     address, width = source.ctypes.data, source.shape[1]
     target, step = out.ctypes.data + offset, out.shape[1]
     for i in range(order.size):
-        if i + AHEAD < order.size:
-            prefetch_aside(address + order[i + AHEAD] * width, min(width, ASKED_BYTES))
+        if i + ROWS_AHEAD < order.size:
+            prefetch_row(address + order[i + ROWS_AHEAD] * width, width)
         copy_bytes(target + i * step, address + order[i] * width, width)
 
 
@@ -105,6 +103,6 @@ def _gather_from(records: np.ndarray, order: np.ndarray, offset: int, out: np.nd
     address, step = records.ctypes.data + offset, records.shape[1]
     target, width = out.ctypes.data, out.shape[1]
     for i in range(order.size):
-        if i + AHEAD < order.size:
-            prefetch_aside(address + order[i + AHEAD] * step, min(width, ASKED_BYTES))
+        if i + ROWS_AHEAD < order.size:
+            prefetch_row(address + order[i + ROWS_AHEAD] * step, width)
         copy_bytes(target + i * width, address + order[i] * step, width)
