@@ -83,11 +83,9 @@ class EndWatcher(Watcher):
 
     def __init__(self, session: Session, stop: threading.Event) -> None:
         self._session, self._stop = session, stop
-
-    def begin(self, resumed: bool) -> None:
-        """Say that from now on a request to stop is heeded."""
-        if isinstance(self._stop, Stop):
-            self._stop.in_steps = True
+        # Before others write anything: who sees by it that a run has begun may ask it to end.
+        if isinstance(stop, Stop):
+            stop.in_steps = True
 
     def after(self, moment: Moment) -> bool:
         """Tell whether the run is to end."""
