@@ -44,8 +44,9 @@ BEFORE_RUN_BYTES, BEFORE_LOADER_BYTES = 152 * MIB, 136 * MIB
 AFTER_RUN_BYTES, HELD_STEP, HELD_NOISE = RESERVED_BYTES + 16 * MIB, 16 * MIB, 11 * MIB
 # What was held beyond it when this process first asked, if it has.
 _HELD_AT_FIRST: list[int] = []
-# One window in use and two on their way keep disk and cores busy; two slabs are enough to run.
-MOST_SLABS, FEWEST_SLABS = 3, 2
+# One window in use and two on their way share what windows may take; where there is room for one
+# more beside all readers, none of them waits for the one in use. Two slabs are enough to run.
+MOST_SLABS, USUAL_SLABS, FEWEST_SLABS = 4, 3, 2
 # A larger window mixes better and gathers slower: beyond the caches a random row costs more, and
 # memory that is touched for the first time costs most of all.
 LARGEST_WINDOW = 96 * MIB
@@ -283,7 +284,7 @@ def _fit(
     chunk_rows = dataset.arrays[dataset.features].chunks[0]
     one_reader = max(scratch_bytes(spec, chunk_rows) for spec in specs)
     free = budget - sum(fixed.values()) - one_reader
-    room = max(free, 0) // 2 // MOST_SLABS
+    room = max(free, 0) // 2 // USUAL_SLABS
     usual = min(room, LARGEST_WINDOW)
     chosen = stream.block_rows or choose_block_rows(specs, rows, chunk_rows, row_bytes, usual)
     block_rows = min(chosen, rows)
@@ -322,13 +323,19 @@ def _fit(
         "connections": connections_bytes(dataset.saved_path),
     }
     fixed |= {name: size for name, size in beside.items() if size}
-    roomy = MOST_SLABS * window_total + scratch <= budget - sum(fixed.values())
-    slabs = MOST_SLABS if roomy else FEWEST_SLABS
-    taken = {**fixed, "slabs": slabs * window_total}
+    wanted = stream.readers or min(MOST_READERS, max(FEWEST_READERS, os.cpu_count() or 1))
+    more: dict[str, int] = {}
     if sampled or dataset.selection is not None:
-        taken["table of blocks"] = 32 * blocks
+        more["table of blocks"] = 32 * blocks
     if transfers:
-        taken["transfer"] = window_total
+        more["transfer"] = window_total
+    spare = budget - sum(fixed.values())
+    slabs = FEWEST_SLABS
+    if MOST_SLABS * window_total + wanted * scratch + sum(more.values()) <= spare:
+        slabs = MOST_SLABS
+    elif USUAL_SLABS * window_total + scratch <= spare:
+        slabs = USUAL_SLABS
+    taken = {**fixed, "slabs": slabs * window_total, **more}
     # Before all that is there, a sample of blocks is looked at, one block of one array at a time.
     sample = (block_places + overlap) * max((s.kept_row_bytes for s in dense), default=0) + scratch
     values = max((spec.telling_places for spec in dense), default=1)
@@ -346,7 +353,6 @@ def _fit(
             f"{math.ceil(needed / MIB)}MiB, lower the batch size, or store smaller chunks",
             needed,
         )
-    wanted = stream.readers or min(MOST_READERS, max(FEWEST_READERS, os.cpu_count() or 1))
     used = min(wanted, (budget - sum(taken.values())) // scratch)
     terms = {**taken, "readers": used * scratch}
     if early > sum(terms.values()):
@@ -366,7 +372,7 @@ def memory_for_window(plan: Plan, blocks: int) -> int:
     """Return a budget, in whole MiB, in which a window of this many blocks fits."""
     readers = plan.terms["readers"]
     rest = plan.projected - plan.terms["slabs"] - readers
-    needed = rest + readers // plan.readers + 2 * MOST_SLABS * window_bytes(plan, blocks)
+    needed = rest + readers // plan.readers + 2 * USUAL_SLABS * window_bytes(plan, blocks)
     return -(-needed // MIB) * MIB
 
 

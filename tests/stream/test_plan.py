@@ -143,11 +143,11 @@ def test_what_the_process_holds_takes_from_all_but_the_window() -> None:
     dataset, stream = table(20_000_000), StreamOptions(memory=1024 * MIB)
     plans = [
         make_plan(dataset, 256, ("X", "y"), stream, Demand(held_bytes=held * MIB))
-        for held in (0, 304, 560)
+        for held in (0, 448, 560)
     ]
     assert plans[0].order == plans[1].order == plans[2].order
-    assert [each.terms.get("held", 0) // MIB for each in plans] == [0, 304, 560]
-    assert [each.slabs for each in plans] == [3, 3, 2]
+    assert [each.terms.get("held", 0) // MIB for each in plans] == [0, 448, 560]
+    assert [each.slabs for each in plans] == [4, 3, 2]
     assert all(each.projected <= each.budget for each in plans)
     with pytest.raises(InputError, match=r"held 800 MiB.*raise the memory to 1\d\d\dMiB"):
         make_plan(dataset, 256, ("X", "y"), stream, Demand(held_bytes=800 * MIB))

@@ -117,11 +117,13 @@ def twin(
     window = whole[0]
     scratch = max(scratch_bytes(spec, block) for spec in specs)
     terms |= {"held": demand.held_bytes or 0, "saving": demand.saved_bytes // MIB * MIB}
-    three = sum(terms.values()) + 3 * bytes_of(window) + scratch <= budget
-    slabs = 3 if three else 2
-    terms["slabs"] = slabs * bytes_of(window)
+    beside = sum(terms.values())
     terms["table of blocks"] = 32 * blocks if is_drawn or is_side else 0
     terms["transfer"] = bytes_of(window) if transfers else 0
+    three = beside + 3 * bytes_of(window) + scratch <= budget
+    four = sum(terms.values()) + 4 * bytes_of(window) + stream.readers * scratch <= budget
+    slabs = 4 if four else 3 if three else 2
+    terms["slabs"] = slabs * bytes_of(window)
     # Beforehand a sample of 64 blocks: a block of the widest array, and moments of its columns.
     widest = 8 if x.is_sparse else max(8, x.row_bytes)
     values = 1 if x.is_sparse else x.shape[1]

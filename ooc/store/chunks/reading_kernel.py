@@ -27,6 +27,8 @@ KIND, DECODED, DROPS, KEPT = range(4)
 # What becomes of a chunk: above, an errno.
 DONE, LEFT = 0, -1
 
+# Bytes of the first requests, for which nothing is done but to wait; then twice as many, and so on.
+_FIRST_ROOM = 256 * 2**10
 _BLOCK_WORDS, _EVENT_WORDS = 8, 4
 _EAGAIN, _DONTNEED = 11, 4
 # A wait is broken off by a signal; what breaks it off so often is none.
@@ -58,12 +60,13 @@ def read_chunks(calls, how, batches, chunks, places, requests, found):  # type: 
     found
         (chunks,) int64: what became of each.
     """
-    begun, left, now = 0, 0, 0
-    stop, count = _fill(batches, now, chunks, begun, places, requests)
+    begun, left, now, room = 0, 0, 0, _FIRST_ROOM
+    stop, count = _fill(batches, now, chunks, begun, places, requests, room)
     _submit(calls, batches, now, requests, count)
     while begun < len(chunks):
         # The next batch is on its way while this one is used.
-        following, next_count = _fill(batches, 1 - now, chunks, stop, places, requests)
+        room = min(2 * room, batches[now, ROOM])
+        following, next_count = _fill(batches, 1 - now, chunks, stop, places, requests, room)
         _submit(calls, batches, 1 - now, requests, next_count)
         if not _collect(calls, how, batches, now, requests, count):
             return -1
@@ -94,14 +97,15 @@ def decode_chunks(calls, how, chunks):  # type: ignore[no-untyped-def]
 
 
 @lean_kernel
-def _fill(batches, now, chunks, first, places, requests):  # type: ignore[no-untyped-def]
-    """Make requests of the chunks from one on, until a batch is full; neighbours share one.
+def _fill(batches, now, chunks, first, places, requests, room):  # type: ignore[no-untyped-def]
+    """Make requests of the chunks from one on, until a room in a batch is full; neighbours share.
 
     Return the first chunk that is not in it, and how many requests there are.
     """
     used, count = 0, 0
-    # With its alignment, what is no larger fits a batch.
-    largest = batches[now, ROOM] - 2 * ALIGNMENT
+    room = min(room, batches[now, ROOM])
+    # With its alignment, what is no larger fits the room.
+    largest = room - 2 * ALIGNMENT
     while first < len(chunks):
         start, stop = chunks[first, START], chunks[first, START] + chunks[first, SIZE]
         last = first + 1
@@ -112,7 +116,8 @@ def _fill(batches, now, chunks, first, places, requests):  # type: ignore[no-unt
             last, stop = last + 1, end
         aligned = start // ALIGNMENT * ALIGNMENT
         length = (stop - aligned + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
-        if count == DEPTH or used + length > batches[now, ROOM]:
+        # A chunk that is larger than the room has a batch of its own.
+        if count == DEPTH or (count and used + length > room):
             break
         for chunk in range(first, last):
             places[0, chunk] = used + chunks[chunk, START] - aligned
