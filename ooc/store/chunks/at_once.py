@@ -7,6 +7,7 @@ Used where a run has loaded the kernel; what it leaves, for whatever reason, goe
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -47,7 +48,8 @@ class Piece(NamedTuple):
     out: np.ndarray
 
 
-class StoredFile(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StoredFile:
     """A file of chunks.
 
     Attributes
@@ -56,11 +58,17 @@ class StoredFile(NamedTuple):
         (chunks, 2) uint64: where each begins, and its bytes; 2**64 - 1 twice where it has none.
     size
         Bytes of the file.
+    address
+        That of the entries.
     """
 
     path: str
     entries: np.ndarray
     size: int
+    address: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "address", self.entries.ctypes.data)
 
 
 Find = Callable[[int], StoredFile | None]
@@ -72,7 +80,7 @@ def compilation() -> "Compilation":
     from ooc.store.chunks.reading_kernel import read_chunks
 
     flat, square = np.zeros(1, np.int64), np.zeros((1, 1), np.int64)
-    given = flat, flat, square, square, square, np.zeros((1, 1, 1), np.int64), flat
+    given = flat, flat, square, square, square, square, np.zeros((1, 1, 1), np.int64), flat
     return kernel_for(read_chunks, *given)
 
 
@@ -98,7 +106,7 @@ class WholeChunks:
         self._row_bytes = layout.chunk_bytes // self._rows
         self._most = min(LARGEST_REQUEST, most_stored_bytes(layout.chunk_bytes))
         drops = files.mode == "buffered"
-        self._how = decoder.kind, layout.chunk_bytes, drops
+        self._how = decoder.kind, layout.chunk_bytes, drops, self._most
         calls = (*(libc_functions() or ()), decoder.decode, decoder.checksum, *call_numbers())
         self._calls = np.array(calls, np.int64)
 
@@ -115,6 +123,8 @@ class WholeChunks:
         places = np.cumsum(stops - starts) - (stops - starts)
         firsts = -(-starts // self._rows)
         counts = np.maximum(stops // self._rows - firsts, 0)
+        if not counts.any():
+            return pieces_of(runs, out)
         of_run = np.repeat(np.arange(len(runs)), counts)
         numbers = firsts[of_run] + np.arange(len(of_run))
         numbers -= (np.cumsum(counts) - counts)[of_run]
@@ -147,39 +157,27 @@ class WholeChunks:
         self, kernel: Any, numbers: np.ndarray, targets: np.ndarray, find: Find
     ) -> np.ndarray:
         """Read and decode chunks to their addresses; tell of each whether it is there."""
-        chunks = np.full((len(numbers), 4), -1, np.int64)
-        chunks[:, 3] = targets
         names, of_file = np.unique(numbers // self._per_file, return_inverse=True)
-        by_file, ends = np.argsort(of_file, kind="stable"), np.cumsum(np.bincount(of_file)).tolist()
-        entries, sizes = np.full((len(numbers), 2), NOT_STORED, np.uint64), np.zeros_like(names)
-        known, begin = list[tuple[int, StoredFile]](), 0
-        for place, (number, end) in enumerate(zip(names.tolist(), ends, strict=True)):
-            file = find(number)
-            if file is not None:
-                known.append((place, file))
-                inside = by_file[begin:end]
-                entries[inside] = file.entries[numbers[inside] % self._per_file]
-                sizes[place] = file.size
-            begin = end
-        chunks[:, 1:3] = _inside(entries, sizes[of_file])
-        with self._files.held([file.path for _, file in known]) as held:
-            descriptors = np.full(len(names), -1, np.int64)
-            descriptors[[place for place, _ in known[: len(held)]]] = held
-            chunks[:, 0] = descriptors[of_file]
-            size = chunks[:, 2]
-            # Of none at all no request is made: the kernel would not know that it has landed.
-            wanted = (chunks[:, 0] >= 0) & (size > 0) & (size <= self._most)
-            given, done = chunks[wanted], np.zeros(len(chunks), bool)
-            found = np.full(len(given), -1, np.int64)
-            # Each may begin and end in the midst of a page.
-            batches = self._files.batches(int((given[:, 2] + 2 * ALIGNMENT).sum()) + 2 * ALIGNMENT)
-            work = np.empty((2, len(given)), np.int64), np.empty((2, DEPTH, 5), np.int64)
-            if kernel(self._calls, self._numbers(), batches, given, *work, found) < 0:
+        files = [find(name) for name in names.tolist()]
+        known = [file for file in files if file is not None]
+        chunks = np.empty((len(numbers), 4), np.int64)
+        chunks[:, 0], chunks[:, 1], chunks[:, 3] = of_file, numbers % self._per_file, targets
+        found = np.full(len(numbers), -1, np.int64)
+        work = np.empty((2, len(numbers)), np.int64), np.empty((2, DEPTH, 5), np.int64)
+        # Each may begin and end in the midst of a page.
+        batches = self._files.batches(len(numbers) * (self._most + 2 * ALIGNMENT) + 2 * ALIGNMENT)
+        with self._files.held([file.path for file in known]) as held:
+            descriptors = iter(held)
+            table = [
+                (-1, 0, 0) if file is None else (next(descriptors, -1), file.address, file.size)
+                for file in files
+            ]
+            given = self._calls, self._numbers(), batches, np.array(table, np.int64), chunks
+            if kernel(*given, *work, found) < 0:
                 self._files.drop_batches()
-        done[wanted] = found == 0
         for error_number in found[found > 0].tolist():
             self._files.counts(error_number)
-        return done
+        return found == 0
 
     def _left(
         self, runs: Runs, out: np.ndarray, numbers: np.ndarray, of_run: np.ndarray, done: np.ndarray
@@ -196,16 +194,6 @@ class WholeChunks:
                     left.append(Piece(piece.run, begin, end, part))
                 begin = end + self._rows
         return left
-
-
-def _inside(entries: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Return entries as int64, with -1 for those that are not inside a file of their size.
-
-    An index that lies is told where its chunk is read alone; no sum can overflow.
-    """
-    start, length = entries.astype(np.int64).T
-    inside = (start >= 0) & (start <= sizes) & (length <= sizes - start)
-    return np.where(inside[:, None], entries.astype(np.int64), -1)
 
 
 def pieces_of(runs: Runs, out: np.ndarray) -> list[Piece]:

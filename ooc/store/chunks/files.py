@@ -111,6 +111,11 @@ class _ThreadMemory(threading.local):
         except OSError:
             return []
 
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """Those of both batches, (2, 6) int64."""
+        return np.array([batch.numbers for batch in self.batches], np.int64)
+
 
 _MEMORY = _ThreadMemory()
 
@@ -222,7 +227,7 @@ class FileReader:
         the second is read after the first.
         """
         if self.mode == "direct" and _MEMORY.batches:
-            return np.array([batch.numbers for batch in _MEMORY.batches], np.int64)
+            return _MEMORY.numbers
         size = min(BATCH_BYTES, wanted)
         memory = np.frombuffer(_MEMORY.at_least(size), np.uint8)
         return np.array([(memory.ctypes.data, size, 0, 0, 0, 0)] * 2, np.int64)

@@ -244,7 +244,7 @@ class NativeReader(RowReader):
         except DecodeError as error:
             raise DecodeError(f"the shard's index is damaged: {error}") from None
         # A copy: the bytes are those of the thread's memory.
-        entries = np.frombuffer(body, shard.index_dtype).reshape(-1, 2).copy()
+        entries = np.frombuffer(body, shard.index_dtype).reshape(-1, 2).astype(np.uint64)
         self._indices[path] = _ShardIndex(entries, size)
         return self._indices[path]
 

@@ -14,16 +14,19 @@ from ooc.store.chunks.asynchronous_io import DEPTH
 from ooc.store.chunks.c_libraries import ALL_BITS, BLOSC, PLAIN, ZSTD
 from ooc.store.chunks.files import ALIGNMENT, LARGEST_GAP
 
-# Columns of `chunks`: an open file, where the stored bytes begin, how many, where values go.
+# Columns of `files`: a descriptor, -1 where it is not open; where its entries are, and its bytes.
+DESCRIPTOR, ENTRIES, BYTES = range(3)
+# Columns of `chunks`: an open file, where the stored bytes begin, how many, where values go. Until
+# they are found: a row of `files`, and which of its entries it is.
 FILE, START, SIZE, TARGET = range(4)
 # Columns of `batches`: memory, its size, the context of asynchronous I/O (0: there is none), and
 # its control blocks, pointers to them, and events.
 MEMORY, ROOM, CONTEXT, BLOCKS, POINTERS, EVENTS = range(6)
 # Places of `calls`: addresses of functions, and numbers of the system's.
 SYSCALL, PREAD, ADVISE, DECODE, CHECKSUM, SUBMIT, GET_EVENTS = range(7)
-# Places of `how`: a decoder's kind, a chunk's bytes, whether the page cache is dropped behind, and
-# what blosc keeps of this thread.
-KIND, DECODED, DROPS, KEPT = range(4)
+# Places of `how`: a decoder's kind, a chunk's bytes, whether the page cache is dropped behind, the
+# most bytes that a chunk may have stored, and what blosc keeps of this thread.
+KIND, DECODED, DROPS, MOST, KEPT = range(5)
 # What becomes of a chunk: above, an errno.
 DONE, LEFT = 0, -1
 
@@ -45,21 +48,22 @@ _lz4 = by_address(lambda _: types.int32(_long, _long, types.int32, types.int32))
 
 
 @lean_kernel
-def read_chunks(calls, how, batches, chunks, places, requests, found):  # type: ignore[no-untyped-def]
+def read_chunks(calls, how, batches, files, chunks, places, requests, found):  # type: ignore[no-untyped-def]
     """Read, verify and decode chunks; return how many are left, -1 where a wait did not end.
 
     Parameters
     ----------
-    calls, how, batches, chunks
-        int64, see the names of their places above; two batches of one size, of which each chunk
-        with its alignment fits one.
+    calls, how, batches, files, chunks
+        int64, see the names of their places above; two batches of one size, of which the largest
+        chunk with its alignment fits one.
     places
         (2, chunks) int64, to work with: where in its batch's memory a chunk is, and its request.
     requests
         (2, DEPTH, 5) int64, to work with: file, first byte, length, place and bytes read.
     found
-        (chunks,) int64: what became of each.
+        (chunks,) int64, -1: what became of each.
     """
+    _find(how, files, chunks)
     begun, left, now, room = 0, 0, 0, _FIRST_ROOM
     stop, count = _fill(batches, now, chunks, begun, places, requests, room)
     _submit(calls, batches, now, requests, count)
@@ -72,6 +76,9 @@ def read_chunks(calls, how, batches, chunks, places, requests, found):  # type: 
             return -1
         for chunk in range(begun, stop):
             place, number, size = places[0, chunk], places[1, chunk], chunks[chunk, SIZE]
+            if chunks[chunk, FILE] < 0:
+                left += 1
+                continue
             bytes_read = requests[now, number, 4]
             found[chunk] = -bytes_read if bytes_read < 0 else LEFT
             if bytes_read >= place - requests[now, number, 3] + size:
@@ -97,6 +104,26 @@ def decode_chunks(calls, how, chunks):  # type: ignore[no-untyped-def]
 
 
 @lean_kernel
+def _find(how, files, chunks):  # type: ignore[no-untyped-def]
+    """Look chunks up in their files' entries; one that is not there, or not inside, gets no file.
+
+    An index that lies is told where its chunk is read alone; no sum can overflow.
+    """
+    for chunk in range(len(chunks)):
+        file = chunks[chunk, FILE]
+        address, end = files[file, ENTRIES] + 16 * chunks[chunk, START], files[file, BYTES]
+        chunks[chunk, FILE] = -1
+        if files[file, DESCRIPTOR] < 0:
+            continue
+        entry = array_at(address, (2,), np.int64(0))
+        start, size = entry[0], entry[1]
+        # Of no bytes at all no request is made: nothing would say that it has landed.
+        if 0 <= start <= end and 0 < size <= min(end - start, how[MOST]):
+            chunks[chunk, FILE], chunks[chunk, START] = files[file, DESCRIPTOR], start
+            chunks[chunk, SIZE] = size
+
+
+@lean_kernel
 def _fill(batches, now, chunks, first, places, requests, room):  # type: ignore[no-untyped-def]
     """Make requests of the chunks from one on, until a room in a batch is full; neighbours share.
 
@@ -107,6 +134,9 @@ def _fill(batches, now, chunks, first, places, requests, room):  # type: ignore[
     # With its alignment, what is no larger fits the room.
     largest = room - 2 * ALIGNMENT
     while first < len(chunks):
+        if chunks[first, FILE] < 0:
+            first += 1
+            continue
         start, stop = chunks[first, START], chunks[first, START] + chunks[first, SIZE]
         last = first + 1
         while last < len(chunks) and chunks[last, FILE] == chunks[first, FILE]:

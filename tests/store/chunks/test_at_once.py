@@ -6,6 +6,7 @@ What damage and lost files come to is held to in the tests of both ways, see `ei
 import errno
 import gc
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +218,7 @@ def test_an_index_that_lies_reads_nothing_and_leaves_its_chunk_alone(
         assert file is not None
         entries = file.entries.copy()
         entries[1] = start, size
-        return file._replace(entries=entries)
+        return replace(file, entries=entries)
 
     out = np.full((32, 5), -7.0)
     assert reader.whole is not None
