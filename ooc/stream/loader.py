@@ -232,6 +232,8 @@ class Loader(Summary):
         """
         apart, is_empty = copy.copy(self), True
         apart.open_reader = None
+        # Most ask for one window: none is read ahead of the one that is asked for.
+        apart.plan = replace(self.plan, slabs=1)
         apart.missing, apart._left_out = {}, {}
         for window in apart.windows(1):
             if len(window.order):

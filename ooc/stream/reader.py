@@ -149,9 +149,10 @@ class WindowReader:
         self._may_lack = self._rule.arrays(tuple(self._specs.values()))
         # All readers are busy while the windows that are on their way are read.
         self._tasks = max(
-            -(-plan.readers // (plan.slabs - 1)),
+            -(-plan.readers // max(1, plan.slabs - 1)),
             -(-self._order.window_rows * plan.row_bytes // TASK_BYTES),
         )
+        self._first_tasks = max(self._tasks, plan.readers)
         self._in_process = not transfers_rows()
         # All arrays have the same room behind a block.
         self._overlap = max(spec.overlap for spec in self._specs.values())
@@ -224,16 +225,17 @@ class WindowReader:
 
         While one is used, the next ones are read into the other slabs.
         """
-        upcoming = iter(places)
+        upcoming, free = iter(places), deque(self._slabs)
         reading: deque[tuple[Future[_Read], dict[str, np.ndarray]]] = deque()
 
-        def start_next(slab: dict[str, np.ndarray]) -> None:
+        def start_next(tasks: int) -> None:
             place = next(upcoming, None)
             if place is not None:
-                reading.append((self._coordinators.submit(self._read, place, slab), slab))
+                slab = free.popleft()
+                reading.append((self._coordinators.submit(self._read, place, slab, tasks), slab))
 
-        for slab in self._slabs:
-            start_next(slab)
+        # The first window is waited for: all readers share it, and nothing is read beside it.
+        start_next(self._first_tasks)
         while reading:
             if os.getpid() != self._process:
                 raise InputError(
@@ -249,11 +251,15 @@ class WindowReader:
                     f"the processes of Dask's scheduler ended before their work: {error}; where a "
                     "script started them, begin its work below if __name__ == '__main__':"
                 ) from None
+            waited = time.perf_counter() - begun
+            for _ in range(len(free)):
+                start_next(self._tasks)
             self.bad_chunks += bad[: MOST_NOTED - len(self.bad_chunks)]
-            yield replace(window, wait_seconds=time.perf_counter() - begun)
-            start_next(slab)
+            yield replace(window, wait_seconds=waited)
+            free.append(slab)
+            start_next(self._tasks)
 
-    def _read(self, place: tuple[int, int, int], slab: dict[str, np.ndarray]) -> _Read:
+    def _read(self, place: tuple[int, int, int], slab: dict[str, np.ndarray], tasks: int) -> _Read:
         epoch, index, start = place
         blocks = self._order.window_blocks(epoch, index)
         rows, block_rows = self._order.rows_in(blocks), self._order.block_rows
@@ -266,7 +272,7 @@ class WindowReader:
         if self._order.draws is None:
             order = order[:rows]
             self._order.permute_rows(epoch, index, order)
-        parts = np.array_split(np.arange(len(blocks)), min(self._tasks, len(blocks)))
+        parts = np.array_split(np.arange(len(blocks)), min(tasks, len(blocks)))
         graph = {}
         for number, part in enumerate(parts):
             outs = {

@@ -6,11 +6,13 @@ them one io_submit(2) and one io_getevents(2). What goes wrong is said: it is re
 
 import ctypes
 import errno
+import os
 import platform
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,17 +45,36 @@ class Placed(NamedTuple):
     place: int
 
 
+# Contexts of which nothing is in flight, for whoever needs one next: io_destroy(2) takes tens of
+# milliseconds, and threads that read come and go.
+_IDLE: list[ctypes.c_ulong] = []
+# They are a process's own.
+os.register_at_fork(after_in_child=_IDLE.clear)
+
+
+def _context() -> ctypes.c_ulong:
+    with suppress(IndexError):
+        return _IDLE.pop()
+    context = ctypes.c_ulong(0)
+    if _call(_SETUP, DEPTH, ctypes.byref(context)) != 0:
+        raise OSError(ctypes.get_errno(), "io_setup was refused")
+    return context
+
+
 class Batch:
     """Memory of fixed size, whole pages, and the requests in flight into it.
 
     An OSError says that the kernel has no asynchronous I/O for this process.
+
+    Attributes
+    ----------
+    may_be_in_flight
+        Whether requests may be: who has compiled code submit them says so before, and after.
     """
 
     def __init__(self, size: int) -> None:
-        self._context = ctypes.c_ulong(0)
-        self._pending = 0
-        if _call(_SETUP, DEPTH, ctypes.byref(self._context)) != 0:
-            raise OSError(ctypes.get_errno(), "io_setup was refused")
+        self._context, self._process = _context(), os.getpid()
+        self._pending, self.may_be_in_flight = 0, False
         # The system pins each page of it for each request: of large ones there are few.
         self.memory = own_memory((size,), np.dtype(np.uint8), large_pages=True).data
         self._address = np.frombuffer(self.memory, np.uint8).ctypes.data
@@ -66,7 +87,7 @@ class Batch:
 
     def submit(self, requests: Sequence[Placed]) -> None:
         """Put requests in flight, `DEPTH` at most; those before must have been collected."""
-        count = len(requests)
+        count, self.may_be_in_flight = len(requests), True
         self._results[:count] = -errno.EAGAIN
         blocks = self._blocks[:count]
         columns = np.array(requests, np.int64).reshape(-1, 4).T
@@ -97,11 +118,17 @@ class Batch:
             for event in self._events[: max(done, 0)]:
                 self._results[event["number"]] = event["result"]
             self._pending -= max(done, 0)
+        self.may_be_in_flight = False
         return self._results.tolist()
 
-    def __del__(self) -> None:
-        # The kernel ends what is in flight before it returns; then the memory may go.
-        if self._context:
+    # When the interpreter ends, a module's names are gone before the last of its batches.
+    def __del__(self, idle: Any = _IDLE, process: Any = os.getpid) -> None:
+        if not hasattr(self, "may_be_in_flight") or self._process != process():
+            return
+        if not self.may_be_in_flight:
+            idle.append(self._context)
+        elif _call is not None:
+            # The kernel ends what is in flight before it returns; then the memory may go.
             _call(_DESTROY, self._context)
 
 

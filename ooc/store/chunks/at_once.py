@@ -173,8 +173,7 @@ class WholeChunks:
                 for file in files
             ]
             given = self._calls, self._numbers(), batches, np.array(table, np.int64), chunks
-            if kernel(*given, *work, found) < 0:
-                self._files.drop_batches()
+            self._files.end_batches(landed=kernel(*given, *work, found) >= 0)
         for error_number in found[found > 0].tolist():
             self._files.counts(error_number)
         return found == 0

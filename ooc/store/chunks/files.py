@@ -223,18 +223,25 @@ class FileReader:
     def batches(self, wanted: int) -> np.ndarray:
         """Return this thread's two batches, (2, 6) int64, as the compiled kernel takes them.
 
-        Without asynchronous I/O both are the same memory, for so many bytes as are wanted at most:
-        the second is read after the first.
+        When it has returned, `end_batches` is to be called. Without asynchronous I/O both are the
+        same memory, for so many bytes as are wanted at most: the second is read after the first.
         """
         if self.mode == "direct" and _MEMORY.batches:
+            for batch in _MEMORY.batches:
+                batch.may_be_in_flight = True
             return _MEMORY.numbers
         size = min(BATCH_BYTES, wanted)
         memory = np.frombuffer(_MEMORY.at_least(size), np.uint8)
         return np.array([(memory.ctypes.data, size, 0, 0, 0, 0)] * 2, np.int64)
 
-    def drop_batches(self) -> None:
-        """Use no asynchronous I/O in this thread any more."""
-        _MEMORY.batches.clear()
+    def end_batches(self, landed: bool) -> None:
+        """Say whether all requests have landed; if not, this thread makes no more of that kind."""
+        if self.mode != "direct":
+            return
+        if not landed:
+            _MEMORY.batches.clear()
+        for batch in _MEMORY.batches:
+            batch.may_be_in_flight = False
 
     def counts(self, error_number: int | None) -> bool:
         """Tell whether an error is transient, and count it: the range will be read again."""

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,53 @@ def test_some_that_are_taken_later_land_too(
 
 def test_a_kernel_without_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asynchronous_io, "_libc", lambda: None)
+    monkeypatch.setattr(asynchronous_io, "_IDLE", [])
     with pytest.raises(OSError, match="io_setup was refused") as caught:
         Batch(PAGE)
     assert caught.value.errno == errno.ENOSYS
+
+
+def test_what_the_system_made_for_a_batch_serves_the_next_one(batch: Batch) -> None:
+    one = Batch(PAGE)
+    context = one._context.value
+    del one
+    others = [Batch(PAGE), Batch(PAGE)]
+    assert others[0]._context.value == context != others[1]._context.value
+
+
+def test_with_requests_in_flight_it_serves_nobody_any_more(
+    batch: Batch, descriptor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, whole = list[int](), asynchronous_io._call
+
+    def noted(number: int, *given: Any) -> int:
+        if number == asynchronous_io._DESTROY:
+            ended.append(given[0].value)
+        return whole(number, *given)
+
+    monkeypatch.setattr(asynchronous_io, "_call", noted)
+    landed, flying = Batch(PAGE), Batch(PAGE)
+    landed.submit([Placed(descriptor, 0, PAGE, 0)])
+    landed.collect()
+    of_landed, of_flying = landed._context.value, flying._context.value
+    flying.submit([Placed(descriptor, 0, PAGE, 0)])
+    del landed, flying
+    assert ended == [of_flying]
+    assert of_flying not in {Batch(PAGE)._context.value for _ in range(3)}
+    assert of_landed in {context.value for context in asynchronous_io._IDLE}
+
+
+def test_a_forked_child_makes_its_own(batch: Batch, descriptor: int) -> None:
+    one = Batch(PAGE)
+    del one
+    assert asynchronous_io._IDLE
+    child = os.fork()
+    if child == 0:
+        status = 1
+        with suppress(BaseException):
+            status = 2 * bool(asynchronous_io._IDLE)
+            own = Batch(PAGE)
+            own.submit([Placed(descriptor, PAGE, PAGE, 0)])
+            status += own.collect() != [PAGE, *[0] * (DEPTH - 1)]
+        os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -98,6 +98,7 @@ def test_a_kernel_without_it_is_read_in_the_plain_way(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asynchronous_io, "_libc", lambda: None)
+    monkeypatch.setattr(asynchronous_io, "_IDLE", [])
     assert not asynchronous_io_is_there()
     ((_, data),) = FileReader("direct").read_all([Request(str(file), 3, 70_000)])
     assert data is not None and bytes(data) == file.read_bytes()[3:70_000]
