@@ -1,6 +1,7 @@
 """What a loader plans with, and where it stands."""
 
 import dataclasses
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from ooc.stream import loader as module
 from ooc.stream.loader import Loader, names_of
 from ooc.stream.options import StreamOptions
 from ooc.stream.plan import MIB, Demand
+from ooc.stream.reader import WindowReader
+from ooc.stream.window import Window
 
 MEMORY = "512MiB"
 
@@ -279,6 +282,21 @@ def test_rows_are_looked_at_without_a_trace(tmp_path: Path) -> None:
     assert str(refused.value) == (
         f"no row of {nothing.path} could be used: each lacks a value or cannot be read"
     )
+
+
+def test_a_look_at_one_window_reads_no_other(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader, places = Loader(dataset, 64, memory=MEMORY, window=6), list[Any]()
+    windows = WindowReader.windows
+
+    def noted(self: WindowReader, wanted: Iterable[Any]) -> Iterator[Window]:
+        return windows(self, (places.append(place) or place for place in wanted))
+
+    monkeypatch.setattr(WindowReader, "windows", noted)
+    assert next(loader.looked_at()).index == 0
+    assert places == [(0, 0, 0)]
+    assert loader.plan.slabs == 4
 
 
 def test_windows_that_are_named_are_read_in_their_order(dataset: Dataset) -> None:

@@ -1,6 +1,7 @@
 """What a window holds once it is read: its slabs, its rows, and what could not be read."""
 
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import dask
 import numpy as np
 import pytest
 import scipy.sparse
-from datasets import foreign, write_dataset
+from datasets import foreign, small_windows, write_dataset
 from sparse_rows import write_sparse
 
 import ooc
@@ -146,6 +147,32 @@ def test_windows_are_read_ahead_by_the_readers_of_this_process(
     with dask.config.set(scheduler=scheduler), WindowReader(dataset, ("X",), plan) as reader:
         assert reader._coordinators._max_workers == ahead
         assert reader._pool._max_workers == 5
+
+
+def test_the_first_window_is_read_alone_by_all_readers(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_windows(monkeypatch, 3 * 2**10)
+    plan = Loader(dataset, 64, memory=MEMORY, window=6, readers=5).plan
+    begun, other = list[tuple[int, int]](), threading.Event()
+    read = WindowReader._read
+
+    def noted(self: WindowReader, place: tuple[int, int, int], slab: Any, tasks: int) -> Any:
+        begun.append((place[1], tasks))
+        if place[1] == 0:
+            assert not other.wait(0.2), "another one is read beside it"
+        else:
+            other.set()
+        return read(self, place, slab, tasks)
+
+    monkeypatch.setattr(WindowReader, "_read", noted)
+    places = [(0, window, 0) for window in range(plan.order.windows)]
+    assert len(places) > plan.slabs == 4
+    with WindowReader(dataset, ("X",), plan) as reader:
+        seen = [window.index for window in reader.windows(places)]
+    assert seen == list(range(len(places)))
+    assert begun[0] == (0, 5)
+    assert sorted(begun[1:]) == [(number, 2) for number in seen[1:]]
 
 
 def test_a_sparse_matrix_is_read_in_this_process_alone(

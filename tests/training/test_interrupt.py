@@ -3,7 +3,9 @@
 import os
 import signal
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +41,21 @@ def test_the_run_is_saved_and_goes_on_to_the_same_bits(
     assert checkpoint.steps(tmp_path / "run")[-1] == 14
     run = ooc.resume(tmp_path / "run")
     assert run.results["steps"] == 33
+    assert run.results["parameters_sha256"] == whole.results["parameters_sha256"]
+
+
+def test_one_that_comes_as_a_run_begins_saves_it_too(
+    dataset: Dataset, tmp_path: Path, trainer: ooc.Trainer
+) -> None:
+    def press(line: Mapping[str, Any]) -> None:
+        if line["kind"] == "settings":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="saved in"):
+        trainer.fit(dataset, 3, tmp_path / "run", trackers=[press])
+    assert 0 < checkpoint.steps(tmp_path / "run")[-1] < 33
+    whole = trainer.fit(dataset, epochs=3)
+    run = ooc.resume(tmp_path / "run")
     assert run.results["parameters_sha256"] == whole.results["parameters_sha256"]
 
 
