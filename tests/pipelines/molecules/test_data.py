@@ -108,8 +108,8 @@ def test_an_archive_of_many_more_rows_takes_no_more_memory(tmp_path: Path) -> No
         "    write_archive(path, 4, rows, 0, threads=2)\n"
         "    assert summarise(ooc.open(path), '512MiB').rows == rows\n"
         "    return peak_bytes()\n"
-        "print(job(400_000))\n"
-        "print(job(1_600_000))"
+        "print(job(800_000))\n"
+        "print(job(2_400_000))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
