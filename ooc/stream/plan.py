@@ -1,8 +1,8 @@
 """Does it fit? A dataset, a batch size and a budget become a frozen plan, or an error, before I/O.
 
 The window is a function of the data's layout, the model and the budget, never of how many
-readers serve it: one half of what is free goes to slabs, and the readers get what the other half
-holds.
+readers serve it: three slabs share one half of what is free, and the readers get what the other
+half holds; what they leave of it may hold one more slab.
 """
 
 import gc
