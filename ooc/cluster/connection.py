@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 LOOPBACK, TLS = "127.0.0.1", "tls://"
 CONNECT_SECONDS = 10
+# A worker that was killed starts anew, however busy the machine. Whoever has not done so after 15
+# seconds, or is then killed again, would by default be given up, with what would start it.
+STARTS_ANEW = {"distributed.deploy.lost-worker-timeout": "1h"}
 # A terminal sends them to all its processes; workers end with the run, which saves itself first.
 ASKING_ALL = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
@@ -132,9 +135,11 @@ def connected(
 def _local(workers: int) -> "Iterator[Client]":
     if workers < 1:
         raise InputError(f"a cluster has at least 1 worker, not {workers}")
+    import dask
     from distributed import Client, LocalCluster
 
     with (
+        dask.config.set(STARTS_ANEW),
         _loop_that_is_not_asked() as loop,
         LocalCluster(
             n_workers=workers, threads_per_worker=1, host=LOOPBACK, memory_limit=0, loop=loop,

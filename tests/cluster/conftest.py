@@ -3,9 +3,18 @@
 import os
 from collections.abc import Iterator
 
+import dask
 import pytest
 
+from ooc.cluster.connection import STARTS_ANEW
+
 distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture(autouse=True)
+def workers_start_anew() -> Iterator[None]:
+    with dask.config.set(STARTS_ANEW):
+        yield
 
 
 @pytest.fixture(scope="session")
