@@ -26,7 +26,7 @@ from peers.time_to_loss import race
 import ooc
 from ooc.cluster.line import GoneError, Line
 from ooc.core.machine import machine
-from ooc.stream.reader import reading_here
+from ooc.stream.scheduler import reading_here
 
 FLOAT = 4
 QUESTIONS = 2000

@@ -80,7 +80,7 @@ def users_of(library: str) -> set[str]:
 
 @pytest.mark.slow
 def test_only_the_reader_imports_dask() -> None:
-    assert users_of("dask") == {"ooc.stream.reader"}
+    assert users_of("dask") == {"ooc.stream.scheduler"}
 
 
 @pytest.mark.slow

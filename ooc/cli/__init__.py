@@ -36,12 +36,6 @@ REMARKS = (
     "coroutine .* was never awaited",
 )
 
-app = typer.Typer(
-    help="Train on datasets larger than memory.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-
 
 def _tell_version(wanted: bool) -> None:
     if wanted:
@@ -49,7 +43,6 @@ def _tell_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _common(
     version: Annotated[
         bool, flag("Print the version.", "--version", callback=_tell_version, is_eager=True)
@@ -74,9 +67,7 @@ COMMANDS = {
     "convert": "convert",
     "bench": "bench",
 }
-for name, module in COMMANDS.items():
-    command = getattr(importlib.import_module(f"ooc.cli.{module}"), name)
-    app.command(cls=TableCommand)(command)
+ALL = tuple(COMMANDS)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -104,7 +95,10 @@ def main(arguments: Sequence[str] | None = None, before: float = 0.0) -> int:
     for remark in REMARKS:
         warnings.filterwarnings("ignore", message=remark)
     try:
-        status = _command()(args=arguments, prog_name="ooc", standalone_mode=False)
+        first = next(iter(sys.argv[1:] if arguments is None else arguments), "")
+        # Commands that are not asked for are not even imported.
+        parser = parser_of((first,) if first in COMMANDS else ALL)
+        status = parser(args=arguments, prog_name="ooc", standalone_mode=False)
     except typer.TyperException as error:
         return _refuse(error.format_message() if hasattr(error, "format_message") else str(error))
     except (InputError, DivergedError) as error:
@@ -125,8 +119,20 @@ def main(arguments: Sequence[str] | None = None, before: float = 0.0) -> int:
 
 
 @cache
-def _command() -> Any:
-    """Return what parses a command line; it takes longer to make than some commands to run."""
+def parser_of(names: tuple[str, ...] = ALL) -> Any:
+    """Return what parses a command line of these commands.
+
+    It takes longer to make than some commands to run.
+    """
+    app = typer.Typer(
+        help="Train on datasets larger than memory.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_common)
+    for name in names:
+        command = getattr(importlib.import_module(f"ooc.cli.{COMMANDS[name]}"), name)
+        app.command(cls=TableCommand)(command)
     return get_command(app)
 
 

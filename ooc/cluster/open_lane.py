@@ -31,7 +31,8 @@ from ooc.models.loop import Rows, make_loop
 from ooc.models.train_state import start
 from ooc.optim.settings import SCHEDULE
 from ooc.stream.lanes import lane_order, lane_plan
-from ooc.stream.reader import WindowReader, reading_here
+from ooc.stream.reader import WindowReader
+from ooc.stream.scheduler import reading_here
 from ooc.stream.window import Window
 
 

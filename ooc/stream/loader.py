@@ -1,6 +1,5 @@
 """Batches from windows, and a position that is enough to go on from."""
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -26,8 +25,9 @@ from ooc.stream.plan import (
     held_bytes,
     make_plan,
 )
-from ooc.stream.reader import WindowReader, transfers_rows
+from ooc.stream.reader import ReadWindow, WindowReader
 from ooc.stream.sampling import make_draws, sampled_array
+from ooc.stream.scheduler import transfers_rows
 from ooc.stream.splits import make_subset
 from ooc.stream.window import Window
 from ooc.stream.window_advice import advise, chosen_blocks
@@ -62,7 +62,7 @@ class Loader(Summary):
     stream, options
         See `ooc.stream.options.StreamOptions`: all of them in one object, or each by its name.
     like
-        A loader of the same rows, whose look at how they are mixed need not be taken again.
+        A loader of the same rows: what it has looked at need not be read again.
 
     Raises
     ------
@@ -95,6 +95,10 @@ class Loader(Summary):
         # How many blocks of a window mix well enough, by what that depends on beside the rows.
         self._enough: dict[tuple[int, ...], int] = {} if like is None else like._enough
         self.plan: Plan = self._make_plan(batch_size, demand)
+        # What was looked at last, with the memory that it is in, until windows are read.
+        self._read: ReadWindow | None = None
+        if like is not None and self._reads_as(like):
+            self._read = like._read
         self.epoch = self.row = self.step = 0
         self.skipped_chunks = self.skipped_rows = self.retries = 0
         # Rows that lacked a value, by array.
@@ -130,6 +134,11 @@ class Loader(Summary):
             draws=make_draws(dataset, sampling, block_rows),
         )
         return replace(planned, order=order)
+
+    def _reads_as(self, other: "Loader") -> bool:
+        """Whether windows of another loader of the same rows hold what this one's do."""
+        mine, its = (self.names, self.plan.order), (other.names, other.plan.order)
+        return mine == its and self.stream == other.stream
 
     def _enough_blocks(self, planned: Plan) -> int:
         """Return how many blocks of a window mix well enough, judged by a sample."""
@@ -181,7 +190,9 @@ class Loader(Summary):
         if places is None:
             self._take_back()
             places = self._places(epochs)
-        with (self._local_reader if self.open_reader is None else self.open_reader)() as reader:
+        read, self._read = self._read, None
+        local = partial(self._local_reader, self.plan, read)
+        with (local if self.open_reader is None else self.open_reader)() as reader:
             for window in reader.windows(places):
                 if window.index == 0:
                     self._left_out = {}
@@ -192,17 +203,18 @@ class Loader(Summary):
                 self.retries = reader.retries
                 yield window
 
-    def _local_reader(self) -> WindowReader:
+    def _local_reader(self, plan: Plan, read: ReadWindow | None) -> WindowReader:
         stream = self.stream
         if kernels := reading_kernels(self.dataset):
             load_kernels(kernels, silent)
         return WindowReader(
             self.dataset,
             self.names,
-            self.plan,
+            plan,
             stream.io,
             stream.on_bad_chunk,
             stream.missing_values,
+            read,
         )
 
     def _count(self, left_out: _LeftOut, sign: int = 1) -> None:
@@ -225,24 +237,30 @@ class Loader(Summary):
     def looked_at(self) -> Iterator[Window]:
         """Yield the first epoch's windows that have rows, without counting what is skipped in them.
 
+        The last one that was looked at stays in memory, until windows are read or `forget` is
+        called.
+
         Raises
         ------
         DataError
             If not one row could be read.
         """
-        apart, is_empty = copy.copy(self), True
-        apart.open_reader = None
+        is_empty = True
         # Most ask for one window: none is read ahead of the one that is asked for.
-        apart.plan = replace(self.plan, slabs=1)
-        apart.missing, apart._left_out = {}, {}
-        for window in apart.windows(1):
-            if len(window.order):
-                is_empty = False
-                yield window
+        with self._local_reader(replace(self.plan, slabs=1), self._read) as reader:
+            for window in reader.windows(self._places(1)):
+                if len(window.order):
+                    is_empty, self._read = False, reader.at_hand
+                    yield window
+                    self._read = None  # the next one is read into the same memory
         if is_empty:
             raise DataError(
                 f"no row of {self.dataset.path} could be used: each lacks a value or cannot be read"
             )
+
+    def forget(self) -> None:
+        """Give back the memory of what was looked at."""
+        self._read = None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position and what it is a position of: a few integers."""

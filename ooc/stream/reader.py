@@ -1,29 +1,22 @@
 """Windows into slabs: one small Dask graph for each, the next ones while the last is used.
 
-The only file that imports dask. On the embedded scheduler a task decodes straight into the slab;
+On the embedded scheduler a task decodes straight into the slab;
 on a scheduler of other processes it returns its rows, which are copied into the slab here. Tasks
 are delivered in plan order, whoever ran them.
 """
 
 import os
-import sys
 import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import dask.base
-import dask.local
-import dask.threaded
 import numpy as np
 
 from ooc.core.errors import DataError, InputError
@@ -40,92 +33,50 @@ from ooc.stream.ending import end_later, wait_for_others
 from ooc.stream.missing_values import complete, missing_error, rows_that_lack, rule_of
 from ooc.stream.order import interleave_again
 from ooc.stream.plan import Plan
+from ooc.stream.scheduler import (
+    check_scheduler,
+    embedded_scheduler,
+    scheduler_of_user,
+    transfers_rows,
+)
 from ooc.stream.unread import MOST_NOTED, Unread
 from ooc.stream.window import Window
 
 # A task costs Dask tens of microseconds here and milliseconds on a cluster.
 TASK_BYTES = 32 * 2**20
-_IN_PROCESS = (dask.threaded.get, dask.local.get_sync)
-
 
 _Read = tuple[Window, list[BadChunkError]]
-_READS_HERE = ContextVar("ooc_reads_here", default=False)
 
 
-@contextmanager
-def reading_here() -> Iterator[None]:
-    """Read on this process's own threads, whatever scheduler there is.
+@dataclass(frozen=True)
+class ReadWindow:
+    """A window that has been read, what could not be read of it, and the slab that it is in."""
 
-    In a worker of a cluster Dask would hand the reading to the cluster, whose threads may all be
-    waiting for it.
-    """
-    token = _READS_HERE.set(True)
-    try:
-        yield
-    finally:
-        _READS_HERE.reset(token)
+    window: Window
+    bad: list[BadChunkError]
+    slab: dict[str, np.ndarray]
 
-
-def _scheduler() -> Callable[..., Any] | None:
-    """Return the scheduler that the user has set through Dask, without importing for it.
-
-    Dask imports distributed to look for a client: there is none before somebody has imported it.
-    """
-    if _READS_HERE.get():
-        return None
-    if not dask.config.get("scheduler", None) and "distributed" not in sys.modules:
-        return None
-    return dask.base.get_scheduler()
-
-
-def transfers_rows() -> bool:
-    """Tell whether the user has set a scheduler through Dask that runs tasks elsewhere."""
-    scheduler = _scheduler()
-    return scheduler is not None and scheduler not in _IN_PROCESS
-
-
-def check_scheduler() -> None:
-    """Refuse processes that would run the user's script again, each from its beginning.
-
-    Raises
-    ------
-    InputError
-        If Dask's scheduler starts processes, and the script has no main guard.
-    """
-    scheduler = _scheduler()
-    module = getattr(scheduler, "__module__", "")
-    how = dask.config.get("multiprocessing.context", "spawn")
-    if module != "dask.multiprocessing" or how == "fork":
-        return
-    main = sys.modules.get("__main__")
-    file = getattr(main, "__file__", None)
-    name = getattr(getattr(main, "__spec__", None), "name", "")
-    # A package that was run by its name is not run again.
-    if file is None or name.rpartition(".")[2] == "__main__":
-        return
-    with suppress(OSError, UnicodeDecodeError):
-        if "__name__" not in Path(file).read_text(encoding="utf-8"):
-            raise InputError(
-                f"Dask's scheduler of processes would run {file} again in each of them; begin its "
-                "work below if __name__ == '__main__':, or choose another scheduler"
-            )
-
-
-def _renew_lock() -> None:
-    """Begin anew in a child: the thread that holds Dask's lock does not come along."""
-    dask.threaded.pools_lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Epoch, window, and first row of it that is not used."""
+        return self.window.epoch, self.window.index, self.window.start
 
 
 class WindowReader:
     """Reads windows ahead of their use; a context manager.
 
+    Parameters
+    ----------
+    read
+        A window of this plan that another reader has read: it is not read again, and its slab is
+        this reader's from then on.
+
     Attributes
     ----------
     bad_chunks
         The first `MOST_NOTED` that were skipped; `Window.skipped_chunks` counts all.
+    at_hand
+        The window that is in use.
     """
 
     def __init__(
@@ -136,8 +87,11 @@ class WindowReader:
         io: str = "auto",
         on_bad_chunk: str = "raise",
         missing_values: str = "raise",
+        read: ReadWindow | None = None,
     ) -> None:
         check_scheduler()
+        self.at_hand: ReadWindow | None = None
+        self._read_before = read
         self.bad_chunks: list[BadChunkError] = []
         self._skips = on_bad_chunk == "skip"
         self._order, self._roles = plan.order, dataset.roles
@@ -170,12 +124,12 @@ class WindowReader:
         self._pool = ThreadPoolExecutor(plan.readers, thread_name_prefix="ooc-reader")
         # While a window's last tasks run, the next window's first ones begin, so that no reader
         # waits for another one. A scheduler of the user's gets one window at a time.
-        scheduler = _scheduler()
+        scheduler = scheduler_of_user()
         ahead = plan.slabs if scheduler is None else 1
         self._coordinators = ThreadPoolExecutor(ahead, thread_name_prefix="ooc-coordinator")
         # A scheduler takes tasks of one name for the same, whoever asks, from whichever machine.
         self._name, self._ended = uuid.uuid4().hex, threading.Event()
-        self._scheduler: Any = partial(dask.threaded.get, pool=self._pool)
+        self._scheduler: Any = embedded_scheduler(self._pool)
         if scheduler is not None:
             self._scheduler = partial(ask_apart, scheduler, self._ended)
         self._slab_count, self._process = plan.slabs, os.getpid()
@@ -189,13 +143,16 @@ class WindowReader:
     def __enter__(self) -> "WindowReader":
         wait_for_others()
         self._process = os.getpid()
-        self._slabs = [self._new_slab() for _ in range(self._slab_count)]
+        read = self._read_before
+        self._slabs = [] if read is None else [read.slab]
+        self._slabs += [self._new_slab() for _ in range(len(self._slabs), self._slab_count)]
         return self
 
     def __exit__(self, *error: object) -> None:
         # A loop that is left may be ended by the garbage collector, in whichever thread it runs,
         # one of these included, and under whichever lock: nothing is waited for, no lock taken.
         self._slabs.clear()
+        self.at_hand = self._read_before = None
         if os.getpid() == self._process:
             end_later(self.end)
 
@@ -232,7 +189,7 @@ class WindowReader:
             place = next(upcoming, None)
             if place is not None:
                 slab = free.popleft()
-                reading.append((self._coordinators.submit(self._read, place, slab, tasks), slab))
+                reading.append((self._start(place, slab, tasks), slab))
 
         # The first window is waited for: all readers share it, and nothing is read beside it.
         start_next(self._first_tasks)
@@ -255,9 +212,21 @@ class WindowReader:
             for _ in range(len(free)):
                 start_next(self._tasks)
             self.bad_chunks += bad[: MOST_NOTED - len(self.bad_chunks)]
+            self.at_hand = ReadWindow(window, bad, slab)
             yield replace(window, wait_seconds=waited)
             free.append(slab)
             start_next(self._tasks)
+
+    def _start(
+        self, place: tuple[int, int, int], slab: dict[str, np.ndarray], tasks: int
+    ) -> Future[_Read]:
+        """Have a window read into a slab, unless it is in it."""
+        read, self._read_before = self._read_before, None
+        if read is None or read.place != place:
+            return self._coordinators.submit(self._read, place, slab, tasks)
+        there = Future[_Read]()
+        there.set_result((read.window, read.bad))
+        return there
 
     def _read(self, place: tuple[int, int, int], slab: dict[str, np.ndarray], tasks: int) -> _Read:
         epoch, index, start = place

@@ -104,6 +104,7 @@ class RowStatistics:
     def _windows(self, name: str) -> Iterator[Window]:
         """Yield the rows that are trained on in their own order, in windows that have some."""
         loader, is_empty = self._loader, True
+        loader.forget()  # the pass has the memory to itself
         stream, held = loader.stream, loader.plan.terms.get("held", 0)
         arrays, stream, demand = pass_over(self._dataset, loader.names, name, stream, held)
         stream = replace(stream, readers=loader.plan.readers)

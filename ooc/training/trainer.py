@@ -30,7 +30,7 @@ from ooc.store.fingerprint import check_same_data, fingerprint
 from ooc.stream.loader import Loader
 from ooc.stream.options import StreamOptions, make_stream
 from ooc.stream.plan import held_bytes
-from ooc.stream.reader import reading_here
+from ooc.stream.scheduler import reading_here
 from ooc.training.budget import Needs, check_fits
 from ooc.training.engine_choice import check_lanes_served, engine_on
 from ooc.training.fit_loop import fit_session

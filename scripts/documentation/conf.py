@@ -17,9 +17,8 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.ext.autodoc.mock import mock
 from typer.cli import get_docs_for_click
-from typer.main import get_command
 
-from ooc.cli import app as ooc_app
+from ooc.cli import parser_of
 from ooc.cli.help import with_names
 from ooc.version import VERSION
 
@@ -59,7 +58,7 @@ _NAME = re.compile(r"(ooc(?:\.\w+)+)(?:\(.*\))?")
 def add_commands(app: Sphinx, page: str, source: list[str]) -> None:
     """Write every command and option at the end of their page, with the names that tables hold."""
     if page == "command_line":
-        command: Any = get_command(ooc_app)
+        command: Any = parser_of()
         for each in (command, *command.commands.values()):
             for told in (each, *each.params):
                 if getattr(told, "help", None):

@@ -306,7 +306,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
         "assert not {'numba', 'zarr', 'dask', 'numpy'} & set(sys.modules)\n"
         "assert ooc.Loader and ooc.Trainer and ooc.open and ooc.create and ooc.load\n"
         "assert ooc.models.Softmax and ooc.optim.adam\n"
-        "from ooc.stream.reader import transfers_rows\n"
+        "from ooc.stream.scheduler import transfers_rows\n"
         "assert not transfers_rows()\n"
         "assert not {'distributed', 'matplotlib', 'plotly', 'sklearn'} & set(sys.modules)"
     )

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from ooc.cli import COMMANDS, _command, main
+from ooc.cli import COMMANDS, main, parser_of
 from ooc.cli.help import TABLES, completion_of, listed, names_of, with_names
 from ooc.synthetic import KINDS
 
@@ -60,7 +60,7 @@ def test_a_value_is_completed_by_all_tables_that_its_help_names(
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_examples_in_help_are_commands_with_options_that_there_are(command: str) -> None:
-    made = _command().commands[command]
+    made = parser_of().commands[command]
     text = " ".join((made.help or "").split())
     examples = re.findall(r"Example: ooc (.*?)(?= Example:|$)", text)
     assert examples

@@ -1,7 +1,8 @@
 """What a loader plans with, and where it stands."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -284,19 +285,84 @@ def test_rows_are_looked_at_without_a_trace(tmp_path: Path) -> None:
     )
 
 
-def test_a_look_at_one_window_reads_no_other(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loader, places = Loader(dataset, 64, memory=MEMORY, window=6), list[Any]()
-    windows = WindowReader.windows
+def rows_of(window: Window) -> list[list[float]]:
+    """Return the features of a window in the order in which they are visited, copied."""
+    return window.features[window.order].tolist()
 
-    def noted(self: WindowReader, wanted: Iterable[Any]) -> Iterator[Window]:
-        return windows(self, (places.append(place) or place for place in wanted))
 
-    monkeypatch.setattr(WindowReader, "windows", noted)
+@pytest.fixture
+def places(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Places of the windows that are really read, noted as it is done."""
+    read, noted = WindowReader._read, list[Any]()
+
+    def note(self: WindowReader, place: Any, *how: Any) -> Any:
+        noted.append(place)
+        return read(self, place, *how)
+
+    monkeypatch.setattr(WindowReader, "_read", note)
+    return noted
+
+
+def test_a_look_at_one_window_reads_no_other(dataset: Dataset, places: list[Any]) -> None:
+    loader = Loader(dataset, 64, memory=MEMORY, window=6)
     assert next(loader.looked_at()).index == 0
     assert places == [(0, 0, 0)]
     assert loader.plan.slabs == 4
+
+
+def test_what_was_looked_at_is_not_read_again(dataset: Dataset, places: list[Any]) -> None:
+    options: Any = {"memory": MEMORY, "window": 6}
+    expected = [rows_of(each) for each in Loader(dataset, 64, **options).windows(1)]
+    places.clear()
+    loader = Loader(dataset, 64, **options)
+    assert [rows_of(next(loader.looked_at())) for _ in range(3)] == 3 * expected[:1]
+    following = Loader(dataset, 64, like=loader, **options)
+    assert places == [(0, 0, 0)]
+    assert [rows_of(each) for each in following.windows(1)] == expected
+    assert places == [(0, index, 0) for index in range(len(expected))]
+    places.clear()
+    # Its memory is that of the windows that came after it: nothing is kept.
+    assert [rows_of(each) for each in following.windows(1)] == expected
+    assert len(places) == len(expected)
+
+
+def test_a_look_that_went_on_keeps_what_it_saw_last(dataset: Dataset, places: list[Any]) -> None:
+    loader = Loader(dataset, 64, memory=MEMORY, window=6)
+    expected = [rows_of(each) for each in loader.windows(1)]
+    places.clear()
+    look = loader.looked_at()
+    assert [rows_of(next(look)) for _ in range(2)] == expected[:2]
+    look.close()
+    assert [rows_of(each) for each in loader.windows(1)] == expected
+    assert places == [(0, 0, 0), (0, 1, 0), *((0, index, 0) for index in range(len(expected)))]
+
+
+def test_what_was_looked_at_is_given_back(dataset: Dataset, places: list[Any]) -> None:
+    loader = Loader(dataset, 64, memory=MEMORY, window=6)
+    slab = weakref.ref(next(loader.looked_at()).features.base)
+    gc.collect()
+    assert slab() is not None
+    loader.forget()
+    gc.collect()
+    assert slab() is None
+    next(loader.looked_at())
+    assert len(places) == 2
+
+
+@pytest.mark.parametrize(
+    "other", [{"seed": 1}, {"window": 4}, {"arrays": ["X"]}, {"missing_values": "drop"}]
+)
+def test_what_another_stream_looked_at_is_not_taken(
+    dataset: Dataset, places: list[Any], other: dict[str, Any]
+) -> None:
+    options: Any = {"memory": MEMORY, "window": 6}
+    loader = Loader(dataset, 64, **options)
+    next(loader.looked_at())
+    following = Loader(dataset, 64, like=loader, **{**options, **other})
+    expected = [rows_of(each) for each in Loader(dataset, 64, **{**options, **other}).windows(1)]
+    places.clear()
+    assert [rows_of(each) for each in following.windows(1)] == expected
+    assert len(places) == len(expected)
 
 
 def test_windows_that_are_named_are_read_in_their_order(dataset: Dataset) -> None:
@@ -340,6 +406,7 @@ def test_a_reader_is_given_what_the_loader_was(
         "buffered",
         "skip",
         "fill:3",
+        None,
     )
 
 

@@ -15,7 +15,8 @@ from ooc.core.errors import DataError
 from ooc.store.chunks import BadChunkError
 from ooc.store.dataset import Dataset
 from ooc.stream.loader import Loader
-from ooc.stream.reader import WindowReader, transfers_rows
+from ooc.stream.reader import WindowReader
+from ooc.stream.scheduler import transfers_rows
 from ooc.stream.unread import MOST_NOTED
 
 MEMORY = "512MiB"

@@ -1,6 +1,7 @@
 """What a window holds once it is read: its slabs, its rows, and what could not be read."""
 
 import os
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,8 @@ from ooc.store.chunks import BadChunkError
 from ooc.store.dataset import Dataset
 from ooc.stream import reader as module
 from ooc.stream.loader import Loader
-from ooc.stream.reader import WindowReader, check_scheduler
+from ooc.stream.reader import WindowReader
+from ooc.stream.scheduler import check_scheduler
 from ooc.stream.unread import MOST_NOTED, Unread
 from ooc.stream.window import Window
 
@@ -215,7 +217,7 @@ def test_processes_that_would_run_a_script_again_are_refused(
     name = "package.__main__" if how == "module" else None
     spec = None if name is None else type("Spec", (), {"name": name})()
     main = type("Main", (), {"__file__": str(script), "__spec__": spec})()
-    monkeypatch.setitem(module.sys.modules, "__main__", main)
+    monkeypatch.setitem(sys.modules, "__main__", main)
     check_scheduler()
     context = "fork" if how == "fork" else "spawn"
     settings = {"scheduler": "processes", "multiprocessing.context": context}

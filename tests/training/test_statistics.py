@@ -1,5 +1,8 @@
 """What is found in one pass over all rows: moments and counts, whatever serves the pass."""
 
+import gc
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,10 @@ from ooc.core.errors import DataError, InputError
 from ooc.models import LinearSVM, Logistic, Softmax
 from ooc.models.declarations import prepare
 from ooc.optim import adam, sgd
+from ooc.store.dataset import Dataset
+from ooc.stream.loader import Loader
 from ooc.stream.plan import MIB, RESERVED_BYTES
+from ooc.stream.window import Window
 from ooc.training.statistics import RowStatistics, merge_moments
 from ooc.training.trainer import Trainer
 
@@ -181,3 +187,22 @@ def test_a_target_that_is_no_class_is_named_by_its_row_in_the_store(
     side = ooc.split(ooc.open(tmp_path / "b.zarr"), 0.3, by=by)[0]
     with pytest.raises(DataError, match=f"^row {row} of y has target 7"):
         Trainer(Logistic(class_weights="balanced"), sgd(0.1), 10, memory=MEMORY).fit(side)
+
+
+def test_a_pass_over_all_rows_has_the_memory_to_itself(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statistics = RowStatistics(loader := Loader(dataset, 64, memory="512MiB"))
+    statistics.sample_moments()
+    slab, passed = weakref.ref(next(loader.looked_at()).features.base), list[bool]()
+    windows = Loader.windows
+
+    def note(self: Loader, epochs: int) -> Iterator[Window]:
+        gc.collect()
+        passed.append(slab() is None)
+        return windows(self, epochs)
+
+    assert slab() is not None
+    monkeypatch.setattr(Loader, "windows", note)
+    statistics.moments()
+    assert passed == [True]
