@@ -26,7 +26,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.slow_after(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["int8", "uint16", "int64"])
 def test_whole_numbers_are_not_taken_for_labels(
     here: Path, capsys: pytest.CaptureFixture[str], dtype: str

@@ -74,7 +74,7 @@ def check_slopes(model: DenseNetwork, batch: Batch, rng: np.random.Generator) ->
     assert wrong <= size // 50
 
 
-@pytest.mark.slow_after(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_network_takes_every_loss(name: str, rng: np.random.Generator) -> None:
     """With weights of rows, dropout and decay, in shares of a few rows."""

@@ -187,6 +187,7 @@ def test_moments_are_those_of_what_is_there(tmp_path: Path) -> None:
     assert np.isfinite(run.parameters).all()
 
 
+@pytest.mark.slow
 def test_embeddings_that_no_batch_touched_keep_bits_and_state(tmp_path: Path) -> None:
     """Padding touches none."""
     tokens = np.random.default_rng(1).integers(0, 7, (2000, LENGTH)).astype(np.uint16)
@@ -270,6 +271,7 @@ def test_rows_of_another_length_are_refused_before_any_work(
         arrays_of(EmbeddingMLP(**SMALL, tokens="words"), data)
 
 
+@pytest.mark.slow
 def test_figures_alone_are_taken_from_arrays_in_memory(rng: np.random.Generator) -> None:
     model = EmbeddingMLP(**SMALL, branches="figures")
     x = rng.standard_normal((300, FIGURES)).astype(np.float32)

@@ -87,6 +87,7 @@ def no_numbers(prediction: float, target: float) -> object:
     return str(prediction).upper() + object()
 
 
+@pytest.mark.slow_after(1)
 @pytest.mark.parametrize(
     ("pair", "message"),
     [

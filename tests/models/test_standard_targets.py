@@ -54,6 +54,7 @@ def test_the_loss_is_that_of_targets_in_their_unit(name: str, rng: np.random.Gen
     np.testing.assert_allclose(far[:, 1], 7.0 ** (loss.degree - 1) * near[:, 1], rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

@@ -1,5 +1,6 @@
 """Scratch files: units are found in all pieces, and pieces with their tables."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -35,3 +36,21 @@ def test_a_unit_is_read_from_all_pieces(tmp_path: Path, monkeypatch: pytest.Monk
             count = each.read_unit(unit, out)
             assert count == sum(map(len, expected))
             np.testing.assert_array_equal(out[:count], np.concatenate(expected))
+
+
+def opened(folder: Path) -> list[str]:
+    """Return the files of a folder that this process has open."""
+    links = [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()]
+    return [each for each in links if each.startswith(str(folder.resolve()))]
+
+
+def test_what_is_cleared_leaves_the_disk(tmp_path: Path) -> None:
+    """Whatever was read: a file that is open keeps its room. What is there no more is no error."""
+    scratch, out = Scratch(tmp_path, 3, 1, 16), np.zeros((20, 16), np.uint8)
+    for number in range(2):
+        scratch.write(number, scratch.buffer(10), 10, np.array([0, 10]), 1)
+    assert scratch.read_unit(0, out) == 20
+    assert len(opened(tmp_path)) == 2
+    scratch.clear()
+    assert not opened(tmp_path)
+    assert not list(tmp_path.glob("piece-*"))

@@ -177,6 +177,7 @@ def test_a_pixel_that_is_not_finite_is_an_error_with_its_row() -> None:
         model.loss_and_grad(np.zeros(model.size**3), images, np.empty(model.size**3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [3.0, 1e30, np.nan, np.inf])
 def test_a_pose_that_is_no_rotation_is_an_error_with_its_row(value: float) -> None:
     model, images = model_of(), images_of()

@@ -53,6 +53,7 @@ def test_projections_are_those_of_gaussians_in_closed_form(box: int) -> None:
         assert np.abs(image - expected).max() < (0.01 if row < 20 else 0.03) * expected.max()
 
 
+@pytest.mark.slow
 def test_signal_to_noise_is_what_was_asked_for() -> None:
     camera = camera_of(make_map(BOX), 5.0, Imaging(0.05, seed=1))
     noisy = camera.draw(0, 300)
