@@ -62,7 +62,7 @@ class Loader(Summary):
     stream, options
         See `ooc.stream.options.StreamOptions`: all of them in one object, or each by its name.
     like
-        A loader of the same rows: what it has looked at need not be read again.
+        A loader of the same rows: what it has looked at is this one's, and not read again.
 
     Raises
     ------
@@ -98,7 +98,7 @@ class Loader(Summary):
         # What was looked at last, with the memory that it is in, until windows are read.
         self._read: ReadWindow | None = None
         if like is not None and self._reads_as(like):
-            self._read = like._read
+            self._read, like._read = like._read, None
         self.epoch = self.row = self.step = 0
         self.skipped_chunks = self.skipped_rows = self.retries = 0
         # Rows that lacked a value, by array.

@@ -1,8 +1,8 @@
 """Windows into slabs: one small Dask graph for each, the next ones while the last is used.
 
-On the embedded scheduler a task decodes straight into the slab;
-on a scheduler of other processes it returns its rows, which are copied into the slab here. Tasks
-are delivered in plan order, whoever ran them.
+On the embedded scheduler a task decodes straight into the slab; on one of other processes it
+returns its rows, which are copied into the slab here. Tasks are delivered in plan order, whoever
+ran them.
 """
 
 import os

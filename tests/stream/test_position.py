@@ -320,6 +320,9 @@ def test_what_was_looked_at_is_not_read_again(dataset: Dataset, places: list[Any
     assert places == [(0, 0, 0)]
     assert [rows_of(each) for each in following.windows(1)] == expected
     assert places == [(0, index, 0) for index in range(len(expected))]
+    # It is the following one's memory: who looked at it reads anew.
+    assert rows_of(next(loader.looked_at())) == expected[0]
+    assert len(places) == len(expected) + 1
     places.clear()
     # Its memory is that of the windows that came after it: nothing is kept.
     assert [rows_of(each) for each in following.windows(1)] == expected
