@@ -135,11 +135,12 @@ def connected(
 def _local(workers: int) -> "Iterator[Client]":
     if workers < 1:
         raise InputError(f"a cluster has at least 1 worker, not {workers}")
-    import dask
     from distributed import Client, LocalCluster
 
+    from ooc.stream.scheduler import with_settings
+
     with (
-        dask.config.set(STARTS_ANEW),
+        with_settings(STARTS_ANEW),
         _loop_that_is_not_asked() as loop,
         LocalCluster(
             n_workers=workers, threads_per_worker=1, host=LOOPBACK, memory_limit=0, loop=loop,

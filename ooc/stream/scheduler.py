@@ -6,9 +6,9 @@ The only file that imports dask.
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,12 @@ def reading_here() -> Iterator[None]:
         yield
     finally:
         _READS_HERE.reset(token)
+
+
+def with_settings(settings: Mapping[str, Any]) -> AbstractContextManager[Any]:
+    """Return a context in which Dask is configured so, as `dask.config.set` does."""
+    context: AbstractContextManager[Any] = dask.config.set(settings)
+    return context
 
 
 def scheduler_of_user() -> Callable[..., Any] | None:
