@@ -79,7 +79,7 @@ def users_of(library: str) -> set[str]:
 
 
 @pytest.mark.slow
-def test_only_the_reader_imports_dask() -> None:
+def test_one_file_imports_dask() -> None:
     assert users_of("dask") == {"ooc.stream.scheduler"}
 
 
