@@ -230,6 +230,7 @@ def test_a_token_that_is_none_is_named_with_its_row(
             use()
 
 
+@pytest.mark.slow
 def test_minus_one_may_be_the_padding(rng: np.random.Generator) -> None:
     """Then 0 is a token as others are."""
     arrays = rows_of(40, rng)
@@ -248,6 +249,7 @@ def test_minus_one_may_be_the_padding(rng: np.random.Generator) -> None:
     assert np.array_equal(gradients[0], gradients[1])
 
 
+@pytest.mark.slow
 def test_infinite_figures_are_named_and_missing_ones_are_not_blamed(tmp_path: Path) -> None:
     figures = np.random.default_rng(0).standard_normal((2000, FIGURES)).astype(np.float32)
     figures[900] = [np.nan, -np.inf, 1]

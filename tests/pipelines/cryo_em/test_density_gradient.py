@@ -186,6 +186,7 @@ def test_a_pose_that_is_no_rotation_is_an_error_with_its_row(value: float) -> No
         model.loss_and_grad(np.zeros(model.size**3), images, np.empty(model.size**3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["shift", "optics"])
 def test_a_shift_or_optics_that_are_not_finite_are_an_error(name: str) -> None:
     model, images = model_of(), images_of()

@@ -63,6 +63,7 @@ def test_signal_to_noise_is_what_was_asked_for() -> None:
     assert_allclose(clean.var(axis=(1, 2)).mean(), 0.05, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_noise_has_its_spectrum_and_is_found_in_corners(tmp_path: Path) -> None:
     whole = np.fft.irfft2(np.sqrt(spectrum_of(BOX)), (BOX, BOX))
     assert_allclose((whole**2).sum(), 1, rtol=1e-6)  # of variance 1
