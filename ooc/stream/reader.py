@@ -50,11 +50,18 @@ _Read = tuple[Window, list[BadChunkError]]
 
 @dataclass(frozen=True)
 class ReadWindow:
-    """A window that has been read, what could not be read of it, and the slab that it is in."""
+    """A window that has been read, what could not be read of it, and the slab that it is in.
+
+    Attributes
+    ----------
+    retries
+        Transient errors that its reader had retried by then.
+    """
 
     window: Window
     bad: list[BadChunkError]
     slab: dict[str, np.ndarray]
+    retries: int
 
     @property
     def place(self) -> tuple[int, int, int]:
@@ -91,7 +98,7 @@ class WindowReader:
     ) -> None:
         check_scheduler()
         self.at_hand: ReadWindow | None = None
-        self._read_before = read
+        self._read_before, self._retried_before = read, 0 if read is None else read.retries
         self.bad_chunks: list[BadChunkError] = []
         self._skips = on_bad_chunk == "skip"
         self._order, self._roles = plan.order, dataset.roles
@@ -138,7 +145,7 @@ class WindowReader:
     @property
     def retries(self) -> int:
         """Transient errors that were retried so far, by readers of this process."""
-        return sum(source.retries for source in self._sources.values())
+        return self._retried_before + sum(source.retries for source in self._sources.values())
 
     def __enter__(self) -> "WindowReader":
         wait_for_others()
@@ -212,7 +219,7 @@ class WindowReader:
             for _ in range(len(free)):
                 start_next(self._tasks)
             self.bad_chunks += bad[: MOST_NOTED - len(self.bad_chunks)]
-            self.at_hand = ReadWindow(window, bad, slab)
+            self.at_hand = ReadWindow(window, bad, slab, self.retries)
             yield replace(window, wait_seconds=waited)
             free.append(slab)
             start_next(self._tasks)

@@ -329,6 +329,25 @@ def test_what_was_looked_at_is_not_read_again(dataset: Dataset, places: list[Any
     assert len(places) == len(expected)
 
 
+def test_what_was_retried_for_a_look_counts_once_its_window_is_used(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = WindowReader._read
+
+    def hindered(self: WindowReader, place: Any, *how: Any) -> Any:
+        source: Any = self._sources["X"]
+        source.files.retries += 7 * (place == (0, 0, 0))
+        return read(self, place, *how)
+
+    monkeypatch.setattr(WindowReader, "_read", hindered)
+    loader = Loader(dataset, 64, memory=MEMORY, window=6)
+    for _ in range(2):
+        next(loader.looked_at())
+    assert loader.retries == 0
+    list(loader.windows(1))
+    assert loader.retries == 7
+
+
 def test_a_look_that_went_on_keeps_what_it_saw_last(dataset: Dataset, places: list[Any]) -> None:
     loader = Loader(dataset, 64, memory=MEMORY, window=6)
     expected = [rows_of(each) for each in loader.windows(1)]
